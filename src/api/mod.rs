@@ -1,0 +1,42 @@
+//! What users write and read: the kinds of the group `tidegate.dev/v1alpha1`, and the names of labels and annotations.
+//!
+//! Nothing here decides anything. A one-of is a set of optional fields with one CEL rule (so that the API server says what is
+//! wrong in a sentence); [`crate::decide::plan`] turns it into an enum.
+
+pub mod action;
+pub mod check;
+pub mod crds;
+pub mod criterion;
+pub mod release;
+pub mod status;
+pub mod text;
+
+pub use action::{Action, ReleaseAction, ReleaseActionSpec, ReleaseActionStatus};
+pub use check::Check;
+pub use criterion::{Criterion, OnLimit};
+pub use release::{Capacity, CaptureMode, OnDelete, Release, ReleaseSpec};
+pub use status::{Outcome, Phase, ReleaseStatus};
+
+/// API group of every kind.
+pub const GROUP: &str = "tidegate.dev";
+
+/// Label on the Deployment, its stored templates and its Jobs: the name of the Release that has them.
+pub const RELEASE_LABEL: &str = "tidegate.dev/release";
+
+/// Annotation on the Deployment in a run: a merge patch of `spec` that gives the owner's fields back (`null`: was absent).
+pub const ORIGINALS: &str = "tidegate.dev/originals";
+
+/// Annotation on the Deployment in a run: the name of the ControllerRevision that holds the stable template.
+pub const STABLE: &str = "tidegate.dev/stable";
+
+/// Annotation on the Deployment: `true` when `paused` was set by the hold policy and not by its owner.
+pub const HELD: &str = "tidegate.dev/held";
+
+/// Annotation on the Deployment in a run: what becomes of it when the Release is deleted (`Undo` or `Finish`).
+pub const ON_DELETE: &str = "tidegate.dev/on-delete";
+
+/// Annotation on the Deployment: who changed the template last. Stamped by the API server.
+pub const CHANGED_BY: &str = "tidegate.dev/changed-by";
+
+/// Annotation on a stored template: its fingerprint.
+pub const FINGERPRINT: &str = "tidegate.dev/fingerprint";

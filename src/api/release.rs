@@ -1,0 +1,233 @@
+//! `Release`: how one workload is released, and where its release stands.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::check::{Approval, Check};
+use super::criterion::{Criterion, OnLimit};
+use super::status::ReleaseStatus;
+use super::text::{Share, Span};
+
+/// How one workload is released, and where its release stands. With nothing but `targetRef`: steps of 10%, 50% and 100%,
+/// measured by the pods' own /metrics.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "tidegate.dev",
+    version = "v1alpha1",
+    kind = "Release",
+    namespaced,
+    status = "ReleaseStatus",
+    shortname = "rel",
+    category = "tidegate",
+    derive = "PartialEq",
+    doc = "How one workload is released, and where its release stands.",
+    selectable = ".spec.targetRef.name",
+    selectable = ".status.phase",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Step", type_ = "string", json_path = ".status.summary.step"),
+    printcolumn(name = "Share", type_ = "string", json_path = ".status.replicas.share"),
+    printcolumn(name = "Worst", type_ = "string", json_path = ".status.summary.worst"),
+    printcolumn(name = "Blocked-By", type_ = "string", json_path = ".status.blockedBy.reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Target", type_ = "string", json_path = ".spec.targetRef.name", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.summary.message", priority = 1),
+    validation = Rule::new("self.metadata.name.size() <= 52").message("name is at most 52 characters")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseSpec {
+    /// The workload that is released. Cannot be changed: make another Release.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("targetRef cannot be changed: delete this Release and make another"))]
+    pub target_ref: TargetRef,
+    /// Where measurements come from. Default: the pods' own /metrics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
+    /// Checks before the first pod, all at the same time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub preflight: Vec<Check>,
+    /// Shares of replicas, growing, each held for a soak. Default: 10%, 50%, 100%, each with a soak of 5m but the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = Rule::new("self.map(s, type(s.replicas) == int ? s.replicas : 2147483647).isSorted() && self.map(s, type(s.replicas) == string && s.replicas.matches('^[0-9]{1,3}%$') ? int(s.replicas.replace('%', '')) : 0).isSorted() && self.all(s, self.exists_one(t, t.replicas == s.replicas))").message("steps must grow: first numbers of pods, then percentages, each more than the one before"))]
+    pub steps: Vec<Step>,
+    /// What is measured all the time. Default: `errors` (target 1%, limit 5%) and `latency` (quantile 0.99, target 500ms,
+    /// limit 2s). An empty list measures nothing: time alone decides, and the pods' own health.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub criteria: Option<Vec<Criterion>>,
+    /// How long, and how often, to keep measuring after 100%. Default: 5m, every 5s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    #[x_kube(validation = Rule::new("!self.all(w, w.__for__.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && w.__for__ != '') || self.map(w, duration(w.__for__)).isSorted()").message("watch stages must grow: each 'for' is counted from 100% and at least the one before"))]
+    pub watch: Option<Vec<WatchStage>>,
+    /// How to go back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
+    /// What happens to a run when this Release is deleted. Default: Undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_delete: Option<OnDelete>,
+    /// How a change is caught before it rolls. Default: Policy where the API server serves it, else Paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureMode>,
+    /// No new run and no move forward while true. Going back is never stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+}
+
+/// Which workload.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetRef {
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self == 'apps/v1'").message("apiVersion is apps/v1"))]
+    pub api_version: String,
+    pub kind: TargetKind,
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Kinds of workloads that can be released.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    Deployment,
+}
+
+/// Where measurements come from.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.prometheus) && has(self.pods))").message("metrics has one source: prometheus or pods"))]
+pub struct Metrics {
+    /// The pods' own endpoint. The default, with port and path from the annotations `prometheus.io/port` and `prometheus.io/path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodMetrics>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<PrometheusSource>,
+    /// The counter of requests. Default: detected among the names that common libraries use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<RequestsMetric>,
+    /// The histogram of durations in seconds. Default: detected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<LatencyMetric>,
+}
+
+/// The pods' own metrics endpoint.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct PodMetrics {
+    /// Default: the annotation `prometheus.io/port`, else the port named `metrics`, else the first port of the first container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+    /// Default: the annotation `prometheus.io/path`, else `/metrics`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), regex(pattern = "^/"))]
+    pub path: Option<String>,
+}
+
+/// A Prometheus server, or one that speaks its query API.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PrometheusSource {
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https']").message("is not an http(s) URL"))]
+    pub url: String,
+}
+
+/// Which counter counts requests.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestsMetric {
+    #[schemars(length(min = 1, max = 256))]
+    pub name: String,
+    /// The label that holds the status code; a value that begins with 5 is an error. Default: detected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub status_label: Option<String>,
+}
+
+/// Which histogram holds durations.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LatencyMetric {
+    /// Without `_bucket`.
+    #[schemars(length(min = 1, max = 256))]
+    pub name: String,
+}
+
+/// A share of replicas, held for a soak.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not a name: write lower case letters, digits and '-'\"".into())))]
+    pub name: String,
+    /// A number of pods (3) or a share of them ("10%").
+    pub replicas: Share,
+    /// How long it must pass before the next step. Default: no time, only the criteria.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soak: Option<Span>,
+    /// Who has to say yes before this step is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+}
+
+/// A time of watching after 100%.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.__for__.matches('^([0-9]{1,6}[hms])+$') || !self.every.matches('^([0-9]{1,6}[hms])+$') || duration(self.every) <= duration(self.__for__)").message("'every' is longer than 'for'"))]
+pub struct WatchStage {
+    /// Until when, counted from 100%.
+    pub r#for: Span,
+    /// How often it is measured.
+    pub every: Span,
+    /// What a breach does in this stage. Default: what the criterion says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_limit: Option<OnLimit>,
+}
+
+/// How to go back.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Undo {
+    /// Auto: bad pods go at once while enough stable pods are Ready, otherwise as stable pods become Ready. MitigateFirst: at
+    /// once, whatever is left. CapacityFirst: only as stable pods become available.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
+    /// How long it may take until stable stands again. Taking longer is said in status and as an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Span>,
+}
+
+/// What goes first in an undo.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Capacity {
+    #[default]
+    Auto,
+    MitigateFirst,
+    CapacityFirst,
+}
+
+/// What happens to a run when its Release is deleted.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnDelete {
+    /// Back to stable, then the Deployment is given back.
+    #[default]
+    Undo,
+    /// The Deployment is given back at once; the native controller completes the new template.
+    Finish,
+}
+
+/// How a change is caught before it rolls.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureMode {
+    /// The API server pauses the Deployment in the same write that changes its template.
+    Policy,
+    /// The Deployment is kept paused between runs.
+    Paused,
+    /// The operator pauses the Deployment as soon as it sees the change. Some pods may be moving by then.
+    React,
+}

@@ -1,0 +1,495 @@
+//! Status of a Release: what is happening, why, and what unblocks it; and everything a run needs to survive a restart.
+//!
+//! Names are fixed: tools read them. All fields are optional, so that status written by another version still parses.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::action::Action;
+
+/// A moment, to the millisecond, in UTC.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+pub struct Stamp(pub Timestamp);
+
+impl JsonSchema for Stamp {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Stamp".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+fn object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// Where a release stands.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseStatus {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Counts the writes of this status: a reader can tell old from new.
+    #[serde(default)]
+    pub revision: i64,
+    /// When it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Stamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// In a few words, for `kubectl get`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Summary>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<ReplicasStatus>,
+    /// The revision that serves today.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<RevisionStatus>,
+    /// The revision that is being released, or held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<RevisionStatus>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub verdicts: Vec<VerdictStatus>,
+    /// What it is waiting for, and what unblocks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<Blocker>,
+    /// How changes are caught.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureStatus>,
+    /// The run that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+    /// The run that ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<LastRun>,
+    /// Templates that were undone or aborted and are not started again, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub rejected: Vec<Rejected>,
+    /// Set when the Deployment was handed back by a person: nothing is touched until somebody says `resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_back: Option<Said>,
+    /// UIDs of ReleaseActions that took effect and are not yet marked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub handled: Vec<Handled>,
+    /// UID of the Deployment that all this is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_uid: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<Condition>,
+}
+
+/// The phases a release goes through, and no others.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// At rest.
+    Idle,
+    /// A new template is held while checks run.
+    Preflight,
+    /// Pods are on their way from one share to the next.
+    Moving,
+    /// Standing at a share, measuring.
+    Soaking,
+    /// Standing still, with a named blocker.
+    Held,
+    /// Going back.
+    Undoing,
+    /// Everything is on the new revision and still measured.
+    Watching,
+    /// The last template was undone or aborted: nothing starts until there is a new one.
+    Rejected,
+}
+
+/// How a run ended.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    Succeeded,
+    Undone,
+    Aborted,
+    Superseded,
+    HandedBack,
+}
+
+/// In a few words.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// `2/4 tenth`
+    #[serde(default)]
+    pub step: String,
+    /// The worst verdict: `errors Breach`.
+    #[serde(default)]
+    pub worst: String,
+    /// What is happening and why, in a sentence.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// The step that a run is at.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct StepStatus {
+    /// From 1.
+    pub index: i32,
+    pub of: i32,
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Stamp>,
+    /// When its soak is over if nothing gets in between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Stamp>,
+    /// How many canary pods this step means, with today's number of replicas.
+    #[serde(default)]
+    pub pods: i32,
+}
+
+/// Pods, as they are.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicasStatus {
+    pub desired: i32,
+    #[serde(default)]
+    pub stable: PodCount,
+    #[serde(default)]
+    pub canary: PodCount,
+    /// Canary pods among all Ready pods: `10%`.
+    #[serde(default)]
+    pub share: String,
+}
+
+/// Pods of one revision.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct PodCount {
+    pub pods: i32,
+    pub ready: i32,
+}
+
+/// One revision of the template.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionStatus {
+    /// Name of the ControllerRevision that holds the template.
+    #[serde(default)]
+    pub revision: String,
+    #[serde(default)]
+    pub fingerprint: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub images: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_by: Option<String>,
+}
+
+/// What a criterion says now.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct VerdictStatus {
+    pub criterion: String,
+    /// `Pass`, `Hold`, `Breach` or `Unknown`.
+    pub verdict: String,
+    /// `0.04%`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// What it may really be: `[0.01%, 0.2%]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interval: Vec<String>,
+    #[serde(default)]
+    pub limit: String,
+    #[serde(default)]
+    pub target: String,
+    /// A word for programs.
+    #[serde(default)]
+    pub reason: String,
+    /// A sentence for people.
+    #[serde(default)]
+    pub message: String,
+    /// Requests seen.
+    #[serde(default)]
+    pub have: i64,
+    /// About how many it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub need: Option<i64>,
+    /// Where the numbers come from: the series that is read.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+}
+
+/// What stands in the way, and what takes it away.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Blocker {
+    #[serde(default)]
+    pub reason: String,
+    #[serde(default)]
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Stamp>,
+    /// A command, or what somebody has to do.
+    #[serde(default)]
+    pub unblock: String,
+}
+
+/// How changes are caught.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct CaptureStatus {
+    /// `Policy`, `Paused` or `React`.
+    #[serde(default)]
+    pub mode: String,
+    #[serde(default)]
+    pub message: String,
+}
+
+/// Something somebody said.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Said {
+    pub by: String,
+    pub at: Stamp,
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// A ReleaseAction that took effect.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Handled {
+    pub uid: String,
+    pub action: Action,
+    /// False: it was refused.
+    pub done: bool,
+    #[serde(default)]
+    pub message: String,
+}
+
+/// A template that is not started again.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejected {
+    pub fingerprint: String,
+    /// ControllerRevision with the template, for `retry`.
+    #[serde(default)]
+    pub revision: String,
+    pub at: Stamp,
+    #[serde(default)]
+    pub reason: String,
+    #[serde(default)]
+    pub run: String,
+}
+
+/// A run under way: everything needed to go on, or back, after a restart.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// `r7`
+    pub id: String,
+    pub number: i64,
+    pub started_at: Stamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_by: Option<String>,
+    /// Copy of the Deployment's originals annotation.
+    #[schemars(schema_with = "object")]
+    pub originals: Value,
+    pub stage: Stage,
+    /// Index of the step it is at, from 0.
+    #[serde(default)]
+    pub step: i32,
+    #[serde(default)]
+    pub progress: Progress,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub checks: Vec<CheckStatus>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub signatures: Vec<Signature>,
+    /// Standing still because somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Said>,
+    /// What the judge remembers. See `decide::judge::State`.
+    #[schemars(schema_with = "object")]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub judge: Value,
+    /// When everything stood on the new revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_since: Option<Stamp>,
+    /// Going back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<Back>,
+    /// What people should know and that does not stop the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub notes: Vec<String>,
+}
+
+/// Which part of a run.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Preflight,
+    Steps,
+    Watch,
+    Back,
+}
+
+/// How far the present step has come.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// When the step was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Stamp>,
+    /// When its pods first stood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Stamp>,
+    /// Milliseconds soaked before `soaking_since`.
+    #[serde(default)]
+    pub soaked: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soaking_since: Option<Stamp>,
+    /// Good canary pods at the last progress of a move, and when that was.
+    #[serde(default)]
+    pub good: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Stamp>,
+    /// Somebody said skip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<Said>,
+}
+
+/// One check of the run.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckStatus {
+    pub name: String,
+    pub state: CheckState,
+    /// From 1; each retry adds one.
+    #[serde(default)]
+    pub attempt: i32,
+    #[serde(default)]
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Stamp>,
+}
+
+/// What is known of a check. Unknown is not passed and not failed.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckState {
+    Waiting,
+    Passed,
+    Failed,
+    Unknown,
+    Skipped,
+}
+
+/// One signature under an approval.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Signature {
+    pub role: String,
+    pub by: String,
+    pub at: Stamp,
+    #[serde(default)]
+    pub reason: String,
+    /// UID of the ReleaseAction.
+    #[serde(default)]
+    pub action: String,
+}
+
+/// Going back: why, to what end, and when what happened.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Back {
+    pub cause: Cause,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// When the first evidence of a breach was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breach_at: Option<Stamp>,
+    /// When it was decided to go back.
+    pub decided_at: Stamp,
+    /// When the last canary pod was ordered away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered_at: Option<Stamp>,
+    /// When all stable pods were Ready and no canary pod served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_at: Option<Stamp>,
+    /// Where the run goes on once stable stands, for causes that do not end it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Stage>,
+    /// A newer template of the owner's, to be put back once stable stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<RevisionStatus>,
+    /// It took longer than its budget, and that was said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_budget: bool,
+}
+
+/// Why a run goes back.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A limit was breached.
+    Breach,
+    /// The canary's pods fail by themselves: crash loop, image, readiness.
+    PodsFailing,
+    /// Somebody said abort, or refused an approval.
+    Abort,
+    /// The owner put the stable template back.
+    Reverted,
+    /// The owner wrote a newer template.
+    Superseded,
+    /// There are no replicas: the run starts again when there are.
+    NoReplicas,
+    /// More canary pods than the step allows: the step is taken again.
+    TooMany,
+}
+
+/// The run that ended last.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LastRun {
+    pub id: String,
+    pub number: i64,
+    pub outcome: Outcome,
+    pub message: String,
+    pub started_at: Stamp,
+    pub ended_at: Stamp,
+    #[serde(default)]
+    pub fingerprint: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<UndoTimes>,
+}
+
+/// When what happened in an undo.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct UndoTimes {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breach_at: Option<Stamp>,
+    pub decided_at: Stamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered_at: Option<Stamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_at: Option<Stamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}

@@ -1,0 +1,207 @@
+//! Scalars written as text. Each is a newtype, so that length, rule, message and meaning are said once.
+//!
+//! The API server refuses what does not fit, with the sentence given here; `parse` still returns an `Option`, because an object
+//! may have been stored under an older rule.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $rule:literal, $message:literal) => {
+        $(#[$doc])*
+        #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({
+                    "type": "string", "maxLength": 64,
+                    "x-kubernetes-validations": [{
+                        "rule": $rule,
+                        "messageExpression": concat!("\"'\" + self + \"' ", $message, "\""),
+                        "message": $message,
+                    }],
+                })
+            }
+        }
+    };
+}
+
+text!(
+    /// A length of time: 90s, 15m, 1h30m, 48h.
+    Span,
+    "self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && self != ''",
+    "is not a length of time: write 90s, 15m, 1h30m or 48h"
+);
+text!(
+    /// A latency: 250us, 500ms, 1.5s.
+    Latency,
+    "self.matches('^[0-9]{1,6}([.][0-9]{1,3})?(us|ms|s)$')",
+    "is not a latency: write 500ms or 1.5s"
+);
+text!(
+    /// A share in percent: 5%, 0.1%.
+    Percent,
+    "self.matches('^(100|[0-9]{1,2}([.][0-9]{1,3})?)%$')",
+    "is not a percentage from 0% to 100%: write 0.1% or 5%"
+);
+
+impl Span {
+    /// The length of time, or `None` when the text is not one.
+    ///
+    /// ```
+    /// use tidegate::api::text::Span;
+    /// assert_eq!(Span("1h30m".into()).parse().map(|d| d.as_secs()), Some(5400));
+    /// assert_eq!(Span("7d".into()).parse(), None);
+    /// ```
+    pub fn parse(&self) -> Option<Duration> {
+        let mut seconds = 0u64;
+        let mut digits = String::new();
+        let mut order = 0;
+        for character in self.0.chars() {
+            if character.is_ascii_digit() && digits.len() < 6 {
+                digits.push(character);
+                continue;
+            }
+            let (factor, place) = match character {
+                'h' => (3600, 1),
+                'm' => (60, 2),
+                's' => (1, 3),
+                _ => return None,
+            };
+            if place <= order {
+                return None;
+            }
+            order = place;
+            seconds += digits.parse::<u64>().ok()? * factor;
+            digits.clear();
+        }
+        (order > 0 && digits.is_empty()).then(|| Duration::from_secs(seconds))
+    }
+}
+
+impl Latency {
+    /// The latency in seconds, or `None` when the text is not one.
+    pub fn seconds(&self) -> Option<f64> {
+        let (number, factor) = if let Some(number) = self.0.strip_suffix("us") {
+            (number, 1e6)
+        } else if let Some(number) = self.0.strip_suffix("ms") {
+            (number, 1e3)
+        } else {
+            (self.0.strip_suffix('s')?, 1.0)
+        };
+        let value: f64 = number.parse().ok()?;
+        (value.is_finite() && value >= 0.0).then_some(value / factor)
+    }
+}
+
+impl Percent {
+    /// The share, 0 to 1, or `None` when the text is not a percentage.
+    pub fn share(&self) -> Option<f64> {
+        let value: f64 = self.0.strip_suffix('%')?.parse().ok()?;
+        (0.0..=100.0).contains(&value).then_some(value / 100.0)
+    }
+}
+
+/// A number of pods (3) or a share of them ("10%").
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(transparent)]
+pub struct Share(pub IntOrString);
+
+impl JsonSchema for Share {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Share".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true, "maxLength": 64,
+            "x-kubernetes-validations": [{
+                "rule": "type(self) == int ? self >= 1 && self <= 100000 : self.matches('^(100|[1-9][0-9]?)%$')",
+                "messageExpression": "'\"' + string(self) + '\" is neither a number of pods nor a share of them: write 3 (no quotes) or 10% (1% to 100%)'",
+                "message": "write a number of pods (3) or a share of them (\"10%\", 1% to 100%)",
+            }],
+        })
+    }
+}
+
+impl Share {
+    /// A share in percent, for the default plan.
+    pub fn percent(percent: u32) -> Self {
+        Self(IntOrString::String(format!("{percent}%")))
+    }
+
+    /// How many of `replicas` pods: `floor(replicas * percent / 100)`, at least 1 and at most `replicas`; 0 of 0.
+    /// The same rounding that Kubernetes uses for `maxUnavailable`. `None` when the text is neither number nor share.
+    pub fn of(&self, replicas: i32) -> Option<i32> {
+        let wanted = match &self.0 {
+            IntOrString::Int(pods) if *pods >= 1 => *pods,
+            IntOrString::Int(_) => return None,
+            IntOrString::String(text) => {
+                let percent: i64 = text.strip_suffix('%')?.parse().ok()?;
+                if !(1..=100).contains(&percent) {
+                    return None;
+                }
+                i32::try_from(i64::from(replicas) * percent / 100).ok()?
+            }
+        };
+        Some(wanted.max(1).min(replicas))
+    }
+
+    /// The most that native proportional scaling may make of it (rounded up) without the share being another one.
+    pub fn at_most_of(&self, replicas: i32) -> Option<i32> {
+        match &self.0 {
+            IntOrString::Int(_) => self.of(replicas),
+            IntOrString::String(text) => {
+                let percent: i64 = text.strip_suffix('%')?.parse().ok()?;
+                let up = (i64::from(replicas) * percent + 99) / 100;
+                Some(i32::try_from(up).ok()?.max(1).min(replicas))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_rounds_down_but_never_to_nothing() {
+        let tenth = Share::percent(10);
+        assert_eq!(tenth.of(10), Some(1));
+        assert_eq!(tenth.of(3), Some(1));
+        assert_eq!(tenth.of(19), Some(1));
+        assert_eq!(tenth.of(0), Some(0));
+        assert_eq!(Share::percent(50).of(3), Some(1));
+        assert_eq!(Share::percent(100).of(7), Some(7));
+        assert_eq!(Share(IntOrString::Int(5)).of(3), Some(3));
+        assert_eq!(Share(IntOrString::String("ten".into())).of(3), None);
+        assert_eq!(tenth.at_most_of(16), Some(2));
+    }
+
+    #[test]
+    fn latencies_are_seconds() {
+        assert_eq!(Latency("500ms".into()).seconds(), Some(0.5));
+        assert_eq!(Latency("1.5s".into()).seconds(), Some(1.5));
+        assert_eq!(Latency("soon".into()).seconds(), None);
+    }
+
+    #[test]
+    fn a_percentage_is_a_share() {
+        assert_eq!(Percent("5%".into()).share(), Some(0.05));
+        assert_eq!(Percent("101%".into()).share(), None);
+    }
+}

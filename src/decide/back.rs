@@ -1,0 +1,279 @@
+//! Going back: the stable template, at once; then, once stable stands, what becomes of the run.
+//!
+//! Needs no plan, window, approval or measurement: only the stable template, which is kept, and the owner's fields, of which
+//! there are two copies.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::decision::{Notice, command};
+use super::draft::Draft;
+use super::fields::{Originals, Wanted};
+use super::pace::{self, Limits, Pace};
+use super::rest;
+use super::scene::Scene;
+use crate::api::status::{Back, Cause, Progress, Rejected, Stage, Stamp};
+use crate::api::{Action, Capacity, Outcome, Phase};
+
+/// Rejections that are remembered.
+const REMEMBERED: usize = 16;
+
+/// Why a run goes back.
+pub struct Why {
+    cause: Cause,
+    message: String,
+    by: Option<String>,
+    breach_at: Option<Timestamp>,
+}
+
+impl Why {
+    pub fn new(cause: Cause, message: impl Into<String>) -> Self {
+        Self { cause, message: message.into(), by: None, breach_at: None }
+    }
+
+    pub fn said_by(mut self, by: Option<String>) -> Self {
+        self.by = by;
+        self
+    }
+
+    pub fn seen_at(mut self, at: Option<Timestamp>) -> Self {
+        self.breach_at = at;
+        self
+    }
+}
+
+/// Decides to go back, and orders it in the same decision.
+pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
+    let now = draft.now();
+    let run = draft.run();
+    let resume = match why.cause {
+        Cause::NoReplicas | Cause::TooMany => Some(if run.stage == Stage::Preflight { Stage::Preflight } else { Stage::Steps }),
+        Cause::Breach | Cause::PodsFailing | Cause::Abort | Cause::Reverted | Cause::Superseded => None,
+    };
+    run.stage = Stage::Back;
+    run.progress.soaking_since = None;
+    let id = run.id.clone();
+    run.back = Some(Back {
+        cause: why.cause,
+        message: why.message.clone(),
+        by: why.by,
+        breach_at: why.breach_at.map(Stamp),
+        decided_at: now,
+        ordered_at: None,
+        restored_at: None,
+        resume,
+        next: None,
+        over_budget: false,
+    });
+    draft.notices.push(Notice::warning("GoingBack", format!("run {id}: {}", why.message)));
+    decide(draft, scene);
+}
+
+/// Goes back, and on from there once stable stands.
+pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
+    draft.urgent();
+    draft.wake_in(rest::LOOK_AGAIN);
+    let Ok(originals) = scene.originals.clone() else {
+        let lost = scene.originals.as_ref().err().cloned().unwrap_or_default();
+        draft.held("OriginalsLost", format!("cannot go back: {lost}"), "kubectl rollout undo, then kubectl edit deployment");
+        return;
+    };
+    notice_newer(draft, scene);
+    let back = draft.run().back.clone().expect("only reached while going back");
+    let message = back.message.clone();
+    if back.restored_at.is_some() {
+        return go_on(draft, scene, &originals, &back);
+    }
+    draft.phase(Phase::Undoing, message);
+    if order(draft, scene, &originals).is_none() {
+        return;
+    }
+    let stand = scene.stand;
+    let now = draft.now();
+    let observed = scene.target.observed_generation >= scene.target.generation;
+    let ordered = scene.at_stable() && observed && stand.canary == 0 && scene.canary_pods().next().is_none();
+    let stands = ordered && stand.stable == stand.replicas && stand.stable_ready >= stand.replicas;
+    let budget = scene.plan.as_ref().ok().and_then(|plan| plan.undo_budget);
+    let run = draft.run();
+    let Some(back) = run.back.as_mut() else { return };
+    if ordered && back.ordered_at.is_none() {
+        back.ordered_at = Some(now);
+    }
+    if stands {
+        back.restored_at = Some(now);
+    }
+    if let Some(budget) = budget
+        && !stands
+        && !back.over_budget
+    {
+        let due = back.decided_at.0 + budget;
+        if due <= now.0 {
+            back.over_budget = true;
+            let note = format!("going back has taken longer than its budget of {} s", budget.as_secs());
+            draft.notices.push(Notice::warning("UndoOverBudget", note));
+        } else {
+            draft.wake_at(due);
+        }
+    }
+}
+
+/// The owner may write a newer template while we go back: it is kept, and put back once stable stands.
+fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
+    let canary = draft.status.canary.clone().unwrap_or_default().fingerprint;
+    let current = scene.current_revision();
+    let Some(back) = draft.run().back.as_ref() else { return };
+    if scene.at_stable() || back.restored_at.is_some() {
+        return;
+    }
+    let known = back.next.as_ref().is_some_and(|next| next.fingerprint == current.fingerprint);
+    let same = current.fingerprint == canary && back.cause != Cause::Reverted;
+    if known || same {
+        return;
+    }
+    // A revert that is itself reverted: what stands there now, before anything of ours was ordered, is the revert.
+    rest::keep(draft, scene, &current);
+    let Some(back) = draft.run().back.as_mut() else { return };
+    back.next = Some(current);
+    if matches!(back.cause, Cause::NoReplicas | Cause::TooMany) {
+        back.cause = Cause::Superseded;
+        back.message = "a newer template has come".into();
+    }
+}
+
+/// Orders the way back, once, and again when somebody changed it. `None`: it cannot be ordered.
+fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Option<()> {
+    let target = scene.target;
+    let Some((name, kept)) = scene.kept(&scene.stable_fingerprint) else {
+        draft.held(
+            "StableTemplateLost",
+            "cannot go back: the ControllerRevision with the stable template is gone",
+            command(draft.name(), Action::HandBack),
+        );
+        return None;
+    };
+    let unschedulable = match scene.capacity {
+        Capacity::MitigateFirst => 0,
+        Capacity::Auto | Capacity::CapacityFirst => scene.stable_pods().filter(|pod| pod.unschedulable).count(),
+    };
+    let unschedulable = i32::try_from(unschedulable).unwrap_or(i32::MAX);
+    let mut wanted_pace = pace::back(scene.stand, scene.limits, scene.capacity, unschedulable);
+    if scene.at_stable() {
+        // Under way: an order is only ever widened, so that pods becoming Ready do not cause a write each.
+        let current = Limits::of(&target.strategy, target.replicas);
+        wanted_pace = Pace {
+            unavailable: wanted_pace.unavailable.max(current.unavailable),
+            surge: wanted_pace.surge.max(current.surge),
+        };
+    }
+    let template = (scene.stable_fingerprint.clone(), kept.template.clone());
+    let wanted = Wanted::back(originals, name, scene.on_delete, template, wanted_pace, target.replicas);
+    draft.want(target, &wanted, "go back to stable");
+    Some(())
+}
+
+/// Stable stands.
+fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
+    draft.phase(Phase::Undoing, format!("stable stands again: {}", back.message));
+    match back.cause {
+        Cause::Breach | Cause::PodsFailing | Cause::Abort | Cause::Reverted => end(draft, scene, originals, back),
+        Cause::Superseded => {
+            put_back(draft, scene, originals, back, "the newer template");
+        }
+        Cause::NoReplicas if scene.target.replicas == 0 => {
+            let message = rest::waiting_words(Cause::NoReplicas);
+            draft.held("NoReplicas", message, format!("kubectl scale deployment {} --replicas=...", scene.target.name));
+        }
+        Cause::NoReplicas if scene.at_stable() && scene.stand.stable_ready < scene.target.replicas => {
+            draft.held("StablePodsNotReady", "waiting for the stable pods after the scale-up", "wait");
+        }
+        Cause::NoReplicas | Cause::TooMany => {
+            put_back(draft, scene, originals, back, "the template of the run");
+        }
+    }
+}
+
+/// The run ends here: it is remembered as rejected where the template itself was at fault.
+fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
+    let canary = draft.status.canary.clone().unwrap_or_default();
+    let (id, now) = (draft.run().id.clone(), draft.now());
+    let outcome = match back.cause {
+        Cause::Abort => Outcome::Aborted,
+        Cause::Superseded => Outcome::Superseded,
+        Cause::Breach | Cause::PodsFailing | Cause::Reverted | Cause::NoReplicas | Cause::TooMany => Outcome::Undone,
+    };
+    if matches!(back.cause, Cause::Breach | Cause::PodsFailing | Cause::Abort) {
+        let rejected = &mut draft.status.rejected;
+        rejected.retain(|known| known.fingerprint != canary.fingerprint);
+        rejected.insert(
+            0,
+            Rejected {
+                fingerprint: canary.fingerprint,
+                revision: canary.revision,
+                at: now,
+                reason: back.message.chars().take(512).collect(),
+                run: id,
+            },
+        );
+        rejected.truncate(REMEMBERED);
+    }
+    if scene.at_stable() {
+        match &back.next {
+            Some(_) => {
+                if !put_next(draft, scene, originals, back) {
+                    return;
+                }
+            }
+            None => {
+                let wanted = rest::at_rest_fields(scene.capture, originals);
+                draft.want(scene.target, &wanted, "give the owner's fields back");
+            }
+        }
+    }
+    draft.phase(Phase::Undoing, back.message.clone());
+    draft.end_run(outcome, back.message.clone());
+    draft.wake_in(Duration::from_millis(200));
+}
+
+/// Puts a template back, held, and goes on once it is there: with the same run, or with a new one.
+fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back, what: &str) {
+    if scene.at_stable() {
+        if !put_next(draft, scene, originals, back) {
+            let gone = format!("{what} is not kept any more");
+            draft.end_run(Outcome::Superseded, gone);
+        }
+        return;
+    }
+    let canary = draft.status.canary.clone().unwrap_or_default();
+    match back.resume.filter(|_| back.cause != Cause::Superseded && scene.target.fingerprint == canary.fingerprint) {
+        Some(stage) => {
+            let from_start = back.cause == Cause::NoReplicas;
+            let now = draft.now();
+            let run = draft.run();
+            run.back = None;
+            run.stage = stage;
+            run.progress = Progress { begun: Some(now), ..Progress::default() };
+            if from_start {
+                run.step = 0;
+            }
+            draft.phase(Phase::Preflight, "taking the run up again");
+        }
+        None => {
+            draft.end_run(Outcome::Superseded, back.message.clone());
+            draft.phase(Phase::Idle, "a newer template has come");
+        }
+    }
+}
+
+/// Orders the newer template (or the run's own) back into the Deployment, held. False: it is not kept.
+fn put_next(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) -> bool {
+    let canary = draft.status.canary.clone().unwrap_or_default();
+    let next = back.next.clone().unwrap_or(canary);
+    let (Some((_, kept)), Some((stable, _))) = (scene.kept(&next.fingerprint), scene.kept(&scene.stable_fingerprint)) else {
+        return false;
+    };
+    let wanted = Wanted::held(originals, stable, scene.on_delete, scene.target.replicas)
+        .with_template(next.fingerprint, kept.template.clone());
+    draft.want(scene.target, &wanted, "put the owner's template back, held");
+    true
+}

@@ -1,0 +1,243 @@
+//! Checks before the first pod: all at once, each passed, failed, or not known yet. The new template is held meanwhile.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::decision::{Intent, Notice, command};
+use super::draft::Draft;
+use super::fields::Wanted;
+use super::plan::{CheckKind, PlannedCheck};
+use super::rest;
+use super::scene::Scene;
+use super::snapshot::{JobFacts, ProbeId, ProbeResult};
+use crate::api::check::Approval;
+use crate::api::status::{CheckState, CheckStatus, Progress, Run, Stage};
+use crate::api::{Action, Phase, RELEASE_LABEL};
+
+/// What to do before the first pod.
+pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
+    let Ok(originals) = scene.originals.clone() else { return };
+    if let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) {
+        let held = Wanted::held(&originals, stable, scene.on_delete, scene.target.replicas);
+        draft.want(scene.target, &held, "hold the new template");
+    }
+    let plan = match &scene.plan {
+        Ok(plan) => plan,
+        Err(problem) => {
+            let unblock = format!("kubectl edit release {}", draft.name());
+            return draft.held("InvalidSpec", problem.to_string(), unblock);
+        }
+    };
+    let now = draft.now();
+    let run = draft.run();
+    run.checks.retain(|known| plan.checks.iter().any(|check| check.name == known.name));
+    for check in &plan.checks {
+        if !run.checks.iter().any(|known| known.name == check.name) {
+            run.checks.push(CheckStatus {
+                name: check.name.clone(),
+                state: CheckState::Waiting,
+                attempt: 1,
+                message: String::new(),
+                since: Some(now),
+            });
+        }
+    }
+    for (index, check) in plan.checks.iter().enumerate() {
+        look(draft, scene, check, index);
+    }
+    draft.wake_in(rest::LOOK_AGAIN);
+    if let Some(said) = draft.run().paused.clone() {
+        let message = format!("{} said pause {}", said.by, said.reason);
+        return draft.held("Paused", message, command(draft.name(), Action::Resume));
+    }
+    if plan.suspend {
+        return draft.held("Suspended", "spec.suspend is true", "set spec.suspend to false");
+    }
+    if !open(draft, &plan.checks) {
+        return;
+    }
+    let run = draft.run();
+    run.stage = Stage::Steps;
+    run.step = 0;
+    run.progress = Progress { begun: Some(now), ..Progress::default() };
+    let id = run.id.clone();
+    if !plan.checks.is_empty() {
+        let note = format!("run {id}: all {} checks passed", plan.checks.len());
+        draft.notices.push(Notice::normal("ChecksPassed", note));
+    }
+    draft.phase(Phase::Moving, "the checks have passed; the first move begins");
+    draft.wake_in(Duration::from_millis(200));
+}
+
+/// Whether nothing stands in the way any more; else says what does.
+fn open(draft: &mut Draft<'_>, planned: &[PlannedCheck]) -> bool {
+    let checks = draft.run().checks.clone();
+    let of = |state: CheckState| checks.iter().filter(move |check| check.state == state);
+    if let Some(failed) = of(CheckState::Failed).next() {
+        let message = format!("check {} failed: {}", failed.name, failed.message);
+        let unblock = format!(
+            "{}, or {}, or {}",
+            command(draft.name(), Action::Retry),
+            command(draft.name(), Action::Skip),
+            command(draft.name(), Action::Abort)
+        );
+        draft.held("CheckFailed", message, unblock);
+        return false;
+    }
+    let waiting: Vec<&CheckStatus> = of(CheckState::Waiting).chain(of(CheckState::Unknown)).collect();
+    let approval = |check: &CheckStatus| {
+        planned.iter().find_map(|planned| match &planned.kind {
+            CheckKind::Approval(approval) if planned.name == check.name => Some(approval),
+            CheckKind::Approval(_) | CheckKind::Job(_) | CheckKind::Http(_) | CheckKind::Config(_) => None,
+        })
+    };
+    let Some(first) = waiting.iter().find(|check| approval(check).is_none()).or(waiting.first()) else { return true };
+    let names = waiting.iter().map(|check| check.name.as_str()).collect::<Vec<_>>().join(", ");
+    draft.phase(Phase::Preflight, format!("a new template is held; waiting for checks: {names}"));
+    let message = format!("check {}: {}", first.name, first.message);
+    match approval(first) {
+        Some(approval) => {
+            let unblock = approve_command(draft.name(), approval);
+            draft.blocked("AwaitingApproval", message, unblock);
+        }
+        None if first.state == CheckState::Unknown => {
+            draft.blocked("CheckUnknown", message, "wait: it is asked again every 15 s");
+        }
+        None => draft.blocked("CheckRunning", message, "wait"),
+    }
+    false
+}
+
+/// Looks at one check, and sets it going.
+fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, index: usize) {
+    let run = draft.run();
+    let Some(known) = run.checks.iter().find(|known| known.name == check.name).cloned() else { return };
+    if matches!(known.state, CheckState::Passed | CheckState::Failed | CheckState::Skipped) {
+        return;
+    }
+    let id = ProbeId { run: run.id.clone(), check: check.name.clone(), attempt: known.attempt };
+    let (state, message) = match &check.kind {
+        CheckKind::Approval(approval) => {
+            let since = run.started_at.0;
+            match signed(run, approval, since) {
+                Signed::Enough(by) => (CheckState::Passed, by),
+                Signed::Lacking(message) => (CheckState::Waiting, message),
+            }
+        }
+        CheckKind::Job(template) => job(draft, scene, check, &id, template),
+        CheckKind::Http(_) | CheckKind::Config(_) => match scene.snapshot.probes.get(&id) {
+            None => (CheckState::Waiting, "asked".to_owned()),
+            Some(answer) => (answered(answer.result), answer.message.clone()),
+        },
+    };
+    let name = check.name.clone();
+    if state == CheckState::Failed {
+        draft.notices.push(Notice::warning("CheckFailed", format!("check {name} failed: {message}")));
+    }
+    if let Some(known) = draft.run().checks.get_mut(index).filter(|known| known.name == name) {
+        known.state = state;
+        known.message = message.chars().take(512).collect();
+    }
+}
+
+fn answered(result: ProbeResult) -> CheckState {
+    match result {
+        ProbeResult::Passed => CheckState::Passed,
+        ProbeResult::Failed => CheckState::Failed,
+        ProbeResult::Unknown => CheckState::Unknown,
+    }
+}
+
+/// A Job is made once for each run and try; its name says which, so that it is found again after a restart.
+fn job(
+    draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
+    check: &PlannedCheck,
+    id: &ProbeId,
+    template: &Value,
+) -> (CheckState, String) {
+    let canary = draft.status.canary.clone().unwrap_or_default().fingerprint;
+    let short: String = canary.chars().take(6).collect();
+    let (release, attempt) = (draft.name(), id.attempt);
+    // 63 characters at most: 52 of the Release leave too little for long names of checks, so the check's name is cut.
+    let tail = format!("-{}-{short}-{attempt}", id.run);
+    let room = 63usize.saturating_sub(tail.len());
+    let head: String = format!("{release}-{}", check.name).chars().take(room).collect();
+    let name = format!("{}{tail}", head.trim_end_matches('-'));
+    match rest::job(scene, &name) {
+        Some(JobFacts::Running) => (CheckState::Waiting, format!("job {name} is running")),
+        Some(JobFacts::Succeeded) => (CheckState::Passed, format!("job {name} succeeded")),
+        Some(JobFacts::Failed { message }) => (CheckState::Failed, format!("job {name} failed: {message}")),
+        None => {
+            if let Some(refused) = scene.snapshot.probes.get(id) {
+                return (answered(refused.result), refused.message.clone());
+            }
+            let body = job_body(draft, check, &name, template);
+            let (run, check) = (id.run.clone(), id.check.clone());
+            draft.intents.push(Intent::CreateJob { name: name.clone(), check, run, attempt, body });
+            (CheckState::Waiting, format!("job {name} is being made"))
+        }
+    }
+}
+
+fn job_body(draft: &Draft<'_>, check: &PlannedCheck, name: &str, template: &Value) -> Value {
+    let mut metadata = template.get("metadata").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
+    metadata["name"] = json!(name);
+    if !metadata["labels"].is_object() {
+        metadata["labels"] = json!({});
+    }
+    metadata["labels"][RELEASE_LABEL] = json!(draft.name());
+    metadata["labels"]["tidegate.dev/check"] = json!(check.name);
+    metadata["ownerReferences"] = json!([{
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": draft.name(), "uid": draft.release.uid,
+        "controller": true, "blockOwnerDeletion": false,
+    }]);
+    let mut spec = template["spec"].clone();
+    if spec["activeDeadlineSeconds"].is_null() {
+        spec["activeDeadlineSeconds"] = json!(check.timeout.as_secs().max(1));
+    }
+    if spec["ttlSecondsAfterFinished"].is_null() {
+        spec["ttlSecondsAfterFinished"] = json!(86_400);
+    }
+    json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec })
+}
+
+/// Whether an approval has the signatures it needs.
+pub enum Signed {
+    /// By whom.
+    Enough(String),
+    /// What is missing.
+    Lacking(String),
+}
+
+/// Counts signatures given since then: different people, and with several roles different roles.
+pub fn signed(run: &Run, approval: &Approval, since: Timestamp) -> Signed {
+    let mut people: Vec<&str> = Vec::new();
+    let mut roles: Vec<&str> = Vec::new();
+    let several = approval.roles.len() > 1;
+    for signature in &run.signatures {
+        let counts = signature.at.0 >= since
+            && approval.roles.contains(&signature.role)
+            && !people.contains(&signature.by.as_str())
+            && !(several && roles.contains(&signature.role.as_str()))
+            && (approval.allow_author || Some(&signature.by) != run.changed_by.as_ref());
+        if counts {
+            people.push(&signature.by);
+            roles.push(&signature.role);
+        }
+    }
+    let have = i32::try_from(people.len()).unwrap_or(i32::MAX);
+    if have >= approval.quorum {
+        let by: Vec<String> = people.iter().zip(&roles).map(|(by, role)| format!("{by} ({role})")).collect();
+        return Signed::Enough(format!("signed by {}", by.join(", ")));
+    }
+    Signed::Lacking(format!("{have} of {} signatures, roles: {}", approval.quorum, approval.roles.join(", ")))
+}
+
+/// The command that signs.
+pub fn approve_command(release: &str, approval: &Approval) -> String {
+    let roles = approval.roles.join("|");
+    format!("kubectl tidegate approve {release} --role {roles}")
+}

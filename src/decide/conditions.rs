@@ -1,0 +1,143 @@
+//! Conditions by kstatus, and which parts of status are numbers that merely move.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::api::status::Summary;
+use crate::api::{Outcome, Phase, ReleaseStatus};
+
+/// `Succeeded`, `Undone` ... as a reason.
+pub fn outcome_reason(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "Succeeded",
+        Outcome::Undone => "Undone",
+        Outcome::Aborted => "Aborted",
+        Outcome::Superseded => "Superseded",
+        Outcome::HandedBack => "HandedBack",
+    }
+}
+
+/// ... and in a sentence.
+pub fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Undone => "was undone",
+        Outcome::Aborted => "was aborted",
+        Outcome::Superseded => "was superseded",
+        Outcome::HandedBack => "was handed back",
+    }
+}
+
+/// Blockers that only a person can take away: kstatus calls that stalled.
+const STALLED: [&str; 9] = [
+    "TargetMissing",
+    "TargetTaken",
+    "InvalidSpec",
+    "OriginalsLost",
+    "OriginalsTampered",
+    "RejectedRevision",
+    "CheckFailed",
+    "StableTemplateLost",
+    "HandedBack",
+];
+
+/// Sets the conditions and the summary from the rest of status. A transition time changes only when the status does.
+pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp) {
+    let message = status.summary.as_ref().map(|summary| summary.message.clone()).unwrap_or_default();
+    let blocker = status.blocked_by.as_ref().map(|blocker| blocker.reason.clone());
+    let phase = status.phase.unwrap_or(Phase::Idle);
+    let stalled = blocker.as_deref().is_some_and(|reason| STALLED.contains(&reason));
+    let at_rest = status.run.is_none() && blocker.is_none() && phase == Phase::Idle;
+    let reason = blocker.clone().unwrap_or_else(|| format!("{phase:?}"));
+    let last = status.last_run.as_ref().map(|last| (last.outcome, format!("run {}: {}", last.id, last.message)));
+    let ended = |wanted: Outcome| match (&status.run, &last) {
+        (Some(_), _) => (false, "RunUnderWay".to_owned(), "a run is under way".to_owned()),
+        (None, Some((outcome, message))) => {
+            (*outcome == wanted, outcome_reason(*outcome).to_owned(), message.clone())
+        }
+        (None, None) => (false, "NoRunYet".to_owned(), "no run has ended yet".to_owned()),
+    };
+    let approval = blocker.as_deref() == Some("AwaitingApproval");
+    let wanted = [
+        ("Ready", (at_rest, reason.clone(), message.clone())),
+        ("Reconciling", (!at_rest && !stalled, reason.clone(), message.clone())),
+        ("Stalled", (stalled, reason.clone(), message.clone())),
+        ("Succeeded", ended(Outcome::Succeeded)),
+        ("Undone", ended(Outcome::Undone)),
+        ("AwaitingApproval", (approval, if approval { reason } else { "NothingToApprove".into() }, if approval { message } else { String::new() })),
+    ];
+    let old = std::mem::take(&mut status.conditions);
+    status.conditions = wanted
+        .into_iter()
+        .map(|(type_, (is, reason, message))| {
+            let is = if is { "True" } else { "False" };
+            let since = old.iter().find(|old| old.type_ == type_ && old.status == is);
+            Condition {
+                type_: type_.into(),
+                status: is.into(),
+                reason,
+                message: message.chars().take(1024).collect(),
+                observed_generation: Some(generation),
+                last_transition_time: since.map_or_else(|| Time(whole_second(now)), |old| old.last_transition_time.clone()),
+            }
+        })
+        .collect();
+    summarise(status);
+}
+
+fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+fn summarise(status: &mut ReleaseStatus) {
+    let step = status.step.as_ref().map(|step| format!("{}/{} {}", step.index, step.of, step.name)).unwrap_or_default();
+    let rank = |verdict: &str| match verdict {
+        "Breach" => 0,
+        "Hold" => 1,
+        "Unknown" => 2,
+        _ => 3,
+    };
+    let worst = status
+        .verdicts
+        .iter()
+        .min_by_key(|verdict| rank(&verdict.verdict))
+        .map(|verdict| format!("{} {}", verdict.criterion, verdict.verdict))
+        .unwrap_or_default();
+    let message = status.summary.take().map(|summary| summary.message).unwrap_or_default();
+    status.summary = Some(Summary { step, worst, message });
+}
+
+/// Takes out what changes with every measurement: values, intervals, what the judge remembers, and sentences with numbers.
+pub fn blank_numbers(status: &mut ReleaseStatus) {
+    status.at = None;
+    for verdict in &mut status.verdicts {
+        verdict.value = None;
+        verdict.interval.clear();
+        verdict.message.clear();
+        verdict.have = 0;
+        verdict.need = None;
+    }
+    if let Some(run) = &mut status.run {
+        run.judge = serde_json::Value::Null;
+    }
+    if let Some(summary) = &mut status.summary {
+        summary.message.clear();
+    }
+    if let Some(blocker) = &mut status.blocked_by {
+        blocker.message.clear();
+    }
+    for condition in &mut status.conditions {
+        condition.message.clear();
+    }
+}
+
+/// Takes out counts of pods as well.
+pub fn without_counts(status: &ReleaseStatus) -> ReleaseStatus {
+    let mut status = status.clone();
+    status.replicas = None;
+    if let Some(run) = &mut status.run {
+        run.progress.good = 0;
+        run.progress.moved = None;
+    }
+    status
+}

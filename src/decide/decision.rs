@@ -1,0 +1,88 @@
+//! What `decide` says: what to write, what to tell people, and when to look again.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::api::{Action, ReleaseStatus};
+
+/// What is to be done now.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// In this order; the first that fails ends the round.
+    pub intents: Vec<Intent>,
+    /// Written last, when it is worth a write.
+    pub status: Option<ReleaseStatus>,
+    /// Told to people once everything above has been done.
+    pub notices: Vec<Notice>,
+    /// Look again at this moment at the latest.
+    pub wake: Option<Timestamp>,
+    /// Going back: goes before everything else.
+    pub urgent: bool,
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Intent {
+    /// Keep a template as a ControllerRevision of the Deployment.
+    KeepTemplate { name: String, fingerprint: String, template: Arc<Value>, owner: Owner },
+    /// Forget a kept template.
+    DropTemplate { name: String },
+    /// A JSON patch of the Deployment that begins with a test of its generation.
+    PatchWorkload { name: String, patch: Vec<Value>, why: String },
+    /// A Job of a check. A refusal is an answer to the check.
+    CreateJob { name: String, check: String, run: String, attempt: i32, body: Value },
+    /// Say on a ReleaseAction what came of it.
+    MarkAction { name: String, done: bool, message: String, at: Timestamp },
+}
+
+/// Who owns what is created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub api_version: &'static str,
+    pub kind: &'static str,
+    pub name: String,
+    pub uid: String,
+}
+
+/// Something worth telling, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// CamelCase, for programs.
+    pub reason: &'static str,
+    pub note: String,
+    pub warning: bool,
+}
+
+impl Notice {
+    /// Something that went as it should.
+    pub fn normal(reason: &'static str, note: impl Into<String>) -> Self {
+        Self { reason, note: note.into(), warning: false }
+    }
+
+    /// Something that somebody should look at.
+    pub fn warning(reason: &'static str, note: impl Into<String>) -> Self {
+        Self { reason, note: note.into(), warning: true }
+    }
+}
+
+/// The command line that says `action`, for status.
+pub fn command(name: &str, action: Action) -> String {
+    let verb = match action {
+        Action::Approve => "approve",
+        Action::Reject => "reject",
+        Action::Abort => "abort",
+        Action::Pause => "pause",
+        Action::Resume => "resume",
+        Action::Retry => "retry",
+        Action::Skip => "skip",
+        Action::ClearRejection => "clear-rejection",
+        Action::HandBack => "hand-back",
+    };
+    let reason = match action {
+        Action::Approve | Action::Retry | Action::Resume | Action::Pause => "",
+        Action::Reject | Action::Abort | Action::Skip | Action::ClearRejection | Action::HandBack => " --reason '...'",
+    };
+    format!("kubectl tidegate {verb} {name}{reason}")
+}

@@ -1,0 +1,204 @@
+//! A decision in the making: the status as it will be, and what is to be done.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::conditions;
+use super::decision::{Decision, Intent, Notice};
+use super::fields::Wanted;
+use super::snapshot::{ReleaseFacts, Snapshot, Workload};
+use crate::api::status::{Blocker, CaptureStatus, LastRun, Run, Stamp, UndoTimes};
+use crate::api::{CaptureMode, Outcome, Phase, ReleaseStatus};
+
+/// No decision sleeps longer: nothing depends on an event arriving.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+/// Numbers that merely moved are written this often.
+const NUMBERS_EVERY: Duration = Duration::from_secs(15);
+/// Counts of pods that merely moved are written this often.
+const COUNTS_EVERY: Duration = Duration::from_secs(2);
+
+/// A decision in the making.
+pub struct Draft<'a> {
+    pub snapshot: &'a Snapshot,
+    pub release: &'a ReleaseFacts,
+    pub status: ReleaseStatus,
+    pub intents: Vec<Intent>,
+    pub notices: Vec<Notice>,
+    wake: Timestamp,
+    urgent: bool,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(snapshot: &'a Snapshot, release: &'a ReleaseFacts) -> Self {
+        let mut status = release.status.clone();
+        status.blocked_by = None;
+        Self {
+            snapshot,
+            release,
+            status,
+            intents: Vec::new(),
+            notices: Vec::new(),
+            wake: snapshot.now + LONGEST_SLEEP,
+            urgent: false,
+        }
+    }
+
+    pub fn now(&self) -> Stamp {
+        Stamp(self.snapshot.now)
+    }
+
+    /// The name of the Release, for commands.
+    pub fn name(&self) -> &'a str {
+        &self.snapshot.key.name
+    }
+
+    /// Where it stands, and what is happening in a sentence.
+    pub fn phase(&mut self, phase: Phase, message: impl Into<String>) {
+        self.status.phase = Some(phase);
+        self.status.summary.get_or_insert_default().message = message.into();
+    }
+
+    /// Standing still, with a named blocker and what takes it away.
+    pub fn blocked(&mut self, reason: &str, message: impl Into<String>, unblock: impl Into<String>) {
+        let blocker = Blocker { reason: reason.into(), message: message.into(), until: None, unblock: unblock.into() };
+        self.status.blocked_by = Some(blocker);
+    }
+
+    /// Held: the phase and the blocker in one.
+    pub fn held(&mut self, reason: &str, message: impl Into<String>, unblock: impl Into<String>) {
+        let message = message.into();
+        self.phase(Phase::Held, message.clone());
+        self.blocked(reason, message, unblock);
+    }
+
+    /// Look again then.
+    pub fn wake_at(&mut self, at: Timestamp) {
+        self.wake = self.wake.min(at);
+    }
+
+    /// Look again after so long.
+    pub fn wake_in(&mut self, wait: Duration) {
+        self.wake_at(self.snapshot.now + wait);
+    }
+
+    /// This decision goes before all others.
+    pub fn urgent(&mut self) {
+        self.urgent = true;
+    }
+
+    /// Whether everything wanted of the Deployment is so; else it is ordered.
+    pub fn want(&mut self, target: &Workload, wanted: &Wanted, why: &str) -> bool {
+        match wanted.patch(target) {
+            None => true,
+            Some(patch) => {
+                self.intents.push(Intent::PatchWorkload { name: target.name.clone(), patch, why: why.into() });
+                false
+            }
+        }
+    }
+
+    /// The run that is under way.
+    ///
+    /// # Panics
+    /// When there is none: rules that need a run are only reached with one.
+    pub fn run(&mut self) -> &mut Run {
+        self.status.run.as_mut().expect("rules of a run are only reached with one")
+    }
+
+    /// Ends the run.
+    pub fn end_run(&mut self, outcome: Outcome, message: impl Into<String>) {
+        let Some(run) = self.status.run.take() else { return };
+        let message = message.into();
+        let undo = run.back.as_ref().map(|back| UndoTimes {
+            breach_at: back.breach_at,
+            decided_at: back.decided_at,
+            ordered_at: back.ordered_at,
+            restored_at: back.restored_at,
+            by: back.by.clone(),
+        });
+        let canary = self.status.canary.take().unwrap_or_default();
+        let note = format!("run {} {}: {message}", run.id, conditions::outcome_word(outcome));
+        self.notices.push(match outcome {
+            Outcome::Undone | Outcome::Aborted => Notice::warning(conditions::outcome_reason(outcome), note),
+            Outcome::Succeeded | Outcome::Superseded | Outcome::HandedBack => {
+                Notice::normal(conditions::outcome_reason(outcome), note)
+            }
+        });
+        self.status.last_run = Some(LastRun {
+            id: run.id,
+            number: run.number,
+            outcome,
+            message,
+            started_at: run.started_at,
+            ended_at: self.now(),
+            fingerprint: canary.fingerprint,
+            changed_by: run.changed_by,
+            undo,
+        });
+        self.status.step = None;
+    }
+
+    /// How changes are caught, for status.
+    pub fn capture(&mut self, mode: CaptureMode, policy_asked: bool) {
+        let (word, message) = match mode {
+            CaptureMode::Policy => {
+                ("Policy", "the API server pauses the Deployment in the same write that changes its template")
+            }
+            CaptureMode::Paused if policy_asked => {
+                ("Paused", "Policy was asked for, but the admission policies are not served: the Deployment is kept paused between runs")
+            }
+            CaptureMode::Paused => ("Paused", "the Deployment is kept paused between runs"),
+            CaptureMode::React => (
+                "React",
+                "the Deployment is paused as soon as a change is seen: up to its maxSurge and maxUnavailable may move before",
+            ),
+        };
+        self.status.capture = Some(CaptureStatus { mode: word.into(), message: message.into() });
+    }
+
+    /// The decision. Status is written when something changed that people or a restart need; numbers that merely moved wait.
+    pub fn finish(mut self) -> Decision {
+        self.status.observed_generation = Some(self.release.generation);
+        conditions::derive(&mut self.status, self.release.generation, self.snapshot.now);
+        let old = &self.release.status;
+        let due = self.due(old);
+        let status = match due {
+            Some(wait) if wait.is_zero() => {
+                let mut status = self.status;
+                status.revision = old.revision + 1;
+                status.at = Some(Stamp(self.snapshot.now));
+                Some(status)
+            }
+            Some(wait) => {
+                self.wake = self.wake.min(self.snapshot.now + wait);
+                None
+            }
+            None => None,
+        };
+        Decision {
+            intents: self.intents,
+            status,
+            notices: self.notices,
+            wake: Some(self.wake),
+            urgent: self.urgent,
+        }
+    }
+
+    /// How long the status may wait; `None` when there is nothing to write.
+    fn due(&self, old: &ReleaseStatus) -> Option<Duration> {
+        if self.status == *old {
+            return None;
+        }
+        let (mut new, mut old) = (self.status.clone(), old.clone());
+        let written = old.at.map(|stamp| stamp.0);
+        conditions::blank_numbers(&mut new);
+        conditions::blank_numbers(&mut old);
+        if conditions::without_counts(&new) != conditions::without_counts(&old) {
+            return Some(Duration::ZERO);
+        }
+        let every = if new == old { NUMBERS_EVERY } else { COUNTS_EVERY };
+        let since = written.map_or(every, |at| Duration::try_from(self.snapshot.now - at).unwrap_or(every));
+        Some(every.saturating_sub(since))
+    }
+}

@@ -1,0 +1,191 @@
+//! From measurements to what they mean for the run: go back, stand still, or go on.
+
+use jiff::Timestamp;
+
+use super::decision::Notice;
+use super::draft::Draft;
+use super::judge::{self, Judgement, Measure, OnLimit, Verdict};
+use super::scene::Scene;
+use crate::api::status::VerdictStatus;
+
+/// What the measurements say.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// A limit is breached: go back.
+    pub breach: Option<Breach>,
+    /// Stand still.
+    pub holds: Option<Reason>,
+    /// Not enough to go on yet.
+    pub lacking: Option<Reason>,
+    /// In a few words.
+    pub words: String,
+}
+
+/// A breached limit.
+#[derive(Debug)]
+pub struct Breach {
+    pub message: String,
+    /// Start of the first slot that speaks for it.
+    pub since: Option<Timestamp>,
+}
+
+/// Why not to go on.
+#[derive(Debug)]
+pub struct Reason {
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl Evidence {
+    /// Nothing is measured yet.
+    pub fn none() -> Self {
+        Self::default()
+    }
+}
+
+/// Adds what was measured since status was written, and judges.
+pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
+    let Ok(plan) = &scene.plan else { return Evidence::none() };
+    let criteria = &plan.criteria;
+    if criteria.is_empty() {
+        draft.status.verdicts.clear();
+        return Evidence { words: "no criteria: time alone decides".into(), ..Evidence::default() };
+    }
+    let settings = judge::Settings::default();
+    let mut state = remembered(draft);
+    let measured = &scene.snapshot.measured;
+    judge::fold(criteria, &mut state, &measured.slots, &settings);
+    for (t, pods) in &measured.missing {
+        judge::note_missing(&mut state, *t, *pods);
+    }
+    let judgements = judge::judge(criteria, &state, &settings);
+    let since = |criterion: &str| {
+        let memory = state.criteria.get(criterion)?;
+        Timestamp::from_second(memory.limit.since).ok()
+    };
+    let mut evidence = Evidence::default();
+    for judgement in &judgements {
+        let Some(criterion) = criteria.iter().find(|criterion| criterion.name == judgement.criterion) else { continue };
+        let on_limit = on_limit(draft, scene, criterion);
+        let message = format!("{}: {}", judgement.criterion, judgement.message);
+        match (judgement.verdict, on_limit) {
+            (Verdict::Breach, OnLimit::Undo) => {
+                let since = since(&judgement.criterion);
+                evidence.breach.get_or_insert(Breach { message, since });
+            }
+            (Verdict::Breach, OnLimit::Hold) => {
+                evidence.holds.get_or_insert(Reason { reason: "AboveLimit", message });
+            }
+            (Verdict::Breach, OnLimit::Notify) => notify(draft, judgement, &message),
+            (Verdict::Hold, OnLimit::Undo | OnLimit::Hold) => {
+                let reason = if judgement.reason == judge::Reason::StableAsBad { "StableAsBad" } else { "AboveTarget" };
+                evidence.holds.get_or_insert(Reason { reason, message });
+            }
+            (Verdict::Unknown, OnLimit::Undo | OnLimit::Hold) => {
+                let reason = match measured.trouble {
+                    Some(_) => "NoMeasurements",
+                    None => "NotEnoughEvidence",
+                };
+                evidence.lacking.get_or_insert(Reason { reason, message: explained(scene, message) });
+            }
+            (Verdict::Hold | Verdict::Unknown, OnLimit::Notify) | (Verdict::Pass, _) => {}
+        }
+    }
+    evidence.words = words(&judgements);
+    draft.status.verdicts = judgements.iter().map(|judgement| shown(scene, criteria, judgement)).collect();
+    draft.run().judge = serde_json::to_value(&state).unwrap_or_default();
+    evidence
+}
+
+/// A new step begins: faults that begin with it get their full attention.
+pub fn begin_step(draft: &mut Draft<'_>) {
+    if draft.run().judge.is_null() {
+        return;
+    }
+    let mut state = remembered(draft);
+    judge::begin_step(&mut state);
+    draft.run().judge = serde_json::to_value(&state).unwrap_or_default();
+}
+
+/// What the judge remembers; nothing, when it was written by a build that remembers otherwise.
+fn remembered(draft: &mut Draft<'_>) -> judge::State {
+    serde_json::from_value(draft.run().judge.clone()).unwrap_or_default()
+}
+
+/// What a breach does now: in the watch the stage may say so.
+fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, criterion: &judge::Criterion) -> OnLimit {
+    let Some(since) = draft.run().all_since else { return criterion.on_limit };
+    let Ok(plan) = &scene.plan else { return criterion.on_limit };
+    let stage = plan.watch.iter().find(|stage| scene.now() < since.0 + stage.until);
+    stage.and_then(|stage| stage.on_limit).unwrap_or(criterion.on_limit)
+}
+
+fn notify(draft: &mut Draft<'_>, judgement: &Judgement, message: &str) {
+    let note = format!("{} breached its limit", judgement.criterion);
+    let run = draft.run();
+    if run.notes.contains(&note) || run.notes.len() >= 16 {
+        return;
+    }
+    run.notes.push(note);
+    draft.notices.push(Notice::warning("LimitBreached", message));
+}
+
+fn explained(scene: &Scene<'_>, message: String) -> String {
+    match &scene.snapshot.measured.trouble {
+        Some(trouble) => format!("{message} ({trouble})"),
+        None => message,
+    }
+}
+
+fn words(judgements: &[Judgement]) -> String {
+    let word = |judgement: &Judgement| match judgement.value {
+        Some(value) => format!("{} {:?} at {}", judgement.criterion, judgement.verdict, percent(value)),
+        None => format!("{} {:?}", judgement.criterion, judgement.verdict),
+    };
+    judgements.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+fn shown(scene: &Scene<'_>, criteria: &[judge::Criterion], judgement: &Judgement) -> VerdictStatus {
+    let criterion = criteria.iter().find(|criterion| criterion.name == judgement.criterion);
+    let (target, limit) = criterion.map_or_else(Default::default, |criterion| thresholds(&criterion.measure));
+    VerdictStatus {
+        criterion: judgement.criterion.clone(),
+        verdict: format!("{:?}", judgement.verdict),
+        value: judgement.value.map(percent),
+        interval: judgement.interval.map(|(low, high)| vec![percent(low), percent(high)]).unwrap_or_default(),
+        limit,
+        target,
+        reason: format!("{:?}", judgement.reason),
+        message: explained(scene, judgement.message.clone()).chars().take(1024).collect(),
+        have: i64::try_from(judgement.have).unwrap_or(i64::MAX),
+        need: judgement.need.map(|need| i64::try_from(need).unwrap_or(i64::MAX)),
+        source: scene.snapshot.measured.source.clone(),
+    }
+}
+
+/// Target and limit as people write them.
+fn thresholds(measure: &Measure) -> (String, String) {
+    match *measure {
+        Measure::ErrorRate { target, limit } => (percent(target), percent(limit)),
+        Measure::Latency { quantile, target, limit } => {
+            let of = |seconds: f64| format!("p{} < {}", trimmed(quantile * 100.0, 2), duration(seconds));
+            (of(target), of(limit))
+        }
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    if seconds >= 1.0 { format!("{}s", trimmed(seconds, 3)) } else { format!("{}ms", trimmed(seconds * 1000.0, 3)) }
+}
+
+/// A share, 0 to 1, in percent: three digits are enough for people.
+pub fn percent(share: f64) -> String {
+    let value = share * 100.0;
+    let digits = if value >= 10.0 { 1 } else if value >= 1.0 { 2 } else { 3 };
+    format!("{}%", trimmed(value, digits))
+}
+
+fn trimmed(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}

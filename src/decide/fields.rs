@@ -1,0 +1,322 @@
+//! The handful of fields of the Deployment that a run owns: taking them, giving them back, and the patch from what is to what
+//! shall be.
+//!
+//! A patch is a difference: what is already so is not written, and an empty difference is no write at all. Every patch begins
+//! with a test of `metadata.generation`: whoever wrote the spec in between makes it fail.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::pace::Pace;
+use super::snapshot::Workload;
+use crate::api::{HELD, ON_DELETE, ORIGINALS, OnDelete, RELEASE_LABEL, STABLE};
+
+/// `minReadySeconds` of a parked Deployment: new pods serve, but are never *available* to the native controller.
+pub const PARKED_MIN_READY: i32 = 2_147_483_646;
+/// `progressDeadlineSeconds` of a parked Deployment; must exceed `minReadySeconds`.
+pub const PARKED_DEADLINE: i32 = 2_147_483_647;
+
+/// The owner's values of the fields that a run owns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Originals {
+    pub paused: Option<bool>,
+    pub min_ready_seconds: Option<i32>,
+    pub progress_deadline_seconds: Option<i32>,
+    pub strategy: Value,
+}
+
+/// Why the originals cannot be told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("annotation {ORIGINALS} is {what}")]
+pub struct OriginalsLost {
+    pub what: String,
+}
+
+impl Originals {
+    /// Takes the owner's values from a Deployment that is not parked. `paused` is the owner's unless the hold policy (or we, between
+    /// runs) set it: then it was absent, or what the annotation says.
+    pub fn take(workload: &Workload) -> Self {
+        let noted = workload.originals.as_deref().and_then(|text| Self::parse(text).ok());
+        let paused = match noted {
+            Some(noted) => noted.paused,
+            None if workload.held => None,
+            None => workload.paused.then_some(true),
+        };
+        Self {
+            paused,
+            min_ready_seconds: (workload.min_ready_seconds != 0).then_some(workload.min_ready_seconds),
+            progress_deadline_seconds: workload.progress_deadline_seconds,
+            strategy: workload.strategy.clone(),
+        }
+    }
+
+    /// Reads what `to_value` wrote.
+    pub fn parse(text: &str) -> Result<Self, OriginalsLost> {
+        let lost = |what: &str| OriginalsLost { what: what.into() };
+        let value: Value = serde_json::from_str(text).map_err(|error| lost(&format!("not JSON ({error})")))?;
+        Self::from_value(&value).ok_or_else(|| lost("not what was written there"))
+    }
+
+    /// Reads the copy in status.
+    pub fn from_value(value: &Value) -> Option<Self> {
+        let map = value.as_object()?;
+        let number = |key: &str| -> Option<Option<i32>> {
+            match map.get(key)? {
+                Value::Null => Some(None),
+                value => Some(Some(i32::try_from(value.as_i64()?).ok()?)),
+            }
+        };
+        let paused = match map.get("paused")? {
+            Value::Null => None,
+            value => Some(value.as_bool()?),
+        };
+        let strategy = map.get("strategy")?.clone();
+        strategy.get("type")?.as_str()?;
+        Some(Self {
+            paused,
+            min_ready_seconds: number("minReadySeconds")?,
+            progress_deadline_seconds: number("progressDeadlineSeconds")?,
+            strategy,
+        })
+    }
+
+    /// A merge patch of `spec`: anybody can give the fields back with one kubectl line. `null`: was absent.
+    pub fn to_value(&self) -> Value {
+        json!({
+            "paused": self.paused,
+            "minReadySeconds": self.min_ready_seconds,
+            "progressDeadlineSeconds": self.progress_deadline_seconds,
+            "strategy": self.strategy,
+        })
+    }
+
+    /// The owner's minReadySeconds, in seconds.
+    pub fn min_ready(&self) -> i32 {
+        self.min_ready_seconds.unwrap_or(0)
+    }
+
+    /// The time a move may stand still before it counts as failed, in seconds; the native default is 600.
+    pub fn deadline(&self) -> i32 {
+        self.progress_deadline_seconds.filter(|seconds| *seconds < PARKED_DEADLINE).unwrap_or(600)
+    }
+
+    /// Whether all old pods go before the first new one comes.
+    pub fn recreate(&self) -> bool {
+        self.strategy["type"] == "Recreate"
+    }
+}
+
+/// Whether the fields are ours at the moment.
+pub fn parked(workload: &Workload) -> bool {
+    workload.min_ready_seconds == PARKED_MIN_READY
+}
+
+/// What the Deployment shall look like. `None`: as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    paused: Option<bool>,
+    min_ready_seconds: Option<i32>,
+    progress_deadline_seconds: Option<Option<i32>>,
+    strategy: Option<Value>,
+    template: Option<(String, Arc<Value>)>,
+    annotations: BTreeMap<&'static str, Option<String>>,
+    label: Option<Option<String>>,
+}
+
+impl Wanted {
+    /// Held and parked, with everything on the Deployment that giving it back takes.
+    pub fn held(originals: &Originals, stable: &str, on_delete: OnDelete, replicas: i32) -> Self {
+        let mut wanted = Self::still(originals, stable, on_delete);
+        if !originals.recreate() {
+            wanted.strategy = Some(Pace::PARKED.strategy(replicas));
+        }
+        wanted
+    }
+
+    /// Paused and parked, and nothing else touched: for when something is wrong with what is noted.
+    pub fn frozen(originals: &Originals) -> Self {
+        let mut wanted = Self { paused: Some(true), ..Self::default() };
+        if !originals.recreate() {
+            wanted.park();
+        }
+        wanted
+    }
+
+    /// Standing still and parked; the pace stays as it is.
+    pub fn still(originals: &Originals, stable: &str, on_delete: OnDelete) -> Self {
+        Self::frozen(originals).noting(originals, stable, on_delete)
+    }
+
+    /// A move.
+    pub fn moving(originals: &Originals, stable: &str, on_delete: OnDelete, pace: Pace, replicas: i32) -> Self {
+        let mut wanted = Self::still(originals, stable, on_delete);
+        wanted.paused = Some(false);
+        if !originals.recreate() {
+            wanted.strategy = Some(pace.strategy(replicas));
+        }
+        wanted
+    }
+
+    /// Going back: the stable template, at once, with the owner's minReadySeconds, so that stable pods count as available.
+    pub fn back(
+        originals: &Originals,
+        stable: &str,
+        on_delete: OnDelete,
+        template: (String, Arc<Value>),
+        pace: Pace,
+        replicas: i32,
+    ) -> Self {
+        let mut wanted = Self::default().noting(originals, stable, on_delete);
+        wanted.paused = Some(false);
+        wanted.min_ready_seconds = Some(originals.min_ready());
+        wanted.progress_deadline_seconds = Some(originals.progress_deadline_seconds);
+        wanted.template = Some(template);
+        if !originals.recreate() {
+            wanted.strategy = Some(pace.strategy(replicas));
+        }
+        wanted
+    }
+
+    /// Everything as its owner wrote it.
+    pub fn given_back(originals: &Originals) -> Self {
+        let annotations = [ORIGINALS, STABLE, HELD, ON_DELETE].into_iter().map(|name| (name, None)).collect();
+        Self {
+            paused: Some(originals.paused.unwrap_or(false)),
+            min_ready_seconds: Some(originals.min_ready()),
+            progress_deadline_seconds: Some(originals.progress_deadline_seconds),
+            strategy: Some(originals.strategy.clone()),
+            annotations,
+            ..Self::default()
+        }
+    }
+
+    /// At rest in capture mode `Paused`: only `paused` is ours.
+    pub fn kept_paused(originals: &Originals) -> Self {
+        let mut wanted = Self::given_back(originals);
+        wanted.paused = Some(true);
+        wanted.annotations.insert(ORIGINALS, Some(originals.to_value().to_string()));
+        wanted
+    }
+
+    /// The same with another template.
+    pub fn with_template(mut self, fingerprint: String, template: Arc<Value>) -> Self {
+        self.template = Some((fingerprint, template));
+        self
+    }
+
+    /// The same, belonging to this Release, or (`None`) to none.
+    pub fn labelled(mut self, release: Option<String>) -> Self {
+        self.label = Some(release);
+        self
+    }
+
+    fn park(&mut self) {
+        self.min_ready_seconds = Some(PARKED_MIN_READY);
+        self.progress_deadline_seconds = Some(Some(PARKED_DEADLINE));
+    }
+
+    fn noting(mut self, originals: &Originals, stable: &str, on_delete: OnDelete) -> Self {
+        self.annotations.insert(ORIGINALS, Some(originals.to_value().to_string()));
+        self.annotations.insert(STABLE, Some(stable.to_owned()));
+        let on_delete = match on_delete {
+            OnDelete::Undo => None,
+            OnDelete::Finish => Some("Finish".to_owned()),
+        };
+        self.annotations.insert(ON_DELETE, on_delete);
+        self
+    }
+
+    /// The JSON patch from what is to what shall be; `None` when it is so already.
+    pub fn patch(&self, workload: &Workload) -> Option<Vec<Value>> {
+        let mut operations = Vec::new();
+        if let Some((fingerprint, template)) = &self.template
+            && *fingerprint != workload.fingerprint
+        {
+            operations.push(set("/spec/template", (**template).clone()));
+        }
+        if let Some(paused) = self.paused
+            && paused != workload.paused
+        {
+            operations.push(if paused { set("/spec/paused", json!(true)) } else { remove("/spec/paused") });
+        }
+        if let Some(seconds) = self.min_ready_seconds
+            && seconds != workload.min_ready_seconds
+        {
+            operations.push(set("/spec/minReadySeconds", json!(seconds)));
+        }
+        if let Some(seconds) = self.progress_deadline_seconds
+            && seconds != workload.progress_deadline_seconds
+        {
+            operations.push(match seconds {
+                Some(seconds) => set("/spec/progressDeadlineSeconds", json!(seconds)),
+                None => remove("/spec/progressDeadlineSeconds"),
+            });
+        }
+        if let Some(strategy) = &self.strategy
+            && *strategy != workload.strategy
+        {
+            operations.push(set("/spec/strategy", strategy.clone()));
+        }
+        operations.extend(self.patch_annotations(workload));
+        operations.extend(self.patch_label(workload));
+        if operations.is_empty() {
+            return None;
+        }
+        operations.insert(0, json!({"op": "test", "path": "/metadata/generation", "value": workload.generation}));
+        Some(operations)
+    }
+
+    fn patch_annotations(&self, workload: &Workload) -> Vec<Value> {
+        let mut operations = Vec::new();
+        let mut missing_map = !workload.has_annotations;
+        for (name, wanted) in &self.annotations {
+            let held = workload.held.then(|| "true".to_owned());
+            let current = match *name {
+                ORIGINALS => &workload.originals,
+                STABLE => &workload.stable,
+                ON_DELETE => &workload.on_delete,
+                _ => &held,
+            };
+            if wanted == current {
+                continue;
+            }
+            let path = pointer("/metadata/annotations", name);
+            match wanted {
+                Some(value) => {
+                    if std::mem::take(&mut missing_map) {
+                        operations.push(set("/metadata/annotations", json!({})));
+                    }
+                    operations.push(set(&path, json!(value)));
+                }
+                None => operations.push(remove(&path)),
+            }
+        }
+        operations
+    }
+
+    fn patch_label(&self, workload: &Workload) -> Vec<Value> {
+        let path = pointer("/metadata/labels", RELEASE_LABEL);
+        match &self.label {
+            Some(wanted) if *wanted != workload.release_label => match wanted {
+                Some(release) if workload.has_labels => vec![set(&path, json!(release))],
+                Some(release) => vec![set("/metadata/labels", json!({})), set(&path, json!(release))],
+                None => vec![remove(&path)],
+            },
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn pointer(parent: &str, name: &str) -> String {
+    format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+fn set(path: &str, value: Value) -> Value {
+    json!({"op": "add", "path": path, "value": value})
+}
+
+fn remove(path: &str) -> Value {
+    json!({"op": "remove", "path": path})
+}

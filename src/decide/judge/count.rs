@@ -1,0 +1,137 @@
+//! From a pod's slot to the counts one criterion needs. Latency is a share: `slow(T)` = requests
+//! − count(le = T), at a real bucket bound, never interpolated.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    criterion::{Slow, Terms},
+    evidence::Trials,
+    slot::{Bound, Slot},
+};
+
+/// Requests and the bad ones as each test counts them. For errors all three are the same; for a
+/// latency threshold that is no bucket bound they differ, each to the cautious side of its test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// All requests.
+    pub requests: u64,
+    /// Bad ones for "is above the limit": slower than the bound at or next above the limit.
+    pub limit: u64,
+    /// Bad ones for "is above the target": slower than the bound at or next above the target.
+    pub target: u64,
+    /// Bad ones for "is below the limit": slower than the bound at or next below the limit.
+    pub pass: u64,
+}
+
+impl Counts {
+    /// Adds, and stays at the largest number rather than starting over.
+    pub fn add(&mut self, other: Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.limit = self.limit.saturating_add(other.limit);
+        self.target = self.target.saturating_add(other.target);
+        self.pass = self.pass.saturating_add(other.pass);
+    }
+
+    /// For "is above the limit".
+    pub fn against_limit(self) -> Trials {
+        Trials::new(self.requests, self.limit)
+    }
+
+    /// For "is above the target".
+    pub fn against_target(self) -> Trials {
+        Trials::new(self.requests, self.target)
+    }
+
+    /// For "is below the limit".
+    pub fn for_pass(self) -> Trials {
+        Trials::new(self.requests, self.pass)
+    }
+}
+
+/// The bucket bounds a latency criterion is counted at, fixed at the first canary histogram seen:
+/// bounds that moved with the data could be picked to suit it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Bounds {
+    /// At or next above the limit; `+Inf` (nothing is ever slower) when there is none.
+    pub limit: Bound,
+    /// At or next above the target; `+Inf` when there is none.
+    pub target: Bound,
+    /// At or next below the limit; `None`: every request might be too slow.
+    pub pass: Option<Bound>,
+}
+
+impl Bounds {
+    /// Chooses among the bounds that all these slots share; `None` while no slot has a histogram.
+    pub(super) fn choose<'a>(
+        slow: Slow,
+        slots: impl IntoIterator<Item = &'a Slot>,
+    ) -> Option<Self> {
+        let mut histograms = slots
+            .into_iter()
+            .filter(|slot| !slot.le.is_empty())
+            .map(|slot| slot.le.keys().copied().collect::<BTreeSet<Bound>>());
+        let first = histograms.next()?;
+        let shared = histograms.fold(first, |shared, other| &shared & &other);
+        let finite = || shared.iter().filter(|bound| bound.seconds().is_finite());
+        let above = |seconds: f64| {
+            finite()
+                .find(|bound| bound.seconds() >= seconds)
+                .copied()
+                .unwrap_or(Bound::INFINITE)
+        };
+        Some(Self {
+            limit: above(slow.limit),
+            target: above(slow.target),
+            pass: finite()
+                .rfind(|bound| bound.seconds() <= slow.limit)
+                .copied(),
+        })
+    }
+}
+
+/// What the slot says to the criterion; `None` when it should say something and cannot: no
+/// histogram, or one without the bounds in use.
+pub(super) fn read(slot: &Slot, terms: &Terms, bounds: Option<&Bounds>) -> Option<Counts> {
+    if terms.slow.is_none() {
+        let bad = slot.errors.min(slot.requests);
+        return Some(Counts {
+            requests: slot.requests,
+            limit: bad,
+            target: bad,
+            pass: bad,
+        });
+    }
+    if slot.le.is_empty() && slot.requests == 0 {
+        return Some(Counts::default());
+    }
+    let bounds = bounds?;
+    let requests = slot
+        .le
+        .get(&Bound::INFINITE)
+        .copied()
+        .unwrap_or(slot.requests);
+    let slower = |bound: Bound| {
+        if bound == Bound::INFINITE {
+            Some(0)
+        } else {
+            Some(requests.saturating_sub(*slot.le.get(&bound)?))
+        }
+    };
+    if slot.le.is_empty() {
+        return None;
+    }
+    Some(Counts {
+        requests,
+        limit: slower(bounds.limit)?,
+        target: slower(bounds.target)?,
+        pass: match bounds.pass {
+            Some(bound) => slower(bound)?,
+            None => requests,
+        },
+    })
+}

@@ -1,0 +1,43 @@
+//! How many requests a verdict takes: for messages and plans, never for a verdict.
+
+use super::evidence::{BETTER, LOG_ALTERNATIVES, Logs, WORSE, log_ratios};
+
+/// Below this growth (nats a request) the answer would be "for ever".
+const NO_GROWTH: f64 = 1e-15;
+
+/// Requests until a Pass: (ln(1/β) + ln K) / growth at a true rate of `share` against a limit of
+/// `null` (judge.md §2.6). `None` when this rate is too near the limit to ever pass.
+///
+/// ```
+/// use tidegate::decide::judge::need::to_pass;
+/// assert_eq!(to_pass(0.0, 0.01, 20_f64.ln()), Some(497));
+/// ```
+pub fn to_pass(share: f64, null: f64, threshold: f64) -> Option<u64> {
+    requests(threshold + LOG_ALTERNATIVES, growth(share, null, &BETTER))
+}
+
+/// Requests until a Breach: (ln(1/α') + ln K + ln 2) / growth at a true rate of `share`; at least
+/// three slots besides. `None` when this rate is not above the limit far enough.
+pub fn to_breach(share: f64, null: f64, threshold: f64) -> Option<u64> {
+    let start = threshold + LOG_ALTERNATIVES + std::f64::consts::LN_2;
+    requests(start, growth(share, null, &WORSE))
+}
+
+/// Requests for `nats` more of evidence at the rate that suits `odds` best.
+pub(super) fn more(nats: f64, share: f64, null: f64, odds: &Logs) -> Option<u64> {
+    requests(nats, growth(share, null, odds))
+}
+
+/// The fastest expected growth over the alternatives, nats a request.
+fn growth(share: f64, null: f64, odds: &Logs) -> f64 {
+    odds.iter()
+        .map(|&multiple| {
+            let (if_bad, if_good) = log_ratios(multiple, null);
+            share * if_bad + (1.0 - share) * if_good
+        })
+        .fold(f64::NEG_INFINITY, f64::max)
+}
+
+fn requests(nats: f64, growth: f64) -> Option<u64> {
+    (growth > NO_GROWTH).then(|| (nats.max(0.0) / growth).round() as u64)
+}

@@ -1,0 +1,62 @@
+//! What to do: a pure function from everything known to everything to be done.
+//!
+//! No await, client, clock, randomness or logging; the same [`Snapshot`] gives the same [`Decision`]. Time is `snapshot.now`.
+//! Going back is looked at before going on, everywhere.
+
+mod actions;
+mod back;
+mod checks;
+mod conditions;
+pub mod decision;
+mod draft;
+mod evidence;
+pub mod fields;
+pub mod judge;
+mod needs;
+mod orphan;
+pub mod pace;
+pub mod plan;
+mod podhealth;
+mod rest;
+mod run;
+mod scene;
+pub mod snapshot;
+mod steps;
+mod watching;
+
+pub use decision::{Decision, Intent, Notice, Owner};
+pub use needs::{Needs, Probe, Sampling, needs};
+pub use snapshot::{Key, Snapshot};
+
+use draft::Draft;
+use scene::Scene;
+
+use crate::api::Phase;
+
+/// What to do about one Release, now.
+pub fn decide(snapshot: &Snapshot) -> Decision {
+    let Some(release) = &snapshot.release else {
+        return orphan::decide(snapshot);
+    };
+    let mut draft = Draft::new(snapshot, release);
+    actions::mark(&mut draft);
+    match (&snapshot.target, &snapshot.rival) {
+        (None, _) => rest::target_missing(&mut draft),
+        (Some(target), Some(rival)) => {
+            let message = format!("Deployment {} already belongs to release {rival}", target.name);
+            draft.phase(Phase::Idle, message.clone());
+            draft.blocked("TargetTaken", message, format!("delete release {rival} or this one"));
+        }
+        (Some(target), None) => {
+            rest::note_target(&mut draft, target);
+            let scene = Scene::new(snapshot, release, &draft.status, target);
+            if draft.status.run.is_some() {
+                run::decide(&mut draft, &scene);
+            } else {
+                rest::decide(&mut draft, &scene);
+            }
+            scene.describe(&mut draft);
+        }
+    }
+    draft.finish()
+}

@@ -1,0 +1,162 @@
+//! Which measurements and answers are needed now. Pure, like everything here: `run/` fetches them.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::judge::Revision;
+use super::plan::{self, CheckKind, Plan, Source};
+use super::snapshot::{ProbeId, ProbeResult, Snapshot};
+use crate::api::status::{CheckState, Run, Stage};
+
+/// A canary counts as young for so long after each step begins: it is measured every second.
+const YOUNG: Duration = Duration::from_secs(120);
+/// An answer that was Unknown is asked for again after so long.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+
+/// What is needed.
+#[derive(Clone, Debug, Default)]
+pub struct Needs {
+    pub sampling: Option<Sampling>,
+    pub probes: Vec<Probe>,
+}
+
+/// Pods to read, over and over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    /// A new run starts with a clean ledger.
+    pub run: String,
+    pub source: Source,
+    pub requests: Option<(String, Option<String>)>,
+    pub latency: Option<String>,
+    /// `None`: every second while young, else every five.
+    pub every: Option<Duration>,
+    pub young: bool,
+    pub pods: Vec<SampledPod>,
+}
+
+/// One pod to read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampledPod {
+    pub name: String,
+    pub revision: Revision,
+    pub ip: String,
+    pub port: u16,
+    pub path: String,
+    /// Unix seconds.
+    pub started_at: Option<i64>,
+    pub restarts: u32,
+}
+
+/// An answer to get.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    pub id: ProbeId,
+    pub kind: CheckKind,
+    pub timeout: Duration,
+}
+
+/// What is needed to decide about this Release.
+pub fn needs(snapshot: &Snapshot) -> Needs {
+    let Some(release) = &snapshot.release else { return Needs::default() };
+    let (Some(run), Ok(spec)) = (&release.status.run, &release.spec) else { return Needs::default() };
+    let recreate = run.originals["strategy"]["type"] == "Recreate";
+    let Ok(plan) = plan::plan(spec, recreate) else { return Needs::default() };
+    match run.stage {
+        Stage::Preflight => Needs { sampling: None, probes: probes(snapshot, run, &plan) },
+        Stage::Steps | Stage::Watch => {
+            let metrics = spec.metrics.clone().unwrap_or_default();
+            let sampling = sampling(snapshot, run, &plan).map(|sampling| Sampling {
+                requests: metrics.requests.map(|requests| (requests.name, requests.status_label)),
+                latency: metrics.latency.map(|latency| latency.name),
+                ..sampling
+            });
+            Needs { sampling, probes: Vec::new() }
+        }
+        Stage::Back => Needs::default(),
+    }
+}
+
+fn probes(snapshot: &Snapshot, run: &Run, plan: &Plan) -> Vec<Probe> {
+    let due = |check: &plan::PlannedCheck| {
+        if !matches!(check.kind, CheckKind::Http(_) | CheckKind::Config(_)) {
+            return None;
+        }
+        let known = run.checks.iter().find(|known| known.name == check.name)?;
+        if !matches!(known.state, CheckState::Waiting | CheckState::Unknown) {
+            return None;
+        }
+        let id = ProbeId { run: run.id.clone(), check: check.name.clone(), attempt: known.attempt };
+        let due = match snapshot.probes.get(&id) {
+            None => true,
+            Some(answer) => answer.result == ProbeResult::Unknown && snapshot.now >= answer.at + ASK_AGAIN,
+        };
+        due.then(|| Probe { id, kind: check.kind.clone(), timeout: check.timeout })
+    };
+    plan.checks.iter().filter_map(due).collect()
+}
+
+fn sampling(snapshot: &Snapshot, run: &Run, plan: &Plan) -> Option<Sampling> {
+    let status = &snapshot.release.as_ref()?.status;
+    if plan.criteria.is_empty() {
+        return None;
+    }
+    let stable = status.stable.as_ref()?.fingerprint.clone();
+    let mut pods = Vec::new();
+    for set in &snapshot.sets {
+        let revision = if set.fingerprint == stable { Revision::Stable } else { Revision::Canary };
+        let template = snapshot.templates.values().find(|kept| kept.fingerprint == set.fingerprint);
+        let (port, path) = template.map_or((80, "/metrics".into()), |kept| endpoint(&kept.template, &plan.source));
+        for pod in snapshot.pods_of(&set.uid).filter(|pod| !pod.terminating && pod.started_at.is_some()) {
+            let Some(ip) = pod.ip.clone() else { continue };
+            pods.push(SampledPod {
+                name: pod.name.clone(),
+                revision,
+                ip,
+                port,
+                path: path.clone(),
+                started_at: pod.started_at.map(|at| at.as_second()),
+                restarts: pod.restarts,
+            });
+        }
+    }
+    if !pods.iter().any(|pod| pod.revision == Revision::Canary) {
+        return None;
+    }
+    pods.sort_by(|one, other| one.name.cmp(&other.name));
+    let since = run.all_since.or(run.progress.begun).unwrap_or(run.started_at).0;
+    let every = run.all_since.and_then(|all| plan.watch.iter().find(|stage| snapshot.now < all.0 + stage.until));
+    Some(Sampling {
+        run: run.id.clone(),
+        source: plan.source.clone(),
+        requests: None,
+        latency: None,
+        every: every.map(|stage| stage.every),
+        young: snapshot.now < since + YOUNG,
+        pods,
+    })
+}
+
+/// Port and path of a template's metrics: the Release, else the usual annotations, else the port named `metrics`, else the first.
+fn endpoint(template: &Value, source: &Source) -> (u16, String) {
+    let annotations = &template["metadata"]["annotations"];
+    let (wanted_port, wanted_path) = match source {
+        Source::Pods { port, path } => (*port, path.clone()),
+        Source::Prometheus { .. } => (None, None),
+    };
+    let path = wanted_path
+        .or_else(|| annotations["prometheus.io/path"].as_str().filter(|path| path.starts_with('/')).map(str::to_owned))
+        .unwrap_or_else(|| "/metrics".into());
+    let ports = || {
+        let containers = template["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+        containers.iter().flat_map(|container| container["ports"].as_array().map(Vec::as_slice).unwrap_or_default())
+    };
+    let number = |port: &Value| u16::try_from(port["containerPort"].as_i64()?).ok();
+    let port = wanted_port
+        .and_then(|port| u16::try_from(port).ok())
+        .or_else(|| annotations["prometheus.io/port"].as_str()?.parse().ok())
+        .or_else(|| ports().find(|port| port["name"] == "metrics").and_then(number))
+        .or_else(|| ports().next().and_then(number))
+        .unwrap_or(80);
+    (port, path)
+}

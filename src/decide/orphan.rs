@@ -1,0 +1,67 @@
+//! A Release that is gone while a Deployment still carries its label: back to stable (or, by `onDelete: Finish`, not), then the
+//! Deployment is its owner's again.
+//!
+//! There is no status any more: what is needed stands on the Deployment itself.
+
+use super::decision::{Decision, Intent, Notice};
+use super::fields::{Originals, Wanted, parked};
+use super::pace::{self, Limits};
+use super::rest::LOOK_AGAIN;
+use super::scene::stand;
+use super::snapshot::{Snapshot, Workload};
+use crate::api::{Capacity, OnDelete};
+
+/// What to do about what a deleted Release left behind.
+pub fn decide(snapshot: &Snapshot) -> Decision {
+    let mut decision = Decision { wake: Some(snapshot.now + LOOK_AGAIN), ..Decision::default() };
+    let Some(target) = &snapshot.target else {
+        decision.wake = None;
+        return decision;
+    };
+    let in_run = parked(target) || target.stable.is_some();
+    let originals = match &target.originals {
+        Some(text) if in_run => Originals::parse(text),
+        Some(_) | None if !in_run => Ok(Originals::take(target)),
+        Some(_) | None => {
+            return decision;
+        }
+    };
+    let Ok(originals) = originals else { return decision };
+    let finish = target.on_delete.as_deref() == Some("Finish");
+    let stable = target.stable.as_ref().and_then(|name| Some((name, snapshot.templates.get(name)?)));
+    if let Some((name, kept)) = stable
+        && in_run
+        && !finish
+    {
+        let (stand, _) = stand(snapshot, target, &kept.fingerprint, originals.min_ready());
+        let stands = target.fingerprint == kept.fingerprint
+            && target.observed_generation >= target.generation
+            && stand.canary == 0
+            && stand.stable_ready >= stand.replicas;
+        if !stands {
+            let limits = Limits::of(&originals.strategy, target.replicas);
+            let mut pace = pace::back(stand, limits, Capacity::Auto, 0);
+            if target.fingerprint == kept.fingerprint {
+                let current = Limits::of(&target.strategy, target.replicas);
+                pace.surge = pace.surge.max(current.surge);
+                pace.unavailable = pace.unavailable.max(current.unavailable);
+            }
+            let template = (kept.fingerprint.clone(), kept.template.clone());
+            let wanted = Wanted::back(&originals, name, OnDelete::Undo, template, pace, target.replicas);
+            decision.urgent = true;
+            order(&mut decision, target, &wanted, "the Release is gone: go back to stable");
+            return decision;
+        }
+    }
+    let wanted = Wanted::given_back(&originals).labelled(None);
+    order(&mut decision, target, &wanted, "the Release is gone: hand the Deployment back");
+    decision.intents.extend(snapshot.templates.keys().map(|name| Intent::DropTemplate { name: name.clone() }));
+    decision.notices.push(Notice::normal("HandedBack", "its Release is gone: the Deployment is its owner's again"));
+    decision
+}
+
+fn order(decision: &mut Decision, target: &Workload, wanted: &Wanted, why: &str) {
+    if let Some(patch) = wanted.patch(target) {
+        decision.intents.push(Intent::PatchWorkload { name: target.name.clone(), patch, why: why.into() });
+    }
+}

@@ -1,0 +1,238 @@
+//! How far a move may go: the arithmetic of maxSurge and maxUnavailable.
+//!
+//! With `minReadySeconds` parked the native controller never sees a canary pod as available. It therefore keeps
+//! `N - maxUnavailable` stable pods and brings up `maxUnavailable + maxSurge` canary pods, and stops there. One pair of numbers
+//! is one order.
+
+use serde_json::{Value, json};
+
+use crate::api::Capacity;
+
+/// What is written into `spec.strategy.rollingUpdate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    pub unavailable: i32,
+    pub surge: i32,
+}
+
+/// The owner's maxSurge and maxUnavailable, in pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub surge: i32,
+    pub unavailable: i32,
+}
+
+/// Pods as they stand, by order (`spec.replicas` of the ReplicaSets) and by readiness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stand {
+    /// `spec.replicas` of the Deployment.
+    pub replicas: i32,
+    /// Stable pods ordered.
+    pub stable: i32,
+    /// Stable pods that are Ready.
+    pub stable_ready: i32,
+    /// Pods of every other revision ordered.
+    pub canary: i32,
+    /// Canary pods that have been Ready for the owner's minReadySeconds.
+    pub good: i32,
+}
+
+/// What a move needs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Where it should be: pause.
+    Rest,
+    /// Order this.
+    Order(Pace),
+    /// Canary pods are on their way.
+    Wait,
+    /// Stable pods are not Ready and the owner's limits leave no room.
+    NoRoom,
+    /// More canary pods than the step allows.
+    TooMany,
+}
+
+impl Limits {
+    /// The owner's limits as the native controller resolves them: surge rounds up, unavailable rounds down, and when both
+    /// come to nothing one pod may be unavailable.
+    pub fn of(strategy: &Value, replicas: i32) -> Self {
+        let rolling = &strategy["rollingUpdate"];
+        let surge = resolve(&rolling["maxSurge"], replicas, true);
+        let unavailable = resolve(&rolling["maxUnavailable"], replicas, false).min(replicas);
+        if surge == 0 && unavailable == 0 {
+            return Self { surge: 0, unavailable: 1 };
+        }
+        Self { surge, unavailable }
+    }
+}
+
+fn resolve(value: &Value, replicas: i32, up: bool) -> i32 {
+    let Some(text) = value.as_str() else {
+        return match value.as_i64() {
+            Some(pods) => i32::try_from(pods.max(0)).unwrap_or(i32::MAX),
+            None => resolve(&Value::from("25%"), replicas, up),
+        };
+    };
+    let percent: i64 = text.strip_suffix('%').and_then(|number| number.parse().ok()).unwrap_or(25).max(0);
+    let pods = i64::from(replicas) * percent;
+    i32::try_from(if up { (pods + 99) / 100 } else { pods / 100 }).unwrap_or(i32::MAX)
+}
+
+impl Pace {
+    /// Nothing may move but, were somebody to unpause, one surged pod: both may not be 0.
+    pub const PARKED: Self = Self { unavailable: 0, surge: 1 };
+
+    /// As `spec.strategy`. maxUnavailable is a percentage wherever one hits the wanted number exactly, so that an autoscaler that
+    /// shrinks the Deployment in mid-move does not take its last stable pods.
+    pub fn strategy(self, replicas: i32) -> Value {
+        let exact = (0..=100).find(|percent| i64::from(replicas) * percent / 100 == i64::from(self.unavailable));
+        let unavailable = match exact {
+            Some(percent) if replicas > 0 && self.unavailable > 0 => Value::from(format!("{percent}%")),
+            _ => Value::from(self.unavailable),
+        };
+        json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": unavailable, "maxSurge": self.surge } })
+    }
+}
+
+/// The next order of a move to `target` canary pods (`most`: what proportional rounding may make of the same share).
+pub fn forward(stand: Stand, limits: Limits, target: i32, most: i32) -> Next {
+    let Stand { replicas, stable, stable_ready, canary, good } = stand;
+    if canary > most.max(target) {
+        return Next::TooMany;
+    }
+    if good < canary {
+        return Next::Wait;
+    }
+    if canary >= target {
+        return if stable > replicas - canary {
+            Next::Order(Pace { unavailable: canary, surge: 0 })
+        } else {
+            Next::Rest
+        };
+    }
+    let lacking = (replicas - stable_ready - good).max(0);
+    let room = target - canary;
+    let surge = limits.surge.min(room);
+    let unavailable = (limits.unavailable - lacking).max(0).min(room - surge);
+    if surge + unavailable == 0 {
+        return Next::NoRoom;
+    }
+    Next::Order(Pace { unavailable: canary + unavailable, surge })
+}
+
+/// The order that goes back: the stable template is in the Deployment, so its ReplicaSet is the new one and the canary the old.
+/// Missing stable pods are surged all at once. `unschedulable`: stable pods for which a bad pod must make room.
+pub fn back(stand: Stand, limits: Limits, capacity: Capacity, unschedulable: i32) -> Pace {
+    let missing = (stand.replicas - stand.stable_ready).clamp(0, stand.replicas);
+    let gone_at_once = match capacity {
+        Capacity::MitigateFirst => stand.replicas.max(1),
+        Capacity::Auto => limits.unavailable,
+        Capacity::CapacityFirst => 0,
+    };
+    let unavailable = (gone_at_once + unschedulable).min(stand.replicas.max(1));
+    let surge = missing.max(i32::from(unavailable == 0));
+    Pace { unavailable, surge }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(surge: i32, unavailable: i32) -> Limits {
+        Limits { surge, unavailable }
+    }
+
+    #[test]
+    fn limits_resolve_as_the_native_controller_does() {
+        let of = |surge: Value, unavailable: Value, n| {
+            Limits::of(&json!({"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}), n)
+        };
+        assert_eq!(of(json!("25%"), json!("25%"), 10), limits(3, 2));
+        assert_eq!(of(json!(0), json!(1), 10), limits(0, 1));
+        assert_eq!(of(json!("100%"), json!(0), 7), limits(7, 0));
+        assert_eq!(of(json!(0), json!("10%"), 3), limits(0, 1));
+        assert_eq!(Limits::of(&json!({}), 4), limits(1, 1));
+    }
+
+    #[test]
+    fn a_share_of_stable_pods_is_written_as_a_percentage_where_one_fits() {
+        assert_eq!(
+            Pace { unavailable: 8, surge: 0 }.strategy(16)["rollingUpdate"]["maxUnavailable"],
+            json!("50%")
+        );
+        assert_eq!(Pace { unavailable: 0, surge: 1 }.strategy(10)["rollingUpdate"]["maxUnavailable"], json!(0));
+        for n in 1..=500 {
+            for unavailable in 1..=n {
+                if let Some(text) =
+                    (Pace { unavailable, surge: 0 }).strategy(n)["rollingUpdate"]["maxUnavailable"].as_str()
+                {
+                    let percent: i32 = text.trim_end_matches('%').parse().unwrap();
+                    assert_eq!(n * percent / 100, unavailable, "{n} {text}");
+                }
+            }
+        }
+    }
+
+    /// The native controller, as far as a parked move is concerned: it carries an order out.
+    fn obey(stand: Stand, pace: Pace) -> Stand {
+        let stable = stand.stable.min(stand.replicas - pace.unavailable).max(0);
+        let canary = stand.canary.max(stand.replicas + pace.surge - stable).min(stand.replicas);
+        Stand { stable, stable_ready: stable, canary, ..stand }
+    }
+
+    #[test]
+    fn every_move_reaches_its_step_within_the_owners_limits() {
+        let shapes = [(0, 1), (1, 0), (3, 2), (1, 1), (1000, 0), (0, 1000), (50, 50)];
+        for n in [1, 2, 3, 4, 5, 7, 10, 16, 33, 100, 250, 500] {
+            for (surge, unavailable) in shapes {
+                let limits = limits(surge.min(n), unavailable.min(n));
+                let mut stand = Stand { replicas: n, stable: n, stable_ready: n, ..Stand::default() };
+                for percent in [1, 10, 25, 50, 100] {
+                    let target = (n * percent / 100).max(1);
+                    let mut orders = 0;
+                    loop {
+                        match forward(stand, limits, target, target) {
+                            Next::Rest => break,
+                            Next::Order(pace) => {
+                                assert!(pace.unavailable + pace.surge > 0, "both are 0");
+                                stand = obey(stand, pace);
+                                let total = stand.stable + stand.canary;
+                                assert!(stand.canary <= target, "never past the step");
+                                assert!(total <= n + limits.surge, "{n} {limits:?}: {total} pods");
+                                assert!(stand.stable_ready + stand.good >= n - limits.unavailable, "{n} {limits:?}");
+                                stand.good = stand.canary;
+                            }
+                            other => panic!("{other:?} at {stand:?} {limits:?}"),
+                        }
+                        orders += 1;
+                        assert!(orders < 2000, "does not end");
+                    }
+                    assert_eq!((stand.canary, stand.stable), (target, n - target));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_moves_while_a_canary_pod_is_not_good() {
+        let stand = Stand { replicas: 10, stable: 9, stable_ready: 9, canary: 2, good: 1 };
+        assert_eq!(forward(stand, limits(3, 2), 5, 5), Next::Wait);
+    }
+
+    #[test]
+    fn stable_pods_that_are_down_use_up_what_the_owner_allows() {
+        let stand = Stand { replicas: 10, stable: 10, stable_ready: 9, ..Stand::default() };
+        assert_eq!(forward(stand, limits(0, 1), 5, 5), Next::NoRoom);
+    }
+
+    #[test]
+    fn an_undo_takes_bad_pods_at_once_only_within_the_limits() {
+        let stand = Stand { replicas: 10, stable: 5, stable_ready: 5, canary: 5, good: 5 };
+        assert_eq!(back(stand, limits(3, 2), Capacity::Auto, 0), Pace { unavailable: 2, surge: 5 });
+        assert_eq!(back(stand, limits(3, 2), Capacity::MitigateFirst, 0), Pace { unavailable: 10, surge: 5 });
+        assert_eq!(back(stand, limits(3, 2), Capacity::CapacityFirst, 0), Pace { unavailable: 0, surge: 5 });
+        assert_eq!(back(stand, limits(3, 2), Capacity::Auto, 3), Pace { unavailable: 5, surge: 5 });
+        let restored = Stand { replicas: 10, stable: 10, stable_ready: 10, canary: 0, good: 0 };
+        assert_eq!(back(restored, limits(3, 0), Capacity::Auto, 0), Pace { unavailable: 0, surge: 1 });
+    }
+}

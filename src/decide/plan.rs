@@ -1,0 +1,234 @@
+//! What the author of a Release means: defaults filled in, text turned into numbers, one-ofs turned into enums.
+//!
+//! The API server has refused most mistakes with a sentence; what is left gets one here. Going back needs no plan.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::judge;
+use crate::api::check::{Approval, ConfigCheck, HttpCheck};
+use crate::api::criterion::{Criterion, OnLimit};
+use crate::api::text::{Latency, Percent, Share, Span};
+use crate::api::{Capacity, CaptureMode, Check, OnDelete, ReleaseSpec};
+
+/// What is wrong with a spec: which field, and what to write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct PlanError {
+    pub field: String,
+    pub problem: String,
+}
+
+/// A spec, understood.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub checks: Vec<PlannedCheck>,
+    /// Never empty; the last one is all pods.
+    pub steps: Vec<PlannedStep>,
+    pub criteria: Vec<judge::Criterion>,
+    pub watch: Vec<PlannedWatch>,
+    pub undo_budget: Option<Duration>,
+    pub source: Source,
+    pub suspend: bool,
+    pub capture: Option<CaptureMode>,
+}
+
+/// A check with its one kind.
+#[derive(Clone, Debug)]
+pub struct PlannedCheck {
+    pub name: String,
+    pub timeout: Duration,
+    pub kind: CheckKind,
+}
+
+/// What a check does.
+#[derive(Clone, Debug)]
+pub enum CheckKind {
+    Approval(Approval),
+    Job(Arc<Value>),
+    Http(HttpCheck),
+    Config(ConfigCheck),
+}
+
+/// A step with its numbers.
+#[derive(Clone, Debug)]
+pub struct PlannedStep {
+    pub name: String,
+    pub share: Share,
+    pub soak: Duration,
+    pub approval: Option<Approval>,
+}
+
+/// A time of watching, until so long after 100 %.
+#[derive(Clone, Debug)]
+pub struct PlannedWatch {
+    pub until: Duration,
+    pub every: Duration,
+    pub on_limit: Option<OnLimit>,
+}
+
+/// Where measurements come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    Pods { port: Option<i32>, path: Option<String> },
+    Prometheus { url: String },
+}
+
+/// What an undo does first; it does not need the rest of the spec to be valid.
+pub fn capacity(spec: Option<&ReleaseSpec>) -> Capacity {
+    spec.and_then(|spec| spec.undo.as_ref()).and_then(|undo| undo.capacity).unwrap_or_default()
+}
+
+/// What becomes of a run when its Release is deleted.
+pub fn on_delete(spec: Option<&ReleaseSpec>) -> OnDelete {
+    spec.and_then(|spec| spec.on_delete).unwrap_or_default()
+}
+
+/// Understands a spec. `recreate`: the Deployment's strategy leaves no room for a share.
+pub fn plan(spec: &ReleaseSpec, recreate: bool) -> Result<Plan, PlanError> {
+    let metrics = spec.metrics.clone().unwrap_or_default();
+    let source = match (metrics.prometheus, metrics.pods) {
+        (Some(prometheus), _) => Source::Prometheus { url: prometheus.url },
+        (None, pods) => {
+            let pods = pods.unwrap_or_default();
+            Source::Pods { port: pods.port, path: pods.path }
+        }
+    };
+    Ok(Plan {
+        checks: spec.preflight.iter().enumerate().map(check).collect::<Result<_, _>>()?,
+        steps: steps(spec, recreate)?,
+        criteria: match &spec.criteria {
+            Some(criteria) => criteria.iter().enumerate().map(criterion).collect::<Result<_, _>>()?,
+            None => default_criteria(),
+        },
+        watch: watch(spec)?,
+        undo_budget: match spec.undo.as_ref().and_then(|undo| undo.budget.as_ref()) {
+            Some(budget) => Some(span(budget, || "spec.undo.budget".into())?),
+            None => None,
+        },
+        source,
+        suspend: spec.suspend,
+        capture: spec.capture,
+    })
+}
+
+fn steps(spec: &ReleaseSpec, recreate: bool) -> Result<Vec<PlannedStep>, PlanError> {
+    let whole = |name: &str, soak| PlannedStep { name: name.into(), share: Share::percent(100), soak, approval: None };
+    if spec.steps.is_empty() && recreate {
+        return Ok(vec![whole("all", Duration::ZERO)]);
+    }
+    if spec.steps.is_empty() {
+        let soak = Duration::from_secs(300);
+        let of = |name: &str, percent| PlannedStep { share: Share::percent(percent), ..whole(name, soak) };
+        return Ok(vec![of("tenth", 10), of("half", 50), whole("all", Duration::ZERO)]);
+    }
+    let mut steps = Vec::new();
+    for (index, step) in spec.steps.iter().enumerate() {
+        let field = |name: &str| format!("spec.steps[{index}].{name}");
+        if step.share_is_all() {
+            steps.push(PlannedStep { name: step.name.clone(), ..whole("", Duration::ZERO) });
+        } else if recreate {
+            return Err(PlanError {
+                field: field("replicas"),
+                problem: "the Deployment's strategy is Recreate: all its pods change at once, so the only step can be 100%"
+                    .into(),
+            });
+        } else if step.replicas.of(1).is_none() {
+            return Err(PlanError { field: field("replicas"), problem: "write 3 or 10%".into() });
+        } else {
+            steps.push(PlannedStep { name: step.name.clone(), share: step.replicas.clone(), ..whole("", Duration::ZERO) });
+        }
+        let last = steps.len() - 1;
+        steps[last].approval.clone_from(&step.approval);
+        if let Some(soak) = &step.soak {
+            steps[last].soak = span(soak, || field("soak"))?;
+        }
+    }
+    if !steps.last().is_some_and(|step| step.share == Share::percent(100)) {
+        let name = if steps.iter().any(|step| step.name == "all") { "all-pods" } else { "all" };
+        steps.push(whole(name, Duration::ZERO));
+    }
+    Ok(steps)
+}
+
+impl crate::api::release::Step {
+    fn share_is_all(&self) -> bool {
+        self.replicas == Share::percent(100)
+    }
+}
+
+fn watch(spec: &ReleaseSpec) -> Result<Vec<PlannedWatch>, PlanError> {
+    let Some(stages) = &spec.watch else {
+        let (until, every) = (Duration::from_secs(300), Duration::from_secs(5));
+        return Ok(vec![PlannedWatch { until, every, on_limit: None }]);
+    };
+    let stage = |(index, stage): (usize, &crate::api::release::WatchStage)| {
+        let every = span(&stage.every, || format!("spec.watch[{index}].every"))?;
+        Ok(PlannedWatch {
+            until: span(&stage.r#for, || format!("spec.watch[{index}].for"))?,
+            every: every.max(Duration::from_secs(1)),
+            on_limit: stage.on_limit,
+        })
+    };
+    stages.iter().enumerate().map(stage).collect()
+}
+
+fn check((index, check): (usize, &Check)) -> Result<PlannedCheck, PlanError> {
+    let Check { name, timeout, approval, job, http, config } = check;
+    let kind = match (approval, job, http, config) {
+        (Some(approval), None, None, None) => CheckKind::Approval(approval.clone()),
+        (None, Some(job), None, None) => CheckKind::Job(Arc::new(job.template.clone())),
+        (None, None, Some(http), None) => CheckKind::Http(http.clone()),
+        (None, None, None, Some(config)) => CheckKind::Config(config.clone()),
+        _ => {
+            return Err(PlanError {
+                field: format!("spec.preflight[{index}]"),
+                problem: format!("check '{name}' needs exactly one of: approval, job, http, config"),
+            });
+        }
+    };
+    let usual = match kind {
+        CheckKind::Job(_) => Duration::from_secs(600),
+        CheckKind::Approval(_) | CheckKind::Http(_) | CheckKind::Config(_) => Duration::from_secs(10),
+    };
+    let timeout = match timeout {
+        Some(timeout) => span(timeout, || format!("spec.preflight[{index}].timeout"))?,
+        None => usual,
+    };
+    Ok(PlannedCheck { name: name.clone(), timeout, kind })
+}
+
+fn criterion((index, criterion): (usize, &Criterion)) -> Result<judge::Criterion, PlanError> {
+    let field = format!("spec.criteria[{index}]");
+    let wrong = |problem: &str| PlanError { field: field.clone(), problem: problem.to_owned() };
+    let share = |percent: &Percent| percent.share().ok_or_else(|| wrong("write 0.1% or 5%"));
+    let seconds = |latency: &Latency| latency.seconds().ok_or_else(|| wrong("write 500ms or 1.5s"));
+    let (measure, on_limit) = match (&criterion.error_rate, &criterion.latency) {
+        (Some(rate), None) => {
+            let limit = share(&rate.limit)?;
+            let target = rate.target.as_ref().map_or(Ok(limit), share)?;
+            (judge::Measure::ErrorRate { target, limit }, rate.on_limit)
+        }
+        (None, Some(bound)) => {
+            let limit = seconds(&bound.limit)?;
+            let target = bound.target.as_ref().map_or(Ok(limit), seconds)?;
+            (judge::Measure::Latency { quantile: bound.quantile, target, limit }, bound.on_limit)
+        }
+        _ => return Err(wrong("needs exactly one of: errorRate, latency")),
+    };
+    Ok(judge::Criterion { name: criterion.name.clone(), measure, on_limit: on_limit.unwrap_or_default() })
+}
+
+fn default_criteria() -> Vec<judge::Criterion> {
+    let of = |name: &str, measure| judge::Criterion { name: name.into(), measure, on_limit: OnLimit::Undo };
+    vec![
+        of("errors", judge::Measure::ErrorRate { target: 0.01, limit: 0.05 }),
+        of("latency", judge::Measure::Latency { quantile: 0.99, target: 0.5, limit: 2.0 }),
+    ]
+}
+
+fn span(text: &Span, field: impl FnOnce() -> String) -> Result<Duration, PlanError> {
+    text.parse().ok_or_else(|| PlanError { field: field(), problem: "write 90s, 15m, 1h30m or 48h".into() })
+}

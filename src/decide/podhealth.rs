@@ -1,0 +1,35 @@
+//! Canary pods that fail by themselves: decided at once, from the pods' status, without statistics.
+
+use super::scene::Scene;
+use super::snapshot::Pod;
+
+/// Waiting reasons that do not heal by waiting.
+const FATAL: [&str; 7] = [
+    "CrashLoopBackOff",
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+];
+
+/// A sentence when canary pods fail by themselves; `None` when they do not, or when stable pods fail in the same way.
+pub fn failing(scene: &Scene<'_>) -> Option<String> {
+    let canary: Vec<&Pod> = scene.canary_pods().collect();
+    let reason = canary.iter().find_map(|pod| fault(pod))?;
+    if scene.stable_pods().any(|pod| fault(pod) == Some(reason)) {
+        return None;
+    }
+    let failing: Vec<&&Pod> = canary.iter().filter(|pod| fault(pod) == Some(reason)).collect();
+    let first = failing.first()?;
+    let detail = first.waiting_message.as_deref().unwrap_or_default();
+    let detail: String = detail.chars().take(200).collect();
+    let detail = if detail.is_empty() { detail } else { format!(": {detail}") };
+    Some(format!("{} of {} canary pods: {reason} (pod {}){detail}", failing.len(), canary.len(), first.name))
+}
+
+fn fault(pod: &Pod) -> Option<&str> {
+    let waiting = pod.waiting.as_deref().filter(|reason| FATAL.contains(reason));
+    waiting.or_else(|| pod.ended.as_deref().filter(|reason| *reason == "OOMKilled"))
+}

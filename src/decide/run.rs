@@ -1,0 +1,72 @@
+//! A run is under way. First everything that leads back, in order of certainty; then what the stage asks for.
+
+use super::back;
+use super::draft::Draft;
+use super::evidence::{self, Evidence};
+use super::scene::Scene;
+use super::{checks, podhealth, rest, steps, watching};
+use crate::api::status::{Cause, Stage};
+use crate::api::{Outcome, Phase};
+
+/// What to do while a run is under way.
+pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
+    super::actions::apply(draft, scene);
+    let Some(run) = &draft.status.run else { return };
+    if run.back.is_some() {
+        return back::decide(draft, scene);
+    }
+    let stage = run.stage;
+    if let Some(end) = overtaken(draft, scene, stage) {
+        return end;
+    }
+    if scene.target.replicas == 0 && stage != Stage::Watch {
+        let message = rest::waiting_words(Cause::NoReplicas);
+        return back::begin(draft, scene, back::Why::new(Cause::NoReplicas, message));
+    }
+    if let Some(failing) = podhealth::failing(scene) {
+        return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, failing));
+    }
+    if stage == Stage::Preflight && scene.stand.canary > 0 {
+        let message = format!("{} pods of the new template had started before it was held", scene.stand.canary);
+        return back::begin(draft, scene, back::Why::new(Cause::TooMany, message));
+    }
+    let evidence = match stage {
+        Stage::Preflight | Stage::Back => Evidence::none(),
+        Stage::Steps | Stage::Watch => evidence::weigh(draft, scene),
+    };
+    if let Some(breach) = &evidence.breach {
+        let why = back::Why::new(Cause::Breach, breach.message.clone()).seen_at(breach.since);
+        return back::begin(draft, scene, why);
+    }
+    match stage {
+        Stage::Preflight => checks::decide(draft, scene),
+        Stage::Steps => steps::decide(draft, scene, &evidence),
+        Stage::Watch => watching::decide(draft, scene, &evidence),
+        Stage::Back => draft.run().stage = Stage::Steps,
+    }
+}
+
+/// Somebody changed the template in mid-run.
+fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<()> {
+    let canary = draft.status.canary.clone().unwrap_or_default();
+    if scene.target.fingerprint == canary.fingerprint {
+        return None;
+    }
+    let by = scene.target.changed_by.clone();
+    let who = by.clone().unwrap_or_else(|| "somebody".into());
+    if scene.at_stable() {
+        let why = back::Why::new(Cause::Reverted, format!("{who} put the stable template back")).said_by(by);
+        back::begin(draft, scene, why);
+        return Some(());
+    }
+    if stage == Stage::Watch {
+        // All its pods are there and nothing was breached: a newer version does not take it away, it follows it.
+        draft.status.stable = Some(canary);
+        draft.end_run(Outcome::Superseded, format!("{who} wrote a newer template during the watch"));
+        draft.phase(Phase::Idle, "a newer template has come during the watch");
+        return Some(());
+    }
+    let why = back::Why::new(Cause::Superseded, format!("{who} wrote a newer template")).said_by(by);
+    back::begin(draft, scene, why);
+    Some(())
+}

@@ -1,0 +1,204 @@
+//! The cluster as a decision sees it: which pods are stable, which are canary, how many are good, and what the owner's fields are.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::draft::Draft;
+use super::fields::{Originals, parked};
+use super::pace::{Limits, Stand};
+use super::plan::{self, Plan, PlanError};
+use super::snapshot::{Pod, PodSet, ReleaseFacts, Snapshot, StoredTemplate, Workload};
+use crate::api::status::{PodCount, ReplicasStatus, RevisionStatus};
+use crate::api::{Capacity, CaptureMode, OnDelete, ReleaseSpec, ReleaseStatus};
+
+/// Everything derived from one snapshot that more than one rule needs.
+pub struct Scene<'a> {
+    pub snapshot: &'a Snapshot,
+    pub target: &'a Workload,
+    /// `Err`: what the author wrote cannot be carried out. Going back still can.
+    pub plan: Result<Plan, PlanError>,
+    /// The owner's fields; `Err` when nobody knows them any more.
+    pub originals: Result<Originals, String>,
+    /// The annotation that should hold them is missing or garbled in mid-run.
+    pub tampered: Option<String>,
+    pub stand: Stand,
+    pub limits: Limits,
+    /// The native controller has carried out the last change of `spec.replicas`.
+    pub settled: bool,
+    /// When the next canary pod will have been Ready long enough.
+    pub next_good: Option<Timestamp>,
+    pub capture: CaptureMode,
+    pub capacity: Capacity,
+    pub on_delete: OnDelete,
+    pub stable_fingerprint: String,
+}
+
+impl<'a> Scene<'a> {
+    pub fn new(
+        snapshot: &'a Snapshot,
+        release: &ReleaseFacts,
+        status: &ReleaseStatus,
+        target: &'a Workload,
+    ) -> Self {
+        let spec = release.spec.as_deref().ok();
+        let (originals, tampered) = originals(target, status);
+        let recreate = originals.as_ref().is_ok_and(Originals::recreate);
+        let plan = match &release.spec {
+            Ok(spec) => plan::plan(spec, recreate),
+            Err(problem) => Err(PlanError { field: "spec".into(), problem: problem.clone() }),
+        };
+        let stable_fingerprint = status.stable.as_ref().map(|stable| stable.fingerprint.clone()).unwrap_or_default();
+        let min_ready = originals.as_ref().map_or(0, Originals::min_ready);
+        let (stand, next_good) = stand(snapshot, target, &stable_fingerprint, min_ready);
+        let strategy = originals.as_ref().map_or(&target.strategy, |originals| &originals.strategy);
+        Self {
+            snapshot,
+            target,
+            plan,
+            limits: Limits::of(strategy, target.replicas),
+            tampered,
+            stand,
+            settled: settled(snapshot, target),
+            next_good,
+            capture: capture(spec, snapshot.served.hold),
+            capacity: plan::capacity(spec),
+            on_delete: plan::on_delete(spec),
+            stable_fingerprint,
+            originals,
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.snapshot.now
+    }
+
+    /// Whether the Deployment's template is the stable one.
+    pub fn at_stable(&self) -> bool {
+        self.target.fingerprint == self.stable_fingerprint
+    }
+
+    /// The template of the Deployment as a revision for status.
+    pub fn current_revision(&self) -> RevisionStatus {
+        revision(self.target)
+    }
+
+    /// A kept template by its fingerprint: its name and what it is.
+    pub fn kept(&self, fingerprint: &str) -> Option<(&'a String, &'a StoredTemplate)> {
+        self.snapshot.templates.iter().find(|(_, kept)| kept.fingerprint == fingerprint)
+    }
+
+    /// Pods that are not of the stable revision and not on their way out.
+    pub fn canary_pods(&self) -> impl Iterator<Item = &'a Pod> {
+        let snapshot = self.snapshot;
+        let stable = self.stable_fingerprint.clone();
+        snapshot.sets.iter().filter(move |set| set.fingerprint != stable).flat_map(move |set| live(snapshot, set))
+    }
+
+    /// Pods of the stable revision that are not on their way out.
+    pub fn stable_pods(&self) -> impl Iterator<Item = &'a Pod> {
+        let snapshot = self.snapshot;
+        let stable = self.stable_fingerprint.clone();
+        snapshot.sets.iter().filter(move |set| set.fingerprint == stable).flat_map(move |set| live(snapshot, set))
+    }
+
+    /// Writes what is seen into status.
+    pub fn describe(&self, draft: &mut Draft<'_>) {
+        let count = |pods: Vec<&Pod>| PodCount {
+            pods: i32::try_from(pods.len()).unwrap_or(i32::MAX),
+            ready: i32::try_from(pods.iter().filter(|pod| pod.ready_since.is_some()).count()).unwrap_or(i32::MAX),
+        };
+        let (stable, canary) = (count(self.stable_pods().collect()), count(self.canary_pods().collect()));
+        let ready = stable.ready + canary.ready;
+        let share = if ready == 0 { 0 } else { (canary.ready * 100 + ready / 2) / ready };
+        draft.status.replicas =
+            Some(ReplicasStatus { desired: self.target.replicas, stable, canary, share: format!("{share}%") });
+        draft.capture(self.capture, self.asked_for_policy(draft));
+    }
+
+    fn asked_for_policy(&self, draft: &Draft<'_>) -> bool {
+        draft.release.spec.as_ref().is_ok_and(|spec| spec.capture == Some(CaptureMode::Policy))
+    }
+}
+
+/// The revision that a Deployment's template is.
+pub fn revision(target: &Workload) -> RevisionStatus {
+    RevisionStatus {
+        revision: template_name(&target.name, &target.fingerprint),
+        fingerprint: target.fingerprint.clone(),
+        images: target.images.iter().take(16).cloned().collect(),
+        changed_by: target.changed_by.clone(),
+    }
+}
+
+/// Name of the ControllerRevision that keeps a template.
+pub fn template_name(workload: &str, fingerprint: &str) -> String {
+    let short: String = workload.chars().take(200).collect();
+    format!("{short}-{}", fingerprint.chars().take(10).collect::<String>())
+}
+
+fn live<'a>(snapshot: &'a Snapshot, set: &'a PodSet) -> impl Iterator<Item = &'a Pod> {
+    snapshot.pods_of(&set.uid).filter(|pod| !pod.terminating)
+}
+
+/// While the fields are ours the annotation is the truth, and the copy in status stands in for it; else the fields themselves are.
+fn originals(target: &Workload, status: &ReleaseStatus) -> (Result<Originals, String>, Option<String>) {
+    let copy = status.run.as_ref().and_then(|run| Originals::from_value(&run.originals));
+    // A native `rollout undo` writes annotations of an old ReplicaSet back: without a run and not parked they mean nothing.
+    let owned = parked(target) || (target.stable.is_some() && status.run.is_some());
+    if !owned {
+        return (Ok(Originals::take(target)), None);
+    }
+    let read = match &target.originals {
+        Some(text) => Originals::parse(text).map_err(|lost| lost.to_string()),
+        None => Err(format!("annotation {} is missing", crate::api::ORIGINALS)),
+    };
+    match (read, copy) {
+        (Ok(originals), None) => (Ok(originals), None),
+        (Ok(originals), Some(copy)) if originals == copy => (Ok(originals), None),
+        (Ok(_), Some(copy)) => (Ok(copy), Some(format!("annotation {} was changed", crate::api::ORIGINALS))),
+        (Err(lost), Some(copy)) => (Ok(copy), Some(lost)),
+        (Err(lost), None) => (Err(lost.clone()), Some(lost)),
+    }
+}
+
+/// How pods stand, and when the next canary pod is good.
+pub fn stand(snapshot: &Snapshot, target: &Workload, stable: &str, min_ready: i32) -> (Stand, Option<Timestamp>) {
+    let mut stand = Stand { replicas: target.replicas, ..Stand::default() };
+    let mut next_good: Option<Timestamp> = None;
+    for set in &snapshot.sets {
+        let ready = live(snapshot, set).filter_map(|pod| pod.ready_since);
+        if set.fingerprint == stable {
+            stand.stable += set.replicas;
+            stand.stable_ready += i32::try_from(ready.count()).unwrap_or(i32::MAX);
+            continue;
+        }
+        stand.canary += set.replicas;
+        for since in ready {
+            let good_at = since + Duration::from_secs(min_ready.max(0).unsigned_abs().into());
+            if good_at <= snapshot.now {
+                stand.good += 1;
+            } else {
+                next_good = Some(next_good.map_or(good_at, |at| at.min(good_at)));
+            }
+        }
+        // A pod more than ordered is one on its way out that does not know it yet.
+        stand.good = stand.good.min(stand.canary);
+    }
+    (stand, next_good)
+}
+
+fn settled(snapshot: &Snapshot, target: &Workload) -> bool {
+    let active = || snapshot.sets.iter().filter(|set| set.replicas > 0);
+    let total: i32 = active().map(|set| set.replicas).sum();
+    let scaled = active().all(|set| set.desired == Some(target.replicas));
+    target.observed_generation >= target.generation && (scaled || total == target.replicas)
+}
+
+fn capture(spec: Option<&ReleaseSpec>, served: bool) -> CaptureMode {
+    match spec.and_then(|spec| spec.capture) {
+        None | Some(CaptureMode::Policy) if served => CaptureMode::Policy,
+        None | Some(CaptureMode::Policy | CaptureMode::Paused) => CaptureMode::Paused,
+        Some(CaptureMode::React) => CaptureMode::React,
+    }
+}

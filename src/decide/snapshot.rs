@@ -1,0 +1,205 @@
+//! What `decide` looks at: everything known about one Release at one moment, as plain data.
+//!
+//! `observe/` fills it. Nothing here comes from a client or a clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::api::{Action, ReleaseSpec, ReleaseStatus};
+use crate::decide::judge::Slot;
+
+/// Which Release.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Everything known about one Release at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub now: Timestamp,
+    pub key: Key,
+    /// `None`: deleted, while a Deployment still carries its label.
+    pub release: Option<ReleaseFacts>,
+    /// Another Release that has the same Deployment, and the older right to it.
+    pub rival: Option<String>,
+    pub target: Option<Workload>,
+    /// ReplicaSets of the target.
+    pub sets: Vec<PodSet>,
+    /// Pods of those ReplicaSets.
+    pub pods: Vec<Pod>,
+    /// Templates kept as ControllerRevisions, by name.
+    pub templates: BTreeMap<String, StoredTemplate>,
+    /// Jobs of this Release, by name.
+    pub jobs: BTreeMap<String, JobFacts>,
+    /// ReleaseActions about this Release, oldest first.
+    pub actions: Vec<ActionFacts>,
+    pub served: Served,
+    /// Answers of http and config checks, and refused Jobs, by `ProbeId`.
+    pub probes: BTreeMap<ProbeId, ProbeAnswer>,
+    pub measured: Measured,
+}
+
+/// The Release as its author and we wrote it.
+#[derive(Clone, Debug)]
+pub struct ReleaseFacts {
+    pub uid: String,
+    pub generation: i64,
+    pub resource_version: String,
+    /// `Err`: what is stored cannot be read by this build; the sentence says why.
+    pub spec: Result<Arc<ReleaseSpec>, String>,
+    pub status: ReleaseStatus,
+}
+
+/// The Deployment, as far as it matters.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    pub uid: String,
+    pub name: String,
+    pub generation: i64,
+    /// Generation that the native controller has seen.
+    pub observed_generation: i64,
+    pub has_annotations: bool,
+    pub has_labels: bool,
+    pub release_label: Option<String>,
+    pub originals: Option<String>,
+    pub stable: Option<String>,
+    pub held: bool,
+    pub on_delete: Option<String>,
+    pub changed_by: Option<String>,
+    pub replicas: i32,
+    pub paused: bool,
+    pub min_ready_seconds: i32,
+    pub progress_deadline_seconds: Option<i32>,
+    /// `spec.strategy` as stored.
+    pub strategy: Value,
+    pub template: Arc<Value>,
+    pub fingerprint: String,
+    pub images: Vec<String>,
+    pub updated_replicas: i32,
+    pub available_replicas: i32,
+    pub status_replicas: i32,
+}
+
+/// A ReplicaSet.
+#[derive(Clone, Debug, Default)]
+pub struct PodSet {
+    pub name: String,
+    pub uid: String,
+    /// Of its template, without `pod-template-hash`.
+    pub fingerprint: String,
+    /// `spec.replicas`
+    pub replicas: i32,
+    /// The Deployment's replicas when the native controller scaled it last.
+    pub desired: Option<i32>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default)]
+pub struct Pod {
+    pub name: String,
+    pub set_uid: String,
+    pub ip: Option<String>,
+    pub ready_since: Option<Timestamp>,
+    pub terminating: bool,
+    pub started_at: Option<Timestamp>,
+    pub restarts: u32,
+    /// Why a container waits: `CrashLoopBackOff`, `ImagePullBackOff` ...
+    pub waiting: Option<String>,
+    pub waiting_message: Option<String>,
+    /// Why a container ended last, unless by itself and well: `OOMKilled`, `Error`.
+    pub ended: Option<String>,
+    pub unschedulable: bool,
+}
+
+/// A template kept as a ControllerRevision.
+#[derive(Clone, Debug)]
+pub struct StoredTemplate {
+    pub fingerprint: String,
+    pub template: Arc<Value>,
+}
+
+/// How a Job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobFacts {
+    Running,
+    Succeeded,
+    Failed { message: String },
+}
+
+/// What a person said.
+#[derive(Clone, Debug)]
+pub struct ActionFacts {
+    pub uid: String,
+    pub name: String,
+    pub created: Timestamp,
+    pub action: Action,
+    pub role: Option<String>,
+    pub run: Option<String>,
+    pub by: Option<String>,
+    pub reason: String,
+    /// It carries a result already.
+    pub marked: bool,
+}
+
+/// What the API server enforces for us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// MutatingAdmissionPolicies that hold a changed template and guard the paced fields, with their bindings.
+    pub hold: bool,
+    /// The ValidatingAdmissionPolicy that says who may act, with its binding: without it `spec.by` proves nothing.
+    pub rights: bool,
+}
+
+/// One try of one check of one run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeId {
+    pub run: String,
+    pub check: String,
+    pub attempt: i32,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeAnswer {
+    pub at: Timestamp,
+    pub result: ProbeResult,
+    pub message: String,
+}
+
+/// Unknown is not passed and not failed: it is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeResult {
+    Passed,
+    Failed,
+    Unknown,
+}
+
+/// What was measured since status was written.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    pub slots: Vec<Slot>,
+    /// Canary pods that should have reported and did not: how many in the round that ended at this second.
+    pub missing: Vec<(i64, u32)>,
+    /// Which series are read, for people.
+    pub source: String,
+    /// Why there is nothing, when there is nothing.
+    pub trouble: Option<String>,
+}
+
+impl Snapshot {
+    /// Whether a pod of this set is asked for or still there.
+    pub fn pods_of<'a>(&'a self, set_uid: &'a str) -> impl Iterator<Item = &'a Pod> {
+        self.pods.iter().filter(move |pod| pod.set_uid == set_uid)
+    }
+}

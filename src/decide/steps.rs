@@ -1,0 +1,273 @@
+//! The steps of a run: move pods to the step's share, soak there, and leave it when everything that must be true is.
+
+use std::time::Duration;
+
+use super::back;
+use super::checks::{self, Signed};
+use super::decision::{Notice, command};
+use super::draft::Draft;
+use super::evidence::{self, Evidence};
+use super::fields::{Originals, Wanted};
+use super::pace::{self, Next, Pace};
+use super::plan::{Plan, PlannedStep};
+use super::rest;
+use super::scene::Scene;
+use crate::api::status::{Cause, Progress, Stage, StepStatus};
+use crate::api::{Action, Phase};
+
+/// What to do in a step.
+pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
+    let Ok(originals) = scene.originals.clone() else {
+        let lost = scene.originals.as_ref().err().cloned().unwrap_or_default();
+        return draft.held("OriginalsLost", lost, command(draft.name(), Action::Abort));
+    };
+    if let Some((reason, message, unblock)) = stopped(draft, scene) {
+        draft.want(scene.target, &Wanted::frozen(&originals), "stand still");
+        rest_soak(draft);
+        draft.run().progress.moved = None;
+        return draft.held(reason, message, unblock);
+    }
+    let Ok(plan) = &scene.plan else { return };
+    let index = usize::try_from(draft.run().step).unwrap_or(0).min(plan.steps.len() - 1);
+    let step = &plan.steps[index];
+    let pods = step.share.of(scene.stand.replicas).unwrap_or(scene.stand.replicas);
+    note_step(draft, plan, index, pods);
+    if !scene.settled {
+        draft.wake_in(Duration::from_secs(5));
+        return draft.phase(Phase::Moving, "the native controller is carrying out the last order");
+    }
+    let next = if originals.recreate() { recreate(scene) } else { forward(scene, step, pods) };
+    if next != Next::Rest {
+        rest_soak(draft);
+    }
+    match next {
+        Next::TooMany => {
+            let message = format!("{} canary pods where step {} allows {pods}", scene.stand.canary, step.name);
+            back::begin(draft, scene, back::Why::new(Cause::TooMany, message));
+        }
+        Next::Order(pace) => {
+            order(draft, scene, &originals, pace);
+            moving(draft, scene, &originals, step, pods);
+        }
+        Next::Wait => moving(draft, scene, &originals, step, pods),
+        Next::NoRoom => {
+            let message = format!(
+                "{} of {} stable pods are Ready: the Deployment's maxUnavailable leaves no room for a move",
+                scene.stand.stable_ready, scene.stand.stable
+            );
+            draft.wake_in(rest::LOOK_AGAIN);
+            draft.held("StablePodsNotReady", message, "see why stable pods are not Ready");
+        }
+        Next::Rest => soak(draft, scene, &originals, plan, index, evidence),
+    }
+}
+
+/// Somebody or something says: stand still.
+fn stopped(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<(&'static str, String, String)> {
+    let name = draft.name();
+    if let Some(tampered) = &scene.tampered {
+        let unblock = format!("{} (writes it anew), or {}", command(name, Action::Resume), command(name, Action::Abort));
+        return Some(("OriginalsTampered", format!("{tampered} in mid-run"), unblock));
+    }
+    if let Some(said) = &draft.run().paused {
+        return Some(("Paused", format!("{} said pause {}", said.by, said.reason), command(name, Action::Resume)));
+    }
+    match &scene.plan {
+        Err(problem) => Some(("InvalidSpec", problem.to_string(), format!("kubectl edit release {name}"))),
+        Ok(plan) if plan.suspend => {
+            Some(("Suspended", "spec.suspend is true".into(), "set spec.suspend to false".into()))
+        }
+        Ok(_) => None,
+    }
+}
+
+fn forward(scene: &Scene<'_>, step: &PlannedStep, pods: i32) -> Next {
+    let most = step.share.at_most_of(scene.stand.replicas).unwrap_or(pods);
+    pace::forward(scene.stand, scene.limits, pods, most)
+}
+
+/// All at once: the native controller takes every old pod down before it starts a new one.
+fn recreate(scene: &Scene<'_>) -> Next {
+    let stand = scene.stand;
+    if stand.stable > 0 || stand.canary < stand.replicas {
+        return Next::Order(Pace::PARKED);
+    }
+    if stand.good < stand.canary { Next::Wait } else { Next::Rest }
+}
+
+fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, pace: Pace) {
+    let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) else {
+        return draft.held(
+            "StableTemplateLost",
+            "the ControllerRevision with the stable template is gone: there would be no way back",
+            command(draft.name(), Action::HandBack),
+        );
+    };
+    let wanted = Wanted::moving(originals, stable, scene.on_delete, pace, scene.target.replicas);
+    draft.want(scene.target, &wanted, "move");
+}
+
+/// Pods are on their way, until the deadline.
+fn moving(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, step: &PlannedStep, pods: i32) {
+    if draft.status.phase == Some(Phase::Held) && draft.status.blocked_by.is_some() {
+        return;
+    }
+    let (stand, now) = (scene.stand, draft.now());
+    let progress = &mut draft.run().progress;
+    if progress.moved.is_none() || progress.good != stand.good {
+        progress.good = stand.good;
+        progress.moved = Some(now);
+    }
+    let since = progress.moved.map_or(now.0, |moved| moved.0);
+    let deadline = Duration::from_secs(originals.deadline().max(1).unsigned_abs().into());
+    if now.0 >= since + deadline && stand.good < stand.canary.max(1) {
+        let message = format!(
+            "{} of {} canary pods are Ready after {} s without progress",
+            stand.good,
+            stand.canary,
+            deadline.as_secs()
+        );
+        return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, message));
+    }
+    draft.wake_at(since + deadline);
+    draft.wake_in(rest::LOOK_AGAIN);
+    if let Some(good_at) = scene.next_good {
+        draft.wake_at(good_at);
+    }
+    draft.phase(
+        Phase::Moving,
+        format!("step {}: {} of {pods} canary pods are Ready, {} stable pods", step.name, stand.good, stand.stable_ready),
+    );
+}
+
+/// Standing at the step's share.
+fn soak(
+    draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
+    originals: &Originals,
+    plan: &Plan,
+    index: usize,
+    evidence: &Evidence,
+) {
+    let step = &plan.steps[index];
+    let now = draft.now();
+    let progress = &mut draft.run().progress;
+    progress.moved = None;
+    progress.good = scene.stand.good;
+    progress.reached.get_or_insert(now);
+    if evidence.holds.is_none() {
+        progress.soaking_since.get_or_insert(now);
+    } else {
+        rest_soak(draft);
+    }
+    let progress = draft.run().progress.clone();
+    let soaked = soaked(&progress, now.0);
+    let left = step.soak.saturating_sub(soaked);
+    let until = progress.soaking_since.map(|_| now.0 + left);
+    if let Some(status) = &mut draft.status.step {
+        status.until = until.map(crate::api::status::Stamp);
+    }
+    if let Some((reason, message, unblock)) = in_the_way(draft, scene, step, left, evidence, &progress) {
+        let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) else { return };
+        draft.want(scene.target, &Wanted::still(originals, stable, scene.on_delete), "stand still");
+        draft.wake_in(rest::LOOK_AGAIN);
+        if reason == "Soak" {
+            draft.wake_at(now.0 + left);
+            return draft.phase(Phase::Soaking, message);
+        }
+        return draft.held(reason, message, unblock);
+    }
+    leave(draft, scene, originals, plan, index);
+}
+
+/// The first thing that keeps the step from being left.
+fn in_the_way(
+    draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
+    step: &PlannedStep,
+    left: Duration,
+    evidence: &Evidence,
+    progress: &Progress,
+) -> Option<(&'static str, String, String)> {
+    let skip = command(draft.name(), Action::Skip);
+    if let Some(holds) = &evidence.holds {
+        return Some((holds.reason, holds.message.clone(), format!("{skip}, or {}", command(draft.name(), Action::Abort))));
+    }
+    let skipped = progress.skipped.is_some();
+    if !skipped && !left.is_zero() {
+        let words = evidence.words.clone();
+        return Some(("Soak", format!("step {}: {words}", step.name), skip));
+    }
+    if !skipped && let Some(lacking) = &evidence.lacking {
+        return Some((lacking.reason, lacking.message.clone(), format!("send traffic, or {skip}")));
+    }
+    let approval = step.approval.as_ref()?;
+    let since = progress.reached.map_or(scene.now(), |reached| reached.0);
+    match checks::signed(draft.run(), approval, since) {
+        Signed::Enough(_) => None,
+        Signed::Lacking(message) => {
+            let unblock = checks::approve_command(draft.name(), approval);
+            Some(("AwaitingApproval", format!("step {}: {message}", step.name), unblock))
+        }
+    }
+}
+
+/// The step is done: to the next one, or, with all pods on the new revision, to the watch.
+fn leave(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, plan: &Plan, index: usize) {
+    let now = draft.now();
+    let step = &plan.steps[index];
+    let id = draft.run().id.clone();
+    evidence::begin_step(draft);
+    draft.wake_in(Duration::from_millis(200));
+    if index + 1 < plan.steps.len() {
+        let note = format!("run {id}: step {} passed at {} of {} pods", step.name, scene.stand.canary, scene.stand.replicas);
+        draft.notices.push(Notice::normal("StepPassed", note));
+        let good = scene.stand.good;
+        let run = draft.run();
+        run.step += 1;
+        run.progress = Progress { begun: Some(now), good, ..Progress::default() };
+        let pods = plan.steps[index + 1].share.of(scene.stand.replicas).unwrap_or(0);
+        note_step(draft, plan, index + 1, pods);
+        draft.phase(Phase::Moving, format!("step {}: moving to {pods} canary pods", plan.steps[index + 1].name));
+        return;
+    }
+    let wanted = rest::at_rest_fields(scene.capture, originals);
+    draft.want(scene.target, &wanted, "all pods are on the new revision: give the owner's fields back");
+    let note = format!("run {id}: all {} pods are on the new revision", scene.stand.replicas);
+    draft.notices.push(Notice::normal("AllPods", note));
+    let run = draft.run();
+    run.stage = Stage::Watch;
+    run.all_since = Some(now);
+    run.progress = Progress { begun: Some(now), ..Progress::default() };
+    draft.phase(Phase::Watching, "all pods are on the new revision; watching");
+}
+
+fn note_step(draft: &mut Draft<'_>, plan: &Plan, index: usize, pods: i32) {
+    let now = draft.now();
+    let since = *draft.run().progress.begun.get_or_insert(now);
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    draft.status.step = Some(StepStatus {
+        index: count(index + 1),
+        of: count(plan.steps.len()),
+        name: plan.steps[index].name.clone(),
+        since: Some(since),
+        until: None,
+        pods,
+    });
+}
+
+/// The soak's clock stands still.
+fn rest_soak(draft: &mut Draft<'_>) {
+    let now = draft.now().0;
+    let progress = &mut draft.run().progress;
+    if progress.soaking_since.is_some() {
+        progress.soaked = i64::try_from(soaked(progress, now).as_millis()).unwrap_or(i64::MAX);
+        progress.soaking_since = None;
+    }
+}
+
+fn soaked(progress: &Progress, now: jiff::Timestamp) -> Duration {
+    let before = Duration::from_millis(u64::try_from(progress.soaked).unwrap_or(0));
+    let lately = progress.soaking_since.map_or(Duration::ZERO, |since| Duration::try_from(now - since.0).unwrap_or_default());
+    before + lately
+}

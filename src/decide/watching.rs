@@ -1,0 +1,66 @@
+//! After 100 %: the owner's fields are back, the Deployment is at rest, and it is still measured. A breach goes back.
+
+use std::time::Duration;
+
+use super::decision::command;
+use super::draft::Draft;
+use super::evidence::Evidence;
+use super::rest;
+use super::scene::Scene;
+use crate::api::status::{Stamp, StepStatus};
+use crate::api::{Action, Outcome, Phase};
+
+/// What to do in the watch.
+pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
+    let Ok(originals) = &scene.originals else { return };
+    let wanted = rest::at_rest_fields(scene.capture, originals);
+    draft.want(scene.target, &wanted, "give the owner's fields back");
+    let Ok(plan) = &scene.plan else {
+        let problem = scene.plan.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        return draft.held("InvalidSpec", problem, format!("kubectl edit release {}", draft.name()));
+    };
+    let since = draft.run().all_since.map_or(scene.now(), |since| since.0);
+    let until = since + plan.watch.last().map_or(Duration::ZERO, |stage| stage.until);
+    let stage = plan.watch.iter().position(|stage| scene.now() < since + stage.until).unwrap_or(plan.watch.len());
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    draft.status.step = Some(StepStatus {
+        index: count(plan.steps.len()),
+        of: count(plan.steps.len()),
+        name: "watch".into(),
+        since: Some(Stamp(since)),
+        until: Some(Stamp(until)),
+        pods: scene.target.replicas,
+    });
+    if let Some(said) = &draft.run().paused {
+        let message = format!("{} said pause {}", said.by, said.reason);
+        return draft.held("Paused", message, command(draft.name(), Action::Resume));
+    }
+    if let Some(holds) = &evidence.holds {
+        let unblock = format!(
+            "{}, or {}",
+            command(draft.name(), Action::Skip),
+            command(draft.name(), Action::Abort)
+        );
+        return draft.held(holds.reason, holds.message.clone(), unblock);
+    }
+    if scene.now() < until && draft.run().progress.skipped.is_none() {
+        draft.wake_at(since + plan.watch.get(stage).map_or(Duration::ZERO, |stage| stage.until));
+        draft.wake_in(Duration::from_secs(600));
+        return draft.phase(Phase::Watching, format!("all pods are on the new revision: {}", evidence.words));
+    }
+    succeed(draft, scene);
+}
+
+fn succeed(draft: &mut Draft<'_>, scene: &Scene<'_>) {
+    let canary = draft.status.canary.clone().unwrap_or_default();
+    draft.status.rejected.retain(|known| known.fingerprint != canary.fingerprint);
+    draft.status.stable = Some(canary.clone());
+    let took = draft.run().started_at.0;
+    let seconds = (scene.now() - took).total(jiff::Unit::Second).unwrap_or(0.0);
+    draft.end_run(Outcome::Succeeded, format!("{} is out after {seconds:.0} s", canary.revision));
+    if let Some(last) = &mut draft.status.last_run {
+        last.fingerprint = canary.fingerprint;
+    }
+    draft.status.verdicts.clear();
+    draft.phase(Phase::Idle, "stable serves; waiting for a new template");
+}

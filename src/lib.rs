@@ -1,0 +1,3 @@
+pub mod api;
+pub mod decide;
+pub mod observe { pub mod measure; }

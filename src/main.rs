@@ -1,0 +1,3 @@
+fn main() {
+    for (name, yaml) in tidegate::api::crds::all() { println!("# {name}\n---\n{yaml}"); }
+}

@@ -1,0 +1,127 @@
+//! The same slots give the same state, byte for byte, however they came.
+
+use tidegate::decide::judge::{
+    Revision, Settings, Slot, State, begin_step, fold, judge, note_missing,
+};
+
+use super::{Dice, errors, latency, slot, with_le};
+
+/// Three pods, a latency histogram, some errors, lines of a slot in no order.
+fn traffic(slots: i64) -> Vec<Slot> {
+    let mut dice = Dice::new(7);
+    let mut lines = Vec::new();
+    for t in 0..slots {
+        for (pod, revision) in [
+            ("c2", Revision::Canary),
+            ("s1", Revision::Stable),
+            ("c1", Revision::Canary),
+        ] {
+            let requests = dice.poisson(20.0);
+            let failed = dice.binomial(requests, 0.01);
+            let slow = dice.binomial(requests, 0.02);
+            let line = slot(t, revision, requests, failed);
+            let le = [("0.5", requests - slow), ("2.5", requests), ("+Inf", requests)];
+            let mut line = with_le(line, &le);
+            line.pod = pod.to_owned();
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+#[test]
+fn one_batch_slot_by_slot_and_restarts_give_the_same_bytes() {
+    let criteria = [errors(0.005, 0.05), latency(0.95, 0.5, 2.0)];
+    let settings = Settings::default();
+    let lines = traffic(300);
+
+    let mut at_once = State::default();
+    let mut backwards = lines.clone();
+    backwards.reverse();
+    fold(&criteria, &mut at_once, &backwards, &settings);
+
+    let mut live = State::default();
+    for t in 0..300 {
+        let of_slot: Vec<Slot> = lines.iter().filter(|line| line.t == t).cloned().collect();
+        fold(&criteria, &mut live, &of_slot, &settings);
+        // A restart after every slot, and everything read again.
+        live = serde_json::from_str(&serde_json::to_string(&live).unwrap()).unwrap();
+        fold(&criteria, &mut live, &of_slot, &settings);
+        if t % 50 == 0 {
+            fold(&criteria, &mut live, &lines[..of_slot.len()], &settings);
+        }
+    }
+    assert_eq!(
+        serde_json::to_string(&at_once).unwrap(),
+        serde_json::to_string(&live).unwrap()
+    );
+    assert_eq!(at_once, live);
+    let say = |state: &State| serde_json::to_string(&judge(&criteria, state, &settings)).unwrap();
+    assert_eq!(say(&at_once), say(&live));
+}
+
+#[test]
+fn a_criterion_takes_less_than_1200_bytes_of_state() {
+    let criteria = [errors(0.0012345, 0.0512345), latency(0.95, 0.123, 2.345)];
+    let mut state = State::default();
+    for (batch, lines) in traffic(3000).chunks(900).enumerate() {
+        if batch > 0 {
+            begin_step(&mut state);
+        }
+        fold(&criteria, &mut state, lines, &Settings::default());
+    }
+    for (name, memory) in &state.criteria {
+        let text = serde_json::to_string(memory).unwrap();
+        println!("{name}: {} bytes: {text}", text.len());
+        assert!(text.len() < 1200, "{name}: {} bytes", text.len());
+    }
+}
+
+#[test]
+fn a_changed_threshold_starts_a_fresh_test_for_that_criterion_only() {
+    let settings = Settings::default();
+    let lines = traffic(100);
+    let mut state = State::default();
+    let before = [errors(0.005, 0.05), latency(0.95, 0.5, 2.0)];
+    fold(&before, &mut state, &lines, &settings);
+    let kept = state.criteria["latency"].clone();
+
+    let after = [errors(0.005, 0.04), latency(0.95, 0.5, 2.0)];
+    assert_eq!(judge(&after, &state, &settings)[0].have, 0);
+    fold(&after, &mut state, &[], &settings);
+    assert_eq!(state.criteria["errors"].canary.requests, 0);
+    assert_eq!(state.criteria["latency"], kept);
+}
+
+#[test]
+fn missing_pods_are_noted_once_a_slot_and_counted_anew_in_each_step() {
+    let mut state = State::default();
+    note_missing(&mut state, 5, 2);
+    note_missing(&mut state, 5, 2);
+    note_missing(&mut state, 4, 2);
+    assert_eq!(state.missing, 2);
+    note_missing(&mut state, 6, 1);
+    assert_eq!(state.missing, 3);
+    begin_step(&mut state);
+    assert_eq!(state.missing, 0);
+}
+
+#[test]
+fn late_bets_never_exceed_the_cash_however_often_a_step_begins() {
+    use tidegate::decide::judge::lanes::Schedule;
+    let mut schedule = Schedule::default();
+    let mut spent = 0.0;
+    for slot in 0..200_000 {
+        if slot % 700 == 0 && slot < 20_000 {
+            schedule.begin_step();
+        }
+        let bet = schedule.spend();
+        if slot < 900 && slot % 100 == 0 {
+            println!("slot {slot}: -ln w = {:.2}", -bet.ln());
+        }
+        spent += bet;
+        assert!(schedule.cash >= 0.0);
+    }
+    assert!(spent <= 0.5);
+    assert!((spent + schedule.cash - 0.5).abs() < 1e-9);
+}

@@ -1,0 +1,157 @@
+use tidegate::decide::judge::Bound;
+use tidegate::observe::measure::names::{LatencyMetric, Names, RequestsMetric};
+
+use super::{GO, MICROMETER, OPENTELEMETRY, PROM_CLIENT, chosen, totals, values};
+
+/// Requests, errors, and `bound=count` of each bucket.
+fn measured(names: &Names, page: &str) -> (f64, f64, Vec<(Bound, f64)>) {
+    let totals = totals(&values(&chosen(names, page).expect("something fits"), page));
+    (totals.requests, totals.errors, totals.le.into_iter().collect())
+}
+
+fn bound(seconds: f64) -> Bound {
+    Bound::new(seconds).expect("a number")
+}
+
+fn named(requests: &str, status_label: Option<&str>) -> Names {
+    let requests =
+        RequestsMetric { name: requests.to_owned(), status_label: status_label.map(str::to_owned) };
+    Names { requests: Some(requests), ..Names::default() }
+}
+
+#[test]
+fn the_pages_of_common_libraries_need_no_configuration() {
+    let names = Names::default();
+    let cases = [
+        (GO, 122.0, 3.0, vec![(bound(0.005), 81.0), (bound(0.1), 113.0), (Bound::INFINITE, 120.0)]),
+        (MICROMETER, 104.0, 4.0, vec![(bound(0.1), 94.0), (Bound::INFINITE, 104.0)]),
+        (OPENTELEMETRY, 53.0, 3.0, vec![(bound(0.075), 40.0), (Bound::INFINITE, 50.0)]),
+        (PROM_CLIENT, 9.0, 1.0, vec![(bound(0.05), 6.0), (Bound::INFINITE, 8.0)]),
+    ];
+    for (page, requests, errors, le) in cases {
+        assert_eq!(measured(&names, page), (requests, errors, le));
+    }
+}
+
+#[test]
+fn the_choice_is_said_in_one_sentence() {
+    assert_eq!(
+        chosen(&Names::default(), GO).expect("fits").sentence(),
+        "requests from http_requests_total, errors by its label code beginning with 5, latency from \
+         http_request_duration_seconds_bucket; probes and /metrics do not count"
+    );
+    let istio = r#"istio_requests_total{reporter="destination",response_code="503"} 2"#;
+    assert_eq!(
+        chosen(&Names::default(), istio).expect("fits").sentence(),
+        "requests from istio_requests_total where reporter is destination, errors by its label response_code \
+         beginning with 5, no histogram of latency found (set metrics.latency.name); probes and /metrics do not count"
+    );
+}
+
+#[test]
+fn scrapes_of_the_metrics_page_are_never_taken_for_requests() {
+    let page = r#"promhttp_metric_handler_requests_total{code="200"} 15724"#;
+    assert_eq!(
+        chosen(&Names::default(), page),
+        Err("no request counter found among 1 series; set metrics.requests.name".to_owned())
+    );
+}
+
+#[test]
+fn a_counter_that_cannot_tell_errors_is_not_taken() {
+    let page = "http_requests_total{path=\"/\"} 7\n";
+    assert_eq!(
+        chosen(&Names::default(), page),
+        Err("http_requests_total has no label that says which requests failed; set metrics.requests.statusLabel"
+            .to_owned())
+    );
+    let next = format!("{page}http_request_duration_seconds_count{{status=\"5xx\"}} 3\n");
+    assert_eq!(measured(&Names::default(), &next), (3.0, 3.0, vec![]));
+}
+
+#[test]
+fn a_request_is_counted_on_one_side_only() {
+    let page = r#"
+istio_requests_total{reporter="source",response_code="500"} 1000
+istio_requests_total{reporter="destination",response_code="200",grpc_response_status=""} 90
+istio_requests_total{reporter="destination",response_code="503"} 10
+istio_request_duration_milliseconds_bucket{reporter="destination",response_code="200",le="35"} 60
+istio_request_duration_milliseconds_bucket{reporter="source",response_code="200",le="35"} 600
+istio_request_duration_milliseconds_bucket{reporter="destination",response_code="200",le="+Inf"} 90
+"#;
+    let expected = (100.0, 10.0, vec![(bound(0.035), 60.0), (Bound::INFINITE, 90.0)]);
+    assert_eq!(measured(&Names::default(), page), expected);
+    let client_only = r#"istio_requests_total{reporter="source",response_code="500"} 1000"#;
+    assert!(chosen(&Names::default(), client_only).is_err());
+}
+
+#[test]
+fn grpc_codes_that_are_the_servers_fault_are_errors() {
+    let page = r#"
+grpc_server_handled_total{grpc_code="OK",grpc_method="Get"} 100
+grpc_server_handled_total{grpc_code="NotFound",grpc_method="Get"} 20
+grpc_server_handled_total{grpc_code="Internal",grpc_method="Get"} 3
+grpc_server_handled_total{grpc_code="DEADLINE_EXCEEDED",grpc_method="Get"} 4
+http_requests_total{code="200",path="/healthz"} 5000
+"#;
+    assert_eq!(measured(&Names::default(), page), (127.0, 7.0, vec![]));
+}
+
+#[test]
+fn probes_do_not_count_and_neither_do_paths_the_release_names() {
+    let page = r#"
+http_requests_total{code="200",path="/"} 1
+http_requests_total{code="500",path="/ready/"} 2
+http_requests_total{code="500",handler="/metrics"} 4
+http_requests_total{code="500",route="/internal/sync"} 8
+http_requests_total{code="500",path="/live/stream"} 16
+"#;
+    assert_eq!(measured(&Names::default(), page), (25.0, 24.0, vec![]));
+    let names = Names { ignore_paths: vec!["/internal/*".to_owned()], ..Names::default() };
+    assert_eq!(measured(&names, page), (17.0, 16.0, vec![]));
+}
+
+#[test]
+fn names_in_the_release_come_first_however_they_are_spelt() {
+    for name in ["http_request_duration_seconds", "http_request_duration_seconds_count"] {
+        let (requests, errors, le) = measured(&named(name, None), GO);
+        assert_eq!((requests, errors, le.len()), (120.0, 3.0, 3));
+    }
+    assert_eq!(measured(&named("http_requests", Some("method")), GO).1, 0.0);
+    let page =
+        "shop_hits_total{class=\"5xx\"} 2\nshop_hits_total{class=\"2xx\"} 8\nshop_ms_bucket{le=\"250\"} 9\n";
+    let names = Names {
+        latency: Some(LatencyMetric { name: "shop_ms_bucket".to_owned() }),
+        ..named("shop_hits_total", Some("class"))
+    };
+    assert_eq!(measured(&names, page), (10.0, 2.0, vec![(bound(0.25), 9.0)]));
+    assert_eq!(
+        chosen(&named("shop_hits_total", None), page),
+        Err("shop_hits_total has no label that says which requests failed; set metrics.requests.statusLabel"
+            .to_owned())
+    );
+    assert_eq!(
+        chosen(&named("nope", None), page),
+        Err("no series nope found among 3 series; check metrics.requests.name, or send the pods a request"
+            .to_owned())
+    );
+}
+
+#[test]
+fn names_with_dots_are_found_too() {
+    let page = r#"
+{"http.server.request.duration_seconds_count","http.response.status_code"="500"} 3
+{"http.server.request.duration_seconds_bucket","http.response.status_code"="500",le="+Inf"} 3
+"#;
+    assert_eq!(measured(&Names::default(), page), (3.0, 3.0, vec![(Bound::INFINITE, 3.0)]));
+}
+
+#[test]
+fn a_series_has_the_same_identity_in_whatever_order_its_labels_come() {
+    let detected = chosen(&Names::default(), "http_requests_total{code=\"200\",a=\"b\"} 1").expect("fits");
+    let identity = |line: &str| values(&detected, line)[0].series;
+    let one = identity("http_requests_total{code=\"200\",a=\"b\"} 1");
+    assert_eq!(one, identity("http_requests_total{a=\"b\",code=\"200\",} 7"));
+    assert_ne!(one, identity("http_requests_total{code=\"b\",a=\"200\"} 1"));
+    assert_ne!(one, identity("http_requests_total{code=\"200\"} 1"));
+}

@@ -1,6 +1,7 @@
 //! Criteria: what is measured all the time, with a target (needed to advance) and a limit (breached: undo).
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text::{Latency, Percent};
@@ -55,4 +56,11 @@ pub struct LatencyBound {
     pub on_limit: Option<OnLimit>,
 }
 
-pub use crate::decide::judge::OnLimit;
+/// What a breach of a limit does: go back, stand still, or only say so.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnLimit {
+    #[default]
+    Undo,
+    Hold,
+    Notify,
+}

@@ -1,10 +1,9 @@
 //! What `decide` says: what to write, what to tell people, and when to look again.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::snapshot::Template;
 use crate::api::{Action, ReleaseStatus};
 
 /// What is to be done now.
@@ -26,7 +25,7 @@ pub struct Decision {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Intent {
     /// Keep a template as a ControllerRevision of the Deployment.
-    KeepTemplate { name: String, fingerprint: String, template: Arc<Value>, owner: Owner },
+    KeepTemplate { name: String, fingerprint: String, template: Template, owner: Owner },
     /// Forget a kept template.
     DropTemplate { name: String },
     /// A JSON patch of the Deployment that begins with a test of its generation.

@@ -5,12 +5,11 @@
 //! with a test of `metadata.generation`: whoever wrote the spec in between makes it fail.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::pace::Pace;
-use super::snapshot::Workload;
+use super::snapshot::{Template, Workload};
 use crate::api::{HELD, ON_DELETE, ORIGINALS, OnDelete, RELEASE_LABEL, STABLE};
 
 /// `minReadySeconds` of a parked Deployment: new pods serve, but are never *available* to the native controller.
@@ -120,7 +119,7 @@ pub struct Wanted {
     min_ready_seconds: Option<i32>,
     progress_deadline_seconds: Option<Option<i32>>,
     strategy: Option<Value>,
-    template: Option<(String, Arc<Value>)>,
+    template: Option<(String, Template)>,
     annotations: BTreeMap<&'static str, Option<String>>,
     label: Option<Option<String>>,
 }
@@ -164,7 +163,7 @@ impl Wanted {
         originals: &Originals,
         stable: &str,
         on_delete: OnDelete,
-        template: (String, Arc<Value>),
+        template: (String, Template),
         pace: Pace,
         replicas: i32,
     ) -> Self {
@@ -201,7 +200,7 @@ impl Wanted {
     }
 
     /// The same with another template.
-    pub fn with_template(mut self, fingerprint: String, template: Arc<Value>) -> Self {
+    pub fn with_template(mut self, fingerprint: String, template: Template) -> Self {
         self.template = Some((fingerprint, template));
         self
     }
@@ -234,7 +233,7 @@ impl Wanted {
         if let Some((fingerprint, template)) = &self.template
             && *fingerprint != workload.fingerprint
         {
-            operations.push(set("/spec/template", (**template).clone()));
+            operations.push(set("/spec/template", template.value()));
         }
         if let Some(paused) = self.paused
             && paused != workload.paused

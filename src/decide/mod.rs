@@ -25,7 +25,7 @@ mod steps;
 mod watching;
 
 pub use decision::{Decision, Intent, Notice, Owner};
-pub use needs::{Needs, Probe, Sampling, needs};
+pub use needs::{Needs, Probe, SampledPod, Sampling, needs};
 pub use snapshot::{Key, Snapshot};
 
 use draft::Draft;

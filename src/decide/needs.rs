@@ -106,7 +106,7 @@ fn sampling(snapshot: &Snapshot, run: &Run, plan: &Plan) -> Option<Sampling> {
     for set in &snapshot.sets {
         let revision = if set.fingerprint == stable { Revision::Stable } else { Revision::Canary };
         let template = snapshot.templates.values().find(|kept| kept.fingerprint == set.fingerprint);
-        let (port, path) = template.map_or((80, "/metrics".into()), |kept| endpoint(&kept.template, &plan.source));
+        let (port, path) = template.map_or((80, "/metrics".into()), |kept| endpoint(&kept.template.value(), &plan.source));
         for pod in snapshot.pods_of(&set.uid).filter(|pod| !pod.terminating && pod.started_at.is_some()) {
             let Some(ip) = pod.ip.clone() else { continue };
             pods.push(SampledPod {
@@ -120,9 +120,7 @@ fn sampling(snapshot: &Snapshot, run: &Run, plan: &Plan) -> Option<Sampling> {
             });
         }
     }
-    if !pods.iter().any(|pod| pod.revision == Revision::Canary) {
-        return None;
-    }
+    // Before the first canary pod too: what a new pod gets wrong while it starts is counted only by who was there before it.
     pods.sort_by(|one, other| one.name.cmp(&other.name));
     let since = run.all_since.or(run.progress.begun).unwrap_or(run.started_at).0;
     let every = run.all_since.and_then(|all| plan.watch.iter().find(|stage| snapshot.now < all.0 + stage.until));

@@ -1,11 +1,13 @@
 //! How soon and how wrongly, by simulation with fixed seeds.
 
-use tidegate::decide::judge::{Settings, Slot, State, begin_step, fold, judge, Verdict};
+use tidegate::decide::judge::{Settings, Slot, State, Verdict, begin_step, fold, judge};
 
 use super::{Dice, canary, errors, stable};
 
-/// One canary pod, nine stable pods with the same load each.
+/// Pods with the same load each.
 struct World {
+    canary_pods: f64,
+    stable_pods: f64,
     limit: f64,
     /// Criteria α is split over.
     alpha: f64,
@@ -13,45 +15,42 @@ struct World {
     load: f64,
     /// Seconds a slot.
     slot: u32,
-    /// Error rate at second `t`, of the canary and of stable.
+    /// Error rate at second `t`, of the canary and of stable (below 0: it does not report).
     rates: fn(t: f64, onset: f64) -> (f64, f64),
     /// Slots a run.
     slots: i64,
 }
 
 impl World {
-    /// The slot of the breach, if there was one, and whether it ever passed.
-    fn run(&self, seed: u64, onset: f64, steps: &[i64]) -> (Option<i64>, bool) {
+    /// The slots of the first breach and of the first pass; stops at a breach, and at a pass if
+    /// `until_pass`.
+    fn run(&self, seed: u64, onset: f64, steps: &[i64], until_pass: bool) -> [Option<i64>; 2] {
         let criteria = [errors(self.limit, self.limit)];
-        let settings = Settings {
-            alpha: self.alpha,
-            slot_seconds: self.slot,
-            ..Settings::default()
-        };
+        let settings = Settings { alpha: self.alpha, slot_seconds: self.slot, ..Settings::default() };
         let mut dice = Dice::new(seed);
         let mut state = State::default();
         let mean = self.load * f64::from(self.slot);
-        let mut passed = false;
         for at in 0..self.slots {
             if steps.contains(&at) {
                 begin_step(&mut state);
             }
             let t = at * i64::from(self.slot);
             let (bad, usual) = (self.rates)(t as f64, onset);
-            let requests = dice.poisson(mean);
+            let requests = dice.poisson(mean * self.canary_pods);
             let mut lines: Vec<Slot> = vec![canary(t, requests, dice.binomial(requests, bad))];
             if usual >= 0.0 {
-                let requests = dice.poisson(mean * 9.0);
+                let requests = dice.poisson(mean * self.stable_pods);
                 lines.push(stable(t, requests, dice.binomial(requests, usual)));
             }
             fold(&criteria, &mut state, &lines, &settings);
             if state.criteria["errors"].breached_at.is_some() {
-                return (Some(at), passed);
+                return [Some(at), None];
             }
-            passed = passed
-                || judge(&criteria, &state, &settings)[0].verdict == Verdict::Pass;
+            if until_pass && judge(&criteria, &state, &settings)[0].verdict == Verdict::Pass {
+                return [None, Some(at)];
+            }
         }
-        (None, passed)
+        [None, None]
     }
 
     /// Slots from the onset to the breach, the slow ones last.
@@ -60,7 +59,7 @@ impl World {
             .map(|seed| {
                 let start = onset(&mut Dice::new(seed + 1_000_000));
                 let seconds = (start * i64::from(self.slot)) as f64;
-                match self.run(seed, seconds, &[]).0 {
+                match self.run(seed, seconds, &[], false)[0] {
                     Some(at) => at - start + 1,
                     None => i64::MAX,
                 }
@@ -71,9 +70,7 @@ impl World {
     }
 
     fn breaches(&self, runs: u64, steps: &[i64]) -> usize {
-        (0..runs)
-            .filter(|seed| self.run(seed + 5_000_000, 0.0, steps).0.is_some())
-            .count()
+        (0..runs).filter(|seed| self.run(seed + 5_000_000, 0.0, steps, false)[0].is_some()).count()
     }
 }
 
@@ -108,6 +105,8 @@ fn a_fault_that_starts_within_two_minutes_is_found_in_seconds() {
         (100.0, late_fifth_alone, 4, 4, 5),
     ] {
         let world = World {
+            canary_pods: 1.0,
+            stable_pods: 9.0,
             limit: 0.05,
             alpha: 0.005,
             load,
@@ -127,6 +126,8 @@ fn a_fault_that_starts_within_two_minutes_is_found_in_seconds() {
 fn a_fault_that_starts_after_a_quarter_of_an_hour_is_found() {
     for (load, bad, limit_p95) in [(10.0, 0.2, 6), (10.0, 0.05, 30), (100.0, 0.05, 6)] {
         let world = World {
+            canary_pods: 1.0,
+            stable_pods: 9.0,
             limit: 0.01,
             alpha: 0.01,
             load,
@@ -151,10 +152,6 @@ fn a_fault_from_the_start_is_found_as_soon_as_the_prototype_found_it() {
     let fifth: fn(f64, f64) -> (f64, f64) = |_, _| (0.2, 0.005);
     let twentieth: fn(f64, f64) -> (f64, f64) = |_, _| (0.05, 0.005);
     for (what, rates, load, slot, median, p95) in [
-        ("XX gated 5 %", twentieth, 1.0, 5, 99, 99),
-        ("XX alone 5 %", |_, _| (0.05, -1.0), 1.0, 5, 99, 99),
-        ("XX gated 5 %", twentieth, 1.0, 1, 999, 999),
-        ("XX alone 5 %", |_, _| (0.05, -1.0), 1.0, 1, 999, 999),
         ("outage", outage, 20.0, 1, 3, 3),
         ("outage", outage, 1.0, 1, 6, 11),
         ("outage", outage, 1.0, 5, 3, 3),
@@ -167,6 +164,8 @@ fn a_fault_from_the_start_is_found_as_soon_as_the_prototype_found_it() {
         ("5 %", twentieth, 1.0, 5, 39, 84),
     ] {
         let world = World {
+            canary_pods: 1.0,
+            stable_pods: 9.0,
             limit: 0.01,
             alpha: 0.01,
             load,
@@ -174,9 +173,9 @@ fn a_fault_from_the_start_is_found_as_soon_as_the_prototype_found_it() {
             rates,
             slots: 360,
         };
-        let delays = world.delays(2000, |_| 0);
+        let delays = world.delays(400, |_| 0);
         let seen = summary(&format!("{what} against 1 %, {load} rps, slots of {slot} s"), &delays);
-        println!("    want {median} {p95}");
+        assert!(seen.0 <= median && seen.1 <= p95, "{seen:?}");
     }
 }
 
@@ -189,24 +188,20 @@ fn a_release_that_is_no_worse_than_its_limit_is_hardly_ever_undone() {
         let rate = if (300.0..480.0).contains(&t) { 0.05 } else { 0.005 };
         (rate, rate)
     };
-    for (what, rates, load, slot, slots) in [
-        ("at the limit, 10 rps", at_limit, 10.0, 1, 1800),
-        ("at the limit, 0.5 rps", at_limit, 0.5, 1, 1800),
-        ("at the limit, 100 rps", at_limit, 100.0, 5, 360),
-        ("0.5 %, 20 rps", half, 20.0, 1, 1800),
-        ("near the budget", near, 20.0, 1, 600),
-        ("shared incident, 10 rps", incident, 10.0, 1, 600),
-        ("shared incident, 1 rps", incident, 1.0, 5, 360),
+    for (what, rates, stable_pods, load, slot, slots) in [
+        ("at the limit, 10 rps", at_limit, 0.0, 10.0, 1, 1800),
+        ("at the limit, 0.5 rps", at_limit, 0.0, 0.5, 1, 1800),
+        ("at the limit, 100 rps", at_limit, 0.0, 100.0, 5, 360),
+        ("0.5 %, 20 rps", half, 0.0, 20.0, 1, 1800),
+        ("near the budget", near, 9.0, 20.0, 1, 600),
+        ("shared incident, 10 rps", incident, 9.0, 10.0, 1, 600),
+        ("shared incident, 1 rps", incident, 9.0, 1.0, 5, 360),
+        ("shared incident, half and half", incident, 1.0, 10.0, 1, 600),
+        ("shared incident, little traffic", incident, 1.0, 1.0, 1, 600),
     ] {
-        let world = World {
-            limit: 0.01,
-            alpha: 0.01,
-            load,
-            slot,
-            rates,
-            slots,
-        };
-        let runs = 400;
+        let world =
+            World { canary_pods: 1.0, stable_pods, limit: 0.01, alpha: 0.01, load, slot, rates, slots };
+        let runs = 200;
         let undone = world.breaches(runs, &[60, 300]);
         println!("{what}: {undone} of {runs} undone");
         assert!(undone * 100 <= runs as usize, "{what}: {undone}");
@@ -216,6 +211,8 @@ fn a_release_that_is_no_worse_than_its_limit_is_hardly_ever_undone() {
 #[test]
 fn a_bad_canary_never_passes_and_a_good_one_does() {
     let world = |rates, load, slots| World {
+        canary_pods: 1.0,
+        stable_pods: 9.0,
         limit: 0.01,
         alpha: 0.01,
         load,
@@ -224,10 +221,14 @@ fn a_bad_canary_never_passes_and_a_good_one_does() {
         slots,
     };
     let bad = world(|_, _| (0.05, 0.005), 10.0, 360);
-    assert_eq!((0..400).filter(|seed| bad.run(*seed, 0.0, &[]).1).count(), 0);
-    for (load, slots) in [(10.0, 42), (100.0, 11)] {
+    let passed = (0..400).filter(|seed| bad.run(*seed, 0.0, &[], true)[1].is_some());
+    assert_eq!(passed.count(), 0);
+    // 205 s and 30 s.
+    for (load, slots) in [(10.0, 41), (100.0, 6)] {
         let good = world(|_, _| (0.005, 0.005), load, slots);
-        let passed = (0..400).filter(|seed| good.run(*seed, 0.0, &[]).1).count();
+        let passed = (0..400).filter(|seed| good.run(*seed, 0.0, &[], true)[1].is_some());
+        let passed = passed.count();
         println!("0.5 % against 1 % at {load} rps: {passed} of 400 within {slots} slots");
+        assert!(passed >= 200);
     }
 }

@@ -23,24 +23,13 @@ fn errors(target: f64, limit: f64) -> Criterion {
 fn latency(quantile: f64, target: f64, limit: f64) -> Criterion {
     Criterion {
         name: "latency".to_owned(),
-        measure: Measure::Latency {
-            quantile,
-            target,
-            limit,
-        },
+        measure: Measure::Latency { quantile, target, limit },
         on_limit: OnLimit::Undo,
     }
 }
 
 fn slot(t: i64, revision: Revision, requests: u64, errors: u64) -> Slot {
-    Slot {
-        t,
-        revision,
-        pod: format!("{revision:?}-1").to_lowercase(),
-        requests,
-        errors,
-        le: BTreeMap::new(),
-    }
+    Slot { t, revision, pod: format!("{revision:?}-1").to_lowercase(), requests, errors, le: BTreeMap::new() }
 }
 
 fn canary(t: i64, requests: u64, errors: u64) -> Slot {
@@ -53,10 +42,7 @@ fn stable(t: i64, requests: u64, errors: u64) -> Slot {
 
 /// Cumulative counts by bound, as the lines of slots have them.
 fn with_le(mut slot: Slot, le: &[(&str, u64)]) -> Slot {
-    slot.le = le
-        .iter()
-        .map(|(bound, count)| (bound.parse().unwrap(), *count))
-        .collect();
+    slot.le = le.iter().map(|(bound, count)| (bound.parse().unwrap(), *count)).collect();
     slot
 }
 
@@ -83,10 +69,7 @@ impl Dice {
 
     /// In 0..1.
     fn uniform(&mut self) -> f64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
 

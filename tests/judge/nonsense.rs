@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use tidegate::decide::judge::{
-    Bound, Criterion, Measure, OnLimit, Reason, Revision, Settings, Slot, State, Verdict, begin_step,
-    fold, judge, note_missing,
+    Bound, Criterion, Measure, OnLimit, Reason, Revision, Settings, Slot, State, Verdict, begin_step, fold,
+    judge, note_missing,
 };
 
 use super::{canary, errors, judged, latency};
@@ -31,8 +31,8 @@ fn count() -> impl Strategy<Value = u64> {
 fn line() -> impl Strategy<Value = Slot> {
     let le = prop::collection::vec((number(), count()), 0..4);
     let t = prop_oneof![0_i64..20, any::<i64>()];
-    (t, any::<bool>(), 0_u8..3, count(), count(), le).prop_map(
-        |(t, is_canary, pod, requests, errors, le)| Slot {
+    (t, any::<bool>(), 0_u8..3, count(), count(), le).prop_map(|(t, is_canary, pod, requests, errors, le)| {
+        Slot {
             t,
             revision: if is_canary { Revision::Canary } else { Revision::Stable },
             pod: pod.to_string(),
@@ -42,8 +42,8 @@ fn line() -> impl Strategy<Value = Slot> {
                 .into_iter()
                 .filter_map(|(bound, count)| Some((Bound::new(bound)?, count)))
                 .collect::<BTreeMap<_, _>>(),
-        },
-    )
+        }
+    })
 }
 
 fn criterion() -> impl Strategy<Value = Criterion> {
@@ -61,11 +61,7 @@ fn criterion() -> impl Strategy<Value = Criterion> {
             limit
         }),
     ];
-    ("[ab]", measure).prop_map(|(name, measure)| Criterion {
-        name,
-        measure,
-        on_limit: OnLimit::Notify,
-    })
+    ("[ab]", measure).prop_map(|(name, measure)| Criterion { name, measure, on_limit: OnLimit::Notify })
 }
 
 proptest! {
@@ -137,7 +133,8 @@ fn more_errors_than_requests_count_as_all_of_them() {
 
 #[test]
 fn bounds_read_and_write_as_prometheus_has_them() {
-    for (text, written) in [("0.1", "0.1"), ("+Inf", "+Inf"), ("inf", "+Inf"), ("1e-3", "0.001"), ("-0", "0")] {
+    for (text, written) in [("0.1", "0.1"), ("+Inf", "+Inf"), ("inf", "+Inf"), ("1e-3", "0.001"), ("-0", "0")]
+    {
         assert_eq!(text.parse::<Bound>().unwrap().to_string(), written);
     }
     assert!("NaN".parse::<Bound>().is_err());

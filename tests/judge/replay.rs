@@ -1,8 +1,6 @@
 //! The same slots give the same state, byte for byte, however they came.
 
-use tidegate::decide::judge::{
-    Revision, Settings, Slot, State, begin_step, fold, judge, note_missing,
-};
+use tidegate::decide::judge::{Revision, Settings, Slot, State, begin_step, fold, judge, note_missing};
 
 use super::{Dice, errors, latency, slot, with_le};
 
@@ -11,11 +9,8 @@ fn traffic(slots: i64) -> Vec<Slot> {
     let mut dice = Dice::new(7);
     let mut lines = Vec::new();
     for t in 0..slots {
-        for (pod, revision) in [
-            ("c2", Revision::Canary),
-            ("s1", Revision::Stable),
-            ("c1", Revision::Canary),
-        ] {
+        for (pod, revision) in [("c2", Revision::Canary), ("s1", Revision::Stable), ("c1", Revision::Canary)]
+        {
             let requests = dice.poisson(20.0);
             let failed = dice.binomial(requests, 0.01);
             let slow = dice.binomial(requests, 0.02);
@@ -51,10 +46,7 @@ fn one_batch_slot_by_slot_and_restarts_give_the_same_bytes() {
             fold(&criteria, &mut live, &lines[..of_slot.len()], &settings);
         }
     }
-    assert_eq!(
-        serde_json::to_string(&at_once).unwrap(),
-        serde_json::to_string(&live).unwrap()
-    );
+    assert_eq!(serde_json::to_string(&at_once).unwrap(), serde_json::to_string(&live).unwrap());
     assert_eq!(at_once, live);
     let say = |state: &State| serde_json::to_string(&judge(&criteria, state, &settings)).unwrap();
     assert_eq!(say(&at_once), say(&live));

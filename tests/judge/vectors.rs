@@ -115,16 +115,11 @@ fn pipeline(id: &str, inputs: &Value, output: &Value, check: impl Fn(&str, f64, 
     for (at, block) in inputs["slots_xc_nc_xb_nb"].as_array().unwrap().iter().enumerate() {
         let absolute = budget(Trials::new(whole(&block[1]), whole(&block[0])), null, &WORSE);
         let relative = compare_block(block, same);
-        let ratios = if id.contains("_rel_") {
-            relative.unwrap()
-        } else {
-            absolute
-        };
+        let ratios = if id.contains("_rel_") { relative.unwrap() } else { absolute };
         let parts: Vec<f64> = (0..lanes.len())
             .map(|lane| {
                 if at as f64 >= starts[lane] {
-                    lanes[lane] =
-                        std::array::from_fn(|k| lanes[lane][k] + (ratios[k] / phi).min(most));
+                    lanes[lane] = std::array::from_fn(|k| lanes[lane][k] + (ratios[k] / phi).min(most));
                 }
                 log_mean_exp(&lanes[lane]) + weights[lane].ln()
             })

@@ -50,9 +50,7 @@ fn a_rate_at_the_limit_is_unknown_and_says_that_waiting_will_not_help() {
 #[test]
 fn a_canary_as_bad_as_a_stable_over_the_limit_is_held_not_undone() {
     let criterion = errors(0.01, 0.01);
-    let slots: Vec<Slot> = (0..180)
-        .flat_map(|t| [canary(t, 20, 1), stable(t, 180, 9)])
-        .collect();
+    let slots: Vec<Slot> = (0..180).flat_map(|t| [canary(t, 20, 1), stable(t, 180, 9)]).collect();
     let judgement = judged(&criterion, &slots);
     assert_eq!(said(&judgement), (Verdict::Hold, Reason::StableAsBad));
     assert!(judgement.message.contains("not this release's fault"));
@@ -61,6 +59,21 @@ fn a_canary_as_bad_as_a_stable_over_the_limit_is_held_not_undone() {
     let after = (180..1200).flat_map(|t| [canary(t, 20, 0), stable(t, 180, 0)]);
     let judgement = judged(&criterion, &slots.into_iter().chain(after).collect::<Vec<_>>());
     assert_eq!(judgement.verdict, Verdict::Pass, "{judgement:?}");
+}
+
+#[test]
+fn a_canary_is_judged_alone_where_nothing_serves_as_stable() {
+    let criterion = errors(0.01, 0.01);
+    let alone: Vec<Slot> = (0..5).map(|t| canary(t, 20, 10)).collect();
+    assert_eq!(judged(&criterion, &alone).verdict, Verdict::Breach);
+    let beside_idle_pods: Vec<Slot> = (0..5).flat_map(|t| [canary(t, 20, 10), stable(t, 0, 0)]).collect();
+    assert_eq!(judged(&criterion, &beside_idle_pods).verdict, Verdict::Breach);
+
+    let last_pod_went_at_50: Vec<Slot> = (0..50)
+        .flat_map(|t| [canary(t, 20, 0), stable(t, 20, 0)])
+        .chain((50..60).map(|t| canary(t, 20, 10)))
+        .collect();
+    assert_eq!(judged(&criterion, &last_pod_went_at_50).verdict, Verdict::Breach);
 }
 
 #[test]
@@ -98,12 +111,7 @@ fn a_pass_is_withheld_while_the_latest_slots_speak_against_it() {
         said.push(judge(&criteria, &state, &settings)[0].reason);
     }
     said.dedup();
-    let course = [
-        Reason::TooFewRequests,
-        Reason::WithinTarget,
-        Reason::Worsening,
-        Reason::AboveLimit,
-    ];
+    let course = [Reason::TooFewRequests, Reason::WithinTarget, Reason::Worsening, Reason::AboveLimit];
     assert_eq!(said, course);
 }
 
@@ -112,10 +120,7 @@ fn no_requests_is_unknown_and_says_how_many_are_needed() {
     let slots: Vec<Slot> = (0..50).map(|t| canary(t, 0, 0)).collect();
     let judgement = judged(&errors(0.01, 0.01), &slots);
     assert_eq!(said(&judgement), (Verdict::Unknown, Reason::NoRequests));
-    assert_eq!(
-        judgement.message,
-        "No requests reached the canary in 50 s; about 497 requests needed."
-    );
+    assert_eq!(judgement.message, "No requests reached the canary in 50 s; about 497 requests needed.");
     assert_eq!((judgement.have, judgement.need, judgement.value), (0, Some(497), None));
 }
 

@@ -67,10 +67,7 @@ pub struct Bounds {
 
 impl Bounds {
     /// Chooses among the bounds that all these slots share; `None` while no slot has a histogram.
-    pub(super) fn choose<'a>(
-        slow: Slow,
-        slots: impl IntoIterator<Item = &'a Slot>,
-    ) -> Option<Self> {
+    pub(super) fn choose<'a>(slow: Slow, slots: impl IntoIterator<Item = &'a Slot>) -> Option<Self> {
         let mut histograms = slots
             .into_iter()
             .filter(|slot| !slot.le.is_empty())
@@ -79,17 +76,12 @@ impl Bounds {
         let shared = histograms.fold(first, |shared, other| &shared & &other);
         let finite = || shared.iter().filter(|bound| bound.seconds().is_finite());
         let above = |seconds: f64| {
-            finite()
-                .find(|bound| bound.seconds() >= seconds)
-                .copied()
-                .unwrap_or(Bound::INFINITE)
+            finite().find(|bound| bound.seconds() >= seconds).copied().unwrap_or(Bound::INFINITE)
         };
         Some(Self {
             limit: above(slow.limit),
             target: above(slow.target),
-            pass: finite()
-                .rfind(|bound| bound.seconds() <= slow.limit)
-                .copied(),
+            pass: finite().rfind(|bound| bound.seconds() <= slow.limit).copied(),
         })
     }
 }
@@ -99,28 +91,15 @@ impl Bounds {
 pub(super) fn read(slot: &Slot, terms: &Terms, bounds: Option<&Bounds>) -> Option<Counts> {
     if terms.slow.is_none() {
         let bad = slot.errors.min(slot.requests);
-        return Some(Counts {
-            requests: slot.requests,
-            limit: bad,
-            target: bad,
-            pass: bad,
-        });
+        return Some(Counts { requests: slot.requests, limit: bad, target: bad, pass: bad });
     }
     if slot.le.is_empty() && slot.requests == 0 {
         return Some(Counts::default());
     }
     let bounds = bounds?;
-    let requests = slot
-        .le
-        .get(&Bound::INFINITE)
-        .copied()
-        .unwrap_or(slot.requests);
+    let requests = slot.le.get(&Bound::INFINITE).copied().unwrap_or(slot.requests);
     let slower = |bound: Bound| {
-        if bound == Bound::INFINITE {
-            Some(0)
-        } else {
-            Some(requests.saturating_sub(*slot.le.get(&bound)?))
-        }
+        if bound == Bound::INFINITE { Some(0) } else { Some(requests.saturating_sub(*slot.le.get(&bound)?)) }
     };
     if slot.le.is_empty() {
         return None;

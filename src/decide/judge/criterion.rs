@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::api::criterion::OnLimit;
+
 /// Something measured continuously, with a target (needed to go on) and a limit (breached: undo).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -41,18 +43,6 @@ pub enum Measure {
     },
 }
 
-/// What a breach leads to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum OnLimit {
-    /// Go back to stable.
-    #[default]
-    Undo,
-    /// Stand still.
-    Hold,
-    /// Tell people, go on.
-    Notify,
-}
-
 /// How sure the judge must be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -67,11 +57,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            alpha: 0.01,
-            beta: 0.05,
-            slot_seconds: 1,
-        }
+        Self { alpha: 0.01, beta: 0.05, slot_seconds: 1 }
     }
 }
 
@@ -115,25 +101,16 @@ impl Measure {
     pub(super) fn terms(&self) -> Option<Terms> {
         match *self {
             Self::ErrorRate { target, limit } => {
-                let sound = (0.0..=1.0).contains(&target)
-                    && (0.0..=1.0).contains(&limit)
-                    && target <= limit;
+                let sound = (0.0..=1.0).contains(&target) && (0.0..=1.0).contains(&limit) && target <= limit;
                 sound.then(|| Terms {
                     limit: inside(limit),
                     target: (target < limit).then(|| inside(target)),
                     slow: None,
                 })
             }
-            Self::Latency {
-                quantile,
-                target,
-                limit,
-            } => {
-                let sound = quantile > 0.0
-                    && quantile < 1.0
-                    && target > 0.0
-                    && limit.is_finite()
-                    && target <= limit;
+            Self::Latency { quantile, target, limit } => {
+                let sound =
+                    quantile > 0.0 && quantile < 1.0 && target > 0.0 && limit.is_finite() && target <= limit;
                 // 1 − 0.99 is 0.010000000000000009: rounded so that people read 1 %.
                 let share = inside(((1.0 - quantile) * 1e12).round() / 1e12);
                 sound.then_some(Terms {
@@ -150,11 +127,7 @@ impl Measure {
     pub(super) fn fingerprint(&self) -> String {
         match self {
             Self::ErrorRate { target, limit } => format!("errors {target} {limit}"),
-            Self::Latency {
-                quantile,
-                target,
-                limit,
-            } => format!("latency {quantile} {target} {limit}"),
+            Self::Latency { quantile, target, limit } => format!("latency {quantile} {target} {limit}"),
         }
     }
 }
@@ -164,9 +137,7 @@ pub(super) fn usable(criteria: &[Criterion]) -> impl Iterator<Item = (&Criterion
     let mut names = BTreeSet::new();
     criteria.iter().filter_map(move |criterion| {
         let terms = criterion.measure.terms()?;
-        names
-            .insert(criterion.name.as_str())
-            .then_some((criterion, terms))
+        names.insert(criterion.name.as_str()).then_some((criterion, terms))
     })
 }
 
@@ -175,11 +146,7 @@ fn inside(share: f64) -> f64 {
 }
 
 fn probability(given: f64, otherwise: f64) -> f64 {
-    if given > 0.0 && given < 1.0 {
-        given
-    } else {
-        otherwise
-    }
+    if given > 0.0 && given < 1.0 { given } else { otherwise }
 }
 
 fn log_inverse(probability: f64) -> f64 {

@@ -32,10 +32,7 @@ pub struct Trials {
 impl Trials {
     /// More bad ones than requests are counted as all of them.
     pub fn new(requests: u64, bad: u64) -> Self {
-        Self {
-            requests,
-            bad: bad.min(requests),
-        }
+        Self { requests, bad: bad.min(requests) }
     }
 
     /// Share of bad requests; `None` without requests.
@@ -77,8 +74,7 @@ pub fn compare(canary: Trials, stable: Trials, same: f64, ratios: &Logs) -> Opti
     let bad = canary_bad + stable.bad as f64;
     let base = (same * canary_requests + stable_requests).ln();
     Some(ratios.map(|ratio| {
-        bad * (base - (ratio * canary_requests + stable_requests).ln())
-            + canary_bad * (ratio / same).ln()
+        bad * (base - (ratio * canary_requests + stable_requests).ln()) + canary_bad * (ratio / same).ln()
     }))
 }
 

@@ -82,11 +82,7 @@ pub struct Schedule {
 impl Default for Schedule {
     fn default() -> Self {
         let cash = 1.0 - FROM_START;
-        Self {
-            cash,
-            allowance: STEP_SHARE * cash,
-            age: 0,
-        }
+        Self { cash, allowance: STEP_SHARE * cash, age: 0 }
     }
 }
 
@@ -100,16 +96,8 @@ impl Schedule {
     /// Takes the next slot's bet out of the cash and returns it.
     pub fn spend(&mut self) -> f64 {
         let age = f64::from(self.age);
-        let young = if age < YOUNG_SLOTS {
-            YOUNG_SHARE / YOUNG_SLOTS
-        } else {
-            0.0
-        };
-        let even = if age < EVEN_SLOTS {
-            EVEN_SHARE / EVEN_SLOTS
-        } else {
-            0.0
-        };
+        let young = if age < YOUNG_SLOTS { YOUNG_SHARE / YOUNG_SLOTS } else { 0.0 };
+        let even = if age < EVEN_SLOTS { EVEN_SHARE / EVEN_SLOTS } else { 0.0 };
         let tail = TAIL_SHARE * TAIL_SLOTS / ((TAIL_SLOTS + age) * (TAIL_SLOTS + age + 1.0));
         let bet = (self.allowance * (young + even + tail)).min(self.cash);
         self.cash -= bet;
@@ -129,10 +117,7 @@ pub struct Lanes {
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self {
-            wealth: [FROM_START.ln(); ALTERNATIVES],
-            rest: [FROM_START.ln(); ALTERNATIVES],
-        }
+        Self { wealth: [FROM_START.ln(); ALTERNATIVES], rest: [FROM_START.ln(); ALTERNATIVES] }
     }
 }
 
@@ -159,9 +144,7 @@ impl Lanes {
     /// How far any alternative stands above its rest, in nats: about 0 when what was seen speaks
     /// for no fault, or did so long ago that fresh lanes outweigh it.
     pub fn excess(&self) -> f64 {
-        (0..ALTERNATIVES)
-            .map(|k| self.wealth[k] - self.rest[k])
-            .fold(f64::NEG_INFINITY, f64::max)
+        (0..ALTERNATIVES).map(|k| self.wealth[k] - self.rest[k]).fold(f64::NEG_INFINITY, f64::max)
     }
 }
 

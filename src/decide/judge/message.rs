@@ -1,12 +1,6 @@
 //! Numbers as people read them, and the sentences of judgements.
 
-use super::{
-    criterion::Terms,
-    evidence::Trials,
-    slot::Bound,
-    state::Memory,
-    Measure,
-};
+use super::{Measure, criterion::Terms, evidence::Trials, slot::Bound, state::Memory};
 
 /// "0.31 %": three significant digits.
 pub(super) fn percent(share: f64) -> String {
@@ -17,30 +11,18 @@ pub(super) fn percent(share: f64) -> String {
         0
     };
     let text = format!("{percent:.digits$}");
-    let text = if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        &text
-    };
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text} %")
 }
 
 /// "500 ms", "2 s".
 pub(super) fn duration(seconds: f64) -> String {
-    if seconds.abs() < 1.0 {
-        format!("{} ms", (seconds * 1e6).round() / 1e3)
-    } else {
-        format!("{seconds} s")
-    }
+    if seconds.abs() < 1.0 { format!("{} ms", (seconds * 1e6).round() / 1e3) } else { format!("{seconds} s") }
 }
 
 /// "1 request", "20 requests".
 pub(super) fn requests(count: u64) -> String {
-    if count == 1 {
-        "1 request".to_owned()
-    } else {
-        format!("{count} requests")
-    }
+    if count == 1 { "1 request".to_owned() } else { format!("{count} requests") }
 }
 
 /// "the error rate is 3.1 % (31 of 1000 requests)" or "2.3 % of the requests took longer than
@@ -91,10 +73,7 @@ pub(super) fn substitutes(memory: &Memory, terms: &Terms, measure: &Measure) -> 
             Some(bound) => format!("a pass at {}", duration(bound.seconds())),
             None => "a pass can never be shown".to_owned(),
         };
-        notes.push(format!(
-            "{} is no bucket bound: {above}, {below}",
-            duration(slow.limit)
-        ));
+        notes.push(format!("{} is no bucket bound: {above}, {below}", duration(slow.limit)));
     }
     if terms.target.is_some() && bounds.target.seconds() != slow.target {
         let above = if bounds.target == Bound::INFINITE {

@@ -7,9 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which of the two revisions of a run a pod belongs to.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Revision {
     /// What served before the run.
@@ -102,9 +100,7 @@ impl FromStr for Bound {
             .parse()
             .ok()
             .and_then(Self::new)
-            .ok_or_else(|| BoundError {
-                text: text.chars().take(40).collect(),
-            })
+            .ok_or_else(|| BoundError { text: text.chars().take(40).collect() })
     }
 }
 
@@ -124,10 +120,6 @@ impl From<Bound> for String {
 
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == f64::INFINITY {
-            f.write_str("+Inf")
-        } else {
-            write!(f, "{}", self.0)
-        }
+        if self.0 == f64::INFINITY { f.write_str("+Inf") } else { write!(f, "{}", self.0) }
     }
 }

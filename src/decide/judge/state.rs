@@ -62,6 +62,9 @@ pub struct Memory {
     /// "The canary is above the target"; absent when target and limit are one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Suspicion>,
+    /// The last slot in which stable had requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_served: Option<i64>,
     /// "Stable is above the limit, now."
     #[schemars(with = "String")]
     pub stable: Lanes,
@@ -96,6 +99,7 @@ impl Memory {
             limit: Suspicion::default(),
             worse: Lanes::default(),
             target: has_target.then(Suspicion::default),
+            stable_served: None,
             stable: Lanes::default(),
             breached_at: None,
         }
@@ -158,11 +162,7 @@ impl<'de> Deserialize<'de> for Schedule {
         if !(0.0..=0.5).contains(&cash) || !(0.0..=0.5).contains(&allowance) {
             return Err(D::Error::custom("more to bet than there ever was"));
         }
-        Ok(Self {
-            cash,
-            allowance,
-            age: age as u32,
-        })
+        Ok(Self { cash, allowance, age: age as u32 })
     }
 }
 

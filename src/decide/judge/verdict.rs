@@ -82,14 +82,7 @@ struct Finding {
 
 impl Case<'_> {
     fn judgement(&self) -> Judgement {
-        let Finding {
-            verdict,
-            reason,
-            message,
-            trials,
-            need,
-            evidence,
-        } = self.finding();
+        let Finding { verdict, reason, message, trials, need, evidence } = self.finding();
         let note = substitutes(self.memory, &self.terms, &self.criterion.measure);
         let error = (-self.pass_threshold).exp();
         Judgement {
@@ -281,20 +274,11 @@ impl Case<'_> {
             let message = format!("{seen}, evidently below {}", self.limit());
             (Reason::WithinTarget, message)
         } else {
-            let message = format!(
-                "{seen}, evidently below {} and not evidently above the target",
-                self.limit()
-            );
+            let message =
+                format!("{seen}, evidently below {} and not evidently above the target", self.limit());
             (Reason::WithinLimit, message)
         };
-        Finding {
-            verdict: Verdict::Pass,
-            reason,
-            message,
-            trials,
-            need: None,
-            evidence,
-        }
+        Finding { verdict: Verdict::Pass, reason, message, trials, need: None, evidence }
     }
 
     /// Requests came, and do not yet suffice.
@@ -338,14 +322,7 @@ impl Case<'_> {
                 (Reason::NearLimit, message)
             }
         };
-        Finding {
-            verdict: Verdict::Unknown,
-            reason,
-            message,
-            trials,
-            need,
-            evidence,
-        }
+        Finding { verdict: Verdict::Unknown, reason, message, trials, need, evidence }
     }
 
     fn cash(&self) -> f64 {
@@ -353,10 +330,7 @@ impl Case<'_> {
     }
 
     fn breach_evidence(&self) -> Evidence {
-        Evidence {
-            log_e: self.memory.log_breach_evidence(),
-            threshold: self.breach_threshold,
-        }
+        Evidence { log_e: self.memory.log_breach_evidence(), threshold: self.breach_threshold }
     }
 
     /// Whatever stable does.
@@ -368,19 +342,13 @@ impl Case<'_> {
     }
 
     fn target_evidence(&self, suspicion: &Suspicion) -> Evidence {
-        Evidence {
-            log_e: suspicion.lanes.log_evidence(self.cash()),
-            threshold: self.pass_threshold,
-        }
+        Evidence { log_e: suspicion.lanes.log_evidence(self.cash()), threshold: self.pass_threshold }
     }
 
     /// From the start and uncapped, so it needs nothing but the totals.
     fn pass_evidence(&self) -> Evidence {
         let ratios = evidence::budget(self.memory.canary.for_pass(), self.terms.limit, &BETTER);
-        Evidence {
-            log_e: evidence::log_mean_exp(&ratios),
-            threshold: self.pass_threshold,
-        }
+        Evidence { log_e: evidence::log_mean_exp(&ratios), threshold: self.pass_threshold }
     }
 
     fn limit(&self) -> String {
@@ -395,9 +363,9 @@ impl Case<'_> {
     /// Time covered by the slots folded.
     fn seconds(&self) -> i64 {
         match (self.state.first_slot, self.state.last_slot) {
-            (Some(first), Some(last)) => last
-                .saturating_sub(first)
-                .saturating_add(i64::from(self.settings.slot_seconds)),
+            (Some(first), Some(last)) => {
+                last.saturating_sub(first).saturating_add(i64::from(self.settings.slot_seconds))
+            }
             (Some(_) | None, _) => 0,
         }
     }
@@ -416,10 +384,7 @@ fn invalid(criterion: &Criterion) -> Judgement {
         limit: 0.0,
         have: 0,
         need: None,
-        evidence: Evidence {
-            log_e: 0.0,
-            threshold: 0.0,
-        },
+        evidence: Evidence { log_e: 0.0, threshold: 0.0 },
     }
 }
 

@@ -55,13 +55,10 @@ pub async fn scrape(
         }
         Ok(values)
     };
-    let mut answers: Vec<_> = futures::stream::iter(targets.iter().enumerate())
-        .map(|(place, target)| async move { (place, read(page(client, target, deadline).await)) })
-        .buffer_unordered(at_once.max(1))
-        .collect()
-        .await;
-    answers.sort_by_key(|(place, _)| *place);
-    targets.iter().zip(answers).map(|(target, (_, answer))| (target.pod.clone(), answer)).collect()
+    // A list first: a lazy stream of borrowing futures is not general enough for a spawned task (rust-lang/rust#102211).
+    let pages: Vec<_> = targets.iter().map(|target| page(client, target, deadline)).collect();
+    let answers: Vec<_> = futures::stream::iter(pages).buffered(at_once.max(1)).map(read).collect().await;
+    targets.iter().zip(answers).map(|(target, answer)| (target.pod.clone(), answer)).collect()
 }
 
 /// Finds out which series to read, from the first 16 targets together. Give it stable pods that have seen requests: labelled
@@ -76,7 +73,7 @@ pub async fn detect(
     deadline: Duration,
     at_once: usize,
 ) -> Result<Detected, ReadError> {
-    let pages = targets.iter().take(PODS_SURVEYED).map(|target| page(client, target, deadline));
+    let pages: Vec<_> = targets.iter().take(PODS_SURVEYED).map(|target| page(client, target, deadline)).collect();
     let mut pages = futures::stream::iter(pages).buffered(at_once.max(1));
     let mut survey = names.survey();
     let mut failed = None;

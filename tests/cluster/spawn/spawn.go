@@ -16,9 +16,18 @@ import (
 	"syscall"
 )
 
-// MarkVariable is the environment variable that every pod process of one cluster carries, with the cluster's own
-// value. It is how a process that left its process group is still found when the cluster ends.
-const MarkVariable = "TIDEGATE_CLUSTER_MARK"
+// Every pod process carries marks in its environment: its cluster's and its container's. They are how a process that
+// left its process group is still found.
+const (
+	clusterVariable   = "TIDEGATE_CLUSTER_MARK"
+	containerVariable = "TIDEGATE_CONTAINER_MARK"
+)
+
+// ClusterMark is the environment entry of all processes of one cluster.
+func ClusterMark(id string) string { return clusterVariable + "=" + id }
+
+// ContainerMark is the environment entry of all processes of one container.
+func ContainerMark(id string) string { return containerVariable + "=" + id }
 
 type request struct {
 	command *exec.Cmd
@@ -66,7 +75,7 @@ func ExitCode(state *os.ProcessState) int {
 
 // KillMarked kills every process whose environment carries the mark, and says how many there were.
 func KillMarked(mark string) int {
-	wanted := []byte(MarkVariable + "=" + mark)
+	wanted := []byte(mark)
 	killed := 0
 	// A process may fork while /proc is read: look again until a look finds nothing.
 	for range 10 {

@@ -94,7 +94,7 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	mark := fmt.Sprintf("%d-%d", os.Getpid(), began.UnixNano())
+	mark := spawn.ClusterMark(fmt.Sprintf("%d-%d", os.Getpid(), began.UnixNano()))
 	removeDir := dir
 	if o.keep {
 		removeDir = ""

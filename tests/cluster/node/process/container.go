@@ -218,7 +218,13 @@ func (c *container) runOnce(ctx context.Context, stop *stopper, plan launchPlan)
 		return &corev1.ContainerStateTerminated{}
 	}
 	c.pod.change(func() { c.started, c.ready = false, false })
-	output.waitEnd(time.Second)
+	if !output.waitEnd(100 * time.Millisecond) {
+		// Somebody left the process group and still writes. In a real container nothing outlives the first process.
+		spawn.KillMarked(c.mark())
+		if !output.waitEnd(time.Second) {
+			output.abandon()
+		}
+	}
 	code := int32(spawn.ExitCode(command.ProcessState))
 	reason := "Completed"
 	if code != 0 {

@@ -42,7 +42,7 @@ func (c *container) resolve(ctx context.Context, entrypoint []string) (plan laun
 	for _, m := range c.spec.VolumeMounts {
 		plan.environment = append(plan.environment, volumeVariable(m.Name)+"="+c.pod.volumeDirectory(m.Name))
 	}
-	plan.environment = append(plan.environment, spawn.MarkVariable+"="+c.pod.machine.settings.Mark)
+	plan.environment = append(plan.environment, c.pod.machine.settings.Mark, c.mark())
 	plan.directory = c.pod.path("work", c.spec.Name)
 	if c.spec.WorkingDir != "" {
 		plan.directory = relocate(expand(c.spec.WorkingDir, variables), plan.mounts)
@@ -58,6 +58,11 @@ func expanded(texts []string, variables []variable, list []mount) []string {
 		result[i] = relocate(expand(text, variables), list)
 	}
 	return result
+}
+
+// mark is the mark of the container's processes.
+func (c *container) mark() string {
+	return spawn.ContainerMark(string(c.pod.uid) + "/" + c.spec.Name)
 }
 
 // make makes a command that runs as the plan says. The program is looked for as the container would, in its own PATH.
@@ -107,14 +112,13 @@ func (c *container) launch(command *exec.Cmd) (output *Output, ended chan struct
 	if older != nil {
 		older.remove() // Two runs are kept: this one and the one before.
 	}
-	output, err = newOutput(filepath.Join(base, fmt.Sprint(restarts)))
+	output, err = newOutput(filepath.Join(base, fmt.Sprint(restarts)), reader)
 	if err != nil {
 		_ = reader.Close()
 		spawn.Signal(command.Process.Pid, syscall.SIGKILL)
 		_ = command.Wait()
 		return nil, nil, err
 	}
-	go output.copy(reader)
 	ended = make(chan struct{})
 	go func() {
 		_ = command.Wait()

@@ -15,6 +15,7 @@ import (
 // the newer is full, the older goes.
 type Output struct {
 	base string
+	from io.ReadCloser
 
 	mu      sync.Mutex
 	file    *os.File
@@ -29,22 +30,25 @@ const (
 	lineBytes    = 64 << 10 // a longer line is kept as several
 )
 
-// newOutput starts the output in files whose paths begin with base.
-func newOutput(base string) (*Output, error) {
-	o := &Output{base: base, changed: make(chan struct{})}
+// newOutput keeps what can be read, in files whose paths begin with base.
+func newOutput(base string, from io.ReadCloser) (*Output, error) {
+	o := &Output{base: base, from: from, changed: make(chan struct{})}
 	file, err := os.Create(o.path(0))
+	if err != nil {
+		return nil, err
+	}
 	o.file = file
-	return o, err
+	go o.copy()
+	return o, nil
 }
 
 func (o *Output) path(segment int) string {
 	return fmt.Sprintf("%s.%d", o.base, segment)
 }
 
-// copy keeps everything that can be read until the reader ends.
-func (o *Output) copy(from io.ReadCloser) {
-	defer from.Close()
-	reader := bufio.NewReaderSize(from, lineBytes)
+func (o *Output) copy() {
+	defer o.from.Close()
+	reader := bufio.NewReaderSize(o.from, lineBytes)
 	for {
 		line, err := reader.ReadSlice('\n')
 		if len(line) > 0 {
@@ -203,9 +207,8 @@ func (o *Output) sendSegment(ctx context.Context, file *os.File, segment int, fo
 	}
 }
 
-// waitEnd waits until everything was written, or for that long: somebody who left the process group may still hold the
-// output.
-func (o *Output) waitEnd(limit time.Duration) {
+// waitEnd waits until everything that anybody writes is there, or for that long; false when somebody may still write.
+func (o *Output) waitEnd(limit time.Duration) bool {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for {
@@ -213,12 +216,15 @@ func (o *Output) waitEnd(limit time.Duration) {
 		ended, changed := o.ended, o.changed
 		o.mu.Unlock()
 		if ended {
-			return
+			return true
 		}
 		select {
 		case <-changed:
 		case <-timer.C:
-			return
+			return false
 		}
 	}
 }
+
+// abandon ends the output although somebody may still write.
+func (o *Output) abandon() { _ = o.from.Close() }

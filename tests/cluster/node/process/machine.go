@@ -21,7 +21,7 @@ import (
 // Settings are what all process nodes of a cluster share.
 type Settings struct {
 	Dir            string // where pods have their directories
-	Mark           string // value of spawn.MarkVariable in every process
+	Mark           string // spawn.ClusterMark of this cluster
 	Images         Images
 	Addresses      *Addresses
 	Reporter       *node.Reporter

@@ -1,0 +1,104 @@
+//! From a [`Decision`] to what was done. The only place that writes to the cluster.
+//!
+//! Intents are carried out in their order; the first that fails ends the round, and the next one starts from a new snapshot. Status
+//! goes last: it may lag what was done by one write, it never leads it.
+
+pub mod writer;
+
+use serde_json::json;
+
+use crate::api::{FINGERPRINT, RELEASE_LABEL};
+use crate::decide::snapshot::{ProbeId, ReleaseFacts};
+use crate::decide::{Decision, Intent, Key, Owner};
+
+pub use writer::{ActError, Fence, Writer};
+
+/// What was done. Status of the Release and notices to people rest on this, so they can only follow it.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Generation of the Deployment after our last write to it.
+    pub generation: Option<i64>,
+    /// `status.revision` that was written.
+    pub revision: Option<i64>,
+    /// Jobs that the API server refused, and its words: an answer to their check.
+    pub refused: Vec<(ProbeId, String)>,
+    /// Writes that went out.
+    pub writes: usize,
+}
+
+/// Carries out a decision about one Release.
+///
+/// # Errors
+/// The first write that failed. Everything before it has been done.
+pub async fn carry_out(
+    writer: &Writer,
+    key: &Key,
+    release: Option<&ReleaseFacts>,
+    decision: &Decision,
+) -> Result<Applied, ActError> {
+    let mut applied = Applied::default();
+    for intent in &decision.intents {
+        carry_out_one(writer, key, intent, &mut applied).await?;
+        applied.writes += 1;
+    }
+    if let (Some(status), Some(release)) = (&decision.status, release) {
+        let patch = vec![
+            json!({"op": "test", "path": "/metadata/resourceVersion", "value": release.resource_version}),
+            json!({"op": "add", "path": "/status", "value": status}),
+        ];
+        writer.patch_release_status(key, patch).await?;
+        applied.revision = Some(status.revision);
+        applied.writes += 1;
+    }
+    Ok(applied)
+}
+
+async fn carry_out_one(writer: &Writer, key: &Key, intent: &Intent, applied: &mut Applied) -> Result<(), ActError> {
+    match intent {
+        Intent::PatchWorkload { name, patch, why } => {
+            let generation = writer.patch_deployment(&key.namespace, name, patch).await?;
+            tracing::info!(release = %key, deployment = name, why, "patched the Deployment");
+            applied.generation = Some(generation);
+        }
+        Intent::KeepTemplate { name, fingerprint, template, owner } => {
+            let body = json!({
+                "apiVersion": "apps/v1", "kind": "ControllerRevision",
+                "metadata": {
+                    "name": name, "namespace": key.namespace,
+                    "labels": { RELEASE_LABEL: key.name },
+                    "annotations": { FINGERPRINT: fingerprint },
+                    "ownerReferences": [owner_reference(owner)],
+                },
+                "revision": 1,
+                "data": template.value(),
+            });
+            writer.create_revision(&key.namespace, &body).await?;
+        }
+        Intent::DropTemplate { name } => writer.delete_revision(&key.namespace, name).await?,
+        Intent::CreateJob { name, check, run, attempt, body } => {
+            match writer.create_job(&key.namespace, body).await {
+                Ok(()) => tracing::info!(release = %key, job = name, check, "made a job"),
+                Err(ActError::Refused(message)) => {
+                    let id = ProbeId { run: run.clone(), check: check.clone(), attempt: *attempt };
+                    applied.refused.push((id, message));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Intent::MarkAction { name, done, message, at } => {
+            let result = if *done { "Done" } else { "Refused" };
+            let status = json!({ "result": result, "message": message, "at": whole_second(*at) });
+            writer.patch_action_status(&key.namespace, name, &json!({ "status": status })).await?;
+        }
+    }
+    Ok(())
+}
+
+fn owner_reference(owner: &Owner) -> serde_json::Value {
+    let Owner { api_version, kind, name, uid } = owner;
+    json!({ "apiVersion": api_version, "kind": kind, "name": name, "uid": uid })
+}
+
+fn whole_second(at: jiff::Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(at.as_second()).unwrap_or(at)
+}

@@ -1,0 +1,171 @@
+//! What people say about a release: makes a `ReleaseAction`, waits for what comes of it, and says so in a line.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+
+use super::connect::{Cluster, answer, code};
+use super::view::plain;
+use super::{Code, terminal};
+use crate::api::{Action, Release, ReleaseAction, ReleaseActionSpec, ReleaseActionStatus};
+
+/// Something that is about to be said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saying {
+    pub action: Action,
+    pub release: String,
+    pub role: Option<String>,
+    pub reason: Option<String>,
+    /// How long to wait for what comes of it; `None`: not at all.
+    pub wait: Option<Duration>,
+}
+
+/// How often the answer is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Says it.
+///
+/// # Errors
+/// When the Release does not exist, a role is missing, the API server cannot be asked, or nobody answers in time.
+pub async fn say(cluster: &Cluster, saying: &Saying) -> Result<Code> {
+    let release = cluster.release(&saying.release).await?;
+    let by = whoami(cluster).await?;
+    let action = compose(saying, &release, by)?;
+    let actions: Api<ReleaseAction> = cluster.api();
+    let made = match answer(actions.create(&PostParams::default(), &action)).await {
+        Ok(made) => made,
+        Err(error) if code(&error) == Some(403) => {
+            terminal::complain(&forbidden(&error.to_string(), saying, &cluster.namespace));
+            return Ok(Code::No);
+        }
+        Err(error) => return Err(error),
+    };
+    let name = made.name_any();
+    let Some(wait) = saying.wait else {
+        terminal::print(&format!("said: releaseaction {}/{name}\n", cluster.namespace));
+        return Ok(Code::Yes);
+    };
+    let Ok(result) = tokio::time::timeout(wait, result(&actions, &name)).await else {
+        return Err(anyhow!(
+            "said, and no answer within {} s: is an operator running? kubectl get releaseaction {name} -n {} shows the answer \
+             when it comes",
+            wait.as_secs(),
+            cluster.namespace
+        ));
+    };
+    let (code, line) = outcome(saying, &cluster.namespace, &result?);
+    if code == Code::Yes {
+        terminal::print(&format!("{line}\n"));
+    } else {
+        terminal::complain(&line);
+    }
+    Ok(code)
+}
+
+/// The [`ReleaseAction`] that says it, about the run that is under way.
+///
+/// # Errors
+/// When a signature has no role: which one is never guessed.
+pub fn compose(saying: &Saying, release: &Release, by: Option<String>) -> Result<ReleaseAction> {
+    let Saying { action, release: name, role, reason, wait: _ } = saying;
+    if matches!(action, Action::Approve | Action::Reject) && role.is_none() {
+        return Err(anyhow!("{} needs --role: {}", verb(*action), awaited(release)));
+    }
+    let run = release.status.as_ref().and_then(|status| status.run.as_ref()).map(|run| run.id.clone());
+    let spec = ReleaseActionSpec {
+        release: name.clone(),
+        action: *action,
+        role: role.clone(),
+        run,
+        reason: reason.clone(),
+        by,
+    };
+    let mut made = ReleaseAction::new("", spec);
+    made.metadata.name = None;
+    made.metadata.generate_name = Some(format!("{name}-"));
+    Ok(made)
+}
+
+/// The command that says it, which is also what the log and the messages call it.
+pub fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Approve => "approve",
+        Action::Reject => "reject",
+        Action::Abort => "abort",
+        Action::Pause => "pause",
+        Action::Resume => "resume",
+        Action::Retry => "retry",
+        Action::Skip => "skip",
+        Action::ClearRejection => "clear-rejection",
+        Action::HandBack => "hand-back",
+    }
+}
+
+/// The command that shows the missing right. A role is a subresource of releases, and two actions share another's verb.
+pub fn can_i(saying: &Saying, namespace: &str) -> String {
+    let right = match saying.action {
+        Action::Approve | Action::Reject => "approve",
+        Action::Pause | Action::Resume => "pause",
+        other
+        @ (Action::Abort | Action::Retry | Action::Skip | Action::ClearRejection | Action::HandBack) => {
+            verb(other)
+        }
+    };
+    let role = saying.role.as_ref().map(|role| format!(" --subresource={role}")).unwrap_or_default();
+    format!("kubectl auth can-i {right} releases.tidegate.dev/{}{role} -n {namespace}", saying.release)
+}
+
+/// The API server's sentence about a right that is missing, and the command that shows it.
+pub fn forbidden(sentence: &str, saying: &Saying, namespace: &str) -> String {
+    let show = if sentence.contains("cannot create resource \"releaseactions\"") {
+        format!("kubectl auth can-i create releaseactions.tidegate.dev -n {namespace}")
+    } else {
+        can_i(saying, namespace)
+    };
+    format!("{}\nshown by: {show}", plain(sentence))
+}
+
+/// What came of it, in a line.
+pub fn outcome(saying: &Saying, namespace: &str, status: &ReleaseActionStatus) -> (Code, String) {
+    let what = format!("{} {namespace}/{}", verb(saying.action), saying.release);
+    let message = if status.message.is_empty() { status.result.clone() } else { plain(&status.message) };
+    if status.result == "Done" {
+        (Code::Yes, format!("{what}: {message}"))
+    } else {
+        (Code::No, format!("{what} refused: {message}"))
+    }
+}
+
+fn awaited(release: &Release) -> String {
+    let blocker = release.status.as_ref().and_then(|status| status.blocked_by.as_ref());
+    match blocker.filter(|blocker| blocker.reason.contains("Approval")) {
+        Some(blocker) => plain(&blocker.message),
+        None => "no approval is waited for now: kubectl tidegate status shows what is".to_owned(),
+    }
+}
+
+/// Who asks, as the API server sees it. Where its policies are served it writes `by` itself; elsewhere this must be right.
+async fn whoami(cluster: &Cluster) -> Result<Option<String>> {
+    let reviews: Api<SelfSubjectReview> = Api::all(cluster.client.clone());
+    match answer(reviews.create(&PostParams::default(), &SelfSubjectReview::default())).await {
+        Ok(review) => Ok(review.status.and_then(|status| status.user_info).and_then(|user| user.username)),
+        // Not served, or not allowed: the API server says what it thinks of an action without a name.
+        Err(error) if matches!(code(&error), Some(403 | 404)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn result(actions: &Api<ReleaseAction>, name: &str) -> Result<ReleaseActionStatus> {
+    loop {
+        match answer(actions.get(name)).await {
+            Ok(ReleaseAction { status: Some(status), .. }) if !status.result.is_empty() => return Ok(status),
+            Ok(_) => {}
+            Err(error) if code(&error).is_none_or(|code| code >= 500 || code == 429) => {}
+            Err(error) => bail!("said (releaseaction {name}), but its answer cannot be read: {error}"),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}

@@ -1,0 +1,185 @@
+//! `hand-back --without-operator`: gives a Deployment back to its owner when there is no operator to do it.
+//!
+//! Everything that is needed stands on the Deployment itself. Nothing is guessed: without the originals nothing is written.
+
+use anyhow::{Result, anyhow, bail};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Map, Value, json};
+
+use super::connect::{Cluster, answer, code};
+use super::view::plain;
+use super::{Code, terminal};
+use crate::api::{CHANGED_BY, GROUP, HELD, ORIGINALS, RELEASE_LABEL, Release, STABLE};
+
+/// How often to try again when somebody else wrote in between.
+const TRIES: usize = 5;
+
+/// What will be written to a Deployment, and what that means.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// A merge patch of the Deployment. It carries the resourceVersion: it fits what was read, or it is refused.
+    pub patch: Value,
+    /// One line for each thing that changes.
+    pub lines: Vec<String>,
+}
+
+/// Gives back the Deployment of the Release `name`, which need not exist any more.
+///
+/// # Errors
+/// When there is nothing to give back, or it cannot be known what to give back.
+pub async fn without_operator(cluster: &Cluster, name: &str, reason: Option<&str>) -> Result<Code> {
+    let resource = ApiResource::erase::<Deployment>(&());
+    let deployments: Api<DynamicObject> =
+        Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource);
+    let target = find(cluster, &deployments, name).await?;
+    for attempt in 1..=TRIES {
+        let deployment = answer(deployments.get(&target)).await?;
+        let plan = plan(&deployment, name)?;
+        let full_name = format!("{}/{target}", cluster.namespace);
+        let patch = Patch::Merge(&plan.patch);
+        let parameters =
+            PatchParams { field_manager: Some("kubectl-tidegate".to_owned()), ..PatchParams::default() };
+        match answer(deployments.patch(&target, &parameters, &patch)).await {
+            Ok(given) => {
+                if put_back(&deployment, &given, &plan.patch) {
+                    let again = json!({ "spec": plan.patch["spec"] });
+                    answer(deployments.patch(&target, &parameters, &Patch::Merge(&again))).await?;
+                }
+                let because = reason.map(|reason| format!(" ({})", plain(reason))).unwrap_or_default();
+                terminal::print(&format!(
+                    "deployment {full_name} is its owner's again{because}:\n  {}\n{}\n",
+                    plan.lines.join("\n  "),
+                    next(&deployment, &full_name, &target, &cluster.namespace)
+                ));
+                return Ok(Code::Yes);
+            }
+            Err(error) if code(&error) == Some(409) && attempt < TRIES => {}
+            Err(error) if code(&error) == Some(403) => {
+                let namespace = &cluster.namespace;
+                terminal::complain(&format!(
+                    "{error}\nshown by: kubectl auth can-i patch deployments.apps/{target} -n {namespace}; kubectl auth can-i \
+                     hand-back releases.tidegate.dev/{name} -n {namespace}"
+                ));
+                return Ok(Code::No);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    bail!(
+        "deployment {target} changed {TRIES} times while it was given back: is an operator running after all? \
+         Then leave out --without-operator"
+    )
+}
+
+/// What is to be written to give a Deployment back.
+///
+/// # Errors
+/// When it is not in anybody's hands but its owner's, or its originals cannot be read.
+pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
+    let name = deployment.name_any();
+    let annotations = deployment.annotations();
+    let spec = &deployment.data["spec"];
+    let labelled = deployment.labels().get(RELEASE_LABEL);
+    if let Some(other) = labelled.filter(|other| *other != release) {
+        bail!(
+            "deployment {name} belongs to release {other}, not {release}: \
+             kubectl tidegate hand-back --without-operator {other}"
+        );
+    }
+    let originals: Map<String, Value> = match annotations.get(ORIGINALS) {
+        Some(text) => serde_json::from_str(text).map_err(|_| {
+            anyhow!(
+                "the annotation {ORIGINALS} of deployment {name} is not a JSON object, so its owner's fields are not \
+                 known: a copy \
+                 may be in kubectl get release {release} -o jsonpath={{.status.run.originals}}"
+            )
+        })?,
+        // Held by the API server's policy and not yet taken up by an operator: only `paused` is not the owner's.
+        None if annotations.get(HELD).is_some_and(|held| held == "true") => {
+            Map::from_iter([("paused".to_owned(), Value::Null)])
+        }
+        None if spec["minReadySeconds"] == json!(2_147_483_646) => bail!(
+            "deployment {name} is in a run, but its annotation {ORIGINALS} is gone, so its owner's fields are not known: \
+             a copy may \
+             be in kubectl get release {release} -o jsonpath={{.status.run.originals}}"
+        ),
+        None => Map::new(),
+    };
+    // Whatever version of an operator put it there. Who changed the template last stays: it is still true.
+    let ours = |key: &&String| key.starts_with(&format!("{GROUP}/")) && *key != CHANGED_BY;
+    let present: Vec<&String> = annotations.keys().filter(ours).collect();
+    if originals.is_empty() && present.is_empty() && labelled.is_none() {
+        bail!("there is nothing to hand back: deployment {name} carries no label or annotation of Tidegate");
+    }
+    let mut lines: Vec<String> =
+        originals.iter().map(|(field, value)| change(field, &spec[field], value)).collect();
+    lines.extend(present.iter().map(|key| format!("annotation {key} taken off")));
+    lines.extend(labelled.map(|_| format!("label {RELEASE_LABEL} taken off")));
+    let gone: Map<String, Value> = present.into_iter().map(|key| (key.clone(), Value::Null)).collect();
+    let mut patch = json!({
+        "metadata": { "labels": { RELEASE_LABEL: null }, "annotations": gone,
+            "resourceVersion": deployment.resource_version() },
+    });
+    if !originals.is_empty() {
+        patch["spec"] = Value::Object(originals);
+    }
+    Ok(Plan { patch, lines })
+}
+
+/// Whether a field is as it was in spite of the patch: an admission policy put it back. With the label off, none does any more.
+fn put_back(before: &DynamicObject, after: &DynamicObject, patch: &Value) -> bool {
+    let as_it_was = |field: &String| before.data["spec"][field] == after.data["spec"][field];
+    patch["spec"].as_object().is_some_and(|spec| {
+        spec.iter().any(|(field, wanted)| as_it_was(field) && before.data["spec"][field] != *wanted)
+    })
+}
+
+fn change(field: &str, now: &Value, then: &Value) -> String {
+    let show = |value: &Value| if value.is_null() { "absent".to_owned() } else { plain(&value.to_string()) };
+    if now == then {
+        format!("spec.{field} stays {}", show(then))
+    } else {
+        format!("spec.{field} {} → {}", show(now), show(then))
+    }
+}
+
+/// What happens to the pods now, and what to do if that is not wanted.
+fn next(deployment: &DynamicObject, full_name: &str, target: &str, namespace: &str) -> String {
+    if deployment.annotations().contains_key(ORIGINALS) && deployment.annotations().contains_key(STABLE) {
+        format!(
+            "the native controller now completes the template that is in {full_name}; to go back instead: kubectl rollout undo \
+             deployment/{target} -n {namespace}"
+        )
+    } else {
+        format!("no run was under way in {full_name}")
+    }
+}
+
+/// The Deployment's name: by its label, else as the Release says, else as the Release is called.
+async fn find(cluster: &Cluster, deployments: &Api<DynamicObject>, release: &str) -> Result<String> {
+    let labelled = ListParams::default().labels(&format!("{RELEASE_LABEL}={release}"));
+    let found: Vec<String> =
+        answer(deployments.list(&labelled)).await?.items.iter().map(ResourceExt::name_any).collect();
+    match &found[..] {
+        [one] => return Ok(one.clone()),
+        [] => {}
+        several => bail!(
+            "{} deployments carry the label {RELEASE_LABEL}={release}: {}",
+            several.len(),
+            several.join(", ")
+        ),
+    }
+    // The CRDs may be gone too: not found either way.
+    let known = answer(cluster.api::<Release>().get_opt(release)).await?;
+    let name = known.map_or_else(|| release.to_owned(), |release| release.spec.target_ref.name);
+    if answer(deployments.get_opt(&name)).await?.is_none() {
+        let namespace = &cluster.namespace;
+        bail!(
+            "there is nothing to hand back: no deployment {name} in namespace {namespace}, and none \
+             with the label {RELEASE_LABEL}={release}"
+        );
+    }
+    Ok(name)
+}

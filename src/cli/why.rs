@@ -1,0 +1,346 @@
+//! `why`: what is happening and why, in sentences, with the evidence and who said what. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use owo_colors::OwoColorize;
+
+use super::status::{UNSEEN, check_state, full_name, phase, replicas, verdict};
+use super::view::{Look, Page, ago, harmless, moment, seconds, sentence, span};
+use super::{steps, undo};
+use crate::api::status::{
+    Back, Cause, CheckStatus, LastRun, ReleaseStatus, Run, Said, Signature, Stage, UndoTimes, VerdictStatus,
+};
+use crate::api::{Phase, Release, ReleaseAction};
+
+/// Explains a release. `actions` are the [`ReleaseAction`]s about it, in any order; what could not be read is left out.
+pub fn explain(release: &Release, actions: &[ReleaseAction], look: Look) -> String {
+    let release = harmless(release);
+    let actions: Vec<ReleaseAction> = actions.iter().map(harmless).collect();
+    let mut page = Page::new(look.width);
+    let name = full_name(&release);
+    let Some(status) = &release.status else {
+        page.hang("", &format!("{} {UNSEEN}", name.bold()));
+        return page.into_text();
+    };
+    let message = status.summary.as_ref().map(|summary| summary.message.as_str()).unwrap_or_default();
+    let message = if message.is_empty() { ".".to_owned() } else { format!(": {}", sentence(message)) };
+    page.hang("", &format!("{} is {}{message}", name.bold(), phase(status.phase)));
+    now(&mut page, &release, status, look);
+    evidence(&mut page, status);
+    blocker(&mut page, status, look);
+    said(&mut page, status, &actions, look);
+    if let Some(last) = &status.last_run {
+        last_run(&mut page, last, look);
+    }
+    page.into_text()
+}
+
+/// What is happening, since when.
+fn now(page: &mut Page, release: &Release, status: &ReleaseStatus, look: Look) {
+    page.heading("What is happening");
+    match &status.run {
+        Some(run) => {
+            let by =
+                run.changed_by.as_ref().map(|by| format!(" {by} changed the template.")).unwrap_or_default();
+            page.hang("  ", &format!("Run {} began {}.{by}", run.id, when(run.started_at.0, look)));
+            stage(page, release, status, run, look);
+            if let Some(paused) = &run.paused {
+                page.hang("  ", &quoted("Paused", paused, look));
+            }
+            if let Some(skipped) = &run.progress.skipped {
+                page.hang("  ", &quoted("What this step waits for was skipped", skipped, look));
+            }
+            for note in &run.notes {
+                page.hang("  ", &sentence(note));
+            }
+        }
+        None => at_rest(page, status, look),
+    }
+    if release.spec.suspend {
+        page.hang("  ", "The Release is suspended (spec.suspend): no new run and no move forward. Going back is not stopped.");
+    }
+    if let Some(counts) = &status.replicas {
+        page.hang("  ", &format!("Pods: {}.", replicas(counts)));
+    }
+    if let Some(capture) = &status.capture {
+        page.hang(
+            "  ",
+            &format!("Changes are caught in mode {}: {}", capture.mode, sentence(&capture.message)),
+        );
+    }
+}
+
+fn at_rest(page: &mut Page, status: &ReleaseStatus, look: Look) {
+    if let Some(said) = &status.handed_back {
+        page.hang("  ", &quoted("The Deployment was handed back", said, look));
+        page.hang("  ", "Nothing is touched until somebody says resume.");
+        return;
+    }
+    page.hang("  ", "No run is under way.");
+    if let Some(rejected) = status.rejected.first().filter(|_| status.phase == Some(Phase::Rejected)) {
+        let run = if rejected.run.is_empty() { String::new() } else { format!(" in run {}", rejected.run) };
+        let at = when(rejected.at.0, look);
+        page.hang(
+            "  ",
+            &sentence(&format!(
+                "Template {} was rejected {at}{run}: {}",
+                rejected.fingerprint, rejected.reason
+            )),
+        );
+        page.hang("  ", "It is not started again: nothing starts until there is a new template, or somebody clears the rejection.");
+    }
+}
+
+fn stage(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, look: Look) {
+    match run.stage {
+        Stage::Preflight => {
+            page.hang(
+                "  ",
+                "The new template is held until its checks are done; none of its pods was started.",
+            );
+            for CheckStatus { name, state, attempt, message, since } in &run.checks {
+                let since = since
+                    .map(|since| format!(" for {}", span(look.now.duration_since(since.0))))
+                    .unwrap_or_default();
+                let tried = if *attempt > 1 { format!(", try {attempt}") } else { String::new() };
+                let message =
+                    if message.is_empty() { ".".to_owned() } else { format!(": {}", sentence(message)) };
+                page.hang("  - ", &format!("{name}: {}{since}{tried}{message}", check_state(*state)));
+            }
+        }
+        Stage::Steps => step(page, release, status, run, look),
+        Stage::Watch => {
+            let since =
+                run.all_since.map(|since| format!(" since {}", when(since.0, look))).unwrap_or_default();
+            page.hang(
+                "  ",
+                &format!("Everything is on the new revision{since} and still measured: a breach goes back."),
+            );
+            if let Some(until) = status.step.as_ref().and_then(|step| step.until) {
+                page.hang("  ", &format!("The watch is over at {}.", moment(until.0, look.now)));
+            }
+        }
+        Stage::Back => {
+            if let Some(back) = &run.back {
+                going_back(page, run, back, look);
+            }
+        }
+    }
+}
+
+fn step(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, look: Look) {
+    let Some(step) = &status.step else { return };
+    let begun = run.progress.begun.map(|at| format!(", begun {}", when(at.0, look))).unwrap_or_default();
+    let reached = run.progress.reached.map_or_else(
+        || ", its pods do not all stand yet".to_owned(),
+        |at| format!(", its pods stood {}", when(at.0, look)),
+    );
+    page.hang("  ", &format!("It is at step {} ({} of {}){begun}{reached}.", step.name, step.index, step.of));
+    let index = usize::try_from(run.step).ok();
+    let soak =
+        steps::planned(release, step).zip(index).and_then(|(planned, index)| Some(planned.get(index)?.soak));
+    let soak = soak.and_then(|soak| SignedDuration::try_from(soak).ok());
+    let soak = soak.map(|soak| format!(" of {}", span(soak))).unwrap_or_default();
+    let soaking =
+        run.progress.soaking_since.map_or(0, |since| look.now.duration_since(since.0).as_millis().max(0));
+    let soaked = i128::from(run.progress.soaked) + soaking;
+    if run.progress.reached.is_some() {
+        let soaked = span(SignedDuration::from_millis(i64::try_from(soaked).unwrap_or(i64::MAX)));
+        let until = step.until.map_or_else(
+            || "; the clock of the soak stands still".to_owned(),
+            |until| format!("; over at {} if nothing gets in between", moment(until.0, look.now)),
+        );
+        page.hang("  ", &format!("Soaked with a Pass: {soaked}{soak}{until}."));
+    }
+}
+
+fn going_back(page: &mut Page, run: &Run, back: &Back, look: Look) {
+    let cause = match back.cause {
+        Cause::Breach => "a limit was breached",
+        Cause::PodsFailing => "the canary's pods fail by themselves",
+        Cause::Abort => "somebody said so",
+        Cause::Reverted => "its owner put the stable template back",
+        Cause::Superseded => "its owner wrote a newer template, which starts once stable stands",
+        Cause::NoReplicas => "there are no replicas; it starts again when there are",
+        Cause::TooMany => "there are more canary pods than the step allows; it takes the step again",
+    };
+    let by = back.by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default();
+    page.hang("  ", &format!("It goes back to stable: {cause}{by}: {}", sentence(&back.message)));
+    seconds_of(page, &undo::under_way(back), run.started_at.0, look);
+    if back.over_budget {
+        page.hang("  ", "It takes longer than its budget.");
+    }
+}
+
+/// Each criterion: the verdict, the numbers behind it, and what would settle it.
+fn evidence(page: &mut Page, status: &ReleaseStatus) {
+    if status.verdicts.is_empty() {
+        return;
+    }
+    page.heading("The evidence");
+    for now in &status.verdicts {
+        page.hang("  ", &format!("{}: {}, {}", now.criterion.bold(), verdict(&now.verdict), numbers(now)));
+        page.hang("    ", &[sentence(&now.message), settle(now)].join(" "));
+        if !now.source.is_empty() {
+            page.hang("    ", &format!("Read from {}.", now.source));
+        }
+    }
+}
+
+fn numbers(now: &VerdictStatus) -> String {
+    let mut parts =
+        vec![now.value.as_ref().map_or_else(|| "no value".to_owned(), |value| format!("measured {value}"))];
+    if let [low, high] = &now.interval[..] {
+        parts.push(format!("really between {low} and {high}"));
+    }
+    if !now.target.is_empty() {
+        parts.push(format!("target {}", now.target));
+    }
+    if !now.limit.is_empty() {
+        parts.push(format!("limit {}", now.limit));
+    }
+    let requests = match now.need {
+        Some(need) => format!("{} requests seen, about {need} needed", now.have),
+        None => format!("{} requests seen", now.have),
+    };
+    parts.push(requests);
+    parts.join(", ") + "."
+}
+
+fn settle(now: &VerdictStatus) -> String {
+    let missing = now.need.map(|need| need - now.have).filter(|missing| *missing > 0);
+    match (now.verdict.as_str(), missing) {
+        ("Unknown", Some(missing)) => format!("About {missing} more requests would settle it."),
+        ("Unknown", None) if now.value.is_none() => {
+            "A measurement would settle it: Unknown neither advances nor goes back.".to_owned()
+        }
+        ("Unknown", None) => "Unknown neither advances nor goes back.".to_owned(),
+        ("Hold", Some(missing)) => {
+            format!("About {missing} more requests at the target or better would settle it.")
+        }
+        ("Hold", None) => "It advances once it is at the target or better.".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn blocker(page: &mut Page, status: &ReleaseStatus, look: Look) {
+    let Some(blocker) = &status.blocked_by else { return };
+    page.heading("What blocks it");
+    page.hang("  ", &format!("{}: {}", blocker.reason.yellow(), sentence(&blocker.message)));
+    if let Some(until) = blocker.until {
+        let left = until.0.duration_since(look.now);
+        let left = if left.is_positive() { format!(", in {}", span(left)) } else { String::new() };
+        page.hang("  ", &format!("Until {}{left}.", moment(until.0, look.now)));
+    }
+    if !blocker.unblock.is_empty() {
+        page.hang("  ", &format!("What unblocks it: {}", blocker.unblock.bold()));
+    }
+}
+
+/// Who said what, the newest last.
+fn said(page: &mut Page, status: &ReleaseStatus, actions: &[ReleaseAction], look: Look) {
+    let signatures = status.run.iter().flat_map(|run| &run.signatures);
+    let listed = |signature: &&Signature| {
+        !actions.iter().any(|action| action.uid().as_ref() == Some(&signature.action))
+    };
+    let mut lines: Vec<(Timestamp, String)> = signatures
+        .filter(listed)
+        .map(|Signature { role, by, at, reason, action: _ }| {
+            (at.0, format!("{by} approved as {role} {}{}", ago(at.0, look.now), because(reason)))
+        })
+        .collect();
+    lines.extend(
+        actions.iter().filter_map(|action| Some((action.creation_timestamp()?.0, spoken(action, look)))),
+    );
+    if lines.is_empty() {
+        return;
+    }
+    lines.sort_by_key(|(at, _)| *at);
+    page.heading("Who said what");
+    for (_, line) in lines.iter().rev().take(10).rev() {
+        page.hang("  - ", line);
+    }
+}
+
+fn spoken(action: &ReleaseAction, look: Look) -> String {
+    let spec = &action.spec;
+    let by = spec.by.as_deref().unwrap_or("somebody");
+    let role = spec.role.as_ref().map(|role| format!(" as {role}")).unwrap_or_default();
+    let run = spec.run.as_ref().map(|run| format!(" to {run}")).unwrap_or_default();
+    let at = action.creation_timestamp().map(|at| format!(" {}", ago(at.0, look.now))).unwrap_or_default();
+    let result = match &action.status {
+        Some(status) => format!(" {}: {}", status.result, sentence(&status.message)),
+        None => " No answer yet.".to_owned(),
+    };
+    format!(
+        "{by} said {:?}{role}{run}{at}{}.{result}",
+        spec.action,
+        because(spec.reason.as_deref().unwrap_or_default())
+    )
+}
+
+/// Why the last run ended as it did, with every second accounted for.
+fn last_run(page: &mut Page, last: &LastRun, look: Look) {
+    page.heading("How the last run ended");
+    let outcome = format!("{:?}", last.outcome);
+    let lasted = span(last.ended_at.0.duration_since(last.started_at.0));
+    let by =
+        last.changed_by.as_ref().map(|by| format!(" {by} had changed the template.")).unwrap_or_default();
+    let ended = when(last.ended_at.0, look);
+    page.hang(
+        "  ",
+        &format!(
+            "Run {}: {} {ended}, after {lasted}.{by} {}",
+            last.id,
+            outcome.bold(),
+            sentence(&last.message)
+        ),
+    );
+    let Some(times) = &last.undo else { return };
+    if let Some(by) = &times.by {
+        page.hang("  ", &format!("Going back was said by {by}."));
+    }
+    row(page, last.started_at.0, "", "the run began");
+    seconds_of(page, times, last.started_at.0, look);
+    let after = times.restored_at.map(|at| last.ended_at.0.duration_since(at.0));
+    row(page, last.ended_at.0, &after.map(seconds).unwrap_or_default(), "the run was over");
+}
+
+/// One line for each moment of an undo, and the sum. What came before the first moment is the run itself, `began`.
+fn seconds_of(page: &mut Page, times: &UndoTimes, began: Timestamp, look: Look) {
+    for leg in undo::legs(times) {
+        let took = leg.took.map_or_else(|| span(leg.at.duration_since(began)), seconds);
+        row(page, leg.at, &took, leg.words);
+    }
+    let first = times.breach_at.unwrap_or(times.decided_at).0;
+    let sum = match undo::total(times) {
+        Some(total) => format!("that is {} from the first sign until stable stood again", seconds(total)),
+        None => format!(
+            "stable does not stand again, {} after the first sign",
+            span(look.now.duration_since(first))
+        ),
+    };
+    page.hang(&" ".repeat(SUM), &sum);
+}
+
+/// Where the words of a [`row`] begin.
+const SUM: usize = 40;
+
+/// `2026-11-20 09:04:00.500Z    +0.40 s  decided to go back`
+fn row(page: &mut Page, at: Timestamp, took: &str, words: &str) {
+    let plus = if took.is_empty() { String::new() } else { format!("+{took}") };
+    page.hang(&format!("  {}Z {plus:>11}  ", at.strftime("%F %T%.3f")), words);
+}
+
+fn quoted(what: &str, said: &Said, look: Look) -> String {
+    format!("{what} by {} {}{}.", said.by, ago(said.at.0, look.now), because(&said.reason))
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": \"{reason}\"") }
+}
+
+/// `42m ago (13:50:05Z)`
+fn when(at: Timestamp, look: Look) -> String {
+    format!("{} ({})", ago(at, look.now), moment(at, look.now))
+}

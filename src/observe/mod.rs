@@ -1,0 +1,247 @@
+//! From the index and what was measured to one owned, immutable [`Snapshot`].
+//!
+//! `probes` and `measure` fetch what the cluster does not push: answers of checks and counters. They only read.
+
+pub mod measure;
+pub mod probes;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::api::{FINGERPRINT, ReleaseSpec, ReleaseStatus};
+use crate::decide::snapshot::{
+    ActionFacts, JobFacts, Measured, Pod, PodSet, ProbeAnswer, ProbeId, ReleaseFacts, Served, Snapshot,
+    StoredTemplate, Workload,
+};
+use crate::decide::{Key, judge};
+use crate::watch::index::{DESIRED, Index};
+use crate::watch::slim;
+
+/// What was measured and answered, from memory.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    pub measured: Measured,
+    pub probes: BTreeMap<ProbeId, ProbeAnswer>,
+}
+
+/// Everything known about one Release.
+pub fn observe(index: &Index, key: &Key, findings: Findings, now: Timestamp) -> Snapshot {
+    let name = (key.namespace.clone(), key.name.clone());
+    let release = index.releases.get(&name).map(release_facts);
+    let wanted = release.as_ref().and_then(|release| target_name(index, key, release));
+    let target_name = match (&release, wanted) {
+        (Some(_), wanted) => wanted,
+        (None, _) => index.deployments.children(&name).next().map(|(_, found)| found.metadata.name.clone().unwrap_or_default()),
+    };
+    let deployment = target_name.and_then(|target| index.deployments.get(&(key.namespace.clone(), target)));
+    let (sets, pods) = deployment.map(|deployment| pods_of(index, key, deployment)).unwrap_or_default();
+    let uid = deployment.and_then(|deployment| deployment.metadata.uid.clone());
+    Snapshot {
+        now,
+        key: key.clone(),
+        rival: release.as_ref().and(deployment).and_then(|deployment| rival(index, key, deployment)),
+        target: deployment.filter(|deployment| deployment.metadata.deletion_timestamp.is_none()).map(workload),
+        sets,
+        pods,
+        templates: templates(index, &name, uid.as_deref()),
+        jobs: index.jobs.children(&name).map(|((_, job), facts)| (job.clone(), job_facts(facts))).collect(),
+        actions: actions(index, &name),
+        served: served(index),
+        probes: findings.probes,
+        measured: since_written(findings.measured, release.as_ref()),
+        release,
+    }
+}
+
+fn target_name(index: &Index, key: &Key, release: &ReleaseFacts) -> Option<String> {
+    match &release.spec {
+        Ok(spec) => Some(spec.target_ref.name.clone()),
+        // Going back must work with a spec that cannot be read: the label says which Deployment it is.
+        Err(_) => {
+            let name = (key.namespace.clone(), key.name.clone());
+            index.deployments.children(&name).next().map(|((_, deployment), _)| deployment.clone())
+        }
+    }
+}
+
+fn release_facts(release: &slim::Release) -> ReleaseFacts {
+    let spec: Result<ReleaseSpec, String> =
+        serde_json::from_value(release.spec.clone()).map_err(|error| format!("cannot be read: {error}"));
+    ReleaseFacts {
+        uid: release.metadata.uid.clone().unwrap_or_default(),
+        generation: release.metadata.generation.unwrap_or(0),
+        resource_version: release.metadata.resource_version.clone().unwrap_or_default(),
+        spec: spec.map(Arc::new),
+        status: serde_json::from_value::<Option<ReleaseStatus>>(release.status.clone()).ok().flatten().unwrap_or_default(),
+    }
+}
+
+/// The Release that has the older right to a Deployment: the one that its label names, else the one made first.
+fn rival(index: &Index, key: &Key, deployment: &slim::Deployment) -> Option<String> {
+    let target = (key.namespace.clone(), deployment.metadata.name.clone().unwrap_or_default());
+    let candidates: Vec<_> = index.releases.children(&target).collect();
+    let labelled = deployment.metadata.labels.as_ref().and_then(|labels| labels.get(crate::api::RELEASE_LABEL));
+    let holder = candidates.iter().find(|((_, name), _)| Some(name) == labelled);
+    let holder = holder.or_else(|| {
+        candidates.iter().min_by_key(|((_, name), release)| {
+            (slim::moment(release.metadata.creation_timestamp.as_ref()), name.clone())
+        })
+    });
+    holder.map(|((_, name), _)| name.clone()).filter(|name| *name != key.name)
+}
+
+fn workload(deployment: &slim::Deployment) -> Workload {
+    let slim::Deployment { metadata, spec, status } = deployment;
+    let annotation = |name: &str| metadata.annotations.as_ref()?.get(name).cloned();
+    Workload {
+        uid: metadata.uid.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        generation: metadata.generation.unwrap_or(0),
+        observed_generation: status.observed_generation,
+        has_annotations: metadata.annotations.is_some(),
+        has_labels: metadata.labels.is_some(),
+        release_label: metadata.labels.as_ref().and_then(|labels| labels.get(crate::api::RELEASE_LABEL).cloned()),
+        originals: annotation(crate::api::ORIGINALS),
+        stable: annotation(crate::api::STABLE),
+        held: annotation(crate::api::HELD).is_some_and(|held| held == "true"),
+        on_delete: annotation(crate::api::ON_DELETE),
+        changed_by: annotation(crate::api::CHANGED_BY).filter(|by| !by.is_empty()),
+        replicas: spec.replicas.unwrap_or(1),
+        paused: spec.paused,
+        min_ready_seconds: spec.min_ready_seconds,
+        progress_deadline_seconds: spec.progress_deadline_seconds,
+        strategy: spec.strategy.clone(),
+        template: spec.template.text.clone(),
+        fingerprint: spec.template.fingerprint.clone(),
+        images: spec.template.images.clone(),
+        updated_replicas: status.updated_replicas,
+        available_replicas: status.available_replicas,
+        status_replicas: status.replicas,
+    }
+}
+
+fn pods_of(index: &Index, key: &Key, deployment: &slim::Deployment) -> (Vec<PodSet>, Vec<Pod>) {
+    let owner = (key.namespace.clone(), deployment.metadata.name.clone().unwrap_or_default());
+    let uid = deployment.metadata.uid.as_deref().unwrap_or_default();
+    let (mut sets, mut pods) = (Vec::new(), Vec::new());
+    for (name, set) in index.sets.children(&owner) {
+        if !owned_by(&set.metadata, uid) {
+            continue;
+        }
+        let set_uid = set.metadata.uid.clone().unwrap_or_default();
+        let owned = index.pods.children(name).filter(|(_, pod)| owned_by(&pod.metadata, &set_uid));
+        pods.extend(owned.map(|(_, found)| pod(found, &set_uid)));
+        let desired = set.metadata.annotations.as_ref().and_then(|all| all.get(DESIRED)?.parse().ok());
+        sets.push(PodSet {
+            name: name.1.clone(),
+            uid: set_uid,
+            fingerprint: set.spec.fingerprint.clone(),
+            replicas: set.spec.replicas.unwrap_or(1),
+            desired,
+        });
+    }
+    (sets, pods)
+}
+
+fn owned_by(metadata: &kube::api::ObjectMeta, uid: &str) -> bool {
+    metadata.owner_references.as_ref().is_some_and(|owners| owners.iter().any(|owner| owner.uid == uid))
+}
+
+fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
+    let slim::Pod { metadata, status } = found;
+    let containers = || status.init_container_statuses.iter().chain(&status.container_statuses);
+    let condition = |name: &str| status.conditions.iter().find(|condition| condition.type_ == name);
+    let ready = condition("Ready").filter(|ready| ready.status == "True");
+    let waiting = containers().find_map(|container| container.state.waiting.clone().filter(|waiting| waiting.reason.is_some()));
+    let ended = |container: &slim::ContainerStatus| {
+        let terminated = container.state.terminated.clone().or_else(|| container.last_state.terminated.clone())?;
+        terminated.reason.filter(|_| terminated.exit_code != 0)
+    };
+    let running = status.container_statuses.iter().filter_map(|container| container.state.running.as_ref());
+    let started = running.filter_map(|running| slim::moment(running.started_at.as_ref())).max();
+    Pod {
+        name: metadata.name.clone().unwrap_or_default(),
+        set_uid: set_uid.to_owned(),
+        ip: status.pod_ip.clone(),
+        ready_since: ready.and_then(|ready| slim::moment(ready.last_transition_time.as_ref())),
+        terminating: metadata.deletion_timestamp.is_some() || matches!(status.phase.as_str(), "Failed" | "Succeeded"),
+        started_at: started,
+        restarts: containers().map(|container| container.restart_count).max().unwrap_or(0),
+        waiting: waiting.as_ref().and_then(|waiting| waiting.reason.clone()),
+        waiting_message: waiting.and_then(|waiting| waiting.message),
+        ended: containers().find_map(ended),
+        unschedulable: condition("PodScheduled")
+            .is_some_and(|condition| condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")),
+    }
+}
+
+fn templates(index: &Index, release: &(String, String), uid: Option<&str>) -> BTreeMap<String, StoredTemplate> {
+    let mine = |kept: &slim::StoredTemplate| uid.is_some_and(|uid| owned_by(&kept.metadata, uid));
+    let of = |((_, name), kept): (&(String, String), &slim::StoredTemplate)| {
+        // The fingerprint is taken from the template itself: what an annotation says may have been changed.
+        debug_assert!(kept.metadata.annotations.as_ref().is_none_or(|all| all.contains_key(FINGERPRINT)));
+        (name.clone(), StoredTemplate { fingerprint: kept.data.fingerprint.clone(), template: kept.data.text.clone() })
+    };
+    index.templates.children(release).filter(|(_, kept)| mine(kept)).map(of).collect()
+}
+
+fn job_facts(job: &slim::Job) -> JobFacts {
+    let is = |name: &str| job.status.conditions.iter().find(|condition| condition.type_ == name && condition.status == "True");
+    if is("Complete").is_some() {
+        return JobFacts::Succeeded;
+    }
+    match is("Failed") {
+        Some(failed) => {
+            let reason = failed.reason.clone().unwrap_or_default();
+            let message = failed.message.clone().unwrap_or_default();
+            JobFacts::Failed { message: format!("{reason}: {message}") }
+        }
+        None => JobFacts::Running,
+    }
+}
+
+fn actions(index: &Index, release: &(String, String)) -> Vec<ActionFacts> {
+    let mut actions: Vec<ActionFacts> = index
+        .actions
+        .children(release)
+        .map(|((_, name), action)| ActionFacts {
+            uid: action.metadata.uid.clone().unwrap_or_default(),
+            name: name.clone(),
+            created: slim::moment(action.metadata.creation_timestamp.as_ref()).unwrap_or(Timestamp::UNIX_EPOCH),
+            action: action.spec.action,
+            role: action.spec.role.clone(),
+            run: action.spec.run.clone(),
+            by: action.spec.by.clone(),
+            reason: action.spec.reason.clone().unwrap_or_default(),
+            marked: action.status.as_ref().is_some_and(|status| !status.result.is_empty()),
+        })
+        .collect();
+    actions.sort_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name)));
+    actions
+}
+
+fn served(index: &Index) -> Served {
+    let both = |kind: &str, name: &str| {
+        index.policies.contains(&format!("{kind}/{name}")) && index.policies.contains(&format!("{kind}Binding/{name}"))
+    };
+    let mutating = |name| both("MutatingAdmissionPolicy", name);
+    Served {
+        hold: mutating("tidegate-workload-hold") && mutating("tidegate-workload-pace"),
+        rights: both("ValidatingAdmissionPolicy", "tidegate-action-rights"),
+    }
+}
+
+/// What status already counts in is not counted twice.
+fn since_written(mut measured: Measured, release: Option<&ReleaseFacts>) -> Measured {
+    let run = release.and_then(|release| release.status.run.as_ref());
+    let state = run.and_then(|run| serde_json::from_value::<judge::State>(run.judge.clone()).ok()).unwrap_or_default();
+    if let Some(last) = state.last_slot {
+        measured.slots.retain(|slot| slot.t > last);
+    }
+    if let Some(noted) = state.missing_noted {
+        measured.missing.retain(|(t, _)| *t > noted);
+    }
+    measured
+}

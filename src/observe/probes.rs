@@ -1,0 +1,138 @@
+//! Answers of `http` and `config` checks. Values of Secrets and ConfigMaps are looked at here and go nowhere else: an answer names
+//! keys and objects, never what is in them.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, Client};
+use regex_lite::Regex;
+
+use super::measure::{self, Trust};
+use crate::api::check::{ConfigCheck, ConfigObject, HttpCheck};
+use crate::decide::plan::CheckKind;
+use crate::decide::snapshot::ProbeResult;
+
+/// Bytes of an answer that are looked at.
+const LOOKED_AT: usize = 64 * 1024;
+
+/// Asks once. An outage on the way is Unknown, an answer that is not the expected one is Failed.
+pub async fn ask(client: &Client, namespace: &str, kind: &CheckKind, timeout: Duration) -> (ProbeResult, String) {
+    let asked = async {
+        match kind {
+            CheckKind::Http(check) => within(check).await,
+            CheckKind::Config(check) => config(client, namespace, check).await,
+            CheckKind::Approval(_) | CheckKind::Job(_) => (ProbeResult::Unknown, "is not asked for here".into()),
+        }
+    };
+    match tokio::time::timeout(timeout, asked).await {
+        Ok(answer) => answer,
+        Err(_) => (ProbeResult::Unknown, format!("no answer within {} s", timeout.as_secs())),
+    }
+}
+
+/// A whole answer that comes too late is one that is not as expected.
+async fn within(check: &HttpCheck) -> (ProbeResult, String) {
+    let Some(latency) = &check.expect.within else { return http(check).await };
+    let Some(seconds) = latency.seconds() else {
+        return (ProbeResult::Failed, format!("expect.within: '{}' is not a latency: write 500ms", latency.0));
+    };
+    match tokio::time::timeout(Duration::from_secs_f64(seconds), http(check)).await {
+        Ok(answer) => answer,
+        Err(_) => (ProbeResult::Failed, format!("took longer than {}", latency.0)),
+    }
+}
+
+async fn http(check: &HttpCheck) -> (ProbeResult, String) {
+    let trust = if check.url.starts_with("https:") { Trust::System } else { Trust::Nothing };
+    let client = match measure::client(trust) {
+        Ok(client) => client,
+        Err(error) => return (ProbeResult::Unknown, error.to_string()),
+    };
+    let mut request = client.get(&check.url);
+    for (name, value) in &check.headers {
+        request = request.header(name, value);
+    }
+    let mut response = match request.send().await {
+        Ok(response) => response,
+        Err(error) if error.is_builder() => return (ProbeResult::Failed, "url or headers cannot be used".into()),
+        Err(error) => return (ProbeResult::Unknown, format!("no answer: {}", error.without_url())),
+    };
+    let status = i32::from(response.status().as_u16());
+    if status != check.expect.status {
+        return (ProbeResult::Failed, format!("answered {status}, expected {}", check.expect.status));
+    }
+    let mut body = Vec::new();
+    while body.len() < LOOKED_AT {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(LOOKED_AT - body.len())]),
+            Ok(None) => break,
+            Err(error) => return (ProbeResult::Unknown, format!("the answer broke off: {}", error.without_url())),
+        }
+    }
+    if let Some(pattern) = &check.expect.body_matches {
+        match Regex::new(pattern) {
+            Err(error) => return (ProbeResult::Failed, format!("bodyMatches is no regular expression: {error}")),
+            Ok(wanted) if !wanted.is_match(&String::from_utf8_lossy(&body)) => {
+                return (ProbeResult::Failed, format!("answered {status}, but the body does not match {pattern}"));
+            }
+            Ok(_) => {}
+        }
+    }
+    (ProbeResult::Passed, format!("answered {status}"))
+}
+
+async fn config(client: &Client, namespace: &str, check: &ConfigCheck) -> (ProbeResult, String) {
+    let mut keys = 0;
+    for wanted in &check.secrets {
+        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        let found = api.get_opt(&wanted.name).await;
+        let found = found.map(|secret| {
+            let data = secret?.data.unwrap_or_default();
+            Some(data.into_iter().map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned())).collect())
+        });
+        match verify("secret", wanted, found) {
+            Ok(checked) => keys += checked,
+            Err(answer) => return answer,
+        }
+    }
+    for wanted in &check.config_maps {
+        let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+        let found = api.get_opt(&wanted.name).await.map(|map| Some(map?.data.unwrap_or_default()));
+        match verify("configmap", wanted, found) {
+            Ok(checked) => keys += checked,
+            Err(answer) => return answer,
+        }
+    }
+    (ProbeResult::Passed, format!("{keys} keys are as they should be"))
+}
+
+type Found = Result<Option<std::collections::BTreeMap<String, String>>, kube::Error>;
+
+fn verify(kind: &str, wanted: &ConfigObject, found: Found) -> Result<usize, (ProbeResult, String)> {
+    let name = &wanted.name;
+    let failed = |message: String| Err((ProbeResult::Failed, message));
+    let data = match found {
+        Ok(Some(data)) => data,
+        Ok(None) => return failed(format!("there is no {kind} {name}")),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            let message = format!("the operator may not read {kind} {name}: bind ClusterRole tidegate-secrets in this namespace");
+            return Err((ProbeResult::Unknown, message));
+        }
+        Err(_) => return Err((ProbeResult::Unknown, format!("{kind} {name} could not be read"))),
+    };
+    for key in &wanted.keys {
+        let Some(value) = data.get(&key.key).filter(|value| !value.is_empty()) else {
+            return failed(format!("{kind} {name} has no key {}, or it is empty", key.key));
+        };
+        if let Some(pattern) = &key.pattern {
+            match Regex::new(pattern) {
+                Err(_) => return failed(format!("pattern of {kind} {name}, key {} is no regular expression", key.key)),
+                Ok(wanted) if !wanted.is_match(value) => {
+                    return failed(format!("{kind} {name}, key {} does not match {pattern}", key.key));
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+    Ok(wanted.keys.len())
+}

@@ -1,0 +1,132 @@
+//! Every metric of the operator, in one place. Labels come from closed sets; names of objects stand only in logs and events.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::api::{Phase, ReleaseStatus};
+use crate::decide::Key;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    outcome: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Written {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct InPhase {
+    phase: String,
+}
+
+/// Every metric of the operator.
+pub struct Metrics {
+    registry: Registry,
+    looks: Counter,
+    writes: Family<Written, Counter>,
+    runs: Family<Outcome, Counter>,
+    undo_seconds: Histogram,
+    events_dropped: Counter,
+    leading: Gauge<i64, AtomicI64>,
+    phases: Family<InPhase, Gauge>,
+    known: Mutex<HashMap<Key, Phase>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("tidegate");
+        let looks = Counter::default();
+        let writes = Family::<Written, Counter>::default();
+        let runs = Family::<Outcome, Counter>::default();
+        let undo_seconds = Histogram::new([0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0]);
+        let events_dropped = Counter::default();
+        let leading = Gauge::<i64, AtomicI64>::default();
+        let phases = Family::<InPhase, Gauge>::default();
+        registry.register("looks", "Looks at a Release", looks.clone());
+        registry.register("writes", "Writes to the cluster, by what came of them", writes.clone());
+        registry.register("runs_ended", "Runs that ended, by outcome", runs.clone());
+        registry.register("undo_seconds", "From the decision to go back until stable stood again", undo_seconds.clone());
+        registry.register("events_dropped", "Events that could not be written", events_dropped.clone());
+        registry.register("leading", "1 while this process leads", leading.clone());
+        registry.register("releases", "Releases by phase", phases.clone());
+        Self { registry, looks, writes, runs, undo_seconds, events_dropped, leading, phases, known: Mutex::default() }
+    }
+
+    /// A look at a Release.
+    pub fn looked(&self) {
+        self.looks.inc();
+    }
+
+    /// So many writes, with what came of them.
+    pub fn wrote(&self, result: &'static str, count: usize) {
+        self.writes.get_or_create(&Written { result }).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// An event could not be written.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    /// Whether this process leads.
+    pub fn set_leading(&self, leading: bool) {
+        self.leading.set(i64::from(leading));
+    }
+
+    /// Status was written.
+    pub fn status(&self, key: &Key, before: Option<&ReleaseStatus>, after: &ReleaseStatus) {
+        let ended_before = before.and_then(|before| before.last_run.as_ref()).map(|last| last.number);
+        if let Some(last) = &after.last_run
+            && ended_before != Some(last.number)
+        {
+            self.runs.get_or_create(&Outcome { outcome: format!("{:?}", last.outcome) }).inc();
+            if let Some(undo) = &last.undo
+                && let Some(restored) = undo.restored_at
+            {
+                let seconds = (restored.0 - undo.decided_at.0).total(jiff::Unit::Second).unwrap_or(0.0);
+                self.undo_seconds.observe(seconds);
+            }
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let gauge = |phase: Phase| self.phases.get_or_create(&InPhase { phase: format!("{phase:?}") }).clone();
+        if let Some(phase) = after.phase {
+            if let Some(earlier) = known.insert(key.clone(), phase) {
+                gauge(earlier).dec();
+            }
+            gauge(phase).inc();
+        }
+    }
+
+    /// A Release is gone.
+    pub fn forget(&self, key: &Key) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(phase) = known.remove(key) {
+            self.phases.get_or_create(&InPhase { phase: format!("{phase:?}") }).dec();
+        }
+    }
+
+    /// The page in OpenMetrics text.
+    pub fn page(&self) -> String {
+        let mut page = String::new();
+        match encode(&mut page, &self.registry) {
+            Ok(()) => page,
+            Err(_) => String::new(),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Telling people: log lines, events, metrics. Follows what was done; can neither delay nor fail it.
+
+mod events;
+mod metrics;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::act::{ActError, Applied, Writer};
+use crate::decide::snapshot::ReleaseFacts;
+use crate::decide::{Decision, Key};
+pub use events::Telling;
+pub use metrics::Metrics;
+
+/// Events that may wait to be written; further ones are dropped and counted.
+const WAITING: usize = 1000;
+
+/// Tells people what was done.
+pub struct Reporter {
+    events: mpsc::Sender<Telling>,
+    metrics: Arc<Metrics>,
+}
+
+impl Reporter {
+    /// Starts the task that writes events.
+    pub fn start(writer: Writer, metrics: Arc<Metrics>) -> Self {
+        let (events, waiting) = mpsc::channel(WAITING);
+        tokio::spawn(events::write_all(writer, waiting, metrics.clone()));
+        Self { events, metrics }
+    }
+
+    /// A round of writing ended.
+    pub fn wrote(&self, result: &Result<Applied, ActError>) {
+        self.metrics.looked();
+        match result {
+            Ok(applied) => self.metrics.wrote("ok", applied.writes),
+            Err(error) => self.metrics.wrote(error.category(), 1),
+        }
+    }
+
+    /// A decision was carried out.
+    pub fn tell(&self, key: &Key, release: Option<&ReleaseFacts>, decision: &Decision, at: Timestamp) {
+        if release.is_none() {
+            self.metrics.forget(key);
+        }
+        let before = release.map(|release| &release.status);
+        if let Some(status) = &decision.status {
+            if before.and_then(|before| before.phase) != status.phase {
+                let message = status.summary.as_ref().map(|summary| summary.message.as_str()).unwrap_or_default();
+                let phase = status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default();
+                tracing::info!(release = %key, phase, "{message}");
+            }
+            self.metrics.status(key, before, status);
+        }
+        for notice in &decision.notices {
+            if notice.warning {
+                tracing::warn!(release = %key, reason = notice.reason, "{}", notice.note);
+            } else {
+                tracing::info!(release = %key, reason = notice.reason, "{}", notice.note);
+            }
+            let Some(release) = release else { continue };
+            let telling = Telling { key: key.clone(), uid: release.uid.clone(), notice: notice.clone(), at };
+            if self.events.try_send(telling).is_err() {
+                self.metrics.event_dropped();
+            }
+        }
+    }
+}

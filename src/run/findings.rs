@@ -1,0 +1,73 @@
+//! What was measured and answered, in memory, until status has counted it in.
+//!
+//! A restart loses it: counters are then taken up anew, and questions asked again. Nothing rests on it alone.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::decide::judge::{Revision, State};
+use crate::decide::snapshot::{Measured, ProbeAnswer, ProbeId, ReleaseFacts};
+use crate::decide::Key;
+use crate::observe::Findings;
+use crate::observe::measure::counters::Taken;
+
+/// Slots kept for one run; the oldest go first.
+const MOST_SLOTS: usize = 50_000;
+
+/// Findings of all runs.
+#[derive(Default)]
+pub struct SharedFindings(Mutex<HashMap<Key, Findings>>);
+
+impl SharedFindings {
+    /// What was found about one Release.
+    pub fn of(&self, key: &Key) -> Findings {
+        self.lock().get(key).cloned().unwrap_or_default()
+    }
+
+    /// A round of measuring.
+    pub fn add_round(&self, key: &Key, at: i64, taken: Taken, source: String, trouble: Option<String>) {
+        let mut all = self.lock();
+        let Measured { slots, missing, source: known, trouble: known_trouble } = &mut all.entry(key.clone()).or_default().measured;
+        slots.extend(taken.slots);
+        let excess = slots.len().saturating_sub(MOST_SLOTS);
+        slots.drain(..excess);
+        let canary = taken.missing.iter().filter(|(revision, _)| *revision == Revision::Canary).count();
+        if canary > 0 {
+            missing.push((at, u32::try_from(canary).unwrap_or(u32::MAX)));
+            let excess = missing.len().saturating_sub(MOST_SLOTS);
+            missing.drain(..excess);
+        }
+        *known = source;
+        *known_trouble = trouble;
+    }
+
+    /// An answer to a check.
+    pub fn add_answer(&self, key: &Key, id: ProbeId, answer: ProbeAnswer) {
+        let mut all = self.lock();
+        let probes: &mut BTreeMap<_, _> = &mut all.entry(key.clone()).or_default().probes;
+        probes.retain(|known, _| known.run == id.run);
+        probes.insert(id, answer);
+    }
+
+    /// Forgets what status has counted in, and everything when there is no run.
+    pub fn prune(&self, key: &Key, release: Option<&ReleaseFacts>) {
+        let run = release.and_then(|release| release.status.run.as_ref());
+        let mut all = self.lock();
+        let Some(run) = run else {
+            all.remove(key);
+            return;
+        };
+        let Some(found) = all.get_mut(key) else { return };
+        let Ok(state) = serde_json::from_value::<State>(run.judge.clone()) else { return };
+        if let Some(last) = state.last_slot {
+            found.measured.slots.retain(|slot| slot.t > last);
+        }
+        if let Some(noted) = state.missing_noted {
+            found.measured.missing.retain(|(t, _)| *t > noted);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Findings>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

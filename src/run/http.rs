@@ -1,0 +1,43 @@
+//! `/healthz`, `/readyz` and `/metrics`. Reads memory only.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::report::Metrics;
+use crate::watch::FirstLists;
+
+/// Serves until the process ends. The listener is bound first, so that a taken port is an error at the start.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve(
+    listen: SocketAddr,
+    first_lists: FirstLists,
+    metrics: Arc<Metrics>,
+) -> std::io::Result<SocketAddr> {
+    let listener = TcpListener::bind(listen).await?;
+    let address = listener.local_addr()?;
+    let readyz = move || {
+        let ready = first_lists.are_complete();
+        async move { if ready { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "the watches are not complete yet") } }
+    };
+    let page = move || {
+        let text = metrics.page();
+        async move { ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text) }
+    };
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(page));
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the http server ended");
+        }
+    });
+    Ok(address)
+}

@@ -1,0 +1,185 @@
+//! Wiring: what is started, in which order it stops, and the loop that looks at Releases. The only place that knows clocks.
+
+mod clock;
+mod findings;
+mod http;
+mod leader;
+mod prober;
+mod queue;
+mod reconcile;
+mod sampler;
+pub mod settings;
+mod telemetry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::act::Writer;
+use crate::decide::Key;
+use crate::report::{Metrics, Reporter};
+use crate::watch::{self as watches, FirstLists, SharedIndex};
+use findings::SharedFindings;
+use leader::{Elector, LeaseFence};
+use prober::Prober;
+use queue::Queue;
+use reconcile::{OwnWrites, Reconciler};
+use sampler::Sampler;
+pub use settings::Settings;
+
+/// How long looks under way may take to end when the process stops.
+const LAST_LOOKS: Duration = Duration::from_secs(20);
+
+/// Runs the operator until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the cluster cannot be reached at the start, or the address is taken.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    telemetry::start(settings.log_format);
+    // Fails only when one is installed already.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let config = cluster(&settings).await?;
+    let client = Client::try_from(config.clone()).context("cannot make a client for the cluster")?;
+    let lease_client = Client::try_from(config).context("cannot make a client for the cluster")?;
+    let metrics = Arc::new(Metrics::new());
+    let (index, queue) = (SharedIndex::default(), Arc::new(Queue::default()));
+    let waker = queue.clone();
+    let mut watching = watches::start(&client, &index, move |keys: Vec<Key>| {
+        for key in keys {
+            waker.wake(key);
+        }
+    })
+    .await;
+    let address = http::serve(settings.listen, watching.first_lists.clone(), metrics.clone())
+        .await
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
+
+    let fence = Arc::new(LeaseFence::default());
+    let (leading, follow) = watch::channel(false);
+    let (stop_sender, stop) = watch::channel(false);
+    let elector = Elector::new(lease_client, &settings.lease_namespace, settings.identity(), fence.clone(), leading);
+    let election = tokio::spawn(elector.campaign(stop.clone()));
+
+    let writer = Writer::new(client.clone(), fence);
+    let findings = Arc::new(SharedFindings::default());
+    let sampler = Arc::new(Sampler::new(findings.clone(), queue.clone(), settings.reads_per_second));
+    let reconciler = Arc::new(Reconciler {
+        index: index.clone(),
+        prober: Prober::new(client, findings.clone(), queue.clone()),
+        reporter: Reporter::start(writer.clone(), metrics.clone()),
+        writer,
+        queue: queue.clone(),
+        findings,
+        sampler: sampler.clone(),
+        own: OwnWrites::default(),
+    });
+    let (looks_stop_sender, looks_stop) = watch::channel(false);
+    let mut workers = JoinSet::new();
+    for _ in 0..settings.workers {
+        workers.spawn(work(reconciler.clone(), follow.clone(), looks_stop.clone()));
+    }
+    tokio::select! {
+        () = asked_to_stop() => tracing::info!("asked to stop"),
+        () = lead(&index, &reconciler, &metrics, follow, watching.first_lists.clone()) => {}
+        ended = watching.tasks.join_next() => tracing::error!(?ended, "a watch ended"),
+    }
+    // Looks under way end first, the Lease is given up last: nobody else writes before we have stopped.
+    let _told = looks_stop_sender.send(true);
+    sampler.stop();
+    let all_ended = async { while workers.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_LOOKS, all_ended).await.is_err() {
+        tracing::warn!("a look was still under way");
+    }
+    let _told = stop_sender.send(true);
+    election.await.context("the election ended badly")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn cluster(settings: &Settings) -> anyhow::Result<Config> {
+    let mut config = match &settings.kubeconfig {
+        Some(path) => {
+            let kubeconfig = kube::config::Kubeconfig::read_from(path)
+                .with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
+            Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?
+        }
+        None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Config::incluster()?,
+        None => Config::infer().await.context("no cluster: neither in one nor a kubeconfig")?,
+    };
+    // The client would repeat a write up to 15 times over minutes; repeating is ours, from a new snapshot.
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    Ok(config)
+}
+
+/// A worker: one look after the other, while leading.
+async fn work(reconciler: Arc<Reconciler>, mut leading: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
+    loop {
+        let leads = async { leading.wait_for(|leading| *leading).await.is_ok() };
+        tokio::select! {
+            leads = leads => if !leads { return },
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let key = tokio::select! {
+            key = reconciler.queue.next() => key,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        reconciler.look(&key).await;
+    }
+}
+
+/// Each time this process becomes the leader everything is looked at anew.
+async fn lead(
+    index: &SharedIndex,
+    reconciler: &Reconciler,
+    metrics: &Metrics,
+    mut leading: watch::Receiver<bool>,
+    first_lists: FirstLists,
+) {
+    loop {
+        if leading.wait_for(|leading| *leading).await.is_err() {
+            return;
+        }
+        first_lists.complete().await;
+        metrics.set_leading(true);
+        reconciler.own.clear();
+        for key in everything(index) {
+            reconciler.queue.wake(key);
+        }
+        if leading.wait_for(|leading| !*leading).await.is_err() {
+            return;
+        }
+        metrics.set_leading(false);
+        reconciler.sampler.stop();
+    }
+}
+
+/// Every Release, and what deleted ones left behind.
+fn everything(index: &SharedIndex) -> Vec<Key> {
+    let index = index.lock();
+    let key = |namespace: &String, name: &String| Key { namespace: namespace.clone(), name: name.clone() };
+    let releases = index.releases.iter().map(|((namespace, name), _)| key(namespace, name));
+    let labelled = index.deployments.iter().filter_map(|((namespace, _), deployment)| {
+        Some(key(namespace, deployment.metadata.labels.as_ref()?.get(crate::api::RELEASE_LABEL)?))
+    });
+    let mut all: Vec<Key> = releases.chain(labelled).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+async fn asked_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,178 @@
+//! Which Release to look at next. One Release is never worked on twice at once; what goes back goes first; each sleeps until its
+//! wake time or an event, whichever comes first.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::clock;
+use crate::decide::Key;
+
+/// The queue. Shared by reference; none of its calls but `next` waits.
+#[derive(Default)]
+pub struct Queue {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    urgent: VecDeque<Key>,
+    waiting: VecDeque<Key>,
+    queued: HashSet<Key>,
+    running: HashSet<Key>,
+    /// Woken while running: to be looked at once more.
+    again: HashSet<Key>,
+    /// Going back: goes to the front whenever it is woken.
+    going_back: HashSet<Key>,
+    timers: BTreeSet<(Instant, Key)>,
+    timer_of: HashMap<Key, Instant>,
+}
+
+impl Queue {
+    /// Something about this Release may have changed.
+    pub fn wake(&self, key: Key) {
+        self.lock().enqueue(key);
+        self.changed.notify_one();
+    }
+
+    /// Look at it then, at the latest.
+    pub fn wake_at(&self, key: Key, at: Instant) {
+        let mut state = self.lock();
+        if state.timer_of.get(&key).is_some_and(|known| *known <= at) {
+            return;
+        }
+        state.forget_timer(&key);
+        state.timers.insert((at, key.clone()));
+        state.timer_of.insert(key, at);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// The next Release to look at; waits until there is one. `done` must follow.
+    pub async fn next(&self) -> Key {
+        loop {
+            let changed = self.changed.notified();
+            let (key, sleep_until) = self.lock().take(clock::instant());
+            if let Some(key) = key {
+                // There may be more: another worker takes it.
+                self.changed.notify_one();
+                return key;
+            }
+            match sleep_until {
+                Some(at) => {
+                    tokio::select! {
+                        () = changed => {}
+                        () = tokio::time::sleep_until(at) => {}
+                    }
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    /// It has been looked at.
+    pub fn done(&self, key: &Key, going_back: bool) {
+        let mut state = self.lock();
+        state.running.remove(key);
+        if going_back {
+            state.going_back.insert(key.clone());
+        } else {
+            state.going_back.remove(key);
+        }
+        if state.again.remove(key) {
+            state.enqueue(key.clone());
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn enqueue(&mut self, key: Key) {
+        if self.running.contains(&key) {
+            self.again.insert(key);
+        } else if self.queued.insert(key.clone()) {
+            if self.going_back.contains(&key) {
+                self.urgent.push_back(key);
+            } else {
+                self.waiting.push_back(key);
+            }
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> (Option<Key>, Option<Instant>) {
+        while let Some((at, key)) = self.timers.first().cloned() {
+            if at > now {
+                break;
+            }
+            self.forget_timer(&key);
+            self.enqueue(key);
+        }
+        if let Some(key) = self.urgent.pop_front().or_else(|| self.waiting.pop_front()) {
+            self.queued.remove(&key);
+            self.running.insert(key.clone());
+            self.forget_timer(&key);
+            return (Some(key), None);
+        }
+        (None, self.timers.first().map(|(at, _)| *at))
+    }
+
+    fn forget_timer(&mut self, key: &Key) {
+        if let Some(at) = self.timer_of.remove(key) {
+            self.timers.remove(&(at, key.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn key(name: &str) -> Key {
+        Key { namespace: "ns".into(), name: name.into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_back_goes_first() {
+        let queue = Queue::default();
+        queue.wake(key("bad"));
+        assert_eq!(queue.next().await, key("bad"));
+        queue.done(&key("bad"), true);
+        queue.wake(key("a"));
+        queue.wake(key("b"));
+        queue.wake(key("bad"));
+        assert_eq!(queue.next().await, key("bad"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn woken_while_worked_on_it_is_looked_at_once_more_and_by_one_only() {
+        let queue = Queue::default();
+        queue.wake(key("a"));
+        let taken = queue.next().await;
+        queue.wake(key("a"));
+        assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
+        queue.done(&taken, false);
+        assert_eq!(queue.next().await, key("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_sleeps_until_the_earliest_wake() {
+        let queue = Queue::default();
+        let start = clock::instant();
+        queue.wake_at(key("late"), start + Duration::from_secs(60));
+        queue.wake_at(key("early"), start + Duration::from_secs(5));
+        queue.wake_at(key("late"), start + Duration::from_secs(3600));
+        assert_eq!(queue.next().await, key("early"));
+        assert_eq!(clock::instant() - start, Duration::from_secs(5));
+        assert_eq!(queue.next().await, key("late"));
+        assert_eq!(clock::instant() - start, Duration::from_secs(60));
+    }
+}

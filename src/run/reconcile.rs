@@ -1,0 +1,158 @@
+//! One look at one Release: observe → decide → act → report, and what is needed for the next look.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::clock;
+use super::findings::SharedFindings;
+use super::prober::Prober;
+use super::queue::Queue;
+use super::sampler::Sampler;
+use crate::act::{self, ActError, Applied, Writer};
+use crate::decide::snapshot::{ProbeAnswer, ProbeResult, ReleaseFacts};
+use crate::decide::{self, Decision, Key, Snapshot};
+use crate::observe;
+use crate::report::Reporter;
+use crate::watch::SharedIndex;
+
+/// How long to wait for our own last write to come back to us before looking anyway.
+const OWN_WRITE: Duration = Duration::from_millis(250);
+/// Longest back-off of a Release whose writes fail.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// What a look needs.
+pub struct Reconciler {
+    pub index: SharedIndex,
+    pub writer: Writer,
+    pub queue: Arc<Queue>,
+    pub findings: Arc<SharedFindings>,
+    pub sampler: Arc<Sampler>,
+    pub prober: Prober,
+    pub reporter: Reporter,
+    pub own: OwnWrites,
+}
+
+/// What we wrote last, by Release: a snapshot older than that is not decided on.
+#[derive(Default)]
+pub struct OwnWrites(Mutex<HashMap<Key, OwnWrite>>);
+
+#[derive(Default, Clone, Copy)]
+struct OwnWrite {
+    generation: Option<i64>,
+    revision: Option<i64>,
+    failures: u32,
+}
+
+impl Reconciler {
+    /// Looks at one Release.
+    pub async fn look(&self, key: &Key) {
+        let findings = self.findings.of(key);
+        let snapshot = observe::observe(&self.index.lock(), key, findings, clock::now());
+        if self.own.newer_than(key, &snapshot) {
+            self.queue.wake_at(key.clone(), clock::instant() + OWN_WRITE);
+            self.queue.done(key, false);
+            return;
+        }
+        let decision = decide::decide(&snapshot);
+        let result = act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
+        self.reporter.wrote(&result);
+        match result {
+            Ok(applied) => self.done(key, &snapshot, &decision, applied),
+            Err(error) => self.failed(key, &error),
+        }
+        let needs = decide::needs(&snapshot);
+        self.prober.ask(key, needs.probes);
+        self.sampler.ensure(key, needs.sampling);
+        self.findings.prune(key, snapshot.release.as_ref());
+        self.queue.done(key, decision.urgent);
+    }
+
+    fn done(&self, key: &Key, snapshot: &Snapshot, decision: &Decision, applied: Applied) {
+        self.own.note(key, &applied);
+        for (id, message) in &applied.refused {
+            let answer = ProbeAnswer { at: snapshot.now, result: ProbeResult::Failed, message: message.clone() };
+            self.findings.add_answer(key, id.clone(), answer);
+        }
+        self.reporter.tell(key, snapshot.release.as_ref(), decision, snapshot.now);
+        if snapshot.release.is_none() && snapshot.target.is_none() {
+            self.own.forget(key);
+            return;
+        }
+        if let Some(wake) = decision.wake {
+            let wait = Duration::try_from(wake - snapshot.now).unwrap_or_default();
+            self.queue.wake_at(key.clone(), clock::instant() + wait.max(Duration::from_millis(50)));
+        }
+        if !applied.refused.is_empty() {
+            self.queue.wake(key.clone());
+        }
+    }
+
+    fn failed(&self, key: &Key, error: &ActError) {
+        let failures = self.own.count_failure(key);
+        let wait = if error.look_again() && failures < 5 {
+            Duration::from_millis(20)
+        } else {
+            Duration::from_millis(500).saturating_mul(1 << failures.min(10)).min(LONGEST_BACKOFF)
+        };
+        if !error.look_again() {
+            tracing::warn!(release = %key, %error, retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "a write failed");
+        }
+        self.queue.wake_at(key.clone(), clock::instant() + wait);
+    }
+}
+
+impl OwnWrites {
+    /// Whether our own last write is not in this snapshot yet.
+    fn newer_than(&self, key: &Key, snapshot: &Snapshot) -> bool {
+        let Some(own) = self.lock().get(key).copied() else { return false };
+        let seen = snapshot.release.as_ref().map(|release: &ReleaseFacts| release.status.revision);
+        let status_lags = own.revision.zip(seen).is_some_and(|(own, seen)| seen < own);
+        let generation = snapshot.target.as_ref().map(|target| target.generation);
+        let target_lags = own.generation.zip(generation).is_some_and(|(own, seen)| seen < own);
+        if status_lags || target_lags {
+            // An object made anew counts from 1 again: after a while what was written is no measure any more.
+            return !self.give_up_waiting(key);
+        }
+        false
+    }
+
+    fn give_up_waiting(&self, key: &Key) -> bool {
+        let mut all = self.lock();
+        let Some(own) = all.get_mut(key) else { return true };
+        own.failures += 1;
+        if own.failures > 20 {
+            all.remove(key);
+            return true;
+        }
+        false
+    }
+
+    fn note(&self, key: &Key, applied: &Applied) {
+        let mut all = self.lock();
+        let own = all.entry(key.clone()).or_default();
+        own.generation = applied.generation.or(own.generation);
+        own.revision = applied.revision.or(own.revision);
+        own.failures = 0;
+    }
+
+    fn count_failure(&self, key: &Key) -> u32 {
+        let mut all = self.lock();
+        let own = all.entry(key.clone()).or_default();
+        own.failures += 1;
+        own.failures
+    }
+
+    fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    /// Another process led meanwhile.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, OwnWrite>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,60 @@
+//! Flags and environment, resolved once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// The Tidegate operator: carries out Releases.
+#[derive(Parser, Debug, Clone)]
+#[command(name = "tidegate", version, about)]
+pub struct Settings {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How logs are written.
+    #[arg(long, env = "TIDEGATE_LOG_FORMAT", default_value = "plain", global = true)]
+    pub log_format: LogFormat,
+    /// Where /healthz, /readyz and /metrics are served.
+    #[arg(long, env = "TIDEGATE_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Kubeconfig to use outside a cluster. Default: in-cluster, else the usual one.
+    #[arg(long, env = "TIDEGATE_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace of the Lease that elects the leader.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "tidegate-system")]
+    pub lease_namespace: String,
+    /// Name of this process in the Lease. Default: its pod's name.
+    #[arg(long, env = "POD_NAME")]
+    pub identity: Option<String>,
+    /// Pods read in a second by all runs together.
+    #[arg(long, env = "TIDEGATE_READS_PER_SECOND", default_value_t = 300)]
+    pub reads_per_second: u32,
+    /// Releases worked on at the same time.
+    #[arg(long, env = "TIDEGATE_WORKERS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+}
+
+/// What else the binary does.
+#[derive(Subcommand, Debug, Clone)]
+pub enum Command {
+    /// Print the CRDs, or write them into a directory, a file each.
+    Crds {
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+}
+
+/// How logs are written.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Plain,
+    Json,
+}
+
+impl Settings {
+    /// Who we are in the Lease: unique for each process, also when two run on one machine.
+    pub fn identity(&self) -> String {
+        let name = self.identity.clone().unwrap_or_else(|| "tidegate".into());
+        format!("{name}_{}", std::process::id())
+    }
+}

@@ -1,0 +1,228 @@
+//! Everything watched, in memory. Plain functions: an object goes in, the Releases that it concerns come out.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::ResourceExt;
+use kube::api::ObjectMeta;
+
+use super::slim;
+use super::table::{ObjectKey, Table};
+use crate::api::{CHANGED_BY, FINGERPRINT, HELD, ON_DELETE, ORIGINALS, RELEASE_LABEL, STABLE};
+use crate::decide::Key;
+
+/// Annotation by which the native controller notes the Deployment's replicas on its ReplicaSets.
+pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
+
+/// Everything watched.
+#[derive(Debug, Default)]
+pub struct Index {
+    pub releases: Table<slim::Release>,
+    pub deployments: Table<slim::Deployment>,
+    pub sets: Table<slim::ReplicaSet>,
+    pub pods: Table<slim::Pod>,
+    pub templates: Table<slim::StoredTemplate>,
+    pub jobs: Table<slim::Job>,
+    pub actions: Table<slim::ReleaseAction>,
+    /// Admission policies and bindings of ours that are there, as `Kind/name`.
+    pub policies: BTreeSet<String>,
+}
+
+/// The index, shared between the watches that fill it and those who read it. Never held across an await.
+#[derive(Clone, Debug, Default)]
+pub struct SharedIndex(Arc<Mutex<Index>>);
+
+impl SharedIndex {
+    /// The index. A panic while it was held does not make it unusable: what is in it is replaced object by object.
+    pub fn lock(&self) -> MutexGuard<'_, Index> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A kind that the index keeps.
+pub trait Indexed: Sized {
+    /// Its table.
+    fn table(index: &mut Index) -> &mut Table<Self>;
+    /// By what it is looked up besides its name.
+    fn parent(&self) -> Option<ObjectKey>;
+    /// Takes out of its metadata what nobody reads.
+    fn strip(&mut self);
+    /// The Releases that it concerns.
+    fn concerns(&self, index: &Index) -> Vec<Key>;
+}
+
+/// An object came or changed.
+pub fn apply<T: Indexed + ResourceExt>(index: &mut Index, mut object: T) -> Vec<Key> {
+    object.strip();
+    let key = object_key(&object);
+    let mut concerned = Vec::new();
+    if let Some(old) = T::table(index).delete(&key) {
+        concerned = old.concerns(index);
+    }
+    concerned.extend(object.concerns(index));
+    let parent = object.parent();
+    T::table(index).apply(key, parent, object);
+    concerned.sort();
+    concerned.dedup();
+    concerned
+}
+
+/// An object went.
+pub fn delete<T: Indexed + ResourceExt>(index: &mut Index, object: &T) -> Vec<Key> {
+    let concerned = object.concerns(index);
+    T::table(index).delete(&object_key(object));
+    concerned
+}
+
+/// A listing ended: what it did not name is gone.
+pub fn end_listing<T: Indexed>(index: &mut Index) -> Vec<Key> {
+    let gone = T::table(index).end_listing();
+    gone.iter().flat_map(|(_, object)| object.concerns(index)).collect()
+}
+
+fn object_key(object: &impl ResourceExt) -> ObjectKey {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn in_namespace(metadata: &ObjectMeta, name: &str) -> ObjectKey {
+    (metadata.namespace.clone().unwrap_or_default(), name.to_owned())
+}
+
+fn release_of(metadata: &ObjectMeta) -> Option<ObjectKey> {
+    let release = metadata.labels.as_ref()?.get(RELEASE_LABEL)?;
+    Some(in_namespace(metadata, release))
+}
+
+fn owner_of(metadata: &ObjectMeta, kind: &str) -> Option<ObjectKey> {
+    let owners = metadata.owner_references.as_ref()?;
+    let owner = owners.iter().find(|owner| owner.kind == kind && owner.controller == Some(true))?;
+    Some(in_namespace(metadata, &owner.name))
+}
+
+fn key((namespace, name): ObjectKey) -> Key {
+    Key { namespace, name }
+}
+
+fn strip(metadata: &mut ObjectMeta, annotations: &[&str]) {
+    metadata.managed_fields = None;
+    metadata.generate_name = None;
+    metadata.finalizers = None;
+    metadata.self_link = None;
+    if let Some(all) = &mut metadata.annotations {
+        all.retain(|name, _| annotations.contains(&name.as_str()));
+    }
+}
+
+impl Indexed for slim::Release {
+    fn table(index: &mut Index) -> &mut Table<Self> {
+        &mut index.releases
+    }
+    fn parent(&self) -> Option<ObjectKey> {
+        Some(in_namespace(&self.metadata, self.spec["targetRef"]["name"].as_str()?))
+    }
+    fn strip(&mut self) {
+        strip(&mut self.metadata, &[]);
+    }
+    fn concerns(&self, index: &Index) -> Vec<Key> {
+        let rivals = self.parent().into_iter().flat_map(|target| {
+            index.releases.children(&target).map(|(name, _)| key(name.clone())).collect::<Vec<_>>()
+        });
+        std::iter::once(key(object_key(self))).chain(rivals).collect()
+    }
+}
+
+impl Indexed for slim::Deployment {
+    fn table(index: &mut Index) -> &mut Table<Self> {
+        &mut index.deployments
+    }
+    fn parent(&self) -> Option<ObjectKey> {
+        release_of(&self.metadata)
+    }
+    fn strip(&mut self) {
+        strip(&mut self.metadata, &[ORIGINALS, STABLE, HELD, ON_DELETE, CHANGED_BY]);
+    }
+    fn concerns(&self, index: &Index) -> Vec<Key> {
+        let name = object_key(self);
+        let wanted = index.releases.children(&name).map(|(name, _)| key(name.clone()));
+        release_of(&self.metadata).map(key).into_iter().chain(wanted).collect()
+    }
+}
+
+impl Indexed for slim::ReplicaSet {
+    fn table(index: &mut Index) -> &mut Table<Self> {
+        &mut index.sets
+    }
+    fn parent(&self) -> Option<ObjectKey> {
+        owner_of(&self.metadata, "Deployment")
+    }
+    fn strip(&mut self) {
+        strip(&mut self.metadata, &[DESIRED]);
+        self.metadata.labels = None;
+    }
+    fn concerns(&self, index: &Index) -> Vec<Key> {
+        let Some(deployment) = self.parent().and_then(|name| index.deployments.get(&name)) else { return Vec::new() };
+        deployment.concerns(index)
+    }
+}
+
+impl Indexed for slim::Pod {
+    fn table(index: &mut Index) -> &mut Table<Self> {
+        &mut index.pods
+    }
+    fn parent(&self) -> Option<ObjectKey> {
+        owner_of(&self.metadata, "ReplicaSet")
+    }
+    fn strip(&mut self) {
+        strip(&mut self.metadata, &[]);
+        self.metadata.labels = None;
+    }
+    fn concerns(&self, index: &Index) -> Vec<Key> {
+        let Some(set) = self.parent().and_then(|name| index.sets.get(&name)) else { return Vec::new() };
+        set.concerns(index)
+    }
+}
+
+impl Indexed for slim::StoredTemplate {
+    fn table(index: &mut Index) -> &mut Table<Self> {
+        &mut index.templates
+    }
+    fn parent(&self) -> Option<ObjectKey> {
+        release_of(&self.metadata)
+    }
+    fn strip(&mut self) {
+        strip(&mut self.metadata, &[FINGERPRINT]);
+    }
+    fn concerns(&self, _: &Index) -> Vec<Key> {
+        self.parent().map(key).into_iter().collect()
+    }
+}
+
+impl Indexed for slim::Job {
+    fn table(index: &mut Index) -> &mut Table<Self> {
+        &mut index.jobs
+    }
+    fn parent(&self) -> Option<ObjectKey> {
+        release_of(&self.metadata)
+    }
+    fn strip(&mut self) {
+        strip(&mut self.metadata, &[]);
+    }
+    fn concerns(&self, _: &Index) -> Vec<Key> {
+        self.parent().map(key).into_iter().collect()
+    }
+}
+
+impl Indexed for slim::ReleaseAction {
+    fn table(index: &mut Index) -> &mut Table<Self> {
+        &mut index.actions
+    }
+    fn parent(&self) -> Option<ObjectKey> {
+        Some(in_namespace(&self.metadata, &self.spec.release))
+    }
+    fn strip(&mut self) {
+        strip(&mut self.metadata, &[]);
+    }
+    fn concerns(&self, _: &Index) -> Vec<Key> {
+        self.parent().map(key).into_iter().collect()
+    }
+}

@@ -1,0 +1,250 @@
+//! Slim views of cluster objects: only what is read is deserialised and kept.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::Resource;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::api::{ReleaseActionSpec, ReleaseActionStatus};
+use crate::decide::snapshot::Template;
+
+/// A Release whose spec may not be readable by this build: one bad object must not stop the watch.
+#[derive(Resource, Deserialize, Clone, Debug)]
+#[resource(inherit = "crate::api::Release")]
+pub struct Release {
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    pub spec: Value,
+    #[serde(default)]
+    pub status: Value,
+}
+
+/// A ReleaseAction.
+#[derive(Resource, Deserialize, Clone, Debug)]
+#[resource(inherit = "crate::api::ReleaseAction")]
+pub struct ReleaseAction {
+    pub metadata: ObjectMeta,
+    pub spec: ReleaseActionSpec,
+    #[serde(default)]
+    pub status: Option<ReleaseActionStatus>,
+}
+
+/// A Deployment.
+#[derive(Resource, Deserialize, Clone, Debug)]
+#[resource(inherit = "k8s_openapi::api::apps::v1::Deployment")]
+pub struct Deployment {
+    pub metadata: ObjectMeta,
+    pub spec: DeploymentSpec,
+    #[serde(default)]
+    pub status: DeploymentStatus,
+}
+
+#[derive(Deserialize, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentSpec {
+    #[serde(default)]
+    pub replicas: Option<i32>,
+    #[serde(default)]
+    pub paused: bool,
+    #[serde(default)]
+    pub min_ready_seconds: i32,
+    #[serde(default)]
+    pub progress_deadline_seconds: Option<i32>,
+    #[serde(default)]
+    pub strategy: Value,
+    #[serde(deserialize_with = "template")]
+    pub template: KeptTemplate,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeploymentStatus {
+    pub observed_generation: i64,
+    pub replicas: i32,
+    pub updated_replicas: i32,
+    pub available_replicas: i32,
+}
+
+/// A template with its fingerprint.
+#[derive(Clone, Debug)]
+pub struct KeptTemplate {
+    pub fingerprint: String,
+    pub images: Vec<String>,
+    pub text: Template,
+}
+
+/// A ReplicaSet: its template only as a fingerprint.
+#[derive(Resource, Deserialize, Clone, Debug)]
+#[resource(inherit = "k8s_openapi::api::apps::v1::ReplicaSet")]
+pub struct ReplicaSet {
+    pub metadata: ObjectMeta,
+    pub spec: ReplicaSetSpec,
+}
+
+#[derive(Deserialize, Clone, Debug)]
+pub struct ReplicaSetSpec {
+    #[serde(default)]
+    pub replicas: Option<i32>,
+    #[serde(rename = "template", deserialize_with = "template_fingerprint")]
+    pub fingerprint: String,
+}
+
+/// A pod.
+#[derive(Resource, Deserialize, Clone, Debug)]
+#[resource(inherit = "k8s_openapi::api::core::v1::Pod")]
+pub struct Pod {
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    pub status: PodStatus,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodStatus {
+    pub phase: String,
+    #[serde(rename = "podIP")]
+    pub pod_ip: Option<String>,
+    pub start_time: Option<Time>,
+    pub conditions: Vec<PodCondition>,
+    pub container_statuses: Vec<ContainerStatus>,
+    pub init_container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Deserialize, Clone, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct PodCondition {
+    #[serde(rename = "type")]
+    pub type_: String,
+    pub status: String,
+    #[serde(default)]
+    pub reason: Option<String>,
+    #[serde(default)]
+    pub last_transition_time: Option<Time>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerStatus {
+    pub restart_count: u32,
+    pub state: ContainerState,
+    pub last_state: ContainerState,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerState {
+    pub waiting: Option<Waiting>,
+    pub running: Option<Running>,
+    pub terminated: Option<Terminated>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+pub struct Waiting {
+    pub reason: Option<String>,
+    pub message: Option<String>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Running {
+    pub started_at: Option<Time>,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Terminated {
+    pub reason: Option<String>,
+    pub exit_code: i32,
+}
+
+/// A ControllerRevision that keeps a template.
+#[derive(Resource, Deserialize, Clone, Debug)]
+#[resource(inherit = "k8s_openapi::api::apps::v1::ControllerRevision")]
+pub struct StoredTemplate {
+    pub metadata: ObjectMeta,
+    #[serde(deserialize_with = "template")]
+    pub data: KeptTemplate,
+}
+
+/// A Job of a check.
+#[derive(Resource, Deserialize, Clone, Debug)]
+#[resource(inherit = "k8s_openapi::api::batch::v1::Job")]
+pub struct Job {
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    pub status: JobStatus,
+}
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+pub struct JobStatus {
+    pub conditions: Vec<JobCondition>,
+}
+
+#[derive(Deserialize, Clone, Debug)]
+pub struct JobCondition {
+    #[serde(rename = "type")]
+    pub type_: String,
+    pub status: String,
+    #[serde(default)]
+    pub reason: Option<String>,
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+/// The moment of a `Time`.
+pub fn moment(time: Option<&Time>) -> Option<Timestamp> {
+    time.map(|time| time.0)
+}
+
+/// A fingerprint of a pod template: the same for a Deployment and for the ReplicaSet that the native controller makes of it, whose
+/// template carries a `pod-template-hash` besides. SHA-256 of the JSON with sorted keys, 16 hex digits.
+pub fn fingerprint(template: &Value) -> String {
+    let mut template = template.clone();
+    without_hash(&mut template);
+    let digest = Sha256::digest(template.to_string());
+    digest.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+fn without_hash(template: &mut Value) {
+    let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    metadata.remove("creationTimestamp");
+    let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) else { return };
+    labels.remove("pod-template-hash");
+    if labels.is_empty() {
+        metadata.remove("labels");
+    }
+}
+
+fn template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeptTemplate, D::Error> {
+    let mut value = Value::deserialize(deserializer)?;
+    without_hash(&mut value);
+    let containers = value["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let images = containers.iter().filter_map(|container| container["image"].as_str().map(str::to_owned)).collect();
+    Ok(KeptTemplate { fingerprint: fingerprint(&value), images, text: Template::new(&value) })
+}
+
+fn template_fingerprint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(fingerprint(&Value::deserialize(deserializer)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_replica_sets_template_is_its_deployments_whatever_the_order_of_keys() {
+        let deployment: Value =
+            serde_json::from_str(r#"{"spec":{"b":1,"a":2},"metadata":{"labels":{"app":"x"}}}"#).unwrap();
+        let set: Value = serde_json::from_str(
+            r#"{"metadata":{"labels":{"pod-template-hash":"abc","app":"x"}},"spec":{"a":2,"b":1}}"#,
+        )
+        .unwrap();
+        assert_eq!(fingerprint(&deployment), fingerprint(&set));
+        assert_ne!(fingerprint(&deployment), fingerprint(&json!({"spec": {"b": 1}})));
+    }
+}

@@ -1,0 +1,222 @@
+//! One watch a kind, for ever, with back-off; each event goes into the index and wakes the Releases that it concerns.
+
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::StreamExt;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::index::{self, Indexed, SharedIndex};
+use super::slim;
+use crate::api::RELEASE_LABEL;
+use crate::decide::Key;
+
+/// Seconds after which the API server ends a watch by itself. Below the 240 s after which some load balancers drop an idle
+/// connection without a word.
+const WATCH_SECONDS: u32 = 200;
+/// Label of our admission policies and their bindings.
+const OURS: &str = "app.kubernetes.io/part-of=tidegate";
+
+/// The watches under way.
+pub struct Watching {
+    /// Ends when a watch ends, which none does by itself.
+    pub tasks: JoinSet<()>,
+    pub first_lists: FirstLists,
+}
+
+/// How many kinds still have to be listed for the first time.
+#[derive(Clone, Default)]
+pub struct FirstLists(Arc<Listed>);
+
+#[derive(Default)]
+struct Listed {
+    missing: AtomicUsize,
+    changed: Notify,
+}
+
+impl FirstLists {
+    /// Waits until every kind has been listed once: before that, "not there" may be a lie.
+    pub async fn complete(&self) {
+        loop {
+            let changed = self.0.changed.notified();
+            if self.are_complete() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Whether every kind has been listed once.
+    pub fn are_complete(&self) -> bool {
+        self.0.missing.load(Ordering::Acquire) == 0
+    }
+}
+
+/// Starts all watches. `wake` is told which Releases a change concerns; it must not block.
+pub async fn start(client: &Client, index: &SharedIndex, wake: impl Fn(Vec<Key>) + Clone + Send + 'static) -> Watching {
+    let listed = FirstLists::default();
+    let mut tasks = JoinSet::new();
+    let mut starter = Starter { client, index, listed: &listed, tasks: &mut tasks };
+    let labelled = || config().labels(RELEASE_LABEL);
+    starter.kind::<slim::Release>(config(), &wake);
+    starter.kind::<slim::ReleaseAction>(config(), &wake);
+    starter.kind::<slim::Deployment>(config(), &wake);
+    starter.kind::<slim::ReplicaSet>(config(), &wake);
+    starter.kind::<slim::Pod>(config(), &wake);
+    starter.kind::<slim::StoredTemplate>(labelled(), &wake);
+    starter.kind::<slim::Job>(labelled(), &wake);
+    for kind in served_policies(client).await {
+        starter.policies(kind, &wake);
+    }
+    Watching { tasks, first_lists: listed }
+}
+
+fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
+/// Kinds of admission policies that this API server serves: an old one has no mutating ones, and says so once, here.
+async fn served_policies(client: &Client) -> Vec<&'static str> {
+    let wanted = [
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    ];
+    match client.list_api_group_resources("admissionregistration.k8s.io/v1").await {
+        Ok(served) => {
+            wanted.into_iter().filter(|kind| served.resources.iter().any(|resource| resource.kind == *kind)).collect()
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot tell which admission policies are served; trying all");
+            wanted.to_vec()
+        }
+    }
+}
+
+struct Starter<'a> {
+    client: &'a Client,
+    index: &'a SharedIndex,
+    listed: &'a FirstLists,
+    tasks: &'a mut JoinSet<()>,
+}
+
+impl Starter<'_> {
+    fn kind<K>(&mut self, config: watcher::Config, wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static))
+    where
+        K: Indexed + Resource<DynamicType = ()> + ResourceExt + DeserializeOwned + Clone + Debug + Send + 'static,
+    {
+        let api: Api<K> = Api::all(self.client.clone());
+        let index = self.index.clone();
+        let wake = wake.clone();
+        self.spawn(K::kind(&()).into_owned(), api, config, move |event| {
+            let mut index = index.lock();
+            let concerned = match event {
+                Event::Apply(object) | Event::InitApply(object) => index::apply(&mut index, object),
+                Event::Delete(object) => index::delete(&mut index, &object),
+                Event::Init => {
+                    K::table(&mut index).begin_listing();
+                    Vec::new()
+                }
+                Event::InitDone => index::end_listing::<K>(&mut index),
+            };
+            drop(index);
+            wake(concerned);
+        });
+    }
+
+    /// Policies are known by name only; a change may concern every Release.
+    fn policies(&mut self, kind: &'static str, wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static)) {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind));
+        let resource = ApiResource { plural: plural(kind), ..resource };
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let index = self.index.clone();
+        let wake = wake.clone();
+        let stream = watch(api, config().labels(OURS)).default_backoff();
+        let mut listing = std::collections::BTreeSet::new();
+        self.run(kind.to_owned(), stream, move |event: Event<DynamicObject>| {
+            let mut index = index.lock();
+            let before = index.policies.clone();
+            let name = |object: &DynamicObject| format!("{kind}/{}", object.name_any());
+            match event {
+                Event::Apply(object) => {
+                    index.policies.insert(name(&object));
+                }
+                Event::InitApply(object) => {
+                    listing.insert(name(&object));
+                }
+                Event::Delete(object) => {
+                    index.policies.remove(&name(&object));
+                }
+                Event::Init => listing.clear(),
+                Event::InitDone => {
+                    index.policies.retain(|known| !known.starts_with(&format!("{kind}/")));
+                    index.policies.append(&mut listing);
+                }
+            }
+            let all = if index.policies == before {
+                Vec::new()
+            } else {
+                index.releases.iter().map(|((namespace, name), _)| Key { namespace: namespace.clone(), name: name.clone() }).collect()
+            };
+            drop(index);
+            wake(all);
+        });
+    }
+
+    fn spawn<K>(
+        &mut self,
+        name: String,
+        api: Api<K>,
+        config: watcher::Config,
+        take: impl FnMut(Event<K>) + Send + 'static,
+    ) where
+        K: Resource + DeserializeOwned + Clone + Debug + Send + 'static,
+        K::DynamicType: Clone,
+    {
+        self.run(name, watch(api, config).default_backoff(), take);
+    }
+
+    fn run<K: Send + 'static>(
+        &mut self,
+        name: String,
+        stream: impl futures::Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
+        mut take: impl FnMut(Event<K>) + Send + 'static,
+    ) {
+        let listed = self.listed.0.clone();
+        listed.missing.fetch_add(1, Ordering::AcqRel);
+        self.tasks.spawn(async move {
+            let mut stream = pin!(stream);
+            let mut first = true;
+            while let Some(event) = stream.next().await {
+                match event {
+                    Ok(event) => {
+                        let done = matches!(event, Event::InitDone);
+                        take(event);
+                        if done && std::mem::take(&mut first) {
+                            listed.missing.fetch_sub(1, Ordering::AcqRel);
+                            listed.changed.notify_waiters();
+                        }
+                    }
+                    Err(error) => tracing::warn!(kind = name, %error, "a watch was interrupted; it goes on by itself"),
+                }
+            }
+        });
+    }
+}
+
+fn plural(kind: &str) -> String {
+    let lower = kind.to_lowercase();
+    match lower.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{lower}s"),
+    }
+}

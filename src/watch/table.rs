@@ -1,0 +1,99 @@
+//! Objects of one kind, found by name or by what they belong to.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Namespace and name.
+pub type ObjectKey = (String, String);
+
+/// Objects of one kind. The parent is whatever the kind is looked up by: its owner, its Release.
+#[derive(Debug)]
+pub struct Table<T> {
+    objects: BTreeMap<ObjectKey, (Option<ObjectKey>, T)>,
+    children: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    /// Names seen in a listing that is under way.
+    listing: Option<BTreeSet<ObjectKey>>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), children: HashMap::new(), listing: None }
+    }
+}
+
+impl<T> Table<T> {
+    /// Puts an object in, or its newer version.
+    pub fn apply(&mut self, key: ObjectKey, parent: Option<ObjectKey>, object: T) {
+        if let Some(listing) = &mut self.listing {
+            listing.insert(key.clone());
+        }
+        self.unlink(&key);
+        if let Some(parent) = &parent {
+            self.children.entry(parent.clone()).or_default().insert(key.clone());
+        }
+        self.objects.insert(key, (parent, object));
+    }
+
+    /// Takes an object out.
+    pub fn delete(&mut self, key: &ObjectKey) -> Option<T> {
+        self.unlink(key);
+        self.objects.remove(key).map(|(_, object)| object)
+    }
+
+    /// A listing begins: what it does not name is gone when it ends.
+    pub fn begin_listing(&mut self) {
+        self.listing = Some(BTreeSet::new());
+    }
+
+    /// A listing ends. Returns what it did not name.
+    pub fn end_listing(&mut self) -> Vec<(ObjectKey, T)> {
+        let Some(listed) = self.listing.take() else { return Vec::new() };
+        let gone: Vec<ObjectKey> = self.objects.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+        gone.into_iter().filter_map(|key| self.delete(&key).map(|object| (key, object))).collect()
+    }
+
+    pub fn get(&self, key: &ObjectKey) -> Option<&T> {
+        self.objects.get(key).map(|(_, object)| object)
+    }
+
+    /// What belongs to a parent, by name.
+    pub fn children<'a>(&'a self, parent: &ObjectKey) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> {
+        let keys = self.children.get(parent).into_iter().flatten();
+        keys.filter_map(|key| self.objects.get_key_value(key)).map(|(key, (_, object))| (key, object))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &T)> {
+        self.objects.iter().map(|(key, (_, object))| (key, object))
+    }
+
+    fn unlink(&mut self, key: &ObjectKey) {
+        let Some((Some(parent), _)) = self.objects.get(key) else { return };
+        let parent = parent.clone();
+        if let Some(siblings) = self.children.get_mut(&parent) {
+            siblings.remove(key);
+            if siblings.is_empty() {
+                self.children.remove(&parent);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> ObjectKey {
+        ("ns".into(), name.into())
+    }
+
+    #[test]
+    fn what_a_listing_does_not_name_is_gone_and_leaves_its_parent() {
+        let mut table = Table::default();
+        table.apply(key("a"), Some(key("p")), 1);
+        table.apply(key("b"), Some(key("p")), 2);
+        table.begin_listing();
+        table.apply(key("b"), Some(key("q")), 3);
+        assert_eq!(table.end_listing(), vec![(key("a"), 1)]);
+        assert_eq!(table.children(&key("p")).count(), 0);
+        assert_eq!(table.children(&key("q")).map(|(_, object)| *object).collect::<Vec<_>>(), vec![3]);
+    }
+}

@@ -1,0 +1,107 @@
+use serde_json::json;
+use tidegate::cli::why::explain;
+
+use super::{action, bare, look, release, run, soaking, undone};
+
+#[test]
+fn a_run_is_explained_with_its_evidence_and_the_seconds_of_the_last_one() {
+    insta::assert_snapshot!(bare(&explain(&soaking(), &[], look(Some(100)))), @r#"
+    shop/checkout is Soaking: soaking at tenth: latency has 40 of about 300 requests.
+
+    What is happening
+      Run r7 began 2d 3h ago (2026-11-19 11:30:00Z). argocd changed the template.
+      It is at step tenth (2 of 4), begun 42m ago (13:47:50Z), its pods stood 42m ago (13:48:00Z).
+      Soaked with a Pass: 42m of 1h; over at 14:48:00Z if nothing gets in between.
+      Pods: 10 wanted: stable 9 (9 ready), canary 1 (1 ready), real share 10%.
+      Changes are caught in mode Policy: the API server holds a new template before its first pod.
+
+    The evidence
+      errors: Pass, measured 0.04%, really between 0.01% and 0.2%, target 1%, limit 5%, 12000 requests
+      seen, about 900 needed.
+        at most 0.2% of requests fail.
+        Read from http_requests_total{status}.
+      latency: Unknown, no value, target 500ms, limit 2s, 40 requests seen, about 300 needed.
+        too few requests. About 260 more requests would settle it.
+
+    Who said what
+      - alice approved as qa-manager 2d 2h ago: "smoke tests green"
+
+    How the last run ended
+      Run r6: Undone 1d 5h ago (2026-11-20 09:04:02Z), after 4m 2s. argocd had changed the template.
+      errors: 12.5% of requests fail, limit 5%.
+      2026-11-20 09:00:00.000Z              the run began
+      2026-11-20 09:04:00.100Z         +4m  first evidence of a breach
+      2026-11-20 09:04:00.500Z     +0.40 s  decided to go back
+      2026-11-20 09:04:00.560Z     +0.06 s  the last canary pod ordered away
+      2026-11-20 09:04:01.700Z     +1.14 s  all stable pods ready and no canary pod serving
+                                            that is 1.60 s from the first sign until stable stood again
+      2026-11-20 09:04:02.000Z     +0.30 s  the run was over
+    "#);
+}
+
+#[test]
+fn a_signature_that_stands_as_an_action_is_told_once() {
+    let approved = action(
+        json!({ "release": "checkout", "action": "Approve", "role": "qa-manager", "run": "r7", "by": "alice", "reason": "smoke tests green" }),
+        "2026-11-19T12:00:00Z",
+        json!({ "result": "Done", "message": "signed as qa-manager" }),
+    );
+    let text = bare(&explain(&soaking(), &[approved], look(None)));
+    assert_eq!(text.matches("alice").count(), 1, "{text}");
+    assert!(text.contains(
+        "alice said Approve as qa-manager to r7 2d 2h ago: \"smoke tests green\". Done: signed as qa-manager."
+    ));
+}
+
+#[test]
+fn a_rejection_says_what_starts_again() {
+    let rejected = release(json!({
+        "phase": "Rejected",
+        "summary": { "message": "template 41aa0 was undone and is not started again" },
+        "blockedBy": {
+            "reason": "RejectedRevision", "message": "the template was rejected in r6",
+            "unblock": "push a new template, or kubectl tidegate clear-rejection checkout --reason ...",
+        },
+        "lastRun": undone(),
+        "rejected": [{ "fingerprint": "41aa0", "at": "2026-11-20T09:04:02Z", "run": "r6", "reason": "errors breached its limit" }],
+    }));
+    insta::assert_snapshot!(bare(&explain(&rejected, &[], look(Some(100)))), @"
+    shop/checkout is Rejected: template 41aa0 was undone and is not started again.
+
+    What is happening
+      No run is under way.
+      Template 41aa0 was rejected 1d 5h ago (2026-11-20 09:04:02Z) in run r6: errors breached its limit.
+      It is not started again: nothing starts until there is a new template, or somebody clears the
+      rejection.
+
+    What blocks it
+      RejectedRevision: the template was rejected in r6.
+      What unblocks it: push a new template, or kubectl tidegate clear-rejection checkout --reason ...
+
+    How the last run ended
+      Run r6: Undone 1d 5h ago (2026-11-20 09:04:02Z), after 4m 2s. argocd had changed the template.
+      errors: 12.5% of requests fail, limit 5%.
+      2026-11-20 09:00:00.000Z              the run began
+      2026-11-20 09:04:00.100Z         +4m  first evidence of a breach
+      2026-11-20 09:04:00.500Z     +0.40 s  decided to go back
+      2026-11-20 09:04:00.560Z     +0.06 s  the last canary pod ordered away
+      2026-11-20 09:04:01.700Z     +1.14 s  all stable pods ready and no canary pod serving
+                                            that is 1.60 s from the first sign until stable stood again
+      2026-11-20 09:04:02.000Z     +0.30 s  the run was over
+    ");
+}
+
+#[test]
+fn going_back_says_why_and_by_whom() {
+    let undoing = release(json!({
+        "phase": "Undoing",
+        "summary": { "message": "going back" },
+        "run": run("Back", json!({ "step": 1, "paused": { "by": "bob", "at": "2026-11-21T14:00:00Z", "reason": "lunch" }, "back": {
+            "cause": "Abort", "message": "customers complain", "by": "bob", "decidedAt": "2026-11-21T14:29:58Z",
+        } })),
+    }));
+    let text = bare(&explain(&undoing, &[], look(None)));
+    assert!(text.contains("It goes back to stable: somebody said so (bob): customers complain."), "{text}");
+    assert!(text.contains("2026-11-21 14:29:58.000Z      +2d 2h  decided to go back"), "{text}");
+    assert!(text.contains("Paused by bob 30m ago: \"lunch\"."), "{text}");
+}

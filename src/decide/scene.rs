@@ -192,7 +192,9 @@ fn settled(snapshot: &Snapshot, target: &Workload) -> bool {
     let active = || snapshot.sets.iter().filter(|set| set.replicas > 0);
     let total: i32 = active().map(|set| set.replicas).sum();
     let scaled = active().all(|set| set.desired == Some(target.replicas));
-    target.observed_generation >= target.generation && (scaled || total == target.replicas)
+    // Paused, only a change of `spec.replicas` moves anything: our own pause need not have been seen for it to be so.
+    let observed = target.paused || target.observed_generation >= target.generation;
+    observed && (scaled || total == target.replicas)
 }
 
 fn capture(spec: Option<&ReleaseSpec>, served: bool) -> CaptureMode {

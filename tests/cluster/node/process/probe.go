@@ -41,6 +41,10 @@ func (t *tally) add(ok bool) (settled bool) {
 // that a container is Ready soon after it answers, whatever its period is. These early tries do not count as failures.
 const firstPause = 20 * time.Millisecond
 
+// noticePause is how long a kubelet takes to notice that a container runs. Without it, a liveness probe would kill
+// programs that it finds starting everywhere else.
+const noticePause = 500 * time.Millisecond
+
 // watchProbe runs one probe of a running container until the context ends, and tells each time the thresholds are met.
 func watchProbe(ctx context.Context, spec *corev1.Probe, eager bool, try func(context.Context) (bool, string), tell func(ok bool, message string)) {
 	period := seconds(spec.PeriodSeconds, 10)
@@ -48,12 +52,12 @@ func watchProbe(ctx context.Context, spec *corev1.Probe, eager bool, try func(co
 		successThreshold: max(1, int(spec.SuccessThreshold)),
 		failureThreshold: orDefault(spec.FailureThreshold, 3),
 	}
-	if !sleep(ctx, time.Duration(spec.InitialDelaySeconds)*time.Second) {
-		return
-	}
-	early := period
+	early, notice := period, noticePause
 	if eager {
-		early = firstPause
+		early, notice = firstPause, 0
+	}
+	if !sleep(ctx, max(time.Duration(spec.InitialDelaySeconds)*time.Second, notice)) {
+		return
 	}
 	for {
 		attempt, cancel := context.WithTimeout(ctx, seconds(spec.TimeoutSeconds, 1))

@@ -126,9 +126,9 @@ impl Case<'_> {
             verdict: Verdict::Breach,
             reason: Reason::AboveLimit,
             message: format!(
-                "{} since t = {} s, above {}; evident at t = {t} s",
+                "{} within {} s, above {}",
                 seen(trials, self.limit_bound()),
-                suspicion.since,
+                t.saturating_sub(suspicion.since).saturating_add(1),
                 self.limit(),
             ),
             trials,
@@ -158,10 +158,8 @@ impl Case<'_> {
             verdict: Verdict::Hold,
             reason: Reason::StableAsBad,
             message: format!(
-                "{} since t = {} s, above {} but not evidently worse than stable; \
-                 settled by more requests to either",
+                "{}, above {} but not evidently worse than stable; settled by more requests to either",
                 seen(trials, self.limit_bound()),
-                suspicion.since,
                 self.limit(),
             ),
             trials,
@@ -183,9 +181,8 @@ impl Case<'_> {
             verdict: Verdict::Hold,
             reason: Reason::AboveTarget,
             message: format!(
-                "{} since t = {} s, above {target} but not evidently above {}",
+                "{}, above {target} but not evidently above {}",
                 seen(trials, self.memory.bounds.map(|bounds| bounds.target)),
-                suspicion.since,
                 self.limit(),
             ),
             trials,
@@ -252,10 +249,9 @@ impl Case<'_> {
                 verdict: Verdict::Unknown,
                 reason: Reason::Worsening,
                 message: format!(
-                    "{seen}, but {} of {} since t = {} s were bad, which may be above {}",
+                    "{seen}, but {} of the last {} were bad, which may be above {}",
                     self.memory.limit.bad,
                     requests(self.memory.limit.requests),
-                    self.memory.limit.since,
                     self.limit(),
                 ),
                 trials,

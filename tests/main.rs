@@ -1,0 +1,5 @@
+//! What needs no cluster.
+
+mod cli;
+mod judge;
+mod measure;

@@ -1,0 +1,12 @@
+//! Tidegate on a real control plane: the stage that stories, the demo and the benchmarks play on.
+//!
+//! A [`cluster::Cluster`] (our own, or the one that `TIDEGATE_TEST_KUBECONFIG` names), an [`operator::Operator`] under its own
+//! ServiceAccount, [`load::Load`] that counts what users see, and [`story::Story`]: a namespace with a Deployment and its Release,
+//! and waits with a deadline. No sleeping: a story waits for a condition, and when it does not come, says what stood there instead.
+
+pub mod cluster;
+pub mod guard;
+pub mod load;
+pub mod operator;
+pub mod stage;
+pub mod story;

@@ -1,0 +1,170 @@
+//! The operator as a process of its own, under its own ServiceAccount's token: what it may not do in a cluster it may not do here.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
+use kube::api::PostParams;
+use kube::config::{AuthInfo, Context as KubeContext, Kubeconfig, NamedAuthInfo, NamedContext};
+use tokio::process::{Child, Command};
+
+use crate::cluster::{Cluster, repository};
+
+/// Namespace of the operator.
+pub const NAMESPACE: &str = "tidegate-system";
+
+/// One operator process.
+pub struct Operator {
+    child: Child,
+    pub log: PathBuf,
+    pub address: String,
+}
+
+impl Operator {
+    /// Starts one. It leads as soon as nobody else does.
+    pub async fn start(cluster: &Cluster) -> Result<Self> {
+        Self::start_with(cluster, |_| {}).await
+    }
+
+    /// Starts one with further environment or flags.
+    pub async fn start_with(cluster: &Cluster, more: impl FnOnce(&mut Command)) -> Result<Self> {
+        let kubeconfig = kubeconfig(cluster).await?;
+        let port = free_port()?;
+        let log = std::env::temp_dir().join(format!("tidegate-operator-{}-{port}.log", std::process::id()));
+        let address = format!("127.0.0.1:{port}");
+        let mut command = Command::new(binary("tidegate")?);
+        command
+            .args(["--listen", &address])
+            .env("TIDEGATE_KUBECONFIG", &kubeconfig)
+            .env("NO_COLOR", "1")
+            .env("POD_NAMESPACE", NAMESPACE)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&log)?)
+            .kill_on_drop(true);
+        more(&mut command);
+        let child = command.spawn().context("cannot start the operator")?;
+        let operator = Self { child, log, address };
+        operator.until_ready().await?;
+        Ok(operator)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// kill -9.
+    pub async fn kill(&mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
+    /// SIGTERM, and waits until it has ended.
+    pub async fn stop(&mut self) -> Result<()> {
+        self.signal("TERM").await?;
+        tokio::time::timeout(Duration::from_secs(40), self.child.wait()).await.context("the operator did not stop")??;
+        Ok(())
+    }
+
+    /// Sends a signal: `STOP`, `CONT`, `TERM`.
+    pub async fn signal(&self, signal: &str) -> Result<()> {
+        let pid = self.pid().context("the operator has ended")?.to_string();
+        let done = Command::new("kill").args([&format!("-{signal}"), &pid]).status().await?;
+        if !done.success() {
+            bail!("kill -{signal} {pid} failed");
+        }
+        Ok(())
+    }
+
+    /// What it has written.
+    pub fn read_log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Resident memory, in bytes.
+    pub fn resident(&self) -> Result<u64> {
+        let pid = self.pid().context("the operator has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+        let kilobytes: u64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;
+        Ok(kilobytes * 1024)
+    }
+
+    async fn until_ready(&self) -> Result<()> {
+        let client = reqwest::Client::new();
+        let asked = async {
+            loop {
+                let answer = client.get(format!("http://{}/readyz", self.address)).send().await;
+                if answer.is_ok_and(|answer| answer.status().is_success()) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(30), asked).await.is_err() {
+            bail!("the operator is not ready after 30 s:\n{}", self.read_log());
+        }
+        Ok(())
+    }
+}
+
+/// A program of this workspace: built by the same cargo that built us, beside us.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let found = own.ancestors().skip(1).take(3).map(|directory| directory.join(name)).find(|path| path.is_file());
+    found.with_context(|| format!("{name} is not built: run cargo build --workspace ({})", repository().display()))
+}
+
+/// A kubeconfig with the operator's own token.
+async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client("admin").await?, NAMESPACE);
+    let request = TokenRequest {
+        spec: TokenRequestSpec { audiences: Vec::new(), expiration_seconds: Some(24 * 3600), bound_object_ref: None },
+        ..TokenRequest::default()
+    };
+    let answer = accounts.create_token_request("tidegate", &PostParams::default(), &request).await?;
+    let token = answer.status.context("the token request has no answer")?.token;
+    let mut config = Kubeconfig::read_from(&cluster.kubeconfig)?;
+    let current = config.current_context.clone().unwrap_or_default();
+    let context = config.contexts.iter().find(|context| context.name == current).and_then(|named| named.context.clone());
+    let context = context.context("the kubeconfig has no current context")?;
+    config.auth_infos = vec![NamedAuthInfo {
+        name: "operator".into(),
+        auth_info: Some(AuthInfo { token: Some(token.into()), ..AuthInfo::default() }),
+        ..NamedAuthInfo::default()
+    }];
+    config.contexts = vec![NamedContext {
+        name: current,
+        context: Some(KubeContext { user: Some("operator".into()), ..context }),
+        ..NamedContext::default()
+    }];
+    write_private(&config)
+}
+
+fn write_private(config: &Kubeconfig) -> Result<PathBuf> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = std::env::temp_dir().join(format!("tidegate-operator-{}.kubeconfig", unique()));
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    serde_json::to_writer(file, config)?;
+    Ok(path)
+}
+
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A number that no other in this process has, with the process's own.
+pub fn unique() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Whether a path exists, for messages.
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}

@@ -1,0 +1,148 @@
+//! A cluster with Tidegate installed from `install.yaml` and one operator that leads.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use kube::Client;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use kube::discovery::{ApiCapabilities, ApiResource, Scope};
+use serde_json::Value;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::cluster::{Cluster, Options, repository};
+use crate::operator::{Operator, binary};
+
+/// A cluster with an operator.
+pub struct Stage {
+    pub cluster: Cluster,
+    pub client: Client,
+    /// Empty while a story has taken it away.
+    pub operator: Mutex<Option<Operator>>,
+}
+
+impl Stage {
+    /// The stage that stories share which do not disturb each other.
+    pub async fn shared() -> &'static Stage {
+        static SHARED: OnceCell<Stage> = OnceCell::const_new();
+        SHARED
+            .get_or_init(|| async {
+                // Stories run on runtimes of their own, one each: what the stage starts must not end with the first of them.
+                Stage::own(usual()).await.unwrap_or_else(|error| panic!("no stage: {error:#}"))
+            })
+            .await
+    }
+
+    /// A stage of one's own, to disturb.
+    pub async fn own(options: Options) -> Result<Self> {
+        let stage = Self::without_operator(options).await?;
+        *stage.operator.lock().await = Some(Operator::start(&stage.cluster).await?);
+        Ok(stage)
+    }
+
+    /// The same without an operator yet.
+    pub async fn without_operator(options: Options) -> Result<Self> {
+        let cluster = match std::env::var_os("TIDEGATE_TEST_KUBECONFIG") {
+            Some(path) => Cluster::of(&PathBuf::from(path)),
+            None => Cluster::start(&options).await?,
+        };
+        let client = cluster.client("admin").await?;
+        install(&client, options.emulate.is_none()).await?;
+        Ok(Self { cluster, client, operator: Mutex::new(None) })
+    }
+
+    /// What the operator has written last, for the message of a story that failed.
+    pub async fn log_tail(&self, about: &str) -> String {
+        let Some(log) = self.operator.lock().await.as_ref().map(Operator::read_log) else { return "no operator".into() };
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(about) || line.contains("ERROR")).collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+/// One node that runs processes, one that only reports, and the shop's image.
+pub fn usual() -> Options {
+    let shop = binary("shop").map(|path| path.display().to_string()).unwrap_or_default();
+    Options { process_nodes: 1, paper_nodes: 2, images: vec![("shop".into(), shop)], ..Options::default() }
+}
+
+/// Installs Tidegate from `install.yaml`, all but the operator's own pods: it runs as a process here.
+pub async fn install(client: &Client, mutating: bool) -> Result<()> {
+    let text = std::fs::read_to_string(repository().join("install.yaml")).context("install.yaml")?;
+    for document in documents(&text)? {
+        let kind = document["kind"].as_str().unwrap_or_default().to_owned();
+        if kind.is_empty() || (kind.starts_with("Mutating") && !mutating) {
+            continue;
+        }
+        let mut document = document;
+        if kind == "Deployment" {
+            document["spec"]["replicas"] = 0.into();
+        }
+        apply(client, &document, "admin").await.with_context(|| format!("{kind} {}", document["metadata"]["name"]))?;
+    }
+    established(client).await
+}
+
+/// Documents of a YAML text.
+pub fn documents(text: &str) -> Result<Vec<Value>> {
+    let mut documents = Vec::new();
+    for part in text.split("\n---") {
+        if part.lines().all(|line| line.trim().is_empty() || line.starts_with('#') || line == "---") {
+            continue;
+        }
+        documents.push(serde_saphyr::from_str::<Value>(part.trim_start_matches("---"))?);
+    }
+    Ok(documents)
+}
+
+/// Server-side apply of anything, as the named field manager.
+pub async fn apply(client: &Client, document: &Value, manager: &str) -> Result<DynamicObject> {
+    let api = api_of(client, document)?;
+    let name = document["metadata"]["name"].as_str().context("no name")?;
+    let wait = async {
+        loop {
+            match api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(document)).await {
+                // A CRD or a namespace that has just been made.
+                Err(kube::Error::Api(status)) if status.code == 404 => {
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+                other => return other,
+            }
+        }
+    };
+    Ok(tokio::time::timeout(std::time::Duration::from_secs(20), wait).await??)
+}
+
+/// The API of a document's kind, in its namespace.
+pub fn api_of(client: &Client, document: &Value) -> Result<Api<DynamicObject>> {
+    let version = document["apiVersion"].as_str().context("no apiVersion")?;
+    let kind = document["kind"].as_str().context("no kind")?;
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    let resource = ApiResource { plural: plural(kind), ..ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)) };
+    Ok(match document["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    })
+}
+
+fn plural(kind: &str) -> String {
+    let lower = kind.to_lowercase();
+    match lower.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{lower}s"),
+    }
+}
+
+/// Waits until the API server serves our kinds, and its policies have been compiled.
+async fn established(client: &Client) -> Result<()> {
+    let served = async {
+        while client.list_api_group_resources("tidegate.dev/v1alpha1").await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    Ok(tokio::time::timeout(std::time::Duration::from_secs(30), served).await?)
+}
+
+/// For discovery of kinds by tools: nothing is scoped here.
+pub fn namespaced(capabilities: &ApiCapabilities) -> bool {
+    capabilities.scope == Scope::Namespaced
+}

@@ -1,0 +1,3 @@
+//! Stories on a real control plane.
+
+mod good_and_bad;

@@ -212,13 +212,14 @@ pub enum Signed {
     Lacking(String),
 }
 
-/// Counts signatures given since then: different people, and with several roles different roles.
+/// Counts signatures given since then: different people, and with several roles different roles. The API server stamps whole
+/// seconds: a signature of the same second counts.
 pub fn signed(run: &Run, approval: &Approval, since: Timestamp) -> Signed {
     let mut people: Vec<&str> = Vec::new();
     let mut roles: Vec<&str> = Vec::new();
     let several = approval.roles.len() > 1;
     for signature in &run.signatures {
-        let counts = signature.at.0 >= since
+        let counts = signature.at.0.as_second() >= since.as_second()
             && approval.roles.contains(&signature.role)
             && !people.contains(&signature.by.as_str())
             && !(several && roles.contains(&signature.role.as_str()))

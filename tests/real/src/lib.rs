@@ -8,5 +8,6 @@ pub mod cluster;
 pub mod guard;
 pub mod load;
 pub mod operator;
+pub mod relay;
 pub mod stage;
 pub mod story;

@@ -219,7 +219,9 @@ impl Cast {
         let share = errors as f64 / (total.max(1)) as f64;
         println!("\n  Ready pods:  never fewer than {least_ready} of {PODS} (the Deployment allows {LEAST_READY})");
         println!("  users:       {errors} of {total} requests failed ({:.2} %): {errors_of_good} while v2 went out,", share * 100.0);
-        println!("               {} while v3 was tried. Released all at once, v3 fails 20 % of them.\n", errors - errors_of_good);
+        println!("               {} while v3 was tried. Released all at once, v3 fails 20 % of them.", errors - errors_of_good);
+        let unanswered = self.load.seen.unanswered.load(Ordering::Relaxed);
+        println!("               {unanswered} of the {errors} got no answer, from pods that were on their way out.\n");
 
         let since_breach = |at: Option<Timestamp>| match (breach, at) {
             (Some(breach), Some(at)) => format!("{:.3}", seconds(breach, at)),

@@ -43,9 +43,9 @@ struct Place {
 }
 
 const PLACES: [Place; 3] = [
-    Place { name: "10", canaries: 1, spec: || steps(json!([{"replicas": "10%", "soak": "5m"}, {"replicas": "100%"}])) },
-    Place { name: "50", canaries: 5, spec: || steps(json!([{"replicas": "50%", "soak": "5m"}, {"replicas": "100%"}])) },
-    Place { name: "100", canaries: PODS, spec: || steps(json!([{"replicas": "100%"}])) },
+    Place { name: "10", canaries: 1, spec: || steps(json!([{"name": "tenth", "replicas": "10%", "soak": "5m"}, {"name": "all", "replicas": "100%"}])) },
+    Place { name: "50", canaries: 5, spec: || steps(json!([{"name": "half", "replicas": "50%", "soak": "5m"}, {"name": "all", "replicas": "100%"}])) },
+    Place { name: "100", canaries: PODS, spec: || steps(json!([{"name": "all", "replicas": "100%"}])) },
 ];
 
 fn steps(steps: Value) -> Value {

@@ -43,7 +43,7 @@ impl Why {
     }
 }
 
-/// Decides to go back, and orders it in the same decision.
+/// Decides to go back; it is ordered as soon as status says so.
 pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
     let now = draft.now();
     let run = draft.run();
@@ -86,6 +86,9 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return go_on(draft, scene, &originals, &back);
     }
     draft.phase(Phase::Undoing, message);
+    if !is_noted(draft, &back) {
+        return draft.wake_in(Duration::from_millis(200));
+    }
     if order(draft, scene, &originals).is_none() {
         return;
     }
@@ -116,6 +119,13 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
             draft.wake_at(due);
         }
     }
+}
+
+/// Whether status says already why we go back and what comes after. Before that nothing is ordered: to a process that starts with a
+/// status of before, the stable template in the Deployment would look like a revert by somebody, and the newer one would be lost.
+fn is_noted(draft: &Draft<'_>, back: &Back) -> bool {
+    let written = draft.release.status.run.as_ref().and_then(|run| run.back.as_ref());
+    written.is_some_and(|written| written.cause == back.cause && written.next == back.next)
 }
 
 /// The owner may write a newer template while we go back: it is kept, and put back once stable stands.

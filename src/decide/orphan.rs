@@ -15,7 +15,9 @@ use crate::api::{Capacity, OnDelete};
 pub fn decide(snapshot: &Snapshot) -> Decision {
     let mut decision = Decision { wake: Some(snapshot.now + LOOK_AGAIN), ..Decision::default() };
     let Some(target) = &snapshot.target else {
+        // Handed back, by us or by somebody else, or deleted.
         decision.wake = None;
+        drop_templates(&mut decision, snapshot);
         return decision;
     };
     let in_run = parked(target) || target.stable.is_some();
@@ -55,9 +57,13 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
     }
     let wanted = Wanted::given_back(&originals).labelled(None);
     order(&mut decision, target, &wanted, "the Release is gone: hand the Deployment back");
-    decision.intents.extend(snapshot.templates.keys().map(|name| Intent::DropTemplate { name: name.clone() }));
+    drop_templates(&mut decision, snapshot);
     decision.notices.push(Notice::normal("HandedBack", "its Release is gone: the Deployment is its owner's again"));
     decision
+}
+
+fn drop_templates(decision: &mut Decision, snapshot: &Snapshot) {
+    decision.intents.extend(snapshot.templates.keys().map(|name| Intent::DropTemplate { name: name.clone() }));
 }
 
 fn order(decision: &mut Decision, target: &Workload, wanted: &Wanted, why: &str) {

@@ -178,7 +178,8 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
 }
 
 fn templates(index: &Index, release: &(String, String), uid: Option<&str>) -> BTreeMap<String, StoredTemplate> {
-    let mine = |kept: &slim::StoredTemplate| uid.is_some_and(|uid| owned_by(&kept.metadata, uid));
+    // With no Deployment any more all of them are: what is left of a Release that is gone is forgotten.
+    let mine = |kept: &slim::StoredTemplate| uid.is_none_or(|uid| owned_by(&kept.metadata, uid));
     let of = |((_, name), kept): (&(String, String), &slim::StoredTemplate)| {
         // The fingerprint is taken from the template itself: what an annotation says may have been changed.
         debug_assert!(kept.metadata.annotations.as_ref().is_none_or(|all| all.contains_key(FINGERPRINT)));

@@ -82,7 +82,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (looks_stop_sender, looks_stop) = watch::channel(false);
     let mut workers = JoinSet::new();
     for _ in 0..settings.workers {
-        workers.spawn(work(reconciler.clone(), follow.clone(), looks_stop.clone()));
+        let first_lists = watching.first_lists.clone();
+        workers.spawn(work(reconciler.clone(), first_lists, follow.clone(), looks_stop.clone()));
     }
     tokio::select! {
         () = asked_to_stop() => tracing::info!("asked to stop"),
@@ -118,8 +119,18 @@ async fn cluster(settings: &Settings) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// A worker: one look after the other, while leading.
-async fn work(reconciler: Arc<Reconciler>, mut leading: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
+/// A worker: one look after the other, while leading, and not before everything has been listed once: a Release that has not been
+/// listed yet looks like one that was deleted.
+async fn work(
+    reconciler: Arc<Reconciler>,
+    first_lists: FirstLists,
+    mut leading: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
+) {
+    tokio::select! {
+        () = first_lists.complete() => {}
+        _ = stop.wait_for(|stop| *stop) => return,
+    }
     loop {
         let leads = async { leading.wait_for(|leading| *leading).await.is_ok() };
         tokio::select! {
@@ -130,7 +141,12 @@ async fn work(reconciler: Arc<Reconciler>, mut leading: watch::Receiver<bool>, m
             key = reconciler.queue.next() => key,
             _ = stop.wait_for(|stop| *stop) => return,
         };
-        reconciler.look(&key).await;
+        if *leading.borrow() {
+            reconciler.look(&key).await;
+        } else {
+            // Deposed while it waited: whoever leads looks, and so do we when we lead again.
+            reconciler.queue.done(&key, false);
+        }
     }
 }
 
@@ -168,7 +184,10 @@ fn everything(index: &SharedIndex) -> Vec<Key> {
     let labelled = index.deployments.iter().filter_map(|((namespace, _), deployment)| {
         Some(key(namespace, deployment.metadata.labels.as_ref()?.get(crate::api::RELEASE_LABEL)?))
     });
-    let mut all: Vec<Key> = releases.chain(labelled).collect();
+    let kept = index.templates.iter().filter_map(|((namespace, _), template)| {
+        Some(key(namespace, template.metadata.labels.as_ref()?.get(crate::api::RELEASE_LABEL)?))
+    });
+    let mut all: Vec<Key> = releases.chain(labelled).chain(kept).collect();
     all.sort();
     all.dedup();
     all

@@ -9,6 +9,7 @@ pub mod figures;
 pub mod guard;
 pub mod load;
 pub mod operator;
+pub mod relay;
 pub mod stage;
 pub mod story;
 pub mod timeline;

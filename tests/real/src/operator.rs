@@ -35,13 +35,18 @@ impl Operator {
     /// Starts one with further environment or flags.
     pub async fn start_with(cluster: &Cluster, more: impl FnOnce(&mut Command)) -> Result<Self> {
         let kubeconfig = kubeconfig(cluster).await?;
+        Self::start_through(&kubeconfig, more).await
+    }
+
+    /// Starts one that reaches the API server through this kubeconfig.
+    pub async fn start_through(kubeconfig: &Path, more: impl FnOnce(&mut Command)) -> Result<Self> {
         let port = free_port()?;
         let log = std::env::temp_dir().join(format!("tidegate-operator-{}-{port}.log", std::process::id()));
         let address = format!("127.0.0.1:{port}");
         let mut command = Command::new(binary("tidegate")?);
         command
             .args(["--listen", &address])
-            .env("TIDEGATE_KUBECONFIG", &kubeconfig)
+            .env("TIDEGATE_KUBECONFIG", kubeconfig)
             .env("NO_COLOR", "1")
             .env("POD_NAMESPACE", NAMESPACE)
             .stdin(Stdio::null())
@@ -128,7 +133,7 @@ pub fn binary(name: &str) -> Result<PathBuf> {
 }
 
 /// A kubeconfig with the operator's own token.
-async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
+pub async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
     let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client("admin").await?, NAMESPACE);
     let request = TokenRequest {
         spec: TokenRequestSpec { audiences: Vec::new(), expiration_seconds: Some(24 * 3600), bound_object_ref: None },
@@ -153,7 +158,8 @@ async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
     write_private(&config)
 }
 
-fn write_private(config: &Kubeconfig) -> Result<PathBuf> {
+/// Writes a kubeconfig that only we can read.
+pub fn write_private(config: &Kubeconfig) -> Result<PathBuf> {
     use std::os::unix::fs::OpenOptionsExt;
     let path = std::env::temp_dir().join(format!("tidegate-operator-{}.kubeconfig", unique()));
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;

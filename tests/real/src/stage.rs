@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::{ApiCapabilities, ApiResource, Scope};
 use serde_json::Value;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 
 use crate::cluster::{Cluster, Options, repository};
-use crate::operator::{Operator, binary};
+use crate::operator::{NAMESPACE, Operator, binary};
 
 /// A cluster with an operator.
 pub struct Stage {
@@ -19,6 +20,8 @@ pub struct Stage {
     pub client: Client,
     /// Empty while a story has taken it away.
     pub operator: Mutex<Option<Operator>>,
+    /// A stage of one's own is the only one beside the shared one: each takes some 600 MB.
+    _turn: Option<SemaphorePermit<'static>>,
 }
 
 impl Stage {
@@ -28,27 +31,54 @@ impl Stage {
         SHARED
             .get_or_init(|| async {
                 // Stories run on runtimes of their own, one each: what the stage starts must not end with the first of them.
-                Stage::own(usual()).await.unwrap_or_else(|error| panic!("no stage: {error:#}"))
+                Stage::with_operator(usual(), None).await.unwrap_or_else(|error| panic!("no stage: {error:#}"))
             })
             .await
     }
 
     /// A stage of one's own, to disturb.
     pub async fn own(options: Options) -> Result<Self> {
-        let stage = Self::without_operator(options).await?;
-        *stage.operator.lock().await = Some(Operator::start(&stage.cluster).await?);
+        Self::with_operator(options, Some(turn().await?)).await
+    }
+
+    async fn with_operator(options: Options, turn: Option<SemaphorePermit<'static>>) -> Result<Self> {
+        let stage = Self::set_up(options, turn).await?;
+        stage.start_operator().await?;
         Ok(stage)
     }
 
     /// The same without an operator yet.
     pub async fn without_operator(options: Options) -> Result<Self> {
+        Self::set_up(options, Some(turn().await?)).await
+    }
+
+    async fn set_up(options: Options, turn: Option<SemaphorePermit<'static>>) -> Result<Self> {
         let cluster = match std::env::var_os("TIDEGATE_TEST_KUBECONFIG") {
             Some(path) => Cluster::of(&PathBuf::from(path)),
             None => Cluster::start(&options).await?,
         };
         let client = cluster.client("admin").await?;
         install(&client, options.emulate.is_none()).await?;
-        Ok(Self { cluster, client, operator: Mutex::new(None) })
+        Ok(Self { cluster, client, operator: Mutex::new(None), _turn: turn })
+    }
+
+    /// kill -9 of the operator. Its Lease goes too, so that the next one need not wait until it has expired.
+    pub async fn kill_operator(&self) -> Result<()> {
+        if let Some(mut operator) = self.operator.lock().await.take() {
+            operator.kill().await?;
+        }
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), NAMESPACE);
+        match leases.delete("tidegate", &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => Ok(other.map(|_| ())?),
+        }
+    }
+
+    /// A fresh operator.
+    pub async fn start_operator(&self) -> Result<()> {
+        let operator = Operator::start(&self.cluster).await?;
+        *self.operator.lock().await = Some(operator);
+        Ok(())
     }
 
     /// What the operator has written last, for the message of a story that failed.
@@ -57,6 +87,12 @@ impl Stage {
         let lines: Vec<&str> = log.lines().filter(|line| line.contains(about) || line.contains("ERROR")).collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
+}
+
+/// Waits for the turn to have a stage of one's own.
+async fn turn() -> Result<SemaphorePermit<'static>> {
+    static TURNS: Semaphore = Semaphore::const_new(1);
+    Ok(TURNS.acquire().await?)
 }
 
 /// One node that runs processes, one that only reports, and the shop's image.

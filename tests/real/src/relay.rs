@@ -1,0 +1,164 @@
+//! Stands between an operator and the API server, counts its writes, and after a chosen one lets no answer through any more: the
+//! moment between a write and knowing about it, at which a process can be killed.
+//!
+//! Plain HTTP on the operator's side. What it forwards it sends as the operator's own ServiceAccount.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use kube::config::{Cluster as KubeCluster, Context, KubeConfigOptions, Kubeconfig, NamedCluster, NamedContext};
+use kube::{Client, Config};
+use tokio::sync::{Mutex, Notify};
+use tokio::task::JoinHandle;
+
+use crate::cluster::Cluster;
+use crate::operator;
+
+/// Longest body that an operator sends.
+const LONGEST: usize = 4 << 20;
+
+/// A relay; ends when dropped.
+pub struct Relay {
+    /// Through which an operator reaches it.
+    pub kubeconfig: PathBuf,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    client: Client,
+    gate: Mutex<Gate>,
+    closed: Notify,
+}
+
+#[derive(Default)]
+struct Gate {
+    /// Writes that took effect since it was armed: method and path.
+    writes: Vec<String>,
+    /// The write whose answer is kept back; none: never.
+    last: Option<usize>,
+}
+
+impl Gate {
+    fn is_closed(&self) -> bool {
+        self.last.is_some_and(|last| self.writes.len() >= last)
+    }
+}
+
+impl Relay {
+    /// Listens from now on, and lets everything through.
+    pub async fn start(cluster: &Cluster) -> Result<Self> {
+        let mut config =
+            Config::from_custom_kubeconfig(Kubeconfig::read_from(operator::kubeconfig(cluster).await?)?, &KubeConfigOptions::default())
+                .await?;
+        config.default_retry = false;
+        let shared = Arc::new(Shared { client: Client::try_from(config)?, gate: Mutex::default(), closed: Notify::new() });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let server = format!("http://{}", listener.local_addr()?);
+        let router = Router::new().fallback(relay).with_state(shared.clone());
+        let task = tokio::spawn(async move {
+            let _ended = axum::serve(listener, router).await;
+        });
+        let kubeconfig = operator::write_private(&to(server))?;
+        Ok(Self { kubeconfig, shared, task })
+    }
+
+    /// Counts anew, and closes once so many writes have taken effect.
+    pub async fn close_after(&self, writes: usize) {
+        *self.shared.gate.lock().await = Gate { writes: Vec::new(), last: Some(writes) };
+    }
+
+    /// Counts anew, and stays open.
+    pub async fn open(&self) {
+        *self.shared.gate.lock().await = Gate::default();
+    }
+
+    /// Waits until it has closed.
+    pub async fn closed(&self) {
+        loop {
+            let changed = self.shared.closed.notified();
+            if self.shared.gate.lock().await.is_closed() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Writes that took effect since it began to count.
+    pub async fn writes(&self) -> Vec<String> {
+        self.shared.gate.lock().await.writes.clone()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn to(server: String) -> Kubeconfig {
+    let name = "relay".to_owned();
+    Kubeconfig {
+        clusters: vec![NamedCluster {
+            name: name.clone(),
+            cluster: Some(KubeCluster { server: Some(server), ..KubeCluster::default() }),
+            ..NamedCluster::default()
+        }],
+        contexts: vec![NamedContext {
+            name: name.clone(),
+            context: Some(Context { cluster: name.clone(), user: None, ..Context::default() }),
+            ..NamedContext::default()
+        }],
+        current_context: Some(name),
+        ..Kubeconfig::default()
+    }
+}
+
+async fn relay(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    if !counts(&request) {
+        return forward(&shared.client, request).await;
+    }
+    // One at a time: exactly so many take effect.
+    let mut gate = shared.gate.lock().await;
+    if gate.is_closed() {
+        drop(gate);
+        return std::future::pending().await;
+    }
+    let what = format!("{} {}", request.method(), request.uri().path());
+    let response = forward(&shared.client, request).await;
+    if response.status().is_success() {
+        gate.writes.push(what);
+    }
+    if gate.is_closed() {
+        drop(gate);
+        shared.closed.notify_waiters();
+        return std::future::pending().await;
+    }
+    response
+}
+
+/// Whether it is a write that the end of a run rests on.
+fn counts(request: &Request) -> bool {
+    let path = request.uri().path();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    !reads && !path.contains("/leases") && !path.contains("/events")
+}
+
+async fn forward(client: &Client, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    for name in [header::HOST, header::CONTENT_LENGTH, header::CONNECTION, header::AUTHORIZATION, header::ACCEPT_ENCODING] {
+        parts.headers.remove(name);
+    }
+    let Ok(body) = to_bytes(body, LONGEST).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
+    let request = axum::http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
+    match client.send(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    }
+}

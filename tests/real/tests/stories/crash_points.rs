@@ -1,0 +1,176 @@
+//! The operator is killed right after a write took effect, before it knows. Whatever the write was, the end is the same.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate_real::guard::Guard;
+use tidegate_real::operator::Operator;
+use tidegate_real::relay::Relay;
+use tidegate_real::stage::{Stage, usual};
+use tidegate_real::story::Story;
+
+/// Every run ends within so many lives of an operator.
+const MOST_LIVES: usize = 400;
+/// ... and within this time.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+fn quick() -> Value {
+    json!({
+        "steps": [{"name": "one", "replicas": 1}, {"name": "half", "replicas": "50%", "soak": "1s"}, {"name": "all", "replicas": "100%"}],
+        "criteria": [],
+        "watch": [{"for": "1s", "every": "1s"}],
+    })
+}
+
+/// A run in a namespace of its own, what happens in it, and how it ends.
+struct Plot<'s> {
+    story: Story<'s>,
+    before: Value,
+    guard: Guard,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Good,
+    Crashing,
+    Superseded,
+    Aborted,
+    Deleted,
+}
+
+const ALL: [Kind; 5] = [Kind::Good, Kind::Crashing, Kind::Superseded, Kind::Aborted, Kind::Deleted];
+
+impl<'s> Plot<'s> {
+    async fn begin(stage: &'s Stage, kind: Kind) -> Plot<'s> {
+        let story = Story::begin(stage, &format!("{kind:?}").to_lowercase()).await;
+        let mut deployment = story.deployment(4);
+        deployment["spec"]["template"]["metadata"]["annotations"]["paper.tidegate.dev/ready-after"] = json!("100ms");
+        story.adopt(deployment, story.release(quick())).await;
+        story.until("pods Ready", |story| async move { story.target().await["status"]["readyReplicas"] == 4 }).await;
+        let before = story.target().await["spec"].clone();
+        let guard = story.guard().await;
+        Plot { story, before, guard, kind }
+    }
+
+    /// What its owner does while operators come and go, until it has come to its end.
+    async fn play(&self) {
+        let story = &self.story;
+        let stuck = json!({"paper.tidegate.dev/never-ready": "true"});
+        match self.kind {
+            Kind::Good => story.ship_paper("v2", json!({})).await,
+            Kind::Crashing => story.ship_paper("v2", json!({"paper.tidegate.dev/crash": "true"})).await,
+            Kind::Superseded => {
+                story.ship_paper("v2", stuck).await;
+                self.until("moving", |status, _| status["phase"] == "Moving").await;
+                story.ship_paper("v3", json!({"paper.tidegate.dev/never-ready": null})).await;
+            }
+            Kind::Aborted => {
+                story.ship_paper("v2", stuck).await;
+                self.until("moving", |status, _| status["phase"] == "Moving").await;
+                story.say("admin", json!({"action": "Abort", "reason": "enough"})).await.expect("said");
+            }
+            Kind::Deleted => {
+                story.ship_paper("v2", stuck).await;
+                self.until("moving", |status, _| status["phase"] == "Moving").await;
+                story.delete("tidegate.dev/v1alpha1", "Release", "shop").await;
+            }
+        }
+        let kind = self.kind;
+        self.until("the end", move |status, target| match kind {
+            Kind::Superseded => status["lastRun"]["number"] == 2,
+            Kind::Deleted => target["metadata"]["labels"]["tidegate.dev/release"].is_null(),
+            Kind::Good | Kind::Crashing | Kind::Aborted => status["lastRun"]["number"] == 1,
+        })
+        .await;
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Value, &Value) -> bool + Copy) {
+        let what = format!("{:?}: {what}", self.kind);
+        self.story
+            .until_within(PATIENCE, &what, |story| async move { holds(&story.status().await, &story.target().await) })
+            .await;
+    }
+
+    /// With an operator that is left alone: what stands there in the end.
+    async fn check(&self) {
+        let (story, kind) = (&self.story, self.kind);
+        let (outcome, phase, version) = match kind {
+            Kind::Good => (json!("Succeeded"), json!("Idle"), "v2"),
+            Kind::Crashing => (json!("Undone"), json!("Rejected"), "v1"),
+            Kind::Superseded => (json!("Succeeded"), json!("Idle"), "v3"),
+            Kind::Aborted => (json!("Aborted"), json!("Rejected"), "v1"),
+            Kind::Deleted => (Value::Null, Value::Null, "v1"),
+        };
+        self.until("the owner's fields are back", |status, target| {
+            let mut spec = target["spec"].clone();
+            let at = spec["template"]["metadata"]["annotations"]["version"] == version;
+            spec["template"] = self.before["template"].clone();
+            at && spec == self.before && status["phase"] == phase && status["lastRun"]["outcome"] == outcome
+        })
+        .await;
+        story
+            .until("four pods, all of one version and Ready", |story| async move {
+                let pods = story.pods().await;
+                pods.len() == 4
+                    && pods.iter().all(|pod| pod["metadata"]["annotations"]["version"] == version)
+                    && story.target().await["status"]["availableReplicas"] == 4
+            })
+            .await;
+        if kind == Kind::Deleted {
+            story
+                .until("nothing of ours is left", |story| async move { story.list("apps/v1", "ControllerRevision").await.is_empty() })
+                .await;
+        }
+        let worst = self.guard.worst();
+        assert!(worst.least_ready >= 3, "{kind:?}: {worst:?}\n{}", story.describe().await);
+    }
+}
+
+/// Operators that live for so many writes, one after the other, until the plots have come to their ends.
+async fn live_for(stage: &Stage, relay: &Relay, plots: &[Plot<'_>], writes: usize) {
+    let played = async { futures::future::join_all(plots.iter().map(Plot::play)).await };
+    let lives = async {
+        for life in 0.. {
+            assert!(life < MOST_LIVES, "no end after {life} operators");
+            stage.kill_operator().await.expect("killed");
+            relay.close_after(writes).await;
+            let started = Operator::start_through(&relay.kubeconfig, |_| {});
+            // One that leads before it is ready may have died by then.
+            tokio::select! {
+                operator = started => *stage.operator.lock().await = Some(operator.expect("an operator")),
+                () = relay.closed() => continue,
+            }
+            relay.closed().await;
+        }
+    };
+    tokio::select! {
+        _ = played => {}
+        () = lives => {}
+    }
+}
+
+async fn plots(stage: &Stage) -> Vec<Plot<'_>> {
+    futures::future::join_all(ALL.map(|kind| Plot::begin(stage, kind))).await
+}
+
+#[test]
+fn killed_after_every_single_write_every_run_comes_to_the_same_end() {
+    tidegate_real::story::on_stage(async {
+        let stage = Stage::own(usual()).await.expect("a stage");
+        let relay = Relay::start(&stage.cluster).await.expect("a relay");
+        let lifetimes: &[usize] = if all() { &[1, 2, 3, 4, 5, 6, 7] } else { &[1] };
+        for writes in lifetimes {
+            let plots = plots(&stage).await;
+            live_for(&stage, &relay, &plots, *writes).await;
+            stage.kill_operator().await.expect("killed");
+            stage.start_operator().await.expect("an operator");
+            futures::future::join_all(plots.iter().map(Plot::check)).await;
+        }
+    });
+}
+
+/// Whether to take every point, which takes minutes.
+fn all() -> bool {
+    std::env::var_os("TIDEGATE_ALL_CRASH_POINTS").is_some()
+}

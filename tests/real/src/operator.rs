@@ -55,7 +55,7 @@ impl Operator {
             .kill_on_drop(true);
         more(&mut command);
         let child = command.spawn().context("cannot start the operator")?;
-        let operator = Self { child, log, address, kubeconfig };
+        let operator = Self { child, log, address, kubeconfig: kubeconfig.to_owned() };
         operator.until_ready().await?;
         Ok(operator)
     }

@@ -45,8 +45,8 @@ impl Evidence {
 
 /// Adds what was measured since status was written, and judges.
 pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
-    let Ok(plan) = &scene.plan else { return Evidence::none() };
-    let criteria = &plan.criteria;
+    let Some(measuring) = &scene.measuring else { return Evidence::none() };
+    let criteria = &measuring.criteria;
     if criteria.is_empty() {
         draft.status.verdicts.clear();
         return Evidence { words: "no criteria: time alone decides".into(), ..Evidence::default() };
@@ -115,8 +115,8 @@ fn remembered(draft: &mut Draft<'_>) -> judge::State {
 /// What a breach does now: in the watch the stage may say so.
 fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, criterion: &judge::Criterion) -> OnLimit {
     let Some(since) = draft.run().all_since else { return criterion.on_limit };
-    let Ok(plan) = &scene.plan else { return criterion.on_limit };
-    let stage = plan.watch.iter().find(|stage| scene.now() < since.0 + stage.until);
+    let Some(measuring) = &scene.measuring else { return criterion.on_limit };
+    let stage = measuring.watch.iter().find(|stage| scene.now() < since.0 + stage.until);
     stage.and_then(|stage| stage.on_limit).unwrap_or(criterion.on_limit)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::judge::Revision;
-use super::plan::{self, CheckKind, Plan, Source};
+use super::plan::{self, CheckKind, Measuring, Plan, Source};
 use super::snapshot::{ProbeId, ProbeResult, Snapshot};
 use crate::api::status::{CheckState, Run, Stage};
 
@@ -60,13 +60,16 @@ pub struct Probe {
 pub fn needs(snapshot: &Snapshot) -> Needs {
     let Some(release) = &snapshot.release else { return Needs::default() };
     let (Some(run), Ok(spec)) = (&release.status.run, &release.spec) else { return Needs::default() };
-    let recreate = run.originals["strategy"]["type"] == "Recreate";
-    let Ok(plan) = plan::plan(spec, recreate) else { return Needs::default() };
     match run.stage {
-        Stage::Preflight => Needs { sampling: None, probes: probes(snapshot, run, &plan) },
+        Stage::Preflight => {
+            let recreate = run.originals["strategy"]["type"] == "Recreate";
+            let Ok(plan) = plan::plan(spec, recreate) else { return Needs::default() };
+            Needs { sampling: None, probes: probes(snapshot, run, &plan) }
+        }
         Stage::Steps | Stage::Watch => {
             let metrics = spec.metrics.clone().unwrap_or_default();
-            let sampling = sampling(snapshot, run, &plan).map(|sampling| Sampling {
+            let Ok(measuring) = plan::measuring(spec) else { return Needs::default() };
+            let sampling = sampling(snapshot, run, &measuring).map(|sampling| Sampling {
                 requests: metrics.requests.map(|requests| (requests.name, requests.status_label)),
                 latency: metrics.latency.map(|latency| latency.name),
                 ..sampling
@@ -96,9 +99,9 @@ fn probes(snapshot: &Snapshot, run: &Run, plan: &Plan) -> Vec<Probe> {
     plan.checks.iter().filter_map(due).collect()
 }
 
-fn sampling(snapshot: &Snapshot, run: &Run, plan: &Plan) -> Option<Sampling> {
+fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sampling> {
     let status = &snapshot.release.as_ref()?.status;
-    if plan.criteria.is_empty() {
+    if measuring.criteria.is_empty() {
         return None;
     }
     let stable = status.stable.as_ref()?.fingerprint.clone();
@@ -106,7 +109,7 @@ fn sampling(snapshot: &Snapshot, run: &Run, plan: &Plan) -> Option<Sampling> {
     for set in &snapshot.sets {
         let revision = if set.fingerprint == stable { Revision::Stable } else { Revision::Canary };
         let template = snapshot.templates.values().find(|kept| kept.fingerprint == set.fingerprint);
-        let (port, path) = template.map_or((80, "/metrics".into()), |kept| endpoint(&kept.template.value(), &plan.source));
+        let (port, path) = template.map_or((80, "/metrics".into()), |kept| endpoint(&kept.template.value(), &measuring.source));
         for pod in snapshot.pods_of(&set.uid).filter(|pod| !pod.terminating && pod.started_at.is_some()) {
             let Some(ip) = pod.ip.clone() else { continue };
             pods.push(SampledPod {
@@ -123,10 +126,10 @@ fn sampling(snapshot: &Snapshot, run: &Run, plan: &Plan) -> Option<Sampling> {
     // Before the first canary pod too: what a new pod gets wrong while it starts is counted only by who was there before it.
     pods.sort_by(|one, other| one.name.cmp(&other.name));
     let since = run.all_since.or(run.progress.begun).unwrap_or(run.started_at).0;
-    let every = run.all_since.and_then(|all| plan.watch.iter().find(|stage| snapshot.now < all.0 + stage.until));
+    let every = run.all_since.and_then(|all| measuring.watch.iter().find(|stage| snapshot.now < all.0 + stage.until));
     Some(Sampling {
         run: run.id.clone(),
-        source: plan.source.clone(),
+        source: measuring.source.clone(),
         requests: None,
         latency: None,
         every: every.map(|stage| stage.every),

@@ -27,12 +27,18 @@ pub struct Plan {
     pub checks: Vec<PlannedCheck>,
     /// Never empty; the last one is all pods.
     pub steps: Vec<PlannedStep>,
-    pub criteria: Vec<judge::Criterion>,
-    pub watch: Vec<PlannedWatch>,
+    pub measuring: Measuring,
     pub undo_budget: Option<Duration>,
-    pub source: Source,
     pub suspend: bool,
     pub capture: Option<CaptureMode>,
+}
+
+/// What is measured, and where. Understood by itself: whatever else is wrong with a spec, a breach still goes back.
+#[derive(Clone, Debug)]
+pub struct Measuring {
+    pub criteria: Vec<judge::Criterion>,
+    pub watch: Vec<PlannedWatch>,
+    pub source: Source,
 }
 
 /// A check with its one kind.
@@ -88,6 +94,21 @@ pub fn on_delete(spec: Option<&ReleaseSpec>) -> OnDelete {
 
 /// Understands a spec. `recreate`: the Deployment's strategy leaves no room for a share.
 pub fn plan(spec: &ReleaseSpec, recreate: bool) -> Result<Plan, PlanError> {
+    Ok(Plan {
+        checks: spec.preflight.iter().enumerate().map(check).collect::<Result<_, _>>()?,
+        steps: steps(spec, recreate)?,
+        measuring: measuring(spec)?,
+        undo_budget: match spec.undo.as_ref().and_then(|undo| undo.budget.as_ref()) {
+            Some(budget) => Some(span(budget, || "spec.undo.budget".into())?),
+            None => None,
+        },
+        suspend: spec.suspend,
+        capture: spec.capture,
+    })
+}
+
+/// Understands the part of a spec that measuring needs.
+pub fn measuring(spec: &ReleaseSpec) -> Result<Measuring, PlanError> {
     let metrics = spec.metrics.clone().unwrap_or_default();
     let source = match (metrics.prometheus, metrics.pods) {
         (Some(prometheus), _) => Source::Prometheus { url: prometheus.url },
@@ -96,21 +117,13 @@ pub fn plan(spec: &ReleaseSpec, recreate: bool) -> Result<Plan, PlanError> {
             Source::Pods { port: pods.port, path: pods.path }
         }
     };
-    Ok(Plan {
-        checks: spec.preflight.iter().enumerate().map(check).collect::<Result<_, _>>()?,
-        steps: steps(spec, recreate)?,
+    Ok(Measuring {
         criteria: match &spec.criteria {
             Some(criteria) => criteria.iter().enumerate().map(criterion).collect::<Result<_, _>>()?,
             None => default_criteria(),
         },
         watch: watch(spec)?,
-        undo_budget: match spec.undo.as_ref().and_then(|undo| undo.budget.as_ref()) {
-            Some(budget) => Some(span(budget, || "spec.undo.budget".into())?),
-            None => None,
-        },
         source,
-        suspend: spec.suspend,
-        capture: spec.capture,
     })
 }
 

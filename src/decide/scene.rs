@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::draft::Draft;
 use super::fields::{Originals, parked};
 use super::pace::{Limits, Stand};
-use super::plan::{self, Plan, PlanError};
+use super::plan::{self, Measuring, Plan, PlanError};
 use super::snapshot::{Pod, PodSet, ReleaseFacts, Snapshot, StoredTemplate, Workload};
 use crate::api::status::{PodCount, ReplicasStatus, RevisionStatus, Stage};
 use crate::api::{Capacity, CaptureMode, OnDelete, ReleaseSpec, ReleaseStatus};
@@ -18,6 +18,8 @@ pub struct Scene<'a> {
     pub target: &'a Workload,
     /// `Err`: what the author wrote cannot be carried out. Going back still can.
     pub plan: Result<Plan, PlanError>,
+    /// What is measured, also when the rest of the plan cannot be carried out.
+    pub measuring: Option<Measuring>,
     /// The owner's fields; `Err` when nobody knows them any more.
     pub originals: Result<Originals, String>,
     /// The annotation that should hold them is missing or garbled in mid-run.
@@ -56,6 +58,7 @@ impl<'a> Scene<'a> {
             snapshot,
             target,
             plan,
+            measuring: spec.and_then(|spec| plan::measuring(spec).ok()),
             limits: Limits::of(strategy, target.replicas),
             tampered,
             stand,

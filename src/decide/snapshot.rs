@@ -120,6 +120,8 @@ pub struct Pod {
     /// Why a container ended last, unless by itself and well: `OOMKilled`, `Error`.
     pub ended: Option<String>,
     pub unschedulable: bool,
+    /// Its node is not heard from: its containers were ready when they were last heard of.
+    pub cut_off: bool,
 }
 
 /// A template kept as a ControllerRevision.

@@ -113,6 +113,14 @@ fn moving(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, step:
         return;
     }
     let (stand, now) = (scene.stand, draft.now());
+    let cut_off = scene.canary_pods().filter(|pod| pod.cut_off).count();
+    if cut_off > 0 {
+        // Not the version's fault: its time begins anew when they are heard from, or replaced.
+        draft.run().progress.moved = None;
+        draft.wake_in(rest::LOOK_AGAIN);
+        let message = format!("step {}: {cut_off} canary pods are on nodes that are not heard from", step.name);
+        return draft.held("NodesSilent", message, "kubectl get nodes");
+    }
     let progress = &mut draft.run().progress;
     if progress.moved.is_none() || progress.good != stand.good {
         progress.good = stand.good;

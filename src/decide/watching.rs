@@ -20,8 +20,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         return draft.held("InvalidSpec", problem, format!("kubectl edit release {}", draft.name()));
     };
     let since = draft.run().all_since.map_or(scene.now(), |since| since.0);
-    let until = since + plan.watch.last().map_or(Duration::ZERO, |stage| stage.until);
-    let stage = plan.watch.iter().position(|stage| scene.now() < since + stage.until).unwrap_or(plan.watch.len());
+    let until = since + plan.measuring.watch.last().map_or(Duration::ZERO, |stage| stage.until);
+    let stage = plan.measuring.watch.iter().position(|stage| scene.now() < since + stage.until).unwrap_or(plan.measuring.watch.len());
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     draft.status.step = Some(StepStatus {
         index: count(plan.steps.len()),
@@ -43,7 +43,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         return draft.held(holds.reason, holds.message.clone(), unblock);
     }
     if scene.now() < until && draft.run().progress.skipped.is_none() {
-        draft.wake_at(since + plan.watch.get(stage).map_or(Duration::ZERO, |stage| stage.until));
+        draft.wake_at(since + plan.measuring.watch.get(stage).map_or(Duration::ZERO, |stage| stage.until));
         draft.wake_in(Duration::from_secs(600));
         return draft.phase(Phase::Watching, format!("all pods are on the new revision: {}", evidence.words));
     }

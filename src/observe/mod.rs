@@ -155,6 +155,8 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
     let containers = || status.init_container_statuses.iter().chain(&status.container_statuses);
     let condition = |name: &str| status.conditions.iter().find(|condition| condition.type_ == name);
     let ready = condition("Ready").filter(|ready| ready.status == "True");
+    // A kubelet that says "not ready" says why; whoever says it in the place of a silent one does not.
+    let silenced = condition("Ready").is_some_and(|ready| ready.status == "False" && ready.reason.as_deref().is_none_or(str::is_empty));
     let waiting = containers().find_map(|container| container.state.waiting.clone().filter(|waiting| waiting.reason.is_some()));
     let ended = |container: &slim::ContainerStatus| {
         let terminated = container.state.terminated.clone().or_else(|| container.last_state.terminated.clone())?;
@@ -175,6 +177,7 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         ended: containers().find_map(ended),
         unschedulable: condition("PodScheduled")
             .is_some_and(|condition| condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")),
+        cut_off: silenced && condition("ContainersReady").is_some_and(|containers| containers.status == "True"),
     }
 }
 

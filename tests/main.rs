@@ -1,5 +1,8 @@
 //! What needs no cluster.
 
+mod architecture;
 mod cli;
+mod generated;
 mod judge;
 mod measure;
+mod world;

@@ -87,10 +87,15 @@ impl<'a> Draft<'a> {
         self.urgent = true;
     }
 
-    /// Whether everything wanted of the Deployment is so; else it is ordered.
+    /// Whether everything wanted of the Deployment is so; else it is ordered. One order a decision: a second would rest on a
+    /// generation that the first one ends.
     pub fn want(&mut self, target: &Workload, wanted: &Wanted, why: &str) -> bool {
         match wanted.patch(target) {
             None => true,
+            Some(_) if self.intents.iter().any(|intent| matches!(intent, Intent::PatchWorkload { .. })) => {
+                self.wake_in(Duration::from_millis(200));
+                false
+            }
             Some(patch) => {
                 self.intents.push(Intent::PatchWorkload { name: target.name.clone(), patch, why: why.into() });
                 false

@@ -188,7 +188,7 @@ func TestDisturbancesAreSeenAndPass(t *testing.T) {
 	c.ask("/components/controller-manager/pause")
 	c.kubectl("scale", "deployment/web", "--replicas=4")
 	time.Sleep(time.Second)
-	c.eventually(0*time.Second+time.Second, "3", "get", "deployment", "web", "-o", "jsonpath={.status.replicas}")
+	c.eventually(time.Second, "3", "get", "deployment", "web", "-o", "jsonpath={.status.replicas}")
 	c.ask("/components/controller-manager/resume")
 	c.eventually(10*time.Second, "4", "get", "deployment", "web", "-o", "jsonpath={.status.readyReplicas}")
 
@@ -216,8 +216,8 @@ func TestDisturbancesAreSeenAndPass(t *testing.T) {
 	ready := []string{"get", "node", "process-1", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`}
 	c.ask("/nodes/process-1/lose")
 	c.eventually(15*time.Second, "Unknown", ready...)
-	c.eventually(5*time.Second, "", "get", "pods", "--field-selector", "spec.nodeName=process-1,status.phase=Running", "-o",
-		`jsonpath={.items[*].status.conditions[?(@.status=="True")].type=="Ready"}`)
+	c.eventually(5*time.Second, "False", "get", "pods", "--field-selector", "spec.nodeName=process-1", "-o",
+		`jsonpath={.items[0].status.conditions[?(@.type=="Ready")].status}`)
 	c.eventually(20*time.Second, "4", "get", "deployment", "web", "-o", "jsonpath={.status.readyReplicas}")
 	c.ask("/nodes/process-1/return")
 	c.eventually(5*time.Second, "True", ready...)

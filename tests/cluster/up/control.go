@@ -155,15 +155,17 @@ func (c *control) component(r *http.Request) (any, error) {
 	}
 	switch verb {
 	case "pause":
-		if isProcess {
-			return c.state(), component.Pause()
+		if !isProcess {
+			relay.Hang() // The nodes are a part of this process: cut off from the API server, they stand still too.
+		} else if err := component.Pause(); err != nil {
+			return nil, err
 		}
-		relay.Hang() // The nodes are a part of this process: cut off from the API server, they stand still too.
 	case "resume":
-		if isProcess {
-			return c.state(), component.Resume()
+		if !isProcess {
+			relay.Resume()
+		} else if err := component.Resume(); err != nil {
+			return nil, err
 		}
-		relay.Resume()
 	case "restart":
 		if !isProcess {
 			return nil, badRequest("the nodes cannot be restarted: lose and return them one by one")

@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/klog/v2"
 
 	"tidegate.dev/tests/cluster/node"
 	"tidegate.dev/tests/cluster/node/paper"
@@ -57,13 +58,12 @@ func Main(args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	if watchInput() {
 		go func() {
 			_, _ = io.Copy(io.Discard, os.Stdin)
-			log.Print("standard input has ended: stopping")
-			cancel()
+			cancel(errors.New("standard input has ended"))
 		}()
 	}
 	if err := run(ctx, options); err != nil && !errors.Is(err, context.Canceled) {
@@ -116,6 +116,9 @@ func run(ctx context.Context, o *options) error {
 		}
 	}
 	log.Printf("starting in %s", dir)
+	if err := logClients(filepath.Join(dir, "logs")); err != nil {
+		return err
+	}
 	control, err := plane.Start(ctx, plane.Options{Binary: binary, Dir: dir, Users: o.users, Emulate: o.emulate, AuditFile: audit})
 	if err != nil {
 		return err
@@ -141,7 +144,21 @@ func run(ctx context.Context, o *options) error {
 	}
 	log.Printf("ready after %s", time.Since(began).Round(time.Millisecond))
 	<-ctx.Done()
-	log.Print("stopping")
+	log.Printf("stopping: %v", context.Cause(ctx))
+	return nil
+}
+
+// logClients gives what the client library has to say of the nodes' calls a file of its own, as the components have.
+func logClients(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	file, err := os.Create(filepath.Join(dir, "nodes.log"))
+	if err != nil {
+		return err
+	}
+	klog.LogToStderr(false)
+	klog.SetOutput(file)
 	return nil
 }
 

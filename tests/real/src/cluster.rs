@@ -33,6 +33,8 @@ pub struct Cluster {
     /// Address of our own cluster's controls.
     control: Option<String>,
     pub pids: BTreeMap<String, i32>,
+    /// What our own control plane has written.
+    log: Option<PathBuf>,
 }
 
 impl Cluster {
@@ -53,8 +55,8 @@ impl Cluster {
             command.arg("--audit").arg(audit);
         }
         let log = std::env::temp_dir().join(format!("tidegate-cluster-{}.log", std::process::id()));
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file).kill_on_drop(true);
         let mut child = command.spawn().context("cannot start the control plane")?;
         let stdout = child.stdout.take().context("the control plane has no stdout")?;
         let mut lines = BufReader::new(stdout).lines();
@@ -66,6 +68,7 @@ impl Cluster {
         Ok(Self {
             child: Some(child),
             kubeconfig: path(&said["kubeconfig"]),
+            log: Some(log),
             users: users.iter().map(|(name, file)| (name.clone(), path(file))).collect(),
             control: said["control"].as_str().map(str::to_owned),
             pids: pids.iter().filter_map(|(name, pid)| Some((name.clone(), i32::try_from(pid.as_i64()?).ok()?))).collect(),
@@ -75,7 +78,19 @@ impl Cluster {
     /// A cluster of the user's own.
     pub fn of(kubeconfig: &Path) -> Self {
         let kubeconfig = kubeconfig.to_owned();
-        Self { child: None, kubeconfig, users: BTreeMap::new(), control: None, pids: BTreeMap::new() }
+        Self { child: None, kubeconfig, users: BTreeMap::new(), control: None, pids: BTreeMap::new(), log: None }
+    }
+
+    /// Ends our own control plane, with all its pods, and forgets its log. Nothing happens to a cluster of the user's.
+    pub async fn stop(mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        // It ends with its stdin.
+        drop(child.stdin.take());
+        tokio::time::timeout(std::time::Duration::from_secs(20), child.wait()).await.context("the control plane did not stop")??;
+        if let Some(log) = &self.log {
+            std::fs::remove_file(log)?;
+        }
+        Ok(())
     }
 
     /// Whether it is ours to disturb.

@@ -5,9 +5,11 @@
 //! and waits with a deadline. No sleeping: a story waits for a condition, and when it does not come, says what stood there instead.
 
 pub mod cluster;
+pub mod figures;
 pub mod guard;
 pub mod load;
 pub mod operator;
 pub mod relay;
 pub mod stage;
 pub mod story;
+pub mod timeline;

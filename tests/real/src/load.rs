@@ -19,6 +19,8 @@ pub struct Seen {
     pub total: AtomicU64,
     /// Answers of 500 and above, and requests without an answer.
     pub errors: AtomicU64,
+    /// Those of the errors that were no answer at all.
+    pub unanswered: AtomicU64,
     /// Milliseconds since the epoch of the first answer of 500 or above since `forget`; 0: none.
     first_bad: AtomicU64,
 }
@@ -132,6 +134,9 @@ async fn send(pods: Arc<RwLock<Vec<String>>>, seen: Arc<Seen>, port: u16, per_po
                 if bad {
                     let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
                     let _first = seen.first_bad.compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire);
+                }
+                if answer.is_err() {
+                    seen.unanswered.fetch_add(1, Ordering::Relaxed);
                 }
                 if bad || answer.is_err() {
                     seen.errors.fetch_add(1, Ordering::Relaxed);

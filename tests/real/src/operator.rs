@@ -22,6 +22,8 @@ pub struct Operator {
     child: Child,
     pub log: PathBuf,
     pub address: String,
+    /// Holds its token: removed with us.
+    kubeconfig: PathBuf,
 }
 
 impl Operator {
@@ -53,7 +55,7 @@ impl Operator {
             .kill_on_drop(true);
         more(&mut command);
         let child = command.spawn().context("cannot start the operator")?;
-        let operator = Self { child, log, address };
+        let operator = Self { child, log, address, kubeconfig };
         operator.until_ready().await?;
         Ok(operator)
     }
@@ -114,6 +116,12 @@ impl Operator {
             bail!("the operator is not ready after 30 s:\n{}", self.read_log());
         }
         Ok(())
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _gone_already = std::fs::remove_file(&self.kubeconfig);
     }
 }
 

@@ -1,0 +1,112 @@
+# What there is to do here. `make` lists it. Needs Rust (rust-toolchain.toml says which), Go, and nothing else.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+export CARGO_TARGET_DIR := $(CURDIR)/target
+
+# What is built once and serves all clones: the control plane of tests, cargo-deny.
+cache := $(or $(TIDEGATE_CACHE),$(HOME)/.cache/tidegate)
+tools := $(cache)/tools
+deny := cargo-deny@0.20.2
+
+# A cluster of yours is touched only when the command line names it: a KUBECONFIG that happens to be in the environment does not.
+ifneq ($(origin KUBECONFIG),command line)
+unexport KUBECONFIG
+yours :=
+else
+yours := --kubeconfig '$(KUBECONFIG)' --shop-image '$(SHOP_IMAGE)'
+ifeq ($(SHOP_IMAGE),)
+$(error SHOP_IMAGE is missing: build one from examples/shop.Dockerfile where your cluster can pull it)
+endif
+endif
+
+step = @printf '\n== %s\n'
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
+
+.PHONY: demo
+demo: ## a good version goes out, a bad one comes back (KUBECONFIG=... SHOP_IMAGE=... for a cluster of yours)
+	$(step) 'building the operator, the shop and the demo (two minutes or so the first time)'
+	cargo build --workspace --bins
+ifeq ($(yours),)
+	$(step) 'building the control plane (seven minutes or so the first time)'
+	tests/cluster/build.sh >/dev/null
+endif
+	$(step) 'the demo'
+	target/debug/demo $(yours)
+
+.PHONY: test
+test: test-style test-go cluster test-rust test-generated test-deny ## everything that is checked before a change goes in
+	$(step) 'all of it passed'
+
+.PHONY: test-style
+test-style: ## formatting and lints
+	$(step) 'rustfmt'
+	cargo fmt --all --check
+	$(step) 'clippy'
+	cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: test-go
+test-go: ## formatting and lints of the control plane
+	$(step) 'gofmt'
+	cd tests/cluster && unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "gofmt -w: $$unformatted"; exit 1; fi
+	$(step) 'go vet'
+	cd tests/cluster && go vet ./...
+
+.PHONY: test-rust
+test-rust: cluster ## tests, those on the control plane included
+	$(step) 'building all targets'
+	cargo build --workspace --all-targets
+	$(step) 'tests'
+	cargo test --workspace
+
+.PHONY: test-generated
+test-generated: ## whether crds/, the chart and install.yaml are what they are generated from
+	$(step) 'the CRDs are those of src/api'
+	cargo build --workspace --all-targets
+	made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && target/debug/tidegate crds --out "$$made" && diff -ru crds "$$made"
+	diff -ru crds charts/tidegate/files/crds
+	$(step) 'install.yaml is what the chart renders'
+	charts/render.sh --check
+
+.PHONY: test-deny
+test-deny: ## licences, sources and versions of dependencies
+	$(step) 'cargo deny'
+	if ! command -v cargo-deny >/dev/null && [ ! -x $(tools)/bin/cargo-deny ]; then \
+	  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+	    env -u CARGO_TARGET_DIR cargo install --locked --root $(tools) $(deny); \
+	fi
+	PATH="$$PATH:$(tools)/bin" cargo deny --all-features check bans licenses sources
+
+.PHONY: bench-undo bench-release bench-memory
+bench-undo: ## how long an undo takes, from the first bad answer (ten minutes)
+bench-release: ## what a run and rest cost the API server (three minutes)
+bench-memory: ## what the operator keeps in memory (five minutes)
+bench-undo bench-release bench-memory: cluster
+	$(step) 'building with optimisation (five minutes or so the first time)'
+	cargo build --workspace --bins --profile measured
+	$(step) '$@'
+	target/measured/$@
+
+.PHONY: crds
+crds: ## generate crds/, their copies in the chart, and install.yaml
+	cargo build --workspace --bins
+	rm -f crds/*.yaml charts/tidegate/files/crds/*.yaml
+	target/debug/tidegate crds --out crds
+	cp crds/*.yaml charts/tidegate/files/crds/
+	charts/render.sh
+
+.PHONY: cluster
+cluster: ## build the control plane of tests and demo, once (seven minutes or so the first time)
+	$(step) 'building the control plane'
+	tests/cluster/build.sh >/dev/null
+
+.PHONY: clean
+clean: ## remove what was built here (what is cached for all clones stays)
+	cargo clean

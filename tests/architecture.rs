@@ -1,0 +1,85 @@
+//! The house keeps its order: what a file's place says it may do, it does, and no more.
+
+use std::path::{Path, PathBuf};
+
+fn sources(below: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(below)];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.push((path, text));
+        }
+    }
+    assert!(!found.is_empty(), "nothing below src/{below}");
+    found
+}
+
+/// Lines of code: no comments, and nothing from the tests at the end of a file.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let own = text.split("#[cfg(test)]").next().unwrap_or_default();
+    own.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+fn nowhere(below: &str, forbidden: &[&str], unless: impl Fn(&Path) -> bool) {
+    let mut found = Vec::new();
+    for (path, text) in sources(below) {
+        if unless(&path) {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            if let Some(word) = forbidden.iter().find(|word| line.contains(**word)) {
+                found.push(format!("{}:{}: {word}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn nothing_under_decide_is_async_or_knows_a_client_a_clock_or_a_log() {
+    let forbidden = [
+        "async ", ".await", "kube::Client", "Client,", "tokio::", "reqwest", "Timestamp::now", "Instant", "SystemTime", "tracing::",
+        "rand::", "Mutex", "crate::run", "crate::act", "crate::watch", "crate::observe", "crate::report",
+    ];
+    nowhere("decide", &forbidden, |_| false);
+}
+
+#[test]
+fn only_act_writes() {
+    let writes = [".patch(", ".patch_status(", ".patch_metadata(", ".create(", ".delete(", ".replace(", "PostParams", "PatchParams", "DeleteParams"];
+    for below in ["api", "decide", "observe", "report", "watch"] {
+        nowhere(below, &writes, |path| path.ends_with("watch/index.rs") || path.ends_with("watch/table.rs"));
+    }
+    // The Lease is not about the cluster's workloads: it decides who may use the writer at all.
+    nowhere("run", &writes, |path| path.ends_with("run/leader.rs"));
+    // Within act/ one file holds the client.
+    nowhere("act", &["Client"], |path| path.ends_with("act/writer.rs"));
+}
+
+#[test]
+fn only_run_reads_clocks_and_there_one_file() {
+    let clocks = ["Timestamp::now", "Instant::now", "SystemTime::now", "Zoned::now"];
+    for below in ["act", "api", "decide", "observe", "report", "watch"] {
+        nowhere(below, &clocks, |_| false);
+    }
+    nowhere("run", &clocks, |path| path.ends_with("run/clock.rs"));
+    // The plugin is a program of its own: it looks at the clock in one file too.
+    nowhere("cli", &clocks, |path| path.ends_with("cli/terminal.rs"));
+}
+
+#[test]
+fn what_users_write_knows_nothing_of_those_who_carry_it_out() {
+    nowhere("api", &["crate::decide", "crate::act", "crate::run", "crate::watch", "crate::observe"], |_| false);
+}
+
+#[test]
+fn no_file_has_a_name_that_says_nothing() {
+    let vague = ["common", "util", "utils", "helper", "helpers", "misc"];
+    for (path, _) in sources("") {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(!vague.contains(&name.as_str()), "{}", path.display());
+    }
+}

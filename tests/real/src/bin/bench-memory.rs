@@ -1,0 +1,118 @@
+//! `make bench-memory`: what the operator keeps in memory at rest, with one Release and with a thousand; and how long it takes
+//! to take up a thousand new ones.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, TryStreamExt};
+use kube::Api;
+use kube::api::ListParams;
+use serde_json::{Value, json};
+use tidegate::api::Release;
+use tidegate_real::cluster::Options;
+use tidegate_real::figures::Figures;
+use tidegate_real::stage::{self, Stage};
+use tidegate_real::story::{Story, paper_deployment};
+
+const RELEASES: usize = 1000;
+/// Objects that are made at the same time.
+const AT_ONCE: usize = 8;
+/// From the last change to rest.
+const SETTLE: Duration = Duration::from_secs(20);
+
+fn main() -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let held = runtime.block_on(bench())?;
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn bench() -> Result<bool> {
+    let stage = Stage::own(Options { paper_nodes: 3, ..Options::default() }).await?;
+    let story = Story::begin(&stage, "memory").await;
+    let mut figures = Figures::new("bench-memory");
+    make(&story, 0..1, deployment).await?;
+    make(&story, 0..1, release).await?;
+    adopted(&story, 1).await?;
+    tokio::time::sleep(SETTLE).await;
+    let one = resident(&stage).await?;
+    println!("1 Release: {one:.1} MB");
+
+    make(&story, 1..RELEASES, deployment).await?;
+    story.until_within(Duration::from_secs(900), "all pods Ready", async |story| ready(story).await >= RELEASES).await;
+    let without = resident(&stage).await?;
+    println!("{RELEASES} Deployments with a pod each, 1 Release: {without:.1} MB");
+    let began = Instant::now();
+    make(&story, 1..RELEASES, release).await?;
+    let made = began.elapsed().as_secs_f64();
+    adopted(&story, RELEASES).await?;
+    let adopted = began.elapsed().as_secs_f64();
+    println!("{RELEASES} Releases made in {made:.1} s, the last one taken up after {adopted:.1} s");
+    tokio::time::sleep(SETTLE).await;
+    let thousand = resident(&stage).await?;
+    println!("{RELEASES} Releases: {thousand:.1} MB");
+
+    figures.add("one_mb", one);
+    figures.add("deployments_only_mb", without);
+    figures.add("thousand_mb", thousand);
+    figures.add("made_s", made);
+    figures.add("adopted_s", adopted);
+    figures.aim("resident memory with one Release, in MB", one, 40.0);
+    figures.aim("resident memory with a thousand Releases, in MB", thousand, 40.0);
+    stage.operator.lock().await.take();
+    stage.cluster.stop().await?;
+    figures.end()
+}
+
+/// Makes one of a kind for each number.
+async fn make(story: &Story<'_>, numbers: std::ops::Range<usize>, kind: fn(&str) -> Value) -> Result<()> {
+    let made = futures::stream::iter(numbers).map(|number| {
+        let mut document = kind(&format!("shop-{number}"));
+        document["metadata"]["namespace"] = json!(story.namespace);
+        async move { stage::apply(&story.client, &document, "bench").await.map(|_| ()) }
+    });
+    made.buffer_unordered(AT_ONCE).try_collect().await
+}
+
+fn deployment(name: &str) -> Value {
+    let mut deployment = paper_deployment(1);
+    deployment["metadata"]["name"] = json!(name);
+    deployment["spec"]["selector"]["matchLabels"]["app"] = json!(name);
+    deployment["spec"]["template"]["metadata"]["labels"]["app"] = json!(name);
+    deployment
+}
+
+fn release(name: &str) -> Value {
+    json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "metadata": {"name": name},
+        "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}},
+    })
+}
+
+/// Pods that are Ready.
+async fn ready(story: &Story<'_>) -> usize {
+    let sets = story.list("apps/v1", "ReplicaSet").await;
+    sets.iter().filter(|set| set["status"]["readyReplicas"].as_i64() == Some(1)).count()
+}
+
+/// Waits until so many Releases know their stable revision.
+async fn adopted(story: &Story<'_>, number: usize) -> Result<()> {
+    let api: Api<Release> = Api::namespaced(story.client.clone(), &story.namespace);
+    let all = async {
+        loop {
+            let releases = api.list(&ListParams::default()).await?;
+            let known = |release: &Release| release.status.as_ref().is_some_and(|status| status.stable.is_some());
+            if releases.items.iter().filter(|release| known(release)).count() >= number {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(900), all).await.context("not all Releases were taken up")?
+}
+
+/// Resident memory of the operator, in MB of 1,000,000 bytes.
+async fn resident(stage: &Stage) -> Result<f64> {
+    let operator = stage.operator.lock().await;
+    Ok(operator.as_ref().context("no operator")?.resident()? as f64 / 1e6)
+}

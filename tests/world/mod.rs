@@ -1,0 +1,419 @@
+//! A small world without a cluster: the native Deployment controller as a model, pods that become Ready after a while, and the real
+//! `observe` and `decide` of the operator, under a virtual clock. What the operator orders is applied as the JSON patch it is.
+//!
+//! The model knows one Deployment. It is held to the source of the real controller (k8s.io/kubernetes/pkg/controller/deployment,
+//! v1.37); what only an API server can tell (admission, conflicts, rights) is told by the stories on a real one.
+
+mod native;
+mod random;
+mod stories;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tidegate::api::{RELEASE_LABEL, ReleaseStatus};
+use tidegate::decide::{self, Decision, Intent, Key, Notice};
+use tidegate::observe::{Findings, observe};
+use tidegate::watch::index::{self, Index};
+use tidegate::watch::slim;
+
+/// One tick of the world.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A ReplicaSet of the world.
+#[derive(Clone, Debug)]
+pub struct Set {
+    pub name: String,
+    pub template: Value,
+    pub replicas: i32,
+    pub min_ready: i32,
+    pub desired: i32,
+    pub max: i32,
+    pub born: u64,
+}
+
+/// A pod of the world.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    pub name: String,
+    pub set: String,
+    pub born: Timestamp,
+    pub ready_since: Option<Timestamp>,
+    pub terminating_since: Option<Timestamp>,
+    pub crashing: bool,
+}
+
+/// The world.
+pub struct World {
+    pub now: Timestamp,
+    /// `None`: deleted.
+    pub release: Option<Value>,
+    pub status: ReleaseStatus,
+    pub deployment: Option<Value>,
+    pub sets: Vec<Set>,
+    pub pods: Vec<Pod>,
+    pub templates: BTreeMap<String, Value>,
+    pub actions: Vec<Value>,
+    pub policy: bool,
+    pub ready_after: Duration,
+    pub notices: Vec<Notice>,
+    pub writes_to_deployment: usize,
+    pub status_writes: usize,
+    /// Replicas asked for lately: pods of a scale-up take a while.
+    wanted_lately: VecDeque<(Timestamp, i32)>,
+    next: u64,
+    /// The most intents carried out before the operator dies in mid-look.
+    pub dies_after: Option<usize>,
+}
+
+/// A template of this version; `bad` ones crash.
+pub fn template(version: &str, bad: bool) -> Value {
+    json!({
+        "metadata": {"labels": {"app": "shop"}, "annotations": {"version": version, "crash": bad.to_string()}},
+        "spec": {"containers": [{"name": "shop", "image": "shop:v1"}], "unknownField": {"kept": [1, 2, 3]}},
+    })
+}
+
+impl World {
+    /// A Deployment at rest with its Release, not yet adopted.
+    pub fn new(replicas: i32, strategy: Value, release: Value) -> Self {
+        let mut spec = json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}, "criteria": []});
+        spec.as_object_mut().unwrap().extend(release.as_object().unwrap().clone());
+        let deployment = json!({
+            "metadata": {"name": "shop", "namespace": "ns", "uid": "d1", "generation": 1, "labels": {"app": "shop"}, "annotations": {}},
+            "spec": {"replicas": replicas, "progressDeadlineSeconds": 600, "strategy": strategy, "template": template("v1", false)},
+            "status": {},
+        });
+        let mut world = Self {
+            now: Timestamp::from_second(1_800_000_000).unwrap(),
+            release: Some(spec),
+            status: ReleaseStatus::default(),
+            deployment: Some(deployment),
+            sets: Vec::new(),
+            pods: Vec::new(),
+            templates: BTreeMap::new(),
+            actions: Vec::new(),
+            policy: true,
+            ready_after: Duration::from_millis(1000),
+            notices: Vec::new(),
+            writes_to_deployment: 0,
+            status_writes: 0,
+            wanted_lately: VecDeque::new(),
+            next: 0,
+            dies_after: None,
+        };
+        world.until("adopted", |world| world.status.stable.is_some());
+        world
+    }
+
+    pub fn deployment(&self) -> &Value {
+        self.deployment.as_ref().expect("a Deployment")
+    }
+
+    pub fn spec_mut(&mut self) -> &mut Value {
+        &mut self.deployment.as_mut().expect("a Deployment")["spec"]
+    }
+
+    pub fn replicas(&self) -> i32 {
+        i32::try_from(self.deployment()["spec"]["replicas"].as_i64().unwrap()).unwrap()
+    }
+
+    /// The owner writes a template; the hold policy pauses in the same write.
+    pub fn push(&mut self, template: Value) {
+        let policy = self.policy;
+        let deployment = self.deployment.as_mut().expect("a Deployment");
+        if deployment["spec"]["template"] == template {
+            return;
+        }
+        deployment["spec"]["template"] = template;
+        if policy {
+            if deployment["spec"]["paused"] != json!(true) {
+                deployment["metadata"]["annotations"]["tidegate.dev/held"] = json!("true");
+            }
+            deployment["spec"]["paused"] = json!(true);
+        }
+        deployment["metadata"]["annotations"]["tidegate.dev/changed-by"] = json!("owner");
+        self.changed();
+    }
+
+    /// Anybody sets replicas.
+    pub fn scale(&mut self, replicas: i32) {
+        self.spec_mut()["replicas"] = json!(replicas);
+        self.changed();
+    }
+
+    /// Somebody says something.
+    pub fn say(&mut self, action: &str) {
+        self.next += 1;
+        let name = format!("a{}", self.next);
+        self.actions.push(json!({
+            "metadata": {"name": name, "namespace": "ns", "uid": name, "creationTimestamp": second(self.now)},
+            "spec": {"release": "shop", "action": action, "by": "alice", "reason": "because"},
+        }));
+    }
+
+    fn changed(&mut self) {
+        let metadata = &mut self.deployment.as_mut().expect("a Deployment")["metadata"];
+        metadata["generation"] = json!(metadata["generation"].as_i64().unwrap() + 1);
+    }
+
+    /// The same world, to try something on.
+    pub fn copy(&self) -> Self {
+        Self {
+            release: self.release.clone(),
+            status: self.status.clone(),
+            deployment: self.deployment.clone(),
+            sets: self.sets.clone(),
+            pods: self.pods.clone(),
+            templates: self.templates.clone(),
+            actions: self.actions.clone(),
+            notices: self.notices.clone(),
+            wanted_lately: self.wanted_lately.clone(),
+            ..*self
+        }
+    }
+
+    /// One tick: pods, the native controller, the operator.
+    pub fn tick(&mut self) {
+        self.quiet_tick();
+        self.look();
+    }
+
+    /// The same without an operator.
+    pub fn quiet_tick(&mut self) {
+        self.now += TICK;
+        let now = self.now;
+        self.pods.retain(|pod| pod.terminating_since.is_none_or(|since| now < since + Duration::from_millis(300)));
+        for pod in &mut self.pods {
+            let up = now >= pod.born + self.ready_after && !pod.crashing && pod.terminating_since.is_none();
+            if up && pod.ready_since.is_none() {
+                pod.ready_since = Some(now);
+            }
+        }
+        if self.deployment.is_some() {
+            let replicas = self.replicas();
+            self.wanted_lately.push_back((now, replicas));
+            while self.wanted_lately.front().is_some_and(|(at, _)| *at < now - Duration::from_secs(4)) {
+                self.wanted_lately.pop_front();
+            }
+        }
+        for _ in 0..4 {
+            self.native();
+        }
+    }
+
+    /// The operator looks once.
+    pub fn look(&mut self) -> Decision {
+        let index = self.index();
+        let key = Key { namespace: "ns".into(), name: "shop".into() };
+        let snapshot = observe(&index, &key, Findings::default(), self.now);
+        let decision = decide::decide(&snapshot);
+        assert!(decision.wake.is_none_or(|wake| wake <= self.now + Duration::from_secs(3600)), "a wake within the hour");
+        let dies_after = self.dies_after.take();
+        for (count, intent) in decision.intents.iter().enumerate() {
+            if dies_after.is_some_and(|most| count >= most) {
+                return decision;
+            }
+            self.carry_out(intent);
+        }
+        if let Some(status) = &decision.status
+            && dies_after.is_none()
+            && self.release.is_some()
+        {
+            self.status = serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap();
+            self.status_writes += 1;
+            self.notices.extend(decision.notices.iter().cloned());
+        }
+        decision
+    }
+
+    fn carry_out(&mut self, intent: &Intent) {
+        match intent {
+            Intent::PatchWorkload { patch, .. } => {
+                let deployment = self.deployment.as_mut().expect("a Deployment");
+                let before = deployment["spec"].clone();
+                let patch: json_patch::Patch = serde_json::from_value(json!(patch)).unwrap();
+                json_patch::patch(deployment, &patch).expect("the patch fits");
+                self.writes_to_deployment += 1;
+                // The API server leaves out what is nothing.
+                if deployment["spec"]["minReadySeconds"] == json!(0) {
+                    deployment["spec"].as_object_mut().unwrap().remove("minReadySeconds");
+                }
+                self.check_spec();
+                if self.deployment()["spec"] != before {
+                    self.changed();
+                }
+            }
+            Intent::KeepTemplate { name, template, .. } => {
+                self.templates.insert(name.clone(), template.value());
+            }
+            Intent::DropTemplate { name } => {
+                self.templates.remove(name);
+            }
+            Intent::MarkAction { name, .. } => {
+                let action = self.actions.iter_mut().find(|action| action["metadata"]["name"] == **name).unwrap();
+                action["status"] = json!({"result": "Done"});
+            }
+            Intent::CreateJob { .. } => {}
+        }
+    }
+
+    /// What the API server would refuse.
+    fn check_spec(&self) {
+        let spec = &self.deployment()["spec"];
+        let min_ready = spec["minReadySeconds"].as_i64().unwrap_or(0);
+        let deadline = spec["progressDeadlineSeconds"].as_i64().unwrap_or(600);
+        assert!(deadline > min_ready, "progressDeadlineSeconds must exceed minReadySeconds");
+        let rolling = &spec["strategy"]["rollingUpdate"];
+        let nothing = |value: &Value| matches!(value.as_str(), Some("0%")) || value == &json!(0);
+        assert!(!(nothing(&rolling["maxSurge"]) && nothing(&rolling["maxUnavailable"])), "both are 0: {spec}");
+        let parked = min_ready == 2_147_483_646;
+        let paused = spec["paused"] == json!(true);
+        let on_stable = self.status.stable.as_ref().is_some_and(|stable| stable.fingerprint == slim::fingerprint(&spec["template"]));
+        let all_out = self.sets.iter().all(|set| set.replicas == 0 || set.template == spec["template"]);
+        let recreate = spec["strategy"]["type"] == "Recreate";
+        assert!(paused || parked || on_stable || all_out || recreate || self.release.is_none(), "unpaused and unparked on a canary: {spec}");
+    }
+
+    fn index(&self) -> Index {
+        let mut index = Index::default();
+        if let Some(spec) = &self.release {
+            let release = json!({
+                "metadata": {"name": "shop", "namespace": "ns", "uid": "r", "generation": 1, "resourceVersion": "1"},
+                "spec": spec, "status": self.status,
+            });
+            index::apply::<slim::Release>(&mut index, from(release));
+        }
+        let Some(deployment) = &self.deployment else { return index };
+        let mut deployment = deployment.clone();
+        deployment["status"]["observedGeneration"] = deployment["metadata"]["generation"].clone();
+        let current = deployment["spec"]["template"].clone();
+        let updated: i32 = self.sets.iter().filter(|set| set.template == current).map(|set| set.replicas).sum();
+        deployment["status"]["updatedReplicas"] = json!(updated);
+        deployment["status"]["replicas"] = json!(self.sets.iter().map(|set| set.replicas).sum::<i32>());
+        deployment["status"]["availableReplicas"] = json!(self.sets.iter().map(|set| self.available(set)).sum::<i32>());
+        index::apply::<slim::Deployment>(&mut index, from(deployment));
+        let owner = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
+        for set in &self.sets {
+            let mut template = set.template.clone();
+            template["metadata"]["labels"]["pod-template-hash"] = json!(set.name);
+            let set = json!({
+                "metadata": {
+                    "name": set.name, "namespace": "ns", "uid": set.name, "ownerReferences": owner("Deployment", "shop", "d1"),
+                    "annotations": {index::DESIRED: set.desired.to_string()},
+                },
+                "spec": {"replicas": set.replicas, "template": template},
+            });
+            index::apply::<slim::ReplicaSet>(&mut index, from(set));
+        }
+        for pod in &self.pods {
+            let ready = pod.ready_since;
+            let waiting = if pod.crashing { json!({"waiting": {"reason": "CrashLoopBackOff"}}) } else { json!({"running": {"startedAt": second(pod.born)}}) };
+            let pod = json!({
+                "metadata": {
+                    "name": pod.name, "namespace": "ns", "uid": pod.name, "ownerReferences": owner("ReplicaSet", &pod.set, &pod.set),
+                    "deletionTimestamp": pod.terminating_since.map(second),
+                },
+                "status": {
+                    "phase": "Running", "podIP": "10.0.0.1",
+                    "conditions": [{"type": "Ready", "status": if ready.is_some() { "True" } else { "False" }, "lastTransitionTime": second(ready.unwrap_or(pod.born))}],
+                    "containerStatuses": [{"restartCount": 0, "state": waiting}],
+                },
+            });
+            index::apply::<slim::Pod>(&mut index, from(pod));
+        }
+        for (name, template) in &self.templates {
+            let kept = json!({
+                "metadata": {
+                    "name": name, "namespace": "ns", "labels": {RELEASE_LABEL: "shop"}, "annotations": {"tidegate.dev/fingerprint": "x"},
+                    "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "uid": "d1"}],
+                },
+                "data": template,
+            });
+            index::apply::<slim::StoredTemplate>(&mut index, from(kept));
+        }
+        for action in &self.actions {
+            index::apply::<slim::ReleaseAction>(&mut index, from(action.clone()));
+        }
+        let mut policies = vec!["ValidatingAdmissionPolicy/tidegate-action-rights", "ValidatingAdmissionPolicyBinding/tidegate-action-rights"];
+        if self.policy {
+            policies.extend([
+                "MutatingAdmissionPolicy/tidegate-workload-hold",
+                "MutatingAdmissionPolicyBinding/tidegate-workload-hold",
+                "MutatingAdmissionPolicy/tidegate-workload-pace",
+                "MutatingAdmissionPolicyBinding/tidegate-workload-pace",
+            ]);
+        }
+        index.policies = policies.into_iter().map(str::to_owned).collect();
+        index
+    }
+
+    /// Ticks until a condition holds.
+    pub fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
+        for _ in 0..6000 {
+            if condition(self) {
+                return;
+            }
+            self.tick();
+        }
+        panic!("ten minutes passed without: {what}\n{}", self.describe());
+    }
+
+    /// Ticks for so long.
+    pub fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            self.tick();
+        }
+    }
+
+    pub fn phase(&self) -> String {
+        self.status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default()
+    }
+
+    /// Ready pods that are not on their way out.
+    pub fn ready(&self) -> usize {
+        self.pods.iter().filter(|pod| pod.ready_since.is_some() && pod.terminating_since.is_none()).count()
+    }
+
+    /// Pods that are not on their way out.
+    pub fn alive(&self) -> usize {
+        self.pods.iter().filter(|pod| pod.terminating_since.is_none()).count()
+    }
+
+    /// The fewest and the most replicas asked for lately.
+    pub fn wanted_lately(&self) -> (i32, i32) {
+        let counts = || self.wanted_lately.iter().map(|(_, replicas)| *replicas);
+        (counts().min().unwrap_or(0), counts().max().unwrap_or(0))
+    }
+
+    pub fn describe(&self) -> String {
+        let mut status = serde_json::to_value(&self.status).unwrap();
+        status.as_object_mut().unwrap().remove("conditions");
+        let sets: Vec<String> = self
+            .sets
+            .iter()
+            .map(|set| format!("{} {} x{} (desired {})", set.name, set.template["metadata"]["annotations"]["version"], set.replicas, set.desired))
+            .collect();
+        let said: Vec<&str> = self.notices.iter().map(|notice| notice.note.as_str()).collect();
+        format!(
+            "{}\nspec {:#}\nannotations {:#}\nsets {sets:#?}\nready {} of {} pods\nstatus {status:#}\nsaid {said:#?}",
+            self.now,
+            self.deployment.as_ref().map(|all| all["spec"].clone()).unwrap_or_default(),
+            self.deployment.as_ref().map(|all| all["metadata"]["annotations"].clone()).unwrap_or_default(),
+            self.ready(),
+            self.alive(),
+        )
+    }
+}
+
+fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).expect("an object of the world")
+}
+
+/// Kubernetes times are whole seconds.
+fn second(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap().to_string()
+}

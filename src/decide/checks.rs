@@ -218,23 +218,12 @@ pub enum Signed {
     Lacking(String),
 }
 
-<<<<<<< HEAD
 /// Counts signatures given since then: different people, and with several roles different roles, in whatever order they signed.
 pub fn signed(run: &Run, approval: &Approval, since: Timestamp) -> Signed {
     // The API server tells moments to the second: one of the same second is not an earlier one.
     let since = since.as_second();
     let counts = |signature: &&Signature| {
         signature.at.0.as_second() >= since
-=======
-/// Counts signatures given since then: different people, and with several roles different roles. The API server stamps whole
-/// seconds: a signature of the same second counts.
-pub fn signed(run: &Run, approval: &Approval, since: Timestamp) -> Signed {
-    let mut people: Vec<&str> = Vec::new();
-    let mut roles: Vec<&str> = Vec::new();
-    let several = approval.roles.len() > 1;
-    for signature in &run.signatures {
-        let counts = signature.at.0.as_second() >= since.as_second()
->>>>>>> wt-a
             && approval.roles.contains(&signature.role)
             && (approval.allow_author || Some(&signature.by) != run.changed_by.as_ref())
     };

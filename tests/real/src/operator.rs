@@ -43,7 +43,10 @@ impl Operator {
         let port = free_port()?;
         let log = std::env::temp_dir().join(format!("tidegate-operator-{}-{port}.log", std::process::id()));
         let address = format!("127.0.0.1:{port}");
-        let mut command = Command::new(binary("tidegate")?);
+        // Tests end without dropping what they share: the operator ends with the thread that started it, which is one of the
+        // runtime's own and lives as long as the process.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(binary("tidegate")?);
         command
             .args(["--listen", &address])
             .env("TIDEGATE_KUBECONFIG", kubeconfig)
@@ -54,8 +57,8 @@ impl Operator {
             .stderr(std::fs::File::create(&log)?)
             .kill_on_drop(true);
         more(&mut command);
-        let child = command.spawn().context("cannot start the operator")?;
-        let operator = Self { child, log, address, kubeconfig };
+        let child = tokio::spawn(async move { command.spawn() }).await?.context("cannot start the operator (with setpriv)")?;
+        let operator = Self { child, log, address, kubeconfig: kubeconfig.to_owned() };
         operator.until_ready().await?;
         Ok(operator)
     }

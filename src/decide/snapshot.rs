@@ -28,6 +28,8 @@ impl std::fmt::Display for Key {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub now: Timestamp,
+    /// Since when this process looks at the Release without a break; of what was before, only status is witness.
+    pub looking_since: Option<Timestamp>,
     pub key: Key,
     /// `None`: deleted, while a Deployment still carries its label.
     pub release: Option<ReleaseFacts>,

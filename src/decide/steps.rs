@@ -15,6 +15,9 @@ use super::scene::Scene;
 use crate::api::status::{Cause, Progress, Stage, StepStatus};
 use crate::api::{Action, Phase};
 
+/// How much of a soak a restart may cost at most.
+const COUNT_IN_EVERY: Duration = Duration::from_secs(60);
+
 /// What to do in a step.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     let Ok(originals) = scene.originals.clone() else {
@@ -163,8 +166,9 @@ fn soak(
     progress.moved = None;
     progress.good = scene.stand.good;
     progress.reached.get_or_insert(now);
+    count_in(draft);
     if evidence.holds.is_none() {
-        progress.soaking_since.get_or_insert(now);
+        draft.run().progress.soaking_since.get_or_insert(now);
     } else {
         rest_soak(draft);
     }
@@ -264,14 +268,34 @@ fn note_step(draft: &mut Draft<'_>, plan: &Plan, index: usize, pods: i32) {
     });
 }
 
+/// Time in which nobody looked is not soaked: of what was before we came, status is witness up to when it was written last. So that
+/// a restart costs little, it is written now and then.
+fn count_in(draft: &mut Draft<'_>) {
+    let now = draft.now();
+    let (looking_since, written) = (draft.snapshot.looking_since, draft.release.status.at);
+    let progress = &mut draft.run().progress;
+    let (Some(since), Some(written)) = (progress.soaking_since, written) else { return };
+    let until = match looking_since {
+        Some(looking_since) if since.0 < looking_since => written.0.clamp(since.0, looking_since),
+        _ if written.0 + COUNT_IN_EVERY <= now.0 => now.0,
+        _ => return,
+    };
+    progress.soaked = milliseconds(soaked(progress, until));
+    progress.soaking_since = Some(now);
+}
+
 /// The soak's clock stands still.
 fn rest_soak(draft: &mut Draft<'_>) {
     let now = draft.now().0;
     let progress = &mut draft.run().progress;
     if progress.soaking_since.is_some() {
-        progress.soaked = i64::try_from(soaked(progress, now).as_millis()).unwrap_or(i64::MAX);
+        progress.soaked = milliseconds(soaked(progress, now));
         progress.soaking_since = None;
     }
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn soaked(progress: &Progress, now: jiff::Timestamp) -> Duration {

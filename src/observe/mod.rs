@@ -22,6 +22,8 @@ use crate::watch::slim;
 /// What was measured and answered, from memory.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
+    /// Since when this process looks at the Release without a break.
+    pub looking_since: Option<Timestamp>,
     pub measured: Measured,
     pub probes: BTreeMap<ProbeId, ProbeAnswer>,
 }
@@ -49,6 +51,7 @@ pub fn observe(index: &Index, key: &Key, findings: Findings, now: Timestamp) -> 
         jobs: index.jobs.children(&name).map(|((_, job), facts)| (job.clone(), job_facts(facts))).collect(),
         actions: actions(index, &name),
         served: served(index),
+        looking_since: findings.looking_since,
         probes: findings.probes,
         measured: since_written(findings.measured, release.as_ref()),
         release,

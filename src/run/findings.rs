@@ -1,9 +1,11 @@
 //! What was measured and answered, in memory, until status has counted it in.
 //!
-//! A restart loses it: counters are then taken up anew, and questions asked again. Nothing rests on it alone.
+//! A restart, and another leader in between, lose it: counters are then taken up anew, and questions asked again. Nothing rests on it alone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
 
 use crate::decide::judge::{Revision, State};
 use crate::decide::snapshot::{Measured, ProbeAnswer, ProbeId, ReleaseFacts};
@@ -19,9 +21,17 @@ const MOST_SLOTS: usize = 50_000;
 pub struct SharedFindings(Mutex<HashMap<Key, Findings>>);
 
 impl SharedFindings {
-    /// What was found about one Release.
-    pub fn of(&self, key: &Key) -> Findings {
-        self.lock().get(key).cloned().unwrap_or_default()
+    /// What was found about one Release, which is looked at now.
+    pub fn of(&self, key: &Key, now: Timestamp) -> Findings {
+        let mut all = self.lock();
+        let found = all.entry(key.clone()).or_default();
+        found.looking_since.get_or_insert(now);
+        found.clone()
+    }
+
+    /// Forgets everything: another process leads.
+    pub fn clear(&self) {
+        self.lock().clear();
     }
 
     /// A round of measuring.

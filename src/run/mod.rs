@@ -173,6 +173,7 @@ async fn lead(
         }
         metrics.set_leading(false);
         reconciler.sampler.stop();
+        reconciler.findings.clear();
     }
 }
 

@@ -49,8 +49,9 @@ struct OwnWrite {
 impl Reconciler {
     /// Looks at one Release.
     pub async fn look(&self, key: &Key) {
-        let findings = self.findings.of(key);
-        let snapshot = observe::observe(&self.index.lock(), key, findings, clock::now());
+        let now = clock::now();
+        let findings = self.findings.of(key, now);
+        let snapshot = observe::observe(&self.index.lock(), key, findings, now);
         if self.own.newer_than(key, &snapshot) {
             self.queue.wake_at(key.clone(), clock::instant() + OWN_WRITE);
             self.queue.done(key, false);

@@ -127,27 +127,32 @@ impl<'s> Plot<'s> {
     }
 }
 
-/// Operators that live for so many writes, one after the other, until the plots have come to their ends.
-async fn live_for(stage: &Stage, relay: &Relay, plots: &[Plot<'_>], writes: usize) {
+/// Operators that live for so many writes, one after the other, until the plots have come to their ends. Says how many were killed.
+async fn live_for(stage: &Stage, relay: &Relay, plots: &[Plot<'_>], writes: usize) -> usize {
+    let mut killed = 0;
+    let mut written = Vec::new();
     let played = async { futures::future::join_all(plots.iter().map(Plot::play)).await };
     let lives = async {
-        for life in 0.. {
-            assert!(life < MOST_LIVES, "no end after {life} operators");
+        while killed < MOST_LIVES {
             stage.kill_operator().await.expect("killed");
             relay.close_after(writes).await;
             let started = Operator::start_through(&relay.kubeconfig, |_| {});
             // One that leads before it is ready may have died by then.
             tokio::select! {
                 operator = started => *stage.operator.lock().await = Some(operator.expect("an operator")),
-                () = relay.closed() => continue,
+                () = relay.closed() => {}
             }
             relay.closed().await;
+            written.extend(relay.writes().await);
+            killed += 1;
         }
     };
     tokio::select! {
         _ = played => {}
         () = lives => {}
     }
+    assert!(killed < MOST_LIVES, "no end after {killed} operators, which wrote {written:#?}");
+    killed
 }
 
 async fn plots(stage: &Stage) -> Vec<Plot<'_>> {
@@ -162,7 +167,8 @@ fn killed_after_every_single_write_every_run_comes_to_the_same_end() {
         let lifetimes: &[usize] = if all() { &[1, 2, 3, 4, 5, 6, 7] } else { &[1] };
         for writes in lifetimes {
             let plots = plots(&stage).await;
-            live_for(&stage, &relay, &plots, *writes).await;
+            let killed = live_for(&stage, &relay, &plots, *writes).await;
+            assert!(killed >= 50 / writes, "only {killed} operators were killed");
             stage.kill_operator().await.expect("killed");
             stage.start_operator().await.expect("an operator");
             futures::future::join_all(plots.iter().map(Plot::check)).await;

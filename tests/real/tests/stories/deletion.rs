@@ -62,7 +62,8 @@ impl Moment {
 
     fn phase(self) -> &'static str {
         match self {
-            Self::Preflight | Self::Held => "Held",
+            Self::Preflight => "Preflight",
+            Self::Held => "Held",
             Self::Moving => "Moving",
             Self::Soaking => "Soaking",
             Self::Undoing => "Undoing",
@@ -86,6 +87,9 @@ async fn come_to<'s>(stage: &'s Stage, moment: Moment, on_delete: &str) -> (Stor
     let before = story.target().await["spec"].clone();
     story.ship_paper("v2", moment.pods()).await;
     story.until_phase(moment.phase()).await;
+    if moment == Moment::Preflight {
+        story.until_blocked("AwaitingApproval").await;
+    }
     if moment == Moment::RejectedAndHeld {
         story.until("at rest", |story| async move { story.target().await["metadata"]["annotations"]["tidegate.dev/stable"].is_null() }).await;
         story.ship_paper("v2", moment.pods()).await;
@@ -104,7 +108,9 @@ async fn is_left_alone(story: &Story<'_>, before: &Value, version: &str) {
             let at = spec["template"]["metadata"]["annotations"]["version"] == version;
             spec["template"] = before["template"].clone();
             let ours = |map: &Value| {
-                map.as_object().is_some_and(|map| map.keys().any(|name| name.starts_with("tidegate.dev/")))
+                // Who changed the template last stays true.
+                let ours = |name: &String| name.starts_with("tidegate.dev/") && name != "tidegate.dev/changed-by";
+                map.as_object().is_some_and(|map| map.keys().any(ours))
             };
             at && spec == *before && !ours(&target["metadata"]["labels"]) && !ours(&target["metadata"]["annotations"])
         })

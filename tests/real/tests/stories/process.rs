@@ -80,7 +80,7 @@ fn killed_in_any_phase_the_next_operator_comes_to_the_same_end() {
             ship(story, cut).await;
         }
         for (cut, (story, _)) in &lasting {
-            story.until_phase(if cut.phase == "Preflight" { "Held" } else { cut.phase }).await;
+            story.until_phase(cut.phase).await;
         }
         let all = short.iter().map(|(cut, (story, _))| async move {
             ship(story, cut).await;
@@ -124,6 +124,25 @@ async fn begin<'s>(stage: &'s Stage, cut: &Cut) -> (Story<'s>, Value) {
 
 async fn ship(story: &Story<'_>, cut: &Cut) {
     story.ship_paper("v2", cut.pods.clone()).await;
+}
+
+#[test]
+fn time_without_an_operator_is_not_soaked() {
+    tidegate_real::story::on_stage(async {
+        let stage = Stage::own(usual()).await.expect("a stage");
+        let story = Story::begin(&stage, "unattended").await;
+        let mut spec = quick();
+        spec["steps"][0]["soak"] = json!("12s");
+        story.adopt(story.deployment(4), story.release(spec)).await;
+        story.ship_paper("v2", json!({})).await;
+        story.until_phase("Soaking").await;
+        stage.kill_operator().await.expect("killed");
+        let soaks = |story: Value| story["phase"] == "Soaking" && story["step"]["name"] == "tenth";
+        story.stays(Duration::from_secs(13), "soaking", |story| async move { soaks(story.status().await) }).await;
+        stage.start_operator().await.expect("an operator");
+        story.stays(Duration::from_secs(6), "soaking", |story| async move { soaks(story.status().await) }).await;
+        assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
+    });
 }
 
 #[test]

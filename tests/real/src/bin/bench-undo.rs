@@ -9,7 +9,7 @@ use clap::Parser;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
 use tidegate_real::cluster::Options;
 use tidegate_real::figures::{Figures, Spread};
@@ -110,7 +110,8 @@ async fn at(stage: &Stage, place: &Place, runs: usize) -> Result<Vec<Undo>> {
         );
         undos.push(undo);
     }
-    story.delete("v1", "Namespace", &story.namespace).await;
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(story.client.clone());
+    namespaces.delete(&story.namespace, &DeleteParams::background()).await?;
     Ok(undos)
 }
 

@@ -268,6 +268,14 @@ pub struct Said {
     pub reason: String,
 }
 
+impl Said {
+    /// `alice said pause: fire drill`.
+    pub fn sentence(&self, what: &str) -> String {
+        let Self { by, at: _, reason } = self;
+        if reason.is_empty() { format!("{by} said {what}") } else { format!("{by} said {what}: {reason}") }
+    }
+}
+
 /// A ReleaseAction that took effect.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::decision::{Notice, command};
 use super::draft::Draft;
-use super::fields::{Originals, Wanted};
+use super::fields::{Originals, Wanted, parked};
 use super::pace::{self, Limits, Pace};
 use super::rest;
 use super::scene::Scene;
@@ -51,6 +51,12 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         Cause::NoReplicas | Cause::TooMany => Some(if run.stage == Stage::Preflight { Stage::Preflight } else { Stage::Steps }),
         Cause::Breach | Cause::PodsFailing | Cause::Abort | Cause::Reverted | Cause::Superseded => None,
     };
+    if run.stage == Stage::Watch
+        && let Ok(originals) = &scene.originals
+    {
+        // The fields were the owner's again, and may have been changed.
+        run.originals = originals.to_value();
+    }
     run.stage = Stage::Back;
     run.progress.soaking_since = None;
     let id = run.id.clone();
@@ -132,8 +138,15 @@ fn is_noted(draft: &Draft<'_>, back: &Back) -> bool {
 fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let canary = draft.status.canary.clone().unwrap_or_default().fingerprint;
     let current = scene.current_revision();
-    let Some(back) = draft.run().back.as_ref() else { return };
-    if scene.at_stable() || back.restored_at.is_some() {
+    let Some(back) = draft.run().back.as_mut() else { return };
+    if scene.at_stable() {
+        return;
+    }
+    if back.cause == Cause::NoReplicas && scene.target.replicas == 0 {
+        // A scale-up starts the newest revision, held or not: so the stable template stands there for as long as it takes.
+        back.restored_at = None;
+    }
+    if back.restored_at.is_some() {
         return;
     }
     let known = back.next.as_ref().is_some_and(|next| next.fingerprint == current.fingerprint);
@@ -168,8 +181,9 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Opt
     };
     let unschedulable = i32::try_from(unschedulable).unwrap_or(i32::MAX);
     let mut wanted_pace = pace::back(scene.stand, scene.limits, scene.capacity, unschedulable);
-    if scene.at_stable() {
-        // Under way: an order is only ever widened, so that pods becoming Ready do not cause a write each.
+    if scene.at_stable() && !parked(target) {
+        // Under way: an order is only ever widened, so that pods becoming Ready do not cause a write each. Still parked, the pace
+        // there is one that went forward: somebody else has put the template back.
         let current = Limits::of(&target.strategy, target.replicas);
         wanted_pace = Pace {
             unavailable: wanted_pace.unavailable.max(current.unavailable),

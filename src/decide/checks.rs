@@ -1,5 +1,6 @@
 //! Checks before the first pod: all at once, each passed, failed, or not known yet. The new template is held meanwhile.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,12 +9,13 @@ use serde_json::{Value, json};
 use super::decision::{Intent, Notice, command};
 use super::draft::Draft;
 use super::fields::Wanted;
+use super::needs::ASK_AGAIN;
 use super::plan::{CheckKind, PlannedCheck};
 use super::rest;
 use super::scene::Scene;
 use super::snapshot::{JobFacts, ProbeId, ProbeResult};
 use crate::api::check::Approval;
-use crate::api::status::{CheckState, CheckStatus, Progress, Run, Stage};
+use crate::api::status::{CheckState, CheckStatus, Progress, Run, Signature, Stage};
 use crate::api::{Action, Phase, RELEASE_LABEL};
 
 /// What to do before the first pod.
@@ -49,8 +51,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
     draft.wake_in(rest::LOOK_AGAIN);
     if let Some(said) = draft.run().paused.clone() {
-        let message = format!("{} said pause {}", said.by, said.reason);
-        return draft.held("Paused", message, command(draft.name(), Action::Resume));
+        return draft.held("Paused", said.sentence("pause"), command(draft.name(), Action::Resume));
     }
     if plan.suspend {
         return draft.held("Suspended", "spec.suspend is true", "set spec.suspend to false");
@@ -129,7 +130,12 @@ fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, index: u
         CheckKind::Job(template) => job(draft, scene, check, &id, template),
         CheckKind::Http(_) | CheckKind::Config(_) => match scene.snapshot.probes.get(&id) {
             None => (CheckState::Waiting, "asked".to_owned()),
-            Some(answer) => (answered(answer.result), answer.message.clone()),
+            Some(answer) => {
+                if answer.result == ProbeResult::Unknown {
+                    draft.wake_at(answer.at + ASK_AGAIN);
+                }
+                (answered(answer.result), answer.message.clone())
+            }
         },
     };
     let name = check.name.clone();
@@ -212,28 +218,59 @@ pub enum Signed {
     Lacking(String),
 }
 
-/// Counts signatures given since then: different people, and with several roles different roles.
+/// Counts signatures given since then: different people, and with several roles different roles, in whatever order they signed.
 pub fn signed(run: &Run, approval: &Approval, since: Timestamp) -> Signed {
-    let mut people: Vec<&str> = Vec::new();
-    let mut roles: Vec<&str> = Vec::new();
-    let several = approval.roles.len() > 1;
-    for signature in &run.signatures {
-        let counts = signature.at.0 >= since
+    // The API server tells moments to the second: one of the same second is not an earlier one.
+    let since = since.as_second();
+    let counts = |signature: &&Signature| {
+        signature.at.0.as_second() >= since
             && approval.roles.contains(&signature.role)
-            && !people.contains(&signature.by.as_str())
-            && !(several && roles.contains(&signature.role.as_str()))
-            && (approval.allow_author || Some(&signature.by) != run.changed_by.as_ref());
-        if counts {
-            people.push(&signature.by);
-            roles.push(&signature.role);
-        }
+            && (approval.allow_author || Some(&signature.by) != run.changed_by.as_ref())
+    };
+    let mut offers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for signature in run.signatures.iter().filter(counts) {
+        offers.entry(&signature.by).or_default().push(&signature.role);
     }
-    let have = i32::try_from(people.len()).unwrap_or(i32::MAX);
+    let by: Vec<String> = if approval.roles.len() > 1 {
+        pairs(&offers).into_iter().map(|(role, person)| format!("{person} ({role})")).collect()
+    } else {
+        offers.iter().map(|(person, roles)| format!("{person} ({})", roles[0])).collect()
+    };
+    let have = i32::try_from(by.len()).unwrap_or(i32::MAX);
     if have >= approval.quorum {
-        let by: Vec<String> = people.iter().zip(&roles).map(|(by, role)| format!("{by} ({role})")).collect();
         return Signed::Enough(format!("signed by {}", by.join(", ")));
     }
     Signed::Lacking(format!("{have} of {} signatures, roles: {}", approval.quorum, approval.roles.join(", ")))
+}
+
+/// As many pairs of a role and a person as there can be, each in one pair only (Kuhn's augmenting paths: roles are at most eight).
+fn pairs<'r>(offers: &BTreeMap<&'r str, Vec<&'r str>>) -> BTreeMap<&'r str, &'r str> {
+    let mut taken = BTreeMap::new();
+    for person in offers.keys() {
+        place(person, offers, &mut taken, &mut Vec::new());
+    }
+    taken
+}
+
+/// Finds a role for a person; who holds it already moves to another one, where there is one.
+fn place<'r>(
+    person: &'r str,
+    offers: &BTreeMap<&'r str, Vec<&'r str>>,
+    taken: &mut BTreeMap<&'r str, &'r str>,
+    tried: &mut Vec<&'r str>,
+) -> bool {
+    for role in offers.get(person).into_iter().flatten().copied() {
+        if tried.contains(&role) {
+            continue;
+        }
+        tried.push(role);
+        let holder = taken.get(role).copied();
+        if holder.is_none_or(|holder| place(holder, offers, taken, tried)) {
+            taken.insert(role, person);
+            return true;
+        }
+    }
+    false
 }
 
 /// The command that signs.

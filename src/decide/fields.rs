@@ -191,11 +191,11 @@ impl Wanted {
         }
     }
 
-    /// At rest in capture mode `Paused`: only `paused` is ours.
+    /// At rest in capture mode `Paused`: only `paused` is ours, and only where the owner has not paused it too.
     pub fn kept_paused(originals: &Originals) -> Self {
         let mut wanted = Self::given_back(originals);
         wanted.paused = Some(true);
-        wanted.annotations.insert(ORIGINALS, Some(originals.to_value().to_string()));
+        wanted.annotations.insert(HELD, (originals.paused != Some(true)).then(|| "true".to_owned()));
         wanted
     }
 

@@ -12,7 +12,7 @@ use crate::api::status::{CheckState, Run, Stage};
 /// A canary counts as young for so long after each step begins: it is measured every second.
 const YOUNG: Duration = Duration::from_secs(120);
 /// An answer that was Unknown is asked for again after so long.
-const ASK_AGAIN: Duration = Duration::from_secs(15);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(15);
 
 /// What is needed.
 #[derive(Clone, Debug, Default)]

@@ -43,7 +43,7 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
         if !stands {
             let limits = Limits::of(&originals.strategy, target.replicas);
             let mut pace = pace::back(stand, limits, Capacity::Auto, 0);
-            if target.fingerprint == kept.fingerprint {
+            if target.fingerprint == kept.fingerprint && !parked(target) {
                 let current = Limits::of(&target.strategy, target.replicas);
                 pace.surge = pace.surge.max(current.surge);
                 pace.unavailable = pace.unavailable.max(current.unavailable);

@@ -115,7 +115,13 @@ pub fn forward(stand: Stand, limits: Limits, target: i32, most: i32) -> Next {
     let surge = limits.surge.min(room);
     let unavailable = (limits.unavailable - lacking).max(0).min(room - surge);
     if surge + unavailable == 0 {
-        return Next::NoRoom;
+        // Stable pods have gone for canary pods that are not ordered yet: the last order is still being carried out.
+        let ordered = replicas - stable;
+        return if canary < ordered && ordered <= target {
+            Next::Order(Pace { unavailable: ordered, surge: 0 })
+        } else {
+            Next::NoRoom
+        };
     }
     Next::Order(Pace { unavailable: canary + unavailable, surge })
 }
@@ -223,6 +229,12 @@ mod tests {
     fn stable_pods_that_are_down_use_up_what_the_owner_allows() {
         let stand = Stand { replicas: 10, stable: 10, stable_ready: 9, ..Stand::default() };
         assert_eq!(forward(stand, limits(0, 1), 5, 5), Next::NoRoom);
+    }
+
+    #[test]
+    fn an_order_that_is_half_carried_out_is_given_again() {
+        let stand = Stand { replicas: 10, stable: 8, stable_ready: 8, canary: 1, good: 1 };
+        assert_eq!(forward(stand, limits(0, 1), 5, 5), Next::Order(Pace { unavailable: 2, surge: 0 }));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::fields::{Originals, parked};
 use super::pace::{Limits, Stand};
 use super::plan::{self, Plan, PlanError};
 use super::snapshot::{Pod, PodSet, ReleaseFacts, Snapshot, StoredTemplate, Workload};
-use crate::api::status::{PodCount, ReplicasStatus, RevisionStatus};
+use crate::api::status::{PodCount, ReplicasStatus, RevisionStatus, Stage};
 use crate::api::{Capacity, CaptureMode, OnDelete, ReleaseSpec, ReleaseStatus};
 
 /// Everything derived from one snapshot that more than one rule needs.
@@ -143,9 +143,12 @@ fn live<'a>(snapshot: &'a Snapshot, set: &'a PodSet) -> impl Iterator<Item = &'a
 
 /// While the fields are ours the annotation is the truth, and the copy in status stands in for it; else the fields themselves are.
 fn originals(target: &Workload, status: &ReleaseStatus) -> (Result<Originals, String>, Option<String>) {
-    let copy = status.run.as_ref().and_then(|run| Originals::from_value(&run.originals));
+    let run = status.run.as_ref();
+    let copy = run.filter(|run| run.stage != Stage::Watch).and_then(|run| Originals::from_value(&run.originals));
     // A native `rollout undo` writes annotations of an old ReplicaSet back: without a run and not parked they mean nothing.
-    let owned = parked(target) || (target.stable.is_some() && status.run.is_some());
+    // On the way back they are not parked, but the pace is ours: also when somebody took every annotation away.
+    let going_back = run.is_some_and(|run| run.stage == Stage::Back);
+    let owned = parked(target) || going_back || (target.stable.is_some() && run.is_some());
     if !owned {
         return (Ok(Originals::take(target)), None);
     }

@@ -70,7 +70,7 @@ fn stopped(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<(&'static str, St
         return Some(("OriginalsTampered", format!("{tampered} in mid-run"), unblock));
     }
     if let Some(said) = &draft.run().paused {
-        return Some(("Paused", format!("{} said pause {}", said.by, said.reason), command(name, Action::Resume)));
+        return Some(("Paused", said.sentence("pause"), command(name, Action::Resume)));
     }
     match &scene.plan {
         Err(problem) => Some(("InvalidSpec", problem.to_string(), format!("kubectl edit release {name}"))),

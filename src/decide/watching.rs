@@ -31,9 +31,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         until: Some(Stamp(until)),
         pods: scene.target.replicas,
     });
-    if let Some(said) = &draft.run().paused {
-        let message = format!("{} said pause {}", said.by, said.reason);
-        return draft.held("Paused", message, command(draft.name(), Action::Resume));
+    if let Some(said) = draft.run().paused.clone() {
+        return draft.held("Paused", said.sentence("pause"), command(draft.name(), Action::Resume));
     }
     if let Some(holds) = &evidence.holds {
         let unblock = format!(

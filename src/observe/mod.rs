@@ -78,18 +78,19 @@ fn release_facts(release: &slim::Release) -> ReleaseFacts {
     }
 }
 
-/// The Release that has the older right to a Deployment: the one that its label names, else the one made first.
+/// The Release that has the older right to a Deployment: the one that its label names, also when it is deleted and has not given the
+/// Deployment back yet; else the one made first.
 fn rival(index: &Index, key: &Key, deployment: &slim::Deployment) -> Option<String> {
     let target = (key.namespace.clone(), deployment.metadata.name.clone().unwrap_or_default());
     let candidates: Vec<_> = index.releases.children(&target).collect();
     let labelled = deployment.metadata.labels.as_ref().and_then(|labels| labels.get(crate::api::RELEASE_LABEL));
-    let holder = candidates.iter().find(|((_, name), _)| Some(name) == labelled);
-    let holder = holder.or_else(|| {
-        candidates.iter().min_by_key(|((_, name), release)| {
-            (slim::moment(release.metadata.creation_timestamp.as_ref()), name.clone())
-        })
-    });
-    holder.map(|((_, name), _)| name.clone()).filter(|name| *name != key.name)
+    let deleted = |name: &&String| index.releases.get(&(key.namespace.clone(), (*name).clone())).is_none();
+    let holder = labelled.filter(|name| deleted(name) || candidates.iter().any(|((_, candidate), _)| candidate == *name));
+    let first = || {
+        let made = |release: &slim::Release| slim::moment(release.metadata.creation_timestamp.as_ref());
+        candidates.iter().min_by_key(|((_, name), release)| (made(release), name.clone())).map(|((_, name), _)| name)
+    };
+    holder.or_else(first).filter(|name| **name != key.name).cloned()
 }
 
 fn workload(deployment: &slim::Deployment) -> Workload {

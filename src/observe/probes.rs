@@ -55,7 +55,7 @@ async fn http(check: &HttpCheck) -> (ProbeResult, String) {
     let mut response = match request.send().await {
         Ok(response) => response,
         Err(error) if error.is_builder() => return (ProbeResult::Failed, "url or headers cannot be used".into()),
-        Err(error) => return (ProbeResult::Unknown, format!("no answer: {}", error.without_url())),
+        Err(error) => return (ProbeResult::Unknown, format!("no answer: {}", measure::innermost(&error))),
     };
     let status = i32::from(response.status().as_u16());
     if status != check.expect.status {
@@ -66,7 +66,7 @@ async fn http(check: &HttpCheck) -> (ProbeResult, String) {
         match response.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(LOOKED_AT - body.len())]),
             Ok(None) => break,
-            Err(error) => return (ProbeResult::Unknown, format!("the answer broke off: {}", error.without_url())),
+            Err(error) => return (ProbeResult::Unknown, format!("the answer broke off: {}", measure::innermost(&error))),
         }
     }
     if let Some(pattern) = &check.expect.body_matches {

@@ -37,10 +37,12 @@ pub struct Reconciler {
 #[derive(Default)]
 pub struct OwnWrites(Mutex<HashMap<Key, OwnWrite>>);
 
-#[derive(Default, Clone, Copy)]
+#[derive(Default, Clone)]
 struct OwnWrite {
-    generation: Option<i64>,
-    revision: Option<i64>,
+    /// The Deployment's uid and generation. One made anew counts from 1 again.
+    target: Option<(String, i64)>,
+    /// The Release's uid and `status.revision`.
+    release: Option<(String, i64)>,
     failures: u32,
 }
 
@@ -69,7 +71,7 @@ impl Reconciler {
     }
 
     fn done(&self, key: &Key, snapshot: &Snapshot, decision: &Decision, applied: Applied) {
-        self.own.note(key, &applied);
+        self.own.note(key, snapshot, &applied);
         for (id, message) in &applied.refused {
             let answer = ProbeAnswer { at: snapshot.now, result: ProbeResult::Failed, message: message.clone() };
             self.findings.add_answer(key, id.clone(), answer);
@@ -105,16 +107,16 @@ impl Reconciler {
 impl OwnWrites {
     /// Whether our own last write is not in this snapshot yet.
     fn newer_than(&self, key: &Key, snapshot: &Snapshot) -> bool {
-        let Some(own) = self.lock().get(key).copied() else { return false };
-        let seen = snapshot.release.as_ref().map(|release: &ReleaseFacts| release.status.revision);
-        let status_lags = own.revision.zip(seen).is_some_and(|(own, seen)| seen < own);
-        let generation = snapshot.target.as_ref().map(|target| target.generation);
-        let target_lags = own.generation.zip(generation).is_some_and(|(own, seen)| seen < own);
-        if status_lags || target_lags {
-            // An object made anew counts from 1 again: after a while what was written is no measure any more.
-            return !self.give_up_waiting(key);
-        }
-        false
+        let Some(own) = self.lock().get(key).cloned() else { return false };
+        let lags = |own: Option<(String, i64)>, uid: &str, seen: i64| {
+            own.is_some_and(|(written, number)| written == uid && seen < number)
+        };
+        let release = snapshot.release.as_ref();
+        let status_lags =
+            release.is_some_and(|release: &ReleaseFacts| lags(own.release, &release.uid, release.status.revision));
+        let target_lags = snapshot.target.as_ref().is_some_and(|target| lags(own.target, &target.uid, target.generation));
+        // Somebody may have taken our status away: after a while what was written is no measure any more.
+        (status_lags || target_lags) && !self.give_up_waiting(key)
     }
 
     fn give_up_waiting(&self, key: &Key) -> bool {
@@ -128,11 +130,13 @@ impl OwnWrites {
         false
     }
 
-    fn note(&self, key: &Key, applied: &Applied) {
+    fn note(&self, key: &Key, snapshot: &Snapshot, applied: &Applied) {
         let mut all = self.lock();
         let own = all.entry(key.clone()).or_default();
-        own.generation = applied.generation.or(own.generation);
-        own.revision = applied.revision.or(own.revision);
+        let target = snapshot.target.as_ref().map(|target| target.uid.clone());
+        let release = snapshot.release.as_ref().map(|release| release.uid.clone());
+        own.target = target.zip(applied.generation).or(own.target.take());
+        own.release = release.zip(applied.revision).or(own.release.take());
         own.failures = 0;
     }
 

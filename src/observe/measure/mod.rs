@@ -179,7 +179,7 @@ impl ReadError {
 }
 
 /// What is at the bottom of an error, in at most 200 characters: the layers above it repeat the URL.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;

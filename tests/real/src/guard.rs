@@ -1,13 +1,18 @@
-//! Watches the pods of a namespace all through a story, and says what was the worst.
+//! Watches the pods of a namespace and the ReplicaSets that order them all through a story, and says what was the worst.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::serde::de::DeserializeOwned;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// What was the worst so far.
@@ -15,74 +20,108 @@ use tokio::task::JoinHandle;
 pub struct Worst {
     /// The fewest Ready pods that were not on their way out.
     pub least_ready: usize,
-    /// The most pods that were not on their way out.
+    /// The most pods that were not on their way out. ReplicaSets work side by side: one may have made its pod before another has
+    /// taken its own away.
     pub most_pods: usize,
+    /// The most pods that ReplicaSets were told to have, all together.
+    pub most_ordered: usize,
 }
 
-/// A watch of pods.
+/// A watch of pods and ReplicaSets.
 pub struct Guard {
     worst: Arc<Mutex<Option<Worst>>>,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Guard {
     /// Watches from now on.
     pub async fn start(client: &Client, namespace: &str) -> Self {
-        let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
         let worst: Arc<Mutex<Option<Worst>>> = Arc::default();
-        let noted = worst.clone();
-        let (first, listed) = tokio::sync::oneshot::channel();
-        let mut first = Some(first);
-        let task = tokio::spawn(async move {
-            let mut pods: BTreeMap<String, bool> = BTreeMap::new();
-            let mut stream = pin!(watcher::watcher(api, watcher::Config::default()));
-            let mut complete = false;
-            while let Some(Ok(event)) = stream.next().await {
-                match event {
-                    Event::Apply(pod) | Event::InitApply(pod) => {
-                        if pod.metadata.deletion_timestamp.is_some() {
-                            pods.remove(&pod.name_any());
-                        } else {
-                            pods.insert(pod.name_any(), is_ready(&pod));
-                        }
-                    }
-                    Event::Delete(pod) => {
-                        pods.remove(&pod.name_any());
-                    }
-                    Event::Init => complete = false,
-                    Event::InitDone => complete = true,
-                }
-                if !complete {
-                    continue;
-                }
-                let (ready, all) = (pods.values().filter(|ready| **ready).count(), pods.len());
-                let mut noted = noted.lock().expect("no panic while noting");
-                let worst = noted.get_or_insert(Worst { least_ready: ready, most_pods: all });
-                worst.least_ready = worst.least_ready.min(ready);
-                worst.most_pods = worst.most_pods.max(all);
-                drop(noted);
-                if let Some(first) = first.take() {
-                    let _told = first.send(());
-                }
+        let (noted, ordered) = (worst.clone(), worst.clone());
+        let (pods, pods_listed) = watch(client, namespace, pod_is_ready, move |pods| {
+            let (ready, all) = (pods.values().filter(|ready| **ready).count(), pods.len());
+            let mut noted = noted.lock().expect("no panic while noting");
+            let worst = noted.get_or_insert(Worst { least_ready: ready, most_pods: all, most_ordered: 0 });
+            worst.least_ready = worst.least_ready.min(ready);
+            worst.most_pods = worst.most_pods.max(all);
+        });
+        let _listed = pods_listed.await;
+        let (sets, sets_listed) = watch(client, namespace, pods_of_set, move |sets| {
+            let all = sets.values().sum();
+            if let Some(worst) = ordered.lock().expect("no panic while noting").as_mut() {
+                worst.most_ordered = worst.most_ordered.max(all);
             }
         });
-        let _listed = listed.await;
-        Self { worst, task }
+        let _listed = sets_listed.await;
+        Self { worst, tasks: [pods, sets] }
     }
 
     /// What was the worst so far.
     pub fn worst(&self) -> Worst {
-        self.worst.lock().expect("no panic while noting").unwrap_or(Worst { least_ready: 0, most_pods: 0 })
+        let nothing = Worst { least_ready: 0, most_pods: 0, most_ordered: 0 };
+        self.worst.lock().expect("no panic while noting").unwrap_or(nothing)
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.task.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
-fn is_ready(pod: &Pod) -> bool {
+/// Keeps what `read` makes of each object, and tells all of it after each change. The receiver is told of the first list.
+fn watch<K, V>(
+    client: &Client,
+    namespace: &str,
+    read: impl Fn(&K) -> Option<V> + Send + 'static,
+    tell: impl Fn(&BTreeMap<String, V>) + Send + 'static,
+) -> (JoinHandle<()>, oneshot::Receiver<()>)
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    V: Send + 'static,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let (first, listed) = oneshot::channel();
+    let mut first = Some(first);
+    let task = tokio::spawn(async move {
+        let mut known: BTreeMap<String, V> = BTreeMap::new();
+        let mut stream = pin!(watcher::watcher(api, watcher::Config::default()));
+        let mut complete = false;
+        while let Some(Ok(event)) = stream.next().await {
+            match event {
+                Event::Apply(object) | Event::InitApply(object) => match read(&object) {
+                    Some(value) => {
+                        known.insert(object.name_any(), value);
+                    }
+                    None => {
+                        known.remove(&object.name_any());
+                    }
+                },
+                Event::Delete(object) => {
+                    known.remove(&object.name_any());
+                }
+                Event::Init => complete = false,
+                Event::InitDone => complete = true,
+            }
+            if complete {
+                tell(&known);
+                if let Some(first) = first.take() {
+                    let _told = first.send(());
+                }
+            }
+        }
+    });
+    (task, listed)
+}
+
+fn pod_is_ready(pod: &Pod) -> Option<bool> {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+    let ready = conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"));
+    pod.metadata.deletion_timestamp.is_none().then_some(ready)
+}
+
+fn pods_of_set(set: &ReplicaSet) -> Option<usize> {
+    usize::try_from(set.spec.as_ref()?.replicas?).ok()
 }

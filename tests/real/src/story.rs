@@ -80,9 +80,12 @@ impl<'s> Story<'s> {
         all.extend(env.iter().map(|(name, value)| json!({"name": name, "value": value})));
         let pod_ip = json!({"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}});
         all.push(pod_ip);
-        let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "shop", "env": all}]}}}});
+        self.patch_strategic(json!({"spec": {"template": {"spec": {"containers": [{"name": "shop", "env": all}]}}}})).await;
+    }
+
+    /// A strategic patch of the Deployment: keeps the rest of a container.
+    pub async fn patch_strategic(&self, patch: Value) {
         let api = self.api("apps/v1", "Deployment");
-        // A strategic patch keeps the rest of the container.
         api.patch("shop", &PatchParams::default(), &Patch::Strategic(&patch)).await.expect("the new version is taken");
     }
 

@@ -1,6 +1,16 @@
 //! Stories on a real control plane.
 
+mod capture;
+mod checks;
 mod crash_points;
 mod deletion;
+mod failing;
+mod given;
 mod good_and_bad;
+mod measuring;
+mod motion;
+mod ownership;
+mod people;
 mod process;
+mod props;
+mod superseded;

@@ -1,0 +1,224 @@
+//! Moves within the owner's limits: every shape of them, autoscalers that change the number in between, and Recreate.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use tidegate_real::stage::Stage;
+use tidegate_real::story::{Story, on_stage};
+
+use crate::given::{by_hand, ended, halves, owners, pods_of, say, skip, until_soaking};
+
+/// maxSurge and maxUnavailable, and how many pods they are of N.
+type Shape = (Value, Value, fn(usize) -> (usize, usize));
+
+fn shapes() -> [Shape; 5] {
+    [
+        (json!(0), json!(1), |_| (0, 1)),
+        (json!(1), json!(0), |_| (1, 0)),
+        (json!("25%"), json!("25%"), |n| (n.div_ceil(4), n / 4)),
+        (json!("100%"), json!(0), |n| (n, 0)),
+        (json!(2), json!(1), |_| (2, 1)),
+    ]
+}
+
+async fn goes_out_within(stage: &Stage, replicas: usize, (surge, unavailable, limits): Shape) {
+    let story = Story::begin(stage, "shape").await;
+    let mut deployment = story.deployment(i32::try_from(replicas).expect("few"));
+    deployment["spec"]["strategy"]["rollingUpdate"] = json!({"maxSurge": surge, "maxUnavailable": unavailable});
+    story.adopt(deployment, story.release(halves())).await;
+    let guard = story.guard().await;
+    story.ship_paper("v2", json!({})).await;
+    ended(&story, 1, "Succeeded").await;
+    assert_eq!(pods_of(&story, "v2").await, replicas, "{}", story.describe().await);
+    let (more, fewer) = limits(replicas);
+    let worst = guard.worst();
+    let kept = worst.least_ready >= replicas - fewer && worst.most_ordered <= replicas + more;
+    assert!(kept, "{replicas} pods, maxSurge {surge}, maxUnavailable {unavailable}: {worst:?}\n{}", story.describe().await);
+}
+
+#[test]
+fn every_shape_of_max_surge_and_max_unavailable_is_kept_to() {
+    on_stage(async {
+        let stage = Stage::shared().await;
+        for replicas in [1, 2, 3, 10] {
+            join_all(shapes().map(|shape| goes_out_within(stage, replicas, shape))).await;
+        }
+    });
+}
+
+#[test]
+fn a_hundred_pods_go_out_within_the_owners_limits() {
+    on_stage(async {
+        let [_, _, usual, ..] = shapes();
+        goes_out_within(Stage::shared().await, 100, usual).await;
+    });
+}
+
+/// Waits until so many pods stand in this step, and the canary is not more of them than the step allows.
+async fn until_stands(story: &Story<'_>, step: &str, replicas: i64, canary: std::ops::RangeInclusive<i64>) {
+    let canary = &canary;
+    story
+        .until(&format!("{canary:?} of {replicas} pods in step {step}"), |story| async move {
+            let status = story.status().await;
+            let count = |which: &str| status["replicas"][which]["ready"].as_i64().unwrap_or(-1);
+            status["phase"] == "Soaking"
+                && status["step"]["name"] == step
+                && status["replicas"]["desired"] == replicas
+                && count("stable") + count("canary") == replicas
+                && canary.contains(&count("canary"))
+        })
+        .await;
+}
+
+#[test]
+fn an_autoscaler_may_change_the_number_in_every_soak() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "scaled-soak").await;
+        let mut spec = by_hand();
+        spec["steps"] = json!([
+            {"name": "tenth", "replicas": "10%", "soak": "1h"},
+            {"name": "half", "replicas": "50%", "soak": "1h"},
+            {"name": "all", "replicas": "100%", "soak": "1h"},
+        ]);
+        story.adopt(story.deployment(10), story.release(spec)).await;
+        let guard = story.guard().await;
+        story.ship_paper("v2", json!({})).await;
+        for (step, percent) in [("tenth", 10), ("half", 50), ("all", 100)] {
+            let share = |replicas: i64| (replicas * percent / 100).max(1)..=(replicas * percent + 99) / 100;
+            until_stands(&story, step, 10, share(10)).await;
+            for replicas in [16, 6, 10] {
+                story.scale(replicas).await;
+                until_stands(&story, step, replicas.into(), share(replicas.into())).await;
+            }
+            say(&story, "Skip").await;
+        }
+        ended(&story, 1, "Succeeded").await;
+        assert_eq!(pods_of(&story, "v2").await, 10, "{}", story.describe().await);
+        let worst = guard.worst();
+        // 25% of 6 is 1, of 16 it is 4.
+        assert!(worst.least_ready >= 5 && worst.most_ordered <= 20, "{worst:?}");
+    });
+}
+
+#[test]
+fn an_autoscaler_may_change_the_number_in_the_middle_of_a_move() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "scaled-move").await;
+        story.adopt(story.deployment(10), story.release(by_hand())).await;
+        let guard = story.guard().await;
+        story.ship_paper("v2", json!({"paper.tidegate.dev/ready-after": "700ms"})).await;
+        for (canary, replicas) in [(2, 16), (4, 6), (2, 10)] {
+            story
+                .until(&format!("{canary} canary pods"), |story| async move { pods_of(story, "v2").await >= canary })
+                .await;
+            story.scale(replicas).await;
+        }
+        until_stands(&story, "half", 10, 5..=5).await;
+        say(&story, "Skip").await;
+        until_soaking(&story, "all").await;
+        say(&story, "Skip").await;
+        ended(&story, 1, "Succeeded").await;
+        assert_eq!(pods_of(&story, "v2").await, 10, "{}", story.describe().await);
+        let worst = guard.worst();
+        assert!(worst.least_ready >= 5 && worst.most_ordered <= 20, "{worst:?}\n{}", story.describe().await);
+    });
+}
+
+#[test]
+fn without_replicas_a_run_waits_on_the_stable_template_and_starts_again() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "nothing").await;
+        story.adopt(story.deployment(10), story.release(by_hand())).await;
+        story.ship_paper("v2", json!({})).await;
+        until_soaking(&story, "half").await;
+        story.scale(0).await;
+        story.until_blocked("NoReplicas").await;
+        let target = story.target().await;
+        assert_eq!(target["spec"]["template"]["metadata"]["annotations"]["version"], "v1", "{}", story.describe().await);
+        let guard = story.guard().await;
+        story.scale(10).await;
+        until_stands(&story, "half", 10, 5..=5).await;
+        assert!(guard.worst().most_ordered <= 13, "{:?}", guard.worst());
+        say(&story, "Skip").await;
+        skip(&story, "all").await;
+        ended(&story, 1, "Succeeded").await;
+        assert_eq!(pods_of(&story, "v2").await, 10, "{}", story.describe().await);
+    });
+}
+
+#[test]
+fn a_shrink_that_takes_the_last_stable_pod_is_answered_by_stable_first() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "shrink").await;
+        story.adopt(story.deployment(2), story.release(by_hand())).await;
+        story.ship_paper("v2", json!({})).await;
+        until_stands(&story, "half", 2, 1..=1).await;
+        story.scale(1).await;
+        until_stands(&story, "half", 1, 1..=1).await;
+        story.scale(3).await;
+        until_stands(&story, "half", 3, 1..=1).await;
+        assert_eq!(pods_of(&story, "v1").await, 2, "{}", story.describe().await);
+        say(&story, "Skip").await;
+        skip(&story, "all").await;
+        ended(&story, 1, "Succeeded").await;
+        assert_eq!(pods_of(&story, "v2").await, 3, "{}", story.describe().await);
+    });
+}
+
+fn recreated(story: &Story<'_>) -> Value {
+    let mut deployment = story.deployment(3);
+    deployment["spec"]["strategy"] = json!({"type": "Recreate"});
+    deployment
+}
+
+fn all_at_once() -> Value {
+    json!({"steps": [{"name": "all", "replicas": "100%", "soak": "1s"}], "criteria": [], "watch": []})
+}
+
+#[test]
+fn a_recreate_deployment_changes_all_at_once_after_its_checks() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "recreate").await;
+        story.adopt(recreated(&story), story.release(all_at_once())).await;
+        let before = owners(&story.target().await);
+        story.ship_paper("v2", json!({})).await;
+        ended(&story, 1, "Succeeded").await;
+        assert_eq!(pods_of(&story, "v2").await, 3, "{}", story.describe().await);
+        assert_eq!(owners(&story.target().await), before, "the owner's fields are back");
+    });
+}
+
+#[test]
+fn a_bad_version_of_a_recreate_deployment_is_undone() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "recreate-bad").await;
+        story.adopt(recreated(&story), story.release(all_at_once())).await;
+        let before = owners(&story.target().await);
+        story.ship_paper("v2", json!({"paper.tidegate.dev/crash": "true"})).await;
+        ended(&story, 1, "Undone").await;
+        assert_eq!(pods_of(&story, "v1").await, 3, "{}", story.describe().await);
+        assert_eq!(pods_of(&story, "v2").await, 0, "{}", story.describe().await);
+        story.until_phase("Rejected").await;
+        story.until("the owner's fields", |story| {
+            let before = before.clone();
+            async move { owners(&story.target().await) == before }
+        }).await;
+    });
+}
+
+#[test]
+fn shares_of_a_recreate_deployment_are_refused_with_a_sentence() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "recreate-shares").await;
+        story.adopt(recreated(&story), story.release(halves())).await;
+        story.ship_paper("v2", json!({})).await;
+        story.until_blocked("InvalidSpec").await;
+        let status = story.status().await;
+        let message = status["blockedBy"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("Recreate") && message.contains("100%"), "{message}");
+        story.stays(Duration::from_secs(1), "no canary pod", |story| async move { pods_of(story, "v2").await == 0 }).await;
+        story.apply(story.release(all_at_once())).await;
+        ended(&story, 1, "Succeeded").await;
+    });
+}

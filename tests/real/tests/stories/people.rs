@@ -1,0 +1,389 @@
+//! What people say: who may say it, and what comes of it.
+
+use std::time::Duration;
+
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use tidegate_real::stage::{self, Stage};
+use tidegate_real::story::{Story, on_stage};
+
+use crate::props::{grant, quick, says, stands_still, until_at, version, with};
+
+const SHORT: Duration = Duration::from_secs(2);
+
+/// A Deployment of four, and a run of `v2` under this spec.
+async fn shipped(name: &str, spec: Value) -> Story<'static> {
+    let story = Story::begin(Stage::shared().await, name).await;
+    story.adopt(story.deployment(4), story.release(spec)).await;
+    story.ship_paper("v2", json!({})).await;
+    story
+}
+
+fn signed_before(approval: Value) -> Value {
+    with(quick(), json!({"preflight": [{"name": "sign-off", "approval": approval}]}))
+}
+
+/// Version 1 stands, as its owner wrote it, and version 2 is rejected.
+async fn rejected(story: &Story<'_>, outcome: &str) {
+    let ended = story.until_ended(1).await;
+    assert_eq!(ended["outcome"], outcome, "{}", story.describe().await);
+    story.until_phase("Rejected").await;
+    let mut spec = story.target().await["spec"].clone();
+    assert_eq!(version(story).await, "v1", "{}", story.describe().await);
+    assert!(spec["paused"].is_null() && spec["minReadySeconds"].is_null(), "{spec:#}");
+    assert_eq!(spec["strategy"]["rollingUpdate"].take(), json!({"maxSurge": "25%", "maxUnavailable": "25%"}));
+    let pods = story.pods().await;
+    let old = pods.iter().all(|pod| pod["metadata"]["annotations"]["version"] == "v1");
+    assert!(pods.len() == 4 && old, "{}", story.describe().await);
+}
+
+#[test]
+fn an_approval_counts_in_a_role_that_one_has_and_in_no_other() {
+    on_stage(async {
+        let story = shipped("approve", signed_before(json!({"roles": ["qa-manager", "tech-lead"]}))).await;
+        grant(&story, "alice", "tidegate-sign-as-qa-manager").await;
+        story.until_blocked("AwaitingApproval").await;
+        stands_still(&story, SHORT).await;
+        let status = story.status().await;
+        assert_eq!(status["blockedBy"]["unblock"], "kubectl tidegate approve shop --role qa-manager|tech-lead");
+        let refused = story.say("alice", json!({"action": "Approve", "role": "tech-lead"})).await.expect_err("not hers");
+        let sentence = format!(
+            "alice may not approve release {}/shop as tech-lead: it takes the verb approve on releases.tidegate.dev/tech-lead",
+            story.namespace
+        );
+        assert!(refused.to_string().contains(&sentence), "{refused}");
+        // Whoever is named, the API server writes who it was.
+        let action = says(&story, "alice", json!({"action": "Approve", "role": "qa-manager", "by": "bob"})).await;
+        assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
+        let action = story.get("tidegate.dev/v1alpha1", "ReleaseAction", &action).await;
+        assert_eq!((&action["spec"]["by"], &action["spec"]["run"]), (&json!("alice"), &json!("r1")), "{action:#}");
+        assert_eq!(action["status"]["result"], "Done", "{action:#}");
+        assert_eq!(action["status"]["message"], "signed as qa-manager", "{action:#}");
+    });
+}
+
+#[test]
+fn the_author_of_a_change_may_not_approve_it() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "author").await;
+        story.adopt(story.deployment(4), story.release(signed_before(json!({"roles": ["qa-manager"]})))).await;
+        for user in ["alice", "bob"] {
+            grant(&story, user, "tidegate-sign-as-qa-manager").await;
+        }
+        let deployer = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "story-deployer"},
+            "rules": [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "patch"]}],
+        });
+        stage::apply(&story.client, &deployer, "story").await.expect("a role");
+        grant(&story, "alice", "story-deployer").await;
+        let alice = story.stage.cluster.client("alice").await.expect("a client");
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": story.namespace}});
+        let target = stage::api_of(&alice, &target).expect("a kind");
+        let patch = json!({"spec": {"template": {"metadata": {"annotations": {"version": "v2"}}}}});
+        let (target, patch) = (&target, &patch);
+        story
+            .until("alice's change", |_| async move {
+                target.patch("shop", &PatchParams::default(), &Patch::Merge(patch)).await.is_ok()
+            })
+            .await;
+        story.until_blocked("AwaitingApproval").await;
+        assert_eq!(story.status().await["run"]["changedBy"], "alice", "{}", story.describe().await);
+        let refused = story.say("alice", json!({"action": "Approve", "role": "qa-manager"})).await.expect_err("her own");
+        let sentence = format!(
+            "alice made the change that release {}/shop is about: somebody else must approve it",
+            story.namespace
+        );
+        assert!(refused.to_string().contains(&sentence), "{refused}");
+        says(&story, "bob", json!({"action": "Approve", "role": "qa-manager"})).await;
+        assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
+    });
+}
+
+#[test]
+fn a_quorum_takes_different_people_in_different_roles_in_whatever_order_they_sign() {
+    on_stage(async {
+        let approval = json!({"roles": ["qa-manager", "tech-lead"], "quorum": 2});
+        let story = shipped("quorum", signed_before(approval)).await;
+        for role in ["tidegate-sign-as-qa-manager", "tidegate-sign-as-tech-lead"] {
+            grant(&story, "alice", role).await;
+        }
+        grant(&story, "bob", "tidegate-sign-as-qa-manager").await;
+        story.until_blocked("AwaitingApproval").await;
+        for role in ["qa-manager", "tech-lead"] {
+            says(&story, "alice", json!({"action": "Approve", "role": role})).await;
+        }
+        story
+            .until("both signatures", |story| async move {
+                story.status().await["run"]["signatures"].as_array().is_some_and(|all| all.len() == 2)
+            })
+            .await;
+        let message = story.status().await["blockedBy"]["message"].clone();
+        assert_eq!(message, "check sign-off: 1 of 2 signatures, roles: qa-manager, tech-lead", "{}", story.describe().await);
+        stands_still(&story, SHORT).await;
+        says(&story, "bob", json!({"action": "Approve", "role": "qa-manager"})).await;
+        assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
+    });
+}
+
+#[test]
+fn a_refusal_sends_it_back() {
+    on_stage(async {
+        let story = shipped("reject", signed_before(json!({"roles": ["qa-manager"]}))).await;
+        grant(&story, "alice", "tidegate-sign-as-qa-manager").await;
+        story.until_blocked("AwaitingApproval").await;
+        says(&story, "alice", json!({"action": "Reject", "role": "qa-manager", "reason": "the prices are wrong"})).await;
+        rejected(&story, "Aborted").await;
+        let message = story.status().await["lastRun"]["message"].clone();
+        assert_eq!(message, "alice refused it as qa-manager: the prices are wrong", "{}", story.describe().await);
+    });
+}
+
+#[test]
+fn an_approval_of_a_step_is_asked_for_when_its_pods_stand() {
+    on_stage(async {
+        let mut spec = quick();
+        spec["steps"][0]["approval"] = json!({"roles": ["tech-lead"]});
+        let story = shipped("approve-step", spec).await;
+        grant(&story, "bob", "tidegate-sign-as-tech-lead").await;
+        story.until_blocked("AwaitingApproval").await;
+        let status = story.status().await;
+        assert_eq!((&status["phase"], &status["replicas"]["canary"]["ready"]), (&json!("Held"), &json!(1)), "{status:#}");
+        let condition = status["conditions"].as_array().and_then(|all| all.iter().find(|one| one["type"] == "AwaitingApproval"));
+        assert!(condition.is_some_and(|one| one["status"] == "True"), "{status:#}");
+        says(&story, "bob", json!({"action": "Approve", "role": "tech-lead"})).await;
+        assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
+    });
+}
+
+/// Somebody aborts in this phase.
+async fn abort_in(phase: &str, spec: Value, annotations: Value) {
+    let story = Story::begin(Stage::shared().await, &format!("abort-{}", phase.to_lowercase())).await;
+    story.adopt(story.deployment(4), story.release(spec)).await;
+    grant(&story, "bob", "tidegate-edit").await;
+    let guard = story.guard().await;
+    story.ship_paper("v2", annotations).await;
+    story.until_phase(phase).await;
+    says(&story, "bob", json!({"action": "Abort", "reason": "lunch"})).await;
+    rejected(&story, "Aborted").await;
+    let status = story.status().await;
+    assert_eq!(status["lastRun"]["message"], "bob said abort: lunch", "{}", story.describe().await);
+    assert_eq!(status["lastRun"]["undo"]["by"], "bob", "{}", story.describe().await);
+    assert!(guard.worst().least_ready >= 3, "{:?}", guard.worst());
+}
+
+#[test]
+fn an_abort_before_the_first_pod_puts_the_stable_template_back() {
+    on_stage(abort_in("Preflight", signed_before(json!({"roles": ["qa-manager"]})), json!({})));
+}
+
+#[test]
+fn an_abort_in_mid_move_goes_back() {
+    on_stage(abort_in("Moving", quick(), json!({"paper.tidegate.dev/never-ready": "true"})));
+}
+
+#[test]
+fn an_abort_in_a_soak_goes_back() {
+    let mut spec = quick();
+    spec["steps"][1]["soak"] = json!("10m");
+    on_stage(abort_in("Soaking", with(spec, json!({})), json!({})));
+}
+
+#[test]
+fn an_abort_of_a_held_run_goes_back() {
+    let mut spec = quick();
+    spec["steps"][1]["approval"] = json!({"roles": ["qa-manager"]});
+    on_stage(abort_in("Held", spec, json!({})));
+}
+
+#[test]
+fn an_abort_in_the_watch_goes_back() {
+    on_stage(abort_in("Watching", with(quick(), json!({"watch": [{"for": "10m", "every": "1s"}]})), json!({})));
+}
+
+#[test]
+fn who_has_no_right_to_stop_it_is_told_what_it_takes() {
+    on_stage(async {
+        let mut spec = quick();
+        spec["steps"][0]["soak"] = json!("10m");
+        let story = shipped("rights", spec).await;
+        grant(&story, "bob", "tidegate-edit").await;
+        until_at(&story, "tenth").await;
+        says(&story, "bob", json!({"action": "Pause"})).await;
+        let refused = story.say("bob", json!({"action": "Skip", "reason": "no time"})).await.expect_err("not his");
+        let sentence = format!("bob may not skip release {}/shop: it takes the verb skip on releases.tidegate.dev", story.namespace);
+        assert!(refused.to_string().contains(&sentence), "{refused}");
+        story.say("alice", json!({"action": "Abort", "reason": "why not"})).await.expect_err("no rights here");
+    });
+}
+
+#[test]
+fn a_pause_stands_still_and_a_resume_goes_on() {
+    on_stage(async {
+        let mut spec = quick();
+        spec["steps"][0]["soak"] = json!("3s");
+        let story = shipped("pause", spec).await;
+        grant(&story, "alice", "tidegate-release-manager").await;
+        until_at(&story, "tenth").await;
+        says(&story, "alice", json!({"action": "Pause", "reason": "fire drill"})).await;
+        story.until_blocked("Paused").await;
+        let message = story.status().await["blockedBy"]["message"].clone();
+        assert_eq!(message, "alice said pause: fire drill", "{}", story.describe().await);
+        stands_still(&story, Duration::from_secs(4)).await;
+        says(&story, "alice", json!({"action": "Resume"})).await;
+        assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
+    });
+}
+
+#[test]
+fn a_skip_counts_what_is_waited_for_as_done() {
+    on_stage(async {
+        let mut spec = with(quick(), json!({"watch": [{"for": "10m", "every": "1s"}]}));
+        spec["steps"][0]["soak"] = json!("10m");
+        let story = shipped("skip", spec).await;
+        grant(&story, "alice", "tidegate-release-manager").await;
+        until_at(&story, "tenth").await;
+        says(&story, "alice", json!({"action": "Skip", "reason": "seen enough"})).await;
+        story.until_phase("Watching").await;
+        says(&story, "alice", json!({"action": "Skip", "reason": "seen enough"})).await;
+        assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
+    });
+}
+
+/// A run of `v2` that was aborted.
+async fn aborted(name: &str) -> Story<'static> {
+    let mut spec = quick();
+    spec["steps"][0]["soak"] = json!("3s");
+    let story = shipped(name, spec).await;
+    grant(&story, "alice", "tidegate-release-manager").await;
+    until_at(&story, "tenth").await;
+    says(&story, "alice", json!({"action": "Abort", "reason": "not now"})).await;
+    rejected(&story, "Aborted").await;
+    story
+}
+
+#[test]
+fn a_retry_puts_the_rejected_template_back_and_tries_it_again() {
+    on_stage(async {
+        let story = aborted("retry").await;
+        says(&story, "alice", json!({"action": "Retry"})).await;
+        let ended = story.until_ended(2).await;
+        assert_eq!(ended["outcome"], "Succeeded", "{}", story.describe().await);
+        assert_eq!(version(&story).await, "v2");
+        story.until_phase("Idle").await;
+    });
+}
+
+#[test]
+fn a_rejected_template_that_is_pushed_again_is_held_until_the_rejection_is_cleared() {
+    on_stage(async {
+        let story = aborted("clear").await;
+        story.ship_paper("v2", json!({})).await;
+        story
+            .until("held", |story| async move {
+                let target = story.target().await;
+                target["spec"]["paused"] == true && target["metadata"]["annotations"]["tidegate.dev/originals"].is_string()
+            })
+            .await;
+        story
+            .stays(SHORT, "held", |story| async move {
+                let status = story.status().await;
+                status["phase"] == "Rejected" && status["run"].is_null() && story.pods().await.len() == 4
+            })
+            .await;
+        let status = story.status().await;
+        assert_eq!(status["blockedBy"]["reason"], "RejectedRevision", "{}", story.describe().await);
+        says(&story, "alice", json!({"action": "ClearRejection", "reason": "it was the network"})).await;
+        assert_eq!(story.until_ended(2).await["outcome"], "Succeeded", "{}", story.describe().await);
+    });
+}
+
+/// Nothing of ours is on the Deployment any more.
+async fn handed_back(story: &Story<'_>) {
+    story.until_blocked("HandedBack").await;
+    let target = story.target().await;
+    let text = target["metadata"]["annotations"].to_string() + &target["metadata"]["labels"].to_string();
+    let left: Vec<&str> = text.split('"').filter(|word| word.starts_with("tidegate.dev/")).collect();
+    assert!(left.is_empty() || left == ["tidegate.dev/changed-by"], "{left:?}");
+    let mut spec = target["spec"].clone();
+    assert_eq!(spec["strategy"]["rollingUpdate"].take(), json!({"maxSurge": "25%", "maxUnavailable": "25%"}));
+    assert!(spec["paused"].is_null() && spec["minReadySeconds"].is_null(), "{spec:#}");
+}
+
+async fn uids(story: &Story<'_>, version: &str) -> Vec<String> {
+    let pods = story.pods().await;
+    let of = pods.iter().filter(|pod| pod["metadata"]["annotations"]["version"] == version);
+    let mut uids: Vec<String> = of.map(|pod| pod["metadata"]["uid"].to_string()).collect();
+    uids.sort();
+    uids
+}
+
+#[test]
+fn a_deployment_at_rest_is_handed_back_without_a_restart_and_taken_up_again() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "hand-back").await;
+        story.adopt(story.deployment(4), story.release(quick())).await;
+        grant(&story, "alice", "tidegate-release-manager").await;
+        let before = uids(&story, "v1").await;
+        says(&story, "alice", json!({"action": "HandBack", "reason": "by hand today"})).await;
+        handed_back(&story).await;
+        assert_eq!(uids(&story, "v1").await, before, "nothing was restarted: {}", story.describe().await);
+        // The native controller rolls what is pushed now.
+        story.ship_paper("v2", json!({})).await;
+        story.until("version 2", |story| async move { uids(story, "v2").await.len() == 4 }).await;
+        says(&story, "alice", json!({"action": "Resume"})).await;
+        story
+            .until("taken up again", |story| async move { story.status().await["stable"]["fingerprint"].is_string() })
+            .await;
+        assert_eq!(story.target().await["metadata"]["labels"]["tidegate.dev/release"], "shop");
+        story.ship_paper("v3", json!({})).await;
+        assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
+        assert_eq!(version(&story).await, "v3");
+    });
+}
+
+#[test]
+fn a_run_that_is_handed_back_is_finished_by_the_native_controller() {
+    on_stage(async {
+        let mut spec = quick();
+        spec["steps"][1]["soak"] = json!("10m");
+        let story = shipped("hand-back-run", spec).await;
+        grant(&story, "alice", "tidegate-release-manager").await;
+        until_at(&story, "half").await;
+        let canary = uids(&story, "v2").await;
+        says(&story, "alice", json!({"action": "HandBack", "reason": "by hand today"})).await;
+        assert_eq!(story.until_ended(1).await["outcome"], "HandedBack", "{}", story.describe().await);
+        handed_back(&story).await;
+        story.until("version 2", |story| async move { uids(story, "v2").await.len() == 4 }).await;
+        let all = uids(&story, "v2").await;
+        assert!(canary.iter().all(|uid| all.contains(uid)), "nothing was restarted: {}", story.describe().await);
+        says(&story, "alice", json!({"action": "Resume"})).await;
+        story
+            .until("taken up again", |story| async move { story.status().await["stable"]["fingerprint"].is_string() })
+            .await;
+    });
+}
+
+#[test]
+fn a_suspended_release_holds_a_new_version_and_stands_still_in_mid_run() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "suspend").await;
+        let mut spec = quick();
+        spec["steps"][1]["soak"] = json!("2s");
+        let suspended = with(spec.clone(), json!({"suspend": true}));
+        story.adopt(story.deployment(4), story.release(suspended.clone())).await;
+        story.ship_paper("v2", json!({})).await;
+        story.until_blocked("Suspended").await;
+        story
+            .stays(SHORT, "held", |story| async move {
+                story.status().await["run"].is_null() && story.pods().await.len() == 4
+            })
+            .await;
+        story.apply(story.release(spec.clone())).await;
+        until_at(&story, "half").await;
+        story.apply(story.release(suspended)).await;
+        story.until_blocked("Suspended").await;
+        stands_still(&story, Duration::from_secs(3)).await;
+        story.apply(story.release(spec)).await;
+        assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
+    });
+}

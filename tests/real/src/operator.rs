@@ -12,7 +12,7 @@ use kube::api::PostParams;
 use kube::config::{AuthInfo, Context as KubeContext, Kubeconfig, NamedAuthInfo, NamedContext};
 use tokio::process::{Child, Command};
 
-use crate::cluster::{Cluster, repository};
+use crate::cluster::{Cluster, repository, scratch};
 
 /// Namespace of the operator.
 pub const NAMESPACE: &str = "tidegate-system";
@@ -22,8 +22,8 @@ pub struct Operator {
     child: Child,
     pub log: PathBuf,
     pub address: String,
-    /// Holds its token: removed with us.
-    kubeconfig: PathBuf,
+    /// The kubeconfig with its token, where it was made for this process alone: removed with it.
+    token: Option<PathBuf>,
 }
 
 impl Operator {
@@ -35,15 +35,20 @@ impl Operator {
     /// Starts one with further environment or flags.
     pub async fn start_with(cluster: &Cluster, more: impl FnOnce(&mut Command)) -> Result<Self> {
         let kubeconfig = kubeconfig(cluster).await?;
-        Self::start_through(&kubeconfig, more).await
+        let mut operator = Self::start_through(&kubeconfig, more).await?;
+        operator.token = Some(kubeconfig);
+        Ok(operator)
     }
 
     /// Starts one that reaches the API server through this kubeconfig.
     pub async fn start_through(kubeconfig: &Path, more: impl FnOnce(&mut Command)) -> Result<Self> {
         let port = free_port()?;
-        let log = std::env::temp_dir().join(format!("tidegate-operator-{}-{port}.log", std::process::id()));
+        let log = scratch()?.join(format!("operator-{}-{port}.log", std::process::id()));
         let address = format!("127.0.0.1:{port}");
-        let mut command = Command::new(binary("tidegate")?);
+        // Tests end without dropping what they share: the operator ends with the thread that started it, which is one of the
+        // runtime's own and lives as long as the process.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(binary("tidegate")?);
         command
             .args(["--listen", &address])
             .env("TIDEGATE_KUBECONFIG", kubeconfig)
@@ -54,8 +59,8 @@ impl Operator {
             .stderr(std::fs::File::create(&log)?)
             .kill_on_drop(true);
         more(&mut command);
-        let child = command.spawn().context("cannot start the operator")?;
-        let operator = Self { child, log, address, kubeconfig };
+        let child = tokio::spawn(async move { command.spawn() }).await?.context("cannot start the operator (with setpriv)")?;
+        let operator = Self { child, log, address, token: None };
         operator.until_ready().await?;
         Ok(operator)
     }
@@ -121,7 +126,9 @@ impl Operator {
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        let _gone_already = std::fs::remove_file(&self.kubeconfig);
+        if let Some(token) = &self.token {
+            let _gone_already = std::fs::remove_file(token);
+        }
     }
 }
 
@@ -161,7 +168,7 @@ pub async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
 /// Writes a kubeconfig that only we can read.
 pub fn write_private(config: &Kubeconfig) -> Result<PathBuf> {
     use std::os::unix::fs::OpenOptionsExt;
-    let path = std::env::temp_dir().join(format!("tidegate-operator-{}.kubeconfig", unique()));
+    let path = scratch()?.join(format!("operator-{}.kubeconfig", unique()));
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     serde_json::to_writer(file, config)?;
     Ok(path)

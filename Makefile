@@ -64,7 +64,7 @@ test-rust: cluster ## tests, those on the control plane included
 	$(step) 'building all targets'
 	cargo build --workspace --all-targets
 	$(step) 'tests'
-	cargo test --workspace
+	RUST_TEST_THREADS=6 cargo test --workspace
 
 .PHONY: test-generated
 test-generated: ## whether crds/, the chart and install.yaml are what they are generated from

@@ -54,7 +54,7 @@ impl Cluster {
         if let Some(audit) = &options.audit {
             command.arg("--audit").arg(audit);
         }
-        let log = std::env::temp_dir().join(format!("tidegate-cluster-{}.log", std::process::id()));
+        let log = scratch()?.join(format!("cluster-{}.log", std::process::id()));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file).kill_on_drop(true);
         let mut child = command.spawn().context("cannot start the control plane")?;
@@ -139,6 +139,13 @@ async fn binary() -> Result<PathBuf> {
 /// `kubectl` of our own cluster program, beside it.
 pub async fn kubectl() -> Result<PathBuf> {
     Ok(binary().await?.with_file_name("kubectl"))
+}
+
+/// Where logs and tokens of a run lie: out of the way, and gone with `make clean`.
+pub fn scratch() -> Result<PathBuf> {
+    let directory = repository().join("target/real");
+    std::fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+    Ok(directory)
 }
 
 /// The repository's root.

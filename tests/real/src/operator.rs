@@ -12,7 +12,7 @@ use kube::api::PostParams;
 use kube::config::{AuthInfo, Context as KubeContext, Kubeconfig, NamedAuthInfo, NamedContext};
 use tokio::process::{Child, Command};
 
-use crate::cluster::{Cluster, repository};
+use crate::cluster::{Cluster, repository, scratch};
 
 /// Namespace of the operator.
 pub const NAMESPACE: &str = "tidegate-system";
@@ -22,8 +22,8 @@ pub struct Operator {
     child: Child,
     pub log: PathBuf,
     pub address: String,
-    /// Its own kubeconfig, with its token: removed with us.
-    kubeconfig: Option<PathBuf>,
+    /// The kubeconfig with its token, where it was made for this process alone: removed with it.
+    token: Option<PathBuf>,
 }
 
 impl Operator {
@@ -36,14 +36,14 @@ impl Operator {
     pub async fn start_with(cluster: &Cluster, more: impl FnOnce(&mut Command)) -> Result<Self> {
         let kubeconfig = kubeconfig(cluster).await?;
         let mut operator = Self::start_through(&kubeconfig, more).await?;
-        operator.kubeconfig = Some(kubeconfig);
+        operator.token = Some(kubeconfig);
         Ok(operator)
     }
 
     /// Starts one that reaches the API server through this kubeconfig.
     pub async fn start_through(kubeconfig: &Path, more: impl FnOnce(&mut Command)) -> Result<Self> {
         let port = free_port()?;
-        let log = std::env::temp_dir().join(format!("tidegate-operator-{}-{port}.log", std::process::id()));
+        let log = scratch()?.join(format!("operator-{}-{port}.log", std::process::id()));
         let address = format!("127.0.0.1:{port}");
         // Tests end without dropping what they share: the operator ends with the thread that started it, which is one of the
         // runtime's own and lives as long as the process.
@@ -60,7 +60,7 @@ impl Operator {
             .kill_on_drop(true);
         more(&mut command);
         let child = tokio::spawn(async move { command.spawn() }).await?.context("cannot start the operator (with setpriv)")?;
-        let operator = Self { child, log, address, kubeconfig: None };
+        let operator = Self { child, log, address, token: None };
         operator.until_ready().await?;
         Ok(operator)
     }
@@ -126,8 +126,8 @@ impl Operator {
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        if let Some(kubeconfig) = &self.kubeconfig {
-            let _gone_already = std::fs::remove_file(kubeconfig);
+        if let Some(token) = &self.token {
+            let _gone_already = std::fs::remove_file(token);
         }
     }
 }
@@ -168,7 +168,7 @@ pub async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
 /// Writes a kubeconfig that only we can read.
 pub fn write_private(config: &Kubeconfig) -> Result<PathBuf> {
     use std::os::unix::fs::OpenOptionsExt;
-    let path = std::env::temp_dir().join(format!("tidegate-operator-{}.kubeconfig", unique()));
+    let path = scratch()?.join(format!("operator-{}.kubeconfig", unique()));
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     serde_json::to_writer(file, config)?;
     Ok(path)

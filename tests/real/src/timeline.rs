@@ -147,8 +147,11 @@ impl Seen {
             return;
         }
         let ready = is_ready(pod);
-        let known =
-            self.pods.entry(name).or_insert_with(|| Known { version: version(pod), ready: false, since: now });
+        let known = self.pods.entry(name).or_insert_with(|| Known {
+            version: version(pod),
+            ready: false,
+            since: now,
+        });
         if ready && !known.ready {
             let took = now.duration_since(known.since);
             self.starts.push((now, took.unsigned_abs()));
@@ -183,7 +186,8 @@ async fn follow_target(api: Api<Deployment>, seen: Arc<Mutex<Seen>>) {
 
 fn version(pod: &Pod) -> String {
     let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
-    let told = container.and_then(|container| container.env.as_ref()?.iter().find(|env| env.name == "VERSION"));
+    let told =
+        container.and_then(|container| container.env.as_ref()?.iter().find(|env| env.name == "VERSION"));
     let annotated = || pod.annotations().get("version").cloned();
     told.and_then(|env| env.value.clone()).or_else(annotated).unwrap_or_default()
 }

@@ -39,7 +39,11 @@ async fn bench() -> Result<bool> {
     println!("1 Release: {one:.1} MB");
 
     make(&story, 1..RELEASES, deployment).await?;
-    story.until_within(Duration::from_secs(900), "all pods Ready", async |story| ready(story).await >= RELEASES).await;
+    story
+        .until_within(Duration::from_secs(900), "all pods Ready", async |story| {
+            ready(story).await >= RELEASES
+        })
+        .await;
     let without = resident(&stage).await?;
     println!("{RELEASES} Deployments with a pod each, 1 Release: {without:.1} MB");
     let began = Instant::now();
@@ -101,7 +105,8 @@ async fn adopted(story: &Story<'_>, number: usize) -> Result<()> {
     let all = async {
         loop {
             let releases = api.list(&ListParams::default()).await?;
-            let known = |release: &Release| release.status.as_ref().is_some_and(|status| status.stable.is_some());
+            let known =
+                |release: &Release| release.status.as_ref().is_some_and(|status| status.stable.is_some());
             if releases.items.iter().filter(|release| known(release)).count() >= number {
                 return anyhow::Ok(());
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tidegate_real::cluster::Options;
+use tidegate_real::cluster::{Options, scratch};
 use tidegate_real::figures::Figures;
 use tidegate_real::load::Load;
 use tidegate_real::operator::{NAMESPACE, binary, unique};
@@ -29,7 +29,7 @@ fn main() -> Result<ExitCode> {
 
 async fn bench() -> Result<bool> {
     let shop = binary("shop")?.display().to_string();
-    let audit = std::env::temp_dir().join(format!("tidegate-audit-{}.log", unique()));
+    let audit = scratch()?.join(format!("audit-{}.log", unique()));
     let images = vec![("shop".into(), shop)];
     let options = Options { process_nodes: 1, images, audit: Some(audit.clone()), ..Options::default() };
     let stage = Stage::own(options).await?;
@@ -174,7 +174,10 @@ impl Requests {
     }
 
     fn json(&self) -> Value {
-        let counted = self.counted.iter().map(|((verb, resource), number)| (format!("{verb} {resource}"), json!(number)));
+        let counted = self
+            .counted
+            .iter()
+            .map(|((verb, resource), number)| (format!("{verb} {resource}"), json!(number)));
         Value::Object(counted.collect())
     }
 }

@@ -9,7 +9,7 @@ use clap::Parser;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
 use tidegate_real::cluster::Options;
 use tidegate_real::figures::{Figures, Spread};
@@ -43,8 +43,24 @@ struct Place {
 }
 
 const PLACES: [Place; 3] = [
-    Place { name: "10", canaries: 1, spec: || steps(json!([{"name": "tenth", "replicas": "10%", "soak": "5m"}, {"name": "all", "replicas": "100%"}])) },
-    Place { name: "50", canaries: 5, spec: || steps(json!([{"name": "half", "replicas": "50%", "soak": "5m"}, {"name": "all", "replicas": "100%"}])) },
+    Place {
+        name: "10",
+        canaries: 1,
+        spec: || {
+            steps(
+                json!([{"name": "tenth", "replicas": "10%", "soak": "5m"}, {"name": "all", "replicas": "100%"}]),
+            )
+        },
+    },
+    Place {
+        name: "50",
+        canaries: 5,
+        spec: || {
+            steps(
+                json!([{"name": "half", "replicas": "50%", "soak": "5m"}, {"name": "all", "replicas": "100%"}]),
+            )
+        },
+    },
     Place { name: "100", canaries: PODS, spec: || steps(json!([{"name": "all", "replicas": "100%"}])) },
 ];
 
@@ -110,7 +126,8 @@ async fn at(stage: &Stage, place: &Place, runs: usize) -> Result<Vec<Undo>> {
         );
         undos.push(undo);
     }
-    story.delete("v1", "Namespace", &story.namespace).await;
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(story.client.clone());
+    namespaces.delete(&story.namespace, &DeleteParams::background()).await?;
     Ok(undos)
 }
 
@@ -120,23 +137,29 @@ async fn one(story: &Story<'_>, place: &Place, run: usize, timeline: &Timeline, 
     story.ship(&version, &[]).await;
     let phase = if place.canaries == PODS { "Watching" } else { "Soaking" };
     story.until_phase(phase).await;
-    story.until("the bad version's pods alone, Ready", async |_| {
-        timeline.now().is_some_and(|now| now.of(&version).1 == place.canaries && now.pods() == PODS)
-    })
-    .await;
+    story
+        .until("the bad version's pods alone, Ready", async |_| {
+            timeline.now().is_some_and(|now| now.of(&version).1 == place.canaries && now.pods() == PODS)
+        })
+        .await;
     // Anywhere between two reads, and with some good requests behind it or with few.
     tokio::time::sleep(Duration::from_millis(500 + random_below(6000))).await;
     load.seen.forget();
     let told = Timestamp::now();
     break_pods(story, &version).await?;
     let ended = story.until_ended(i64::try_from(run)?).await;
-    story.until("all back", async |_| timeline.now().is_some_and(|now| now.of("v1") == (PODS, PODS) && now.pods() == PODS)).await;
+    story
+        .until("all back", async |_| {
+            timeline.now().is_some_and(|now| now.of("v1") == (PODS, PODS) && now.pods() == PODS)
+        })
+        .await;
     anyhow::ensure!(ended["outcome"] == "Undone", "the run ended as {}", ended["outcome"]);
 
     let breach = load.seen.first_bad().context("no bad answer was seen")?;
     let decided: Timestamp = ended["undo"]["decidedAt"].as_str().context("no verdict")?.parse()?;
     let patched = timeline.first_change(told).context("no patch was seen")?;
-    let ordered = timeline.first(patched, |moment| moment.of(&version).0 == 0).context("they were not ordered away")?;
+    let ordered =
+        timeline.first(patched, |moment| moment.of(&version).0 == 0).context("they were not ordered away")?;
     let restored = timeline.first(patched, |moment| moment.of("v1").1 == PODS).context("not restored")?;
     let (least_ready, most_pods) = timeline.worst(steady);
     let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
@@ -162,7 +185,8 @@ async fn break_pods(story: &Story<'_>, version: &str) -> Result<()> {
         if !env.into_iter().any(|one| one.name == "VERSION" && one.value.as_deref() == Some(version)) {
             continue;
         }
-        let ip = pod.status.and_then(|status| status.pod_ip).with_context(|| format!("{name} has no address"))?;
+        let ip =
+            pod.status.and_then(|status| status.pod_ip).with_context(|| format!("{name} has no address"))?;
         let url = format!("http://{ip}:8080/fault?error_rate={ERRORS}");
         http.post(url).send().await?.error_for_status()?;
     }
@@ -215,7 +239,8 @@ fn sum_up(figures: &mut Figures, place: &Place, undos: &[Undo]) {
     let waits = if PODS - place.canaries < LEAST_READY { pod_start.most() } else { 0.0 };
     figures.aim(&format!("{at} %: ordered away after the patch, most"), ordered.most(), waits + 0.2);
     figures.aim(&format!("{at} %: restored beyond one pod's start, most"), beyond_start.most(), 1.0);
-    figures.must(&format!("{at} %: Ready pods under {LEAST_READY}: {least_ready}"), least_ready >= LEAST_READY);
+    figures
+        .must(&format!("{at} %: Ready pods under {LEAST_READY}: {least_ready}"), least_ready >= LEAST_READY);
 }
 
 /// Random enough for the moment at which something breaks.

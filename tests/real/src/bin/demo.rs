@@ -49,7 +49,8 @@ fn main() -> Result<ExitCode> {
 }
 
 async fn demo(flags: Flags) -> Result<ExitCode> {
-    let mut scene = Scene { began: Instant::now(), cluster: None, operator: None, installed: false, applied: false };
+    let mut scene =
+        Scene { began: Instant::now(), cluster: None, operator: None, installed: false, applied: false };
     let played = tokio::select! {
         played = play(&flags, &mut scene) => played,
         _ = tokio::signal::ctrl_c() => {
@@ -97,7 +98,9 @@ async fn play(flags: &Flags, scene: &mut Scene) -> Result<bool> {
         say(scene.began, "Tidegate is installed already");
     } else {
         scene.installed = true;
-        stage::install(&client, serves_mutating_policies(&client).await).await.context("cannot install Tidegate")?;
+        stage::install(&client, serves_mutating_policies(&client).await)
+            .await
+            .context("cannot install Tidegate")?;
         say(scene.began, "Tidegate's CRDs, policies and rights, from install.yaml");
         scene.operator = Some(Operator::start(cluster).await?);
         say(scene.began, &format!("the operator leads, as ServiceAccount {SYSTEM}/tidegate"));
@@ -108,7 +111,10 @@ async fn play(flags: &Flags, scene: &mut Scene) -> Result<bool> {
         stage::apply(&client, &with_image(document, flags.shop_image.as_deref()), "kubectl").await?;
     }
     let timeline = Timeline::start(&client, NAMESPACE);
-    within(60, "ten pods of the shop are not Ready", || timeline.now().is_some_and(|now| now.ready() == PODS)).await?;
+    within(60, "ten pods of the shop are not Ready", || {
+        timeline.now().is_some_and(|now| now.ready() == PODS)
+    })
+    .await?;
     reachable(&client).await?;
     let load = Load::start(&client, NAMESPACE, 8080, RATE).await;
     for document in manifests("release.yaml")? {
@@ -116,7 +122,13 @@ async fn play(flags: &Flags, scene: &mut Scene) -> Result<bool> {
     }
     let releases: Api<Release> = Api::namespaced(client.clone(), NAMESPACE);
     adopted(&releases).await?;
-    say(scene.began, &format!("the shop: {PODS} pods, {} requests a second from users, and its Release", RATE * PODS as f64));
+    say(
+        scene.began,
+        &format!(
+            "the shop: {PODS} pods, {} requests a second from users, and its Release",
+            RATE * PODS as f64
+        ),
+    );
 
     let cast = Cast { kubeconfig: cluster.kubeconfig.clone(), client, releases, timeline, load };
     let steady = Timestamp::now();
@@ -152,7 +164,8 @@ impl Cast {
         let mut env = vec![json!({"name": "VERSION", "value": version})];
         env.extend(error_rate.map(|rate| json!({"name": "ERROR_RATE", "value": rate})));
         let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "shop", "env": env}]}}}});
-        let deployments: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let deployments: Api<k8s_openapi::api::apps::v1::Deployment> =
+            Api::namespaced(self.client.clone(), NAMESPACE);
         let shipped = Timestamp::now();
         deployments.patch("shop", &PatchParams::default(), &Patch::Strategic(&patch)).await?;
         let ended = tokio::time::timeout(PATIENCE, self.ended_after(before)).await;
@@ -160,7 +173,9 @@ impl Cast {
         if tokio::time::timeout(Duration::from_secs(2), view.wait()).await.is_err() {
             view.kill().await?;
         }
-        let ended = ended.map_err(|_| anyhow::anyhow!("the run of {version} has not ended after {} s", PATIENCE.as_secs()))??;
+        let ended = ended.map_err(|_| {
+            anyhow::anyhow!("the run of {version} has not ended after {} s", PATIENCE.as_secs())
+        })??;
         Ok(Run { shipped, ended })
     }
 
@@ -215,13 +230,24 @@ impl Cast {
         }
 
         let (least_ready, _) = self.timeline.worst(steady);
-        let (errors, total) = (self.load.seen.errors.load(Ordering::Relaxed), self.load.seen.total.load(Ordering::Relaxed));
+        let (errors, total) =
+            (self.load.seen.errors.load(Ordering::Relaxed), self.load.seen.total.load(Ordering::Relaxed));
         let share = errors as f64 / (total.max(1)) as f64;
-        println!("\n  Ready pods:  never fewer than {least_ready} of {PODS} (the Deployment allows {LEAST_READY})");
-        println!("  users:       {errors} of {total} requests failed ({:.2} %): {errors_of_good} while v2 went out,", share * 100.0);
-        println!("               {} while v3 was tried. Released all at once, v3 fails 20 % of them.", errors - errors_of_good);
+        println!(
+            "\n  Ready pods:  never fewer than {least_ready} of {PODS} (the Deployment allows {LEAST_READY})"
+        );
+        println!(
+            "  users:       {errors} of {total} requests failed ({:.2} %): {errors_of_good} while v2 went out,",
+            share * 100.0
+        );
+        println!(
+            "               {} while v3 was tried. Released all at once, v3 fails 20 % of them.",
+            errors - errors_of_good
+        );
         let unanswered = self.load.seen.unanswered.load(Ordering::Relaxed);
-        println!("               {unanswered} of the {errors} got no answer, from pods that were on their way out.\n");
+        println!(
+            "               {unanswered} of the {errors} got no answer, from pods that were on their way out.\n"
+        );
 
         let since_breach = |at: Option<Timestamp>| match (breach, at) {
             (Some(breach), Some(at)) => format!("{:.3}", seconds(breach, at)),
@@ -247,13 +273,17 @@ impl Scene {
             let client = cluster.client("admin").await?;
             let shop = if applied { manifests("shop.yaml")? } else { Vec::new() };
             let tidegate = if installed { stage::documents(&read("install.yaml")?)? } else { Vec::new() };
-            for document in tidegate.iter().chain(&shop).rev().filter(|document| document["kind"].is_string()) {
+            for document in tidegate.iter().chain(&shop).rev().filter(|document| document["kind"].is_string())
+            {
                 let name = document["metadata"]["name"].as_str().context("no name")?;
-                let deleted = stage::api_of(&client, document)?.delete(name, &DeleteParams::background()).await;
+                let deleted =
+                    stage::api_of(&client, document)?.delete(name, &DeleteParams::background()).await;
                 match deleted {
                     Ok(_) => {}
                     Err(kube::Error::Api(status)) if status.code == 404 => {}
-                    Err(error) => eprintln!("{} {name} stays: {error}", document["kind"].as_str().unwrap_or_default()),
+                    Err(error) => {
+                        eprintln!("{} {name} stays: {error}", document["kind"].as_str().unwrap_or_default())
+                    }
                 }
             }
         }
@@ -325,7 +355,9 @@ async fn adopted(releases: &Api<Release>) -> Result<()> {
         }
         anyhow::Ok(())
     };
-    tokio::time::timeout(Duration::from_secs(30), adopted).await.context("the operator does not take up the Release")?
+    tokio::time::timeout(Duration::from_secs(30), adopted)
+        .await
+        .context("the operator does not take up the Release")?
 }
 
 async fn within(seconds: u64, otherwise: &'static str, holds: impl Fn() -> bool) -> Result<()> {

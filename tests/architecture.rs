@@ -41,15 +41,40 @@ fn nowhere(below: &str, forbidden: &[&str], unless: impl Fn(&Path) -> bool) {
 #[test]
 fn nothing_under_decide_is_async_or_knows_a_client_a_clock_or_a_log() {
     let forbidden = [
-        "async ", ".await", "kube::Client", "Client,", "tokio::", "reqwest", "Timestamp::now", "Instant", "SystemTime", "tracing::",
-        "rand::", "Mutex", "crate::run", "crate::act", "crate::watch", "crate::observe", "crate::report",
+        "async ",
+        ".await",
+        "kube::Client",
+        "Client,",
+        "tokio::",
+        "reqwest",
+        "Timestamp::now",
+        "Instant",
+        "SystemTime",
+        "tracing::",
+        "rand::",
+        "Mutex",
+        "crate::run",
+        "crate::act",
+        "crate::watch",
+        "crate::observe",
+        "crate::report",
     ];
     nowhere("decide", &forbidden, |_| false);
 }
 
 #[test]
 fn only_act_writes() {
-    let writes = [".patch(", ".patch_status(", ".patch_metadata(", ".create(", ".delete(", ".replace(", "PostParams", "PatchParams", "DeleteParams"];
+    let writes = [
+        ".patch(",
+        ".patch_status(",
+        ".patch_metadata(",
+        ".create(",
+        ".delete(",
+        ".replace(",
+        "PostParams",
+        "PatchParams",
+        "DeleteParams",
+    ];
     for below in ["api", "decide", "observe", "report", "watch"] {
         nowhere(below, &writes, |path| path.ends_with("watch/index.rs") || path.ends_with("watch/table.rs"));
     }
@@ -72,7 +97,9 @@ fn only_run_reads_clocks_and_there_one_file() {
 
 #[test]
 fn what_users_write_knows_nothing_of_those_who_carry_it_out() {
-    nowhere("api", &["crate::decide", "crate::act", "crate::run", "crate::watch", "crate::observe"], |_| false);
+    nowhere("api", &["crate::decide", "crate::act", "crate::run", "crate::watch", "crate::observe"], |_| {
+        false
+    });
 }
 
 #[test]

@@ -21,7 +21,8 @@ fn the_crds_in_the_repository_are_those_of_the_types() {
 #[test]
 fn the_crds_are_small_enough_for_kubectl_apply() {
     for (name, yaml) in tidegate::api::crds::all() {
-        let json = serde_json::to_string(&serde_saphyr::from_str::<serde_json::Value>(&yaml).unwrap()).unwrap();
+        let json =
+            serde_json::to_string(&serde_saphyr::from_str::<serde_json::Value>(&yaml).unwrap()).unwrap();
         assert!(json.len() < 200_000, "{name}: {} bytes; kubectl apply takes 262,144", json.len());
     }
 }

@@ -42,7 +42,9 @@ pub async fn carry_out(
         match write_status(writer, key, release, decision, &mut applied).await {
             Ok(()) => {}
             Err(error @ (ActError::Fenced | ActError::Stale(_) | ActError::Gone)) => return Err(error),
-            Err(error) => tracing::warn!(release = %key, %error, "status could not be written; going back all the same"),
+            Err(error) => {
+                tracing::warn!(release = %key, %error, "status could not be written; going back all the same")
+            }
         }
     }
     for intent in &decision.intents {
@@ -74,7 +76,12 @@ async fn write_status(
     Ok(())
 }
 
-async fn carry_out_one(writer: &Writer, key: &Key, intent: &Intent, applied: &mut Applied) -> Result<(), ActError> {
+async fn carry_out_one(
+    writer: &Writer,
+    key: &Key,
+    intent: &Intent,
+    applied: &mut Applied,
+) -> Result<(), ActError> {
     match intent {
         Intent::PatchWorkload { name, patch, why } => {
             let generation = writer.patch_deployment(&key.namespace, name, patch).await?;

@@ -77,25 +77,40 @@ impl Writer {
     }
 
     /// Patches a Deployment; returns its generation.
-    pub async fn patch_deployment(&self, namespace: &str, name: &str, operations: &[Value]) -> Result<i64, ActError> {
+    pub async fn patch_deployment(
+        &self,
+        namespace: &str,
+        name: &str,
+        operations: &[Value],
+    ) -> Result<i64, ActError> {
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
         let patch = json_patch(operations)?;
-        let patched = self.write(api.patch_metadata(name, &PatchParams::apply(MANAGER), &Patch::Json::<()>(patch))).await?;
+        let patched = self
+            .write(api.patch_metadata(name, &PatchParams::apply(MANAGER), &Patch::Json::<()>(patch)))
+            .await?;
         Ok(patched.metadata.generation.unwrap_or(0))
     }
 
     /// Writes the status of a Release.
     pub async fn patch_release_status(&self, key: &Key, operations: Vec<Value>) -> Result<(), ActError> {
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &key.namespace, &ApiResource::erase::<Release>(&()));
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &key.namespace, &ApiResource::erase::<Release>(&()));
         let patch = json_patch(&operations)?;
-        self.write(api.patch_status(&key.name, &PatchParams::apply(MANAGER), &Patch::Json::<()>(patch))).await?;
+        self.write(api.patch_status(&key.name, &PatchParams::apply(MANAGER), &Patch::Json::<()>(patch)))
+            .await?;
         Ok(())
     }
 
     /// Says on a ReleaseAction what came of it. One that is gone needs no mark.
-    pub async fn patch_action_status(&self, namespace: &str, name: &str, body: &Value) -> Result<(), ActError> {
+    pub async fn patch_action_status(
+        &self,
+        namespace: &str,
+        name: &str,
+        body: &Value,
+    ) -> Result<(), ActError> {
         let api: Api<ReleaseAction> = Api::namespaced(self.client.clone(), namespace);
-        let patched = self.write(api.patch_status(name, &PatchParams::apply(MANAGER), &Patch::Merge(body))).await;
+        let patched =
+            self.write(api.patch_status(name, &PatchParams::apply(MANAGER), &Patch::Merge(body))).await;
         unless_gone(patched.map(|_| ()))
     }
 
@@ -125,7 +140,8 @@ impl Writer {
     where
         K: Resource<DynamicType = ()>,
     {
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &ApiResource::erase::<K>(&()));
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), namespace, &ApiResource::erase::<K>(&()));
         let object: DynamicObject =
             serde_json::from_value(body.clone()).map_err(|error| ActError::Refused(error.to_string()))?;
         match self.write(api.create(&post(), &object)).await {
@@ -151,7 +167,8 @@ fn post() -> PostParams {
 }
 
 fn json_patch(operations: &[Value]) -> Result<json_patch::Patch, ActError> {
-    serde_json::from_value(Value::from(operations.to_vec())).map_err(|error| ActError::Refused(error.to_string()))
+    serde_json::from_value(Value::from(operations.to_vec()))
+        .map_err(|error| ActError::Refused(error.to_string()))
 }
 
 fn unless_gone(result: Result<(), ActError>) -> Result<(), ActError> {

@@ -17,9 +17,14 @@ const MOST_HANDLED: usize = 64;
 /// Marks actions that status says took effect, and forgets those that carry their mark.
 pub fn mark(draft: &mut Draft<'_>) {
     let actions = &draft.snapshot.actions;
-    draft.status.handled.retain(|handled| actions.iter().any(|action| action.uid == handled.uid && !action.marked));
+    draft
+        .status
+        .handled
+        .retain(|handled| actions.iter().any(|action| action.uid == handled.uid && !action.marked));
     for handled in draft.release.status.handled.clone() {
-        let Some(action) = actions.iter().find(|action| action.uid == handled.uid && !action.marked) else { continue };
+        let Some(action) = actions.iter().find(|action| action.uid == handled.uid && !action.marked) else {
+            continue;
+        };
         draft.intents.push(Intent::MarkAction {
             name: action.name.clone(),
             done: handled.done,
@@ -111,7 +116,8 @@ fn approvals<'s>(scene: &'s Scene<'_>) -> Vec<&'s Approval> {
 
 fn approve(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
     let role = action.role.clone().unwrap_or_default();
-    let asked: Vec<&Approval> = approvals(scene).into_iter().filter(|approval| approval.roles.contains(&role)).collect();
+    let asked: Vec<&Approval> =
+        approvals(scene).into_iter().filter(|approval| approval.roles.contains(&role)).collect();
     let run = going_on(draft)?;
     if asked.is_empty() {
         return Err(format!("no approval of this release asks for role {role}"));
@@ -124,7 +130,13 @@ fn approve(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Re
         return Err("there are too many signatures".into());
     }
     let at = Stamp(action.created);
-    run.signatures.push(Signature { role: role.clone(), by, at, reason: action.reason.clone(), action: action.uid.clone() });
+    run.signatures.push(Signature {
+        role: role.clone(),
+        by,
+        at,
+        reason: action.reason.clone(),
+        action: action.uid.clone(),
+    });
     Ok(format!("signed as {role}"))
 }
 
@@ -172,14 +184,20 @@ fn retry(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
     if let Some(run) = &mut draft.status.run {
         let mut again = 0;
         for check in &mut run.checks {
-            if matches!(check.state, CheckState::Failed | CheckState::Unknown) && run.stage == Stage::Preflight {
+            if matches!(check.state, CheckState::Failed | CheckState::Unknown)
+                && run.stage == Stage::Preflight
+            {
                 check.state = CheckState::Waiting;
                 check.attempt += 1;
                 check.since = Some(now);
                 again += 1;
             }
         }
-        return if again > 0 { Ok(format!("{again} checks are tried again")) } else { Err("no check has failed".into()) };
+        return if again > 0 {
+            Ok(format!("{again} checks are tried again"))
+        } else {
+            Err("no check has failed".into())
+        };
     }
     let current = &scene.target.fingerprint;
     let held = draft.status.rejected.iter().position(|rejected| rejected.fingerprint == *current);
@@ -187,7 +205,9 @@ fn retry(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
         draft.status.rejected.remove(index);
         return Ok("the template is tried again".into());
     }
-    let Some(rejected) = draft.status.rejected.first().cloned() else { return Err("nothing was rejected".into()) };
+    let Some(rejected) = draft.status.rejected.first().cloned() else {
+        return Err("nothing was rejected".into());
+    };
     let Some((_, kept)) = scene.kept(&rejected.fingerprint) else {
         return Err(format!("template {} is not kept any more: push it again", rejected.revision));
     };
@@ -204,7 +224,12 @@ fn retry(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
 fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
     let said = said(draft, action);
     let approvals: Vec<String> = match &scene.plan {
-        Ok(plan) => plan.checks.iter().filter(|check| matches!(check.kind, CheckKind::Approval(_))).map(|check| check.name.clone()).collect(),
+        Ok(plan) => plan
+            .checks
+            .iter()
+            .filter(|check| matches!(check.kind, CheckKind::Approval(_)))
+            .map(|check| check.name.clone())
+            .collect(),
         Err(_) => Vec::new(),
     };
     let run = going_on(draft)?;
@@ -214,11 +239,16 @@ fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
             for check in run.checks.iter_mut().filter(|check| !approvals.contains(&check.name)) {
                 if !matches!(check.state, CheckState::Passed | CheckState::Skipped) {
                     check.state = CheckState::Skipped;
-                    check.message = format!("skipped by {}: {}", said.by, said.reason).chars().take(512).collect();
+                    check.message =
+                        format!("skipped by {}: {}", said.by, said.reason).chars().take(512).collect();
                     skipped += 1;
                 }
             }
-            if skipped == 0 { Err("only approvals are waited for: they cannot be skipped".into()) } else { Ok(format!("{skipped} checks are skipped")) }
+            if skipped == 0 {
+                Err("only approvals are waited for: they cannot be skipped".into())
+            } else {
+                Ok(format!("{skipped} checks are skipped"))
+            }
         }
         Stage::Steps | Stage::Watch => {
             run.progress.skipped = Some(said);
@@ -231,11 +261,16 @@ fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
 fn clear_rejection(draft: &mut Draft<'_>) -> Result<String, String> {
     let count = draft.status.rejected.len();
     draft.status.rejected.clear();
-    if count > 0 { Ok(format!("{count} rejections are forgotten")) } else { Err("nothing was rejected".into()) }
+    if count > 0 {
+        Ok(format!("{count} rejections are forgotten"))
+    } else {
+        Err("nothing was rejected".into())
+    }
 }
 
 fn hand_back(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
-    let originals: &Originals = scene.originals.as_ref().map_err(|lost| format!("the owner's fields cannot be told: {lost}"))?;
+    let originals: &Originals =
+        scene.originals.as_ref().map_err(|lost| format!("the owner's fields cannot be told: {lost}"))?;
     let wanted = Wanted::given_back(originals).labelled(None);
     draft.want(scene.target, &wanted, "hand the Deployment back");
     let said = said(draft, action);

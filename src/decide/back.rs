@@ -48,7 +48,9 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
     let now = draft.now();
     let run = draft.run();
     let resume = match why.cause {
-        Cause::NoReplicas | Cause::TooMany => Some(if run.stage == Stage::Preflight { Stage::Preflight } else { Stage::Steps }),
+        Cause::NoReplicas | Cause::TooMany => {
+            Some(if run.stage == Stage::Preflight { Stage::Preflight } else { Stage::Steps })
+        }
         Cause::Breach | Cause::PodsFailing | Cause::Abort | Cause::Reverted | Cause::Superseded => None,
     };
     if run.stage == Stage::Watch
@@ -82,7 +84,11 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     draft.wake_in(rest::LOOK_AGAIN);
     let Ok(originals) = scene.originals.clone() else {
         let lost = scene.originals.as_ref().err().cloned().unwrap_or_default();
-        draft.held("OriginalsLost", format!("cannot go back: {lost}"), "kubectl rollout undo, then kubectl edit deployment");
+        draft.held(
+            "OriginalsLost",
+            format!("cannot go back: {lost}"),
+            "kubectl rollout undo, then kubectl edit deployment",
+        );
         return;
     };
     notice_newer(draft, scene);
@@ -177,7 +183,9 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Opt
     };
     let unschedulable = match scene.capacity {
         Capacity::MitigateFirst => 0,
-        Capacity::Auto | Capacity::CapacityFirst => scene.stable_pods().filter(|pod| pod.unschedulable).count(),
+        Capacity::Auto | Capacity::CapacityFirst => {
+            scene.stable_pods().filter(|pod| pod.unschedulable).count()
+        }
     };
     let unschedulable = i32::try_from(unschedulable).unwrap_or(i32::MAX);
     let mut wanted_pace = pace::back(scene.stand, scene.limits, scene.capacity, unschedulable);
@@ -200,13 +208,19 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Opt
 fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
     draft.phase(Phase::Undoing, format!("stable stands again: {}", back.message));
     match back.cause {
-        Cause::Breach | Cause::PodsFailing | Cause::Abort | Cause::Reverted => end(draft, scene, originals, back),
+        Cause::Breach | Cause::PodsFailing | Cause::Abort | Cause::Reverted => {
+            end(draft, scene, originals, back)
+        }
         Cause::Superseded => {
             put_back(draft, scene, originals, back, "the newer template");
         }
         Cause::NoReplicas if scene.target.replicas == 0 => {
             let message = rest::waiting_words(Cause::NoReplicas);
-            draft.held("NoReplicas", message, format!("kubectl scale deployment {} --replicas=...", scene.target.name));
+            draft.held(
+                "NoReplicas",
+                message,
+                format!("kubectl scale deployment {} --replicas=...", scene.target.name),
+            );
         }
         Cause::NoReplicas if scene.at_stable() && scene.stand.stable_ready < scene.target.replicas => {
             draft.held("StablePodsNotReady", "waiting for the stable pods after the scale-up", "wait");
@@ -224,7 +238,9 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
     let outcome = match back.cause {
         Cause::Abort => Outcome::Aborted,
         Cause::Superseded => Outcome::Superseded,
-        Cause::Breach | Cause::PodsFailing | Cause::Reverted | Cause::NoReplicas | Cause::TooMany => Outcome::Undone,
+        Cause::Breach | Cause::PodsFailing | Cause::Reverted | Cause::NoReplicas | Cause::TooMany => {
+            Outcome::Undone
+        }
     };
     if matches!(back.cause, Cause::Breach | Cause::PodsFailing | Cause::Abort) {
         let rejected = &mut draft.status.rejected;
@@ -269,7 +285,10 @@ fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, bac
         return;
     }
     let canary = draft.status.canary.clone().unwrap_or_default();
-    match back.resume.filter(|_| back.cause != Cause::Superseded && scene.target.fingerprint == canary.fingerprint) {
+    match back
+        .resume
+        .filter(|_| back.cause != Cause::Superseded && scene.target.fingerprint == canary.fingerprint)
+    {
         Some(stage) => {
             let from_start = back.cause == Cause::NoReplicas;
             let now = draft.now();
@@ -293,7 +312,9 @@ fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, bac
 fn put_next(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) -> bool {
     let canary = draft.status.canary.clone().unwrap_or_default();
     let next = back.next.clone().unwrap_or(canary);
-    let (Some((_, kept)), Some((stable, _))) = (scene.kept(&next.fingerprint), scene.kept(&scene.stable_fingerprint)) else {
+    let (Some((_, kept)), Some((stable, _))) =
+        (scene.kept(&next.fingerprint), scene.kept(&scene.stable_fingerprint))
+    else {
         return false;
     };
     let wanted = Wanted::held(originals, stable, scene.on_delete, scene.target.replicas)

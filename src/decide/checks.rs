@@ -94,7 +94,9 @@ fn open(draft: &mut Draft<'_>, planned: &[PlannedCheck]) -> bool {
             CheckKind::Approval(_) | CheckKind::Job(_) | CheckKind::Http(_) | CheckKind::Config(_) => None,
         })
     };
-    let Some(first) = waiting.iter().find(|check| approval(check).is_none()).or(waiting.first()) else { return true };
+    let Some(first) = waiting.iter().find(|check| approval(check).is_none()).or(waiting.first()) else {
+        return true;
+    };
     let names = waiting.iter().map(|check| check.name.as_str()).collect::<Vec<_>>().join(", ");
     draft.phase(Phase::Preflight, format!("a new template is held; waiting for checks: {names}"));
     let message = format!("check {}: {}", first.name, first.message);
@@ -189,7 +191,8 @@ fn job(
 }
 
 fn job_body(draft: &Draft<'_>, check: &PlannedCheck, name: &str, template: &Value) -> Value {
-    let mut metadata = template.get("metadata").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
+    let mut metadata =
+        template.get("metadata").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
     metadata["name"] = json!(name);
     if !metadata["labels"].is_object() {
         metadata["labels"] = json!({});

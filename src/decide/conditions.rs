@@ -49,7 +49,8 @@ pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp) {
     let stalled = blocker.as_deref().is_some_and(|reason| STALLED.contains(&reason));
     let at_rest = status.run.is_none() && blocker.is_none() && phase == Phase::Idle;
     let reason = blocker.clone().unwrap_or_else(|| format!("{phase:?}"));
-    let last = status.last_run.as_ref().map(|last| (last.outcome, format!("run {}: {}", last.id, last.message)));
+    let last =
+        status.last_run.as_ref().map(|last| (last.outcome, format!("run {}: {}", last.id, last.message)));
     let ended = |wanted: Outcome| match (&status.run, &last) {
         (Some(_), _) => (false, "RunUnderWay".to_owned(), "a run is under way".to_owned()),
         (None, Some((outcome, message))) => {
@@ -64,7 +65,14 @@ pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp) {
         ("Stalled", (stalled, reason.clone(), message.clone())),
         ("Succeeded", ended(Outcome::Succeeded)),
         ("Undone", ended(Outcome::Undone)),
-        ("AwaitingApproval", (approval, if approval { reason } else { "NothingToApprove".into() }, if approval { message } else { String::new() })),
+        (
+            "AwaitingApproval",
+            (
+                approval,
+                if approval { reason } else { "NothingToApprove".into() },
+                if approval { message } else { String::new() },
+            ),
+        ),
     ];
     let old = std::mem::take(&mut status.conditions);
     status.conditions = wanted
@@ -78,7 +86,8 @@ pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp) {
                 reason,
                 message: message.chars().take(1024).collect(),
                 observed_generation: Some(generation),
-                last_transition_time: since.map_or_else(|| Time(whole_second(now)), |old| old.last_transition_time.clone()),
+                last_transition_time: since
+                    .map_or_else(|| Time(whole_second(now)), |old| old.last_transition_time.clone()),
             }
         })
         .collect();
@@ -90,7 +99,11 @@ fn whole_second(at: Timestamp) -> Timestamp {
 }
 
 fn summarise(status: &mut ReleaseStatus) {
-    let step = status.step.as_ref().map(|step| format!("{}/{} {}", step.index, step.of, step.name)).unwrap_or_default();
+    let step = status
+        .step
+        .as_ref()
+        .map(|step| format!("{}/{} {}", step.index, step.of, step.name))
+        .unwrap_or_default();
     let rank = |verdict: &str| match verdict {
         "Breach" => 0,
         "Hold" => 1,

@@ -83,7 +83,9 @@ pub fn command(name: &str, action: Action) -> String {
     };
     let reason = match action {
         Action::Approve | Action::Retry | Action::Resume | Action::Pause => "",
-        Action::Reject | Action::Abort | Action::Skip | Action::ClearRejection | Action::HandBack => " --reason '...'",
+        Action::Reject | Action::Abort | Action::Skip | Action::ClearRejection | Action::HandBack => {
+            " --reason '...'"
+        }
     };
     format!("kubectl tidegate {verb} {name}{reason}")
 }

@@ -63,7 +63,8 @@ impl<'a> Draft<'a> {
 
     /// Standing still, with a named blocker and what takes it away.
     pub fn blocked(&mut self, reason: &str, message: impl Into<String>, unblock: impl Into<String>) {
-        let blocker = Blocker { reason: reason.into(), message: message.into(), until: None, unblock: unblock.into() };
+        let blocker =
+            Blocker { reason: reason.into(), message: message.into(), until: None, unblock: unblock.into() };
         self.status.blocked_by = Some(blocker);
     }
 
@@ -104,7 +105,11 @@ impl<'a> Draft<'a> {
                 false
             }
             Some(patch) => {
-                self.intents.push(Intent::PatchWorkload { name: target.name.clone(), patch, why: why.into() });
+                self.intents.push(Intent::PatchWorkload {
+                    name: target.name.clone(),
+                    patch,
+                    why: why.into(),
+                });
                 false
             }
         }
@@ -157,9 +162,10 @@ impl<'a> Draft<'a> {
             CaptureMode::Policy => {
                 ("Policy", "the API server pauses the Deployment in the same write that changes its template")
             }
-            CaptureMode::Paused if policy_asked => {
-                ("Paused", "Policy was asked for, but the admission policies are not served: the Deployment is kept paused between runs")
-            }
+            CaptureMode::Paused if policy_asked => (
+                "Paused",
+                "Policy was asked for, but the admission policies are not served: the Deployment is kept paused between runs",
+            ),
             CaptureMode::Paused => ("Paused", "the Deployment is kept paused between runs"),
             CaptureMode::React => (
                 "React",

@@ -65,7 +65,9 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
     };
     let mut evidence = Evidence::default();
     for judgement in &judgements {
-        let Some(criterion) = criteria.iter().find(|criterion| criterion.name == judgement.criterion) else { continue };
+        let Some(criterion) = criteria.iter().find(|criterion| criterion.name == judgement.criterion) else {
+            continue;
+        };
         let on_limit = on_limit(draft, scene, criterion);
         let message = format!("{}: {}", judgement.criterion, judgement.message);
         match (judgement.verdict, on_limit) {
@@ -78,7 +80,11 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
             }
             (Verdict::Breach, OnLimit::Notify) => notify(draft, judgement, &message),
             (Verdict::Hold, OnLimit::Undo | OnLimit::Hold) => {
-                let reason = if judgement.reason == judge::Reason::StableAsBad { "StableAsBad" } else { "AboveTarget" };
+                let reason = if judgement.reason == judge::Reason::StableAsBad {
+                    "StableAsBad"
+                } else {
+                    "AboveTarget"
+                };
                 evidence.holds.get_or_insert(Reason { reason, message });
             }
             (Verdict::Unknown, OnLimit::Undo | OnLimit::Hold) => {
@@ -175,13 +181,23 @@ fn thresholds(measure: &Measure) -> (String, String) {
 }
 
 fn duration(seconds: f64) -> String {
-    if seconds >= 1.0 { format!("{}s", trimmed(seconds, 3)) } else { format!("{}ms", trimmed(seconds * 1000.0, 3)) }
+    if seconds >= 1.0 {
+        format!("{}s", trimmed(seconds, 3))
+    } else {
+        format!("{}ms", trimmed(seconds * 1000.0, 3))
+    }
 }
 
 /// A share, 0 to 1, in percent: three digits are enough for people.
 pub fn percent(share: f64) -> String {
     let value = share * 100.0;
-    let digits = if value >= 10.0 { 1 } else if value >= 1.0 { 2 } else { 3 };
+    let digits = if value >= 10.0 {
+        1
+    } else if value >= 1.0 {
+        2
+    } else {
+        3
+    };
     format!("{}%", trimmed(value, digits))
 }
 

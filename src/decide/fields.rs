@@ -54,7 +54,8 @@ impl Originals {
     /// Reads what `to_value` wrote.
     pub fn parse(text: &str) -> Result<Self, OriginalsLost> {
         let lost = |what: &str| OriginalsLost { what: what.into() };
-        let value: Value = serde_json::from_str(text).map_err(|error| lost(&format!("not JSON ({error})")))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| lost(&format!("not JSON ({error})")))?;
         Self::from_value(&value).ok_or_else(|| lost("not what was written there"))
     }
 
@@ -149,7 +150,13 @@ impl Wanted {
     }
 
     /// A move.
-    pub fn moving(originals: &Originals, stable: &str, on_delete: OnDelete, pace: Pace, replicas: i32) -> Self {
+    pub fn moving(
+        originals: &Originals,
+        stable: &str,
+        on_delete: OnDelete,
+        pace: Pace,
+        replicas: i32,
+    ) -> Self {
         let mut wanted = Self::still(originals, stable, on_delete);
         wanted.paused = Some(false);
         if !originals.recreate() {
@@ -263,7 +270,8 @@ impl Wanted {
         if operations.is_empty() {
             return None;
         }
-        operations.insert(0, json!({"op": "test", "path": "/metadata/generation", "value": workload.generation}));
+        operations
+            .insert(0, json!({"op": "test", "path": "/metadata/generation", "value": workload.generation}));
         Some(operations)
     }
 

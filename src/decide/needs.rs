@@ -109,7 +109,8 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
     for set in &snapshot.sets {
         let revision = if set.fingerprint == stable { Revision::Stable } else { Revision::Canary };
         let template = snapshot.templates.values().find(|kept| kept.fingerprint == set.fingerprint);
-        let (port, path) = template.map_or((80, "/metrics".into()), |kept| endpoint(&kept.template.value(), &measuring.source));
+        let (port, path) = template
+            .map_or((80, "/metrics".into()), |kept| endpoint(&kept.template.value(), &measuring.source));
         for pod in snapshot.pods_of(&set.uid).filter(|pod| !pod.terminating && pod.started_at.is_some()) {
             let Some(ip) = pod.ip.clone() else { continue };
             pods.push(SampledPod {
@@ -126,7 +127,8 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
     // Before the first canary pod too: what a new pod gets wrong while it starts is counted only by who was there before it.
     pods.sort_by(|one, other| one.name.cmp(&other.name));
     let since = run.all_since.or(run.progress.begun).unwrap_or(run.started_at).0;
-    let every = run.all_since.and_then(|all| measuring.watch.iter().find(|stage| snapshot.now < all.0 + stage.until));
+    let every =
+        run.all_since.and_then(|all| measuring.watch.iter().find(|stage| snapshot.now < all.0 + stage.until));
     Some(Sampling {
         run: run.id.clone(),
         source: measuring.source.clone(),
@@ -146,11 +148,15 @@ fn endpoint(template: &Value, source: &Source) -> (u16, String) {
         Source::Prometheus { .. } => (None, None),
     };
     let path = wanted_path
-        .or_else(|| annotations["prometheus.io/path"].as_str().filter(|path| path.starts_with('/')).map(str::to_owned))
+        .or_else(|| {
+            annotations["prometheus.io/path"].as_str().filter(|path| path.starts_with('/')).map(str::to_owned)
+        })
         .unwrap_or_else(|| "/metrics".into());
     let ports = || {
         let containers = template["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-        containers.iter().flat_map(|container| container["ports"].as_array().map(Vec::as_slice).unwrap_or_default())
+        containers
+            .iter()
+            .flat_map(|container| container["ports"].as_array().map(Vec::as_slice).unwrap_or_default())
     };
     let number = |port: &Value| u16::try_from(port["containerPort"].as_i64()?).ok();
     let port = wanted_port

@@ -58,12 +58,16 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
     let wanted = Wanted::given_back(&originals).labelled(None);
     order(&mut decision, target, &wanted, "the Release is gone: hand the Deployment back");
     drop_templates(&mut decision, snapshot);
-    decision.notices.push(Notice::normal("HandedBack", "its Release is gone: the Deployment is its owner's again"));
+    decision
+        .notices
+        .push(Notice::normal("HandedBack", "its Release is gone: the Deployment is its owner's again"));
     decision
 }
 
 fn drop_templates(decision: &mut Decision, snapshot: &Snapshot) {
-    decision.intents.extend(snapshot.templates.keys().map(|name| Intent::DropTemplate { name: name.clone() }));
+    decision
+        .intents
+        .extend(snapshot.templates.keys().map(|name| Intent::DropTemplate { name: name.clone() }));
 }
 
 fn order(decision: &mut Decision, target: &Workload, wanted: &Wanted, why: &str) {

@@ -85,7 +85,8 @@ impl Pace {
     /// As `spec.strategy`. maxUnavailable is a percentage wherever one hits the wanted number exactly, so that an autoscaler that
     /// shrinks the Deployment in mid-move does not take its last stable pods.
     pub fn strategy(self, replicas: i32) -> Value {
-        let exact = (0..=100).find(|percent| i64::from(replicas) * percent / 100 == i64::from(self.unavailable));
+        let exact =
+            (0..=100).find(|percent| i64::from(replicas) * percent / 100 == i64::from(self.unavailable));
         let unavailable = match exact {
             Some(percent) if replicas > 0 && self.unavailable > 0 => Value::from(format!("{percent}%")),
             _ => Value::from(self.unavailable),
@@ -166,7 +167,10 @@ mod tests {
             Pace { unavailable: 8, surge: 0 }.strategy(16)["rollingUpdate"]["maxUnavailable"],
             json!("50%")
         );
-        assert_eq!(Pace { unavailable: 0, surge: 1 }.strategy(10)["rollingUpdate"]["maxUnavailable"], json!(0));
+        assert_eq!(
+            Pace { unavailable: 0, surge: 1 }.strategy(10)["rollingUpdate"]["maxUnavailable"],
+            json!(0)
+        );
         for n in 1..=500 {
             for unavailable in 1..=n {
                 if let Some(text) =
@@ -205,7 +209,10 @@ mod tests {
                                 let total = stand.stable + stand.canary;
                                 assert!(stand.canary <= target, "never past the step");
                                 assert!(total <= n + limits.surge, "{n} {limits:?}: {total} pods");
-                                assert!(stand.stable_ready + stand.good >= n - limits.unavailable, "{n} {limits:?}");
+                                assert!(
+                                    stand.stable_ready + stand.good >= n - limits.unavailable,
+                                    "{n} {limits:?}"
+                                );
                                 stand.good = stand.canary;
                             }
                             other => panic!("{other:?} at {stand:?} {limits:?}"),

@@ -128,7 +128,12 @@ pub fn measuring(spec: &ReleaseSpec) -> Result<Measuring, PlanError> {
 }
 
 fn steps(spec: &ReleaseSpec, recreate: bool) -> Result<Vec<PlannedStep>, PlanError> {
-    let whole = |name: &str, soak| PlannedStep { name: name.into(), share: Share::percent(100), soak, approval: None };
+    let whole = |name: &str, soak| PlannedStep {
+        name: name.into(),
+        share: Share::percent(100),
+        soak,
+        approval: None,
+    };
     if spec.steps.is_empty() && recreate {
         return Ok(vec![whole("all", Duration::ZERO)]);
     }
@@ -151,7 +156,11 @@ fn steps(spec: &ReleaseSpec, recreate: bool) -> Result<Vec<PlannedStep>, PlanErr
         } else if step.replicas.of(1).is_none() {
             return Err(PlanError { field: field("replicas"), problem: "write 3 or 10%".into() });
         } else {
-            steps.push(PlannedStep { name: step.name.clone(), share: step.replicas.clone(), ..whole("", Duration::ZERO) });
+            steps.push(PlannedStep {
+                name: step.name.clone(),
+                share: step.replicas.clone(),
+                ..whole("", Duration::ZERO)
+            });
         }
         let last = steps.len() - 1;
         steps[last].approval.clone_from(&step.approval);

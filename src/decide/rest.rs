@@ -98,7 +98,8 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         draft.phase(Phase::Held, "taking up where an earlier Release left off");
         return;
     }
-    let others = scene.snapshot.sets.iter().any(|set| set.replicas > 0 && set.fingerprint != target.fingerprint);
+    let others =
+        scene.snapshot.sets.iter().any(|set| set.replicas > 0 && set.fingerprint != target.fingerprint);
     let stands = target.observed_generation >= target.generation
         && !others
         && target.updated_replicas >= target.replicas
@@ -116,7 +117,10 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     let message = if originals.paused == Some(true) {
         "the Deployment is paused by its owner and its rollout has not finished".to_owned()
     } else {
-        format!("waiting for the Deployment's own rollout: {} of {} pods are available", target.available_replicas, target.replicas)
+        format!(
+            "waiting for the Deployment's own rollout: {} of {} pods are available",
+            target.available_replicas, target.replicas
+        )
     };
     draft.phase(Phase::Idle, message.clone());
     draft.blocked("AwaitingStable", message, format!("kubectl rollout status deployment/{}", target.name));
@@ -136,7 +140,9 @@ fn at_rest(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     });
     match undone {
         Some(last) => {
-            let message = format!("stable serves; run {} was {:?}: {}", last.id, last.outcome, last.message).replace("Undone", "undone").replace("Aborted", "aborted");
+            let message = format!("stable serves; run {} was {:?}: {}", last.id, last.outcome, last.message)
+                .replace("Undone", "undone")
+                .replace("Aborted", "aborted");
             rejected(draft, message);
         }
         None => draft.phase(Phase::Idle, "stable serves; waiting for a new template"),
@@ -178,7 +184,8 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     };
     let mut held = Wanted::held(originals, stable_name, scene.on_delete, target.replicas);
     if let Some(known) = draft.status.rejected.iter().find(|known| known.fingerprint == canary.fingerprint) {
-        let message = format!("this template is held: it was rejected in run {} ({})", known.run, known.reason);
+        let message =
+            format!("this template is held: it was rejected in run {} ({})", known.run, known.reason);
         // Without pods a scale-up would start the newest revision, held or not: so the stable one stands there meanwhile. Pods
         // that started before it was held go the same way.
         if target.replicas == 0 || scene.stand.canary > 0 {
@@ -209,7 +216,9 @@ fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary
     let changed_by = scene.target.changed_by.clone();
     let who = changed_by.as_deref().unwrap_or("somebody");
     let images = canary.images.join(", ");
-    draft.notices.push(Notice::normal("RunStarted", format!("run r{number}: {who} changed the template ({images})")));
+    draft
+        .notices
+        .push(Notice::normal("RunStarted", format!("run r{number}: {who} changed the template ({images})")));
     draft.status.run = Some(Run {
         id: format!("r{number}"),
         number,
@@ -242,7 +251,12 @@ pub fn keep(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus) {
         name: revision(target).revision,
         fingerprint: target.fingerprint.clone(),
         template: target.template.clone(),
-        owner: Owner { api_version: "apps/v1", kind: "Deployment", name: target.name.clone(), uid: target.uid.clone() },
+        owner: Owner {
+            api_version: "apps/v1",
+            kind: "Deployment",
+            name: target.name.clone(),
+            uid: target.uid.clone(),
+        },
     });
 }
 
@@ -251,7 +265,8 @@ fn drop_old_templates(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let stable = draft.status.stable.as_ref().map(|stable| stable.fingerprint.clone());
     let newest = draft.status.rejected.first().map(|rejected| rejected.fingerprint.clone());
     for (name, kept) in &scene.snapshot.templates {
-        let needed = [&stable, &newest].into_iter().flatten().any(|fingerprint| *fingerprint == kept.fingerprint);
+        let needed =
+            [&stable, &newest].into_iter().flatten().any(|fingerprint| *fingerprint == kept.fingerprint);
         if !needed {
             draft.intents.push(Intent::DropTemplate { name: name.clone() });
         }
@@ -268,7 +283,9 @@ pub fn waiting_words(cause: Cause) -> &'static str {
     match cause {
         Cause::NoReplicas => "there are no replicas: the run starts again when there are",
         Cause::TooMany => "more canary pods than the step allows: the step is taken again",
-        Cause::Breach | Cause::PodsFailing | Cause::Abort | Cause::Reverted | Cause::Superseded => "going back",
+        Cause::Breach | Cause::PodsFailing | Cause::Abort | Cause::Reverted | Cause::Superseded => {
+            "going back"
+        }
     }
 }
 

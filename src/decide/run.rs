@@ -27,7 +27,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, failing));
     }
     if stage == Stage::Preflight && scene.stand.canary > 0 {
-        let message = format!("{} pods of the new template had started before it was held", scene.stand.canary);
+        let message =
+            format!("{} pods of the new template had started before it was held", scene.stand.canary);
         return back::begin(draft, scene, back::Why::new(Cause::TooMany, message));
     }
     let evidence = match stage {

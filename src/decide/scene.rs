@@ -50,7 +50,8 @@ impl<'a> Scene<'a> {
             Ok(spec) => plan::plan(spec, recreate),
             Err(problem) => Err(PlanError { field: "spec".into(), problem: problem.clone() }),
         };
-        let stable_fingerprint = status.stable.as_ref().map(|stable| stable.fingerprint.clone()).unwrap_or_default();
+        let stable_fingerprint =
+            status.stable.as_ref().map(|stable| stable.fingerprint.clone()).unwrap_or_default();
         let min_ready = originals.as_ref().map_or(0, Originals::min_ready);
         let (stand, next_good) = stand(snapshot, target, &stable_fingerprint, min_ready);
         let strategy = originals.as_ref().map_or(&target.strategy, |originals| &originals.strategy);
@@ -95,27 +96,40 @@ impl<'a> Scene<'a> {
     pub fn canary_pods(&self) -> impl Iterator<Item = &'a Pod> {
         let snapshot = self.snapshot;
         let stable = self.stable_fingerprint.clone();
-        snapshot.sets.iter().filter(move |set| set.fingerprint != stable).flat_map(move |set| live(snapshot, set))
+        snapshot
+            .sets
+            .iter()
+            .filter(move |set| set.fingerprint != stable)
+            .flat_map(move |set| live(snapshot, set))
     }
 
     /// Pods of the stable revision that are not on their way out.
     pub fn stable_pods(&self) -> impl Iterator<Item = &'a Pod> {
         let snapshot = self.snapshot;
         let stable = self.stable_fingerprint.clone();
-        snapshot.sets.iter().filter(move |set| set.fingerprint == stable).flat_map(move |set| live(snapshot, set))
+        snapshot
+            .sets
+            .iter()
+            .filter(move |set| set.fingerprint == stable)
+            .flat_map(move |set| live(snapshot, set))
     }
 
     /// Writes what is seen into status.
     pub fn describe(&self, draft: &mut Draft<'_>) {
         let count = |pods: Vec<&Pod>| PodCount {
             pods: i32::try_from(pods.len()).unwrap_or(i32::MAX),
-            ready: i32::try_from(pods.iter().filter(|pod| pod.ready_since.is_some()).count()).unwrap_or(i32::MAX),
+            ready: i32::try_from(pods.iter().filter(|pod| pod.ready_since.is_some()).count())
+                .unwrap_or(i32::MAX),
         };
         let (stable, canary) = (count(self.stable_pods().collect()), count(self.canary_pods().collect()));
         let ready = stable.ready + canary.ready;
         let share = if ready == 0 { 0 } else { (canary.ready * 100 + ready / 2) / ready };
-        draft.status.replicas =
-            Some(ReplicasStatus { desired: self.target.replicas, stable, canary, share: format!("{share}%") });
+        draft.status.replicas = Some(ReplicasStatus {
+            desired: self.target.replicas,
+            stable,
+            canary,
+            share: format!("{share}%"),
+        });
         draft.capture(self.capture, self.asked_for_policy(draft));
     }
 
@@ -147,7 +161,8 @@ fn live<'a>(snapshot: &'a Snapshot, set: &'a PodSet) -> impl Iterator<Item = &'a
 /// While the fields are ours the annotation is the truth, and the copy in status stands in for it; else the fields themselves are.
 fn originals(target: &Workload, status: &ReleaseStatus) -> (Result<Originals, String>, Option<String>) {
     let run = status.run.as_ref();
-    let copy = run.filter(|run| run.stage != Stage::Watch).and_then(|run| Originals::from_value(&run.originals));
+    let copy =
+        run.filter(|run| run.stage != Stage::Watch).and_then(|run| Originals::from_value(&run.originals));
     // A native `rollout undo` writes annotations of an old ReplicaSet back: without a run and not parked they mean nothing.
     // On the way back they are not parked, but the pace is ours: also when somebody took every annotation away.
     let going_back = run.is_some_and(|run| run.stage == Stage::Back);
@@ -169,7 +184,12 @@ fn originals(target: &Workload, status: &ReleaseStatus) -> (Result<Originals, St
 }
 
 /// How pods stand, and when the next canary pod is good.
-pub fn stand(snapshot: &Snapshot, target: &Workload, stable: &str, min_ready: i32) -> (Stand, Option<Timestamp>) {
+pub fn stand(
+    snapshot: &Snapshot,
+    target: &Workload,
+    stable: &str,
+    min_ready: i32,
+) -> (Stand, Option<Timestamp>) {
     let mut stand = Stand { replicas: target.replicas, ..Stand::default() };
     let mut next_good: Option<Timestamp> = None;
     for set in &snapshot.sets {

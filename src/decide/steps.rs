@@ -45,7 +45,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     }
     match next {
         Next::TooMany => {
-            let message = format!("{} canary pods where step {} allows {pods}", scene.stand.canary, step.name);
+            let message =
+                format!("{} canary pods where step {} allows {pods}", scene.stand.canary, step.name);
             back::begin(draft, scene, back::Why::new(Cause::TooMany, message));
         }
         Next::Order(pace) => {
@@ -69,7 +70,11 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
 fn stopped(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<(&'static str, String, String)> {
     let name = draft.name();
     if let Some(tampered) = &scene.tampered {
-        let unblock = format!("{} (writes it anew), or {}", command(name, Action::Resume), command(name, Action::Abort));
+        let unblock = format!(
+            "{} (writes it anew), or {}",
+            command(name, Action::Resume),
+            command(name, Action::Abort)
+        );
         return Some(("OriginalsTampered", format!("{tampered} in mid-run"), unblock));
     }
     if let Some(said) = &draft.run().paused {
@@ -121,7 +126,8 @@ fn moving(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, step:
         // Not the version's fault: its time begins anew when they are heard from, or replaced.
         draft.run().progress.moved = None;
         draft.wake_in(rest::LOOK_AGAIN);
-        let message = format!("step {}: {cut_off} canary pods are on nodes that are not heard from", step.name);
+        let message =
+            format!("step {}: {cut_off} canary pods are on nodes that are not heard from", step.name);
         return draft.held("NodesSilent", message, "kubectl get nodes");
     }
     let progress = &mut draft.run().progress;
@@ -147,7 +153,10 @@ fn moving(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, step:
     }
     draft.phase(
         Phase::Moving,
-        format!("step {}: {} of {pods} canary pods are Ready, {} stable pods", step.name, stand.good, stand.stable_ready),
+        format!(
+            "step {}: {} of {pods} canary pods are Ready, {} stable pods",
+            step.name, stand.good, stand.stable_ready
+        ),
     );
 }
 
@@ -203,7 +212,11 @@ fn in_the_way(
 ) -> Option<(&'static str, String, String)> {
     let skip = command(draft.name(), Action::Skip);
     if let Some(holds) = &evidence.holds {
-        return Some((holds.reason, holds.message.clone(), format!("{skip}, or {}", command(draft.name(), Action::Abort))));
+        return Some((
+            holds.reason,
+            holds.message.clone(),
+            format!("{skip}, or {}", command(draft.name(), Action::Abort)),
+        ));
     }
     let skipped = progress.skipped.is_some();
     if !skipped && !left.is_zero() {
@@ -232,7 +245,10 @@ fn leave(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, plan: 
     evidence::begin_step(draft);
     draft.wake_in(Duration::from_millis(200));
     if index + 1 < plan.steps.len() {
-        let note = format!("run {id}: step {} passed at {} of {} pods", step.name, scene.stand.canary, scene.stand.replicas);
+        let note = format!(
+            "run {id}: step {} passed at {} of {} pods",
+            step.name, scene.stand.canary, scene.stand.replicas
+        );
         draft.notices.push(Notice::normal("StepPassed", note));
         let good = scene.stand.good;
         let run = draft.run();
@@ -240,7 +256,10 @@ fn leave(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, plan: 
         run.progress = Progress { begun: Some(now), good, ..Progress::default() };
         let pods = plan.steps[index + 1].share.of(scene.stand.replicas).unwrap_or(0);
         note_step(draft, plan, index + 1, pods);
-        draft.phase(Phase::Moving, format!("step {}: moving to {pods} canary pods", plan.steps[index + 1].name));
+        draft.phase(
+            Phase::Moving,
+            format!("step {}: moving to {pods} canary pods", plan.steps[index + 1].name),
+        );
         return;
     }
     let wanted = rest::at_rest_fields(scene.capture, originals);
@@ -300,6 +319,8 @@ fn milliseconds(time: Duration) -> i64 {
 
 fn soaked(progress: &Progress, now: jiff::Timestamp) -> Duration {
     let before = Duration::from_millis(u64::try_from(progress.soaked).unwrap_or(0));
-    let lately = progress.soaking_since.map_or(Duration::ZERO, |since| Duration::try_from(now - since.0).unwrap_or_default());
+    let lately = progress
+        .soaking_since
+        .map_or(Duration::ZERO, |since| Duration::try_from(now - since.0).unwrap_or_default());
     before + lately
 }

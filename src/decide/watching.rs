@@ -21,7 +21,12 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     };
     let since = draft.run().all_since.map_or(scene.now(), |since| since.0);
     let until = since + plan.measuring.watch.last().map_or(Duration::ZERO, |stage| stage.until);
-    let stage = plan.measuring.watch.iter().position(|stage| scene.now() < since + stage.until).unwrap_or(plan.measuring.watch.len());
+    let stage = plan
+        .measuring
+        .watch
+        .iter()
+        .position(|stage| scene.now() < since + stage.until)
+        .unwrap_or(plan.measuring.watch.len());
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     draft.status.step = Some(StepStatus {
         index: count(plan.steps.len()),
@@ -35,11 +40,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         return draft.held("Paused", said.sentence("pause"), command(draft.name(), Action::Resume));
     }
     if let Some(holds) = &evidence.holds {
-        let unblock = format!(
-            "{}, or {}",
-            command(draft.name(), Action::Skip),
-            command(draft.name(), Action::Abort)
-        );
+        let unblock =
+            format!("{}, or {}", command(draft.name(), Action::Skip), command(draft.name(), Action::Abort));
         return draft.held(holds.reason, holds.message.clone(), unblock);
     }
     if scene.now() < until && draft.run().progress.skipped.is_none() {

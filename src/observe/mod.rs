@@ -35,7 +35,11 @@ pub fn observe(index: &Index, key: &Key, findings: Findings, now: Timestamp) -> 
     let wanted = release.as_ref().and_then(|release| target_name(index, key, release));
     let target_name = match (&release, wanted) {
         (Some(_), wanted) => wanted,
-        (None, _) => index.deployments.children(&name).next().map(|(_, found)| found.metadata.name.clone().unwrap_or_default()),
+        (None, _) => index
+            .deployments
+            .children(&name)
+            .next()
+            .map(|(_, found)| found.metadata.name.clone().unwrap_or_default()),
     };
     let deployment = target_name.and_then(|target| index.deployments.get(&(key.namespace.clone(), target)));
     let (sets, pods) = deployment.map(|deployment| pods_of(index, key, deployment)).unwrap_or_default();
@@ -44,7 +48,9 @@ pub fn observe(index: &Index, key: &Key, findings: Findings, now: Timestamp) -> 
         now,
         key: key.clone(),
         rival: release.as_ref().and(deployment).and_then(|deployment| rival(index, key, deployment)),
-        target: deployment.filter(|deployment| deployment.metadata.deletion_timestamp.is_none()).map(workload),
+        target: deployment
+            .filter(|deployment| deployment.metadata.deletion_timestamp.is_none())
+            .map(workload),
         sets,
         pods,
         templates: templates(index, &name, uid.as_deref()),
@@ -77,7 +83,10 @@ fn release_facts(release: &slim::Release) -> ReleaseFacts {
         generation: release.metadata.generation.unwrap_or(0),
         resource_version: release.metadata.resource_version.clone().unwrap_or_default(),
         spec: spec.map(Arc::new),
-        status: serde_json::from_value::<Option<ReleaseStatus>>(release.status.clone()).ok().flatten().unwrap_or_default(),
+        status: serde_json::from_value::<Option<ReleaseStatus>>(release.status.clone())
+            .ok()
+            .flatten()
+            .unwrap_or_default(),
     }
 }
 
@@ -86,12 +95,17 @@ fn release_facts(release: &slim::Release) -> ReleaseFacts {
 fn rival(index: &Index, key: &Key, deployment: &slim::Deployment) -> Option<String> {
     let target = (key.namespace.clone(), deployment.metadata.name.clone().unwrap_or_default());
     let candidates: Vec<_> = index.releases.children(&target).collect();
-    let labelled = deployment.metadata.labels.as_ref().and_then(|labels| labels.get(crate::api::RELEASE_LABEL));
+    let labelled =
+        deployment.metadata.labels.as_ref().and_then(|labels| labels.get(crate::api::RELEASE_LABEL));
     let deleted = |name: &&String| index.releases.get(&(key.namespace.clone(), (*name).clone())).is_none();
-    let holder = labelled.filter(|name| deleted(name) || candidates.iter().any(|((_, candidate), _)| candidate == *name));
+    let holder = labelled
+        .filter(|name| deleted(name) || candidates.iter().any(|((_, candidate), _)| candidate == *name));
     let first = || {
         let made = |release: &slim::Release| slim::moment(release.metadata.creation_timestamp.as_ref());
-        candidates.iter().min_by_key(|((_, name), release)| (made(release), name.clone())).map(|((_, name), _)| name)
+        candidates
+            .iter()
+            .min_by_key(|((_, name), release)| (made(release), name.clone()))
+            .map(|((_, name), _)| name)
     };
     holder.or_else(first).filter(|name| **name != key.name).cloned()
 }
@@ -106,7 +120,10 @@ fn workload(deployment: &slim::Deployment) -> Workload {
         observed_generation: status.observed_generation,
         has_annotations: metadata.annotations.is_some(),
         has_labels: metadata.labels.is_some(),
-        release_label: metadata.labels.as_ref().and_then(|labels| labels.get(crate::api::RELEASE_LABEL).cloned()),
+        release_label: metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(crate::api::RELEASE_LABEL).cloned()),
         originals: annotation(crate::api::ORIGINALS),
         stable: annotation(crate::api::STABLE),
         held: annotation(crate::api::HELD).is_some_and(|held| held == "true"),
@@ -159,10 +176,13 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
     let condition = |name: &str| status.conditions.iter().find(|condition| condition.type_ == name);
     let ready = condition("Ready").filter(|ready| ready.status == "True");
     // A kubelet that says "not ready" says why; whoever says it in the place of a silent one does not.
-    let silenced = condition("Ready").is_some_and(|ready| ready.status == "False" && ready.reason.as_deref().is_none_or(str::is_empty));
-    let waiting = containers().find_map(|container| container.state.waiting.clone().filter(|waiting| waiting.reason.is_some()));
+    let silenced = condition("Ready")
+        .is_some_and(|ready| ready.status == "False" && ready.reason.as_deref().is_none_or(str::is_empty));
+    let waiting = containers()
+        .find_map(|container| container.state.waiting.clone().filter(|waiting| waiting.reason.is_some()));
     let ended = |container: &slim::ContainerStatus| {
-        let terminated = container.state.terminated.clone().or_else(|| container.last_state.terminated.clone())?;
+        let terminated =
+            container.state.terminated.clone().or_else(|| container.last_state.terminated.clone())?;
         terminated.reason.filter(|_| terminated.exit_code != 0)
     };
     let running = status.container_statuses.iter().filter_map(|container| container.state.running.as_ref());
@@ -172,31 +192,43 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         set_uid: set_uid.to_owned(),
         ip: status.pod_ip.clone(),
         ready_since: ready.and_then(|ready| slim::moment(ready.last_transition_time.as_ref())),
-        terminating: metadata.deletion_timestamp.is_some() || matches!(status.phase.as_str(), "Failed" | "Succeeded"),
+        terminating: metadata.deletion_timestamp.is_some()
+            || matches!(status.phase.as_str(), "Failed" | "Succeeded"),
         started_at: started,
         restarts: containers().map(|container| container.restart_count).max().unwrap_or(0),
         waiting: waiting.as_ref().and_then(|waiting| waiting.reason.clone()),
         waiting_message: waiting.and_then(|waiting| waiting.message),
         ended: containers().find_map(ended),
-        unschedulable: condition("PodScheduled")
-            .is_some_and(|condition| condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")),
-        cut_off: silenced && condition("ContainersReady").is_some_and(|containers| containers.status == "True"),
+        unschedulable: condition("PodScheduled").is_some_and(|condition| {
+            condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
+        }),
+        cut_off: silenced
+            && condition("ContainersReady").is_some_and(|containers| containers.status == "True"),
     }
 }
 
-fn templates(index: &Index, release: &(String, String), uid: Option<&str>) -> BTreeMap<String, StoredTemplate> {
+fn templates(
+    index: &Index,
+    release: &(String, String),
+    uid: Option<&str>,
+) -> BTreeMap<String, StoredTemplate> {
     // With no Deployment any more all of them are: what is left of a Release that is gone is forgotten.
     let mine = |kept: &slim::StoredTemplate| uid.is_none_or(|uid| owned_by(&kept.metadata, uid));
     let of = |((_, name), kept): (&(String, String), &slim::StoredTemplate)| {
         // The fingerprint is taken from the template itself: what an annotation says may have been changed.
         debug_assert!(kept.metadata.annotations.as_ref().is_none_or(|all| all.contains_key(FINGERPRINT)));
-        (name.clone(), StoredTemplate { fingerprint: kept.data.fingerprint.clone(), template: kept.data.text.clone() })
+        (
+            name.clone(),
+            StoredTemplate { fingerprint: kept.data.fingerprint.clone(), template: kept.data.text.clone() },
+        )
     };
     index.templates.children(release).filter(|(_, kept)| mine(kept)).map(of).collect()
 }
 
 fn job_facts(job: &slim::Job) -> JobFacts {
-    let is = |name: &str| job.status.conditions.iter().find(|condition| condition.type_ == name && condition.status == "True");
+    let is = |name: &str| {
+        job.status.conditions.iter().find(|condition| condition.type_ == name && condition.status == "True")
+    };
     if is("Complete").is_some() {
         return JobFacts::Succeeded;
     }
@@ -217,7 +249,8 @@ fn actions(index: &Index, release: &(String, String)) -> Vec<ActionFacts> {
         .map(|((_, name), action)| ActionFacts {
             uid: action.metadata.uid.clone().unwrap_or_default(),
             name: name.clone(),
-            created: slim::moment(action.metadata.creation_timestamp.as_ref()).unwrap_or(Timestamp::UNIX_EPOCH),
+            created: slim::moment(action.metadata.creation_timestamp.as_ref())
+                .unwrap_or(Timestamp::UNIX_EPOCH),
             action: action.spec.action,
             role: action.spec.role.clone(),
             run: action.spec.run.clone(),
@@ -232,7 +265,8 @@ fn actions(index: &Index, release: &(String, String)) -> Vec<ActionFacts> {
 
 fn served(index: &Index) -> Served {
     let both = |kind: &str, name: &str| {
-        index.policies.contains(&format!("{kind}/{name}")) && index.policies.contains(&format!("{kind}Binding/{name}"))
+        index.policies.contains(&format!("{kind}/{name}"))
+            && index.policies.contains(&format!("{kind}Binding/{name}"))
     };
     let mutating = |name| both("MutatingAdmissionPolicy", name);
     Served {
@@ -244,7 +278,9 @@ fn served(index: &Index) -> Served {
 /// What status already counts in is not counted twice.
 fn since_written(mut measured: Measured, release: Option<&ReleaseFacts>) -> Measured {
     let run = release.and_then(|release| release.status.run.as_ref());
-    let state = run.and_then(|run| serde_json::from_value::<judge::State>(run.judge.clone()).ok()).unwrap_or_default();
+    let state = run
+        .and_then(|run| serde_json::from_value::<judge::State>(run.judge.clone()).ok())
+        .unwrap_or_default();
     if let Some(last) = state.last_slot {
         measured.slots.retain(|slot| slot.t > last);
     }

@@ -16,12 +16,19 @@ use crate::decide::snapshot::ProbeResult;
 const LOOKED_AT: usize = 64 * 1024;
 
 /// Asks once. An outage on the way is Unknown, an answer that is not the expected one is Failed.
-pub async fn ask(client: &Client, namespace: &str, kind: &CheckKind, timeout: Duration) -> (ProbeResult, String) {
+pub async fn ask(
+    client: &Client,
+    namespace: &str,
+    kind: &CheckKind,
+    timeout: Duration,
+) -> (ProbeResult, String) {
     let asked = async {
         match kind {
             CheckKind::Http(check) => within(check).await,
             CheckKind::Config(check) => config(client, namespace, check).await,
-            CheckKind::Approval(_) | CheckKind::Job(_) => (ProbeResult::Unknown, "is not asked for here".into()),
+            CheckKind::Approval(_) | CheckKind::Job(_) => {
+                (ProbeResult::Unknown, "is not asked for here".into())
+            }
         }
     };
     match tokio::time::timeout(timeout, asked).await {
@@ -34,7 +41,10 @@ pub async fn ask(client: &Client, namespace: &str, kind: &CheckKind, timeout: Du
 async fn within(check: &HttpCheck) -> (ProbeResult, String) {
     let Some(latency) = &check.expect.within else { return http(check).await };
     let Some(seconds) = latency.seconds() else {
-        return (ProbeResult::Failed, format!("expect.within: '{}' is not a latency: write 500ms", latency.0));
+        return (
+            ProbeResult::Failed,
+            format!("expect.within: '{}' is not a latency: write 500ms", latency.0),
+        );
     };
     match tokio::time::timeout(Duration::from_secs_f64(seconds), http(check)).await {
         Ok(answer) => answer,
@@ -54,7 +64,9 @@ async fn http(check: &HttpCheck) -> (ProbeResult, String) {
     }
     let mut response = match request.send().await {
         Ok(response) => response,
-        Err(error) if error.is_builder() => return (ProbeResult::Failed, "url or headers cannot be used".into()),
+        Err(error) if error.is_builder() => {
+            return (ProbeResult::Failed, "url or headers cannot be used".into());
+        }
         Err(error) => return (ProbeResult::Unknown, format!("no answer: {}", measure::innermost(&error))),
     };
     let status = i32::from(response.status().as_u16());
@@ -66,14 +78,24 @@ async fn http(check: &HttpCheck) -> (ProbeResult, String) {
         match response.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(LOOKED_AT - body.len())]),
             Ok(None) => break,
-            Err(error) => return (ProbeResult::Unknown, format!("the answer broke off: {}", measure::innermost(&error))),
+            Err(error) => {
+                return (
+                    ProbeResult::Unknown,
+                    format!("the answer broke off: {}", measure::innermost(&error)),
+                );
+            }
         }
     }
     if let Some(pattern) = &check.expect.body_matches {
         match Regex::new(pattern) {
-            Err(error) => return (ProbeResult::Failed, format!("bodyMatches is no regular expression: {error}")),
+            Err(error) => {
+                return (ProbeResult::Failed, format!("bodyMatches is no regular expression: {error}"));
+            }
             Ok(wanted) if !wanted.is_match(&String::from_utf8_lossy(&body)) => {
-                return (ProbeResult::Failed, format!("answered {status}, but the body does not match {pattern}"));
+                return (
+                    ProbeResult::Failed,
+                    format!("answered {status}, but the body does not match {pattern}"),
+                );
             }
             Ok(_) => {}
         }
@@ -88,7 +110,11 @@ async fn config(client: &Client, namespace: &str, check: &ConfigCheck) -> (Probe
         let found = api.get_opt(&wanted.name).await;
         let found = found.map(|secret| {
             let data = secret?.data.unwrap_or_default();
-            Some(data.into_iter().map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned())).collect())
+            Some(
+                data.into_iter()
+                    .map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned()))
+                    .collect(),
+            )
         });
         match verify("secret", wanted, found) {
             Ok(checked) => keys += checked,
@@ -115,7 +141,9 @@ fn verify(kind: &str, wanted: &ConfigObject, found: Found) -> Result<usize, (Pro
         Ok(Some(data)) => data,
         Ok(None) => return failed(format!("there is no {kind} {name}")),
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            let message = format!("the operator may not read {kind} {name}: bind ClusterRole tidegate-secrets in this namespace");
+            let message = format!(
+                "the operator may not read {kind} {name}: bind ClusterRole tidegate-secrets in this namespace"
+            );
             return Err((ProbeResult::Unknown, message));
         }
         Err(_) => return Err((ProbeResult::Unknown, format!("{kind} {name} could not be read"))),
@@ -126,7 +154,12 @@ fn verify(kind: &str, wanted: &ConfigObject, found: Found) -> Result<usize, (Pro
         };
         if let Some(pattern) = &key.pattern {
             match Regex::new(pattern) {
-                Err(_) => return failed(format!("pattern of {kind} {name}, key {} is no regular expression", key.key)),
+                Err(_) => {
+                    return failed(format!(
+                        "pattern of {kind} {name}, key {} is no regular expression",
+                        key.key
+                    ));
+                }
                 Ok(wanted) if !wanted.is_match(value) => {
                     return failed(format!("{kind} {name}, key {} does not match {pattern}", key.key));
                 }

@@ -1,8 +1,8 @@
 //! Every metric of the operator, in one place. Labels come from closed sets; names of objects stand only in logs and events.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::AtomicI64;
+use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -62,11 +62,25 @@ impl Metrics {
         registry.register("looks", "Looks at a Release", looks.clone());
         registry.register("writes", "Writes to the cluster, by what came of them", writes.clone());
         registry.register("runs_ended", "Runs that ended, by outcome", runs.clone());
-        registry.register("undo_seconds", "From the decision to go back until stable stood again", undo_seconds.clone());
+        registry.register(
+            "undo_seconds",
+            "From the decision to go back until stable stood again",
+            undo_seconds.clone(),
+        );
         registry.register("events_dropped", "Events that could not be written", events_dropped.clone());
         registry.register("leading", "1 while this process leads", leading.clone());
         registry.register("releases", "Releases by phase", phases.clone());
-        Self { registry, looks, writes, runs, undo_seconds, events_dropped, leading, phases, known: Mutex::default() }
+        Self {
+            registry,
+            looks,
+            writes,
+            runs,
+            undo_seconds,
+            events_dropped,
+            leading,
+            phases,
+            known: Mutex::default(),
+        }
     }
 
     /// A look at a Release.
@@ -104,7 +118,8 @@ impl Metrics {
             }
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let gauge = |phase: Phase| self.phases.get_or_create(&InPhase { phase: format!("{phase:?}") }).clone();
+        let gauge =
+            |phase: Phase| self.phases.get_or_create(&InPhase { phase: format!("{phase:?}") }).clone();
         if let Some(phase) = after.phase {
             if let Some(earlier) = known.insert(key.clone(), phase) {
                 gauge(earlier).dec();

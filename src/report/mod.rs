@@ -48,7 +48,8 @@ impl Reporter {
         let before = release.map(|release| &release.status);
         if let Some(status) = &decision.status {
             if before.and_then(|before| before.phase) != status.phase {
-                let message = status.summary.as_ref().map(|summary| summary.message.as_str()).unwrap_or_default();
+                let message =
+                    status.summary.as_ref().map(|summary| summary.message.as_str()).unwrap_or_default();
                 let phase = status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default();
                 tracing::info!(release = %key, phase, "{message}");
             }

@@ -7,9 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use crate::decide::Key;
 use crate::decide::judge::{Revision, State};
 use crate::decide::snapshot::{Measured, ProbeAnswer, ProbeId, ReleaseFacts};
-use crate::decide::Key;
 use crate::observe::Findings;
 use crate::observe::measure::counters::Taken;
 
@@ -37,7 +37,8 @@ impl SharedFindings {
     /// A round of measuring.
     pub fn add_round(&self, key: &Key, at: i64, taken: Taken, source: String, trouble: Option<String>) {
         let mut all = self.lock();
-        let Measured { slots, missing, source: known, trouble: known_trouble } = &mut all.entry(key.clone()).or_default().measured;
+        let Measured { slots, missing, source: known, trouble: known_trouble } =
+            &mut all.entry(key.clone()).or_default().measured;
         slots.extend(taken.slots);
         let excess = slots.len().saturating_sub(MOST_SLOTS);
         slots.drain(..excess);

@@ -24,7 +24,13 @@ pub async fn serve(
     let address = listener.local_addr()?;
     let readyz = move || {
         let ready = first_lists.are_complete();
-        async move { if ready { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "the watches are not complete yet") } }
+        async move {
+            if ready {
+                (StatusCode::OK, "ok")
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, "the watches are not complete yet")
+            }
+        }
     };
     let page = move || {
         let text = metrics.page();

@@ -71,7 +71,13 @@ pub struct Elector {
 }
 
 impl Elector {
-    pub fn new(client: Client, namespace: &str, identity: String, fence: Arc<LeaseFence>, leading: watch::Sender<bool>) -> Self {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        identity: String,
+        fence: Arc<LeaseFence>,
+        leading: watch::Sender<bool>,
+    ) -> Self {
         Self { api: Api::namespaced(client, namespace), identity, fence, leading, seen: None }
     }
 
@@ -142,16 +148,17 @@ impl Elector {
                 now
             }
         };
-        let duration = spec.lease_duration_seconds.map_or(LEASE_DURATION, |seconds| {
-            Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
-        });
+        let duration = spec
+            .lease_duration_seconds
+            .map_or(LEASE_DURATION, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
         now >= since + duration
     }
 
     fn record(&self, old: Option<&LeaseSpec>) -> LeaseSpec {
         let now = MicroTime(clock::now());
         let mine = old.is_some_and(|old| old.holder_identity.as_ref() == Some(&self.identity));
-        let acquired = old.filter(|_| mine).and_then(|old| old.acquire_time.clone()).unwrap_or_else(|| now.clone());
+        let acquired =
+            old.filter(|_| mine).and_then(|old| old.acquire_time.clone()).unwrap_or_else(|| now.clone());
         let transitions = old.and_then(|old| old.lease_transitions).unwrap_or(0);
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
@@ -177,7 +184,10 @@ impl Elector {
                 return Ok(());
             }
             let spec = LeaseSpec { holder_identity: None, lease_duration_seconds: Some(1), ..spec };
-            self.api.replace(LEASE, &PostParams::default(), &Lease { spec: Some(spec), ..lease }).await.map(|_| ())
+            self.api
+                .replace(LEASE, &PostParams::default(), &Lease { spec: Some(spec), ..lease })
+                .await
+                .map(|_| ())
         };
         match tokio::time::timeout(REQUEST_DEADLINE, released).await {
             Ok(Ok(())) => tracing::info!("gave the lease up"),

@@ -63,7 +63,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let fence = Arc::new(LeaseFence::default());
     let (leading, follow) = watch::channel(false);
     let (stop_sender, stop) = watch::channel(false);
-    let elector = Elector::new(lease_client, &settings.lease_namespace, settings.identity(), fence.clone(), leading);
+    let elector =
+        Elector::new(lease_client, &settings.lease_namespace, settings.identity(), fence.clone(), leading);
     let election = tokio::spawn(elector.campaign(stop.clone()));
 
     let writer = Writer::new(client.clone(), fence);
@@ -195,7 +196,9 @@ fn everything(index: &SharedIndex) -> Vec<Key> {
 }
 
 async fn asked_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -41,7 +41,8 @@ impl Prober {
             let under_way = self.asked.clone();
             tokio::spawn(async move {
                 let (key, id) = question.clone();
-                let (result, message) = probes::ask(&client, &key.namespace, &probe.kind, probe.timeout).await;
+                let (result, message) =
+                    probes::ask(&client, &key.namespace, &probe.kind, probe.timeout).await;
                 findings.add_answer(&key, id, ProbeAnswer { at: clock::now(), result, message });
                 under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&question);
                 queue.wake(key);

@@ -74,7 +74,8 @@ impl Reconciler {
     fn done(&self, key: &Key, snapshot: &Snapshot, decision: &Decision, applied: Applied) {
         self.own.note(key, snapshot, &applied);
         for (id, message) in &applied.refused {
-            let answer = ProbeAnswer { at: snapshot.now, result: ProbeResult::Failed, message: message.clone() };
+            let answer =
+                ProbeAnswer { at: snapshot.now, result: ProbeResult::Failed, message: message.clone() };
             self.findings.add_answer(key, id.clone(), answer);
         }
         self.reporter.tell(key, snapshot.release.as_ref(), decision, snapshot.now);
@@ -113,9 +114,10 @@ impl OwnWrites {
             own.is_some_and(|(written, number)| written == uid && seen < number)
         };
         let release = snapshot.release.as_ref();
-        let status_lags =
-            release.is_some_and(|release: &ReleaseFacts| lags(own.release, &release.uid, release.status.revision));
-        let target_lags = snapshot.target.as_ref().is_some_and(|target| lags(own.target, &target.uid, target.generation));
+        let status_lags = release
+            .is_some_and(|release: &ReleaseFacts| lags(own.release, &release.uid, release.status.revision));
+        let target_lags =
+            snapshot.target.as_ref().is_some_and(|target| lags(own.target, &target.uid, target.generation));
         // Somebody may have taken our status away: after a while what was written is no measure any more.
         (status_lags || target_lags) && !self.give_up_waiting(key)
     }

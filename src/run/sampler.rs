@@ -117,7 +117,8 @@ impl Rounds {
                     (results, trouble.filter(|_| all))
                 }
                 Err(error) => {
-                    let failed = wanted.pods.iter().map(|pod| (pod.name.clone(), Err(error.clone()))).collect();
+                    let failed =
+                        wanted.pods.iter().map(|pod| (pod.name.clone(), Err(error.clone()))).collect();
                     (failed, Some(error.to_string()))
                 }
             };
@@ -202,10 +203,14 @@ async fn read(
             let trust = if url.starts_with("https:") { Trust::System } else { Trust::Nothing };
             let client = client.with(trust)?;
             let server = Prometheus { url: url.clone(), auth: Auth::Nobody, headers: Vec::new() };
-            let pods: Vec<Pod> =
-                wanted.pods.iter().map(|pod| Pod { name: pod.name.clone(), started_at: pod.started_at }).collect();
+            let pods: Vec<Pod> = wanted
+                .pods
+                .iter()
+                .map(|pod| Pod { name: pod.name.clone(), started_at: pod.started_at })
+                .collect();
             let deadline = Duration::from_secs(5);
-            let question = Question { namespace, pods: &pods, now: at, scrape_interval: PROMETHEUS_INTERVAL, deadline };
+            let question =
+                Question { namespace, pods: &pods, now: at, scrape_interval: PROMETHEUS_INTERVAL, deadline };
             let known = match detected {
                 Some(known) => known,
                 None => detected.insert(server.detect(client, &question, &names).await?),

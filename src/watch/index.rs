@@ -160,7 +160,9 @@ impl Indexed for slim::ReplicaSet {
         self.metadata.labels = None;
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
-        let Some(deployment) = self.parent().and_then(|name| index.deployments.get(&name)) else { return Vec::new() };
+        let Some(deployment) = self.parent().and_then(|name| index.deployments.get(&name)) else {
+            return Vec::new();
+        };
         deployment.concerns(index)
     }
 }

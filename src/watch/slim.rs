@@ -223,7 +223,8 @@ fn template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeptTemplate, 
     let mut value = Value::deserialize(deserializer)?;
     without_hash(&mut value);
     let containers = value["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let images = containers.iter().filter_map(|container| container["image"].as_str().map(str::to_owned)).collect();
+    let images =
+        containers.iter().filter_map(|container| container["image"].as_str().map(str::to_owned)).collect();
     Ok(KeptTemplate { fingerprint: fingerprint(&value), images, text: Template::new(&value) })
 }
 

@@ -61,7 +61,11 @@ impl FirstLists {
 }
 
 /// Starts all watches. `wake` is told which Releases a change concerns; it must not block.
-pub async fn start(client: &Client, index: &SharedIndex, wake: impl Fn(Vec<Key>) + Clone + Send + 'static) -> Watching {
+pub async fn start(
+    client: &Client,
+    index: &SharedIndex,
+    wake: impl Fn(Vec<Key>) + Clone + Send + 'static,
+) -> Watching {
     let listed = FirstLists::default();
     let mut tasks = JoinSet::new();
     let mut starter = Starter { client, index, listed: &listed, tasks: &mut tasks };
@@ -92,9 +96,10 @@ async fn served_policies(client: &Client) -> Vec<&'static str> {
         "ValidatingAdmissionPolicyBinding",
     ];
     match client.list_api_group_resources("admissionregistration.k8s.io/v1").await {
-        Ok(served) => {
-            wanted.into_iter().filter(|kind| served.resources.iter().any(|resource| resource.kind == *kind)).collect()
-        }
+        Ok(served) => wanted
+            .into_iter()
+            .filter(|kind| served.resources.iter().any(|resource| resource.kind == *kind))
+            .collect(),
         Err(error) => {
             tracing::warn!(%error, "cannot tell which admission policies are served; trying all");
             wanted.to_vec()
@@ -112,7 +117,14 @@ struct Starter<'a> {
 impl Starter<'_> {
     fn kind<K>(&mut self, config: watcher::Config, wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static))
     where
-        K: Indexed + Resource<DynamicType = ()> + ResourceExt + DeserializeOwned + Clone + Debug + Send + 'static,
+        K: Indexed
+            + Resource<DynamicType = ()>
+            + ResourceExt
+            + DeserializeOwned
+            + Clone
+            + Debug
+            + Send
+            + 'static,
     {
         let api: Api<K> = Api::all(self.client.clone());
         let index = self.index.clone();
@@ -135,7 +147,8 @@ impl Starter<'_> {
 
     /// Policies are known by name only; a change may concern every Release.
     fn policies(&mut self, kind: &'static str, wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static)) {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind));
+        let resource =
+            ApiResource::from_gvk(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind));
         let resource = ApiResource { plural: plural(kind), ..resource };
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         let index = self.index.clone();
@@ -165,7 +178,11 @@ impl Starter<'_> {
             let all = if index.policies == before {
                 Vec::new()
             } else {
-                index.releases.iter().map(|((namespace, name), _)| Key { namespace: namespace.clone(), name: name.clone() }).collect()
+                index
+                    .releases
+                    .iter()
+                    .map(|((namespace, name), _)| Key { namespace: namespace.clone(), name: name.clone() })
+                    .collect()
             };
             drop(index);
             wake(all);
@@ -206,7 +223,9 @@ impl Starter<'_> {
                             listed.changed.notify_waiters();
                         }
                     }
-                    Err(error) => tracing::warn!(kind = name, %error, "a watch was interrupted; it goes on by itself"),
+                    Err(error) => {
+                        tracing::warn!(kind = name, %error, "a watch was interrupted; it goes on by itself")
+                    }
                 }
             }
         });

@@ -47,7 +47,8 @@ impl<T> Table<T> {
     /// A listing ends. Returns what it did not name.
     pub fn end_listing(&mut self) -> Vec<(ObjectKey, T)> {
         let Some(listed) = self.listing.take() else { return Vec::new() };
-        let gone: Vec<ObjectKey> = self.objects.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+        let gone: Vec<ObjectKey> =
+            self.objects.keys().filter(|key| !listed.contains(*key)).cloned().collect();
         gone.into_iter().filter_map(|key| self.delete(&key).map(|object| (key, object))).collect()
     }
 

@@ -185,7 +185,8 @@ impl World {
     pub fn quiet_tick(&mut self) {
         self.now += TICK;
         let now = self.now;
-        self.pods.retain(|pod| pod.terminating_since.is_none_or(|since| now < since + Duration::from_millis(300)));
+        self.pods
+            .retain(|pod| pod.terminating_since.is_none_or(|since| now < since + Duration::from_millis(300)));
         for pod in &mut self.pods {
             let up = now >= pod.born + self.ready_after && !pod.crashing && pod.terminating_since.is_none();
             if up && pod.ready_since.is_none() {
@@ -210,7 +211,10 @@ impl World {
         let key = Key { namespace: "ns".into(), name: "shop".into() };
         let snapshot = observe(&index, &key, Findings::default(), self.now);
         let decision = decide::decide(&snapshot);
-        assert!(decision.wake.is_none_or(|wake| wake <= self.now + Duration::from_secs(3600)), "a wake within the hour");
+        assert!(
+            decision.wake.is_none_or(|wake| wake <= self.now + Duration::from_secs(3600)),
+            "a wake within the hour"
+        );
         let dies_after = self.dies_after.take();
         if decision.note_first {
             self.note(&decision);
@@ -258,7 +262,8 @@ impl World {
                 self.templates.remove(name);
             }
             Intent::MarkAction { name, .. } => {
-                let action = self.actions.iter_mut().find(|action| action["metadata"]["name"] == **name).unwrap();
+                let action =
+                    self.actions.iter_mut().find(|action| action["metadata"]["name"] == **name).unwrap();
                 action["status"] = json!({"result": "Done"});
             }
             Intent::CreateJob { .. } => {}
@@ -273,13 +278,23 @@ impl World {
         assert!(deadline > min_ready, "progressDeadlineSeconds must exceed minReadySeconds");
         let rolling = &spec["strategy"]["rollingUpdate"];
         let nothing = |value: &Value| matches!(value.as_str(), Some("0%")) || value == &json!(0);
-        assert!(!(nothing(&rolling["maxSurge"]) && nothing(&rolling["maxUnavailable"])), "both are 0: {spec}");
+        assert!(
+            !(nothing(&rolling["maxSurge"]) && nothing(&rolling["maxUnavailable"])),
+            "both are 0: {spec}"
+        );
         let parked = min_ready == 2_147_483_646;
         let paused = spec["paused"] == json!(true);
-        let on_stable = self.status.stable.as_ref().is_some_and(|stable| stable.fingerprint == slim::fingerprint(&spec["template"]));
+        let on_stable = self
+            .status
+            .stable
+            .as_ref()
+            .is_some_and(|stable| stable.fingerprint == slim::fingerprint(&spec["template"]));
         let all_out = self.sets.iter().all(|set| set.replicas == 0 || set.template == spec["template"]);
         let recreate = spec["strategy"]["type"] == "Recreate";
-        assert!(paused || parked || on_stable || all_out || recreate || self.release.is_none(), "unpaused and unparked on a canary: {spec}");
+        assert!(
+            paused || parked || on_stable || all_out || recreate || self.release.is_none(),
+            "unpaused and unparked on a canary: {spec}"
+        );
     }
 
     fn index(&self) -> Index {
@@ -295,10 +310,12 @@ impl World {
         let mut deployment = deployment.clone();
         deployment["status"]["observedGeneration"] = deployment["metadata"]["generation"].clone();
         let current = deployment["spec"]["template"].clone();
-        let updated: i32 = self.sets.iter().filter(|set| set.template == current).map(|set| set.replicas).sum();
+        let updated: i32 =
+            self.sets.iter().filter(|set| set.template == current).map(|set| set.replicas).sum();
         deployment["status"]["updatedReplicas"] = json!(updated);
         deployment["status"]["replicas"] = json!(self.sets.iter().map(|set| set.replicas).sum::<i32>());
-        deployment["status"]["availableReplicas"] = json!(self.sets.iter().map(|set| self.available(set)).sum::<i32>());
+        deployment["status"]["availableReplicas"] =
+            json!(self.sets.iter().map(|set| self.available(set)).sum::<i32>());
         index::apply::<slim::Deployment>(&mut index, from(deployment));
         let owner = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
         for set in &self.sets {
@@ -315,7 +332,11 @@ impl World {
         }
         for pod in &self.pods {
             let ready = pod.ready_since;
-            let waiting = if pod.crashing { json!({"waiting": {"reason": "CrashLoopBackOff"}}) } else { json!({"running": {"startedAt": second(pod.born)}}) };
+            let waiting = if pod.crashing {
+                json!({"waiting": {"reason": "CrashLoopBackOff"}})
+            } else {
+                json!({"running": {"startedAt": second(pod.born)}})
+            };
             let pod = json!({
                 "metadata": {
                     "name": pod.name, "namespace": "ns", "uid": pod.name, "ownerReferences": owner("ReplicaSet", &pod.set, &pod.set),
@@ -342,7 +363,10 @@ impl World {
         for action in &self.actions {
             index::apply::<slim::ReleaseAction>(&mut index, from(action.clone()));
         }
-        let mut policies = vec!["ValidatingAdmissionPolicy/tidegate-action-rights", "ValidatingAdmissionPolicyBinding/tidegate-action-rights"];
+        let mut policies = vec![
+            "ValidatingAdmissionPolicy/tidegate-action-rights",
+            "ValidatingAdmissionPolicyBinding/tidegate-action-rights",
+        ];
         if self.policy {
             policies.extend([
                 "MutatingAdmissionPolicy/tidegate-workload-hold",
@@ -400,7 +424,12 @@ impl World {
         let sets: Vec<String> = self
             .sets
             .iter()
-            .map(|set| format!("{} {} x{} (desired {})", set.name, set.template["metadata"]["annotations"]["version"], set.replicas, set.desired))
+            .map(|set| {
+                format!(
+                    "{} {} x{} (desired {})",
+                    set.name, set.template["metadata"]["annotations"]["version"], set.replicas, set.desired
+                )
+            })
             .collect();
         let said: Vec<&str> = self.notices.iter().map(|notice| notice.note.as_str()).collect();
         format!(

@@ -95,7 +95,9 @@ impl World {
         }
         // reconcileOldReplicaSets
         let name = self.sets[new].name.clone();
-        let mut old: Vec<usize> = (0..self.sets.len()).filter(|set| self.sets[*set].name != name && self.sets[*set].replicas > 0).collect();
+        let mut old: Vec<usize> = (0..self.sets.len())
+            .filter(|set| self.sets[*set].name != name && self.sets[*set].replicas > 0)
+            .collect();
         if old.is_empty() {
             return;
         }
@@ -162,7 +164,9 @@ impl World {
             added += share;
             sizes.push(self.sets[*set].replicas + share);
         }
-        if to_add != 0 && let Some(first) = sizes.first_mut() {
+        if to_add != 0
+            && let Some(first) = sizes.first_mut()
+        {
             *first = (*first + to_add - added).max(0);
         }
         for (set, size) in order.into_iter().zip(sizes) {
@@ -197,17 +201,27 @@ impl World {
     fn sync_sets(&mut self) {
         for set in self.sets.clone() {
             let crashing = set.template["metadata"]["annotations"]["crash"] == "true";
-            let mut alive: Vec<usize> =
-                (0..self.pods.len()).filter(|pod| self.pods[*pod].set == set.name && self.pods[*pod].terminating_since.is_none()).collect();
+            let mut alive: Vec<usize> = (0..self.pods.len())
+                .filter(|pod| self.pods[*pod].set == set.name && self.pods[*pod].terminating_since.is_none())
+                .collect();
             let want = usize::try_from(set.replicas).unwrap();
             for _ in alive.len()..want {
                 self.next += 1;
                 let name = format!("p{}", self.next);
-                let pod = Pod { name, set: set.name.clone(), born: self.now, ready_since: None, terminating_since: None, crashing };
+                let pod = Pod {
+                    name,
+                    set: set.name.clone(),
+                    born: self.now,
+                    ready_since: None,
+                    terminating_since: None,
+                    crashing,
+                };
                 self.pods.push(pod);
             }
             if alive.len() > want {
-                alive.sort_by_key(|pod| (self.pods[*pod].ready_since.is_some(), std::cmp::Reverse(self.pods[*pod].born)));
+                alive.sort_by_key(|pod| {
+                    (self.pods[*pod].ready_since.is_some(), std::cmp::Reverse(self.pods[*pod].born))
+                });
                 for pod in &alive[..alive.len() - want] {
                     self.pods[*pod].terminating_since = Some(self.now);
                 }

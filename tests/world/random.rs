@@ -94,9 +94,17 @@ fn play(seed: u64) {
         let undoing = world.status.run.as_ref().is_some_and(|run| run.back.is_some());
         if world.now > troubled_until && !undoing {
             let ready = i32::try_from(world.ready()).unwrap();
-            assert!(ready >= least - unavailable, "seed {seed}: {ready} Ready, {least} - {unavailable} wanted\n{story:#?}\n{}", world.describe());
+            assert!(
+                ready >= least - unavailable,
+                "seed {seed}: {ready} Ready, {least} - {unavailable} wanted\n{story:#?}\n{}",
+                world.describe()
+            );
             let alive = i32::try_from(world.alive()).unwrap();
-            assert!(alive <= most + surge, "seed {seed}: {alive} pods, {most} + {surge} allowed\n{story:#?}\n{}", world.describe());
+            assert!(
+                alive <= most + surge,
+                "seed {seed}: {alive} pods, {most} + {surge} allowed\n{story:#?}\n{}",
+                world.describe()
+            );
         }
     }
     // Left alone, it comes to rest: everything that is wanted stands, with the owner's fields.
@@ -109,18 +117,34 @@ fn play(seed: u64) {
     }
     let at_rest = matches!(world.phase().as_str(), "Idle" | "Rejected") && world.status.run.is_none();
     assert!(at_rest, "seed {seed}: does not come to rest\n{story:#?}\n{}", world.describe());
-    assert_eq!(i32::try_from(world.ready()).unwrap(), world.replicas(), "seed {seed}\n{story:#?}\n{}", world.describe());
+    assert_eq!(
+        i32::try_from(world.ready()).unwrap(),
+        world.replicas(),
+        "seed {seed}\n{story:#?}\n{}",
+        world.describe()
+    );
     let held = world.phase() == "Rejected" && world.deployment()["spec"]["paused"] == true;
     if !held {
-        assert_eq!(world.deployment()["spec"]["strategy"], strategy, "seed {seed}\n{story:#?}\n{}", world.describe());
-        assert_eq!(world.deployment()["spec"]["minReadySeconds"].as_i64().unwrap_or(0), 0, "seed {seed}\n{story:#?}\n{}", world.describe());
+        assert_eq!(
+            world.deployment()["spec"]["strategy"],
+            strategy,
+            "seed {seed}\n{story:#?}\n{}",
+            world.describe()
+        );
+        assert_eq!(
+            world.deployment()["spec"]["minReadySeconds"].as_i64().unwrap_or(0),
+            0,
+            "seed {seed}\n{story:#?}\n{}",
+            world.describe()
+        );
     }
 }
 
 #[test]
 fn whatever_happens_the_limits_hold_and_it_comes_to_rest() {
     let seeds: u64 = std::env::var("TIDEGATE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(25);
-    let first: u64 = std::env::var("TIDEGATE_FIRST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let first: u64 =
+        std::env::var("TIDEGATE_FIRST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     for seed in first..first + seeds {
         play(seed);
     }

@@ -83,7 +83,12 @@ fn every_shape_of_surge_and_unavailable_goes_through_with_any_number_of_pods() {
             world.push(template("v3", true));
             assert_eq!(ends(&mut world, 2), "Undone", "{replicas} {shape}\n{}", world.describe());
             world.pass(Duration::from_secs(10));
-            assert_eq!(world.ready(), usize::try_from(replicas).unwrap(), "{replicas} {shape}\n{}", world.describe());
+            assert_eq!(
+                world.ready(),
+                usize::try_from(replicas).unwrap(),
+                "{replicas} {shape}\n{}",
+                world.describe()
+            );
         }
     }
 }
@@ -92,9 +97,13 @@ fn every_shape_of_surge_and_unavailable_goes_through_with_any_number_of_pods() {
 fn without_replicas_the_run_waits_and_starts_again_when_there_are() {
     let mut world = World::new(10, quarter(), quick());
     world.push(template("v2", false));
-    world.until("half", |world| world.status.step.as_ref().is_some_and(|step| step.name == "half") && world.phase() == "Soaking");
+    world.until("half", |world| {
+        world.status.step.as_ref().is_some_and(|step| step.name == "half") && world.phase() == "Soaking"
+    });
     world.scale(0);
-    world.until("no replicas", |world| world.status.blocked_by.as_ref().is_some_and(|blocker| blocker.reason == "NoReplicas"));
+    world.until("no replicas", |world| {
+        world.status.blocked_by.as_ref().is_some_and(|blocker| blocker.reason == "NoReplicas")
+    });
     world.scale(10);
     assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
     assert_eq!(world.ready(), 10);
@@ -116,7 +125,9 @@ fn a_shrink_to_one_and_back_does_not_hand_everything_to_the_canary() {
 fn a_newer_template_in_mid_run_goes_back_first_and_then_out() {
     let mut world = World::new(10, quarter(), quick());
     world.push(template("v2", false));
-    world.until("half", |world| world.status.step.as_ref().is_some_and(|step| step.name == "half") && world.phase() == "Soaking");
+    world.until("half", |world| {
+        world.status.step.as_ref().is_some_and(|step| step.name == "half") && world.phase() == "Soaking"
+    });
     world.push(template("v3", false));
     assert_eq!(ends(&mut world, 1), "Superseded", "{}", world.describe());
     assert_eq!(ends(&mut world, 2), "Succeeded", "{}", world.describe());
@@ -194,7 +205,9 @@ fn a_release_deleted_in_mid_run_goes_back_and_gives_the_deployment_back() {
         world.push(template("v2", phase == "Undoing"));
         world.until(phase, |world| world.phase() == phase);
         world.release = None;
-        world.until("given back", |world| world.deployment()["metadata"]["labels"].get("tidegate.dev/release").is_none());
+        world.until("given back", |world| {
+            world.deployment()["metadata"]["labels"].get("tidegate.dev/release").is_none()
+        });
         assert_eq!(world.deployment()["spec"], before, "{phase}\n{}", world.describe());
         world.pass(Duration::from_secs(3));
         assert_eq!((world.ready(), world.alive()), (10, 10), "{phase}\n{}", world.describe());
@@ -229,7 +242,12 @@ fn killed_after_any_write_it_comes_to_the_same_end() {
                 let wanted = if bad { "Undone" } else { "Succeeded" };
                 assert_eq!(outcome(&world), wanted, "look {nth_look} after {after}\n{}", world.describe());
                 assert_eq!((world.ready(), world.alive()), (5, 5), "look {nth_look} after {after}");
-                assert_eq!(world.deployment()["spec"]["strategy"], quarter(), "look {nth_look} after {after}\n{}", world.describe());
+                assert_eq!(
+                    world.deployment()["spec"]["strategy"],
+                    quarter(),
+                    "look {nth_look} after {after}\n{}",
+                    world.describe()
+                );
                 if nth_look >= looks {
                     return;
                 }

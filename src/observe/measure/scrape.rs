@@ -73,7 +73,8 @@ pub async fn detect(
     deadline: Duration,
     at_once: usize,
 ) -> Result<Detected, ReadError> {
-    let pages: Vec<_> = targets.iter().take(PODS_SURVEYED).map(|target| page(client, target, deadline)).collect();
+    let pages: Vec<_> =
+        targets.iter().take(PODS_SURVEYED).map(|target| page(client, target, deadline)).collect();
     let mut pages = futures::stream::iter(pages).buffered(at_once.max(1));
     let mut survey = names.survey();
     let mut failed = None;

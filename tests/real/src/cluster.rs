@@ -60,8 +60,11 @@ impl Cluster {
         let mut child = command.spawn().context("cannot start the control plane")?;
         let stdout = child.stdout.take().context("the control plane has no stdout")?;
         let mut lines = BufReader::new(stdout).lines();
-        let Some(line) = lines.next_line().await? else { bail!("the control plane ended before it was ready") };
-        let said: Value = serde_json::from_str(&line).with_context(|| format!("not what a control plane says: {line}"))?;
+        let Some(line) = lines.next_line().await? else {
+            bail!("the control plane ended before it was ready")
+        };
+        let said: Value =
+            serde_json::from_str(&line).with_context(|| format!("not what a control plane says: {line}"))?;
         let path = |value: &Value| PathBuf::from(value.as_str().unwrap_or_default());
         let users = said["kubeconfigs"].as_object().cloned().unwrap_or_default();
         let pids = said["pids"].as_object().cloned().unwrap_or_default();
@@ -71,14 +74,24 @@ impl Cluster {
             log: Some(log),
             users: users.iter().map(|(name, file)| (name.clone(), path(file))).collect(),
             control: said["control"].as_str().map(str::to_owned),
-            pids: pids.iter().filter_map(|(name, pid)| Some((name.clone(), i32::try_from(pid.as_i64()?).ok()?))).collect(),
+            pids: pids
+                .iter()
+                .filter_map(|(name, pid)| Some((name.clone(), i32::try_from(pid.as_i64()?).ok()?)))
+                .collect(),
         })
     }
 
     /// A cluster of the user's own.
     pub fn of(kubeconfig: &Path) -> Self {
         let kubeconfig = kubeconfig.to_owned();
-        Self { child: None, kubeconfig, users: BTreeMap::new(), control: None, pids: BTreeMap::new(), log: None }
+        Self {
+            child: None,
+            kubeconfig,
+            users: BTreeMap::new(),
+            control: None,
+            pids: BTreeMap::new(),
+            log: None,
+        }
     }
 
     /// Ends our own control plane, with all its pods, and forgets its log. Nothing happens to a cluster of the user's.
@@ -86,7 +99,9 @@ impl Cluster {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         // It ends with its stdin.
         drop(child.stdin.take());
-        tokio::time::timeout(std::time::Duration::from_secs(20), child.wait()).await.context("the control plane did not stop")??;
+        tokio::time::timeout(std::time::Duration::from_secs(20), child.wait())
+            .await
+            .context("the control plane did not stop")??;
         if let Some(log) = &self.log {
             std::fs::remove_file(log)?;
         }

@@ -59,7 +59,9 @@ impl Operator {
             .stderr(std::fs::File::create(&log)?)
             .kill_on_drop(true);
         more(&mut command);
-        let child = tokio::spawn(async move { command.spawn() }).await?.context("cannot start the operator (with setpriv)")?;
+        let child = tokio::spawn(async move { command.spawn() })
+            .await?
+            .context("cannot start the operator (with setpriv)")?;
         let operator = Self { child, log, address, token: None };
         operator.until_ready().await?;
         Ok(operator)
@@ -78,7 +80,9 @@ impl Operator {
     /// SIGTERM, and waits until it has ended.
     pub async fn stop(&mut self) -> Result<()> {
         self.signal("TERM").await?;
-        tokio::time::timeout(Duration::from_secs(40), self.child.wait()).await.context("the operator did not stop")??;
+        tokio::time::timeout(Duration::from_secs(40), self.child.wait())
+            .await
+            .context("the operator did not stop")??;
         Ok(())
     }
 
@@ -135,22 +139,33 @@ impl Drop for Operator {
 /// A program of this workspace: built by the same cargo that built us, beside us.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
-    let found = own.ancestors().skip(1).take(3).map(|directory| directory.join(name)).find(|path| path.is_file());
-    found.with_context(|| format!("{name} is not built: run cargo build --workspace ({})", repository().display()))
+    let found =
+        own.ancestors().skip(1).take(3).map(|directory| directory.join(name)).find(|path| path.is_file());
+    found.with_context(|| {
+        format!("{name} is not built: run cargo build --workspace ({})", repository().display())
+    })
 }
 
 /// A kubeconfig with the operator's own token.
 pub async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
     let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client("admin").await?, NAMESPACE);
     let request = TokenRequest {
-        spec: TokenRequestSpec { audiences: Vec::new(), expiration_seconds: Some(24 * 3600), bound_object_ref: None },
+        spec: TokenRequestSpec {
+            audiences: Vec::new(),
+            expiration_seconds: Some(24 * 3600),
+            bound_object_ref: None,
+        },
         ..TokenRequest::default()
     };
     let answer = accounts.create_token_request("tidegate", &PostParams::default(), &request).await?;
     let token = answer.status.context("the token request has no answer")?.token;
     let mut config = Kubeconfig::read_from(&cluster.kubeconfig)?;
     let current = config.current_context.clone().unwrap_or_default();
-    let context = config.contexts.iter().find(|context| context.name == current).and_then(|named| named.context.clone());
+    let context = config
+        .contexts
+        .iter()
+        .find(|context| context.name == current)
+        .and_then(|named| named.context.clone());
     let context = context.context("the kubeconfig has no current context")?;
     config.auth_infos = vec![NamedAuthInfo {
         name: "operator".into(),

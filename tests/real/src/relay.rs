@@ -12,7 +12,9 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use kube::config::{Cluster as KubeCluster, Context, KubeConfigOptions, Kubeconfig, NamedCluster, NamedContext};
+use kube::config::{
+    Cluster as KubeCluster, Context, KubeConfigOptions, Kubeconfig, NamedCluster, NamedContext,
+};
 use kube::{Client, Config};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
@@ -54,11 +56,17 @@ impl Gate {
 impl Relay {
     /// Listens from now on, and lets everything through.
     pub async fn start(cluster: &Cluster) -> Result<Self> {
-        let mut config =
-            Config::from_custom_kubeconfig(Kubeconfig::read_from(operator::kubeconfig(cluster).await?)?, &KubeConfigOptions::default())
-                .await?;
+        let mut config = Config::from_custom_kubeconfig(
+            Kubeconfig::read_from(operator::kubeconfig(cluster).await?)?,
+            &KubeConfigOptions::default(),
+        )
+        .await?;
         config.default_retry = false;
-        let shared = Arc::new(Shared { client: Client::try_from(config)?, gate: Mutex::default(), closed: Notify::new() });
+        let shared = Arc::new(Shared {
+            client: Client::try_from(config)?,
+            gate: Mutex::default(),
+            closed: Notify::new(),
+        });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let server = format!("http://{}", listener.local_addr()?);
         let router = Router::new().fallback(relay).with_state(shared.clone());
@@ -152,10 +160,18 @@ fn counts(request: &Request) -> bool {
 
 async fn forward(client: &Client, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    for name in [header::HOST, header::CONTENT_LENGTH, header::CONNECTION, header::AUTHORIZATION, header::ACCEPT_ENCODING] {
+    for name in [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::CONNECTION,
+        header::AUTHORIZATION,
+        header::ACCEPT_ENCODING,
+    ] {
         parts.headers.remove(name);
     }
-    let Ok(body) = to_bytes(body, LONGEST).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
+    let Ok(body) = to_bytes(body, LONGEST).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
     let request = axum::http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
     match client.send(request).await {
         Ok(response) => response.map(Body::new),

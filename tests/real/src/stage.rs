@@ -31,7 +31,9 @@ impl Stage {
         SHARED
             .get_or_init(|| async {
                 // Stories run on runtimes of their own, one each: what the stage starts must not end with the first of them.
-                Stage::with_operator(usual(), None).await.unwrap_or_else(|error| panic!("no stage: {error:#}"))
+                Stage::with_operator(usual(), None)
+                    .await
+                    .unwrap_or_else(|error| panic!("no stage: {error:#}"))
             })
             .await
     }
@@ -83,8 +85,11 @@ impl Stage {
 
     /// What the operator has written last, for the message of a story that failed.
     pub async fn log_tail(&self, about: &str) -> String {
-        let Some(log) = self.operator.lock().await.as_ref().map(Operator::read_log) else { return "no operator".into() };
-        let lines: Vec<&str> = log.lines().filter(|line| line.contains(about) || line.contains("ERROR")).collect();
+        let Some(log) = self.operator.lock().await.as_ref().map(Operator::read_log) else {
+            return "no operator".into();
+        };
+        let lines: Vec<&str> =
+            log.lines().filter(|line| line.contains(about) || line.contains("ERROR")).collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 }
@@ -113,7 +118,9 @@ pub async fn install(client: &Client, mutating: bool) -> Result<()> {
         if kind == "Deployment" {
             document["spec"]["replicas"] = 0.into();
         }
-        apply(client, &document, "admin").await.with_context(|| format!("{kind} {}", document["metadata"]["name"]))?;
+        apply(client, &document, "admin")
+            .await
+            .with_context(|| format!("{kind} {}", document["metadata"]["name"]))?;
     }
     established(client).await
 }
@@ -153,7 +160,10 @@ pub fn api_of(client: &Client, document: &Value) -> Result<Api<DynamicObject>> {
     let version = document["apiVersion"].as_str().context("no apiVersion")?;
     let kind = document["kind"].as_str().context("no kind")?;
     let (group, version) = version.split_once('/').unwrap_or(("", version));
-    let resource = ApiResource { plural: plural(kind), ..ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)) };
+    let resource = ApiResource {
+        plural: plural(kind),
+        ..ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+    };
     Ok(match document["metadata"]["namespace"].as_str() {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),

@@ -60,7 +60,11 @@ impl<'s> Story<'s> {
     pub async fn adopt(&self, deployment: Value, release: Value) {
         self.apply(deployment).await;
         self.apply(release).await;
-        self.until("adopted", |story| async move { story.status().await["stable"]["fingerprint"].is_string() }).await;
+        self.until(
+            "adopted",
+            |story| async move { story.status().await["stable"]["fingerprint"].is_string() },
+        )
+        .await;
     }
 
     /// A merge patch of the Deployment.
@@ -70,7 +74,10 @@ impl<'s> Story<'s> {
 
     /// The same, and what the API server says.
     pub async fn try_patch(&self, patch: Value) -> Result<Value, kube::Error> {
-        let patched = self.api("apps/v1", "Deployment").patch("shop", &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        let patched = self
+            .api("apps/v1", "Deployment")
+            .patch("shop", &PatchParams::default(), &Patch::Merge(&patch))
+            .await?;
         Ok(serde_json::to_value(patched).expect("JSON"))
     }
 
@@ -80,13 +87,18 @@ impl<'s> Story<'s> {
         all.extend(env.iter().map(|(name, value)| json!({"name": name, "value": value})));
         let pod_ip = json!({"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}});
         all.push(pod_ip);
-        self.patch_strategic(json!({"spec": {"template": {"spec": {"containers": [{"name": "shop", "env": all}]}}}})).await;
+        self.patch_strategic(
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "shop", "env": all}]}}}}),
+        )
+        .await;
     }
 
     /// A strategic patch of the Deployment: keeps the rest of a container.
     pub async fn patch_strategic(&self, patch: Value) {
         let api = self.api("apps/v1", "Deployment");
-        api.patch("shop", &PatchParams::default(), &Patch::Strategic(&patch)).await.expect("the new version is taken");
+        api.patch("shop", &PatchParams::default(), &Patch::Strategic(&patch))
+            .await
+            .expect("the new version is taken");
     }
 
     /// Ships a version whose pods carry these annotations: how paper pods are told what to do.
@@ -112,7 +124,9 @@ impl<'s> Story<'s> {
             "metadata": {"generateName": "shop-", "namespace": self.namespace}, "spec": whole,
         });
         let client = self.stage.cluster.client(user).await?;
-        let made = stage::api_of(&client, &body)?.create(&PostParams::default(), &serde_json::from_value(body)?).await?;
+        let made = stage::api_of(&client, &body)?
+            .create(&PostParams::default(), &serde_json::from_value(body)?)
+            .await?;
         Ok(made.metadata.name.unwrap_or_default())
     }
 
@@ -135,7 +149,9 @@ impl<'s> Story<'s> {
     /// All objects of a kind.
     pub async fn list(&self, api_version: &str, kind: &str) -> Vec<Value> {
         let found = self.api(api_version, kind).list(&ListParams::default()).await;
-        found.map(|all| all.items.into_iter().map(|item| serde_json::to_value(item).expect("JSON")).collect()).unwrap_or_default()
+        found
+            .map(|all| all.items.into_iter().map(|item| serde_json::to_value(item).expect("JSON")).collect())
+            .unwrap_or_default()
     }
 
     /// Pods that are not on their way out.
@@ -152,7 +168,8 @@ impl<'s> Story<'s> {
 
     /// An API in this namespace.
     pub fn api(&self, api_version: &str, kind: &str) -> Api<DynamicObject> {
-        let document = json!({"apiVersion": api_version, "kind": kind, "metadata": {"namespace": self.namespace}});
+        let document =
+            json!({"apiVersion": api_version, "kind": kind, "metadata": {"namespace": self.namespace}});
         stage::api_of(&self.client, &document).expect("a kind")
     }
 
@@ -163,13 +180,16 @@ impl<'s> Story<'s> {
 
     /// Waits until the Release is in this phase.
     pub async fn until_phase(&self, phase: &str) {
-        self.until(&format!("phase {phase}"), |story| async move { story.status().await["phase"] == phase }).await;
+        self.until(&format!("phase {phase}"), |story| async move { story.status().await["phase"] == phase })
+            .await;
     }
 
     /// Waits until the Release names this blocker.
     pub async fn until_blocked(&self, reason: &str) {
-        self.until(&format!("blocked by {reason}"), |story| async move { story.status().await["blockedBy"]["reason"] == reason })
-            .await;
+        self.until(&format!("blocked by {reason}"), |story| async move {
+            story.status().await["blockedBy"]["reason"] == reason
+        })
+        .await;
     }
 
     /// Waits until run `number` has ended, and says how.
@@ -182,7 +202,11 @@ impl<'s> Story<'s> {
     }
 
     /// Waits for a condition; when it does not come, says what stands there instead.
-    pub async fn until<'a, F: Future<Output = bool> + 'a>(&'a self, what: &str, condition: impl Fn(&'a Self) -> F) {
+    pub async fn until<'a, F: Future<Output = bool> + 'a>(
+        &'a self,
+        what: &str,
+        condition: impl Fn(&'a Self) -> F,
+    ) {
         self.until_within(PATIENCE, what, condition).await;
     }
 
@@ -204,7 +228,12 @@ impl<'s> Story<'s> {
     }
 
     /// Sees to it that a condition holds all through so long: the one kind of wait that is a time.
-    pub async fn stays<'a, F: Future<Output = bool> + 'a>(&'a self, so_long: Duration, what: &str, holds: impl Fn(&'a Self) -> F) {
+    pub async fn stays<'a, F: Future<Output = bool> + 'a>(
+        &'a self,
+        so_long: Duration,
+        what: &str,
+        holds: impl Fn(&'a Self) -> F,
+    ) {
         let watched = async {
             while holds(self).await {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -229,7 +258,12 @@ impl<'s> Story<'s> {
             .list("apps/v1", "ReplicaSet")
             .await
             .iter()
-            .map(|set| format!("{} {}/{}", set["metadata"]["name"], set["spec"]["replicas"], set["status"]["readyReplicas"]))
+            .map(|set| {
+                format!(
+                    "{} {}/{}",
+                    set["metadata"]["name"], set["spec"]["replicas"], set["status"]["readyReplicas"]
+                )
+            })
             .collect();
         let log = self.stage.log_tail(&self.namespace).await;
         format!("status {status:#}\ndeployment {target:#}\nreplicasets {sets:?}\noperator:\n{log}")

@@ -35,7 +35,8 @@ async fn succeeds(story: &Story<'_>) {
 
 /// A Job of one paper pod that ends like this.
 fn job(exit_code: &str) -> Value {
-    let annotations = json!({"paper.tidegate.dev/ready-after": "200ms", "paper.tidegate.dev/exit-code": exit_code});
+    let annotations =
+        json!({"paper.tidegate.dev/ready-after": "200ms", "paper.tidegate.dev/exit-code": exit_code});
     let pod = json!({
         "restartPolicy": "Never",
         "nodeSelector": {"tidegate.dev/node": "paper"},
@@ -116,7 +117,8 @@ fn an_http_answer_must_have_the_status_the_body_and_the_speed() {
     on_stage(async {
         let answers = Answers::start(Answer::of(503, ""));
         let expect = json!({"status": 200, "bodyMatches": "\"ready\": *true", "within": "500ms"});
-        let story = shipped("http", json!({"name": "ready", "http": {"url": answers.url, "expect": expect}})).await;
+        let story =
+            shipped("http", json!({"name": "ready", "http": {"url": answers.url, "expect": expect}})).await;
         blocked_saying(&story, "CheckFailed", "check ready failed: answered 503, expected 200").await;
         answers.tell(Answer::of(200, "{\"ready\": false}"));
         says(&story, "alice", json!({"action": "Retry"})).await;
@@ -172,7 +174,11 @@ fn a_configmap_must_have_its_keys_as_they_should_be() {
             until_told(&story, words).await;
         }
         let data = json!({"currency": "NOK"});
-        story.apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": data})).await;
+        story
+            .apply(
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": data}),
+            )
+            .await;
         says(&story, "alice", json!({"action": "Retry"})).await;
         succeeds(&story).await;
     });
@@ -193,7 +199,8 @@ fn a_secret_is_unknown_without_rights_and_its_value_is_never_told() {
         story.adopt(story.deployment(2), story.release(checked(check))).await;
         grant(&story, "alice", "tidegate-release-manager").await;
         story.ship_paper("v2", json!({})).await;
-        let hint = "the operator may not read secret stripe: bind ClusterRole tidegate-secrets in this namespace";
+        let hint =
+            "the operator may not read secret stripe: bind ClusterRole tidegate-secrets in this namespace";
         blocked_saying(&story, "CheckUnknown", hint).await;
         story
             .apply(json!({
@@ -212,7 +219,14 @@ fn a_secret_is_unknown_without_rights_and_its_value_is_never_told() {
         let actions = story.list("tidegate.dev/v1alpha1", "ReleaseAction").await;
         assert!(!events.is_empty());
         let mut told = format!("{release} {events:?} {actions:?}");
-        told += &story.stage.operator.lock().await.as_ref().map(|operator| operator.read_log()).unwrap_or_default();
+        told += &story
+            .stage
+            .operator
+            .lock()
+            .await
+            .as_ref()
+            .map(|operator| operator.read_log())
+            .unwrap_or_default();
         for value in ["correcthorse", "batterystaple"] {
             assert!(!told.contains(value), "a Secret's value was told");
         }

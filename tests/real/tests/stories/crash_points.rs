@@ -45,9 +45,12 @@ impl<'s> Plot<'s> {
     async fn begin(stage: &'s Stage, kind: Kind) -> Plot<'s> {
         let story = Story::begin(stage, &format!("{kind:?}").to_lowercase()).await;
         let mut deployment = story.deployment(4);
-        deployment["spec"]["template"]["metadata"]["annotations"]["paper.tidegate.dev/ready-after"] = json!("100ms");
+        deployment["spec"]["template"]["metadata"]["annotations"]["paper.tidegate.dev/ready-after"] =
+            json!("100ms");
         story.adopt(deployment, story.release(quick())).await;
-        story.until("pods Ready", |story| async move { story.target().await["status"]["readyReplicas"] == 4 }).await;
+        story
+            .until("pods Ready", |story| async move { story.target().await["status"]["readyReplicas"] == 4 })
+            .await;
         let before = story.target().await["spec"].clone();
         let guard = story.guard().await;
         Plot { story, before, guard, kind }
@@ -88,7 +91,9 @@ impl<'s> Plot<'s> {
     async fn until(&self, what: &str, holds: impl Fn(&Value, &Value) -> bool + Copy) {
         let what = format!("{:?}: {what}", self.kind);
         self.story
-            .until_within(PATIENCE, &what, |story| async move { holds(&story.status().await, &story.target().await) })
+            .until_within(PATIENCE, &what, |story| async move {
+                holds(&story.status().await, &story.target().await)
+            })
             .await;
     }
 
@@ -119,7 +124,9 @@ impl<'s> Plot<'s> {
             .await;
         if kind == Kind::Deleted {
             story
-                .until("nothing of ours is left", |story| async move { story.list("apps/v1", "ControllerRevision").await.is_empty() })
+                .until("nothing of ours is left", |story| async move {
+                    story.list("apps/v1", "ControllerRevision").await.is_empty()
+                })
                 .await;
         }
         let worst = self.guard.worst();

@@ -55,7 +55,9 @@ impl Moment {
     fn pods(self) -> Value {
         match self {
             Self::Moving => json!({"paper.tidegate.dev/never-ready": "true"}),
-            Self::Undoing | Self::Rejected | Self::RejectedAndHeld => json!({"paper.tidegate.dev/crash": "true"}),
+            Self::Undoing | Self::Rejected | Self::RejectedAndHeld => {
+                json!({"paper.tidegate.dev/crash": "true"})
+            }
             Self::Preflight | Self::Soaking | Self::Held | Self::Watching => json!({}),
         }
     }
@@ -81,7 +83,8 @@ async fn come_to<'s>(stage: &'s Stage, moment: Moment, on_delete: &str) -> (Stor
     let mut deployment = story.deployment(4);
     if moment == Moment::Undoing {
         // Pods of the old version take their time to come back.
-        deployment["spec"]["template"]["metadata"]["annotations"]["paper.tidegate.dev/ready-after"] = json!("4s");
+        deployment["spec"]["template"]["metadata"]["annotations"]["paper.tidegate.dev/ready-after"] =
+            json!("4s");
     }
     story.adopt(deployment, story.release(spec)).await;
     let before = story.target().await["spec"].clone();
@@ -91,7 +94,11 @@ async fn come_to<'s>(stage: &'s Stage, moment: Moment, on_delete: &str) -> (Stor
         story.until_blocked("AwaitingApproval").await;
     }
     if moment == Moment::RejectedAndHeld {
-        story.until("at rest", |story| async move { story.target().await["metadata"]["annotations"]["tidegate.dev/stable"].is_null() }).await;
+        story
+            .until("at rest", |story| async move {
+                story.target().await["metadata"]["annotations"]["tidegate.dev/stable"].is_null()
+            })
+            .await;
         story.ship_paper("v2", moment.pods()).await;
         story.until("held", |story| async move { story.target().await["spec"]["paused"] == true }).await;
         story.until_phase("Rejected").await;
@@ -109,13 +116,20 @@ async fn is_left_alone(story: &Story<'_>, before: &Value, version: &str) {
             spec["template"] = before["template"].clone();
             let ours = |map: &Value| {
                 // Who changed the template last stays true.
-                let ours = |name: &String| name.starts_with("tidegate.dev/") && name != "tidegate.dev/changed-by";
+                let ours =
+                    |name: &String| name.starts_with("tidegate.dev/") && name != "tidegate.dev/changed-by";
                 map.as_object().is_some_and(|map| map.keys().any(ours))
             };
-            at && spec == *before && !ours(&target["metadata"]["labels"]) && !ours(&target["metadata"]["annotations"])
+            at && spec == *before
+                && !ours(&target["metadata"]["labels"])
+                && !ours(&target["metadata"]["annotations"])
         })
         .await;
-    story.until("no template is kept", |story| async move { story.list("apps/v1", "ControllerRevision").await.is_empty() }).await;
+    story
+        .until("no template is kept", |story| async move {
+            story.list("apps/v1", "ControllerRevision").await.is_empty()
+        })
+        .await;
 }
 
 async fn until_all_run(story: &Story<'_>, version: &str) {
@@ -139,7 +153,12 @@ fn a_release_deleted_in_any_phase_goes_back_to_stable_and_leaves_nothing_behind(
             let version = if moment == Moment::Watching { "v2" } else { "v1" };
             is_left_alone(&story, &before, version).await;
             until_all_run(&story, version).await;
-            assert!(guard.worst().least_ready >= 2, "{moment:?} {:?}\n{}", guard.worst(), story.describe().await);
+            assert!(
+                guard.worst().least_ready >= 2,
+                "{moment:?} {:?}\n{}",
+                guard.worst(),
+                story.describe().await
+            );
         });
         futures::future::join_all(all).await;
     });
@@ -185,7 +204,11 @@ fn a_deployment_deleted_in_mid_run_ends_the_run_and_one_made_anew_is_adopted_ane
         assert_eq!(status["lastRun"]["outcome"], "Aborted", "{}", story.describe().await);
         assert!(status["run"].is_null());
         story.apply(story.deployment(2)).await;
-        story.until("adopted anew", |story| async move { story.status().await["stable"]["fingerprint"].is_string() }).await;
+        story
+            .until("adopted anew", |story| async move {
+                story.status().await["stable"]["fingerprint"].is_string()
+            })
+            .await;
         story.ship_paper("v3", json!({})).await;
         story.until_phase("Soaking").await;
         assert_eq!(story.status().await["run"]["number"], 2, "{}", story.describe().await);
@@ -197,8 +220,11 @@ fn while_no_operator_runs_the_one_line_of_the_manual_hands_back_and_a_deleted_re
     tidegate_real::story::on_stage(async {
         let stage = Stage::own(usual()).await.expect("a stage");
         let come = |moment, on_delete| come_to(&stage, moment, on_delete);
-        let (undone, finished, by_hand) =
-            futures::join!(come(Moment::Soaking, "Undo"), come(Moment::Soaking, "Finish"), come(Moment::Held, "Undo"));
+        let (undone, finished, by_hand) = futures::join!(
+            come(Moment::Soaking, "Undo"),
+            come(Moment::Soaking, "Finish"),
+            come(Moment::Held, "Undo")
+        );
         stage.kill_operator().await.expect("killed");
         for (story, _) in [&undone, &finished, &by_hand] {
             story.delete(RELEASE, "Release", "shop").await;
@@ -222,9 +248,15 @@ fn while_no_operator_runs_the_one_line_of_the_manual_hands_back_and_a_deleted_re
 /// Runs the line that the manual gives, as it stands there.
 async fn hand_back_by_hand(story: &Story<'_>) {
     let manual = std::fs::read_to_string(repository().join("docs/hand-back.md")).expect("the manual");
-    let line = manual.lines().find(|line| line.starts_with("kubectl patch deploy $D") && line.contains("originals}"));
+    let line = manual
+        .lines()
+        .find(|line| line.starts_with("kubectl patch deploy $D") && line.contains("originals}"));
     let kubectl = kubectl().await.expect("kubectl");
-    let path = format!("{}:{}", kubectl.parent().expect("a directory").display(), std::env::var("PATH").unwrap_or_default());
+    let path = format!(
+        "{}:{}",
+        kubectl.parent().expect("a directory").display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
     let said = Command::new("sh")
         .args(["-c", line.expect("the line")])
         .envs([("D", "shop"), ("NS", &story.namespace), ("PATH", &path)])

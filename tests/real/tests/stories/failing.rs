@@ -43,7 +43,10 @@ fn errors_in_the_watch_bring_the_old_version_back_though_its_replicaset_is_long_
         story.ship("v2", &[("ALLOW_FAULTS", "1")]).await;
         story.until_phase("Watching").await;
         story
-            .until("one ReplicaSet", |story| async move { story.list("apps/v1", "ReplicaSet").await.len() == 1 })
+            .until(
+                "one ReplicaSet",
+                |story| async move { story.list("apps/v1", "ReplicaSet").await.len() == 1 },
+            )
             .await;
         fail(&story, "v2", "0.5").await;
         let ended = story.until_ended(1).await;
@@ -52,7 +55,12 @@ fn errors_in_the_watch_bring_the_old_version_back_though_its_replicaset_is_long_
         let worst = guard.worst();
         assert!(worst.least_ready >= 3, "{worst:?}");
         story.until_phase("Rejected").await;
-        assert_eq!(story.target().await["spec"], before, "all is as the owner wrote it: {}", story.describe().await);
+        assert_eq!(
+            story.target().await["spec"],
+            before,
+            "all is as the owner wrote it: {}",
+            story.describe().await
+        );
     });
 }
 
@@ -125,7 +133,11 @@ async fn hopeless(name: &str, annotation: &str, reason: &str) {
     assert!(guard.worst().least_ready >= 3, "{:?}", guard.worst());
     story.until_phase("Rejected").await;
     let status = story.status().await;
-    assert!(status["rejected"][0]["reason"].as_str().unwrap_or_default().contains(reason), "{}", story.describe().await);
+    assert!(
+        status["rejected"][0]["reason"].as_str().unwrap_or_default().contains(reason),
+        "{}",
+        story.describe().await
+    );
 }
 
 #[test]
@@ -144,7 +156,11 @@ fn a_missing_configmap_goes_back_at_once() {
         let story = Story::begin(Stage::shared().await, "no-map").await;
         story.adopt(shop_deployment(2), story.release(quick())).await;
         let from = json!([{"configMapRef": {"name": "nowhere"}}]);
-        story.patch_strategic(json!({"spec": {"template": {"spec": {"containers": [{"name": "shop", "envFrom": from}]}}}})).await;
+        story
+            .patch_strategic(
+                json!({"spec": {"template": {"spec": {"containers": [{"name": "shop", "envFrom": from}]}}}}),
+            )
+            .await;
         let ended = story.until_ended(1).await;
         assert_eq!(ended["outcome"], "Undone", "{}", story.describe().await);
         let message = ended["message"].as_str().unwrap_or_default();

@@ -54,6 +54,10 @@ fn errors_at_a_tenth_bring_the_old_version_back() {
         assert!(ended["undo"]["restoredAt"].is_string());
         assert!(guard.worst().least_ready >= 3, "{:?}", guard.worst());
         story.until_phase("Rejected").await;
-        story.stays(Duration::from_secs(2), "rejected", |story| async move { story.status().await["phase"] == "Rejected" }).await;
+        story
+            .stays(Duration::from_secs(2), "rejected", |story| async move {
+                story.status().await["phase"] == "Rejected"
+            })
+            .await;
     });
 }

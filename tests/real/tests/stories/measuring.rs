@@ -25,12 +25,18 @@ fn a_good_version_passes_on_evidence() {
         let load = Load::start(&story.client, &story.namespace, 8080, 20.0).await;
         story.ship("v2", &[]).await;
         story
-            .until("a verdict", |story| async move { story.status().await["verdicts"][0]["verdict"] == "Pass" })
+            .until(
+                "a verdict",
+                |story| async move { story.status().await["verdicts"][0]["verdict"] == "Pass" },
+            )
             .await;
         let verdict = story.status().await["verdicts"][0].take();
         assert!(verdict["have"].as_i64().is_some_and(|have| have >= 50), "{verdict:#}");
         assert_eq!((&verdict["value"], &verdict["limit"]), (&json!("0%"), &json!("5%")), "{verdict:#}");
-        assert!(verdict["source"].as_str().is_some_and(|source| source.contains("http_requests")), "{verdict:#}");
+        assert!(
+            verdict["source"].as_str().is_some_and(|source| source.contains("http_requests")),
+            "{verdict:#}"
+        );
         assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
         let errors = load.seen.errors.load(Ordering::Relaxed);
         assert_eq!(errors, 0, "users saw nothing of it");
@@ -46,7 +52,10 @@ fn without_requests_it_stands_still_and_says_how_many_are_missing_and_goes_on_wh
         story.until_blocked("NotEnoughEvidence").await;
         let status = story.status().await;
         let message = status["blockedBy"]["message"].as_str().unwrap_or_default();
-        assert!(message.contains("No requests reached the canary") && message.contains("needed"), "{message}");
+        assert!(
+            message.contains("No requests reached the canary") && message.contains("needed"),
+            "{message}"
+        );
         let verdict = &status["verdicts"][0];
         assert_eq!((&verdict["verdict"], &verdict["have"]), (&json!("Unknown"), &json!(0)), "{verdict:#}");
         assert!(verdict["need"].as_i64().is_some_and(|need| need > 0), "{verdict:#}");
@@ -164,7 +173,10 @@ impl Prometheus {
             "scrape_configs": [{"job_name": "pods", "file_sd_configs": [{"files": [targets], "refresh_interval": "1s"}]}],
         });
         std::fs::write(directory.join("prometheus.yml"), config.to_string()).expect("written");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|free| free.local_addr())
+            .expect("a port")
+            .port();
         let child = Command::new(program)
             .arg(format!("--config.file={}", directory.join("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
@@ -191,15 +203,20 @@ impl Drop for Prometheus {
 async fn follow(pods: kube::Api<kube::api::DynamicObject>, namespace: String, targets: PathBuf) {
     let mut written = Value::Null;
     loop {
-        let found = pods.list(&kube::api::ListParams::default()).await.map(|all| all.items).unwrap_or_default();
+        let found =
+            pods.list(&kube::api::ListParams::default()).await.map(|all| all.items).unwrap_or_default();
         let target = |pod: &kube::api::DynamicObject| {
             let ip = pod.data["status"]["podIP"].as_str()?;
-            Some(json!({"targets": [format!("{ip}:8080")], "labels": {"namespace": namespace, "pod": pod.metadata.name}}))
+            Some(
+                json!({"targets": [format!("{ip}:8080")], "labels": {"namespace": namespace, "pod": pod.metadata.name}}),
+            )
         };
         let now = Value::Array(found.iter().filter_map(target).collect());
         if now != written {
             let draft = targets.with_extension("draft");
-            std::fs::write(&draft, now.to_string()).and_then(|()| std::fs::rename(&draft, &targets)).expect("written");
+            std::fs::write(&draft, now.to_string())
+                .and_then(|()| std::fs::rename(&draft, &targets))
+                .expect("written");
             written = now;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -219,14 +236,21 @@ async fn through_prometheus<'s>(stage: &'s Stage, name: &str) -> Option<(Story<'
 
 async fn until_outcome(story: &Story<'_>, outcome: &str) {
     story
-        .until_within(LONG, outcome, |story| async move { story.status().await["lastRun"]["outcome"] == outcome })
+        .until_within(
+            LONG,
+            outcome,
+            |story| async move { story.status().await["lastRun"]["outcome"] == outcome },
+        )
         .await;
 }
 
 #[test]
 fn a_good_version_goes_out_by_what_prometheus_says() {
     on_stage(async {
-        let Some((story, _prometheus, _load)) = through_prometheus(Stage::shared().await, "prom-good").await else { return };
+        let Some((story, _prometheus, _load)) = through_prometheus(Stage::shared().await, "prom-good").await
+        else {
+            return;
+        };
         story.ship("v2", &[]).await;
         until_outcome(&story, "Succeeded").await;
     });
@@ -235,7 +259,10 @@ fn a_good_version_goes_out_by_what_prometheus_says() {
 #[test]
 fn a_bad_version_goes_back_by_what_prometheus_says() {
     on_stage(async {
-        let Some((story, _prometheus, _load)) = through_prometheus(Stage::shared().await, "prom-bad").await else { return };
+        let Some((story, _prometheus, _load)) = through_prometheus(Stage::shared().await, "prom-bad").await
+        else {
+            return;
+        };
         story.ship("v2", &[("ERROR_RATE", "0.5")]).await;
         until_outcome(&story, "Undone").await;
         undo_in_order(&story.status().await["lastRun"], true);
@@ -245,7 +272,11 @@ fn a_bad_version_goes_back_by_what_prometheus_says() {
 #[test]
 fn a_prometheus_that_dies_in_mid_run_promotes_nothing_and_undoes_nothing() {
     on_stage(async {
-        let Some((story, mut prometheus, _load)) = through_prometheus(Stage::shared().await, "prom-dies").await else { return };
+        let Some((story, mut prometheus, _load)) =
+            through_prometheus(Stage::shared().await, "prom-dies").await
+        else {
+            return;
+        };
         story.ship("v2", &[]).await;
         until_at(&story, "tenth").await;
         prometheus.child.kill().await.expect("killed");

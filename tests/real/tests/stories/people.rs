@@ -45,18 +45,29 @@ fn an_approval_counts_in_a_role_that_one_has_and_in_no_other() {
         story.until_blocked("AwaitingApproval").await;
         stands_still(&story, SHORT).await;
         let status = story.status().await;
-        assert_eq!(status["blockedBy"]["unblock"], "kubectl tidegate approve shop --role qa-manager|tech-lead");
-        let refused = story.say("alice", json!({"action": "Approve", "role": "tech-lead"})).await.expect_err("not hers");
+        assert_eq!(
+            status["blockedBy"]["unblock"],
+            "kubectl tidegate approve shop --role qa-manager|tech-lead"
+        );
+        let refused = story
+            .say("alice", json!({"action": "Approve", "role": "tech-lead"}))
+            .await
+            .expect_err("not hers");
         let sentence = format!(
             "alice may not approve release {}/shop as tech-lead: it takes the verb approve on releases.tidegate.dev/tech-lead",
             story.namespace
         );
         assert!(refused.to_string().contains(&sentence), "{refused}");
         // Whoever is named, the API server writes who it was.
-        let action = says(&story, "alice", json!({"action": "Approve", "role": "qa-manager", "by": "bob"})).await;
+        let action =
+            says(&story, "alice", json!({"action": "Approve", "role": "qa-manager", "by": "bob"})).await;
         assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
         let action = story.get("tidegate.dev/v1alpha1", "ReleaseAction", &action).await;
-        assert_eq!((&action["spec"]["by"], &action["spec"]["run"]), (&json!("alice"), &json!("r1")), "{action:#}");
+        assert_eq!(
+            (&action["spec"]["by"], &action["spec"]["run"]),
+            (&json!("alice"), &json!("r1")),
+            "{action:#}"
+        );
         assert_eq!(action["status"]["result"], "Done", "{action:#}");
         assert_eq!(action["status"]["message"], "signed as qa-manager", "{action:#}");
     });
@@ -66,7 +77,9 @@ fn an_approval_counts_in_a_role_that_one_has_and_in_no_other() {
 fn the_author_of_a_change_may_not_approve_it() {
     on_stage(async {
         let story = Story::begin(Stage::shared().await, "author").await;
-        story.adopt(story.deployment(4), story.release(signed_before(json!({"roles": ["qa-manager"]})))).await;
+        story
+            .adopt(story.deployment(4), story.release(signed_before(json!({"roles": ["qa-manager"]}))))
+            .await;
         for user in ["alice", "bob"] {
             grant(&story, user, "tidegate-sign-as-qa-manager").await;
         }
@@ -88,7 +101,10 @@ fn the_author_of_a_change_may_not_approve_it() {
             .await;
         story.until_blocked("AwaitingApproval").await;
         assert_eq!(story.status().await["run"]["changedBy"], "alice", "{}", story.describe().await);
-        let refused = story.say("alice", json!({"action": "Approve", "role": "qa-manager"})).await.expect_err("her own");
+        let refused = story
+            .say("alice", json!({"action": "Approve", "role": "qa-manager"}))
+            .await
+            .expect_err("her own");
         let sentence = format!(
             "alice made the change that release {}/shop is about: somebody else must approve it",
             story.namespace
@@ -118,7 +134,12 @@ fn a_quorum_takes_different_people_in_different_roles_in_whatever_order_they_sig
             })
             .await;
         let message = story.status().await["blockedBy"]["message"].clone();
-        assert_eq!(message, "check sign-off: 1 of 2 signatures, roles: qa-manager, tech-lead", "{}", story.describe().await);
+        assert_eq!(
+            message,
+            "check sign-off: 1 of 2 signatures, roles: qa-manager, tech-lead",
+            "{}",
+            story.describe().await
+        );
         stands_still(&story, SHORT).await;
         says(&story, "bob", json!({"action": "Approve", "role": "qa-manager"})).await;
         assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
@@ -131,10 +152,20 @@ fn a_refusal_sends_it_back() {
         let story = shipped("reject", signed_before(json!({"roles": ["qa-manager"]}))).await;
         grant(&story, "alice", "tidegate-sign-as-qa-manager").await;
         story.until_blocked("AwaitingApproval").await;
-        says(&story, "alice", json!({"action": "Reject", "role": "qa-manager", "reason": "the prices are wrong"})).await;
+        says(
+            &story,
+            "alice",
+            json!({"action": "Reject", "role": "qa-manager", "reason": "the prices are wrong"}),
+        )
+        .await;
         rejected(&story, "Aborted").await;
         let message = story.status().await["lastRun"]["message"].clone();
-        assert_eq!(message, "alice refused it as qa-manager: the prices are wrong", "{}", story.describe().await);
+        assert_eq!(
+            message,
+            "alice refused it as qa-manager: the prices are wrong",
+            "{}",
+            story.describe().await
+        );
     });
 }
 
@@ -147,8 +178,14 @@ fn an_approval_of_a_step_is_asked_for_when_its_pods_stand() {
         grant(&story, "bob", "tidegate-sign-as-tech-lead").await;
         story.until_blocked("AwaitingApproval").await;
         let status = story.status().await;
-        assert_eq!((&status["phase"], &status["replicas"]["canary"]["ready"]), (&json!("Held"), &json!(1)), "{status:#}");
-        let condition = status["conditions"].as_array().and_then(|all| all.iter().find(|one| one["type"] == "AwaitingApproval"));
+        assert_eq!(
+            (&status["phase"], &status["replicas"]["canary"]["ready"]),
+            (&json!("Held"), &json!(1)),
+            "{status:#}"
+        );
+        let condition = status["conditions"]
+            .as_array()
+            .and_then(|all| all.iter().find(|one| one["type"] == "AwaitingApproval"));
         assert!(condition.is_some_and(|one| one["status"] == "True"), "{status:#}");
         says(&story, "bob", json!({"action": "Approve", "role": "tech-lead"})).await;
         assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
@@ -197,7 +234,11 @@ fn an_abort_of_a_held_run_goes_back() {
 
 #[test]
 fn an_abort_in_the_watch_goes_back() {
-    on_stage(abort_in("Watching", with(quick(), json!({"watch": [{"for": "10m", "every": "1s"}]})), json!({})));
+    on_stage(abort_in(
+        "Watching",
+        with(quick(), json!({"watch": [{"for": "10m", "every": "1s"}]})),
+        json!({}),
+    ));
 }
 
 #[test]
@@ -209,10 +250,17 @@ fn who_has_no_right_to_stop_it_is_told_what_it_takes() {
         grant(&story, "bob", "tidegate-edit").await;
         until_at(&story, "tenth").await;
         says(&story, "bob", json!({"action": "Pause"})).await;
-        let refused = story.say("bob", json!({"action": "Skip", "reason": "no time"})).await.expect_err("not his");
-        let sentence = format!("bob may not skip release {}/shop: it takes the verb skip on releases.tidegate.dev", story.namespace);
+        let refused =
+            story.say("bob", json!({"action": "Skip", "reason": "no time"})).await.expect_err("not his");
+        let sentence = format!(
+            "bob may not skip release {}/shop: it takes the verb skip on releases.tidegate.dev",
+            story.namespace
+        );
         assert!(refused.to_string().contains(&sentence), "{refused}");
-        story.say("alice", json!({"action": "Abort", "reason": "why not"})).await.expect_err("no rights here");
+        story
+            .say("alice", json!({"action": "Abort", "reason": "why not"}))
+            .await
+            .expect_err("no rights here");
     });
 }
 
@@ -281,7 +329,8 @@ fn a_rejected_template_that_is_pushed_again_is_held_until_the_rejection_is_clear
         story
             .until("held", |story| async move {
                 let target = story.target().await;
-                target["spec"]["paused"] == true && target["metadata"]["annotations"]["tidegate.dev/originals"].is_string()
+                target["spec"]["paused"] == true
+                    && target["metadata"]["annotations"]["tidegate.dev/originals"].is_string()
             })
             .await;
         story
@@ -332,7 +381,9 @@ fn a_deployment_at_rest_is_handed_back_without_a_restart_and_taken_up_again() {
         story.until("version 2", |story| async move { uids(story, "v2").await.len() == 4 }).await;
         says(&story, "alice", json!({"action": "Resume"})).await;
         story
-            .until("taken up again", |story| async move { story.status().await["stable"]["fingerprint"].is_string() })
+            .until("taken up again", |story| async move {
+                story.status().await["stable"]["fingerprint"].is_string()
+            })
             .await;
         assert_eq!(story.target().await["metadata"]["labels"]["tidegate.dev/release"], "shop");
         story.ship_paper("v3", json!({})).await;
@@ -355,10 +406,16 @@ fn a_run_that_is_handed_back_is_finished_by_the_native_controller() {
         handed_back(&story).await;
         story.until("version 2", |story| async move { uids(story, "v2").await.len() == 4 }).await;
         let all = uids(&story, "v2").await;
-        assert!(canary.iter().all(|uid| all.contains(uid)), "nothing was restarted: {}", story.describe().await);
+        assert!(
+            canary.iter().all(|uid| all.contains(uid)),
+            "nothing was restarted: {}",
+            story.describe().await
+        );
         says(&story, "alice", json!({"action": "Resume"})).await;
         story
-            .until("taken up again", |story| async move { story.status().await["stable"]["fingerprint"].is_string() })
+            .until("taken up again", |story| async move {
+                story.status().await["stable"]["fingerprint"].is_string()
+            })
             .await;
     });
 }

@@ -44,7 +44,12 @@ fn cuts() -> Vec<Cut> {
             pods: json!({}),
             outcome: "Succeeded",
         },
-        Cut { phase: "Moving", spec: quick(), pods: json!({"paper.tidegate.dev/ready-after": "3s"}), outcome: "Succeeded" },
+        Cut {
+            phase: "Moving",
+            spec: quick(),
+            pods: json!({"paper.tidegate.dev/ready-after": "3s"}),
+            outcome: "Succeeded",
+        },
         Cut {
             phase: "Soaking",
             spec: with(&|spec| spec["steps"][0]["soak"] = json!("10s")),
@@ -75,7 +80,10 @@ fn killed_in_any_phase_the_next_operator_comes_to_the_same_end() {
         let cuts = cuts();
         let begun = futures::future::join_all(cuts.iter().map(|cut| begin(&stage, cut))).await;
         // Those whose phase lasts wait for those whose phase is short.
-        let (lasting, short): (Vec<_>, Vec<_>) = cuts.iter().zip(&begun).partition(|(cut, _)| matches!(cut.phase, "Preflight" | "Held" | "Rejected"));
+        let (lasting, short): (Vec<_>, Vec<_>) = cuts
+            .iter()
+            .zip(&begun)
+            .partition(|(cut, _)| matches!(cut.phase, "Preflight" | "Held" | "Rejected"));
         for (cut, (story, _)) in &lasting {
             ship(story, cut).await;
         }
@@ -91,7 +99,13 @@ fn killed_in_any_phase_the_next_operator_comes_to_the_same_end() {
         stage.start_operator().await.expect("an operator");
         let all = cuts.iter().zip(&begun).map(|(cut, (story, before))| async move {
             if matches!(cut.phase, "Preflight" | "Held") {
-                story.say("admin", json!({"action": "Approve", "role": "tech-lead", "reason": "tests are green"})).await.expect("said");
+                story
+                    .say(
+                        "admin",
+                        json!({"action": "Approve", "role": "tech-lead", "reason": "tests are green"}),
+                    )
+                    .await
+                    .expect("said");
             }
             let ended = story.until_ended(1).await;
             assert_eq!(ended["outcome"], cut.outcome, "{}: {}", cut.phase, story.describe().await);
@@ -114,7 +128,8 @@ async fn begin<'s>(stage: &'s Stage, cut: &Cut) -> (Story<'s>, Value) {
     let story = Story::begin(stage, &format!("cut-{}", cut.phase.to_lowercase())).await;
     let mut deployment = story.deployment(4);
     if cut.phase == "Undoing" {
-        deployment["spec"]["template"]["metadata"]["annotations"]["paper.tidegate.dev/ready-after"] = json!("4s");
+        deployment["spec"]["template"]["metadata"]["annotations"]["paper.tidegate.dev/ready-after"] =
+            json!("4s");
         deployment["spec"]["strategy"]["rollingUpdate"] = json!({"maxSurge": 0, "maxUnavailable": 1});
     }
     story.adopt(deployment, story.release(cut.spec.clone())).await;
@@ -138,9 +153,13 @@ fn time_without_an_operator_is_not_soaked() {
         story.until_phase("Soaking").await;
         stage.kill_operator().await.expect("killed");
         let soaks = |story: Value| story["phase"] == "Soaking" && story["step"]["name"] == "tenth";
-        story.stays(Duration::from_secs(13), "soaking", |story| async move { soaks(story.status().await) }).await;
+        story
+            .stays(Duration::from_secs(13), "soaking", |story| async move { soaks(story.status().await) })
+            .await;
         stage.start_operator().await.expect("an operator");
-        story.stays(Duration::from_secs(6), "soaking", |story| async move { soaks(story.status().await) }).await;
+        story
+            .stays(Duration::from_secs(6), "soaking", |story| async move { soaks(story.status().await) })
+            .await;
         assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
     });
 }
@@ -180,7 +199,9 @@ fn a_restart_at_rest_writes_nothing() {
         let operator = Operator::start_through(&relay.kubeconfig, |_| {}).await.expect("an operator");
         *stage.operator.lock().await = Some(operator);
         plain
-            .stays(Duration::from_secs(5), "nothing is written", |_| async { relay.writes().await.is_empty() })
+            .stays(Duration::from_secs(5), "nothing is written", |_| async {
+                relay.writes().await.is_empty()
+            })
             .await;
         assert!(until_it_says(&stage, "leading").await, "it leads");
         assert_eq!(relay.writes().await, Vec::<String>::new());
@@ -193,14 +214,21 @@ async fn settled(story: &Story<'_>) {
     story
         .until("three pods, and status says so", |story| async move {
             let replicas = story.status().await["replicas"].take();
-            story.pods().await.len() == 3 && replicas["stable"]["ready"] == 3 && replicas["canary"]["pods"] == 0
+            story.pods().await.len() == 3
+                && replicas["stable"]["ready"] == 3
+                && replicas["canary"]["pods"] == 0
         })
         .await;
 }
 
 async fn versions(story: &Story<'_>) -> Value {
-    let (target, release) = (story.target().await, story.get("tidegate.dev/v1alpha1", "Release", "shop").await);
-    json!([target["metadata"]["generation"], release["metadata"]["resourceVersion"], release["status"]["revision"]])
+    let (target, release) =
+        (story.target().await, story.get("tidegate.dev/v1alpha1", "Release", "shop").await);
+    json!([
+        target["metadata"]["generation"],
+        release["metadata"]["resourceVersion"],
+        release["status"]["revision"]
+    ])
 }
 
 async fn until_it_says(stage: &Stage, what: &str) -> bool {
@@ -214,7 +242,9 @@ fn of_two_operators_one_leads_and_one_that_was_frozen_writes_no_more() {
         let relay = Relay::start(&stage.cluster).await.expect("a relay");
         let mut first = Operator::start_through(&relay.kubeconfig, |_| {}).await.expect("an operator");
         let story = Story::begin(&stage, "two").await;
-        let says = |operator: &Operator, what: &str, times: usize| operator.read_log().matches(what).count() >= times;
+        let says = |operator: &Operator, what: &str, times: usize| {
+            operator.read_log().matches(what).count() >= times
+        };
         story.until("the first leads", |_| async { says(&first, "leading ident", 1) }).await;
         let mut second = Operator::start(&stage.cluster).await.expect("an operator");
         let mut spec = quick();
@@ -290,14 +320,21 @@ fn a_run_is_told_in_a_few_lines_of_json_and_in_events_and_its_endpoints_answer()
         story.until_phase("Idle").await;
         let lines = about(&story).await;
         let run = &lines[adopted..];
-        assert!(run.len() <= 25, "{} lines:\n{}", run.len(), run.iter().map(Value::to_string).collect::<Vec<_>>().join("\n"));
+        assert!(
+            run.len() <= 25,
+            "{} lines:\n{}",
+            run.len(),
+            run.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
+        );
         assert!(run.iter().all(|line| line["level"] == "INFO"), "{run:?}");
         story
             .until("events of all transitions", |story| async move {
                 let events = story.list("events.k8s.io/v1", "Event").await;
-                ["Adopted", "RunStarted", "StepPassed", "AllPods", "Succeeded"]
-                    .iter()
-                    .all(|reason| events.iter().any(|event| event["reason"] == *reason && event["regarding"]["kind"] == "Release"))
+                ["Adopted", "RunStarted", "StepPassed", "AllPods", "Succeeded"].iter().all(|reason| {
+                    events
+                        .iter()
+                        .any(|event| event["reason"] == *reason && event["regarding"]["kind"] == "Release")
+                })
             })
             .await;
         for (path, wanted) in [("healthz", "ok"), ("readyz", "ok"), ("metrics", "tidegate_")] {
@@ -312,6 +349,10 @@ fn a_run_is_told_in_a_few_lines_of_json_and_in_events_and_its_endpoints_answer()
 /// Log lines about a story. Each line of the log is JSON.
 async fn about(story: &Story<'_>) -> Vec<Value> {
     let log = story.stage.operator.lock().await.as_ref().map(Operator::read_log).unwrap_or_default();
-    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")));
-    lines.filter(|line| line["release"].as_str().is_some_and(|release| release.starts_with(&story.namespace))).collect()
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}")));
+    lines
+        .filter(|line| line["release"].as_str().is_some_and(|release| release.starts_with(&story.namespace)))
+        .collect()
 }

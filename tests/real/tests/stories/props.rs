@@ -37,13 +37,18 @@ pub fn with(mut spec: Value, more: Value) -> Value {
 
 /// Tells the pods of this version to fail so many of their requests from now on. They have to be shipped with `ALLOW_FAULTS`.
 pub async fn fail(story: &Story<'_>, version: &str, error_rate: &str) {
-    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client without TLS");
+    let client =
+        reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client without TLS");
     for pod in story.pods().await {
         let environment = pod["spec"]["containers"][0]["env"].as_array().cloned().unwrap_or_default();
         let is = environment.iter().any(|one| one["name"] == "VERSION" && one["value"] == version);
         let Some(ip) = pod["status"]["podIP"].as_str().filter(|_| is) else { continue };
         let told = client.post(format!("http://{ip}:8080/fault?error_rate={error_rate}")).send().await;
-        assert!(told.is_ok_and(|told| told.status().is_success()), "pod {} heeds /fault", pod["metadata"]["name"]);
+        assert!(
+            told.is_ok_and(|told| told.status().is_success()),
+            "pod {} heeds /fault",
+            pod["metadata"]["name"]
+        );
     }
 }
 
@@ -95,7 +100,8 @@ pub async fn stands_still(story: &Story<'_>, so_long: Duration) {
     story
         .stays(so_long, "standing still", |story| async move {
             let now = story.status().await;
-            let same = now["run"]["id"] == *run && now["run"]["step"] == *step && now["run"]["back"].is_null();
+            let same =
+                now["run"]["id"] == *run && now["run"]["step"] == *step && now["run"]["back"].is_null();
             same && pods(story).await == *before
         })
         .await;
@@ -168,7 +174,9 @@ impl Answers {
                         return;
                     }
                     let length = body.len();
-                    let head = format!("HTTP/1.1 {status} So\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                    let head = format!(
+                        "HTTP/1.1 {status} So\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+                    );
                     let _sent = connection.write_all(format!("{head}{body}").as_bytes());
                 });
             }

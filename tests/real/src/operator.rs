@@ -23,7 +23,7 @@ pub struct Operator {
     pub log: PathBuf,
     pub address: String,
     /// Holds its token: removed with us.
-    kubeconfig: PathBuf,
+    kubeconfig: Option<PathBuf>,
 }
 
 impl Operator {
@@ -35,7 +35,9 @@ impl Operator {
     /// Starts one with further environment or flags.
     pub async fn start_with(cluster: &Cluster, more: impl FnOnce(&mut Command)) -> Result<Self> {
         let kubeconfig = kubeconfig(cluster).await?;
-        Self::start_through(&kubeconfig, more).await
+        let mut operator = Self::start_through(&kubeconfig, more).await?;
+        operator.kubeconfig = Some(kubeconfig);
+        Ok(operator)
     }
 
     /// Starts one that reaches the API server through this kubeconfig.
@@ -58,7 +60,7 @@ impl Operator {
             .kill_on_drop(true);
         more(&mut command);
         let child = tokio::spawn(async move { command.spawn() }).await?.context("cannot start the operator (with setpriv)")?;
-        let operator = Self { child, log, address, kubeconfig: kubeconfig.to_owned() };
+        let operator = Self { child, log, address, kubeconfig: None };
         operator.until_ready().await?;
         Ok(operator)
     }
@@ -124,7 +126,9 @@ impl Operator {
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        let _gone_already = std::fs::remove_file(&self.kubeconfig);
+        if let Some(own) = &self.kubeconfig {
+            let _gone_already = std::fs::remove_file(own);
+        }
     }
 }
 

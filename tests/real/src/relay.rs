@@ -54,9 +54,10 @@ impl Gate {
 impl Relay {
     /// Listens from now on, and lets everything through.
     pub async fn start(cluster: &Cluster) -> Result<Self> {
-        let mut config =
-            Config::from_custom_kubeconfig(Kubeconfig::read_from(operator::kubeconfig(cluster).await?)?, &KubeConfigOptions::default())
-                .await?;
+        let token = operator::kubeconfig(cluster).await?;
+        let read = Kubeconfig::read_from(&token)?;
+        std::fs::remove_file(token)?;
+        let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
         config.default_retry = false;
         let shared = Arc::new(Shared { client: Client::try_from(config)?, gate: Mutex::default(), closed: Notify::new() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -99,6 +100,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.task.abort();
+        let _gone_already = std::fs::remove_file(&self.kubeconfig);
     }
 }
 

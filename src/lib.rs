@@ -28,7 +28,7 @@
 //! 1. `decide` is total and deterministic.
 //! 2. Only `act/writer` writes; each write has a field manager, a deadline and a valid leader fence.
 //! 3. Killed after any write and started again, it comes to the same end.
-//! 4. One status write a look, last, guarded by resourceVersion.
+//! 4. One status write a look, guarded by resourceVersion; last, but for the look that decides to go back.
 //! 5. Nothing is decided on a snapshot older than our own last write.
 //! 6. At most one step forward a decision; going back is always possible.
 //! 7. Missing data, NaN, a timeout, an error are Unknown: they never promote and never undo.

@@ -157,11 +157,15 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
     let known = back.next.as_ref().is_some_and(|next| next.fingerprint == current.fingerprint);
     let same = current.fingerprint == canary && back.cause != Cause::Reverted;
-    if known || same {
+    if same {
         return;
     }
-    // A revert that is itself reverted: what stands there now, before anything of ours was ordered, is the revert.
+    // A revert that is itself reverted: what stands there now, before anything of ours was ordered, is the revert. It may be known
+    // and not kept: we were killed between the two.
     rest::keep(draft, scene, &current);
+    if known {
+        return;
+    }
     let Some(back) = draft.run().back.as_mut() else { return };
     back.next = Some(current);
     if matches!(back.cause, Cause::NoReplicas | Cause::TooMany) {

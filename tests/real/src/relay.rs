@@ -56,11 +56,10 @@ impl Gate {
 impl Relay {
     /// Listens from now on, and lets everything through.
     pub async fn start(cluster: &Cluster) -> Result<Self> {
-        let mut config = Config::from_custom_kubeconfig(
-            Kubeconfig::read_from(operator::kubeconfig(cluster).await?)?,
-            &KubeConfigOptions::default(),
-        )
-        .await?;
+        let token = operator::kubeconfig(cluster).await?;
+        let read = Kubeconfig::read_from(&token)?;
+        std::fs::remove_file(token)?;
+        let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
         config.default_retry = false;
         let shared = Arc::new(Shared {
             client: Client::try_from(config)?,
@@ -107,6 +106,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.task.abort();
+        let _gone_already = std::fs::remove_file(&self.kubeconfig);
     }
 }
 

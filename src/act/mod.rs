@@ -1,7 +1,8 @@
 //! From a [`Decision`] to what was done. The only place that writes to the cluster.
 //!
 //! Intents are carried out in their order; the first that fails ends the round, and the next one starts from a new snapshot. Status
-//! goes last: it may lag what was done by one write, it never leads it.
+//! goes last: it may lag what was done by one write, it never leads it. But for one case: why a run goes back is noted before it is
+//! ordered, and ordered all the same when it cannot be noted.
 
 pub mod writer;
 
@@ -37,10 +38,30 @@ pub async fn carry_out(
     decision: &Decision,
 ) -> Result<Applied, ActError> {
     let mut applied = Applied::default();
+    if decision.note_first {
+        match write_status(writer, key, release, decision, &mut applied).await {
+            Ok(()) => {}
+            Err(error @ (ActError::Fenced | ActError::Stale(_) | ActError::Gone)) => return Err(error),
+            Err(error) => tracing::warn!(release = %key, %error, "status could not be written; going back all the same"),
+        }
+    }
     for intent in &decision.intents {
         carry_out_one(writer, key, intent, &mut applied).await?;
         applied.writes += 1;
     }
+    if !decision.note_first {
+        write_status(writer, key, release, decision, &mut applied).await?;
+    }
+    Ok(applied)
+}
+
+async fn write_status(
+    writer: &Writer,
+    key: &Key,
+    release: Option<&ReleaseFacts>,
+    decision: &Decision,
+    applied: &mut Applied,
+) -> Result<(), ActError> {
     if let (Some(status), Some(release)) = (&decision.status, release) {
         let patch = vec![
             json!({"op": "test", "path": "/metadata/resourceVersion", "value": release.resource_version}),
@@ -50,7 +71,7 @@ pub async fn carry_out(
         applied.revision = Some(status.revision);
         applied.writes += 1;
     }
-    Ok(applied)
+    Ok(())
 }
 
 async fn carry_out_one(writer: &Writer, key: &Key, intent: &Intent, applied: &mut Applied) -> Result<(), ActError> {

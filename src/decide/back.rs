@@ -43,7 +43,7 @@ impl Why {
     }
 }
 
-/// Decides to go back; it is ordered as soon as status says so.
+/// Decides to go back, and orders it in the same decision: status first, then the Deployment.
 pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
     let now = draft.now();
     let run = draft.run();
@@ -93,7 +93,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
     draft.phase(Phase::Undoing, message);
     if !is_noted(draft, &back) {
-        return draft.wake_in(Duration::from_millis(200));
+        draft.note_first();
     }
     if order(draft, scene, &originals).is_none() {
         return;
@@ -127,7 +127,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
 }
 
-/// Whether status says already why we go back and what comes after. Before that nothing is ordered: to a process that starts with a
+/// Whether status says already why we go back and what comes after. If not it is written before anything is ordered: to a process that starts with a
 /// status of before, the stable template in the Deployment would look like a revert by somebody, and the newer one would be lost.
 fn is_noted(draft: &Draft<'_>, back: &Back) -> bool {
     let written = draft.release.status.run.as_ref().and_then(|run| run.back.as_ref());

@@ -17,6 +17,8 @@ pub struct Decision {
     pub notices: Vec<Notice>,
     /// Look again at this moment at the latest.
     pub wake: Option<Timestamp>,
+    /// Status goes out before the intents: without it a process that starts anew could not tell what they are for.
+    pub note_first: bool,
     /// Going back: goes before everything else.
     pub urgent: bool,
 }

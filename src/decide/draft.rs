@@ -27,6 +27,7 @@ pub struct Draft<'a> {
     pub notices: Vec<Notice>,
     wake: Timestamp,
     urgent: bool,
+    note_first: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -41,6 +42,7 @@ impl<'a> Draft<'a> {
             notices: Vec::new(),
             wake: snapshot.now + LONGEST_SLEEP,
             urgent: false,
+            note_first: false,
         }
     }
 
@@ -80,6 +82,11 @@ impl<'a> Draft<'a> {
     /// Look again after so long.
     pub fn wake_in(&mut self, wait: Duration) {
         self.wake_at(self.snapshot.now + wait);
+    }
+
+    /// Status is written before anything is ordered.
+    pub fn note_first(&mut self) {
+        self.note_first = true;
     }
 
     /// This decision goes before all others.
@@ -187,6 +194,7 @@ impl<'a> Draft<'a> {
             notices: self.notices,
             wake: Some(self.wake),
             urgent: self.urgent,
+            note_first: self.note_first,
         }
     }
 

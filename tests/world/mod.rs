@@ -212,21 +212,26 @@ impl World {
         let decision = decide::decide(&snapshot);
         assert!(decision.wake.is_none_or(|wake| wake <= self.now + Duration::from_secs(3600)), "a wake within the hour");
         let dies_after = self.dies_after.take();
+        if decision.note_first {
+            self.note(&decision);
+        }
         for (count, intent) in decision.intents.iter().enumerate() {
             if dies_after.is_some_and(|most| count >= most) {
                 return decision;
             }
             self.carry_out(intent);
         }
-        if let Some(status) = &decision.status
-            && dies_after.is_none()
-            && self.release.is_some()
-        {
-            self.status = serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap();
-            self.status_writes += 1;
-            self.notices.extend(decision.notices.iter().cloned());
+        if dies_after.is_none() && !decision.note_first {
+            self.note(&decision);
         }
         decision
+    }
+
+    fn note(&mut self, decision: &Decision) {
+        let Some(status) = decision.status.as_ref().filter(|_| self.release.is_some()) else { return };
+        self.status = serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap();
+        self.status_writes += 1;
+        self.notices.extend(decision.notices.iter().cloned());
     }
 
     fn carry_out(&mut self, intent: &Intent) {

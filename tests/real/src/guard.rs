@@ -79,7 +79,12 @@ fn watch<K, V>(
     tell: impl Fn(&BTreeMap<String, V>) + Send + 'static,
 ) -> (JoinHandle<()>, oneshot::Receiver<()>)
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
     V: Send + 'static,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
@@ -118,7 +123,8 @@ where
 
 fn pod_is_ready(pod: &Pod) -> Option<bool> {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let ready = conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"));
+    let ready =
+        conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"));
     pod.metadata.deletion_timestamp.is_none().then_some(ready)
 }
 

@@ -2,24 +2,21 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tidegate_real::cluster::Options;
-use tidegate_real::stage::{Stage, usual};
+use serde_json::json;
+use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
-use crate::given::{approve, by_approval, by_hand, ended, halves, owners, pods_of, say, until_soaking};
-
-fn with_capture(mut spec: Value, capture: &str) -> Value {
-    spec["capture"] = json!(capture);
-    spec
-}
+use crate::given::{
+    approve, by_approval, by_hand, ended, halves, older, owners, pods_of, say, until_soaking, with_capture,
+};
 
 /// Held with no canary pod; not even its ReplicaSet has been made.
 async fn held_without_a_pod(story: &Story<'_>, sets: usize) {
     story.until_blocked("AwaitingApproval").await;
     story
         .stays(Duration::from_millis(700), "held without a pod", |story| async move {
-            story.target().await["spec"]["paused"] == true && story.list("apps/v1", "ReplicaSet").await.len() == sets
+            story.target().await["spec"]["paused"] == true
+                && story.list("apps/v1", "ReplicaSet").await.len() == sets
         })
         .await;
 }
@@ -64,7 +61,9 @@ fn kept_paused_a_change_is_held_before_its_first_pod_and_the_owner_may_edit_the_
     on_stage(async {
         let story = Story::begin(Stage::shared().await, "paused").await;
         story.adopt(story.deployment(3), story.release(with_capture(by_approval(), "Paused"))).await;
-        story.until("paused at rest", |story| async move { story.target().await["spec"]["paused"] == true }).await;
+        story
+            .until("paused at rest", |story| async move { story.target().await["spec"]["paused"] == true })
+            .await;
         assert_eq!(story.status().await["capture"]["mode"], "Paused", "{}", story.describe().await);
         // Between runs the other fields are the owner's.
         let pace = json!({"spec": {"minReadySeconds": 1, "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}}});
@@ -79,7 +78,11 @@ fn kept_paused_a_change_is_held_before_its_first_pod_and_the_owner_may_edit_the_
         assert_eq!(owners(&story.target().await), before, "paused again, the rest as its owner wrote it");
         let worst = guard.worst();
         assert!(worst.least_ready >= 3 && worst.most_ordered <= 4, "{worst:?}");
-        story.stays(Duration::from_millis(500), "paused", |story| async move { story.target().await["spec"]["paused"] == true }).await;
+        story
+            .stays(Duration::from_millis(500), "paused", |story| async move {
+                story.target().await["spec"]["paused"] == true
+            })
+            .await;
         // Handing back lets go of the pause too.
         say(&story, "HandBack").await;
         story.until_blocked("HandedBack").await;
@@ -114,10 +117,11 @@ fn by_reaction_what_moved_before_the_hold_goes_back_first() {
 #[test]
 fn an_api_server_without_mutating_policies_means_kept_paused() {
     on_stage(async {
-        let stage = Stage::own(Options { emulate: Some("1.34".into()), ..usual() }).await.expect("a stage");
-        let story = Story::begin(&stage, "older").await;
+        let story = Story::begin(older().await, "older").await;
         story.adopt(story.deployment(3), story.release(by_approval())).await;
-        story.until("paused at rest", |story| async move { story.target().await["spec"]["paused"] == true }).await;
+        story
+            .until("paused at rest", |story| async move { story.target().await["spec"]["paused"] == true })
+            .await;
         assert_eq!(story.status().await["capture"]["mode"], "Paused", "{}", story.describe().await);
         let before = owners(&story.target().await);
         story.ship_paper("v2", json!({})).await;
@@ -140,7 +144,12 @@ fn the_first_deployment_goes_out_natively_and_becomes_stable() {
         story.apply(story.release(halves())).await;
         story.until_blocked("TargetMissing").await;
         story.apply(story.deployment(3)).await;
-        story.until("adopted", |story| async move { story.status().await["stable"]["fingerprint"].is_string() }).await;
+        story
+            .until(
+                "adopted",
+                |story| async move { story.status().await["stable"]["fingerprint"].is_string() },
+            )
+            .await;
         let status = story.status().await;
         assert!(status["run"].is_null() && status["lastRun"].is_null(), "{status:#}");
         assert_eq!(pods_of(&story, "v1").await, 3, "{}", story.describe().await);
@@ -162,7 +171,11 @@ fn a_deployment_deleted_in_mid_run_and_made_anew_is_another_one() {
         let mut anew = story.deployment(2);
         anew["spec"]["template"]["metadata"]["annotations"]["version"] = json!("v3");
         story.apply(anew).await;
-        story.until("adopted anew", |story| async move { story.status().await["stable"]["fingerprint"].is_string() }).await;
+        story
+            .until("adopted anew", |story| async move {
+                story.status().await["stable"]["fingerprint"].is_string()
+            })
+            .await;
         assert_eq!(pods_of(&story, "v3").await, 2, "{}", story.describe().await);
         story.ship_paper("v4", json!({})).await;
         until_soaking(&story, "half").await;

@@ -1,7 +1,18 @@
 //! What stories are given, say and ask again and again: Releases that measure nothing, and a person who says a word.
 
 use serde_json::{Value, json};
+use tidegate_real::cluster::Options;
+use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::Story;
+use tokio::sync::OnceCell;
+
+/// A stage that stories share, with an API server that serves no mutating policies.
+pub async fn older() -> &'static Stage {
+    static OLDER: OnceCell<Stage> = OnceCell::const_new();
+    let own =
+        || async { Stage::own(Options { emulate: Some("1.34".into()), ..usual() }).await.expect("a stage") };
+    OLDER.get_or_init(own).await
+}
 
 /// Half of the pods for a moment, then all; no watch.
 pub fn halves() -> Value {
@@ -29,9 +40,16 @@ pub fn by_approval() -> Value {
     spec
 }
 
+/// The same, with this mode of capture.
+pub fn with_capture(mut spec: Value, capture: &str) -> Value {
+    spec["capture"] = json!(capture);
+    spec
+}
+
 /// The owner says something with a reason.
 pub async fn say(story: &Story<'_>, action: &str) {
-    let said = story.say("admin", json!({"action": action, "reason": "the story says so", "by": "admin"})).await;
+    let said =
+        story.say("admin", json!({"action": action, "reason": "the story says so", "by": "admin"})).await;
     said.unwrap_or_else(|error| panic!("{action}: {error:#}"));
 }
 
@@ -64,7 +82,8 @@ pub async fn pods_of(story: &Story<'_>, version: &str) -> usize {
 
 /// Names of all pods that are not on their way out.
 pub async fn pod_names(story: &Story<'_>) -> Vec<String> {
-    let mut names: Vec<String> = story.pods().await.iter().map(|pod| pod["metadata"]["name"].to_string()).collect();
+    let mut names: Vec<String> =
+        story.pods().await.iter().map(|pod| pod["metadata"]["name"].to_string()).collect();
     names.sort();
     names
 }

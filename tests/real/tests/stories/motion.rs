@@ -25,7 +25,8 @@ fn shapes() -> [Shape; 5] {
 async fn goes_out_within(stage: &Stage, replicas: usize, (surge, unavailable, limits): Shape) {
     let story = Story::begin(stage, "shape").await;
     let mut deployment = story.deployment(i32::try_from(replicas).expect("few"));
-    deployment["spec"]["strategy"]["rollingUpdate"] = json!({"maxSurge": surge, "maxUnavailable": unavailable});
+    deployment["spec"]["strategy"]["rollingUpdate"] =
+        json!({"maxSurge": surge, "maxUnavailable": unavailable});
     story.adopt(deployment, story.release(halves())).await;
     let guard = story.guard().await;
     story.ship_paper("v2", json!({})).await;
@@ -34,7 +35,11 @@ async fn goes_out_within(stage: &Stage, replicas: usize, (surge, unavailable, li
     let (more, fewer) = limits(replicas);
     let worst = guard.worst();
     let kept = worst.least_ready >= replicas - fewer && worst.most_ordered <= replicas + more;
-    assert!(kept, "{replicas} pods, maxSurge {surge}, maxUnavailable {unavailable}: {worst:?}\n{}", story.describe().await);
+    assert!(
+        kept,
+        "{replicas} pods, maxSurge {surge}, maxUnavailable {unavailable}: {worst:?}\n{}",
+        story.describe().await
+    );
 }
 
 #[test]
@@ -110,7 +115,9 @@ fn an_autoscaler_may_change_the_number_in_the_middle_of_a_move() {
         story.ship_paper("v2", json!({"paper.tidegate.dev/ready-after": "700ms"})).await;
         for (canary, replicas) in [(2, 16), (4, 6), (2, 10)] {
             story
-                .until(&format!("{canary} canary pods"), |story| async move { pods_of(story, "v2").await >= canary })
+                .until(&format!("{canary} canary pods"), |story| async move {
+                    pods_of(story, "v2").await >= canary
+                })
                 .await;
             story.scale(replicas).await;
         }
@@ -135,7 +142,12 @@ fn without_replicas_a_run_waits_on_the_stable_template_and_starts_again() {
         story.scale(0).await;
         story.until_blocked("NoReplicas").await;
         let target = story.target().await;
-        assert_eq!(target["spec"]["template"]["metadata"]["annotations"]["version"], "v1", "{}", story.describe().await);
+        assert_eq!(
+            target["spec"]["template"]["metadata"]["annotations"]["version"],
+            "v1",
+            "{}",
+            story.describe().await
+        );
         let guard = story.guard().await;
         story.scale(10).await;
         until_stands(&story, "half", 10, 5..=5).await;
@@ -144,6 +156,24 @@ fn without_replicas_a_run_waits_on_the_stable_template_and_starts_again() {
         skip(&story, "all").await;
         ended(&story, 1, "Succeeded").await;
         assert_eq!(pods_of(&story, "v2").await, 10, "{}", story.describe().await);
+    });
+}
+
+#[test]
+fn a_change_without_replicas_waits_for_them_and_stable_pods_come_first() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "from-nothing").await;
+        story.adopt(story.deployment(4), story.release(by_hand())).await;
+        story.scale(0).await;
+        story.until("no pods", |story| async move { story.pods().await.is_empty() }).await;
+        story.ship_paper("v2", json!({})).await;
+        story.until_blocked("NoReplicas").await;
+        story.scale(4).await;
+        until_stands(&story, "half", 4, 2..=2).await;
+        say(&story, "Skip").await;
+        skip(&story, "all").await;
+        ended(&story, 1, "Succeeded").await;
+        assert_eq!(pods_of(&story, "v2").await, 4, "{}", story.describe().await);
     });
 }
 
@@ -159,6 +189,12 @@ fn a_shrink_that_takes_the_last_stable_pod_is_answered_by_stable_first() {
         story.scale(3).await;
         until_stands(&story, "half", 3, 1..=1).await;
         assert_eq!(pods_of(&story, "v1").await, 2, "{}", story.describe().await);
+        let said = story.list("events.k8s.io/v1", "Event").await;
+        let words = "3 canary pods where step half allows 1";
+        assert!(
+            said.iter().any(|event| event["note"].as_str().is_some_and(|note| note.contains(words))),
+            "{said:#?}"
+        );
         say(&story, "Skip").await;
         skip(&story, "all").await;
         ended(&story, 1, "Succeeded").await;
@@ -200,10 +236,12 @@ fn a_bad_version_of_a_recreate_deployment_is_undone() {
         assert_eq!(pods_of(&story, "v1").await, 3, "{}", story.describe().await);
         assert_eq!(pods_of(&story, "v2").await, 0, "{}", story.describe().await);
         story.until_phase("Rejected").await;
-        story.until("the owner's fields", |story| {
-            let before = before.clone();
-            async move { owners(&story.target().await) == before }
-        }).await;
+        story
+            .until("the owner's fields", |story| {
+                let before = before.clone();
+                async move { owners(&story.target().await) == before }
+            })
+            .await;
     });
 }
 
@@ -217,7 +255,13 @@ fn shares_of_a_recreate_deployment_are_refused_with_a_sentence() {
         let status = story.status().await;
         let message = status["blockedBy"]["message"].as_str().unwrap_or_default();
         assert!(message.contains("Recreate") && message.contains("100%"), "{message}");
-        story.stays(Duration::from_secs(1), "no canary pod", |story| async move { pods_of(story, "v2").await == 0 }).await;
+        story
+            .stays(
+                Duration::from_secs(1),
+                "no canary pod",
+                |story| async move { pods_of(story, "v2").await == 0 },
+            )
+            .await;
         story.apply(story.release(all_at_once())).await;
         ended(&story, 1, "Succeeded").await;
     });

@@ -6,23 +6,25 @@ use serde_json::{Value, json};
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
-use crate::given::{by_hand, ended, halves, owners, pod_names, pods_of, say, skip, until_soaking};
+use crate::given::{
+    by_hand, ended, halves, older, owners, pod_names, pods_of, say, skip, until_soaking, with_capture,
+};
 
 const ORIGINALS: &str = "tidegate.dev/originals";
 
-fn with_capture(mut spec: Value, capture: &str) -> Value {
-    spec["capture"] = json!(capture);
-    spec
-}
-
 /// At half of four pods, and what the Deployment looked like at rest.
-async fn at_half(name: &str, capture: &str) -> (Story<'static>, Value) {
-    let story = Story::begin(Stage::shared().await, name).await;
+async fn at_half(stage: &'static Stage, name: &str, capture: &str) -> (Story<'static>, Value) {
+    let story = Story::begin(stage, name).await;
     story.adopt(story.deployment(4), story.release(with_capture(by_hand(), capture))).await;
-    let before = story.target().await;
+    if capture == "Paused" {
+        story
+            .until("paused at rest", |story| async move { story.target().await["spec"]["paused"] == true })
+            .await;
+    }
+    let before = owners(&story.target().await);
     story.ship_paper("v2", json!({})).await;
     until_soaking(&story, "half").await;
-    (story, owners(&before))
+    (story, before)
 }
 
 async fn finish(story: &Story<'_>, before: &Value) {
@@ -35,13 +37,19 @@ async fn finish(story: &Story<'_>, before: &Value) {
 async fn nothing_moves(story: &Story<'_>) {
     let pods = pod_names(story).await;
     let pods = &pods;
-    story.stays(Duration::from_millis(700), "nothing moves", |story| async move { pod_names(story).await == *pods }).await;
+    story
+        .stays(
+            Duration::from_millis(700),
+            "nothing moves",
+            |story| async move { pod_names(story).await == *pods },
+        )
+        .await;
 }
 
 #[test]
 fn paced_fields_that_somebody_edits_in_mid_run_stay_as_they_are_and_the_originals_come_back() {
     on_stage(async {
-        let (story, before) = at_half("edited", "Policy").await;
+        let (story, before) = at_half(Stage::shared().await, "edited", "Policy").await;
         let parked = owners(&story.target().await);
         let edit = json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"},
@@ -63,12 +71,14 @@ fn paced_fields_that_somebody_edits_in_mid_run_stay_as_they_are_and_the_original
 fn pausing_and_resuming_the_deployment_in_mid_run_moves_nothing() {
     on_stage(async {
         for capture in ["Policy", "React"] {
-            let (story, before) = at_half("resumed", capture).await;
+            let (story, before) = at_half(Stage::shared().await, "resumed", capture).await;
             for paused in [false, true, false] {
                 story.patch(json!({"spec": {"paused": paused}})).await;
                 nothing_moves(&story).await;
             }
-            story.until("paused again", |story| async move { story.target().await["spec"]["paused"] == true }).await;
+            story
+                .until("paused again", |story| async move { story.target().await["spec"]["paused"] == true })
+                .await;
             finish(&story, &before).await;
         }
     });
@@ -77,12 +87,17 @@ fn pausing_and_resuming_the_deployment_in_mid_run_moves_nothing() {
 #[test]
 fn by_policy_the_originals_cannot_be_taken_away_or_changed_in_mid_run() {
     on_stage(async {
-        let (story, before) = at_half("guarded", "Policy").await;
+        let (story, before) = at_half(Stage::shared().await, "guarded", "Policy").await;
         let noted = story.target().await["metadata"]["annotations"][ORIGINALS].clone();
         assert!(noted.is_string(), "{}", story.describe().await);
         for garbled in [json!(null), json!("{}")] {
             story.patch(json!({"metadata": {"annotations": {ORIGINALS: garbled}}})).await;
-            assert_eq!(story.target().await["metadata"]["annotations"][ORIGINALS], noted, "{}", story.describe().await);
+            assert_eq!(
+                story.target().await["metadata"]["annotations"][ORIGINALS],
+                noted,
+                "{}",
+                story.describe().await
+            );
         }
         finish(&story, &before).await;
     });
@@ -99,20 +114,7 @@ async fn tamper(story: &Story<'_>, value: Value) {
 #[test]
 fn where_no_policy_guards_them_lost_originals_hold_the_run_until_somebody_resumes_or_aborts() {
     on_stage(async {
-        let options = tidegate_real::cluster::Options { emulate: Some("1.34".into()), ..tidegate_real::stage::usual() };
-        let stage = Stage::own(options).await.expect("a stage");
-        let begin = async |capture: &str| {
-            let story = Story::begin(&stage, "tampered").await;
-            story.adopt(story.deployment(4), story.release(with_capture(by_hand(), capture))).await;
-            if capture == "Paused" {
-                story.until("paused at rest", |story| async move { story.target().await["spec"]["paused"] == true }).await;
-            }
-            let before = owners(&story.target().await);
-            story.ship_paper("v2", json!({})).await;
-            until_soaking(&story, "half").await;
-            (story, before)
-        };
-        let (story, before) = begin("Paused").await;
+        let (story, before) = at_half(older().await, "tampered", "Paused").await;
         tamper(&story, json!(null)).await;
         nothing_moves(&story).await;
         say(&story, "Resume").await;
@@ -122,7 +124,7 @@ fn where_no_policy_guards_them_lost_originals_hold_the_run_until_somebody_resume
         until_soaking(&story, "half").await;
         finish(&story, &before).await;
 
-        let (story, before) = begin("React").await;
+        let (story, before) = at_half(older().await, "tampered", "React").await;
         tamper(&story, json!(r#"{"paused":true,"minReadySeconds":null,"progressDeadlineSeconds":5,"strategy":{"type":"Recreate"}}"#)).await;
         say(&story, "Abort").await;
         ended(&story, 1, "Aborted").await;
@@ -132,21 +134,69 @@ fn where_no_policy_guards_them_lost_originals_hold_the_run_until_somebody_resume
 }
 
 #[test]
+fn where_no_policy_guards_the_pace_an_edit_in_mid_run_is_taken_back() {
+    on_stage(async {
+        let (story, before) = at_half(older().await, "unguarded", "Paused").await;
+        let all_at_once = json!({"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": "25%"}});
+        story.patch(json!({"spec": {"paused": false, "minReadySeconds": 0, "strategy": all_at_once}})).await;
+        story
+            .until("held at half again", |story| async move {
+                let spec = story.target().await["spec"].take();
+                let halves = (pods_of(story, "v1").await, pods_of(story, "v2").await) == (2, 2);
+                halves
+                    && spec["paused"] == true
+                    && spec["minReadySeconds"] != 0
+                    && spec["minReadySeconds"].is_number()
+            })
+            .await;
+        finish(&story, &before).await;
+    });
+}
+
+#[test]
+fn what_the_owner_edits_during_the_watch_is_what_an_undo_leaves() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "edited-in-watch").await;
+        let mut spec = halves();
+        spec["watch"] = json!([{"for": "1h", "every": "1m"}]);
+        story.adopt(story.deployment(4), story.release(spec)).await;
+        story.ship_paper("v2", json!({})).await;
+        story.until_phase("Watching").await;
+        let slowly = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+        story.patch(json!({"spec": {"minReadySeconds": 1, "strategy": slowly}})).await;
+        let before = owners(&story.target().await);
+        say(&story, "Abort").await;
+        ended(&story, 1, "Aborted").await;
+        assert_eq!(owners(&story.target().await), before, "{}", story.describe().await);
+        assert_eq!(pods_of(&story, "v1").await, 4, "{}", story.describe().await);
+    });
+}
+
+#[test]
 fn a_good_run_restarts_no_pod_at_its_end_and_leaves_the_spec_as_its_owner_wrote_it() {
     on_stage(async {
-        let (story, before) = at_half("quiet-end", "Policy").await;
+        let (story, before) = at_half(Stage::shared().await, "quiet-end", "Policy").await;
         skip(&story, "half").await;
         until_soaking(&story, "all").await;
         let pods = pod_names(&story).await;
         say(&story, "Skip").await;
         ended(&story, 1, "Succeeded").await;
         let (story, pods) = (&story, &pods);
-        story.stays(Duration::from_secs(1), "no pod restarts", |_| async move { pod_names(story).await == *pods }).await;
+        story
+            .stays(
+                Duration::from_secs(1),
+                "no pod restarts",
+                |_| async move { pod_names(story).await == *pods },
+            )
+            .await;
         let target = story.target().await;
         assert_eq!(owners(&target), before, "the owner's fields are back");
         let mut template = story.deployment(4)["spec"]["template"].clone();
         template["metadata"]["annotations"]["version"] = json!("v2");
-        assert_eq!(target["spec"]["template"]["metadata"]["annotations"], template["metadata"]["annotations"]);
+        assert_eq!(
+            target["spec"]["template"]["metadata"]["annotations"],
+            template["metadata"]["annotations"]
+        );
     });
 }
 
@@ -162,7 +212,11 @@ fn without_old_replica_sets_an_undo_from_the_watch_still_finds_the_stable_templa
         let before = story.target().await;
         story.ship_paper("v2", json!({})).await;
         story.until_phase("Watching").await;
-        story.until("no old ReplicaSet", |story| async move { story.list("apps/v1", "ReplicaSet").await.len() == 1 }).await;
+        story
+            .until("no old ReplicaSet", |story| async move {
+                story.list("apps/v1", "ReplicaSet").await.len() == 1
+            })
+            .await;
         let guard = story.guard().await;
         say(&story, "Abort").await;
         ended(&story, 1, "Aborted").await;
@@ -222,7 +276,8 @@ fn a_second_release_of_a_deployment_waits_until_the_first_is_gone() {
         story.ship_paper("v2", json!({})).await;
         ended(&story, 1, "Succeeded").await;
         story.delete("tidegate.dev/v1alpha1", "Release", "shop").await;
-        until_second(&story, "the second takes over", |status| status["stable"]["fingerprint"].is_string()).await;
+        until_second(&story, "the second takes over", |status| status["stable"]["fingerprint"].is_string())
+            .await;
         story.ship_paper("v3", json!({})).await;
         until_second(&story, "its run", |status| status["lastRun"]["outcome"] == "Succeeded").await;
         assert_eq!(pods_of(&story, "v3").await, 3, "{}", story.describe().await);
@@ -232,13 +287,20 @@ fn a_second_release_of_a_deployment_waits_until_the_first_is_gone() {
 #[test]
 fn a_release_deleted_in_mid_run_goes_back_before_the_second_takes_over() {
     on_stage(async {
-        let (story, before) = at_half("two-in-run", "Policy").await;
+        let (story, before) = at_half(Stage::shared().await, "two-in-run", "Policy").await;
         story.apply(second(&story)).await;
-        until_second(&story, "the second waits", |status| status["blockedBy"]["reason"] == "TargetTaken").await;
+        until_second(&story, "the second waits", |status| status["blockedBy"]["reason"] == "TargetTaken")
+            .await;
         let guard = story.guard().await;
         story.delete("tidegate.dev/v1alpha1", "Release", "shop").await;
-        until_second(&story, "the second takes over", |status| status["stable"]["fingerprint"].is_string()).await;
-        assert_eq!((pods_of(&story, "v1").await, pods_of(&story, "v2").await), (4, 0), "{}", story.describe().await);
+        until_second(&story, "the second takes over", |status| status["stable"]["fingerprint"].is_string())
+            .await;
+        assert_eq!(
+            (pods_of(&story, "v1").await, pods_of(&story, "v2").await),
+            (4, 0),
+            "{}",
+            story.describe().await
+        );
         let target = story.target().await;
         assert_eq!(owners(&target), before, "{}", story.describe().await);
         assert_eq!(target["metadata"]["labels"]["tidegate.dev/release"], "second", "{target:#}");

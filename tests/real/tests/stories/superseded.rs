@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
-use crate::given::{by_hand, ended, halves, owners, pod_names, pods_of, say, skip, until_soaking};
+use crate::given::{
+    by_hand, ended, halves, owners, pod_names, pods_of, say, skip, until_soaking, with_capture,
+};
 
 /// The Deployment as it stands in Git.
 fn in_git(story: &Story<'_>, version: &str, annotations: Value) -> Value {
@@ -57,13 +59,49 @@ fn a_newer_template_while_there_are_no_replicas_takes_the_place_of_the_run() {
         ended(&story, 1, "Superseded").await;
         story.until_blocked("NoReplicas").await;
         let target = story.target().await;
-        assert_eq!(target["spec"]["template"]["metadata"]["annotations"]["version"], "v1", "{}", story.describe().await);
+        assert_eq!(
+            target["spec"]["template"]["metadata"]["annotations"]["version"],
+            "v1",
+            "{}",
+            story.describe().await
+        );
         story.scale(4).await;
         until_soaking(&story, "half").await;
-        assert_eq!((pods_of(&story, "v1").await, pods_of(&story, "v3").await), (2, 2), "{}", story.describe().await);
+        assert_eq!(
+            (pods_of(&story, "v1").await, pods_of(&story, "v3").await),
+            (2, 2),
+            "{}",
+            story.describe().await
+        );
         skip(&story, "half").await;
         skip(&story, "all").await;
         ended(&story, 2, "Succeeded").await;
+    });
+}
+
+#[test]
+fn a_newer_template_during_the_watch_follows_the_one_that_is_out() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "newer-in-watch").await;
+        let mut spec = by_hand();
+        spec["watch"] = json!([{"for": "1h", "every": "1m"}]);
+        story.adopt(story.deployment(4), story.release(spec)).await;
+        story.ship_paper("v2", json!({})).await;
+        skip(&story, "half").await;
+        skip(&story, "all").await;
+        story.until_phase("Watching").await;
+        story.ship_paper("v3", json!({})).await;
+        ended(&story, 1, "Superseded").await;
+        until_soaking(&story, "half").await;
+        assert_eq!(
+            (pods_of(&story, "v2").await, pods_of(&story, "v3").await),
+            (2, 2),
+            "{}",
+            story.describe().await
+        );
+        say(&story, "Abort").await;
+        ended(&story, 2, "Aborted").await;
+        assert_eq!(pods_of(&story, "v2").await, 4, "{}", story.describe().await);
     });
 }
 
@@ -80,9 +118,19 @@ fn a_rejected_template_that_git_applies_ten_times_moves_nothing_and_a_fixed_one_
             story.until_blocked("RejectedRevision").await;
         }
         let (story, pods) = (&story, &pods);
-        story.stays(Duration::from_secs(1), "nothing moves", |_| async move { pod_names(story).await == *pods }).await;
+        story
+            .stays(
+                Duration::from_secs(1),
+                "nothing moves",
+                |_| async move { pod_names(story).await == *pods },
+            )
+            .await;
         let status = story.status().await;
-        assert_eq!((&status["phase"], &status["lastRun"]["number"]), (&json!("Rejected"), &json!(1)), "{status:#}");
+        assert_eq!(
+            (&status["phase"], &status["lastRun"]["number"]),
+            (&json!("Rejected"), &json!(1)),
+            "{status:#}"
+        );
         assert_eq!(status["rejected"].as_array().map(Vec::len), Some(1), "{status:#}");
         // Git removes what it no longer says: the annotation that makes pods crash.
         let mut fixed = in_git(story, "v3", json!({}));
@@ -108,7 +156,11 @@ fn a_rejected_template_applied_again_while_it_is_being_undone_is_undone_once_and
             })
             .await;
         ended(&story, 1, "Undone").await;
-        story.until("all pods are stable", |story| async move { pods_of(story, "v1").await == 4 && story.pods().await.len() == 4 }).await;
+        story
+            .until("all pods are stable", |story| async move {
+                pods_of(story, "v1").await == 4 && story.pods().await.len() == 4
+            })
+            .await;
         story.until_blocked("RejectedRevision").await;
         assert!(guard.worst().least_ready >= 3, "{:?}", guard.worst());
     });
@@ -147,7 +199,11 @@ fn the_stable_template_again_in_mid_run_ends_it_as_undone_by_a_person() {
         assert_eq!(last["undo"]["by"], "admin", "{last:#}");
         assert!(guard.worst().least_ready >= 3, "{:?}", guard.worst());
         story.until_phase("Idle").await;
-        assert!(story.status().await["rejected"].as_array().is_none_or(Vec::is_empty), "{}", story.describe().await);
+        assert!(
+            story.status().await["rejected"].as_array().is_none_or(Vec::is_empty),
+            "{}",
+            story.describe().await
+        );
         assert_eq!(pods_of(&story, "v1").await, 4, "{}", story.describe().await);
         assert_eq!(owners(&story.target().await), before, "the owner's fields are back");
         // Not rejected: it may be tried again.
@@ -166,7 +222,10 @@ async fn rollout_undo(story: &Story<'_>, version: &str) {
     let mut template = set["spec"]["template"].clone();
     template["metadata"]["labels"].as_object_mut().expect("labels").remove("pod-template-hash");
     let mut annotations = set["metadata"]["annotations"].clone();
-    annotations.as_object_mut().expect("annotations").retain(|name, _| !name.starts_with("deployment.kubernetes.io/"));
+    annotations
+        .as_object_mut()
+        .expect("annotations")
+        .retain(|name, _| !name.starts_with("deployment.kubernetes.io/"));
     let target = story.target().await;
     for (name, value) in target["metadata"]["annotations"].as_object().into_iter().flatten() {
         if name.starts_with("deployment.kubernetes.io/") {
@@ -182,11 +241,6 @@ async fn rollout_undo(story: &Story<'_>, version: &str) {
     api.patch("shop", &kube::api::PatchParams::default(), &patch).await.expect("undone");
 }
 
-fn with_capture(mut spec: Value, capture: &str) -> Value {
-    spec["capture"] = json!(capture);
-    spec
-}
-
 async fn undone_at_rest(capture: &str) {
     let story = Story::begin(Stage::shared().await, "undo-at-rest").await;
     story.adopt(story.deployment(4), story.release(with_capture(halves(), capture))).await;
@@ -199,8 +253,10 @@ async fn undone_at_rest(capture: &str) {
     let target = story.target().await;
     assert_eq!(owners(&target), before, "the owner's fields are back");
     let annotations = target["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
-    let ours: Vec<&String> =
-        annotations.keys().filter(|name| name.starts_with("tidegate.dev/") && *name != "tidegate.dev/changed-by").collect();
+    let ours: Vec<&String> = annotations
+        .keys()
+        .filter(|name| name.starts_with("tidegate.dev/") && *name != "tidegate.dev/changed-by")
+        .collect();
     assert!(ours.is_empty(), "{ours:?} is left");
 }
 
@@ -225,7 +281,12 @@ async fn undone_in_mid_run(capture: &str) {
     ended(&story, 1, "Undone").await;
     story.until_phase("Idle").await;
     assert_eq!(pods_of(&story, "v1").await, 4, "{}", story.describe().await);
-    assert_eq!(owners(&story.target().await), before, "the owner's fields are back\n{}", story.describe().await);
+    assert_eq!(
+        owners(&story.target().await),
+        before,
+        "the owner's fields are back\n{}",
+        story.describe().await
+    );
     assert!(guard.worst().least_ready >= 3, "{:?}", guard.worst());
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::api::status::Summary;
+use crate::api::status::{Stamp, Summary};
 use crate::api::{Outcome, Phase, ReleaseStatus};
 
 /// `Succeeded`, `Undone` ... as a reason.
@@ -130,8 +130,14 @@ pub fn blank_numbers(status: &mut ReleaseStatus) {
         verdict.have = 0;
         verdict.need = None;
     }
+    let some_time = Stamp(Timestamp::UNIX_EPOCH);
     if let Some(run) = &mut status.run {
         run.judge = serde_json::Value::Null;
+        run.progress.soaked = 0;
+        run.progress.soaking_since = run.progress.soaking_since.map(|_| some_time);
+    }
+    if let Some(step) = &mut status.step {
+        step.until = step.until.map(|_| some_time);
     }
     if let Some(summary) = &mut status.summary {
         summary.message.clear();

@@ -12,7 +12,7 @@ use super::pace::{self, Next, Pace};
 use super::plan::{Plan, PlannedStep};
 use super::rest;
 use super::scene::Scene;
-use crate::api::status::{Cause, Progress, Stage, StepStatus};
+use crate::api::status::{Cause, Progress, Stage, Stamp, StepStatus};
 use crate::api::{Action, Phase};
 
 /// How much of a soak a restart may cost at most.
@@ -186,7 +186,7 @@ fn soak(
     let left = step.soak.saturating_sub(soaked);
     let until = progress.soaking_since.map(|_| now.0 + left);
     if let Some(status) = &mut draft.status.step {
-        status.until = until.map(crate::api::status::Stamp);
+        status.until = until.map(Stamp);
     }
     if let Some((reason, message, unblock)) = in_the_way(draft, scene, step, left, evidence, &progress) {
         let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) else { return };
@@ -288,19 +288,19 @@ fn note_step(draft: &mut Draft<'_>, plan: &Plan, index: usize, pods: i32) {
 }
 
 /// Time in which nobody looked is not soaked: of what was before we came, status is witness up to when it was written last. So that
-/// a restart costs little, it is written now and then.
+/// a restart costs little, it is written now and then; it is no reason for a write by itself.
 fn count_in(draft: &mut Draft<'_>) {
     let now = draft.now();
     let (looking_since, written) = (draft.snapshot.looking_since, draft.release.status.at);
     let progress = &mut draft.run().progress;
     let (Some(since), Some(written)) = (progress.soaking_since, written) else { return };
-    let until = match looking_since {
-        Some(looking_since) if since.0 < looking_since => written.0.clamp(since.0, looking_since),
-        _ if written.0 + COUNT_IN_EVERY <= now.0 => now.0,
+    let (until, from) = match looking_since {
+        Some(looking_since) if since.0 < looking_since => (written.0.clamp(since.0, looking_since), Stamp(looking_since)),
+        _ if written.0 + COUNT_IN_EVERY <= now.0 => (now.0, now),
         _ => return,
     };
     progress.soaked = milliseconds(soaked(progress, until));
-    progress.soaking_since = Some(now);
+    progress.soaking_since = Some(from);
 }
 
 /// The soak's clock stands still.

@@ -295,7 +295,9 @@ fn count_in(draft: &mut Draft<'_>) {
     let progress = &mut draft.run().progress;
     let (Some(since), Some(written)) = (progress.soaking_since, written) else { return };
     let (until, from) = match looking_since {
-        Some(looking_since) if since.0 < looking_since => (written.0.clamp(since.0, looking_since), Stamp(looking_since)),
+        Some(looking_since) if since.0 < looking_since => {
+            (written.0.clamp(since.0, looking_since), Stamp(looking_since))
+        }
         _ if written.0 + COUNT_IN_EVERY <= now.0 => (now.0, now),
         _ => return,
     };

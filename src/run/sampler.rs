@@ -131,7 +131,8 @@ impl Rounds {
     }
 
     fn every(&self) -> Duration {
-        let wanted = self.wanted.borrow();
+        // A copy: whoever changes what is wanted holds the list of runs, so the two are never held together here.
+        let wanted = self.wanted.borrow().clone();
         if matches!(wanted.source, Source::Prometheus { .. }) {
             return wanted.every.unwrap_or_default().max(PROMETHEUS_INTERVAL);
         }

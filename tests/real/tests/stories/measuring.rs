@@ -23,7 +23,8 @@ fn a_good_version_passes_on_evidence() {
         let story = Story::begin(Stage::shared().await, "evidence").await;
         // Pods that go serve on until everybody knows, however busy the machine.
         let mut deployment = shop_deployment(4);
-        let environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut().expect("a list");
+        let environment =
+            deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut().expect("a list");
         environment.push(json!({"name": "DRAIN_MS", "value": "1500"}));
         story.adopt(deployment, story.release(measured())).await;
         let load = Load::start(&story.client, &story.namespace, 8080, 20.0).await;

@@ -273,6 +273,8 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
                 draft.want(scene.target, &wanted, "give the owner's fields back");
             }
         }
+    } else {
+        hold(draft, scene, originals);
     }
     draft.phase(Phase::Undoing, back.message.clone());
     draft.end_run(outcome, back.message.clone());
@@ -284,6 +286,11 @@ fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, bac
     if scene.at_stable() {
         if !put_next(draft, scene, originals, back) {
             let gone = format!("{what} is not kept any more");
+            draft.want(
+                scene.target,
+                &rest::at_rest_fields(scene.capture, originals),
+                "give the owner's fields back",
+            );
             draft.end_run(Outcome::Superseded, gone);
         }
         return;
@@ -306,9 +313,19 @@ fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, bac
             draft.phase(Phase::Preflight, "taking the run up again");
         }
         None => {
+            hold(draft, scene, originals);
             draft.end_run(Outcome::Superseded, back.message.clone());
             draft.phase(Phase::Idle, "a newer template has come");
         }
+    }
+}
+
+/// Holds what its owner has written meanwhile. The pace on the way back is ours: without a run, and not parked, it would be taken for
+/// the owner's.
+fn hold(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
+    if let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) {
+        let held = Wanted::held(originals, stable, scene.on_delete, scene.target.replicas);
+        draft.want(scene.target, &held, "hold the newer template");
     }
 }
 

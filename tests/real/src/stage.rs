@@ -38,6 +38,20 @@ impl Stage {
             .await
     }
 
+    /// The same on an older API server, which serves no mutating policies. It takes no turn: it lives as long as the process, and a
+    /// turn that is never given back would keep all others waiting.
+    pub async fn shared_older() -> &'static Stage {
+        static SHARED: OnceCell<Stage> = OnceCell::const_new();
+        SHARED
+            .get_or_init(|| async {
+                let options = Options { emulate: Some("1.34".into()), ..usual() };
+                Stage::with_operator(options, None)
+                    .await
+                    .unwrap_or_else(|error| panic!("no stage: {error:#}"))
+            })
+            .await
+    }
+
     /// A stage of one's own, to disturb.
     pub async fn own(options: Options) -> Result<Self> {
         Self::with_operator(options, Some(turn().await?)).await

@@ -7,7 +7,7 @@ use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
 use crate::given::{
-    approve, by_approval, by_hand, ended, halves, older, owners, pods_of, say, until_soaking, with_capture,
+    approve, by_approval, by_hand, ended, halves, owners, pods_of, say, until_soaking, with_capture,
 };
 
 /// Held with no canary pod; not even its ReplicaSet has been made.
@@ -117,7 +117,7 @@ fn by_reaction_what_moved_before_the_hold_goes_back_first() {
 #[test]
 fn an_api_server_without_mutating_policies_means_kept_paused() {
     on_stage(async {
-        let story = Story::begin(older().await, "older").await;
+        let story = Story::begin(Stage::shared_older().await, "older").await;
         story.adopt(story.deployment(3), story.release(by_approval())).await;
         story
             .until("paused at rest", |story| async move { story.target().await["spec"]["paused"] == true })

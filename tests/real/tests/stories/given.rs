@@ -1,18 +1,7 @@
 //! What stories are given, say and ask again and again: Releases that measure nothing, and a person who says a word.
 
 use serde_json::{Value, json};
-use tidegate_real::cluster::Options;
-use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::Story;
-use tokio::sync::OnceCell;
-
-/// A stage that stories share, with an API server that serves no mutating policies.
-pub async fn older() -> &'static Stage {
-    static OLDER: OnceCell<Stage> = OnceCell::const_new();
-    let own =
-        || async { Stage::own(Options { emulate: Some("1.34".into()), ..usual() }).await.expect("a stage") };
-    OLDER.get_or_init(own).await
-}
 
 /// Half of the pods for a moment, then all; no watch.
 pub fn halves() -> Value {

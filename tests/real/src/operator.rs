@@ -199,8 +199,3 @@ pub fn unique() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
-
-/// Whether a path exists, for messages.
-pub fn exists(path: &Path) -> bool {
-    path.exists()
-}

@@ -7,7 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
-use kube::discovery::{ApiCapabilities, ApiResource, Scope};
+use kube::discovery::ApiResource;
 use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 
@@ -200,9 +200,4 @@ async fn established(client: &Client) -> Result<()> {
         }
     };
     Ok(tokio::time::timeout(std::time::Duration::from_secs(30), served).await?)
-}
-
-/// For discovery of kinds by tools: nothing is scoped here.
-pub fn namespaced(capabilities: &ApiCapabilities) -> bool {
-    capabilities.scope == Scope::Namespaced
 }

@@ -77,16 +77,13 @@ fn target_name(index: &Index, key: &Key, release: &ReleaseFacts) -> Option<Strin
 
 fn release_facts(release: &slim::Release) -> ReleaseFacts {
     let spec: Result<ReleaseSpec, String> =
-        serde_json::from_value(release.spec.clone()).map_err(|error| format!("cannot be read: {error}"));
+        release.spec.text.read().map_err(|error| format!("cannot be read: {error}"));
     ReleaseFacts {
         uid: release.metadata.uid.clone().unwrap_or_default(),
         generation: release.metadata.generation.unwrap_or(0),
         resource_version: release.metadata.resource_version.clone().unwrap_or_default(),
         spec: spec.map(Arc::new),
-        status: serde_json::from_value::<Option<ReleaseStatus>>(release.status.clone())
-            .ok()
-            .flatten()
-            .unwrap_or_default(),
+        status: release.status.read::<Option<ReleaseStatus>>().ok().flatten().unwrap_or_default(),
     }
 }
 
@@ -133,7 +130,7 @@ fn workload(deployment: &slim::Deployment) -> Workload {
         paused: spec.paused,
         min_ready_seconds: spec.min_ready_seconds,
         progress_deadline_seconds: spec.progress_deadline_seconds,
-        strategy: spec.strategy.clone(),
+        strategy: spec.strategy.read().unwrap_or_default(),
         template: spec.template.text.clone(),
         fingerprint: spec.template.fingerprint.clone(),
         images: spec.template.images.clone(),

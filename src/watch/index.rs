@@ -108,8 +108,15 @@ fn strip(metadata: &mut ObjectMeta, annotations: &[&str]) {
     metadata.generate_name = None;
     metadata.finalizers = None;
     metadata.self_link = None;
+    // What is left may be nothing, but that there were some is kept: a JSON patch needs to know.
     if let Some(all) = &mut metadata.annotations {
-        all.retain(|name, _| annotations.contains(&name.as_str()));
+        *all = std::mem::take(all)
+            .into_iter()
+            .filter(|(name, _)| annotations.contains(&name.as_str()))
+            .collect();
+    }
+    if let Some(all) = &mut metadata.labels {
+        *all = std::mem::take(all).into_iter().filter(|(name, _)| name == RELEASE_LABEL).collect();
     }
 }
 
@@ -118,7 +125,7 @@ impl Indexed for slim::Release {
         &mut index.releases
     }
     fn parent(&self) -> Option<ObjectKey> {
-        Some(in_namespace(&self.metadata, self.spec["targetRef"]["name"].as_str()?))
+        Some(in_namespace(&self.metadata, self.spec.target.as_ref()?))
     }
     fn strip(&mut self) {
         strip(&mut self.metadata, &[]);
@@ -157,7 +164,6 @@ impl Indexed for slim::ReplicaSet {
     }
     fn strip(&mut self) {
         strip(&mut self.metadata, &[DESIRED]);
-        self.metadata.labels = None;
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         let Some(deployment) = self.parent().and_then(|name| index.deployments.get(&name)) else {
@@ -176,7 +182,6 @@ impl Indexed for slim::Pod {
     }
     fn strip(&mut self) {
         strip(&mut self.metadata, &[]);
-        self.metadata.labels = None;
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         let Some(set) = self.parent().and_then(|name| index.sets.get(&name)) else { return Vec::new() };

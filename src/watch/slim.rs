@@ -1,8 +1,9 @@
-//! Slim views of cluster objects: only what is read is deserialised and kept.
+//! Slim views of cluster objects: only what is read is deserialised and kept, and what is read seldom stays text.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -10,15 +11,62 @@ use sha2::{Digest, Sha256};
 use crate::api::{ReleaseActionSpec, ReleaseActionStatus};
 use crate::decide::snapshot::Template;
 
+/// A part of an object, kept as JSON text: a tree of maps takes ten times the room, and is needed only for a look.
+#[derive(Clone, Debug)]
+pub struct Document(Box<str>);
+
+impl Document {
+    /// What it says.
+    ///
+    /// # Errors
+    /// When it is not a `T`.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.0)
+    }
+}
+
+impl Default for Document {
+    fn default() -> Self {
+        Self("null".into())
+    }
+}
+
+impl From<&Value> for Document {
+    fn from(value: &Value) -> Self {
+        Self(value.to_string().into())
+    }
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(|value| Self::from(&value))
+    }
+}
+
 /// A Release whose spec may not be readable by this build: one bad object must not stop the watch.
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = "crate::api::Release")]
 pub struct Release {
     pub metadata: ObjectMeta,
     #[serde(default)]
-    pub spec: Value,
+    pub spec: ReleaseSpec,
     #[serde(default)]
-    pub status: Value,
+    pub status: Document,
+}
+
+/// A Release's spec, and the name in `targetRef`, by which it is looked up.
+#[derive(Clone, Debug, Default)]
+pub struct ReleaseSpec {
+    pub target: Option<String>,
+    pub text: Document,
+}
+
+impl<'de> Deserialize<'de> for ReleaseSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spec = Value::deserialize(deserializer)?;
+        let target = spec["targetRef"]["name"].as_str().map(str::to_owned);
+        Ok(Self { target, text: Document::from(&spec) })
+    }
 }
 
 /// A ReleaseAction.
@@ -53,7 +101,7 @@ pub struct DeploymentSpec {
     #[serde(default)]
     pub progress_deadline_seconds: Option<i32>,
     #[serde(default)]
-    pub strategy: Value,
+    pub strategy: Document,
     #[serde(deserialize_with = "template")]
     pub template: KeptTemplate,
 }

@@ -6,12 +6,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub type ObjectKey = (String, String);
 
 /// Objects of one kind. The parent is whatever the kind is looked up by: its owner, its Release.
+///
+/// Objects are boxed, and children are a sorted list: nodes of a tree keep room for eleven of what they hold, and most parents
+/// have one child.
 #[derive(Debug)]
 pub struct Table<T> {
-    objects: BTreeMap<ObjectKey, (Option<ObjectKey>, T)>,
-    children: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    objects: BTreeMap<ObjectKey, Box<Entry<T>>>,
+    children: HashMap<ObjectKey, Vec<ObjectKey>>,
     /// Names seen in a listing that is under way.
     listing: Option<BTreeSet<ObjectKey>>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    parent: Option<ObjectKey>,
+    object: T,
 }
 
 impl<T> Default for Table<T> {
@@ -28,15 +37,19 @@ impl<T> Table<T> {
         }
         self.unlink(&key);
         if let Some(parent) = &parent {
-            self.children.entry(parent.clone()).or_default().insert(key.clone());
+            let siblings = self.children.entry(parent.clone()).or_default();
+            if let Err(place) = siblings.binary_search(&key) {
+                siblings.reserve_exact(1);
+                siblings.insert(place, key.clone());
+            }
         }
-        self.objects.insert(key, (parent, object));
+        self.objects.insert(key, Box::new(Entry { parent, object }));
     }
 
     /// Takes an object out.
     pub fn delete(&mut self, key: &ObjectKey) -> Option<T> {
         self.unlink(key);
-        self.objects.remove(key).map(|(_, object)| object)
+        self.objects.remove(key).map(|entry| entry.object)
     }
 
     /// A listing begins: what it does not name is gone when it ends.
@@ -53,27 +66,25 @@ impl<T> Table<T> {
     }
 
     pub fn get(&self, key: &ObjectKey) -> Option<&T> {
-        self.objects.get(key).map(|(_, object)| object)
+        self.objects.get(key).map(|entry| &entry.object)
     }
 
     /// What belongs to a parent, by name.
     pub fn children<'a>(&'a self, parent: &ObjectKey) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> {
         let keys = self.children.get(parent).into_iter().flatten();
-        keys.filter_map(|key| self.objects.get_key_value(key)).map(|(key, (_, object))| (key, object))
+        keys.filter_map(|key| self.objects.get_key_value(key)).map(|(key, entry)| (key, &entry.object))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &T)> {
-        self.objects.iter().map(|(key, (_, object))| (key, object))
+        self.objects.iter().map(|(key, entry)| (key, &entry.object))
     }
 
     fn unlink(&mut self, key: &ObjectKey) {
-        let Some((Some(parent), _)) = self.objects.get(key) else { return };
-        let parent = parent.clone();
-        if let Some(siblings) = self.children.get_mut(&parent) {
-            siblings.remove(key);
-            if siblings.is_empty() {
-                self.children.remove(&parent);
-            }
+        let Some(Entry { parent: Some(parent), .. }) = self.objects.get(key).map(Box::as_ref) else { return };
+        let Some(siblings) = self.children.get_mut(parent) else { return };
+        siblings.retain(|sibling| sibling != key);
+        if siblings.is_empty() {
+            self.children.remove(parent);
         }
     }
 }

@@ -177,6 +177,9 @@ fn thresholds(measure: &Measure) -> (String, String) {
             let of = |seconds: f64| format!("p{} < {}", trimmed(quantile * 100.0, 2), duration(seconds));
             (of(target), of(limit))
         }
+        Measure::ErrorRateOfStable { limit, .. } | Measure::LatencyOfStable { limit, .. } => {
+            (String::new(), format!("stable +{}", percent(limit)))
+        }
     }
 }
 

@@ -240,11 +240,21 @@ fn criterion((index, criterion): (usize, &Criterion)) -> Result<judge::Criterion
         }
         _ => return Err(wrong("needs exactly one of: errorRate, latency")),
     };
-    Ok(judge::Criterion { name: criterion.name.clone(), measure, on_limit: on_limit.unwrap_or_default() })
+    Ok(judge::Criterion {
+        name: criterion.name.clone(),
+        measure,
+        on_limit: on_limit.unwrap_or_default(),
+        shadow: false,
+    })
 }
 
 fn default_criteria() -> Vec<judge::Criterion> {
-    let of = |name: &str, measure| judge::Criterion { name: name.into(), measure, on_limit: OnLimit::Undo };
+    let of = |name: &str, measure| judge::Criterion {
+        name: name.into(),
+        measure,
+        on_limit: OnLimit::Undo,
+        shadow: false,
+    };
     vec![
         of("errors", judge::Measure::ErrorRate { target: 0.01, limit: 0.05 }),
         of("latency", judge::Measure::Latency { quantile: 0.99, target: 0.5, limit: 2.0 }),

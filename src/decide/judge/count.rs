@@ -1,7 +1,7 @@
 //! From a pod's slot to the counts one criterion needs. Latency is a share: `slow(T)` = requests
 //! − count(le = T), at a real bucket bound, never interpolated.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     criterion::{Slow, Terms},
     evidence::Trials,
-    slot::{Bound, Slot},
+    slot::{Bound, Revision, Slot},
 };
 
 /// Requests and the bad ones as each test counts them. For errors all three are the same; for a
@@ -52,8 +52,8 @@ impl Counts {
     }
 }
 
-/// The bucket bounds a latency criterion is counted at, fixed at the first canary histogram seen:
-/// bounds that moved with the data could be picked to suit it.
+/// The bucket bounds a latency criterion is counted at, fixed before the first canary request is counted: bounds that moved with
+/// the data could be picked to suit it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Bounds {
@@ -63,11 +63,19 @@ pub struct Bounds {
     pub target: Bound,
     /// At or next below the limit; `None`: every request might be too slow.
     pub pass: Option<Bound>,
+    /// Where stable's requests are counted instead, when the limit is stable's: T, the bound nearest its quantile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<Bound>,
 }
 
 impl Bounds {
-    /// Chooses among the bounds that all these slots share; `None` while no slot has a histogram.
-    pub(super) fn choose<'a>(slow: Slow, slots: impl IntoIterator<Item = &'a Slot>) -> Option<Self> {
+    /// Chooses among the bounds that all these slots share; `None` while no slot has a histogram, and, when the limit is stable's,
+    /// while `usual` (stable's requests by bound, so far) are too few to know its quantile.
+    pub(super) fn choose<'a>(
+        slow: Slow,
+        slots: impl IntoIterator<Item = &'a Slot>,
+        usual: &BTreeMap<Bound, u64>,
+    ) -> Option<Self> {
         let mut histograms = slots
             .into_iter()
             .filter(|slot| !slot.le.is_empty())
@@ -78,12 +86,47 @@ impl Bounds {
         let above = |seconds: f64| {
             finite().find(|bound| bound.seconds() >= seconds).copied().unwrap_or(Bound::INFINITE)
         };
-        Some(Self {
-            limit: above(slow.limit),
-            target: above(slow.target),
-            pass: finite().rfind(|bound| bound.seconds() <= slow.limit).copied(),
-        })
+        let below = |seconds: f64| finite().rfind(|bound| bound.seconds() <= seconds).copied();
+        match slow {
+            Slow::Than { target, limit } => {
+                Some(Self { limit: above(limit), target: above(target), pass: below(limit), stable: None })
+            }
+            Slow::ThanStable { tail, times, at_least } => {
+                let nearest = nearest(usual, tail).filter(|bound| shared.contains(bound))?;
+                let seconds = (nearest.seconds() * times).max(at_least);
+                let limit = above(seconds);
+                Some(Self { limit, target: limit, pass: below(seconds), stable: Some(nearest) })
+            }
+        }
     }
+
+    /// Where this revision is counted.
+    fn of(&self, revision: Revision) -> (Bound, Bound, Option<Bound>) {
+        match (revision, self.stable) {
+            (Revision::Stable, Some(stable)) => (stable, stable, Some(stable)),
+            (Revision::Stable | Revision::Canary, _) => (self.limit, self.target, self.pass),
+        }
+    }
+}
+
+/// Requests of stable pods before its quantile is taken for known.
+const KNOWN_FROM: u64 = 200;
+
+/// The bound whose share of slower requests is nearest `tail`, as a ratio; bounds that nothing is slower than tell nothing.
+fn nearest(usual: &BTreeMap<Bound, u64>, tail: f64) -> Option<Bound> {
+    let requests = *usual.get(&Bound::INFINITE)?;
+    if requests < KNOWN_FROM {
+        return None;
+    }
+    let share = |count: u64| requests.saturating_sub(count) as f64 / requests as f64;
+    let finite = usual.iter().filter(|(bound, _)| bound.seconds().is_finite());
+    let tails = finite.map(|(bound, count)| (*bound, share(*count))).filter(|(_, share)| *share > 0.0);
+    tails
+        .min_by(|one, other| {
+            let distance = |share: f64| (share / tail).ln().abs();
+            distance(one.1).total_cmp(&distance(other.1))
+        })
+        .map(|(bound, _)| bound)
 }
 
 /// What the slot says to the criterion; `None` when it should say something and cannot: no
@@ -98,6 +141,7 @@ pub(super) fn read(slot: &Slot, terms: &Terms, bounds: Option<&Bounds>) -> Optio
     }
     let bounds = bounds?;
     let requests = slot.le.get(&Bound::INFINITE).copied().unwrap_or(slot.requests);
+    let (limit, target, pass) = bounds.of(slot.revision);
     let slower = |bound: Bound| {
         if bound == Bound::INFINITE { Some(0) } else { Some(requests.saturating_sub(*slot.le.get(&bound)?)) }
     };
@@ -106,9 +150,9 @@ pub(super) fn read(slot: &Slot, terms: &Terms, bounds: Option<&Bounds>) -> Optio
     }
     Some(Counts {
         requests,
-        limit: slower(bounds.limit)?,
-        target: slower(bounds.target)?,
-        pass: match bounds.pass {
+        limit: slower(limit)?,
+        target: slower(target)?,
+        pass: match pass {
             Some(bound) => slower(bound)?,
             None => requests,
         },

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::evidence::{Logs, WORSE, WORSE_THAN_STABLE, no_worse_than, worse_than};
 pub use crate::api::criterion::OnLimit;
 
 /// Something measured continuously, with a target (needed to go on) and a limit (breached: undo).
@@ -18,6 +19,9 @@ pub struct Criterion {
     /// What a breach leads to. The judge says Breach whatever stands here.
     #[serde(default)]
     pub on_limit: OnLimit,
+    /// Measured and reported, enforced never. It takes nothing of the others' share of α.
+    #[serde(default)]
+    pub shadow: bool,
 }
 
 /// A share of bad requests and the most that is wanted (target) and borne (limit).
@@ -41,6 +45,35 @@ pub enum Measure {
         /// Seconds, breached: undo.
         limit: f64,
     },
+    /// Share of failed requests, against stable's.
+    ErrorRateOfStable {
+        /// How much worse than stable is too much: 0.5 is half as much again.
+        limit: f64,
+        /// A share in 0..1 at or below which no canary is too bad, whatever stable does.
+        ignore_below: f64,
+    },
+    /// A latency quantile, against stable's: "p95 at most 50 % above stable's" is "the share of the canary's requests over 1.5·T is at
+    /// most that of stable's over T", T the bucket bound nearest stable's p95.
+    LatencyOfStable {
+        /// Strictly between 0 and 1: 0.95 for p95.
+        quantile: f64,
+        /// How much slower than stable is too much: 0.5 is half as slow again.
+        limit: f64,
+        /// Seconds at or below which no canary is too slow, whatever stable does.
+        ignore_below: f64,
+    },
+}
+
+impl Measure {
+    /// Whether it is of time that requests take.
+    pub fn is_latency(&self) -> bool {
+        matches!(self, Self::Latency { .. } | Self::LatencyOfStable { .. })
+    }
+
+    /// Whether stable is what it is held against.
+    pub fn is_relative(&self) -> bool {
+        matches!(self, Self::ErrorRateOfStable { .. } | Self::LatencyOfStable { .. })
+    }
 }
 
 /// How sure the judge must be.
@@ -62,10 +95,9 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// ln(1/α'): what one criterion's evidence of a breach must reach, α' = α / criteria judged.
-    pub fn breach_threshold(&self, criteria: &[Criterion]) -> f64 {
-        let tests = usable(criteria).count().max(1);
-        log_inverse(probability(self.alpha, Self::default().alpha) / tests as f64)
+    /// ln(1/(α·share)): what the evidence of a breach must reach of a criterion that holds this share of α.
+    pub fn breach_threshold(&self, share: f64) -> f64 {
+        log_inverse(probability(self.alpha, Self::default().alpha) * share)
     }
 
     /// ln(1/β): what evidence for a Pass, and of a rate above the target, must reach.
@@ -77,19 +109,50 @@ impl Settings {
 /// What the formulas need to know of a criterion.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Terms {
-    /// The share of bad requests at the limit, strictly inside 0..1.
-    pub limit: f64,
+    /// The share of bad requests that A1 tests for, strictly inside 0..1: at the limit, or at what is ignored. `None`: nothing is
+    /// ignored, and the limit is stable's.
+    pub limit: Option<f64>,
     /// The same at the target; `None` when target and limit are one.
     pub target: Option<f64>,
     /// Where a request becomes slow; `None` for errors.
     pub slow: Option<Slow>,
+    /// How many times stable's rate is too much (ρ), for a criterion held against stable.
+    pub times_stable: Option<f64>,
 }
 
-/// Latency thresholds in seconds.
+/// Where a request becomes slow.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Slow {
-    pub target: f64,
-    pub limit: f64,
+pub(super) enum Slow {
+    /// Seconds.
+    Than { target: f64, limit: f64 },
+    /// So many times stable's quantile, and this many seconds at least.
+    ThanStable { tail: f64, times: f64, at_least: f64 },
+}
+
+impl Terms {
+    /// θ₀ and θ_k of B1: what is no worse than stable, and what is tried as worse.
+    pub fn comparison(&self) -> (f64, Logs) {
+        match (self.times_stable, self.slow) {
+            // The factor is in the bounds: both tails are compared as they are.
+            (Some(_), Some(_)) => (1.0, WORSE),
+            (Some(worse), None) => (no_worse_than(worse), worse_than(worse)),
+            (None, _) => (no_worse_than(WORSE_THAN_STABLE), WORSE),
+        }
+    }
+
+    /// θ₀ of B1's pass side.
+    pub fn too_much(&self) -> f64 {
+        if self.slow.is_some() { 1.0 } else { self.times_stable.unwrap_or(WORSE_THAN_STABLE) }
+    }
+
+    /// What stands for stable's rate while nothing is known of it.
+    pub fn usual_share(&self) -> f64 {
+        match (self.slow, self.limit) {
+            (Some(Slow::ThanStable { tail, .. }), _) => tail,
+            (_, Some(limit)) => limit,
+            (_, None) => 0.01,
+        }
+    }
 }
 
 /// A limit of 0 % is judged as one in a thousand million, 100 % as all but that: the formulas need
@@ -99,24 +162,48 @@ const LEAST_SHARE: f64 = 1e-9;
 impl Measure {
     /// `None` when the numbers make no sense: NaN, outside their range, target above limit.
     pub(super) fn terms(&self) -> Option<Terms> {
+        let is_quantile = |quantile: f64| quantile > 0.0 && quantile < 1.0;
+        // 1 − 0.99 is 0.010000000000000009: rounded so that people read 1 %.
+        let tail = |quantile: f64| inside(((1.0 - quantile) * 1e12).round() / 1e12);
         match *self {
             Self::ErrorRate { target, limit } => {
                 let sound = (0.0..=1.0).contains(&target) && (0.0..=1.0).contains(&limit) && target <= limit;
                 sound.then(|| Terms {
-                    limit: inside(limit),
+                    limit: Some(inside(limit)),
                     target: (target < limit).then(|| inside(target)),
                     slow: None,
+                    times_stable: None,
                 })
             }
             Self::Latency { quantile, target, limit } => {
-                let sound =
-                    quantile > 0.0 && quantile < 1.0 && target > 0.0 && limit.is_finite() && target <= limit;
-                // 1 − 0.99 is 0.010000000000000009: rounded so that people read 1 %.
-                let share = inside(((1.0 - quantile) * 1e12).round() / 1e12);
-                sound.then_some(Terms {
-                    limit: share,
-                    target: (target < limit).then_some(share),
-                    slow: Some(Slow { target, limit }),
+                let sound = is_quantile(quantile) && target > 0.0 && limit.is_finite() && target <= limit;
+                sound.then(|| Terms {
+                    limit: Some(tail(quantile)),
+                    target: (target < limit).then(|| tail(quantile)),
+                    slow: Some(Slow::Than { target, limit }),
+                    times_stable: None,
+                })
+            }
+            Self::ErrorRateOfStable { limit, ignore_below } => {
+                let sound = limit > 0.0 && limit.is_finite() && (0.0..1.0).contains(&ignore_below);
+                sound.then(|| Terms {
+                    limit: (ignore_below > 0.0).then(|| inside(ignore_below)),
+                    target: None,
+                    slow: None,
+                    times_stable: Some(1.0 + limit),
+                })
+            }
+            Self::LatencyOfStable { quantile, limit, ignore_below } => {
+                let sound = is_quantile(quantile) && limit > 0.0 && limit.is_finite() && ignore_below >= 0.0;
+                sound.then(|| Terms {
+                    limit: None,
+                    target: None,
+                    slow: Some(Slow::ThanStable {
+                        tail: tail(quantile),
+                        times: 1.0 + limit,
+                        at_least: ignore_below,
+                    }),
+                    times_stable: Some(1.0 + limit),
                 })
             }
         }
@@ -128,6 +215,12 @@ impl Measure {
         match self {
             Self::ErrorRate { target, limit } => format!("errors {target} {limit}"),
             Self::Latency { quantile, target, limit } => format!("latency {quantile} {target} {limit}"),
+            Self::ErrorRateOfStable { limit, ignore_below } => {
+                format!("errors of stable {limit} {ignore_below}")
+            }
+            Self::LatencyOfStable { quantile, limit, ignore_below } => {
+                format!("latency of stable {quantile} {limit} {ignore_below}")
+            }
         }
     }
 }

@@ -14,8 +14,11 @@ pub const WORSE: Logs = [1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0];
 /// Multiples of the odds at the limit that a good release is tried at.
 pub const BETTER: Logs = [0.8, 2.0 / 3.0, 0.5, 1.0 / 3.0, 0.2, 0.1, 0.01];
 
-/// θ₀ = √ρ for ρ = 1.5: up to 22 % worse than stable is no worse than stable.
-pub const SAME_AS_STABLE: f64 = 1.224744871391589;
+/// ρ: how many times stable's rate is worse than stable, where nothing else is said.
+pub const WORSE_THAN_STABLE: f64 = 1.5;
+
+/// Ratios of the canary's rate to stable's that a release no worse than stable is tried at (pass side of B1).
+pub const NO_WORSE: [f64; 5] = [1.0, 0.8, 0.5, 0.25, 0.1];
 
 /// ln K, the price of not knowing which alternative is true.
 pub const LOG_ALTERNATIVES: f64 = 1.945_910_149_055_313_3;
@@ -65,7 +68,12 @@ pub fn log_ratios(multiple: f64, null: f64) -> (f64, f64) {
 /// B1: ℓ_k = (x_C+x_B)·[ln(θ₀n_C+n_B) − ln(θ_k n_C+n_B)] + x_C·ln(θ_k/θ₀), an e-value for "the
 /// canary's rate is at most `same` (θ₀) times stable's", whatever stable's rate and the split.
 /// `None` unless both sides had requests: there is nothing to compare.
-pub fn compare(canary: Trials, stable: Trials, same: f64, ratios: &Logs) -> Option<Logs> {
+pub fn compare<const K: usize>(
+    canary: Trials,
+    stable: Trials,
+    same: f64,
+    ratios: &[f64; K],
+) -> Option<[f64; K]> {
     if canary.requests == 0 || stable.requests == 0 {
         return None;
     }
@@ -78,9 +86,25 @@ pub fn compare(canary: Trials, stable: Trials, same: f64, ratios: &Logs) -> Opti
     }))
 }
 
+/// R·ρ/1.5: the ratios to stable's rate that a canary is tried at which may be ρ = `worse` times as bad as stable.
+pub fn worse_than(worse: f64) -> Logs {
+    WORSE.map(|ratio| ratio / WORSE_THAN_STABLE * worse)
+}
+
+/// θ₀ = √ρ: what is no worse than stable, when ρ = `worse` times is worse. In between is indifference.
+pub fn no_worse_than(worse: f64) -> f64 {
+    worse.sqrt()
+}
+
+/// ℓ/φ: evidence of counts whose variance is φ times that of independent requests (O1). E[LR^{1/φ}] ≤ 1 by Jensen: an e-value
+/// all the same.
+pub fn temper<const K: usize>(logs: [f64; K], spread: f64) -> [f64; K] {
+    logs.map(|log| log / spread)
+}
+
 /// ln of the mean of exp over the alternatives: the uniform mixture.
-pub fn log_mean_exp(logs: &Logs) -> f64 {
-    log_sum_exp(logs) - LOG_ALTERNATIVES
+pub fn log_mean_exp<const K: usize>(logs: &[f64; K]) -> f64 {
+    log_sum_exp(logs) - (K as f64).ln()
 }
 
 /// ln Σ exp, by subtracting the largest; −∞ for nothing.

@@ -17,9 +17,13 @@ use std::collections::BTreeMap;
 use super::{
     Criterion, Revision, Settings, Slot, State,
     count::{Bounds, Counts, read},
-    criterion::{Terms, usable},
-    evidence::{self, Trials, WORSE},
-    state::{Memory, Suspicion},
+    criterion::{Slow, Terms, usable},
+    evidence::{self, NO_WORSE, Trials, WORSE},
+    lanes::Lanes,
+    rank,
+    split::share_out,
+    spread::Load,
+    state::{Exact, Memory, Rank, Suspicion},
 };
 
 /// A suspicion whose lanes stand less than this above their rest (nats) speaks for nothing.
@@ -28,34 +32,96 @@ const SPEAKS_FOR_NOTHING: f64 = 0.1;
 /// Stable pods without a request for so many seconds are nothing to compare the canary with.
 const STABLE_IS_IDLE_AFTER: i64 = 60;
 
+/// The longest that a slot is taken for, in seconds: after a gap the next one is not as long as the gap.
+const LONGEST_SLOT: i64 = 60;
+
+/// Of its cash, what the rank test bets anew in each block.
+const RANK_BET: f64 = 0.03;
+
 /// Adds the slots later than `state.last_slot`.
 ///
 /// All lines of one `t` must come in one call: a `t` once folded is done with, which makes folding
 /// the same slots again harmless. The order of lines does not matter; of two lines for the same
 /// slot and pod the one with more requests counts. Evidence of criteria that are no longer in
-/// `criteria` is dropped; a criterion whose thresholds changed starts afresh.
+/// `criteria` is dropped; a criterion whose thresholds changed starts afresh; both keep the chance of a false abort in the run at α
+/// (see [`split`](super::split)).
 pub fn fold(criteria: &[Criterion], state: &mut State, slots: &[Slot], settings: &Settings) {
-    state.criteria.retain(|name, _| usable(criteria).any(|(criterion, _)| criterion.name == *name));
-    for (criterion, terms) in usable(criteria) {
-        let measure = criterion.measure.fingerprint();
-        let memory = state.criteria.get(&criterion.name);
-        if memory.is_none_or(|memory| memory.measure != measure) {
-            let memory = Memory::new(measure, terms.target.is_some());
-            state.criteria.insert(criterion.name.clone(), memory);
-        }
-    }
-    let thresholds =
-        Thresholds { breach: settings.breach_threshold(criteria), above_target: settings.pass_threshold() };
+    allot(criteria, state);
     for (t, lines) in by_start(slots, state.last_slot) {
+        let since_last = state.last_slot.map(|last| t.saturating_sub(last).clamp(1, LONGEST_SLOT));
+        let seconds = since_last.map_or_else(|| f64::from(settings.slot_seconds.max(1)), |long| long as f64);
         state.first_slot.get_or_insert(t);
         state.last_slot = Some(t);
         let canaries = lines.iter().filter(|slot| slot.revision == Revision::Canary);
         state.reported = state.reported.saturating_add(canaries.count() as u64);
         for (criterion, terms) in usable(criteria) {
             if let Some(memory) = state.criteria.get_mut(&criterion.name) {
-                fold_slot(memory, &terms, t, &lines, &thresholds);
+                let thresholds = Thresholds {
+                    breach: settings.breach_threshold(memory.share.0),
+                    above_target: settings.pass_threshold(),
+                };
+                fold_slot(memory, &terms, Moment { t, seconds }, &lines, &thresholds);
             }
         }
+    }
+}
+
+/// Learns from stable pods before the run: how their errors clump, and where their quantiles lie. Nothing of it counts for or
+/// against the canary. Slots that were learnt from are not folded any more.
+pub fn learn(criteria: &[Criterion], state: &mut State, slots: &[Slot]) {
+    allot(criteria, state);
+    for (t, lines) in by_start(slots, state.last_slot) {
+        state.last_slot = Some(t);
+        for (criterion, terms) in usable(criteria) {
+            if let Some(memory) = state.criteria.get_mut(&criterion.name) {
+                turn(memory, &terms, t, f64::INFINITY);
+                see_stable(memory, &terms, &lines);
+            }
+        }
+    }
+}
+
+/// Sees to it that there is a memory for each criterion, with its share of α, and none besides.
+fn allot(criteria: &[Criterion], state: &mut State) {
+    let (mut newcomers, mut shadows) = (Vec::new(), Vec::new());
+    let (mut kept, mut dropped) = (BTreeMap::new(), Vec::new());
+    let mut before = std::mem::take(&mut state.criteria);
+    let is_new = before.is_empty() && state.unspent.is_none();
+    let enforced = usable(criteria).filter(|(criterion, _)| !criterion.shadow).count();
+    for (criterion, terms) in usable(criteria) {
+        let measure = criterion.measure.fingerprint();
+        let known = before.remove(&criterion.name);
+        match known {
+            Some(memory) if memory.measure == measure && memory.shadow == criterion.shadow => {
+                kept.extend(memory.stake().map(|stake| (criterion.name.clone(), stake)));
+                state.criteria.insert(criterion.name.clone(), memory);
+                continue;
+            }
+            Some(memory) => dropped.extend(memory.stake()),
+            None => {}
+        }
+        let list = if criterion.shadow { &mut shadows } else { &mut newcomers };
+        list.push((criterion.name.clone(), measure, terms));
+    }
+    dropped.extend(before.values().filter_map(Memory::stake));
+    if newcomers.is_empty() && shadows.is_empty() && dropped.is_empty() {
+        return;
+    }
+    let unspent = if is_new { 1.0 } else { state.unspent.map_or(0.0, |unspent| unspent.0) };
+    let (shares, each, unspent) = share_out(&kept, &dropped, newcomers.len(), unspent);
+    state.unspent = (unspent > 0.0).then_some(Exact(unspent));
+    for (name, share) in shares {
+        if let Some(memory) = state.criteria.get_mut(&name) {
+            memory.share = Exact(share);
+        }
+    }
+    for (name, measure, terms) in newcomers {
+        state.criteria.insert(name, Memory::new(measure, each, &terms));
+    }
+    // What it would hold if it were enforced.
+    let would = 1.0 / (enforced + 1) as f64;
+    for (name, measure, terms) in shadows {
+        state.criteria.insert(name, Memory { shadow: true, ..Memory::new(measure, would, &terms) });
     }
 }
 
@@ -63,6 +129,13 @@ pub fn fold(criteria: &[Criterion], state: &mut State, slots: &[Slot], settings:
 struct Thresholds {
     breach: f64,
     above_target: f64,
+}
+
+/// A slot's start and length, in seconds.
+#[derive(Clone, Copy)]
+struct Moment {
+    t: i64,
+    seconds: f64,
 }
 
 /// Each slot's lines in order of revision and pod, one line a pod.
@@ -81,77 +154,192 @@ fn by_start(slots: &[Slot], after: Option<i64>) -> BTreeMap<i64, Vec<&Slot>> {
     by_start
 }
 
-fn fold_slot(memory: &mut Memory, terms: &Terms, t: i64, lines: &[&Slot], thresholds: &Thresholds) {
+fn of<'a>(lines: &[&'a Slot], revision: Revision) -> impl Iterator<Item = &'a Slot> + Clone {
+    lines.iter().copied().filter(move |slot| slot.revision == revision)
+}
+
+fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot], thresholds: &Thresholds) {
     if memory.breached_at.is_some() {
         return;
     }
-    let of = |revision| lines.iter().copied().filter(move |slot| slot.revision == revision);
-    if let (None, Some(slow)) = (memory.bounds, terms.slow) {
-        memory.bounds = Bounds::choose(slow, of(Revision::Canary));
+    let Moment { t, seconds } = moment;
+    turn(memory, terms, t, thresholds.breach);
+    // All that evidence is tempered by comes from before this slot.
+    let tempering = memory.spread.tempering(terms.usual_share());
+    let stable = see_stable(memory, terms, lines);
+    choose_bounds(memory, terms, of(lines, Revision::Canary));
+    let canary = total(of(lines, Revision::Canary), terms, memory.bounds.as_ref());
+    for (pod, counts) in &canary.pods {
+        memory.blocks.count_canary(pod, counts.against_limit());
     }
-    let (canary, unread) = total(of(Revision::Canary), terms, memory.bounds.as_ref());
-    let (stable, _) = total(of(Revision::Stable), terms, memory.bounds.as_ref());
-    memory.unread = memory.unread.saturating_add(unread);
-    memory.canary.add(canary);
+    memory.unread = memory.unread.saturating_add(canary.unread);
+    memory.canary.add(canary.counts);
+    let (canary_load, stable_load) = (canary.load(seconds), stable.load(seconds));
 
     // Bets are placed in slots with canary requests only: counts of requests are given, errors
     // are what is tested, so this choice cannot favour either side.
-    let bet = if canary.requests > 0 { memory.schedule.spend() } else { 0.0 };
-    let stable = stable.against_limit();
-    memory.stable.advance(&evidence::budget(stable, terms.limit, &WORSE), bet, thresholds.breach);
-    let stable_is_over = memory.stable.log_evidence(memory.schedule.cash) >= thresholds.breach;
-    if stable.requests > 0 {
+    let has_requests = canary.counts.requests > 0;
+    let bet = if has_requests { memory.schedule.spend() } else { 0.0 };
+    let stable_trials = stable.counts.against_limit();
+    let mut stable_is_over = false;
+    if let (Some(limit), None) = (terms.limit, terms.times_stable) {
+        let over = evidence::budget(stable_trials, limit, &WORSE);
+        let over = evidence::temper(over, tempering.of_budget(stable_load, limit));
+        memory.stable.advance(&over, bet, thresholds.breach);
+        stable_is_over = memory.stable.log_evidence(memory.schedule.cash) >= thresholds.breach;
+    }
+    if stable_trials.requests > 0 {
         memory.stable_served = Some(t);
     }
-    // A slot in which stable happened to have no requests says nothing about who is worse; no
-    // stable pods, or idle ones, leave nothing to compare with.
-    let comparable = of(Revision::Stable).next().is_some()
-        && memory.stable_served.is_some_and(|served| t.saturating_sub(served) <= STABLE_IS_IDLE_AFTER);
-    if canary.requests == 0 {
+    if !has_requests {
         return;
     }
 
-    let trials = canary.against_limit();
-    let above = evidence::budget(trials, terms.limit, &WORSE);
-    let worse = match evidence::compare(trials, stable, evidence::SAME_AS_STABLE, &WORSE) {
-        Some(ratios) => ratios,
-        None if comparable => [0.0; evidence::ALTERNATIVES],
-        None => above,
+    let trials = canary.counts.against_limit();
+    let (same, ratios) = terms.comparison();
+    let by_counts = evidence::compare(trials, stable_trials, same, &ratios);
+    let compared_by = tempering.of_compare(canary_load, stable_load);
+    let above = terms.limit.map(|limit| {
+        let spread = tempering.of_budget(canary_load, limit);
+        memory.tempered = Exact((spread * 1e3).round() / 1e3);
+        evidence::temper(evidence::budget(trials, limit, &WORSE), spread)
+    });
+    // A slot in which stable happened to have no requests says nothing about who is worse; no
+    // stable pods, or idle ones, leave nothing to compare with: then a fixed limit stands alone.
+    let comparable = of(lines, Revision::Stable).next().is_some()
+        && memory.stable_served.is_some_and(|served| t.saturating_sub(served) <= STABLE_IS_IDLE_AFTER);
+    let worse = match (by_counts, above) {
+        (Some(logs), _) => evidence::temper(logs, compared_by),
+        (None, Some(above)) if terms.times_stable.is_none() && !comparable => above,
+        (None, Some(_) | None) => [0.0; evidence::ALTERNATIVES],
     };
     memory.worse.advance(&worse, bet, thresholds.breach);
-    // What is seen while stable is over the limit is not held against the canary.
-    let above = if stable_is_over { above.map(|ratio| ratio.min(0.0)) } else { above };
-    observe(&mut memory.limit, t, trials);
-    memory.limit.lanes.advance(&above, bet, thresholds.breach);
+    if let Some(no_worse) = &mut memory.no_worse {
+        let passing = evidence::compare(canary.counts.for_pass(), stable_trials, terms.too_much(), &NO_WORSE);
+        let passing = evidence::temper(passing.unwrap_or_default(), compared_by);
+        for (sum, log) in no_worse.0.iter_mut().zip(passing) {
+            *sum = ((*sum + log) * 1e8).floor() / 1e8;
+        }
+        memory.tempered = Exact((compared_by * 1e3).round() / 1e3);
+    }
+    observe(&mut memory.limit, &memory.worse, terms, t, trials);
+    if let Some(above) = above {
+        // What is seen while stable is over the limit is not held against the canary.
+        let above = if stable_is_over { above.map(|ratio| ratio.min(0.0)) } else { above };
+        memory.limit.lanes.advance(&above, bet, thresholds.breach);
+    }
 
     if let (Some(null), Some(suspicion)) = (terms.target, &mut memory.target) {
-        let trials = canary.against_target();
-        observe(suspicion, t, trials);
+        let trials = canary.counts.against_target();
+        let anew = suspicion.lanes.excess() < SPEAKS_FOR_NOTHING;
+        note(suspicion, anew, t, trials);
         let above = evidence::budget(trials, null, &WORSE);
+        let above = evidence::temper(above, tempering.of_budget(canary_load, null));
         suspicion.lanes.advance(&above, bet, thresholds.above_target);
     }
-    if !stable_is_over && memory.log_breach_evidence() >= thresholds.breach {
+    if !stable_is_over && memory.log_breach_evidence(terms) >= thresholds.breach {
         memory.breached_at = Some(t);
     }
 }
 
-/// Sums over pods; the second number is of pods that should have said something and could not.
-fn total<'a>(slots: impl Iterator<Item = &'a Slot>, terms: &Terms, bounds: Option<&Bounds>) -> (Counts, u64) {
-    let mut sum = Counts::default();
-    let mut unread = 0;
-    for slot in slots {
-        match read(slot, terms, bounds) {
-            Some(counts) => sum.add(counts),
-            None => unread += 1,
+/// Blocks that are over: the noise is learnt, and canary pods are ranked.
+fn turn(memory: &mut Memory, terms: &Terms, t: i64, threshold: f64) {
+    let by_counts = memory.worse.log_evidence(memory.schedule.cash);
+    let no_worse =
+        if terms.slow.is_some() && terms.times_stable.is_some() { 1.0 } else { terms.comparison().0 };
+    for ended in memory.blocks.turn(t) {
+        memory.spread.learn(&ended);
+        if ended.length != memory.spread.ranked() {
+            continue;
+        }
+        let Some(logs) = rank::block(&ended.canary, &ended.stable, no_worse) else { continue };
+        let rank = memory.rank.get_or_insert(Rank { lanes: Lanes::default(), cash: 0.5, stake: by_counts });
+        let bet = rank.cash * RANK_BET;
+        rank.cash -= bet;
+        rank.lanes.advance(&logs, bet, threshold);
+    }
+}
+
+/// What stable pods counted, remembered for what it says of their noise.
+fn see_stable<'a>(memory: &mut Memory, terms: &Terms, lines: &[&'a Slot]) -> Total<'a> {
+    if let Some(Slow::ThanStable { .. }) = terms.slow
+        && memory.bounds.is_none()
+    {
+        for slot in of(lines, Revision::Stable) {
+            for (bound, count) in &slot.le {
+                let sum = memory.usual.entry(*bound).or_default();
+                *sum = sum.saturating_add(*count);
+            }
         }
     }
-    (sum, unread)
+    choose_bounds(memory, terms, of(lines, Revision::Stable));
+    let stable = total(of(lines, Revision::Stable), terms, memory.bounds.as_ref());
+    for (pod, counts) in &stable.pods {
+        memory.blocks.count_stable(pod, counts.against_limit());
+    }
+    memory.spread.see(stable.counts.against_limit());
+    stable
+}
+
+/// Bucket bounds are chosen at the first histogram, and once more should the canary have others.
+fn choose_bounds<'a>(memory: &mut Memory, terms: &Terms, slots: impl Iterator<Item = &'a Slot> + Clone) {
+    let Some(slow) = terms.slow else { return };
+    if let Some(bounds) = &memory.bounds {
+        let fits = slots.clone().all(|slot| slot.le.is_empty() || read(slot, terms, Some(bounds)).is_some());
+        if fits || memory.canary.requests > 0 {
+            return;
+        }
+    }
+    if let Some(chosen) = Bounds::choose(slow, slots, &memory.usual) {
+        // What was learnt at other bounds is about other requests.
+        if memory.bounds.is_some_and(|bounds| bounds != chosen) {
+            memory.spread = Default::default();
+            memory.blocks = Default::default();
+        }
+        memory.bounds = Some(chosen);
+        memory.usual.clear();
+    }
+}
+
+/// What the pods of a revision counted in a slot.
+#[derive(Default)]
+struct Total<'a> {
+    counts: Counts,
+    pods: Vec<(&'a str, Counts)>,
+    /// Pods that should have said something and could not.
+    unread: u64,
+}
+
+impl Total<'_> {
+    fn load(&self, seconds: f64) -> Load {
+        let pods = self.pods.iter().filter(|(_, counts)| counts.requests > 0).count().max(1);
+        Load { rate: self.counts.requests as f64 / seconds, pods: pods as f64 }
+    }
+}
+
+fn total<'a>(slots: impl Iterator<Item = &'a Slot>, terms: &Terms, bounds: Option<&Bounds>) -> Total<'a> {
+    let mut total = Total::default();
+    for slot in slots {
+        match read(slot, terms, bounds) {
+            Some(counts) => {
+                total.counts.add(counts);
+                total.pods.push((&slot.pod, counts));
+            }
+            None => total.unread += 1,
+        }
+    }
+    total
 }
 
 /// Counts since something began to speak against the canary: what the evidence is about, and what
 /// people are shown. Begins anew while nothing speaks.
-fn observe(suspicion: &mut Suspicion, t: i64, trials: Trials) {
-    if suspicion.lanes.excess() < SPEAKS_FOR_NOTHING {
+fn observe(suspicion: &mut Suspicion, worse: &Lanes, terms: &Terms, t: i64, trials: Trials) {
+    let excess = if terms.limit.is_some() { suspicion.lanes.excess() } else { worse.excess() };
+    note(suspicion, excess < SPEAKS_FOR_NOTHING, t, trials);
+}
+
+fn note(suspicion: &mut Suspicion, anew: bool, t: i64, trials: Trials) {
+    if anew {
         suspicion.since = t;
         suspicion.requests = 0;
         suspicion.bad = 0;

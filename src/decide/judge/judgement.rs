@@ -27,6 +27,12 @@ pub enum Reason {
     AboveTarget,
     /// Breach: evidence that it is above the limit and worse than stable.
     AboveLimit,
+    /// Breach: evidence that it is worse than stable by more than the limit.
+    WorseThanStable,
+    /// Pass: no evidence that it is worse than stable, where something as bad as twice the limit would have shown.
+    NoWorse,
+    /// Unknown: stable's requests are too few to compare with.
+    NothingToCompare,
     /// Hold: stable is over the limit itself, or the canary is over it without evidence that it is
     /// worse than stable. Not this release's fault.
     StableAsBad,
@@ -74,6 +80,8 @@ pub struct Judgement {
     pub need: Option<u64>,
     /// The evidence the verdict rests on.
     pub evidence: Evidence,
+    /// Whether nine pod-hours of stable pods say how errors clump; before, it is in part assumed.
+    pub calibrated: bool,
 }
 
 /// Evidence of one test against what it must reach, as natural logarithms.

@@ -37,7 +37,7 @@
 //! 1, so the sum stays below 1/α' for every α' ≤ 0.01: no crossing from fewer than three slots, one
 //! bad scrape decides nothing.
 
-use super::evidence::{ALTERNATIVES, LOG_ALTERNATIVES, Logs, log_sum_exp};
+use super::evidence::{ALTERNATIVES, LOG_ALTERNATIVES, log_mean_exp, log_sum_exp};
 
 /// Capital bet from the start.
 const FROM_START: f64 = 0.5;
@@ -108,25 +108,25 @@ impl Schedule {
 
 /// The bets of one test: ln A_k and ln B_k of the module's text.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Lanes {
+pub struct Lanes<const K: usize = ALTERNATIVES> {
     /// ln A_k: what the bets on each alternative are worth.
-    pub wealth: Logs,
+    pub wealth: [f64; K],
     /// ln B_k: what they would be worth had no slot spoken for the alternative.
-    pub rest: Logs,
+    pub rest: [f64; K],
 }
 
-impl Default for Lanes {
+impl<const K: usize> Default for Lanes<K> {
     fn default() -> Self {
-        Self { wealth: [FROM_START.ln(); ALTERNATIVES], rest: [FROM_START.ln(); ALTERNATIVES] }
+        Self { wealth: [FROM_START.ln(); K], rest: [FROM_START.ln(); K] }
     }
 }
 
-impl Lanes {
+impl<const K: usize> Lanes<K> {
     /// Bets `bet` anew on each alternative, then lets the slot's `ratios` (ℓ_k) speak, capped so
     /// that three slots are needed to reach `threshold` = ln(1/α').
-    pub fn advance(&mut self, ratios: &Logs, bet: f64, threshold: f64) {
+    pub fn advance(&mut self, ratios: &[f64; K], bet: f64, threshold: f64) {
         let log_bet = bet.ln();
-        let ceiling = threshold + LOG_ALTERNATIVES;
+        let ceiling = threshold + (K as f64).ln();
         for (k, &ratio) in ratios.iter().enumerate() {
             let rest = log_sum_exp(&[self.rest[k], log_bet]);
             let wealth = log_sum_exp(&[self.wealth[k], log_bet]);
@@ -138,13 +138,13 @@ impl Lanes {
 
     /// ln M: the evidence, with `cash` not yet bet.
     pub fn log_evidence(&self, cash: f64) -> f64 {
-        log_sum_exp(&[log_sum_exp(&self.wealth) - LOG_ALTERNATIVES, cash.ln()])
+        log_sum_exp(&[log_mean_exp(&self.wealth), cash.ln()])
     }
 
     /// How far any alternative stands above its rest, in nats: about 0 when what was seen speaks
     /// for no fault, or did so long ago that fresh lanes outweigh it.
     pub fn excess(&self) -> f64 {
-        (0..ALTERNATIVES).map(|k| self.wealth[k] - self.rest[k]).fold(f64::NEG_INFINITY, f64::max)
+        (0..K).map(|k| self.wealth[k] - self.rest[k]).fold(f64::NEG_INFINITY, f64::max)
     }
 }
 

@@ -1,6 +1,12 @@
 //! Numbers as people read them, and the sentences of judgements.
 
-use super::{Measure, criterion::Terms, evidence::Trials, slot::Bound, state::Memory};
+use super::{
+    Measure,
+    criterion::{Slow, Terms},
+    evidence::Trials,
+    slot::Bound,
+    state::Memory,
+};
 
 /// "0.31 %": three significant digits.
 pub(super) fn percent(share: f64) -> String {
@@ -56,14 +62,14 @@ pub(super) fn threshold(name: &str, share: f64, seconds: Option<f64>) -> String 
 
 /// Says which bucket bounds stand in for thresholds that are none; empty when none do.
 pub(super) fn substitutes(memory: &Memory, terms: &Terms, measure: &Measure) -> String {
-    let (Some(bounds), Some(slow)) = (memory.bounds, terms.slow) else {
+    let (Some(bounds), Some(Slow::Than { target, limit })) = (memory.bounds, terms.slow) else {
         return String::new();
     };
     let Measure::Latency { quantile, .. } = measure else {
         return String::new();
     };
     let mut notes = Vec::new();
-    if bounds.limit.seconds() != slow.limit {
+    if bounds.limit.seconds() != limit {
         let above = if bounds.limit == Bound::INFINITE {
             "a breach can never be shown".to_owned()
         } else {
@@ -73,15 +79,15 @@ pub(super) fn substitutes(memory: &Memory, terms: &Terms, measure: &Measure) -> 
             Some(bound) => format!("a pass at {}", duration(bound.seconds())),
             None => "a pass can never be shown".to_owned(),
         };
-        notes.push(format!("{} is no bucket bound: {above}, {below}", duration(slow.limit)));
+        notes.push(format!("{} is no bucket bound: {above}, {below}", duration(limit)));
     }
-    if terms.target.is_some() && bounds.target.seconds() != slow.target {
+    if terms.target.is_some() && bounds.target.seconds() != target {
         let above = if bounds.target == Bound::INFINITE {
             "a miss of the target can never be shown".to_owned()
         } else {
             format!("the target is judged at {}", duration(bounds.target.seconds()))
         };
-        notes.push(format!("{} is no bucket bound: {above}", duration(slow.target)));
+        notes.push(format!("{} is no bucket bound: {above}", duration(target)));
     }
     if notes.is_empty() {
         String::new()

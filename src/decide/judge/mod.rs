@@ -10,26 +10,31 @@
 //! soaks and deadlines, decide what a verdict leads to, or read a clock.
 //!
 //! Code map: [`slot`] and [`criterion`] are the inputs, [`count`] turns a slot into counts for one
-//! criterion, [`evidence`] holds the formulas, [`lanes`] lets a test notice a fault that starts
-//! late, [`fold`](fn@fold) moves the state, [`judge`](fn@judge) applies the zones,
-//! [`need`] and [`interval`] are for people.
+//! criterion, [`evidence`] and [`rank`] hold the formulas, [`spread`] says how much counts clump, [`lanes`] lets a test notice a
+//! fault that starts late, [`split`] shares α among the criteria, [`fold`](fn@fold) moves the state, [`judge`](fn@judge) applies the
+//! zones, [`need`] and [`interval`] are for people.
 
 pub mod count;
 pub mod criterion;
 pub mod evidence;
+mod fixed;
 mod fold;
 pub mod interval;
 mod judgement;
 pub mod lanes;
 mod message;
 pub mod need;
+pub mod rank;
+mod relative;
 pub mod slot;
+pub mod split;
+pub mod spread;
 mod state;
 mod verdict;
 
 pub use criterion::{Criterion, Measure, OnLimit, Settings};
-pub use fold::fold;
+pub use fold::{fold, learn};
 pub use judgement::{Evidence, Judgement, Reason, Verdict};
 pub use slot::{Bound, BoundError, Revision, Slot};
-pub use state::{Memory, State, Suspicion, begin_step, note_missing};
+pub use state::{Exact, Memory, State, Suspicion, begin_step, note_missing};
 pub use verdict::judge;

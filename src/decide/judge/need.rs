@@ -18,9 +18,10 @@ pub fn to_pass(share: f64, null: f64, threshold: f64) -> Option<u64> {
 
 /// Requests until a Breach: (ln(1/α') + ln K + ln 2) / growth at a true rate of `share`; at least
 /// three slots besides. `None` when this rate is not above the limit far enough.
-pub fn to_breach(share: f64, null: f64, threshold: f64) -> Option<u64> {
+/// `spread` is φ: how many times as many requests it takes because errors clump; 1 when they do not.
+pub fn to_breach(share: f64, null: f64, threshold: f64, spread: f64) -> Option<u64> {
     let start = threshold + LOG_ALTERNATIVES + std::f64::consts::LN_2;
-    requests(start, growth(share, null, &WORSE))
+    requests(start * spread, growth(share, null, &WORSE))
 }
 
 /// Requests for `nats` more of evidence at the rate that suits `odds` best.

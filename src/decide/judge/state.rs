@@ -10,9 +10,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{
+    Bound,
     count::{Bounds, Counts},
-    evidence::ALTERNATIVES,
+    criterion::Terms,
+    evidence::{NO_WORSE, Trials, log_sum_exp},
     lanes::{Lanes, Schedule},
+    rank::DRAWS,
+    split::Stake,
+    spread::{BLOCKS, Blocks, Spread, Sums},
 };
 
 /// The judge's memory of one run.
@@ -32,6 +37,9 @@ pub struct State {
     /// The last slot told to [`note_missing`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_noted: Option<i64>,
+    /// The share of α that no criterion holds: what dropped ones left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unspent: Option<Exact>,
     /// By the criterion's name.
     pub criteria: BTreeMap<String, Memory>,
 }
@@ -43,6 +51,11 @@ pub struct State {
 pub struct Memory {
     /// The thresholds this evidence is about; others start a fresh test.
     pub measure: String,
+    /// The share of α that this criterion holds; of a shadow, that it would hold.
+    pub share: Exact,
+    /// Enforced never.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
     /// The bucket bounds in use, for a latency criterion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bounds: Option<Bounds>,
@@ -56,9 +69,17 @@ pub struct Memory {
     pub schedule: Schedule,
     /// "The canary is above the limit."
     pub limit: Suspicion,
-    /// "The canary is worse than stable", without which a breach could be a shared incident.
+    /// "The canary is worse than stable", by counts, without which a breach could be a shared incident.
     #[schemars(with = "String")]
     pub worse: Lanes,
+    /// The same by rank; absent until the first block has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub rank: Option<Rank>,
+    /// "The canary is no worse than stable": ln of the ratios from the start; absent where stable is not the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub no_worse: Option<NoWorse>,
     /// "The canary is above the target"; absent when target and limit are one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Suspicion>,
@@ -68,6 +89,18 @@ pub struct Memory {
     /// "Stable is above the limit, now."
     #[schemars(with = "String")]
     pub stable: Lanes,
+    /// What was learnt of stable pods' noise.
+    #[schemars(with = "String")]
+    pub spread: Spread,
+    /// Blocks under way.
+    #[schemars(with = "String")]
+    pub blocks: Blocks,
+    /// Stable's requests by bound, until its quantile is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, u64>")]
+    pub usual: BTreeMap<Bound, u64>,
+    /// φ of the last slot, by which evidence against the canary was divided.
+    pub tempered: Exact,
     /// The slot whose fold brought the evidence over the threshold. Sticky.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breached_at: Option<i64>,
@@ -88,28 +121,77 @@ pub struct Suspicion {
     pub bad: u64,
 }
 
+/// The rank test: from its first block on, half of what "worse than stable" was worth by then is bet on it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rank {
+    /// The evidence of its blocks.
+    pub lanes: Lanes<{ DRAWS.len() }>,
+    /// Capital not bet.
+    pub cash: f64,
+    /// ln of what the test by counts was worth when this began.
+    pub stake: f64,
+}
+
+/// ln of the ratios of B1's pass side.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct NoWorse(pub [f64; NO_WORSE.len()]);
+
+/// A number that is written as text, in its shortest exact form.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, JsonSchema)]
+#[schemars(with = "String")]
+pub struct Exact(pub f64);
+
 impl Memory {
-    pub(super) fn new(measure: String, has_target: bool) -> Self {
+    pub(super) fn new(measure: String, share: f64, terms: &Terms) -> Self {
         Self {
             measure,
+            share: Exact(share),
+            shadow: false,
             bounds: None,
             canary: Counts::default(),
             unread: 0,
             schedule: Schedule::default(),
             limit: Suspicion::default(),
             worse: Lanes::default(),
-            target: has_target.then(Suspicion::default),
+            rank: None,
+            no_worse: terms.times_stable.map(|_| NoWorse::default()),
+            target: terms.target.map(|_| Suspicion::default()),
             stable_served: None,
             stable: Lanes::default(),
+            spread: Spread::default(),
+            blocks: Blocks::default(),
+            usual: BTreeMap::new(),
+            tempered: Exact(1.0),
             breached_at: None,
         }
     }
 
+    /// ln of the evidence that the canary is worse than stable: half by counts and half by rank, once there is a rank.
+    pub(super) fn log_worse_evidence(&self) -> f64 {
+        let by_counts = self.worse.log_evidence(self.schedule.cash);
+        match &self.rank {
+            None => by_counts,
+            Some(rank) => {
+                let by_rank = rank.stake + rank.lanes.log_evidence(rank.cash);
+                log_sum_exp(&[by_counts, by_rank]) - std::f64::consts::LN_2
+            }
+        }
+    }
+
+    /// What it holds of α, and what that is worth. A shadow holds nothing.
+    pub(super) fn stake(&self) -> Option<Stake> {
+        let above = self.limit.lanes.log_evidence(self.schedule.cash);
+        let log_worth = above.min(self.log_worse_evidence());
+        (!self.shadow).then_some(Stake { share: self.share.0, log_worth })
+    }
+
     /// ln of the evidence that the canary is above the limit and worse than stable.
-    pub(super) fn log_breach_evidence(&self) -> f64 {
-        let cash = self.schedule.cash;
-        let above = self.limit.lanes.log_evidence(cash);
-        above.min(self.worse.log_evidence(cash))
+    pub(super) fn log_breach_evidence(&self, terms: &Terms) -> f64 {
+        let worse = self.log_worse_evidence();
+        match terms.limit {
+            None => worse,
+            Some(_) => self.limit.lanes.log_evidence(self.schedule.cash).min(worse),
+        }
     }
 }
 
@@ -133,20 +215,137 @@ pub fn note_missing(state: &mut State, t: i64, pods: u32) {
     }
 }
 
-impl Serialize for Lanes {
+impl<const K: usize> Serialize for Lanes<K> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&words(self.wealth.iter().chain(&self.rest)))
     }
 }
 
-impl<'de> Deserialize<'de> for Lanes {
+impl<'de, const K: usize> Deserialize<'de> for Lanes<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let all: [f64; 2 * ALTERNATIVES] = numbers(deserializer)?;
-        Ok(Self {
-            wealth: std::array::from_fn(|k| all[k]),
-            rest: std::array::from_fn(|k| all[ALTERNATIVES + k]),
-        })
+        lanes(&numbers(&String::deserialize(deserializer)?, 2 * K).map_err(D::Error::custom)?)
+            .ok_or_else(|| D::Error::custom("too few numbers"))
     }
+}
+
+fn lanes<const K: usize>(numbers: &[f64]) -> Option<Lanes<K>> {
+    let (wealth, rest) = numbers.split_at_checked(K)?;
+    Some(Lanes { wealth: wealth.try_into().ok()?, rest: rest.try_into().ok()? })
+}
+
+impl Serialize for Rank {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { lanes, cash, stake } = self;
+        serializer.collect_str(&words([cash, stake].into_iter().chain(&lanes.wealth).chain(&lanes.rest)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Rank {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all =
+            numbers(&String::deserialize(deserializer)?, 2 + 2 * DRAWS.len()).map_err(D::Error::custom)?;
+        let wrong = || D::Error::custom("more to bet than there ever was");
+        let [cash, stake, rest @ ..] = all.as_slice() else { return Err(wrong()) };
+        if !(0.0..=0.5).contains(cash) {
+            return Err(wrong());
+        }
+        Ok(Self { lanes: lanes(rest).ok_or_else(wrong)?, cash: *cash, stake: *stake })
+    }
+}
+
+impl Serialize for NoWorse {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&words(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for NoWorse {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = numbers(&String::deserialize(deserializer)?, NO_WORSE.len()).map_err(D::Error::custom)?;
+        all.try_into().map(Self).map_err(|_| D::Error::custom("too few numbers"))
+    }
+}
+
+impl Serialize for Exact {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = numbers(&String::deserialize(deserializer)?, 1).map_err(D::Error::custom)?;
+        Ok(Self(all[0]))
+    }
+}
+
+impl Serialize for Spread {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let sums = self.sums.iter().flat_map(|sums| {
+            [&sums.requests, &sums.bad, &sums.bad_squared, &sums.bad_requests, &sums.requests_squared]
+        });
+        let seen = [self.seen.requests as f64, self.seen.bad as f64];
+        serializer.collect_str(&words(std::iter::once(&self.minutes).chain(&seen).chain(sums)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Spread {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all =
+            numbers(&String::deserialize(deserializer)?, 3 + 5 * BLOCKS.len()).map_err(D::Error::custom)?;
+        if all.iter().any(|number| *number < 0.0) {
+            return Err(D::Error::custom("counts are not negative"));
+        }
+        let sums = |from: usize| Sums {
+            requests: all[from],
+            bad: all[from + 1],
+            bad_squared: all[from + 2],
+            bad_requests: all[from + 3],
+            requests_squared: all[from + 4],
+        };
+        let seen = Trials::new(all[1] as u64, all[2] as u64);
+        Ok(Self { minutes: all[0], seen, sums: [sums(3), sums(8)] })
+    }
+}
+
+impl Serialize for Blocks {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let [minute, five] = self.number;
+        let pods = |pods: &BTreeMap<u32, [Trials; 2]>| {
+            let pod = |(id, [one, other]): (&u32, &[Trials; 2])| {
+                format!("{id:x} {} {} {} {}", one.requests, one.bad, other.requests, other.bad)
+            };
+            pods.iter().map(pod).collect::<Vec<_>>().join(",")
+        };
+        let text = format!("{minute} {five};{};{}", pods(&self.stable), pods(&self.canary));
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blocks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        blocks(&text).ok_or_else(|| D::Error::custom("expected counts by pod"))
+    }
+}
+
+fn blocks(text: &str) -> Option<Blocks> {
+    let mut parts = text.split(';');
+    let (minute, five) = parts.next()?.split_once(' ')?;
+    let pods = |text: &str| -> Option<BTreeMap<u32, [Trials; 2]>> {
+        let pod = |text: &str| {
+            let mut words = text.split(' ');
+            let id = u32::from_str_radix(words.next()?, 16).ok()?;
+            let mut trials = || Some(Trials::new(words.next()?.parse().ok()?, words.next()?.parse().ok()?));
+            Some((id, [trials()?, trials()?]))
+        };
+        text.split(',').filter(|text| !text.is_empty()).map(pod).collect()
+    };
+    Some(Blocks {
+        number: [minute.parse().ok()?, five.parse().ok()?],
+        stable: pods(parts.next()?)?,
+        canary: pods(parts.next()?)?,
+    })
 }
 
 impl Serialize for Schedule {
@@ -158,7 +357,8 @@ impl Serialize for Schedule {
 
 impl<'de> Deserialize<'de> for Schedule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let [cash, allowance, age] = numbers(deserializer)?;
+        let all = numbers(&String::deserialize(deserializer)?, 3).map_err(D::Error::custom)?;
+        let (cash, allowance, age) = (all[0], all[1], all[2]);
         if !(0.0..=0.5).contains(&cash) || !(0.0..=0.5).contains(&allowance) {
             return Err(D::Error::custom("more to bet than there ever was"));
         }
@@ -171,14 +371,15 @@ fn words<'a>(numbers: impl IntoIterator<Item = &'a f64>) -> String {
     words.join(" ")
 }
 
-fn numbers<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[f64; N], D::Error> {
-    let text = String::deserialize(deserializer)?;
+fn numbers(text: &str, count: usize) -> Result<Vec<f64>, String> {
     let numbers: Vec<f64> = text
         .split(' ')
         .filter_map(|word| word.parse().ok())
         .filter(|number: &f64| number.is_finite())
         .collect();
-    numbers
-        .try_into()
-        .map_err(|_| D::Error::custom(format!("expected {N} finite numbers with spaces between")))
+    if numbers.len() == count {
+        Ok(numbers)
+    } else {
+        Err(format!("expected {count} finite numbers with spaces between"))
+    }
 }

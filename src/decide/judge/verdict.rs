@@ -2,13 +2,13 @@
 
 use super::{
     Criterion, Evidence, Judgement, Reason, Settings, State, Verdict,
-    criterion::Terms,
-    evidence::{self, BETTER, Trials, WORSE},
+    criterion::{Slow, Terms, usable},
+    evidence::{self, BETTER, Trials},
     interval::confidence,
-    message::{percent, requests, seen, substitutes, threshold},
+    message::{percent, requests, substitutes, threshold},
     need,
     slot::Bound,
-    state::{Memory, Suspicion},
+    state::Memory,
 };
 
 /// More than this share of the step's canary measurements missing: no Pass.
@@ -28,6 +28,7 @@ pub fn judge(criteria: &[Criterion], state: &State, settings: &Settings) -> Vec<
         .iter()
         .enumerate()
         .map(|(index, criterion)| {
+            let even = 1.0 / usable(criteria).filter(|(other, _)| !other.shadow).count().max(1) as f64;
             let first = criteria
                 .iter()
                 .position(|other| other.name == criterion.name && other.measure.terms().is_some());
@@ -38,7 +39,7 @@ pub fn judge(criteria: &[Criterion], state: &State, settings: &Settings) -> Vec<
                     let memory = match state.criteria.get(&criterion.name) {
                         Some(memory) if memory.measure == measure => memory,
                         Some(_) | None => {
-                            fresh = Memory::new(measure, terms.target.is_some());
+                            fresh = Memory::new(measure, even, &terms);
                             &fresh
                         }
                     };
@@ -48,7 +49,7 @@ pub fn judge(criteria: &[Criterion], state: &State, settings: &Settings) -> Vec<
                         memory,
                         state,
                         settings,
-                        breach_threshold: settings.breach_threshold(criteria),
+                        breach_threshold: settings.breach_threshold(memory.share.0),
                         pass_threshold: settings.pass_threshold(),
                     };
                     case.judgement()
@@ -60,29 +61,30 @@ pub fn judge(criteria: &[Criterion], state: &State, settings: &Settings) -> Vec<
 }
 
 /// Everything one judgement looks at.
-struct Case<'a> {
-    criterion: &'a Criterion,
-    terms: Terms,
-    memory: &'a Memory,
-    state: &'a State,
-    settings: &'a Settings,
-    breach_threshold: f64,
-    pass_threshold: f64,
+pub(super) struct Case<'a> {
+    pub(super) criterion: &'a Criterion,
+    pub(super) terms: Terms,
+    pub(super) memory: &'a Memory,
+    pub(super) state: &'a State,
+    pub(super) settings: &'a Settings,
+    pub(super) breach_threshold: f64,
+    pub(super) pass_threshold: f64,
 }
 
 /// What the zones decide; the rest of a judgement is the same for all.
-struct Finding {
-    verdict: Verdict,
-    reason: Reason,
-    message: String,
-    trials: Trials,
-    need: Option<u64>,
-    evidence: Evidence,
+pub(super) struct Finding {
+    pub(super) verdict: Verdict,
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    pub(super) trials: Trials,
+    pub(super) need: Option<u64>,
+    pub(super) evidence: Evidence,
 }
 
 impl Case<'_> {
     fn judgement(&self) -> Judgement {
-        let Finding { verdict, reason, message, trials, need, evidence } = self.finding();
+        let Finding { verdict, reason, message, trials, need, evidence } =
+            if self.terms.times_stable.is_some() { self.against_stable() } else { self.against_limit() };
         let note = substitutes(self.memory, &self.terms, &self.criterion.measure);
         let error = (-self.pass_threshold).exp();
         Judgement {
@@ -92,107 +94,24 @@ impl Case<'_> {
             message: format!("{}{note}.", sentence(&message)),
             value: trials.share(),
             interval: (trials.requests > 0).then(|| confidence(trials, error)),
-            limit: self.terms.limit,
+            limit: self.limit_share(),
             have: self.memory.canary.requests,
             need,
             evidence,
+            calibrated: self.memory.spread.is_calibrated(),
         }
     }
 
-    fn finding(&self) -> Finding {
-        let stable = Evidence {
-            log_e: self.memory.stable.log_evidence(self.cash()),
-            threshold: self.breach_threshold,
-        };
-        if let Some(t) = self.memory.breached_at {
-            self.breach(t)
-        } else if stable.log_e >= stable.threshold {
-            self.stable_as_bad(stable)
-        } else if self.above_limit().log_e >= self.breach_threshold {
-            self.no_worse_than_stable()
-        } else if let Some(finding) = self.above_target() {
-            finding
-        } else if let Some(finding) = self.unmeasured() {
-            finding
-        } else {
-            self.measured()
+    /// The share of bad requests at the limit; where that is stable's, as far as stable's is known.
+    fn limit_share(&self) -> f64 {
+        match (self.terms.times_stable, self.memory.spread.seen.share()) {
+            (Some(_), Some(share)) => (share * self.terms.too_much()).min(1.0),
+            (Some(_), None) | (None, _) => self.null(),
         }
-    }
-
-    fn breach(&self, t: i64) -> Finding {
-        let suspicion = &self.memory.limit;
-        let trials = Trials::new(suspicion.requests, suspicion.bad);
-        Finding {
-            verdict: Verdict::Breach,
-            reason: Reason::AboveLimit,
-            message: format!(
-                "{} within {} s, above {}",
-                seen(trials, self.limit_bound()),
-                t.saturating_sub(suspicion.since).saturating_add(1),
-                self.limit(),
-            ),
-            trials,
-            need: None,
-            evidence: self.breach_evidence(),
-        }
-    }
-
-    fn stable_as_bad(&self, evidence: Evidence) -> Finding {
-        Finding {
-            verdict: Verdict::Hold,
-            reason: Reason::StableAsBad,
-            message: format!(
-                "stable itself is over {}, which is not this release's fault; settled when stable is below it",
-                self.limit()
-            ),
-            trials: self.memory.canary.against_limit(),
-            need: None,
-            evidence,
-        }
-    }
-
-    fn no_worse_than_stable(&self) -> Finding {
-        let suspicion = &self.memory.limit;
-        let trials = Trials::new(suspicion.requests, suspicion.bad);
-        Finding {
-            verdict: Verdict::Hold,
-            reason: Reason::StableAsBad,
-            message: format!(
-                "{}, above {} but not evidently worse than stable; settled by more requests to either",
-                seen(trials, self.limit_bound()),
-                self.limit(),
-            ),
-            trials,
-            need: None,
-            evidence: self.breach_evidence(),
-        }
-    }
-
-    fn above_target(&self) -> Option<Finding> {
-        let share = self.terms.target?;
-        let suspicion = self.memory.target.as_ref()?;
-        let evidence = self.target_evidence(suspicion);
-        if evidence.log_e < evidence.threshold {
-            return None;
-        }
-        let trials = Trials::new(suspicion.requests, suspicion.bad);
-        let target = threshold("target", share, self.terms.slow.map(|slow| slow.target));
-        Some(Finding {
-            verdict: Verdict::Hold,
-            reason: Reason::AboveTarget,
-            message: format!(
-                "{}, above {target} but not evidently above {}",
-                seen(trials, self.memory.bounds.map(|bounds| bounds.target)),
-                self.limit(),
-            ),
-            trials,
-            need: None,
-            evidence,
-        })
     }
 
     /// Nothing, too little or the wrong thing was measured.
-    fn unmeasured(&self) -> Option<Finding> {
+    pub(super) fn unmeasured(&self) -> Option<Finding> {
         let unread = self.memory.unread;
         let missing = self.state.missing.saturating_add(unread);
         let due = self.state.reported.saturating_add(self.state.missing);
@@ -215,7 +134,7 @@ impl Case<'_> {
             );
             (Reason::NoSuchBucket, None, message)
         } else if have == 0 {
-            let need = need::to_pass(0.0, self.terms.limit, self.pass_threshold);
+            let need = need::to_pass(0.0, self.null(), self.pass_threshold);
             let message = format!(
                 "no requests reached the canary in {} s; about {} needed",
                 self.seconds(),
@@ -235,124 +154,45 @@ impl Case<'_> {
         })
     }
 
-    fn measured(&self) -> Finding {
-        let trials = self.memory.canary.for_pass();
-        let bound = self.memory.bounds.and_then(|bounds| bounds.pass);
-        let seen = seen(trials, bound);
-        let evidence = self.pass_evidence();
-        if evidence.log_e < evidence.threshold {
-            return self.undecided();
-        }
-        let lately = self.above_limit();
-        if lately.log_e >= self.pass_threshold {
-            return Finding {
-                verdict: Verdict::Unknown,
-                reason: Reason::Worsening,
-                message: format!(
-                    "{seen}, but {} of the last {} were bad, which may be above {}",
-                    self.memory.limit.bad,
-                    requests(self.memory.limit.requests),
-                    self.limit(),
-                ),
-                trials,
-                need: None,
-                evidence: lately,
-            };
-        }
-        let within_target = match self.terms.target {
-            None => true,
-            Some(target) => {
-                let share = self.memory.canary.against_target().share();
-                share.is_some_and(|share| share <= target)
-            }
-        };
-        let (reason, message) = if within_target {
-            let message = format!("{seen}, evidently below {}", self.limit());
-            (Reason::WithinTarget, message)
-        } else {
-            let message =
-                format!("{seen}, evidently below {} and not evidently above the target", self.limit());
-            (Reason::WithinLimit, message)
-        };
-        Finding { verdict: Verdict::Pass, reason, message, trials, need: None, evidence }
-    }
-
-    /// Requests came, and do not yet suffice.
-    fn undecided(&self) -> Finding {
-        let have = self.memory.canary.requests;
-        let null = self.terms.limit;
-        let against = self.memory.canary.against_limit();
-        let worse = against.share().unwrap_or(0.0) > null;
-        let (trials, bound, evidence, settle) = if worse {
-            let evidence = self.breach_evidence();
-            let share = against.share().unwrap_or(0.0);
-            let first = need::to_breach(share, null, evidence.threshold);
-            let more = need::more(evidence.threshold - evidence.log_e, share, null, &WORSE);
-            (against, self.limit_bound(), evidence, first.zip(more))
-        } else {
-            let trials = self.memory.canary.for_pass();
-            let evidence = self.pass_evidence();
-            let share = trials.share().unwrap_or(0.0);
-            let first = need::to_pass(share, null, evidence.threshold);
-            let more = need::more(evidence.threshold - evidence.log_e, share, null, &BETTER);
-            let bound = self.memory.bounds.and_then(|bounds| bounds.pass);
-            (trials, bound, evidence, first.zip(more))
-        };
-        let need = settle.map(|(first, more)| first.max(have.saturating_add(more)));
-        let seen = seen(trials, bound);
-        let limit = self.limit();
-        let (reason, message) = match need {
-            Some(need) => {
-                let toward = if worse { "above" } else { "below" };
-                let message = format!(
-                    "{have} of about {} needed to tell whether it is {toward} {limit}; so far {seen}",
-                    requests(need),
-                );
-                (Reason::TooFewRequests, message)
-            }
-            None => {
-                let message = format!(
-                    "{seen}, too near {limit} to tell on which side it is; \
-                     settled by a rate that is clearly lower or higher, or another limit"
-                );
-                (Reason::NearLimit, message)
-            }
-        };
-        Finding { verdict: Verdict::Unknown, reason, message, trials, need, evidence }
-    }
-
-    fn cash(&self) -> f64 {
+    pub(super) fn cash(&self) -> f64 {
         self.memory.schedule.cash
     }
 
-    fn breach_evidence(&self) -> Evidence {
-        Evidence { log_e: self.memory.log_breach_evidence(), threshold: self.breach_threshold }
+    pub(super) fn breach_evidence(&self) -> Evidence {
+        Evidence { log_e: self.memory.log_breach_evidence(&self.terms), threshold: self.breach_threshold }
     }
 
-    /// Whatever stable does.
-    fn above_limit(&self) -> Evidence {
-        Evidence {
-            log_e: self.memory.limit.lanes.log_evidence(self.cash()),
-            threshold: self.breach_threshold,
-        }
-    }
-
-    fn target_evidence(&self, suspicion: &Suspicion) -> Evidence {
-        Evidence { log_e: suspicion.lanes.log_evidence(self.cash()), threshold: self.pass_threshold }
-    }
-
-    /// From the start and uncapped, so it needs nothing but the totals.
-    fn pass_evidence(&self) -> Evidence {
-        let ratios = evidence::budget(self.memory.canary.for_pass(), self.terms.limit, &BETTER);
+    /// That it is below the limit: from the start and uncapped, so it needs nothing but the totals.
+    pub(super) fn pass_evidence(&self) -> Evidence {
+        let ratios = evidence::budget(self.memory.canary.for_pass(), self.null(), &BETTER);
         Evidence { log_e: evidence::log_mean_exp(&ratios), threshold: self.pass_threshold }
     }
 
-    fn limit(&self) -> String {
-        let seconds = self.terms.slow.map(|slow| slow.limit);
-        threshold("limit", self.terms.limit, seconds)
+    /// The share of bad requests that A1 tests for.
+    pub(super) fn null(&self) -> f64 {
+        self.terms.usual_share()
     }
 
-    fn limit_bound(&self) -> Option<Bound> {
+    pub(super) fn target_seconds(&self) -> Option<f64> {
+        match self.terms.slow? {
+            Slow::Than { target, .. } => Some(target),
+            Slow::ThanStable { .. } => None,
+        }
+    }
+
+    /// The limit, for people.
+    pub(super) fn limit(&self) -> String {
+        if let Some(times) = self.terms.times_stable {
+            return format!("the limit of {times} times stable's");
+        }
+        let seconds = match self.terms.slow {
+            Some(Slow::Than { limit, .. }) => Some(limit),
+            Some(Slow::ThanStable { .. }) | None => None,
+        };
+        threshold("limit", self.null(), seconds)
+    }
+
+    pub(super) fn limit_bound(&self) -> Option<Bound> {
         self.memory.bounds.map(|bounds| bounds.limit)
     }
 
@@ -381,6 +221,7 @@ fn invalid(criterion: &Criterion) -> Judgement {
         have: 0,
         need: None,
         evidence: Evidence { log_e: 0.0, threshold: 0.0 },
+        calibrated: false,
     }
 }
 

@@ -1,0 +1,208 @@
+//! The zones of a criterion whose limit is a number.
+
+use super::{
+    Evidence, Reason, Verdict,
+    evidence::{BETTER, Trials, WORSE},
+    message::{requests, seen, threshold},
+    need,
+    state::Suspicion,
+    verdict::{Case, Finding},
+};
+
+impl Case<'_> {
+    /// What is found where the limit is a number.
+    pub(super) fn against_limit(&self) -> Finding {
+        let stable = Evidence {
+            log_e: self.memory.stable.log_evidence(self.cash()),
+            threshold: self.breach_threshold,
+        };
+        if let Some(t) = self.memory.breached_at {
+            self.breach(t)
+        } else if stable.log_e >= stable.threshold {
+            self.stable_as_bad(stable)
+        } else if self.above_limit().log_e >= self.breach_threshold {
+            self.no_worse_than_stable()
+        } else if let Some(finding) = self.above_target() {
+            finding
+        } else if let Some(finding) = self.unmeasured() {
+            finding
+        } else {
+            self.measured()
+        }
+    }
+
+    fn breach(&self, t: i64) -> Finding {
+        let suspicion = &self.memory.limit;
+        let trials = Trials::new(suspicion.requests, suspicion.bad);
+        Finding {
+            verdict: Verdict::Breach,
+            reason: Reason::AboveLimit,
+            message: format!(
+                "{} within {} s, above {}",
+                seen(trials, self.limit_bound()),
+                t.saturating_sub(suspicion.since).saturating_add(1),
+                self.limit(),
+            ),
+            trials,
+            need: None,
+            evidence: self.breach_evidence(),
+        }
+    }
+
+    fn stable_as_bad(&self, evidence: Evidence) -> Finding {
+        Finding {
+            verdict: Verdict::Hold,
+            reason: Reason::StableAsBad,
+            message: format!(
+                "stable itself is over {}, which is not this release's fault; settled when stable is below it",
+                self.limit()
+            ),
+            trials: self.memory.canary.against_limit(),
+            need: None,
+            evidence,
+        }
+    }
+
+    fn no_worse_than_stable(&self) -> Finding {
+        let suspicion = &self.memory.limit;
+        let trials = Trials::new(suspicion.requests, suspicion.bad);
+        Finding {
+            verdict: Verdict::Hold,
+            reason: Reason::StableAsBad,
+            message: format!(
+                "{}, above {} but not evidently worse than stable; settled by more requests to either",
+                seen(trials, self.limit_bound()),
+                self.limit(),
+            ),
+            trials,
+            need: None,
+            evidence: self.breach_evidence(),
+        }
+    }
+
+    fn above_target(&self) -> Option<Finding> {
+        let share = self.terms.target?;
+        let suspicion = self.memory.target.as_ref()?;
+        let evidence = self.target_evidence(suspicion);
+        if evidence.log_e < evidence.threshold {
+            return None;
+        }
+        let trials = Trials::new(suspicion.requests, suspicion.bad);
+        let target = threshold("target", share, self.target_seconds());
+        Some(Finding {
+            verdict: Verdict::Hold,
+            reason: Reason::AboveTarget,
+            message: format!(
+                "{}, above {target} but not evidently above {}",
+                seen(trials, self.memory.bounds.map(|bounds| bounds.target)),
+                self.limit(),
+            ),
+            trials,
+            need: None,
+            evidence,
+        })
+    }
+
+    fn measured(&self) -> Finding {
+        let trials = self.memory.canary.for_pass();
+        let bound = self.memory.bounds.and_then(|bounds| bounds.pass);
+        let seen = seen(trials, bound);
+        let evidence = self.pass_evidence();
+        if evidence.log_e < evidence.threshold {
+            return self.undecided();
+        }
+        let lately = self.above_limit();
+        if lately.log_e >= self.pass_threshold {
+            return Finding {
+                verdict: Verdict::Unknown,
+                reason: Reason::Worsening,
+                message: format!(
+                    "{seen}, but {} of the last {} were bad, which may be above {}",
+                    self.memory.limit.bad,
+                    requests(self.memory.limit.requests),
+                    self.limit(),
+                ),
+                trials,
+                need: None,
+                evidence: lately,
+            };
+        }
+        let within_target = match self.terms.target {
+            None => true,
+            Some(target) => {
+                let share = self.memory.canary.against_target().share();
+                share.is_some_and(|share| share <= target)
+            }
+        };
+        let (reason, message) = if within_target {
+            let message = format!("{seen}, evidently below {}", self.limit());
+            (Reason::WithinTarget, message)
+        } else {
+            let message =
+                format!("{seen}, evidently below {} and not evidently above the target", self.limit());
+            (Reason::WithinLimit, message)
+        };
+        Finding { verdict: Verdict::Pass, reason, message, trials, need: None, evidence }
+    }
+
+    /// Requests came, and do not yet suffice.
+    fn undecided(&self) -> Finding {
+        let have = self.memory.canary.requests;
+        let null = self.null();
+        let against = self.memory.canary.against_limit();
+        let worse = against.share().unwrap_or(0.0) > null;
+        let (trials, bound, evidence, settle) = if worse {
+            let evidence = self.breach_evidence();
+            let share = against.share().unwrap_or(0.0);
+            let first = need::to_breach(share, null, evidence.threshold, self.memory.tempered.0);
+            let more = need::more(
+                (evidence.threshold - evidence.log_e) * self.memory.tempered.0,
+                share,
+                null,
+                &WORSE,
+            );
+            (against, self.limit_bound(), evidence, first.zip(more))
+        } else {
+            let trials = self.memory.canary.for_pass();
+            let evidence = self.pass_evidence();
+            let share = trials.share().unwrap_or(0.0);
+            let first = need::to_pass(share, null, evidence.threshold);
+            let more = need::more(evidence.threshold - evidence.log_e, share, null, &BETTER);
+            let bound = self.memory.bounds.and_then(|bounds| bounds.pass);
+            (trials, bound, evidence, first.zip(more))
+        };
+        let need = settle.map(|(first, more)| first.max(have.saturating_add(more)));
+        let seen = seen(trials, bound);
+        let limit = self.limit();
+        let (reason, message) = match need {
+            Some(need) => {
+                let toward = if worse { "above" } else { "below" };
+                let message = format!(
+                    "{have} of about {} needed to tell whether it is {toward} {limit}; so far {seen}",
+                    requests(need),
+                );
+                (Reason::TooFewRequests, message)
+            }
+            None => {
+                let message = format!(
+                    "{seen}, too near {limit} to tell on which side it is; \
+                     settled by a rate that is clearly lower or higher, or another limit"
+                );
+                (Reason::NearLimit, message)
+            }
+        };
+        Finding { verdict: Verdict::Unknown, reason, message, trials, need, evidence }
+    }
+
+    /// Whatever stable does.
+    fn above_limit(&self) -> Evidence {
+        Evidence {
+            log_e: self.memory.limit.lanes.log_evidence(self.cash()),
+            threshold: self.breach_threshold,
+        }
+    }
+
+    fn target_evidence(&self, suspicion: &Suspicion) -> Evidence {
+        Evidence { log_e: suspicion.lanes.log_evidence(self.cash()), threshold: self.pass_threshold }
+    }
+}

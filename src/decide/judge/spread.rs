@@ -1,0 +1,221 @@
+//! O1 of judge.md: how much more than independent requests errors clump, learnt from stable pods.
+//!
+//! Retries, time-outs and slow neighbours make errors come in bursts. A test that takes them for independent goes back for nothing:
+//! up to 97 of 100 good runs in the bursty world of `make judge-worlds`. So evidence is divided by φ, the variance of
+//! counts over that of independent requests, estimated on stable pods' blocks of one and of five minutes: from before the run where
+//! there is a history, and from what stable pods did so far in the run; only ever from the past, which keeps the test valid.
+//!
+//! Until enough was seen (nine pod-hours), bursts are assumed that double the rate's square each minute (CV² = 2), and judgements
+//! say that they are not calibrated.
+
+use std::collections::BTreeMap;
+
+use super::evidence::Trials;
+
+/// Seconds a block.
+pub const BLOCKS: [i64; 2] = [60, 300];
+/// Pods of a revision whose blocks are kept; further ones are not looked at.
+const MOST_PODS: usize = 12;
+/// Pod-minutes of stable pods after which only what was measured counts.
+const ENOUGH: f64 = 540.0;
+/// CV² of a pod's rate from minute to minute that is assumed while less was seen.
+const ASSUMED: f64 = 2.0;
+/// κ: how much more than estimated is allowed for.
+const MARGIN: f64 = 1.5;
+/// λ₃₀₀/λ₆₀ from which neighbouring minutes know too much of each other to be ranked one by one: a lag-1 correlation of 0.35.
+const CORRELATED: f64 = 1.74;
+
+/// Blocks that are not over, of the first pods of each revision, by a hash of their names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Blocks {
+    /// Number of the block under way, by length.
+    pub number: [i64; 2],
+    /// Counts so far, by length.
+    pub stable: BTreeMap<u32, [Trials; 2]>,
+    /// The same.
+    pub canary: BTreeMap<u32, [Trials; 2]>,
+}
+
+/// A block that is over: what each pod counted.
+pub struct Ended {
+    /// Which length, an index into [`BLOCKS`].
+    pub length: usize,
+    /// Pods without a request in it are left out.
+    pub stable: Vec<Trials>,
+    /// The same.
+    pub canary: Vec<Trials>,
+}
+
+impl Blocks {
+    /// Time has come to `t`: what is over, and a fresh start for it.
+    pub fn turn(&mut self, t: i64) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        for (length, seconds) in BLOCKS.into_iter().enumerate() {
+            let number = t.div_euclid(seconds);
+            if number == self.number[length] {
+                continue;
+            }
+            self.number[length] = number;
+            let take = |pods: &mut BTreeMap<u32, [Trials; 2]>| {
+                let counts = pods.values_mut().map(|counts| std::mem::take(&mut counts[length]));
+                counts.filter(|counts| counts.requests > 0).collect::<Vec<_>>()
+            };
+            let (stable, canary) = (take(&mut self.stable), take(&mut self.canary));
+            if length + 1 == BLOCKS.len() {
+                // Whoever counted nothing in the longest block makes room.
+                self.stable.retain(|_, counts| counts.iter().any(|counts| counts.requests > 0));
+                self.canary.retain(|_, counts| counts.iter().any(|counts| counts.requests > 0));
+            }
+            ended.push(Ended { length, stable, canary });
+        }
+        ended
+    }
+
+    /// A stable pod's slot.
+    pub fn count_stable(&mut self, pod: &str, trials: Trials) {
+        count(&mut self.stable, pod, trials);
+    }
+
+    /// A canary pod's slot.
+    pub fn count_canary(&mut self, pod: &str, trials: Trials) {
+        count(&mut self.canary, pod, trials);
+    }
+}
+
+fn count(pods: &mut BTreeMap<u32, [Trials; 2]>, pod: &str, trials: Trials) {
+    let id = hash(pod);
+    if trials.requests == 0 || (pods.len() >= MOST_PODS && !pods.contains_key(&id)) {
+        return;
+    }
+    for counts in pods.entry(id).or_default() {
+        counts.requests = counts.requests.saturating_add(trials.requests);
+        counts.bad = counts.bad.saturating_add(trials.bad);
+    }
+}
+
+/// FNV-1a: the same in every build, and short in the state.
+fn hash(name: &str) -> u32 {
+    name.bytes().fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// Sums over ended blocks of stable pods, by length.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// Σn.
+    pub requests: f64,
+    /// Σx.
+    pub bad: f64,
+    /// Σx².
+    pub bad_squared: f64,
+    /// Σxn.
+    pub bad_requests: f64,
+    /// Σn².
+    pub requests_squared: f64,
+}
+
+impl Sums {
+    fn add(&mut self, trials: Trials) {
+        let (n, x) = (trials.requests as f64, trials.bad as f64);
+        self.requests += n;
+        self.bad += x;
+        self.bad_squared += x * x;
+        self.bad_requests += x * n;
+        self.requests_squared += n * n;
+    }
+
+    /// τ² = max(0, Σ[(x−np̂)² − np̂(1−p̂)]/Σn²): the variance of a pod's rate from block to block.
+    fn variance(&self) -> f64 {
+        if self.requests <= 0.0 {
+            return 0.0;
+        }
+        let rate = self.bad / self.requests;
+        let squares = self.bad_squared - 2.0 * rate * self.bad_requests + rate * rate * self.requests_squared;
+        let noise = self.requests * rate * (1.0 - rate);
+        ((squares - noise) / self.requests_squared).max(0.0)
+    }
+}
+
+/// What was learnt of stable pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spread {
+    /// Pod-blocks of a minute that ended with requests in them.
+    pub minutes: f64,
+    /// By length of block.
+    pub sums: [Sums; 2],
+    /// All requests and bad ones of stable pods so far, ended blocks or not.
+    pub seen: Trials,
+}
+
+impl Spread {
+    /// A block is over.
+    pub fn learn(&mut self, ended: &Ended) {
+        for trials in &ended.stable {
+            self.sums[ended.length].add(*trials);
+            if ended.length == 0 {
+                self.minutes += 1.0;
+            }
+        }
+    }
+
+    /// Requests of stable pods.
+    pub fn see(&mut self, trials: Trials) {
+        self.seen.requests = self.seen.requests.saturating_add(trials.requests);
+        self.seen.bad = self.seen.bad.saturating_add(trials.bad);
+    }
+
+    /// Whether enough was seen to need no assumption.
+    pub fn is_calibrated(&self) -> bool {
+        self.minutes >= ENOUGH
+    }
+
+    /// Which length of block is ranked, an index into [`BLOCKS`].
+    pub fn ranked(&self) -> usize {
+        usize::from(self.lambda(1) > CORRELATED * self.lambda(0))
+    }
+
+    /// What evidence is tempered by. `null`: the limit's share, which stands in for stable's rate while nothing is known of it.
+    pub fn tempering(&self, null: f64) -> Tempering {
+        let rate = (self.seen.bad as f64 + 1.0) / (self.seen.requests as f64 + 2.0 / null);
+        let measured = self.lambda(0).max(self.lambda(1));
+        let assumed = (BLOCKS[0] as f64 * ASSUMED * rate * rate).max(measured);
+        let trust = (self.minutes / ENOUGH).min(1.0);
+        Tempering { lambda: trust * measured + (1.0 - trust) * assumed, rate }
+    }
+
+    /// λ_L = L·τ²_L: noise per second.
+    fn lambda(&self, length: usize) -> f64 {
+        BLOCKS[length] as f64 * self.sums[length].variance()
+    }
+}
+
+/// Noise that errors of independent requests do not have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tempering {
+    /// λ, in seconds: the long-run variance of a pod's rate per second.
+    pub lambda: f64,
+    /// Stable's rate p̂.
+    pub rate: f64,
+}
+
+/// Requests of one revision in a slot.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// Requests a second, all pods together.
+    pub rate: f64,
+    /// Pods that had any; at least 1.
+    pub pods: f64,
+}
+
+impl Tempering {
+    /// φ of A1: 1 + κ·(n_C/Δ)·(λ/m_C)/(p₀(1−p₀)).
+    pub fn of_budget(self, load: Load, null: f64) -> f64 {
+        1.0 + MARGIN * load.rate * (self.lambda / load.pods) / (null * (1.0 - null))
+    }
+
+    /// φ of B1: 1 + κ·(1−q)·(n_C/Δ)·(λ/p̂_B)·(1/m_C + 1/m_B) with q = n_C/(n_C+n_B).
+    pub fn of_compare(self, canary: Load, stable: Load) -> f64 {
+        let others = stable.rate / (canary.rate + stable.rate);
+        let pods = 1.0 / canary.pods + 1.0 / stable.pods;
+        1.0 + MARGIN * others * canary.rate * (self.lambda / self.rate) * pods
+    }
+}

@@ -170,6 +170,10 @@ pub struct Step {
     /// How long it must pass before the next step. Default: no time, only the criteria.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Span>,
+    /// How long it may stay, counted from when its pods are Ready, before criteria that are still Unknown do what their
+    /// `onUnknown` says. Default: twice the soak, at least 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Span>,
     /// Who has to say yes before this step is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,

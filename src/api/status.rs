@@ -199,7 +199,7 @@ pub struct RevisionStatus {
 }
 
 /// What a criterion says now.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct VerdictStatus {
     pub criterion: String,
@@ -230,6 +230,18 @@ pub struct VerdictStatus {
     /// Where the numbers come from: the series that is read.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
+    /// ln of the evidence, and what it must reach.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub evidence: String,
+    /// The smallest rate that each step can find, at the traffic seen now: `tenth 2.3%, half 1.4%`
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub finds: String,
+    /// Why not even three times the limit would be found in all steps and the watch; empty when it would.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub blind: String,
+    /// Measured and reported, enforced never.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
 }
 
 /// What stands in the way, and what takes it away.
@@ -455,6 +467,8 @@ pub struct Back {
 pub enum Cause {
     /// A limit was breached.
     Breach,
+    /// A criterion with `onUnknown: Undo` was still Unknown at its step's deadline.
+    Undecided,
     /// The canary's pods fail by themselves: crash loop, image, readiness.
     PodsFailing,
     /// Somebody said abort, or refused an approval.

@@ -57,6 +57,19 @@ text!(
     "is not a percentage from 0% to 100%: write 0.1% or 5%"
 );
 
+text!(
+    /// A share in percent, or how much more than something else: 5%, 0.1%, 150%.
+    Percentage,
+    "self.matches('^[0-9]{1,4}([.][0-9]{1,3})?%$')",
+    "is not a percentage: write 0.1%, 5% or 150%"
+);
+text!(
+    /// A latency, or how much more than stable's: 500ms, 1.5s, 50%.
+    LatencyLimit,
+    "self.matches('^[0-9]{1,6}([.][0-9]{1,3})?(us|ms|s)$') || self.matches('^[0-9]{1,4}([.][0-9]{1,3})?%$')",
+    "is neither a latency nor a percentage: write 500ms or 1.5s, or 50% with relativeTo: stable"
+);
+
 impl Span {
     /// The length of time, or `None` when the text is not one.
     ///
@@ -111,6 +124,26 @@ impl Percent {
     pub fn share(&self) -> Option<f64> {
         let value: f64 = self.0.strip_suffix('%')?.parse().ok()?;
         (0.0..=100.0).contains(&value).then_some(value / 100.0)
+    }
+}
+
+impl Percentage {
+    /// The number that it is of one: 1.5 for 150%; `None` when the text is not a percentage.
+    pub fn factor(&self) -> Option<f64> {
+        let value: f64 = self.0.strip_suffix('%')?.parse().ok()?;
+        (value.is_finite() && value >= 0.0).then_some(value / 100.0)
+    }
+}
+
+impl LatencyLimit {
+    /// In seconds; `None` when it is not a latency.
+    pub fn seconds(&self) -> Option<f64> {
+        Latency(self.0.clone()).seconds()
+    }
+
+    /// How much more than stable's, 0.5 for 50%; `None` when it is not a percentage.
+    pub fn factor(&self) -> Option<f64> {
+        Percentage(self.0.clone()).factor()
     }
 }
 

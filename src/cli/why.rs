@@ -157,6 +157,7 @@ fn step(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, l
 fn going_back(page: &mut Page, run: &Run, back: &Back, look: Look) {
     let cause = match back.cause {
         Cause::Breach => "a limit was breached",
+        Cause::Undecided => "it could not be told in time whether a limit is kept",
         Cause::PodsFailing => "the canary's pods fail by themselves",
         Cause::Abort => "somebody said so",
         Cause::Reverted => "its owner put the stable template back",

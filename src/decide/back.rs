@@ -51,7 +51,12 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         Cause::NoReplicas | Cause::TooMany => {
             Some(if run.stage == Stage::Preflight { Stage::Preflight } else { Stage::Steps })
         }
-        Cause::Breach | Cause::PodsFailing | Cause::Abort | Cause::Reverted | Cause::Superseded => None,
+        Cause::Breach
+        | Cause::Undecided
+        | Cause::PodsFailing
+        | Cause::Abort
+        | Cause::Reverted
+        | Cause::Superseded => None,
     };
     if run.stage == Stage::Watch
         && let Ok(originals) = &scene.originals
@@ -212,7 +217,7 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Opt
 fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
     draft.phase(Phase::Undoing, format!("stable stands again: {}", back.message));
     match back.cause {
-        Cause::Breach | Cause::PodsFailing | Cause::Abort | Cause::Reverted => {
+        Cause::Breach | Cause::Undecided | Cause::PodsFailing | Cause::Abort | Cause::Reverted => {
             end(draft, scene, originals, back)
         }
         Cause::Superseded => {
@@ -242,11 +247,14 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
     let outcome = match back.cause {
         Cause::Abort => Outcome::Aborted,
         Cause::Superseded => Outcome::Superseded,
-        Cause::Breach | Cause::PodsFailing | Cause::Reverted | Cause::NoReplicas | Cause::TooMany => {
-            Outcome::Undone
-        }
+        Cause::Breach
+        | Cause::Undecided
+        | Cause::PodsFailing
+        | Cause::Reverted
+        | Cause::NoReplicas
+        | Cause::TooMany => Outcome::Undone,
     };
-    if matches!(back.cause, Cause::Breach | Cause::PodsFailing | Cause::Abort) {
+    if matches!(back.cause, Cause::Breach | Cause::Undecided | Cause::PodsFailing | Cause::Abort) {
         let rejected = &mut draft.status.rejected;
         rejected.retain(|known| known.fingerprint != canary.fingerprint);
         rejected.insert(

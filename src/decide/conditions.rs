@@ -77,6 +77,7 @@ pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp) {
     let old = std::mem::take(&mut status.conditions);
     status.conditions = wanted
         .into_iter()
+        .chain(detectable(status))
         .map(|(type_, (is, reason, message))| {
             let is = if is { "True" } else { "False" };
             let since = old.iter().find(|old| old.type_ == type_ && old.status == is);
@@ -92,6 +93,23 @@ pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp) {
         })
         .collect();
     summarise(status);
+}
+
+/// Whether each criterion would notice that something is wrong, at the traffic seen; only while something is judged.
+fn detectable(status: &ReleaseStatus) -> Option<(&'static str, (bool, String, String))> {
+    if status.run.is_none() || status.verdicts.is_empty() {
+        return None;
+    }
+    let blind: Vec<&str> = status
+        .verdicts
+        .iter()
+        .map(|verdict| verdict.blind.as_str())
+        .filter(|blind| !blind.is_empty())
+        .collect();
+    Some(match blind.as_slice() {
+        [] => ("Detectable", (true, "EnoughTraffic".to_owned(), String::new())),
+        _ => ("Detectable", (false, "TooLittleTraffic".to_owned(), blind.join("; "))),
+    })
 }
 
 fn whole_second(at: Timestamp) -> Timestamp {
@@ -129,6 +147,10 @@ pub fn blank_numbers(status: &mut ReleaseStatus) {
         verdict.message.clear();
         verdict.have = 0;
         verdict.need = None;
+        verdict.evidence.clear();
+        verdict.finds.clear();
+        // Whether it is blind is worth a write, by how much is not.
+        verdict.blind.truncate(verdict.blind.len().min(1));
     }
     let some_time = Stamp(Timestamp::UNIX_EPOCH);
     if let Some(run) = &mut status.run {

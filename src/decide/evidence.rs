@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use super::decision::Notice;
 use super::draft::Draft;
-use super::judge::{self, Judgement, Measure, OnLimit, Verdict};
+use super::judge::{self, Judgement, Measure, OnLimit, OnUnknown, Verdict};
 use super::scene::Scene;
+use super::sight;
 use crate::api::status::VerdictStatus;
 
 /// What the measurements say.
@@ -15,8 +16,8 @@ pub struct Evidence {
     pub breach: Option<Breach>,
     /// Stand still.
     pub holds: Option<Reason>,
-    /// Not enough to go on yet.
-    pub lacking: Option<Reason>,
+    /// Not enough to go on yet, by criterion.
+    pub lacking: Vec<Lacking>,
     /// In a few words.
     pub words: String,
 }
@@ -34,6 +35,14 @@ pub struct Breach {
 pub struct Reason {
     pub reason: &'static str,
     pub message: String,
+}
+
+/// A criterion that is Unknown.
+#[derive(Debug)]
+pub struct Lacking {
+    pub reason: Reason,
+    /// What it leads to at the step's deadline.
+    pub then: OnUnknown,
 }
 
 impl Evidence {
@@ -68,6 +77,9 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
         let Some(criterion) = criteria.iter().find(|criterion| criterion.name == judgement.criterion) else {
             continue;
         };
+        if criterion.shadow {
+            continue;
+        }
         let on_limit = on_limit(draft, scene, criterion);
         let message = format!("{}: {}", judgement.criterion, judgement.message);
         match (judgement.verdict, on_limit) {
@@ -92,13 +104,20 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
                     Some(_) => "NoMeasurements",
                     None => "NotEnoughEvidence",
                 };
-                evidence.lacking.get_or_insert(Reason { reason, message: explained(scene, message) });
+                let reason = Reason { reason, message: explained(scene, message) };
+                evidence.lacking.push(Lacking { reason, then: criterion.on_unknown });
             }
             (Verdict::Hold | Verdict::Unknown, OnLimit::Notify) | (Verdict::Pass, _) => {}
         }
     }
     evidence.words = words(&judgements);
-    draft.status.verdicts = judgements.iter().map(|judgement| shown(scene, criteria, judgement)).collect();
+    draft.status.verdicts = judgements
+        .iter()
+        .map(|judgement| {
+            let sight = sight::of(scene, &state, &settings, judgement);
+            VerdictStatus { finds: sight.finds, blind: sight.blind, ..shown(scene, criteria, judgement) }
+        })
+        .collect();
     draft.run().judge = serde_json::to_value(&state).unwrap_or_default();
     evidence
 }
@@ -166,6 +185,9 @@ fn shown(scene: &Scene<'_>, criteria: &[judge::Criterion], judgement: &Judgement
         have: i64::try_from(judgement.have).unwrap_or(i64::MAX),
         need: judgement.need.map(|need| i64::try_from(need).unwrap_or(i64::MAX)),
         source: scene.snapshot.measured.source.clone(),
+        evidence: format!("{:.1} of {:.1}", judgement.evidence.log_e, judgement.evidence.threshold),
+        shadow: criterion.is_some_and(|criterion| criterion.shadow),
+        ..VerdictStatus::default()
     }
 }
 

@@ -20,6 +20,7 @@ mod podhealth;
 mod rest;
 mod run;
 mod scene;
+mod sight;
 pub mod snapshot;
 mod steps;
 mod watching;

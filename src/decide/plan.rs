@@ -9,9 +9,14 @@ use serde_json::Value;
 
 use super::judge;
 use crate::api::check::{Approval, ConfigCheck, HttpCheck};
-use crate::api::criterion::{Criterion, OnLimit};
+use crate::api::criterion::{Criterion, OnLimit, OnUnknown, Reference};
 use crate::api::text::{Latency, Percent, Share, Span};
 use crate::api::{Capacity, CaptureMode, Check, OnDelete, ReleaseSpec};
+
+/// An error rate that is no news however little stable has.
+const IGNORED_ERROR_RATE: f64 = 0.001;
+/// The shortest deadline of a step, where none is given.
+const LEAST_DEADLINE: Duration = Duration::from_secs(600);
 
 /// What is wrong with a spec: which field, and what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +69,8 @@ pub struct PlannedStep {
     pub name: String,
     pub share: Share,
     pub soak: Duration,
+    /// Criteria that are still Unknown by then do what they are told to.
+    pub deadline: Duration,
     pub approval: Option<Approval>,
 }
 
@@ -132,6 +139,7 @@ fn steps(spec: &ReleaseSpec, recreate: bool) -> Result<Vec<PlannedStep>, PlanErr
         name: name.into(),
         share: Share::percent(100),
         soak,
+        deadline: (soak * 2).max(LEAST_DEADLINE),
         approval: None,
     };
     if spec.steps.is_empty() && recreate {
@@ -167,6 +175,10 @@ fn steps(spec: &ReleaseSpec, recreate: bool) -> Result<Vec<PlannedStep>, PlanErr
         if let Some(soak) = &step.soak {
             steps[last].soak = span(soak, || field("soak"))?;
         }
+        steps[last].deadline = match &step.deadline {
+            Some(deadline) => span(deadline, || field("deadline"))?,
+            None => (steps[last].soak * 2).max(LEAST_DEADLINE),
+        };
     }
     if !steps.last().is_some_and(|step| step.share == Share::percent(100)) {
         let name = if steps.iter().any(|step| step.name == "all") { "all-pods" } else { "all" };
@@ -227,16 +239,37 @@ fn criterion((index, criterion): (usize, &Criterion)) -> Result<judge::Criterion
     let wrong = |problem: &str| PlanError { field: field.clone(), problem: problem.to_owned() };
     let share = |percent: &Percent| percent.share().ok_or_else(|| wrong("write 0.1% or 5%"));
     let seconds = |latency: &Latency| latency.seconds().ok_or_else(|| wrong("write 500ms or 1.5s"));
-    let (measure, on_limit) = match (&criterion.error_rate, &criterion.latency) {
+    let factor = |factor: Option<f64>| factor.ok_or_else(|| wrong("write 50% or 150%"));
+    let (measure, on_limit, on_unknown, shadow) = match (&criterion.error_rate, &criterion.latency) {
         (Some(rate), None) => {
-            let limit = share(&rate.limit)?;
-            let target = rate.target.as_ref().map_or(Ok(limit), share)?;
-            (judge::Measure::ErrorRate { target, limit }, rate.on_limit)
+            let measure = match rate.relative_to {
+                None => {
+                    let limit = share(&Percent(rate.limit.0.clone()))?;
+                    let target = rate.target.as_ref().map_or(Ok(limit), share)?;
+                    judge::Measure::ErrorRate { target, limit }
+                }
+                Some(Reference::Stable) => judge::Measure::ErrorRateOfStable {
+                    limit: factor(rate.limit.factor())?,
+                    ignore_below: rate.ignore_below.as_ref().map_or(Ok(IGNORED_ERROR_RATE), share)?,
+                },
+            };
+            (measure, rate.on_limit, rate.on_unknown, rate.shadow)
         }
         (None, Some(bound)) => {
-            let limit = seconds(&bound.limit)?;
-            let target = bound.target.as_ref().map_or(Ok(limit), seconds)?;
-            (judge::Measure::Latency { quantile: bound.quantile, target, limit }, bound.on_limit)
+            let quantile = bound.quantile;
+            let measure = match bound.relative_to {
+                None => {
+                    let limit = seconds(&Latency(bound.limit.0.clone()))?;
+                    let target = bound.target.as_ref().map_or(Ok(limit), seconds)?;
+                    judge::Measure::Latency { quantile, target, limit }
+                }
+                Some(Reference::Stable) => judge::Measure::LatencyOfStable {
+                    quantile,
+                    limit: factor(bound.limit.factor())?,
+                    ignore_below: bound.ignore_below.as_ref().map_or(Ok(0.0), seconds)?,
+                },
+            };
+            (measure, bound.on_limit, bound.on_unknown, bound.shadow)
         }
         _ => return Err(wrong("needs exactly one of: errorRate, latency")),
     };
@@ -244,7 +277,8 @@ fn criterion((index, criterion): (usize, &Criterion)) -> Result<judge::Criterion
         name: criterion.name.clone(),
         measure,
         on_limit: on_limit.unwrap_or_default(),
-        shadow: false,
+        on_unknown: on_unknown.unwrap_or_default(),
+        shadow,
     })
 }
 
@@ -253,6 +287,7 @@ fn default_criteria() -> Vec<judge::Criterion> {
         name: name.into(),
         measure,
         on_limit: OnLimit::Undo,
+        on_unknown: OnUnknown::Hold,
         shadow: false,
     };
     vec![

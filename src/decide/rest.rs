@@ -283,9 +283,12 @@ pub fn waiting_words(cause: Cause) -> &'static str {
     match cause {
         Cause::NoReplicas => "there are no replicas: the run starts again when there are",
         Cause::TooMany => "more canary pods than the step allows: the step is taken again",
-        Cause::Breach | Cause::PodsFailing | Cause::Abort | Cause::Reverted | Cause::Superseded => {
-            "going back"
-        }
+        Cause::Breach
+        | Cause::Undecided
+        | Cause::PodsFailing
+        | Cause::Abort
+        | Cause::Reverted
+        | Cause::Superseded => "going back",
     }
 }
 

@@ -6,8 +6,9 @@ use super::back;
 use super::checks::{self, Signed};
 use super::decision::{Notice, command};
 use super::draft::Draft;
-use super::evidence::{self, Evidence};
+use super::evidence::{self, Evidence, Lacking, Reason};
 use super::fields::{Originals, Wanted};
+use super::judge::OnUnknown;
 use super::pace::{self, Next, Pace};
 use super::plan::{Plan, PlannedStep};
 use super::rest;
@@ -182,6 +183,11 @@ fn soak(
         rest_soak(draft);
     }
     let progress = draft.run().progress.clone();
+    if progress.skipped.is_none()
+        && let Some(message) = undecided(step, now.0, evidence, &progress)
+    {
+        return back::begin(draft, scene, back::Why::new(Cause::Undecided, message));
+    }
     let soaked = soaked(&progress, now.0);
     let left = step.soak.saturating_sub(soaked);
     let until = progress.soaking_since.map(|_| now.0 + left);
@@ -223,8 +229,8 @@ fn in_the_way(
         let words = evidence.words.clone();
         return Some(("Soak", format!("step {}: {words}", step.name), skip));
     }
-    if !skipped && let Some(lacking) = &evidence.lacking {
-        return Some((lacking.reason, lacking.message.clone(), format!("send traffic, or {skip}")));
+    if !skipped && let Some(lacking) = still_lacking(draft, step, evidence, progress) {
+        return Some((lacking.reason, lacking.message, format!("send traffic, or {skip}")));
     }
     let approval = step.approval.as_ref()?;
     let since = progress.reached.map_or(scene.now(), |reached| reached.0);
@@ -235,6 +241,69 @@ fn in_the_way(
             Some(("AwaitingApproval", format!("step {}: {message}", step.name), unblock))
         }
     }
+}
+
+/// How many times as long as the deadline a criterion with `onUnknown: Extend` is waited for.
+const EXTENDED: u32 = 3;
+
+/// What is Unknown and stands in the way: before the step's deadline everything, then what may not be passed over.
+fn still_lacking(
+    draft: &mut Draft<'_>,
+    step: &PlannedStep,
+    evidence: &Evidence,
+    progress: &Progress,
+) -> Option<Reason> {
+    let reached = progress.reached.map_or(draft.now().0, |reached| reached.0);
+    let due = reached + step.deadline;
+    let last = reached + step.deadline * EXTENDED;
+    for moment in [due, last] {
+        if moment > draft.now().0 {
+            draft.wake_at(moment);
+        }
+    }
+    let is_due = draft.now().0 >= due;
+    let lacking = evidence.lacking.iter().find(|lacking| !is_due || lacking.then != OnUnknown::Promote);
+    if let Some(Lacking { reason, then }) = lacking {
+        let message = match then {
+            OnUnknown::Hold => reason.message.clone(),
+            OnUnknown::Promote => {
+                format!("{} From {due:.0} on it goes on all the same (onUnknown: Promote).", reason.message)
+            }
+            OnUnknown::Undo => format!("{} At {due:.0} it goes back (onUnknown: Undo).", reason.message),
+            OnUnknown::Extend if draft.now().0 < last => {
+                format!("{} It waits until {last:.0} (onUnknown: Extend).", reason.message)
+            }
+            OnUnknown::Extend => reason.message.clone(),
+        };
+        return Some(Reason { reason: reason.reason, message });
+    }
+    for passed in &evidence.lacking {
+        let note = format!(
+            "step {} was left at its deadline with a criterion Unknown: {}",
+            step.name, passed.reason.message
+        );
+        draft.notices.push(Notice::warning("PromotedUnknown", note));
+    }
+    None
+}
+
+/// A criterion is Unknown at the step's deadline that goes back on that.
+fn undecided(
+    step: &PlannedStep,
+    now: jiff::Timestamp,
+    evidence: &Evidence,
+    progress: &Progress,
+) -> Option<String> {
+    let due = progress.reached?.0 + step.deadline;
+    let lacking = evidence.lacking.iter().find(|lacking| lacking.then == OnUnknown::Undo)?;
+    (now >= due).then(|| {
+        format!(
+            "{} Unknown for {} s in step {} (onUnknown: Undo)",
+            lacking.reason.message,
+            step.deadline.as_secs(),
+            step.name
+        )
+    })
 }
 
 /// The step is done: to the next one, or, with all pods on the new revision, to the watch.

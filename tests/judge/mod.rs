@@ -1,6 +1,6 @@
 //! The judge as its users see it: slots in, judgements out; and its formulas against the vectors.
 
-mod figures;
+mod noise;
 mod nonsense;
 mod replay;
 mod vectors;
@@ -9,7 +9,7 @@ mod zones;
 use std::collections::BTreeMap;
 
 use tidegate::decide::judge::{
-    Criterion, Judgement, Measure, OnLimit, Revision, Settings, Slot, State, fold, judge,
+    Criterion, Judgement, Measure, OnLimit, OnUnknown, Revision, Settings, Slot, State, fold, judge, learn,
 };
 
 fn errors(target: f64, limit: f64) -> Criterion {
@@ -17,6 +17,8 @@ fn errors(target: f64, limit: f64) -> Criterion {
         name: "errors".to_owned(),
         measure: Measure::ErrorRate { target, limit },
         on_limit: OnLimit::Undo,
+        on_unknown: OnUnknown::Hold,
+        shadow: false,
     }
 }
 
@@ -25,6 +27,8 @@ fn latency(quantile: f64, target: f64, limit: f64) -> Criterion {
         name: "latency".to_owned(),
         measure: Measure::Latency { quantile, target, limit },
         on_limit: OnLimit::Undo,
+        on_unknown: OnUnknown::Hold,
+        shadow: false,
     }
 }
 
@@ -46,11 +50,28 @@ fn with_le(mut slot: Slot, le: &[(&str, u64)]) -> Slot {
     slot
 }
 
-/// The only judgement after folding all slots at once.
+/// A state that has learnt from nine calm stable pods for an hour: what is said then rests on no assumption.
+fn calm(criteria: &[Criterion]) -> State {
+    let mut state = State::default();
+    let pods = |t: i64| {
+        (0..9).map(move |pod| Slot {
+            pod: format!("calm{pod}"),
+            ..with_le(
+                stable(t, 300, 0),
+                &[("0.1", 300), ("0.5", 300), ("2", 300), ("2.5", 300), ("+Inf", 300)],
+            )
+        })
+    };
+    let history: Vec<Slot> = (-240..0).flat_map(|at| pods(at * 15)).collect();
+    learn(criteria, &mut state, &history);
+    state
+}
+
+/// The only judgement after an hour of calm and then folding all slots at once.
 fn judged(criterion: &Criterion, slots: &[Slot]) -> Judgement {
     let criteria = [criterion.clone()];
     let settings = Settings::default();
-    let mut state = State::default();
+    let mut state = calm(&criteria);
     fold(&criteria, &mut state, slots, &settings);
     judge(&criteria, &state, &settings).remove(0)
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use tidegate::decide::judge::{
-    Bound, Criterion, Measure, OnLimit, Reason, Revision, Settings, Slot, State, Verdict, begin_step, fold,
-    judge, note_missing,
+    Bound, Criterion, Measure, OnLimit, OnUnknown, Reason, Revision, Settings, Slot, State, Verdict,
+    begin_step, fold, judge, note_missing,
 };
 
 use super::{canary, errors, judged, latency};
@@ -55,13 +55,24 @@ fn criterion() -> impl Strategy<Value = Criterion> {
             target,
             limit
         }),
+        (number(), number())
+            .prop_map(|(limit, ignore_below)| Measure::ErrorRateOfStable { limit, ignore_below }),
+        (0.5..1.0, number(), number()).prop_map(|(quantile, limit, ignore_below)| {
+            Measure::LatencyOfStable { quantile, limit, ignore_below }
+        }),
         (0.5..1.0, 0.0..0.5, 0.5..3.0).prop_map(|(quantile, target, limit)| Measure::Latency {
             quantile,
             target,
             limit
         }),
     ];
-    ("[ab]", measure).prop_map(|(name, measure)| Criterion { name, measure, on_limit: OnLimit::Notify })
+    ("[ab]", measure, any::<bool>()).prop_map(|(name, measure, shadow)| Criterion {
+        name,
+        measure,
+        on_limit: OnLimit::Notify,
+        on_unknown: OnUnknown::Hold,
+        shadow,
+    })
 }
 
 proptest! {

@@ -1,6 +1,8 @@
 //! The same slots give the same state, byte for byte, however they came.
 
-use tidegate::decide::judge::{Revision, Settings, Slot, State, begin_step, fold, judge, note_missing};
+use tidegate::decide::judge::{
+    Memory, Revision, Settings, Slot, State, begin_step, fold, judge, note_missing,
+};
 
 use super::{Dice, errors, latency, slot, with_le};
 
@@ -53,7 +55,7 @@ fn one_batch_slot_by_slot_and_restarts_give_the_same_bytes() {
 }
 
 #[test]
-fn a_criterion_takes_less_than_1200_bytes_of_state() {
+fn a_criterion_takes_less_than_1300_bytes_of_state() {
     let criteria = [errors(0.0012345, 0.0512345), latency(0.95, 0.123, 2.345)];
     let mut state = State::default();
     for (batch, lines) in traffic(3000).chunks(900).enumerate() {
@@ -65,7 +67,7 @@ fn a_criterion_takes_less_than_1200_bytes_of_state() {
     for (name, memory) in &state.criteria {
         let text = serde_json::to_string(memory).unwrap();
         println!("{name}: {} bytes: {text}", text.len());
-        assert!(text.len() < 1200, "{name}: {} bytes", text.len());
+        assert!(text.len() < 1300, "{name}: {} bytes", text.len());
     }
 }
 
@@ -82,7 +84,10 @@ fn a_changed_threshold_starts_a_fresh_test_for_that_criterion_only() {
     assert_eq!(judge(&after, &state, &settings)[0].have, 0);
     fold(&after, &mut state, &[], &settings);
     assert_eq!(state.criteria["errors"].canary.requests, 0);
-    assert_eq!(state.criteria["latency"], kept);
+    // What the other one does not give back of its share of α is taken from this one.
+    let share = state.criteria["latency"].share;
+    assert!(share < kept.share);
+    assert_eq!(state.criteria["latency"], Memory { share, ..kept });
 }
 
 #[test]
@@ -114,6 +119,7 @@ fn late_bets_never_exceed_the_cash_however_often_a_step_begins() {
         spent += bet;
         assert!(schedule.cash >= 0.0);
     }
-    assert!(spent <= 0.5);
-    assert!((spent + schedule.cash - 0.5).abs() < 1e-9);
+    let all = Schedule::default().cash;
+    assert!(spent <= all);
+    assert!((spent + schedule.cash - all).abs() < 1e-9);
 }

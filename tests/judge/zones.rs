@@ -5,7 +5,7 @@ use tidegate::decide::judge::{
     note_missing,
 };
 
-use super::{canary, errors, judged, latency, slot, stable, with_le};
+use super::{calm, canary, errors, judged, latency, slot, stable, with_le};
 
 /// So many slots of 20 canary requests, `bad` in a thousand of which fail, spread evenly.
 fn run_at(per_thousand: u64, slots: i64) -> Vec<Slot> {
@@ -80,7 +80,7 @@ fn a_canary_is_judged_alone_where_nothing_serves_as_stable() {
 fn a_breach_stays_and_a_pass_does_not() {
     let criteria = [errors(0.01, 0.01)];
     let settings = Settings::default();
-    let mut state = State::default();
+    let mut state = calm(&criteria);
     let say = |state: &State| judge(&criteria, state, &settings).remove(0);
 
     fold(&criteria, &mut state, &run_at(0, 100), &settings);
@@ -103,7 +103,7 @@ fn a_breach_stays_and_a_pass_does_not() {
 fn a_pass_is_withheld_while_the_latest_slots_speak_against_it() {
     let criteria = [errors(0.01, 0.01)];
     let settings = Settings::default();
-    let mut state = State::default();
+    let mut state = calm(&criteria);
     let mut said = Vec::new();
     for t in 0..300 {
         let failed = if t < 290 { 0 } else { 2 };
@@ -140,7 +140,7 @@ fn too_few_requests_says_how_many_there_are_and_how_many_it_takes() {
 fn the_needs_of_the_table_in_judge_md_come_out() {
     use tidegate::decide::judge::need::{to_breach, to_pass};
     let (fail, pass) = (200_f64.ln(), 20_f64.ln());
-    let breach = |share, limit| to_breach(share, limit, fail).unwrap();
+    let breach = |share, limit| to_breach(share, limit, fail, 1.0).unwrap();
     assert!((7240..=7260).contains(&breach(0.015, 0.01)));
     assert!((2020..=2040).contains(&breach(0.02, 0.01)));
     assert_eq!(breach(0.03, 0.01), 603);
@@ -158,7 +158,7 @@ fn more_than_a_fifth_missing_withholds_a_pass_but_not_a_breach() {
     let criteria = [errors(0.05, 0.05)];
     let settings = Settings::default();
     let course = |failed: u64| {
-        let mut state = State::default();
+        let mut state = calm(&criteria);
         for t in 0..100 {
             fold(&criteria, &mut state, &[canary(t, 20, failed)], &settings);
             if t % 3 == 0 {
@@ -251,7 +251,7 @@ fn no_breach_comes_from_fewer_than_three_slots() {
         for requests in [0, 1, 20, 1000] {
             let criteria = [errors(0.01, 0.01)];
             let settings = Settings::default();
-            let mut state = State::default();
+            let mut state = calm(&criteria);
             let before: Vec<Slot> = (0..quiet).map(|t| canary(t, requests, 0)).collect();
             fold(&criteria, &mut state, &before, &settings);
             let mut slots = 0;

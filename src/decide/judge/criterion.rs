@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Logs, WORSE, WORSE_THAN_STABLE, no_worse_than, worse_than};
-pub use crate::api::criterion::OnLimit;
+pub use crate::api::criterion::{OnLimit, OnUnknown};
 
 /// Something measured continuously, with a target (needed to go on) and a limit (breached: undo).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +19,9 @@ pub struct Criterion {
     /// What a breach leads to. The judge says Breach whatever stands here.
     #[serde(default)]
     pub on_limit: OnLimit,
+    /// What a step leads to in which it stays Unknown. The judge says Unknown whatever stands here.
+    #[serde(default)]
+    pub on_unknown: OnUnknown,
     /// Measured and reported, enforced never. It takes nothing of the others' share of α.
     #[serde(default)]
     pub shadow: bool,
@@ -82,7 +85,7 @@ impl Measure {
 pub struct Settings {
     /// Chance of a false abort per run, split evenly over the criteria (Bonferroni).
     pub alpha: f64,
-    /// Chance per criterion of a Pass for a canary at its limit.
+    /// Chance per criterion of a Pass for a canary at its limit, and of a Breach for one at its limit that is worse than stable.
     pub beta: f64,
     /// Length of a slot in seconds, for messages only: evidence depends on counts alone.
     pub slot_seconds: u32,
@@ -95,15 +98,23 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// ln(1/(α·share)): what the evidence of a breach must reach of a criterion that holds this share of α.
-    pub fn breach_threshold(&self, share: f64) -> f64 {
-        log_inverse(probability(self.alpha, Self::default().alpha) * share)
+    /// What evidence must reach of a criterion that holds this share of α.
+    pub fn thresholds(&self, share: f64) -> Thresholds {
+        let fallback = Self::default();
+        Thresholds {
+            worse: log_inverse(probability(self.alpha, fallback.alpha) * share),
+            above: log_inverse(probability(self.beta, fallback.beta)),
+        }
     }
+}
 
-    /// ln(1/β): what evidence for a Pass, and of a rate above the target, must reach.
-    pub fn pass_threshold(&self) -> f64 {
-        log_inverse(probability(self.beta, Self::default().beta))
-    }
+/// What evidence must reach, as logarithms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// ln(1/(α·share)): that the canary is worse than stable, and that stable is above the limit itself.
+    pub worse: f64,
+    /// ln(1/β): that the canary is above the limit or the target, and that it is below the limit.
+    pub above: f64,
 }
 
 /// What the formulas need to know of a criterion.

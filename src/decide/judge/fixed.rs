@@ -14,13 +14,13 @@ impl Case<'_> {
     pub(super) fn against_limit(&self) -> Finding {
         let stable = Evidence {
             log_e: self.memory.stable.log_evidence(self.cash()),
-            threshold: self.breach_threshold,
+            threshold: self.thresholds.worse,
         };
         if let Some(t) = self.memory.breached_at {
             self.breach(t)
         } else if stable.log_e >= stable.threshold {
             self.stable_as_bad(stable)
-        } else if self.above_limit().log_e >= self.breach_threshold {
+        } else if self.memory.stable_served.is_some() && self.above_limit().log_e >= self.thresholds.worse {
             self.no_worse_than_stable()
         } else if let Some(finding) = self.above_target() {
             finding
@@ -112,7 +112,7 @@ impl Case<'_> {
             return self.undecided();
         }
         let lately = self.above_limit();
-        if lately.log_e >= self.pass_threshold {
+        if lately.log_e >= self.thresholds.above {
             return Finding {
                 verdict: Verdict::Unknown,
                 reason: Reason::Worsening,
@@ -194,15 +194,7 @@ impl Case<'_> {
         Finding { verdict: Verdict::Unknown, reason, message, trials, need, evidence }
     }
 
-    /// Whatever stable does.
-    fn above_limit(&self) -> Evidence {
-        Evidence {
-            log_e: self.memory.limit.lanes.log_evidence(self.cash()),
-            threshold: self.breach_threshold,
-        }
-    }
-
     fn target_evidence(&self, suspicion: &Suspicion) -> Evidence {
-        Evidence { log_e: suspicion.lanes.log_evidence(self.cash()), threshold: self.pass_threshold }
+        Evidence { log_e: suspicion.lanes.log_evidence(self.cash()), threshold: self.thresholds.above }
     }
 }

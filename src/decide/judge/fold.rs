@@ -1,13 +1,12 @@
 //! Slots into state. The only thing here that decides is whether the limit was crossed, because
 //! that has to be seen in the very slot it happens.
 //!
-//! A breach takes two things at once: evidence at α' that the canary is above the limit (A1), and
-//! evidence at α' that it is worse than stable (B1; where nothing serves as stable A1 stands in).
-//! The smaller of two e-processes is one under either null, so a release that keeps its limit, and
-//! a release no worse than stable whatever happens to both (shared incident), is undone with
-//! probability at most α' (the second claim covers the slots in which stable served).
+//! A breach takes two things at once: evidence at α' that the canary is worse than stable (B1 and R1; where nothing serves as stable
+//! A1 stands in), and evidence at β that it is above the limit (A1). So a release that is no worse than stable is undone with
+//! probability at most α', whatever happens to both (the claim covers the slots in which stable served), and one that is worse than
+//! stable but keeps its limit with probability at most β: in `make judge-worlds` with less than 1 %.
 //!
-//! The minimum is taken of the processes and not slot by slot as in G1 of judge.md: a slot with
+//! The two are processes of their own and not gated slot by slot as in G1 of judge.md: there a slot with
 //! few requests would pay for its good requests in one test and for its bad ones in the other. At
 //! one request a second and slots of 5 s that doubled the time to find 5 % against a limit of 1 %
 //! (median 69 slots instead of 33), and in slots of 1 s most runs found nothing within 6 minutes.
@@ -17,7 +16,7 @@ use std::collections::BTreeMap;
 use super::{
     Criterion, Revision, Settings, Slot, State,
     count::{Bounds, Counts, read},
-    criterion::{Slow, Terms, usable},
+    criterion::{Slow, Terms, Thresholds, usable},
     evidence::{self, NO_WORSE, Trials, WORSE},
     lanes::Lanes,
     rank,
@@ -54,12 +53,13 @@ pub fn fold(criteria: &[Criterion], state: &mut State, slots: &[Slot], settings:
         state.last_slot = Some(t);
         let canaries = lines.iter().filter(|slot| slot.revision == Revision::Canary);
         state.reported = state.reported.saturating_add(canaries.count() as u64);
+        let measured = (seconds * lines.len() as f64).round() as u64;
+        state.pod_seconds = state.pod_seconds.saturating_add(measured);
+        let requests = lines.iter().map(|slot| slot.requests).fold(0, u64::saturating_add);
+        state.pod_requests = state.pod_requests.saturating_add(requests);
         for (criterion, terms) in usable(criteria) {
             if let Some(memory) = state.criteria.get_mut(&criterion.name) {
-                let thresholds = Thresholds {
-                    breach: settings.breach_threshold(memory.share.0),
-                    above_target: settings.pass_threshold(),
-                };
+                let thresholds = settings.thresholds(memory.share.0);
                 fold_slot(memory, &terms, Moment { t, seconds }, &lines, &thresholds);
             }
         }
@@ -125,12 +125,6 @@ fn allot(criteria: &[Criterion], state: &mut State) {
     }
 }
 
-/// As logarithms of evidence.
-struct Thresholds {
-    breach: f64,
-    above_target: f64,
-}
-
 /// A slot's start and length, in seconds.
 #[derive(Clone, Copy)]
 struct Moment {
@@ -163,9 +157,9 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
         return;
     }
     let Moment { t, seconds } = moment;
-    turn(memory, terms, t, thresholds.breach);
+    turn(memory, terms, t, thresholds.worse);
     // All that evidence is tempered by comes from before this slot.
-    let tempering = memory.spread.tempering(terms.usual_share());
+    let tempering = memory.spread.tempering(terms.usual_share(), terms.slow.is_some());
     let stable = see_stable(memory, terms, lines);
     choose_bounds(memory, terms, of(lines, Revision::Canary));
     let canary = total(of(lines, Revision::Canary), terms, memory.bounds.as_ref());
@@ -184,9 +178,9 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
     let mut stable_is_over = false;
     if let (Some(limit), None) = (terms.limit, terms.times_stable) {
         let over = evidence::budget(stable_trials, limit, &WORSE);
-        let over = evidence::temper(over, tempering.of_budget(stable_load, limit));
-        memory.stable.advance(&over, bet, thresholds.breach);
-        stable_is_over = memory.stable.log_evidence(memory.schedule.cash) >= thresholds.breach;
+        let over = evidence::temper(over, tempering.of_budget_alone(stable_load, limit));
+        memory.stable.advance(&over, bet, thresholds.worse);
+        stable_is_over = memory.stable.log_evidence(memory.schedule.cash) >= thresholds.worse;
     }
     if stable_trials.requests > 0 {
         memory.stable_served = Some(t);
@@ -199,21 +193,24 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
     let (same, ratios) = terms.comparison();
     let by_counts = evidence::compare(trials, stable_trials, same, &ratios);
     let compared_by = tempering.of_compare(canary_load, stable_load);
-    let above = terms.limit.map(|limit| {
+    let plain = terms.limit.map(|limit| (limit, evidence::budget(trials, limit, &WORSE)));
+    let above = plain.map(|(limit, logs)| {
         let spread = tempering.of_budget(canary_load, limit);
         memory.tempered = Exact((spread * 1e3).round() / 1e3);
-        evidence::temper(evidence::budget(trials, limit, &WORSE), spread)
+        evidence::temper(logs, spread)
     });
     // A slot in which stable happened to have no requests says nothing about who is worse; no
     // stable pods, or idle ones, leave nothing to compare with: then a fixed limit stands alone.
     let comparable = of(lines, Revision::Stable).next().is_some()
         && memory.stable_served.is_some_and(|served| t.saturating_sub(served) <= STABLE_IS_IDLE_AFTER);
-    let worse = match (by_counts, above) {
+    let worse = match (by_counts, plain) {
         (Some(logs), _) => evidence::temper(logs, compared_by),
-        (None, Some(above)) if terms.times_stable.is_none() && !comparable => above,
+        (None, Some((limit, logs))) if terms.times_stable.is_none() && !comparable => {
+            evidence::temper(logs, tempering.of_budget_alone(canary_load, limit))
+        }
         (None, Some(_) | None) => [0.0; evidence::ALTERNATIVES],
     };
-    memory.worse.advance(&worse, bet, thresholds.breach);
+    memory.worse.advance(&worse, bet, thresholds.worse);
     if let Some(no_worse) = &mut memory.no_worse {
         let passing = evidence::compare(canary.counts.for_pass(), stable_trials, terms.too_much(), &NO_WORSE);
         let passing = evidence::temper(passing.unwrap_or_default(), compared_by);
@@ -226,7 +223,7 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
     if let Some(above) = above {
         // What is seen while stable is over the limit is not held against the canary.
         let above = if stable_is_over { above.map(|ratio| ratio.min(0.0)) } else { above };
-        memory.limit.lanes.advance(&above, bet, thresholds.breach);
+        memory.limit.lanes.advance(&above, bet, thresholds.worse);
     }
 
     if let (Some(null), Some(suspicion)) = (terms.target, &mut memory.target) {
@@ -235,9 +232,9 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
         note(suspicion, anew, t, trials);
         let above = evidence::budget(trials, null, &WORSE);
         let above = evidence::temper(above, tempering.of_budget(canary_load, null));
-        suspicion.lanes.advance(&above, bet, thresholds.above_target);
+        suspicion.lanes.advance(&above, bet, thresholds.above);
     }
-    if !stable_is_over && memory.log_breach_evidence(terms) >= thresholds.breach {
+    if !stable_is_over && memory.is_breached(terms, thresholds) {
         memory.breached_at = Some(t);
     }
 }

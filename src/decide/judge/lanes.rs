@@ -4,12 +4,12 @@
 //! # Why lanes
 //!
 //! A likelihood ratio that runs from the start sinks while all is well, and a fault that comes
-//! later must first climb out of that hole. So the test starts with capital 1: half is bet from
-//! the start, the other half is cash of which a little, w_t, is bet anew at *every* slot:
+//! later must first climb out of that hole. So the test starts with capital 1: 65 % is bet from
+//! the start, the rest is cash of which a little, w_t, is bet anew at *every* slot:
 //!
-//! > M_t = cash_t + (1/K) Σ_k A_k(t),  A_k ← (A_k + w_t)·e^{min(ℓ_k, c_k)},  A_k = ½ at first.
+//! > M_t = cash_t + (1/K) Σ_k A_k(t),  A_k ← (A_k + w_t)·e^{min(ℓ_k, c_k)},  A_k = 0.65 at first.
 //!
-//! Unrolled, A_k is ½·(ratio from the start) + Σ_s w_s·(ratio from slot s): the mixture over all
+//! Unrolled, A_k is 0.65·(ratio from the start) + Σ_s w_s·(ratio from slot s): the mixture over all
 //! starting times, a lane not yet started counting 1, in K numbers instead of K per lane.
 //!
 //! # Why it is valid
@@ -26,9 +26,9 @@
 //! # Why three slots
 //!
 //! `rest` B_k is what A_k would be had no slot ever spoken against the canary:
-//! B_k ← (B_k + w_t)·e^{min(ℓ_k, 0)}, B_k = ½ at first. The cap is
-//! c_k = (ln(1/α') + ln K + ln(1/(B_k + w_t))) / 3. From the start that is C1's
-//! c₀ = (ln(1/α') + ln K + ln 2)/3, and once the first lane has sunk it is
+//! B_k ← (B_k + w_t)·e^{min(ℓ_k, 0)}, B_k = 0.65 at first. The cap is
+//! c_k = (ln(1/α') + ln K + ln(1/(B_k + w_t))) / 3. From the start that is C1
+//! with the weight of the start for a half, and once the first lane has sunk it is
 //! (ln(1/α') + ln K + ln(1/w))/3 for the late ones; in between it also covers the many lanes of a
 //! quiet service that have not sunk at all. Let there be two slots with ℓ > 0, at s₁ < s₂. The lanes
 //! that saw both weigh at most min(B(s₁), B(s₂)) =: b, so
@@ -40,7 +40,7 @@
 use super::evidence::{ALTERNATIVES, LOG_ALTERNATIVES, log_mean_exp, log_sum_exp};
 
 /// Capital bet from the start.
-const FROM_START: f64 = 0.5;
+const FROM_START: f64 = 0.65;
 
 /// Share of the cash at hand that one step may spend on late lanes.
 const STEP_SHARE: f64 = 0.7;
@@ -60,18 +60,21 @@ const TAIL_SLOTS: f64 = 1800.0;
 /// What is left of the allowance.
 const TAIL_SHARE: f64 = 1.0 - YOUNG_SHARE - EVEN_SHARE;
 
-/// Logarithms in the state are kept to this many nats, rounded against the claim, so that the
-/// state stays small: 100,000 slots lose a thousandth of a nat.
-const GRAIN: f64 = 1e8;
+/// Logarithms in the state are whole millionths of a nat, rounded against the claim, so that the state stays small and exact:
+/// 100,000 slots lose a tenth of a nat.
+pub const GRAIN: f64 = 1e6;
+
+/// Nothing sinks deeper, in nats: what is left there is nothing by any count.
+const LEAST: f64 = -1e6;
 
 /// How much cash is bet anew in each slot.
 ///
 /// A step's allowance is 70 % of the cash at hand when it begins: in the first step
-/// −ln w is 6.7 for 120 slots, then 8.4 to 8.5 until slot 900, and grows like 2·ln(slot) thereafter. What a step did not
+/// −ln w is 7.1 for 120 slots, then 8.8 to 8.9 until slot 900, and grows like 2·ln(slot) thereafter. What a step did not
 /// spend is there for the next one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// Capital not bet, in 0..=½.
+    /// Capital not bet.
     pub cash: f64,
     /// What this step may spend.
     pub allowance: f64,
@@ -117,7 +120,8 @@ pub struct Lanes<const K: usize = ALTERNATIVES> {
 
 impl<const K: usize> Default for Lanes<K> {
     fn default() -> Self {
-        Self { wealth: [FROM_START.ln(); K], rest: [FROM_START.ln(); K] }
+        let start = (FROM_START.ln() * GRAIN).floor() / GRAIN;
+        Self { wealth: [start; K], rest: [start; K] }
     }
 }
 
@@ -131,8 +135,8 @@ impl<const K: usize> Lanes<K> {
             let rest = log_sum_exp(&[self.rest[k], log_bet]);
             let wealth = log_sum_exp(&[self.wealth[k], log_bet]);
             let wealth = (wealth + ratio.min(cap(threshold, rest))).min(ceiling);
-            self.wealth[k] = (wealth * GRAIN).floor() / GRAIN;
-            self.rest[k] = ((rest + ratio.min(0.0)) * GRAIN).ceil() / GRAIN;
+            self.wealth[k] = ((wealth * GRAIN).floor() / GRAIN).max(LEAST);
+            self.rest[k] = (((rest + ratio.min(0.0)) * GRAIN).ceil() / GRAIN).max(LEAST);
         }
     }
 

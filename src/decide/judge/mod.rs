@@ -32,7 +32,7 @@ pub mod spread;
 mod state;
 mod verdict;
 
-pub use criterion::{Criterion, Measure, OnLimit, Settings};
+pub use criterion::{Criterion, Measure, OnLimit, OnUnknown, Settings, Thresholds};
 pub use fold::{fold, learn};
 pub use judgement::{Evidence, Judgement, Reason, Verdict};
 pub use slot::{Bound, BoundError, Revision, Slot};

@@ -2,6 +2,9 @@
 
 use super::evidence::{BETTER, LOG_ALTERNATIVES, Logs, WORSE, log_ratios};
 
+/// Halvings of a search: three digits are enough for people.
+const HALVINGS: usize = 20;
+
 /// Below this growth (nats a request) the answer would be "for ever".
 const NO_GROWTH: f64 = 1e-15;
 
@@ -22,6 +25,24 @@ pub fn to_pass(share: f64, null: f64, threshold: f64) -> Option<u64> {
 pub fn to_breach(share: f64, null: f64, threshold: f64, spread: f64) -> Option<u64> {
     let start = threshold + LOG_ALTERNATIVES + std::f64::consts::LN_2;
     requests(start * spread, growth(share, null, &WORSE))
+}
+
+/// The smallest rate above `null` that so many requests can be expected to show; `None` when not even an outage would be.
+pub fn smallest(have: u64, null: f64, threshold: f64, spread: f64) -> Option<f64> {
+    let enough = |share: f64| to_breach(share, null, threshold, spread).is_some_and(|need| need <= have);
+    let (mut below, mut above) = (null, 1.0);
+    if !enough(above) {
+        return None;
+    }
+    for _ in 0..HALVINGS {
+        let middle = 0.5 * (below + above);
+        if enough(middle) {
+            above = middle;
+        } else {
+            below = middle;
+        }
+    }
+    Some(above)
 }
 
 /// Requests for `nats` more of evidence at the rate that suits `odds` best.

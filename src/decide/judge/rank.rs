@@ -27,8 +27,8 @@ pub fn block(canary: &[Trials], stable: &[Trials], no_worse: f64) -> Option<[f64
     if served.is_empty() {
         return None;
     }
-    let requests: u64 = stable.iter().map(|pod| pod.requests).sum();
-    let least = LEAST_REQUESTS * requests as f64 / served.len() as f64;
+    let requests: f64 = stable.iter().map(|pod| pod.requests as f64).sum();
+    let least = LEAST_REQUESTS * requests / served.len() as f64;
     let ranked = canary.iter().filter(|pod| pod.requests as f64 >= least).filter_map(|pod| pod.share());
     let (mut sum, mut pods) = ([0.0; DRAWS.len()], 0.0);
     for rate in ranked {

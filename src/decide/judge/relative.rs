@@ -29,7 +29,7 @@ impl Case<'_> {
         }
         let evidence = Evidence {
             log_e: self.memory.no_worse.map_or(0.0, |logs| evidence::log_mean_exp(&logs.0)),
-            threshold: self.pass_threshold,
+            threshold: self.thresholds.above,
         };
         if evidence.log_e >= evidence.threshold {
             let message = format!("{}, evidently below {}", self.compared(usual), self.limit());

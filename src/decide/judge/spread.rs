@@ -5,8 +5,8 @@
 //! counts over that of independent requests, estimated on stable pods' blocks of one and of five minutes: from before the run where
 //! there is a history, and from what stable pods did so far in the run; only ever from the past, which keeps the test valid.
 //!
-//! Until enough was seen (nine pod-hours), bursts are assumed that double the rate's square each minute (CV² = 2), and judgements
-//! say that they are not calibrated.
+//! Before anything was seen, bursts are assumed (a CV² of 3 from minute to minute); what is seen outweighs that after an hour of a
+//! pod, and after nine it counts alone. Until then judgements say that they are not calibrated.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,18 @@ use super::evidence::Trials;
 pub const BLOCKS: [i64; 2] = [60, 300];
 /// Pods of a revision whose blocks are kept; further ones are not looked at.
 const MOST_PODS: usize = 12;
-/// Pod-minutes of stable pods after which only what was measured counts.
+/// Pod-minutes of stable pods from which on a judgement is called calibrated.
 const ENOUGH: f64 = 540.0;
-/// CV² of a pod's rate from minute to minute that is assumed while less was seen.
-const ASSUMED: f64 = 2.0;
-/// κ: how much more than estimated is allowed for.
-const MARGIN: f64 = 1.5;
+/// CV² of a pod's rate of errors from minute to minute that is assumed before anything was seen.
+const ASSUMED_OF_ERRORS: f64 = 3.0;
+/// The same of requests that are too slow: they are more, and clump less.
+const ASSUMED_OF_SLOW: f64 = 0.5;
+/// The assumption weighs as much as so many pod-minutes.
+const ASSUMED_MINUTES: f64 = 60.0;
+/// Where nothing is known of stable's rate it is taken for this share of the limit.
+const UNKNOWN_RATE: f64 = 0.1;
+/// κ: how much more than estimated is allowed for where α rests on it.
+const MARGIN: f64 = 1.25;
 /// λ₃₀₀/λ₆₀ from which neighbouring minutes know too much of each other to be ranked one by one: a lag-1 correlation of 0.35.
 const CORRELATED: f64 = 1.74;
 
@@ -173,12 +179,15 @@ impl Spread {
         usize::from(self.lambda(1) > CORRELATED * self.lambda(0))
     }
 
-    /// What evidence is tempered by. `null`: the limit's share, which stands in for stable's rate while nothing is known of it.
-    pub fn tempering(&self, null: f64) -> Tempering {
-        let rate = (self.seen.bad as f64 + 1.0) / (self.seen.requests as f64 + 2.0 / null);
+    /// What evidence is tempered by. `null`: the limit's share, a part of which stands in for stable's rate while nothing is known
+    /// of it.
+    pub fn tempering(&self, null: f64, of_slow: bool) -> Tempering {
+        let before = 1.0 / (UNKNOWN_RATE * null);
+        let rate = (self.seen.bad as f64 + 1.0) / (self.seen.requests as f64 + before);
         let measured = self.lambda(0).max(self.lambda(1));
-        let assumed = (BLOCKS[0] as f64 * ASSUMED * rate * rate).max(measured);
-        let trust = (self.minutes / ENOUGH).min(1.0);
+        let square = if of_slow { ASSUMED_OF_SLOW } else { ASSUMED_OF_ERRORS };
+        let assumed = (BLOCKS[0] as f64 * square * rate * rate).max(measured);
+        let trust = if self.is_calibrated() { 1.0 } else { self.minutes / (self.minutes + ASSUMED_MINUTES) };
         Tempering { lambda: trust * measured + (1.0 - trust) * assumed, rate }
     }
 
@@ -207,9 +216,14 @@ pub struct Load {
 }
 
 impl Tempering {
-    /// φ of A1: 1 + κ·(n_C/Δ)·(λ/m_C)/(p₀(1−p₀)).
+    /// φ of A1 where it stands for the comparison with stable, or is about stable itself: 1 + κ·(n_C/Δ)·(λ/m_C)/(p₀(1−p₀)).
+    pub fn of_budget_alone(self, load: Load, null: f64) -> f64 {
+        1.0 + MARGIN * (self.of_budget(load, null) - 1.0)
+    }
+
+    /// φ of A1 beside a comparison with stable, without the margin: 1 + (n_C/Δ)·(λ/m_C)/(p₀(1−p₀)).
     pub fn of_budget(self, load: Load, null: f64) -> f64 {
-        1.0 + MARGIN * load.rate * (self.lambda / load.pods) / (null * (1.0 - null))
+        1.0 + load.rate * (self.lambda / load.pods) / (null * (1.0 - null))
     }
 
     /// φ of B1: 1 + κ·(1−q)·(n_C/Δ)·(λ/p̂_B)·(1/m_C + 1/m_B) with q = n_C/(n_C+n_B).

@@ -12,9 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use super::{
     Bound,
     count::{Bounds, Counts},
-    criterion::Terms,
+    criterion::{Terms, Thresholds},
     evidence::{NO_WORSE, Trials, log_sum_exp},
-    lanes::{Lanes, Schedule},
+    lanes::{GRAIN, Lanes, Schedule},
     rank::DRAWS,
     split::Stake,
     spread::{BLOCKS, Blocks, Spread, Sums},
@@ -37,6 +37,10 @@ pub struct State {
     /// The last slot told to [`note_missing`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_noted: Option<i64>,
+    /// Seconds that pods were measured for, all together, and the requests they had meanwhile: what traffic to expect.
+    pub pod_seconds: u64,
+    /// See `pod_seconds`.
+    pub pod_requests: u64,
     /// The share of α that no criterion holds: what dropped ones left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unspent: Option<Exact>,
@@ -180,18 +184,28 @@ impl Memory {
 
     /// What it holds of α, and what that is worth. A shadow holds nothing.
     pub(super) fn stake(&self) -> Option<Stake> {
-        let above = self.limit.lanes.log_evidence(self.schedule.cash);
-        let log_worth = above.min(self.log_worse_evidence());
+        let log_worth = self.log_worse_evidence();
         (!self.shadow).then_some(Stake { share: self.share.0, log_worth })
     }
 
-    /// ln of the evidence that the canary is above the limit and worse than stable.
-    pub(super) fn log_breach_evidence(&self, terms: &Terms) -> f64 {
-        let worse = self.log_worse_evidence();
+    /// ln of the evidence that the canary is above the limit; without one there is nothing to show.
+    pub(super) fn log_above_evidence(&self, terms: &Terms) -> f64 {
         match terms.limit {
-            None => worse,
-            Some(_) => self.limit.lanes.log_evidence(self.schedule.cash).min(worse),
+            None => f64::INFINITY,
+            Some(_) => self.limit.lanes.log_evidence(self.schedule.cash),
         }
+    }
+
+    /// Whether there is evidence enough that the canary is above the limit and worse than stable.
+    pub(super) fn is_breached(&self, terms: &Terms, thresholds: &Thresholds) -> bool {
+        self.log_worse_evidence() >= thresholds.worse && self.log_above_evidence(terms) >= thresholds.above
+    }
+}
+
+impl State {
+    /// Requests a second and pod, as far as seen.
+    pub fn traffic(&self) -> Option<f64> {
+        (self.pod_seconds > 0).then(|| self.pod_requests as f64 / self.pod_seconds as f64)
     }
 }
 
@@ -215,9 +229,26 @@ pub fn note_missing(state: &mut State, t: i64, pods: u32) {
     }
 }
 
+/// Whole millionths of a nat: the wealth, then how far the rest stands from it, which is mostly nothing.
+fn lanes_text<const K: usize>(lanes: &Lanes<K>) -> String {
+    let whole = |log: f64| (log * GRAIN).round() as i64;
+    let wealth = lanes.wealth.map(whole);
+    let rest = (0..K).map(|k| whole(lanes.rest[k]) - wealth[k]);
+    let words: Vec<String> = wealth.into_iter().chain(rest).map(|number| number.to_string()).collect();
+    words.join(" ")
+}
+
+fn lanes<const K: usize>(numbers: &[f64]) -> Option<Lanes<K>> {
+    let (wealth, rest) = numbers.split_at_checked(K)?;
+    let wealth: [f64; K] = wealth.try_into().ok()?;
+    let rest: [f64; K] = rest.try_into().ok()?;
+    let rest = std::array::from_fn(|k| (wealth[k] + rest[k]) / GRAIN);
+    Some(Lanes { wealth: wealth.map(|log| log / GRAIN), rest })
+}
+
 impl<const K: usize> Serialize for Lanes<K> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&words(self.wealth.iter().chain(&self.rest)))
+        serializer.serialize_str(&lanes_text(self))
     }
 }
 
@@ -228,15 +259,10 @@ impl<'de, const K: usize> Deserialize<'de> for Lanes<K> {
     }
 }
 
-fn lanes<const K: usize>(numbers: &[f64]) -> Option<Lanes<K>> {
-    let (wealth, rest) = numbers.split_at_checked(K)?;
-    Some(Lanes { wealth: wealth.try_into().ok()?, rest: rest.try_into().ok()? })
-}
-
 impl Serialize for Rank {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { lanes, cash, stake } = self;
-        serializer.collect_str(&words([cash, stake].into_iter().chain(&lanes.wealth).chain(&lanes.rest)))
+        serializer.serialize_str(&format!("{cash} {stake} {}", lanes_text(lanes)))
     }
 }
 
@@ -284,28 +310,34 @@ impl Serialize for Spread {
         let sums = self.sums.iter().flat_map(|sums| {
             [&sums.requests, &sums.bad, &sums.bad_squared, &sums.bad_requests, &sums.requests_squared]
         });
-        let seen = [self.seen.requests as f64, self.seen.bad as f64];
-        serializer.collect_str(&words(std::iter::once(&self.minutes).chain(&seen).chain(sums)))
+        let Trials { requests, bad } = self.seen;
+        let sums = words(std::iter::once(&self.minutes).chain(sums));
+        serializer.serialize_str(&format!("{requests} {bad} {sums}"))
     }
 }
 
 impl<'de> Deserialize<'de> for Spread {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let all =
-            numbers(&String::deserialize(deserializer)?, 3 + 5 * BLOCKS.len()).map_err(D::Error::custom)?;
-        if all.iter().any(|number| *number < 0.0) {
-            return Err(D::Error::custom("counts are not negative"));
-        }
-        let sums = |from: usize| Sums {
-            requests: all[from],
-            bad: all[from + 1],
-            bad_squared: all[from + 2],
-            bad_requests: all[from + 3],
-            requests_squared: all[from + 4],
-        };
-        let seen = Trials::new(all[1] as u64, all[2] as u64);
-        Ok(Self { minutes: all[0], seen, sums: [sums(3), sums(8)] })
+        let text = String::deserialize(deserializer)?;
+        spread(&text).ok_or_else(|| D::Error::custom("expected counts and sums of stable pods"))
     }
+}
+
+fn spread(text: &str) -> Option<Spread> {
+    let mut words = text.splitn(3, ' ');
+    let seen = Trials::new(words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let all = numbers(words.next()?, 1 + 5 * BLOCKS.len()).ok()?;
+    if all.iter().any(|number| *number < 0.0) {
+        return None;
+    }
+    let sums = |from: usize| Sums {
+        requests: all[from],
+        bad: all[from + 1],
+        bad_squared: all[from + 2],
+        bad_requests: all[from + 3],
+        requests_squared: all[from + 4],
+    };
+    Some(Spread { minutes: all[0], seen, sums: [sums(1), sums(6)] })
 }
 
 impl Serialize for Blocks {

@@ -2,7 +2,7 @@
 
 use super::{
     Criterion, Evidence, Judgement, Reason, Settings, State, Verdict,
-    criterion::{Slow, Terms, usable},
+    criterion::{Slow, Terms, Thresholds, usable},
     evidence::{self, BETTER, Trials},
     interval::confidence,
     message::{percent, requests, substitutes, threshold},
@@ -49,8 +49,7 @@ pub fn judge(criteria: &[Criterion], state: &State, settings: &Settings) -> Vec<
                         memory,
                         state,
                         settings,
-                        breach_threshold: settings.breach_threshold(memory.share.0),
-                        pass_threshold: settings.pass_threshold(),
+                        thresholds: settings.thresholds(memory.share.0),
                     };
                     case.judgement()
                 }
@@ -67,8 +66,7 @@ pub(super) struct Case<'a> {
     pub(super) memory: &'a Memory,
     pub(super) state: &'a State,
     pub(super) settings: &'a Settings,
-    pub(super) breach_threshold: f64,
-    pub(super) pass_threshold: f64,
+    pub(super) thresholds: Thresholds,
 }
 
 /// What the zones decide; the rest of a judgement is the same for all.
@@ -86,7 +84,7 @@ impl Case<'_> {
         let Finding { verdict, reason, message, trials, need, evidence } =
             if self.terms.times_stable.is_some() { self.against_stable() } else { self.against_limit() };
         let note = substitutes(self.memory, &self.terms, &self.criterion.measure);
-        let error = (-self.pass_threshold).exp();
+        let error = (-self.thresholds.above).exp();
         Judgement {
             criterion: self.criterion.name.clone(),
             verdict,
@@ -134,7 +132,7 @@ impl Case<'_> {
             );
             (Reason::NoSuchBucket, None, message)
         } else if have == 0 {
-            let need = need::to_pass(0.0, self.null(), self.pass_threshold);
+            let need = need::to_pass(0.0, self.null(), self.thresholds.above);
             let message = format!(
                 "no requests reached the canary in {} s; about {} needed",
                 self.seconds(),
@@ -158,14 +156,23 @@ impl Case<'_> {
         self.memory.schedule.cash
     }
 
+    /// What a breach still waits for: that the canary is above the limit, or that it is worse than stable.
     pub(super) fn breach_evidence(&self) -> Evidence {
-        Evidence { log_e: self.memory.log_breach_evidence(&self.terms), threshold: self.breach_threshold }
+        let worse = Evidence { log_e: self.memory.log_worse_evidence(), threshold: self.thresholds.worse };
+        let above = self.above_limit();
+        let lacks = |evidence: Evidence| evidence.threshold - evidence.log_e;
+        if self.terms.limit.is_some() && lacks(above) > lacks(worse) { above } else { worse }
+    }
+
+    /// Whatever stable does.
+    pub(super) fn above_limit(&self) -> Evidence {
+        Evidence { log_e: self.memory.log_above_evidence(&self.terms), threshold: self.thresholds.above }
     }
 
     /// That it is below the limit: from the start and uncapped, so it needs nothing but the totals.
     pub(super) fn pass_evidence(&self) -> Evidence {
         let ratios = evidence::budget(self.memory.canary.for_pass(), self.null(), &BETTER);
-        Evidence { log_e: evidence::log_mean_exp(&ratios), threshold: self.pass_threshold }
+        Evidence { log_e: evidence::log_mean_exp(&ratios), threshold: self.thresholds.above }
     }
 
     /// The share of bad requests that A1 tests for.

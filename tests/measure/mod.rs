@@ -2,6 +2,7 @@
 
 mod counters;
 mod credentials;
+mod debian;
 mod exposition;
 mod names;
 mod pods;

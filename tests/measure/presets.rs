@@ -151,11 +151,18 @@ django_http_requests_latency_seconds_by_view_method_bucket{le="0.1",method="GET"
         page: r#"
 flask_http_request_duration_seconds_bucket{le="0.1",method="GET",path="/",status="200"} 3
 flask_http_request_duration_seconds_count{method="GET",path="/",status="200"} 4
-flask_http_request_total{method="GET",status="200"} 4
+flask_http_request_duration_seconds_count{method="GET",path="/",status="500"} 1
+flask_http_request_duration_seconds_count{method="GET",path="/healthz",status="200"} 60
+flask_http_request_total{method="GET",status="200"} 64
 flask_http_request_total{method="GET",status="500"} 1
 flask_http_request_exceptions_total{method="GET",status="500"} 1
 "#,
-        taken: ("flask_http_request_total", "status", Some("flask_http_request_duration_seconds"), None),
+        taken: (
+            "flask_http_request_duration_seconds_count",
+            "status",
+            Some("flask_http_request_duration_seconds"),
+            Some("path"),
+        ),
         requests: 5.0,
         errors: 1.0,
         le: Some((0.1, 3.0)),

@@ -368,7 +368,7 @@ async fn an_answer_of_fifty_megabytes_is_asked_for_in_parts() {
     assert_eq!(*asked.lock().expect("not poisoned"), 3);
 }
 
-const CERTIFICATE: &[u8] = include_bytes!("tls/server.crt");
+pub const CERTIFICATE: &[u8] = include_bytes!("tls/server.crt");
 
 /// Serves one answer to each connection, over TLS, with a certificate that signs itself.
 fn serve_tls(answer: &'static str) -> u16 {

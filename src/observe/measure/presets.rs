@@ -287,8 +287,9 @@ pub(super) const PRESETS: &[Preset] = &[
     timed("axum_http_requests_total", &["axum_http_requests_duration_seconds"]),
     timed("axum_http_requests_duration_seconds_count", &["axum_http_requests_duration_seconds"]),
     timed("rocket_http_requests_total", &["rocket_http_requests_duration_seconds"]),
-    timed("flask_http_request_total", &["flask_http_request_duration_seconds"]),
+    // The histogram tells paths, the counter does not.
     timed("flask_http_request_duration_seconds_count", &["flask_http_request_duration_seconds"]),
+    timed("flask_http_request_total", &["flask_http_request_duration_seconds"]),
     timed("starlette_requests_total", &["starlette_request_duration_seconds"]),
     timed("fastapi_responses_total", &["fastapi_requests_duration_seconds"]),
     timed(

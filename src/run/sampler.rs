@@ -11,6 +11,7 @@ use super::clock;
 use super::findings::SharedFindings;
 use super::queue::Queue;
 use crate::api::release::PrometheusSource;
+use crate::decide::judge::Revision;
 use crate::decide::plan::Source;
 use crate::decide::{Key, Sampling};
 use crate::observe::credentials;
@@ -132,19 +133,10 @@ impl Rounds {
                 ledger = Ledger::new();
             }
             let read = self.reader.read(&self.key.namespace, &wanted, at, deadline).await;
-            let (results, trouble) = match read {
-                Ok(results) => {
-                    let first = results.iter().find_map(|(pod, result)| Some((pod, result.as_ref().err()?)));
-                    let trouble = first.map(|(pod, error)| format!("pod {pod}: {error}"));
-                    let all = results.iter().all(|(_, result)| result.is_err());
-                    (results, trouble.filter(|_| all))
-                }
-                Err(error) => {
-                    let failed =
-                        wanted.pods.iter().map(|pod| (pod.name.clone(), Err(error.clone()))).collect();
-                    (failed, Some(error.to_string()))
-                }
-            };
+            let results = read.unwrap_or_else(|error| {
+                wanted.pods.iter().map(|pod| (pod.name.clone(), Err(error.clone()))).collect()
+            });
+            let trouble = trouble(&wanted, &results);
             let readings = readings(&wanted, results);
             let taken = ledger.take(at, readings);
             let source = self.reader.detected.as_ref().map(Detected::sentence).unwrap_or_default();
@@ -323,6 +315,23 @@ fn names(wanted: &Sampling) -> Names {
     }
 }
 
+/// Why there is nothing to judge: no pod of a revision could be read. What is wrong with one of several shows in their number.
+fn trouble(wanted: &Sampling, results: &Answers) -> Option<String> {
+    let errors: HashMap<&str, &ReadError> =
+        results.iter().filter_map(|(pod, result)| Some((pod.as_str(), result.as_ref().err()?))).collect();
+    let of = |revision| {
+        let mut pods = wanted.pods.iter().filter(|pod| pod.revision == revision).peekable();
+        pods.peek()?;
+        let failed: Option<Vec<_>> =
+            pods.map(|pod| Some((pod.name.as_str(), *errors.get(pod.name.as_str())?))).collect();
+        failed
+    };
+    let failed = of(Revision::Canary).or_else(|| of(Revision::Stable))?;
+    let (pod, error) = failed.first()?;
+    let same = errors.len() == wanted.pods.len() && errors.values().all(|other| other == error);
+    Some(if same { error.to_string() } else { format!("pod {pod}: {error}") })
+}
+
 fn readings(wanted: &Sampling, results: Answers) -> Vec<Reading> {
     let mut results: HashMap<String, _> = results.into_iter().collect();
     let reading = |pod: &crate::decide::SampledPod| Reading {
@@ -333,4 +342,51 @@ fn readings(wanted: &Sampling, results: Answers) -> Vec<Reading> {
         result: results.remove(&pod.name).unwrap_or(Err(ReadError::NoSamples)),
     };
     wanted.pods.iter().map(reading).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::SampledPod;
+
+    fn wanted(pods: &[(&str, Revision)]) -> Sampling {
+        let pod = |&(name, revision): &(&str, Revision)| SampledPod {
+            name: name.to_owned(),
+            revision,
+            ip: "10.0.0.1".to_owned(),
+            port: 80,
+            path: "/metrics".to_owned(),
+            started_at: None,
+            restarts: 0,
+        };
+        Sampling {
+            run: "r1".to_owned(),
+            source: Source::Pods { port: None, path: None },
+            requests: None,
+            latency: None,
+            ignore_paths: Vec::new(),
+            every: None,
+            young: false,
+            pods: pods.iter().map(pod).collect(),
+        }
+    }
+
+    #[test]
+    fn trouble_is_said_when_no_pod_of_a_revision_can_be_read() {
+        let pods = wanted(&[("a", Revision::Stable), ("b", Revision::Stable), ("c", Revision::Canary)]);
+        let said = |missing: &[&str]| {
+            let result = |name: &&str| match missing.contains(name) {
+                true => Err(ReadError::NoSamples),
+                false => Ok(Vec::new()),
+            };
+            trouble(&pods, &["a", "b", "c"].iter().map(|name| ((*name).to_owned(), result(name))).collect())
+        };
+        let why = ReadError::NoSamples.to_string();
+        assert_eq!(said(&[]), None);
+        assert_eq!(said(&["a"]), None);
+        assert_eq!(said(&["c"]), Some(format!("pod c: {why}")));
+        assert_eq!(said(&["a", "b"]), Some(format!("pod a: {why}")));
+        assert_eq!(said(&["a", "b", "c"]), Some(why));
+        assert_eq!(trouble(&wanted(&[]), &Vec::new()), None);
+    }
 }

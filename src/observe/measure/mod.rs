@@ -136,7 +136,7 @@ pub enum ReadError {
         lasting: bool,
     },
     /// No connection.
-    #[error("no connection{}: {problem}; {}", of(.asked), reach(.asked))]
+    #[error("no connection{}: {problem}; {}", to(.asked), reach(.asked))]
     Refused {
         /// Who was asked.
         asked: Asked,
@@ -144,7 +144,7 @@ pub enum ReadError {
         problem: String,
     },
     /// The answer broke off.
-    #[error("the answer{} broke off: {problem}; it is read again in the next round", of(.asked))]
+    #[error("the answer{} broke off: {problem}; it is read again in the next round", from(.asked))]
     Broken {
         /// Who was asked.
         asked: Asked,
@@ -152,7 +152,7 @@ pub enum ReadError {
         problem: String,
     },
     /// No whole answer within the deadline.
-    #[error("no answer{} within {} ms; {}", of(.asked), .after.as_millis(), slow(.asked))]
+    #[error("no answer{} within {} ms; {}", from(.asked), .after.as_millis(), slow(.asked))]
     Timeout {
         /// Who was asked.
         asked: Asked,
@@ -168,7 +168,7 @@ pub enum ReadError {
         status: u16,
     },
     /// The answer is longer than is read.
-    #[error("answer{} larger than {} MiB; {}", of(.asked), .limit >> 20, large(.asked))]
+    #[error("answer{} larger than {} MiB; {}", from(.asked), .limit >> 20, large(.asked))]
     TooLarge {
         /// Who was asked.
         asked: Asked,
@@ -251,10 +251,17 @@ pub enum ReadError {
     NotPrometheus(String),
 }
 
-fn of(asked: &Asked) -> &'static str {
+fn to(asked: &Asked) -> &'static str {
     match asked {
         Asked::Pod => "",
-        Asked::Prometheus => " of prometheus",
+        Asked::Prometheus => " to prometheus",
+    }
+}
+
+fn from(asked: &Asked) -> &'static str {
+    match asked {
+        Asked::Pod => "",
+        Asked::Prometheus => " from prometheus",
     }
 }
 

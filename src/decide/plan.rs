@@ -10,7 +10,6 @@ use serde_json::Value;
 use super::judge;
 use crate::api::check::{Approval, ConfigCheck, HttpCheck};
 use crate::api::criterion::{Criterion, OnLimit};
-use crate::api::release::PrometheusSource;
 use crate::api::text::{Latency, Percent, Share, Span};
 use crate::api::{Capacity, CaptureMode, Check, OnDelete, ReleaseSpec};
 
@@ -80,7 +79,7 @@ pub struct PlannedWatch {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     Pods { port: Option<i32>, path: Option<String> },
-    Prometheus { server: PrometheusSource, scrape_interval: Duration },
+    Prometheus { server: crate::api::release::PrometheusSource, scrape_interval: Duration },
 }
 
 /// How often a Prometheus scrapes, unless told otherwise.

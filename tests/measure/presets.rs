@@ -427,12 +427,14 @@ istio_request_duration_milliseconds_bucket{reporter="destination",response_code=
         page: r#"
 response_total{direction="inbound",target_addr="10.0.0.1:80",status_code="200",classification="success"} 9
 response_total{direction="inbound",target_addr="10.0.0.1:80",status_code="500",classification="failure"} 1
+response_total{direction="inbound",target_addr="10.0.0.1:80",status_code="200",grpc_status="14",classification="failure"} 1
+response_total{direction="inbound",target_addr="0.0.0.0:4191",status_code="200",classification="success"} 600
 response_total{direction="outbound",authority="bank",status_code="500",classification="failure"} 70
 response_latency_ms_bucket{direction="inbound",status_code="200",le="200"} 8
 "#,
         taken: ("response_total", "status_code", Some("response_latency_ms"), None),
-        requests: 10.0,
-        errors: 1.0,
+        requests: 11.0,
+        errors: 2.0,
         le: Some((0.2, 8.0)),
     },
     Case {

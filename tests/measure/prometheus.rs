@@ -323,7 +323,8 @@ async fn every_trouble_with_a_server_says_what_to_do() {
             )
         })
         .await,
-        "prometheus: query processing would load too many samples into memory in query execution"
+        "prometheus: query processing would load too many samples into memory in query execution; it is asked again in \
+         the next round; if it stays so, name metrics with fewer series as metrics.requests and metrics.latency"
     );
     assert!(
         said(|_| (StatusCode::OK, json!("<html>Grafana</html>")))

@@ -47,6 +47,23 @@ async fn runs_of_one_round_share_their_queries() {
 }
 
 #[tokio::test]
+async fn a_hundred_runs_are_a_few_queries() {
+    let (way, asked) = fake(|_| success(json!([]))).await;
+    let server = Servers::default().at(way, Trust::Nothing).expect("a server");
+    let detected = counted();
+    let runs = (0..100).map(|run| {
+        let names: Vec<_> = (0..10).map(|pod| format!("shop-{run}-59c8fd7b4d-{pod:05}")).collect();
+        let pods = pods(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        server.read(ROUND, asker(&format!("team-{}", run % 20), &pods, &detected))
+    });
+    let answers = futures::future::join_all(runs).await;
+    assert!(answers.iter().all(|pods| pods.len() == 10));
+    let queries = queries(&asked);
+    assert!(queries.len() <= 6, "{} queries", queries.len());
+    assert!(queries.iter().all(|query| query.len() <= 8 << 10));
+}
+
+#[tokio::test]
 async fn what_goes_wrong_for_one_run_does_not_go_wrong_for_others() {
     let (way, asked) = fake(|query| {
         if query.contains("noisy") {

@@ -242,7 +242,9 @@ pub enum ReadError {
         age_seconds: i64,
     },
     /// Prometheus answered with an error of its own.
-    #[error("prometheus: {0}")]
+    #[error(
+        "prometheus: {0}; it is asked again in the next round; if it stays so, name metrics with fewer series as metrics.requests and metrics.latency"
+    )]
     Api(String),
     /// What answered is no Prometheus.
     #[error(

@@ -14,9 +14,9 @@ use super::exposition::Label;
 use super::native::Native;
 pub use super::presets::IGNORED_PATHS;
 use super::presets::{
-    ENDINGS, GRPC_STATUS_LABELS, HTTP_LATENCY, IGNORED_VIEW, LATENCY_ENDINGS, Only, PATH_LABELS, PRESETS,
-    Preset, RPC_HEALTH, RPC_LABELS, STATUS_LABELS, is_grpc, is_grpc_error, is_http_error, prefix,
-    tells_errors, units_per_second,
+    ENDINGS, GRPC_STATUS_LABELS, HTTP_LATENCY, IGNORED_VIEW, LATENCY_ENDINGS, MESH_GRPC_STATUS, Only,
+    PATH_LABELS, PRESETS, Preset, RPC_HEALTH, RPC_LABELS, STATUS_LABELS, is_grpc, is_grpc_error,
+    is_http_error, prefix, tells_errors, units_per_second,
 };
 use super::{Counts, ReadError, SeriesValue};
 use crate::decide::judge::Bound;
@@ -122,7 +122,7 @@ impl Survey {
             return;
         }
         let preset = preset_of(name);
-        if preset.and_then(|preset| preset.only).is_some_and(|only| !only.fits(labels)) {
+        if preset.is_some_and(|preset| !preset.only.iter().all(|only| only.fits(labels))) {
             return;
         }
         if !known {
@@ -273,7 +273,7 @@ impl Names {
             native: survey.is_native(&requests),
             path_label: survey.found.get(&requests).and_then(|found| found.path.clone()),
             other_histograms: if buckets.is_none() { survey.others(true) } else { String::new() },
-            only: preset.and_then(|preset| preset.only),
+            only: preset.map_or(&[], |preset| preset.only),
             requests,
             status_label,
             buckets,
@@ -387,7 +387,7 @@ pub struct Detected {
     grpc: bool,
     /// Whether the requests are a native histogram's.
     native: bool,
-    only: Option<Only>,
+    only: &'static [Only],
     buckets: Option<Buckets>,
     path_label: Option<String>,
     other_histograms: String,
@@ -397,7 +397,8 @@ pub struct Detected {
 impl Detected {
     /// What was taken, in one sentence for people.
     pub fn sentence(&self) -> String {
-        let only = self.only.map_or(String::new(), |only| format!(" {}", only.sentence()));
+        let only: Vec<_> = self.only.iter().map(|only| only.sentence()).collect();
+        let only = if only.is_empty() { String::new() } else { format!(" where {}", only.join(" and ")) };
         let failed = if self.grpc { "a server-side gRPC code" } else { "beginning with 5" };
         let kind = |native: bool| if native { " (native histogram)" } else { "" };
         let latency = match &self.buckets {
@@ -449,7 +450,7 @@ impl Detected {
 
     /// What to ask for.
     pub fn families(&self) -> Vec<Family> {
-        let matcher = self.only.map_or(String::new(), Only::matcher);
+        let matcher = self.only.iter().map(|only| only.matcher()).collect::<Vec<_>>().join(",");
         let requests = if self.native { histogram_base(&self.requests) } else { self.requests.clone() };
         let buckets = self.buckets.as_ref().map(|buckets| match buckets.native {
             true => buckets.base.clone(),
@@ -510,7 +511,7 @@ impl Detected {
     }
 
     fn is_traffic(&self, labels: &[Label<'_>]) -> bool {
-        self.only.is_none_or(|only| only.fits(labels)) && !is_ignored(&self.ignored, labels)
+        self.only.iter().all(|only| only.fits(labels)) && !is_ignored(&self.ignored, labels)
     }
 
     fn is_error(&self, labels: &[Label<'_>]) -> bool {
@@ -518,7 +519,8 @@ impl Detected {
             Some(code) if self.grpc => is_grpc_error(code),
             // A mesh counts a failed gRPC call as an answered HTTP request.
             Some(code) if !code.is_empty() => {
-                is_http_error(code) || find(labels, "grpc_response_status").is_some_and(is_grpc_error)
+                let mesh = || MESH_GRPC_STATUS.iter().filter_map(|label| find(labels, label));
+                is_http_error(code) || mesh().any(is_grpc_error)
             }
             // OpenTelemetry: a request that ended without any status has only a type of error.
             Some(_) | None => find(labels, "error_type").is_some_and(|kind| !kind.is_empty()),

@@ -15,8 +15,8 @@ pub(super) struct Preset {
     pub status_labels: &'static [&'static str],
     /// Whether the status is a gRPC code.
     pub grpc: bool,
-    /// Which of its series are this pod's requests.
-    pub only: Option<Only>,
+    /// Which of its series are this pod's requests: those that fit all of these.
+    pub only: &'static [Only],
     /// Histograms of durations, without `_bucket`.
     pub latency: &'static [&'static str],
 }
@@ -28,6 +28,8 @@ pub(super) enum Only {
     Is(&'static str, &'static str),
     /// A label that begins with none of these, or is not there.
     Without(&'static str, &'static [&'static str]),
+    /// A label that does not end with this, or is not there.
+    NotEnding(&'static str, &'static str),
 }
 
 impl Only {
@@ -36,6 +38,9 @@ impl Only {
             Only::Is(label, wanted) => super::names::find(labels, label) == Some(wanted),
             Only::Without(label, starts) => super::names::find(labels, label)
                 .is_none_or(|value| !starts.iter().any(|start| value.starts_with(start))),
+            Only::NotEnding(label, end) => {
+                super::names::find(labels, label).is_none_or(|value| !value.ends_with(end))
+            }
         }
     }
 
@@ -44,15 +49,15 @@ impl Only {
         match self {
             Only::Is(label, value) => format!(r#"{label}="{value}""#),
             Only::Without(label, starts) => format!(r#"{label}!~"({}).*""#, starts.join("|")),
+            Only::NotEnding(label, end) => format!(r#"{label}!~".*{end}""#),
         }
     }
 
     pub fn sentence(self) -> String {
         match self {
-            Only::Is(label, value) => format!("where {label} is {value}"),
-            Only::Without(label, starts) => {
-                format!("where {label} does not begin with {}", starts.join(", "))
-            }
+            Only::Is(label, value) => format!("{label} is {value}"),
+            Only::Without(label, starts) => format!("{label} does not begin with {}", starts.join(", ")),
+            Only::NotEnding(label, end) => format!("{label} does not end with {end}"),
         }
     }
 }
@@ -95,6 +100,8 @@ const ANY_GRPC_STATUS: [&str; 8] = [
     "statusCode",
     "status",
 ];
+/// Where a mesh keeps the gRPC code of a call that it counts as an answered HTTP request.
+pub(super) const MESH_GRPC_STATUS: [&str; 2] = ["grpc_response_status", "grpc_status"];
 /// gRPC codes that are the server's fault, without underscores and in lower case, and their numbers.
 const GRPC_ERRORS: [&str; 12] = [
     "unknown",
@@ -181,7 +188,8 @@ pub(super) const PATH_LABELS: [&str; 13] = [
     "exported_endpoint",
 ];
 /// Labels that hold a gRPC service or method; those of the health service are probes.
-pub(super) const RPC_LABELS: [&str; 4] = ["grpc_service", "rpc_service", "grpc_method", "rpc_method"];
+pub(super) const RPC_LABELS: [&str; 5] =
+    ["grpc_service", "rpc_service", "service", "grpc_method", "rpc_method"];
 /// How the health service's names begin.
 pub(super) const RPC_HEALTH: &str = "grpc.health.";
 
@@ -245,7 +253,7 @@ pub(super) fn units_per_second(base: &str) -> f64 {
 }
 
 const fn http(requests: &'static str) -> Preset {
-    Preset { requests, status_labels: &STATUS_LABELS, grpc: false, only: None, latency: &HTTP_LATENCY }
+    Preset { requests, status_labels: &STATUS_LABELS, grpc: false, only: &[], latency: &HTTP_LATENCY }
 }
 
 const fn timed(requests: &'static str, latency: &'static [&'static str]) -> Preset {
@@ -253,17 +261,19 @@ const fn timed(requests: &'static str, latency: &'static [&'static str]) -> Pres
 }
 
 const fn grpc(requests: &'static str, latency: &'static [&'static str]) -> Preset {
-    Preset { requests, status_labels: &ANY_GRPC_STATUS, grpc: true, only: None, latency }
+    Preset { requests, status_labels: &ANY_GRPC_STATUS, grpc: true, only: &[], latency }
 }
 
 /// Envoy's listeners for itself, and for requests that leave the pod of a sidecar.
-const NOT_SERVED: Only =
-    Only::Without("envoy_http_conn_manager_prefix", &["admin", "stats", "agent", "prometheus", "outbound"]);
+const NOT_SERVED: &[Only] = &[Only::Without(
+    "envoy_http_conn_manager_prefix",
+    &["admin", "stats", "agent", "prometheus", "outbound"],
+)];
 /// Envoy's clusters that are not the pod's own server.
-const NOT_OWN: Only = Only::Without(
+const NOT_OWN: &[Only] = &[Only::Without(
     "envoy_cluster_name",
     &["xds", "sds", "agent", "prometheus", "admin", "zipkin", "outbound", "Passthrough", "BlackHole"],
-);
+)];
 
 /// In the order in which they are tried: what the program itself counts comes before what a proxy beside it counts.
 pub(super) const PRESETS: &[Preset] = &[
@@ -321,28 +331,23 @@ pub(super) const PRESETS: &[Preset] = &[
     timed("nginx_ingress_controller_requests", &["nginx_ingress_controller_request_duration_seconds"]),
     timed("traefik_service_requests_total", &["traefik_service_request_duration_seconds"]),
     Preset {
-        only: Some(Only::Without("entrypoint", &["traefik", "metrics", "ping"])),
+        only: &[Only::Without("entrypoint", &["traefik", "metrics", "ping"])],
         ..timed("traefik_entrypoint_requests_total", &["traefik_entrypoint_request_duration_seconds"])
     },
     Preset {
-        only: Some(Only::Without("proxy", &["stats", "health", "prometheus", "metrics"])),
+        only: &[Only::Without("proxy", &["stats", "health", "prometheus", "metrics"])],
         ..timed("haproxy_frontend_http_responses_total", &[])
     },
     Preset {
-        only: Some(Only::Is("reporter", "destination")),
+        only: &[Only::Is("reporter", "destination")],
         ..timed("istio_requests_total", &["istio_request_duration_milliseconds"])
     },
     Preset {
-        only: Some(Only::Is("direction", "inbound")), // Linkerd
+        // Linkerd; 4191 is the proxy's own page
+        only: &[Only::Is("direction", "inbound"), Only::NotEnding("target_addr", ":4191")],
         ..timed("response_total", &["response_latency_ms"])
     },
-    Preset {
-        only: Some(NOT_SERVED),
-        ..timed("envoy_http_downstream_rq_xx", &["envoy_http_downstream_rq_time"])
-    },
-    Preset { only: Some(NOT_OWN), ..timed("envoy_cluster_upstream_rq", &["envoy_cluster_upstream_rq_time"]) },
-    Preset {
-        only: Some(NOT_OWN),
-        ..timed("envoy_cluster_upstream_rq_xx", &["envoy_cluster_upstream_rq_time"])
-    },
+    Preset { only: NOT_SERVED, ..timed("envoy_http_downstream_rq_xx", &["envoy_http_downstream_rq_time"]) },
+    Preset { only: NOT_OWN, ..timed("envoy_cluster_upstream_rq", &["envoy_cluster_upstream_rq_time"]) },
+    Preset { only: NOT_OWN, ..timed("envoy_cluster_upstream_rq_xx", &["envoy_cluster_upstream_rq_time"]) },
 ];

@@ -188,3 +188,21 @@ fn endpoint(template: &Value, source: &Source) -> (u16, String) {
         .unwrap_or(80);
     (port, path)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_kubelet_asks_for_is_not_traffic_unless_it_is_the_root() {
+        let get = |path: &str| json!({"httpGet": {"path": path, "port": 8080}});
+        let template = json!({"spec": {"containers": [
+            {"readinessProbe": get("/api/ready/?deep=1"), "livenessProbe": get("/"), "startupProbe": get("/boot")},
+            {"readinessProbe": {"tcpSocket": {"port": 1}}, "livenessProbe": {"httpGet": {"port": 2}}},
+        ]}});
+        assert_eq!(probed_paths(&template), ["/boot", "/api/ready"]);
+        assert_eq!(probed_paths(&json!({})), Vec::<String>::new());
+    }
+}

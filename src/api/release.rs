@@ -112,6 +112,12 @@ pub struct Metrics {
     /// The histogram of durations in seconds. Default: detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<LatencyMetric>,
+    /// Paths that are not traffic; a `*` at the end stands for anything. Always among them: the paths of the pods' own probes,
+    /// /metrics, and what health checks are usually called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 256)))]
+    #[x_kube(validation = Rule::new("self.all(path, path.startsWith('/') && path != '/*' && !path.substring(0, path.size() - 1).contains('*'))").message("ignorePaths: each begins with '/', and only its end may be a '*': write /internal/sync or /internal/*"))]
+    pub ignore_paths: Vec<String>,
 }
 
 /// The pods' own metrics endpoint.
@@ -128,13 +134,99 @@ pub struct PodMetrics {
     pub path: Option<String>,
 }
 
-/// A Prometheus server, or one that speaks its query API.
+/// A Prometheus server, or one that speaks its query API. Its series of pods have the labels `namespace` and `pod`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.ca) || self.url.startsWith('https:')").message("ca is for a url that begins with https"))]
 pub struct PrometheusSource {
+    /// In front of `/api/v1`, with a path prefix if it has one: http://prometheus.monitoring:9090
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https']").message("is not an http(s) URL"))]
+    #[x_kube(validation = Rule::new("!self.contains('@')").message("no user in the URL: write credentials into a Secret and name it as auth.basic.secret"))]
     pub url: String,
+    /// Credentials. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<PrometheusAuth>,
+    /// Certificates that the server's is signed by. Default: those of the operator's image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<CaSource>,
+    /// Further headers, such as `X-Scope-OrgID`. Nothing secret: whoever reads the Release reads them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub headers: Vec<HttpHeader>,
+    /// How often the server scrapes the pods; they are asked for as often. Default: 15s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrape_interval: Option<Span>,
+}
+
+/// How the operator says who it is. Exactly one. The Secret is one of the Release's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.bearer) != has(self.basic)").message("auth needs exactly one of: bearer, basic"))]
+pub struct PrometheusAuth {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bearer: Option<SecretKey>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic: Option<BasicAuth>,
+}
+
+/// A key of a Secret.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKey {
+    #[schemars(length(min = 1, max = 253))]
+    pub secret: String,
+    /// Default: token.
+    #[serde(default = "token")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+fn token() -> String {
+    "token".to_owned()
+}
+
+/// A Secret with the keys `username` and `password`, as in type kubernetes.io/basic-auth.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BasicAuth {
+    #[schemars(length(min = 1, max = 253))]
+    pub secret: String,
+}
+
+/// Certificates in PEM, in a Secret or a ConfigMap of the Release's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.secret) != has(self.configMap)").message("ca needs exactly one of: secret, configMap"))]
+pub struct CaSource {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub secret: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub config_map: Option<String>,
+    /// Default: ca.crt.
+    #[serde(default = "ca_crt")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+fn ca_crt() -> String {
+    "ca.crt".to_owned()
+}
+
+/// A header of a request.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpHeader {
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9-]+$')").message("a header's name is made of letters, digits and '-'"))]
+    #[x_kube(validation = Rule::new("!(self.lowerAscii() in ['authorization', 'proxy-authorization', 'cookie', 'host', 'connection', 'content-length', 'content-type', 'transfer-encoding'])").message("not a header to write here: credentials go into a Secret, named as auth"))]
+    pub name: String,
+    #[schemars(length(max = 256))]
+    #[x_kube(validation = Rule::new("self.matches('^[ -~]*$')").message("a header's value is printable ASCII"))]
+    pub value: String,
 }
 
 /// Which counter counts requests.
@@ -143,7 +235,8 @@ pub struct PrometheusSource {
 pub struct RequestsMetric {
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
-    /// The label that holds the status code; a value that begins with 5 is an error. Default: detected.
+    /// The label that holds the status; a value that begins with 5 (503, 5xx) is an error, or a gRPC code that is the server's
+    /// fault. Default: detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub status_label: Option<String>,

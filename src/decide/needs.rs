@@ -29,6 +29,8 @@ pub struct Sampling {
     pub source: Source,
     pub requests: Option<(String, Option<String>)>,
     pub latency: Option<String>,
+    /// Paths that are not traffic: those the Release names, and those that the pods' probes ask for.
+    pub ignore_paths: Vec<String>,
     /// `None`: every second while young, else every five.
     pub every: Option<Duration>,
     pub young: bool,
@@ -69,10 +71,13 @@ pub fn needs(snapshot: &Snapshot) -> Needs {
         Stage::Steps | Stage::Watch => {
             let metrics = spec.metrics.clone().unwrap_or_default();
             let Ok(measuring) = plan::measuring(spec) else { return Needs::default() };
-            let sampling = sampling(snapshot, run, &measuring).map(|sampling| Sampling {
-                requests: metrics.requests.map(|requests| (requests.name, requests.status_label)),
-                latency: metrics.latency.map(|latency| latency.name),
-                ..sampling
+            let sampling = sampling(snapshot, run, &measuring).map(|mut sampling| {
+                sampling.requests = metrics.requests.map(|requests| (requests.name, requests.status_label));
+                sampling.latency = metrics.latency.map(|latency| latency.name);
+                sampling.ignore_paths.extend(metrics.ignore_paths);
+                sampling.ignore_paths.sort();
+                sampling.ignore_paths.dedup();
+                sampling
             });
             Needs { sampling, probes: Vec::new() }
         }
@@ -105,12 +110,15 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
         return None;
     }
     let stable = status.stable.as_ref()?.fingerprint.clone();
-    let mut pods = Vec::new();
+    let (mut pods, mut ignore_paths) = (Vec::new(), Vec::new());
     for set in &snapshot.sets {
         let revision = if set.fingerprint == stable { Revision::Stable } else { Revision::Canary };
         let template = snapshot.templates.values().find(|kept| kept.fingerprint == set.fingerprint);
+        let template = template.map(|kept| kept.template.value());
         let (port, path) = template
-            .map_or((80, "/metrics".into()), |kept| endpoint(&kept.template.value(), &measuring.source));
+            .as_ref()
+            .map_or((80, "/metrics".into()), |template| endpoint(template, &measuring.source));
+        ignore_paths.extend(template.as_ref().map(probed_paths).unwrap_or_default());
         for pod in snapshot.pods_of(&set.uid).filter(|pod| !pod.terminating && pod.started_at.is_some()) {
             let Some(ip) = pod.ip.clone() else { continue };
             pods.push(SampledPod {
@@ -134,10 +142,23 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
         source: measuring.source.clone(),
         requests: None,
         latency: None,
+        ignore_paths,
         every: every.map(|stage| stage.every),
         young: snapshot.now < since + YOUNG,
         pods,
     })
+}
+
+/// Paths that the kubelet asks for. Not `/`, which is more likely to be traffic too.
+fn probed_paths(template: &Value) -> Vec<String> {
+    let containers = template["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let probes = containers.iter().flat_map(|container| {
+        ["startupProbe", "readinessProbe", "livenessProbe"]
+            .map(|probe| container[probe]["httpGet"]["path"].as_str())
+    });
+    let without_query =
+        |path: &str| path.split('?').next().unwrap_or_default().trim_end_matches('/').to_owned();
+    probes.flatten().map(without_query).filter(|path| path.starts_with('/') && !path.contains('*')).collect()
 }
 
 /// Port and path of a template's metrics: the Release, else the usual annotations, else the port named `metrics`, else the first.
@@ -166,4 +187,22 @@ fn endpoint(template: &Value, source: &Source) -> (u16, String) {
         .or_else(|| ports().next().and_then(number))
         .unwrap_or(80);
     (port, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_kubelet_asks_for_is_not_traffic_unless_it_is_the_root() {
+        let get = |path: &str| json!({"httpGet": {"path": path, "port": 8080}});
+        let template = json!({"spec": {"containers": [
+            {"readinessProbe": get("/api/ready/?deep=1"), "livenessProbe": get("/"), "startupProbe": get("/boot")},
+            {"readinessProbe": {"tcpSocket": {"port": 1}}, "livenessProbe": {"httpGet": {"port": 2}}},
+        ]}});
+        assert_eq!(probed_paths(&template), ["/boot", "/api/ready"]);
+        assert_eq!(probed_paths(&json!({})), Vec::<String>::new());
+    }
 }

@@ -86,8 +86,11 @@ pub struct PlannedWatch {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     Pods { port: Option<i32>, path: Option<String> },
-    Prometheus { url: String },
+    Prometheus { server: crate::api::release::PrometheusSource, scrape_interval: Duration },
 }
+
+/// How often a Prometheus scrapes, unless told otherwise.
+const SCRAPE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What an undo does first; it does not need the rest of the spec to be valid.
 pub fn capacity(spec: Option<&ReleaseSpec>) -> Capacity {
@@ -118,7 +121,13 @@ pub fn plan(spec: &ReleaseSpec, recreate: bool) -> Result<Plan, PlanError> {
 pub fn measuring(spec: &ReleaseSpec) -> Result<Measuring, PlanError> {
     let metrics = spec.metrics.clone().unwrap_or_default();
     let source = match (metrics.prometheus, metrics.pods) {
-        (Some(prometheus), _) => Source::Prometheus { url: prometheus.url },
+        (Some(server), _) => {
+            let scrape_interval = match &server.scrape_interval {
+                Some(interval) => span(interval, || "spec.metrics.prometheus.scrapeInterval".into())?,
+                None => SCRAPE_INTERVAL,
+            };
+            Source::Prometheus { server, scrape_interval: scrape_interval.max(Duration::from_secs(1)) }
+        }
         (None, pods) => {
             let pods = pods.unwrap_or_default();
             Source::Pods { port: pods.port, path: pods.path }

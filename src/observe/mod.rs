@@ -1,7 +1,9 @@
 //! From the index and what was measured to one owned, immutable [`Snapshot`].
 //!
-//! `probes` and `measure` fetch what the cluster does not push: answers of checks and counters. They only read.
+//! `probes`, `measure` and `credentials` fetch what the cluster does not push: answers of checks, counters, and what it takes to ask
+//! for them. They only read.
 
+pub mod credentials;
 pub mod measure;
 pub mod probes;
 

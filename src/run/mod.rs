@@ -69,7 +69,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let writer = Writer::new(client.clone(), fence);
     let findings = Arc::new(SharedFindings::default());
-    let sampler = Arc::new(Sampler::new(findings.clone(), queue.clone(), settings.reads_per_second));
+    let sampler =
+        Arc::new(Sampler::new(client.clone(), findings.clone(), queue.clone(), settings.reads_per_second));
     let reconciler = Arc::new(Reconciler {
         index: index.clone(),
         prober: Prober::new(client, findings.clone(), queue.clone()),

@@ -4,26 +4,35 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kube::Client;
 use tokio::sync::watch;
 
 use super::clock;
 use super::findings::SharedFindings;
 use super::queue::Queue;
+use crate::api::release::PrometheusSource;
+use crate::decide::judge::Revision;
 use crate::decide::plan::Source;
 use crate::decide::{Key, Sampling};
+use crate::observe::credentials;
 use crate::observe::measure::counters::{Ledger, Reading};
 use crate::observe::measure::names::{Detected, LatencyMetric, Names, RequestsMetric};
-use crate::observe::measure::prometheus::{Auth, Pod, Prometheus, Question};
+use crate::observe::measure::prometheus::{Answers, Asker, Pod, Round};
 use crate::observe::measure::scrape::{self, Target};
-use crate::observe::measure::{self, ReadError, SeriesValue, Trust};
+use crate::observe::measure::servers::{Server, Servers};
+use crate::observe::measure::{self, ReadError, Trust};
 
 /// Pods of one run read at the same time.
 const AT_ONCE: usize = 64;
-/// How often a Prometheus scrapes, unless told otherwise.
-const PROMETHEUS_INTERVAL: Duration = Duration::from_secs(15);
+/// For each query to a Prometheus server.
+const QUERY: Duration = Duration::from_secs(5);
+/// Credentials may change: they are read again after so long, and when the server refuses them.
+const CREDENTIALS_KEPT: i64 = 300;
 
 /// All runs that are measured.
 pub struct Sampler {
+    client: Client,
+    servers: Arc<Servers>,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
     reads_per_second: u32,
@@ -37,8 +46,13 @@ struct Measured {
 }
 
 impl Sampler {
-    pub fn new(findings: Arc<SharedFindings>, queue: Arc<Queue>, reads_per_second: u32) -> Self {
-        Self { findings, queue, reads_per_second, runs: Arc::default() }
+    pub fn new(
+        client: Client,
+        findings: Arc<SharedFindings>,
+        queue: Arc<Queue>,
+        reads_per_second: u32,
+    ) -> Self {
+        Self { client, servers: Arc::default(), findings, queue, reads_per_second, runs: Arc::default() }
     }
 
     /// Sees to it that exactly this is measured for a Release.
@@ -66,6 +80,14 @@ impl Sampler {
         let (sender, receiver) = watch::channel(wanted);
         let rounds = Rounds {
             key: key.clone(),
+            reader: Reader {
+                client: self.client.clone(),
+                servers: self.servers.clone(),
+                http: None,
+                known: None,
+                asked: None,
+                detected: None,
+            },
             wanted: receiver,
             findings: self.findings.clone(),
             queue: self.queue.clone(),
@@ -90,6 +112,7 @@ impl Sampler {
 /// The rounds of one run.
 struct Rounds {
     key: Key,
+    reader: Reader,
     wanted: watch::Receiver<Sampling>,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
@@ -100,31 +123,23 @@ struct Rounds {
 impl Rounds {
     async fn go_on(mut self) {
         let mut ledger = Ledger::new();
-        let mut detected: Option<Detected> = None;
-        let mut client = Client::default();
         loop {
             let every = self.every();
             sleep_until_multiple(every).await;
             let wanted = self.wanted.borrow_and_update().clone();
             let at = clock::now().as_second();
             let deadline = every.min(Duration::from_secs(5)).mul_f64(0.8);
-            let read = read(&self.key.namespace, &wanted, &mut client, &mut detected, at, deadline).await;
-            let (results, trouble) = match read {
-                Ok(results) => {
-                    let first = results.iter().find_map(|(pod, result)| Some((pod, result.as_ref().err()?)));
-                    let trouble = first.map(|(pod, error)| format!("pod {pod}: {error}"));
-                    let all = results.iter().all(|(_, result)| result.is_err());
-                    (results, trouble.filter(|_| all))
-                }
-                Err(error) => {
-                    let failed =
-                        wanted.pods.iter().map(|pod| (pod.name.clone(), Err(error.clone()))).collect();
-                    (failed, Some(error.to_string()))
-                }
-            };
+            if self.reader.starts_anew(&wanted) {
+                ledger = Ledger::new();
+            }
+            let read = self.reader.read(&self.key.namespace, &wanted, at, deadline).await;
+            let results = read.unwrap_or_else(|error| {
+                wanted.pods.iter().map(|pod| (pod.name.clone(), Err(error.clone()))).collect()
+            });
+            let trouble = trouble(&wanted, &results);
             let readings = readings(&wanted, results);
             let taken = ledger.take(at, readings);
-            let source = detected.as_ref().map(Detected::sentence).unwrap_or_default();
+            let source = self.reader.detected.as_ref().map(Detected::sentence).unwrap_or_default();
             self.findings.add_round(&self.key, at, taken, source, trouble);
             self.queue.wake(self.key.clone());
         }
@@ -133,8 +148,8 @@ impl Rounds {
     fn every(&self) -> Duration {
         // A copy: whoever changes what is wanted holds the list of runs, so the two are never held together here.
         let wanted = self.wanted.borrow().clone();
-        if matches!(wanted.source, Source::Prometheus { .. }) {
-            return wanted.every.unwrap_or_default().max(PROMETHEUS_INTERVAL);
+        if let Source::Prometheus { scrape_interval, .. } = wanted.source {
+            return wanted.every.unwrap_or_default().max(scrape_interval);
         }
         let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let pods = runs.values().map(|run| run.wanted.borrow().pods.len()).sum();
@@ -154,74 +169,170 @@ async fn sleep_until_multiple(every: Duration) {
     tokio::time::sleep(Duration::from_millis(wait.unsigned_abs())).await;
 }
 
-/// One client for all rounds of a run: its connections stay open.
-#[derive(Default)]
-struct Client(Option<(Trust, reqwest::Client)>);
+/// What a run keeps from one round to the next.
+struct Reader {
+    client: Client,
+    servers: Arc<Servers>,
+    /// For the pods' own pages: its connections stay open.
+    http: Option<reqwest::Client>,
+    known: Option<Known>,
+    /// What `detected` was chosen for.
+    asked: Option<(Source, Names)>,
+    detected: Option<Detected>,
+}
 
-impl Client {
-    fn with(&mut self, trust: Trust) -> Result<&reqwest::Client, ReadError> {
-        if self.0.as_ref().is_none_or(|(known, _)| *known != trust) {
-            self.0 = Some((trust, measure::client(trust)?));
+/// A server, and when its credentials were read.
+struct Known {
+    source: PrometheusSource,
+    server: Arc<Server>,
+    read_at: i64,
+}
+
+impl Reader {
+    /// Whether other series are read from now on than in the rounds before: nothing can be compared then. Paths that are left
+    /// out become more as the canary's probes become known, and never fewer.
+    fn starts_anew(&mut self, wanted: &Sampling) -> bool {
+        let now = (wanted.source.clone(), names(wanted));
+        let other = self.asked.as_ref().is_some_and(|(source, names)| {
+            *source != now.0 || names.requests != now.1.requests || names.latency != now.1.latency
+        });
+        if other {
+            self.detected = None;
         }
-        let (_, client) = self.0.as_ref().expect("made above");
-        Ok(client)
+        if let Some(detected) = &mut self.detected {
+            detected.ignore(&now.1.ignore_paths);
+        }
+        self.asked = Some(now);
+        other
+    }
+
+    async fn read(
+        &mut self,
+        namespace: &str,
+        wanted: &Sampling,
+        at: i64,
+        deadline: Duration,
+    ) -> Result<Answers, ReadError> {
+        let names = names(wanted);
+        match &wanted.source {
+            Source::Pods { .. } => self.read_pages(wanted, &names, deadline).await,
+            Source::Prometheus { server, scrape_interval } => {
+                let round = Round { now: at, scrape_interval: *scrape_interval, deadline: QUERY };
+                let server = self.server(namespace, server, at).await?;
+                let read = self.ask(&server, namespace, wanted, &names, round).await;
+                let refused = match &read {
+                    Ok(answers) => answers
+                        .iter()
+                        .any(|(_, answer)| answer.as_ref().is_err_and(ReadError::is_about_credentials)),
+                    Err(error) => error.is_about_credentials(),
+                };
+                if refused {
+                    self.known = None;
+                }
+                read
+            }
+        }
+    }
+
+    async fn read_pages(
+        &mut self,
+        wanted: &Sampling,
+        names: &Names,
+        deadline: Duration,
+    ) -> Result<Answers, ReadError> {
+        let http = match &mut self.http {
+            Some(http) => http,
+            none => none.insert(measure::client(Trust::Nothing)?),
+        };
+        let targets: Vec<Target> = wanted
+            .pods
+            .iter()
+            .filter_map(|pod| {
+                let ip = pod.ip.parse().ok()?;
+                Some(Target { pod: pod.name.clone(), ip, port: pod.port, path: pod.path.clone() })
+            })
+            .collect();
+        let known = match &mut self.detected {
+            Some(known) => known,
+            none => none.insert(scrape::detect(http, &targets, names, deadline, AT_ONCE).await?),
+        };
+        Ok(scrape::scrape(http, &targets, known, deadline, AT_ONCE).await)
+    }
+
+    /// The server, with credentials that are not old. Where they cannot be read just now, those known stay in use.
+    async fn server(
+        &mut self,
+        namespace: &str,
+        source: &PrometheusSource,
+        at: i64,
+    ) -> Result<Arc<Server>, ReadError> {
+        let known = self.known.as_ref().filter(|known| known.source == *source);
+        if let Some(known) = known.filter(|known| at - known.read_at < CREDENTIALS_KEPT) {
+            return Ok(known.server.clone());
+        }
+        match credentials::way(&self.client, namespace, source).await {
+            Ok((prometheus, trust)) => {
+                let server = self.servers.at(prometheus, trust)?;
+                self.known = Some(Known { source: source.clone(), server: server.clone(), read_at: at });
+                Ok(server)
+            }
+            Err(ReadError::Credentials { lasting: false, .. }) if known.is_some() => {
+                Ok(known.expect("just asked").server.clone())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        server: &Arc<Server>,
+        namespace: &str,
+        wanted: &Sampling,
+        names: &Names,
+        round: Round,
+    ) -> Result<Answers, ReadError> {
+        let pods: Vec<Pod> = wanted
+            .pods
+            .iter()
+            .map(|pod| Pod { name: pod.name.clone(), started_at: pod.started_at })
+            .collect();
+        let detected = match &self.detected {
+            Some(known) => known.clone(),
+            None => {
+                let found = server.detect(round, namespace, &pods, names).await?;
+                self.detected.insert(found).clone()
+            }
+        };
+        Ok(server.read(round, Asker { namespace: namespace.to_owned(), pods, detected }).await)
     }
 }
 
-type Results = Vec<(String, Result<Vec<SeriesValue>, ReadError>)>;
-
-async fn read(
-    namespace: &str,
-    wanted: &Sampling,
-    client: &mut Client,
-    detected: &mut Option<Detected>,
-    at: i64,
-    deadline: Duration,
-) -> Result<Results, ReadError> {
-    let names = Names {
+fn names(wanted: &Sampling) -> Names {
+    Names {
         requests: wanted.requests.clone().map(|(name, status_label)| RequestsMetric { name, status_label }),
         latency: wanted.latency.clone().map(|name| LatencyMetric { name }),
-        ..Names::default()
-    };
-    match &wanted.source {
-        Source::Pods { .. } => {
-            let client = client.with(Trust::Nothing)?;
-            let targets: Vec<Target> = wanted
-                .pods
-                .iter()
-                .filter_map(|pod| {
-                    let ip = pod.ip.parse().ok()?;
-                    Some(Target { pod: pod.name.clone(), ip, port: pod.port, path: pod.path.clone() })
-                })
-                .collect();
-            let known = match detected {
-                Some(known) => known,
-                None => detected.insert(scrape::detect(client, &targets, &names, deadline, AT_ONCE).await?),
-            };
-            Ok(scrape::scrape(client, &targets, known, deadline, AT_ONCE).await)
-        }
-        Source::Prometheus { url } => {
-            let trust = if url.starts_with("https:") { Trust::System } else { Trust::Nothing };
-            let client = client.with(trust)?;
-            let server = Prometheus { url: url.clone(), auth: Auth::Nobody, headers: Vec::new() };
-            let pods: Vec<Pod> = wanted
-                .pods
-                .iter()
-                .map(|pod| Pod { name: pod.name.clone(), started_at: pod.started_at })
-                .collect();
-            let deadline = Duration::from_secs(5);
-            let question =
-                Question { namespace, pods: &pods, now: at, scrape_interval: PROMETHEUS_INTERVAL, deadline };
-            let known = match detected {
-                Some(known) => known,
-                None => detected.insert(server.detect(client, &question, &names).await?),
-            };
-            Ok(server.read(client, &question, known).await)
-        }
+        ignore_paths: wanted.ignore_paths.clone(),
     }
 }
 
-fn readings(wanted: &Sampling, results: Results) -> Vec<Reading> {
+/// Why there is nothing to judge: no pod of a revision could be read. What is wrong with one of several shows in their number.
+fn trouble(wanted: &Sampling, results: &Answers) -> Option<String> {
+    let errors: HashMap<&str, &ReadError> =
+        results.iter().filter_map(|(pod, result)| Some((pod.as_str(), result.as_ref().err()?))).collect();
+    let of = |revision| {
+        let mut pods = wanted.pods.iter().filter(|pod| pod.revision == revision).peekable();
+        pods.peek()?;
+        let failed: Option<Vec<_>> =
+            pods.map(|pod| Some((pod.name.as_str(), *errors.get(pod.name.as_str())?))).collect();
+        failed
+    };
+    let failed = of(Revision::Canary).or_else(|| of(Revision::Stable))?;
+    let (pod, error) = failed.first()?;
+    let same = errors.len() == wanted.pods.len() && errors.values().all(|other| other == error);
+    Some(if same { error.to_string() } else { format!("pod {pod}: {error}") })
+}
+
+fn readings(wanted: &Sampling, results: Answers) -> Vec<Reading> {
     let mut results: HashMap<String, _> = results.into_iter().collect();
     let reading = |pod: &crate::decide::SampledPod| Reading {
         pod: pod.name.clone(),
@@ -231,4 +342,51 @@ fn readings(wanted: &Sampling, results: Results) -> Vec<Reading> {
         result: results.remove(&pod.name).unwrap_or(Err(ReadError::NoSamples)),
     };
     wanted.pods.iter().map(reading).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::SampledPod;
+
+    fn wanted(pods: &[(&str, Revision)]) -> Sampling {
+        let pod = |&(name, revision): &(&str, Revision)| SampledPod {
+            name: name.to_owned(),
+            revision,
+            ip: "10.0.0.1".to_owned(),
+            port: 80,
+            path: "/metrics".to_owned(),
+            started_at: None,
+            restarts: 0,
+        };
+        Sampling {
+            run: "r1".to_owned(),
+            source: Source::Pods { port: None, path: None },
+            requests: None,
+            latency: None,
+            ignore_paths: Vec::new(),
+            every: None,
+            young: false,
+            pods: pods.iter().map(pod).collect(),
+        }
+    }
+
+    #[test]
+    fn trouble_is_said_when_no_pod_of_a_revision_can_be_read() {
+        let pods = wanted(&[("a", Revision::Stable), ("b", Revision::Stable), ("c", Revision::Canary)]);
+        let said = |missing: &[&str]| {
+            let result = |name: &&str| match missing.contains(name) {
+                true => Err(ReadError::NoSamples),
+                false => Ok(Vec::new()),
+            };
+            trouble(&pods, &["a", "b", "c"].iter().map(|name| ((*name).to_owned(), result(name))).collect())
+        };
+        let why = ReadError::NoSamples.to_string();
+        assert_eq!(said(&[]), None);
+        assert_eq!(said(&["a"]), None);
+        assert_eq!(said(&["c"]), Some(format!("pod c: {why}")));
+        assert_eq!(said(&["a", "b"]), Some(format!("pod a: {why}")));
+        assert_eq!(said(&["a", "b", "c"]), Some(why));
+        assert_eq!(trouble(&wanted(&[]), &Vec::new()), None);
+    }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tidegate::decide::judge::{Bound, Revision, Slot};
 use tidegate::observe::measure::counters::{Ledger, Reading, SERIES_APART, Taken};
-use tidegate::observe::measure::{Counts, ReadError, SeriesValue, cadence};
+use tidegate::observe::measure::{Asked, Counts, ReadError, SeriesValue, cadence};
 
 const GOOD: Counts = Counts::Requests { error: false };
 const BAD: Counts = Counts::Requests { error: true };
@@ -28,7 +28,7 @@ fn canary(pod: &str, started_at: i64, good: f64, bad: f64) -> Reading {
 }
 
 fn unread(reading: Reading) -> Reading {
-    Reading { result: Err(ReadError::Status(503)), ..reading }
+    Reading { result: Err(ReadError::Status { asked: Asked::Pod, status: 503 }), ..reading }
 }
 
 /// `(t, requests, errors)` of each slot.

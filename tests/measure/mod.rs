@@ -1,10 +1,14 @@
 //! How pods' pages, and a Prometheus server's answers, become slots.
 
 mod counters;
+mod credentials;
+mod debian;
 mod exposition;
 mod names;
 mod pods;
+mod presets;
 mod prometheus;
+mod servers;
 
 use tidegate::observe::measure::SeriesValue;
 use tidegate::observe::measure::counters::Totals;

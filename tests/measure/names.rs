@@ -38,13 +38,14 @@ fn the_choice_is_said_in_one_sentence() {
     assert_eq!(
         chosen(&Names::default(), GO).expect("fits").sentence(),
         "requests from http_requests_total, errors by its label code beginning with 5, latency from \
-         http_request_duration_seconds_bucket; probes and /metrics do not count"
+         http_request_duration_seconds_bucket; probes count too: no label tells paths"
     );
     let istio = r#"istio_requests_total{reporter="destination",response_code="503"} 2"#;
     assert_eq!(
         chosen(&Names::default(), istio).expect("fits").sentence(),
         "requests from istio_requests_total where reporter is destination, errors by its label response_code \
-         beginning with 5, no histogram of latency found (set metrics.latency.name); probes and /metrics do not count"
+         beginning with 5, no histogram of latency found (write the name of one as metrics.latency.name); probes count \
+         too: no label tells paths"
     );
 }
 
@@ -53,7 +54,9 @@ fn scrapes_of_the_metrics_page_are_never_taken_for_requests() {
     let page = r#"promhttp_metric_handler_requests_total{code="200"} 15724"#;
     assert_eq!(
         chosen(&Names::default(), page),
-        Err("no request counter found among 1 series; set metrics.requests.name".to_owned())
+        Err("no known counter of requests among 1 series; write the name of yours as metrics.requests.name, or send the \
+             pods a request"
+            .to_owned())
     );
 }
 
@@ -62,7 +65,8 @@ fn a_counter_that_cannot_tell_errors_is_not_taken() {
     let page = "http_requests_total{path=\"/\"} 7\n";
     assert_eq!(
         chosen(&Names::default(), page),
-        Err("http_requests_total has no label that says which requests failed; set metrics.requests.statusLabel"
+        Err("http_requests_total has no label that says which requests failed; write its label as \
+             metrics.requests.statusLabel, or another counter as metrics.requests.name"
             .to_owned())
     );
     let next = format!("{page}http_request_duration_seconds_count{{status=\"5xx\"}} 3\n");
@@ -109,6 +113,12 @@ http_requests_total{code="500",path="/live/stream"} 16
     assert_eq!(measured(&Names::default(), page), (25.0, 24.0, vec![]));
     let names = Names { ignore_paths: vec!["/internal/*".to_owned()], ..Names::default() };
     assert_eq!(measured(&names, page), (17.0, 16.0, vec![]));
+    let mut detected = chosen(&names, page).expect("fits");
+    assert!(detected.sentence().ends_with("probes, /metrics, /internal/* do not count (label path)"));
+    // What the canary's probes ask for becomes known later.
+    detected.ignore(&["/live/stream".to_owned(), "/metrics".to_owned()]);
+    assert_eq!(totals(&values(&detected, page)).requests, 1.0);
+    assert!(detected.sentence().ends_with("/metrics, /internal/*, /live/stream do not count (label path)"));
 }
 
 #[test]
@@ -119,20 +129,22 @@ fn names_in_the_release_come_first_however_they_are_spelt() {
     }
     assert_eq!(measured(&named("http_requests", Some("method")), GO).1, 0.0);
     let page =
-        "shop_hits_total{class=\"5xx\"} 2\nshop_hits_total{class=\"2xx\"} 8\nshop_ms_bucket{le=\"250\"} 9\n";
+        "shop_hits_total{kind=\"5xx\"} 2\nshop_hits_total{kind=\"2xx\"} 8\nshop_ms_bucket{le=\"250\"} 9\n";
     let names = Names {
         latency: Some(LatencyMetric { name: "shop_ms_bucket".to_owned() }),
-        ..named("shop_hits_total", Some("class"))
+        ..named("shop_hits_total", Some("kind"))
     };
     assert_eq!(measured(&names, page), (10.0, 2.0, vec![(bound(0.25), 9.0)]));
     assert_eq!(
         chosen(&named("shop_hits_total", None), page),
-        Err("shop_hits_total has no label that says which requests failed; set metrics.requests.statusLabel"
+        Err("shop_hits_total has no label that says which requests failed; write its label as \
+             metrics.requests.statusLabel, or another counter as metrics.requests.name"
             .to_owned())
     );
     assert_eq!(
         chosen(&named("nope", None), page),
-        Err("no series nope found among 3 series; check metrics.requests.name, or send the pods a request"
+        Err("no series nope among 3 series; correct metrics.requests.name, or send the pods a request; counters seen: \
+             shop_hits_total"
             .to_owned())
     );
 }
@@ -154,4 +166,48 @@ fn a_series_has_the_same_identity_in_whatever_order_its_labels_come() {
     assert_eq!(one, identity("http_requests_total{a=\"b\",code=\"200\",} 7"));
     assert_ne!(one, identity("http_requests_total{code=\"b\",a=\"200\"} 1"));
     assert_ne!(one, identity("http_requests_total{code=\"200\"} 1"));
+}
+
+#[test]
+fn a_word_that_is_no_status_does_not_make_a_counter_tell_errors() {
+    let page = "http_requests_total{status=\"done\"} 7\n";
+    let error = chosen(&Names::default(), page).expect_err("nothing tells errors");
+    assert!(error.contains("statusLabel"), "{error}");
+    let words = format!("{page}http_requests_total{{status=\"error\"}} 2\n");
+    assert_eq!(measured(&Names::default(), &words), (9.0, 2.0, vec![]));
+}
+
+#[test]
+fn when_nothing_fits_a_few_counters_that_are_there_are_named() {
+    let page = "jobs_done_total 3\norders_placed_total 2\nshop_web_requests_total{result=\"x\"} 5\ngo_goroutines 8\n";
+    assert_eq!(
+        chosen(&Names::default(), page),
+        Err("no known counter of requests among 4 series; write the name of yours as metrics.requests.name, or send the \
+             pods a request; counters seen: shop_web_requests_total, jobs_done_total, orders_placed_total"
+            .to_owned())
+    );
+    let counter_only = "http_requests_total{code=\"200\"} 1\nshop_wait_seconds_bucket{le=\"+Inf\"} 1\n";
+    let sentence = chosen(&Names::default(), counter_only).expect("fits").sentence();
+    let wanted = "no histogram of latency found (write the name of one as metrics.latency.name; there are \
+                  shop_wait_seconds_bucket)";
+    assert!(sentence.contains(wanted), "{sentence}");
+}
+
+#[test]
+fn a_prefix_of_the_users_is_found_when_only_one_counter_has_it() {
+    let page = r#"
+shop_http_requests_total{status="500"} 2
+shop_http_requests_total{status="200"} 8
+shop_http_requests_duration_seconds_count{status="200"} 8
+shop_http_requests_duration_seconds_bucket{status="200",le="0.5"} 7
+payment_client_http_requests_total{status="500"} 99
+"#;
+    assert_eq!(measured(&Names::default(), page), (10.0, 2.0, vec![(bound(0.5), 7.0)]));
+    let two = format!("{page}legacy_http_requests_total{{status=\"200\"}} 1\n");
+    assert_eq!(
+        chosen(&Names::default(), &two),
+        Err("several counters may be the requests: legacy_http_requests_total, shop_http_requests_total; write one of \
+             them as metrics.requests.name"
+            .to_owned())
+    );
 }

@@ -8,7 +8,7 @@ use axum::response::Redirect;
 use axum::routing::get;
 use tidegate::observe::measure::names::Names;
 use tidegate::observe::measure::scrape::{Target, detect, scrape};
-use tidegate::observe::measure::{ReadError, Trust, client};
+use tidegate::observe::measure::{Asked, ReadError, Trust, client};
 
 use super::{GO, PROM_CLIENT, chosen, totals};
 
@@ -88,14 +88,14 @@ async fn each_pod_is_read_or_has_its_own_error() {
             "refused"
         ]
     );
-    assert_eq!(answers[5].1, Err(ReadError::Status(503)));
-    assert_eq!(answers[6].1, Err(ReadError::Status(307)));
+    assert_eq!(answers[5].1, Err(ReadError::Status { asked: Asked::Pod, status: 503 }));
+    assert_eq!(answers[6].1, Err(ReadError::Status { asked: Asked::Pod, status: 307 }));
     for packed_or_not in [7, 8] {
-        assert_eq!(answers[packed_or_not].1, Err(ReadError::TooLarge { limit: 4 << 20 }));
+        assert_eq!(answers[packed_or_not].1, Err(ReadError::TooLarge { asked: Asked::Pod, limit: 4 << 20 }));
     }
     assert_eq!(
         answers[0].1.clone().map_err(|error| error.to_string()),
-        Err("no answer within 1500 ms".to_owned())
+        Err("no answer within 1500 ms; is metrics.pods.port the port of the metrics page?".to_owned())
     );
 
     let open = scrape(
@@ -122,9 +122,12 @@ async fn names_are_detected_over_several_pods() {
         detect(&client, &targets, &Names::default(), DEADLINE, 8).await
     };
     assert_eq!(seen(&["/broken", "/idle", "/go"]).await, Ok(chosen(&Names::default(), GO).expect("fits")));
-    assert_eq!(seen(&["/broken", "/idle"]).await, Err(ReadError::NoCounter { series: 1 }));
-    assert_eq!(seen(&["/broken"]).await, Err(ReadError::Status(503)));
-    assert_eq!(seen(&[]).await, Err(ReadError::NoCounter { series: 0 }));
+    assert_eq!(
+        seen(&["/broken", "/idle"]).await,
+        Err(ReadError::NoCounter { series: 1, seen: String::new() })
+    );
+    assert_eq!(seen(&["/broken"]).await, Err(ReadError::Status { asked: Asked::Pod, status: 503 }));
+    assert_eq!(seen(&[]).await, Err(ReadError::NoCounter { series: 0, seen: String::new() }));
 }
 
 #[tokio::test]
@@ -142,4 +145,94 @@ async fn both_formats_are_asked_for_and_a_path_cannot_become_a_host() {
         let answers = scrape(&client, &[target(port, path)], &detected, DEADLINE, 1).await;
         assert!(answers[0].1.is_ok(), "{path}: {answers:?}");
     }
+}
+
+/// Answers every connection with these bytes and closes it: what axum would never send.
+async fn raw(answer: Vec<u8>) -> u16 {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _read = connection.read(&mut request).await;
+            // Fails when the reader has had enough.
+            let _sent = connection.write_all(&answer).await;
+            let _shut = connection.shutdown().await;
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn what_is_no_page_of_metrics_says_what_to_write() {
+    let counter = "http_requests_total{code=\"200\"} 12";
+    let head = |more: &str| format!("HTTP/1.1 200 OK\r\n{more}\r\n");
+    let many: String =
+        (0..20_001).map(|id| format!("http_requests_total{{code=\"200\",user=\"{id}\"}} 1\n")).collect();
+    let cases: [(String, &str); 10] = [
+        (
+            head("content-type: text/html\r\n") + "<!DOCTYPE html>\n<html>sign in</html>\n",
+            "not a metrics page: it is an HTML page; write where the page is as metrics.pods.port and metrics.pods.path",
+        ),
+        (
+            head("content-type: application/json\r\n") + "{\"status\":\"up\"}\n",
+            "not a metrics page: it is JSON; write where the page is as metrics.pods.port and metrics.pods.path",
+        ),
+        (
+            head("connection: close\r\n") + counter,
+            "not a metrics page: it was cut off within a line: what is left of its last value would look like a restart; \
+             write where the page is as metrics.pods.port and metrics.pods.path",
+        ),
+        (
+            head("content-length: 500\r\n") + counter,
+            "the answer broke off: end of file before message length reached; it is read again in the next round",
+        ),
+        (
+            head("") + "http_requests_total{code=\"200\"} NaN\nhttp_requests_total{code=\"500\"} -1\n",
+            "http_requests_total is NaN, which no counter can be; write the name of another as metrics.requests.name",
+        ),
+        (
+            head("content-length: 52428800\r\n"),
+            "answer larger than 4 MiB; drop a label from the page's largest metric, or use metrics.prometheus",
+        ),
+        (head("") + &many, "more than 20000 series of the chosen metrics on one pod; drop a label from them"),
+        (
+            "HTTP/1.1 404 Not Found\r\n\r\n".to_owned(),
+            "answered with status 404; write where the page is as metrics.pods.port and metrics.pods.path",
+        ),
+        (
+            "HTTP/1.1 401 Unauthorized\r\n\r\n".to_owned(),
+            "answered with status 401; pages are read without credentials: let the operator read it, or use \
+             metrics.prometheus",
+        ),
+        // A page under a name that no metrics have is a page all the same, and what is no number is left out.
+        (
+            head("content-type: application/octet-stream\r\n")
+                + "http_requests_total{code=\"200\"} 3\nhttp_requests_total{code=\"500\"} +Inf\n",
+            "1 series",
+        ),
+    ];
+    let detected = chosen(&Names::default(), "http_requests_total{code=\"200\"} 1").expect("fits");
+    let client = client(Trust::Nothing).expect("a client");
+    for (answer, expected) in cases {
+        let port = raw(answer.into_bytes()).await;
+        let answers = scrape(&client, &[target(port, "/")], &detected, DEADLINE, 1).await;
+        let said = match &answers[0].1 {
+            Ok(values) => format!("{} series", values.len()),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(said, expected);
+    }
+}
+
+#[tokio::test]
+async fn fifty_megabytes_are_not_read_to_their_end() {
+    let line = "http_requests_total{code=\"200\"} 1\n";
+    let page = line.repeat((50 << 20) / line.len());
+    let port = raw(format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{page}").into_bytes()).await;
+    let detected = chosen(&Names::default(), GO).expect("fits");
+    let client = client(Trust::Nothing).expect("a client");
+    let answers = scrape(&client, &[target(port, "/")], &detected, DEADLINE, 1).await;
+    assert_eq!(answers[0].1, Err(ReadError::TooLarge { asked: Asked::Pod, limit: 4 << 20 }));
 }

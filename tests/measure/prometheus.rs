@@ -6,20 +6,23 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tidegate::observe::measure::names::Names;
-use tidegate::observe::measure::prometheus::{Auth, Pod, Prometheus, Question};
-use tidegate::observe::measure::{ReadError, Trust, client};
+use tidegate::decide::judge::Bound;
+use tidegate::observe::measure::names::{Detected, Names};
+use tidegate::observe::measure::prometheus::{Answers, Asker, Auth, Pod, Prometheus, Round};
+use tidegate::observe::measure::{Asked as Who, ReadError, Trust, client};
 
 use super::pods::serve;
 use super::{GO, chosen, totals};
 
-const NOW: i64 = 1_700_000_000;
+pub const NOW: i64 = 1_700_000_000;
 
 /// The forms that a fake server was sent.
-type Asked = Arc<Mutex<Vec<BTreeMap<String, String>>>>;
+pub type Asked = Arc<Mutex<Vec<BTreeMap<String, String>>>>;
 
 /// A fake server that gives every query the answer that `answer` makes of it.
-async fn fake(answer: fn(&str) -> (StatusCode, Value)) -> (Prometheus, Asked) {
+pub async fn fake(
+    answer: impl Fn(&str) -> (StatusCode, Value) + Clone + Send + Sync + 'static,
+) -> (Prometheus, Asked) {
     let asked = Asked::default();
     let log = Arc::clone(&asked);
     let query = move |headers: HeaderMap, body: String| async move {
@@ -41,25 +44,28 @@ async fn fake(answer: fn(&str) -> (StatusCode, Value)) -> (Prometheus, Asked) {
     (prometheus, asked)
 }
 
-fn success(result: Value) -> (StatusCode, Value) {
+pub fn success(result: Value) -> (StatusCode, Value) {
     (StatusCode::OK, json!({"status": "success", "data": {"resultType": "matrix", "result": result}}))
 }
 
-fn pods(names: &[&str]) -> Vec<Pod> {
+pub fn pods(names: &[&str]) -> Vec<Pod> {
     names.iter().map(|name| Pod { name: (*name).to_owned(), started_at: None }).collect()
 }
 
-fn question(pods: &[Pod]) -> Question<'_> {
-    Question {
-        namespace: "shop",
-        pods,
-        now: NOW,
-        scrape_interval: Duration::from_secs(15),
-        deadline: Duration::from_secs(5),
-    }
+pub const ROUND: Round =
+    Round { now: NOW, scrape_interval: Duration::from_secs(15), deadline: Duration::from_secs(5) };
+
+pub fn asker(namespace: &str, pods: &[Pod], detected: &Detected) -> Asker {
+    Asker { namespace: namespace.to_owned(), pods: pods.to_vec(), detected: detected.clone() }
 }
 
-fn queries(asked: &Asked) -> Vec<String> {
+async fn read(prometheus: &Prometheus, pods: &[Pod], detected: &Detected) -> Answers {
+    let client = client(Trust::Nothing).expect("a client");
+    let mut answers = prometheus.read(&client, ROUND, &[asker("shop", pods, detected)]).await;
+    answers.remove(0)
+}
+
+pub fn queries(asked: &Asked) -> Vec<String> {
     asked.lock().expect("not poisoned").iter().map(|form| form["query"].clone()).collect()
 }
 
@@ -68,27 +74,26 @@ async fn the_newest_sample_of_each_series_is_read_with_one_query_a_family() {
     let (prometheus, asked) = fake(|query| {
         success(if query.starts_with("http_requests_total{") {
             json!([
-                {"metric": {"__name__": "http_requests_total", "pod": "a.1", "code": "200", "job": "one"},
+                {"metric": {"__name__": "http_requests_total", "namespace": "shop", "pod": "a.1", "code": "200", "job": "one"},
                  "values": [[NOW - 20, "5"], [NOW - 5, "9"]]},
-                {"metric": {"__name__": "http_requests_total", "pod": "a.1", "code": "200", "job": "two"},
+                {"metric": {"__name__": "http_requests_total", "namespace": "shop", "pod": "a.1", "code": "200", "job": "two"},
                  "values": [[NOW - 7, "8"]]},
-                {"metric": {"__name__": "http_requests_total", "pod": "a.1", "code": "500", "job": "one"},
+                {"metric": {"__name__": "http_requests_total", "namespace": "shop", "pod": "a.1", "code": "500", "job": "one"},
                  "values": [[NOW - 5, "1"]]},
-                {"metric": {"__name__": "http_requests_total", "pod": "old", "code": "200"},
+                {"metric": {"__name__": "http_requests_total", "namespace": "shop", "pod": "old", "code": "200"},
                  "values": [[NOW - 90, "3"]]},
-                {"metric": {"__name__": "http_requests_total", "pod": "stranger", "code": "200"},
+                {"metric": {"__name__": "http_requests_total", "namespace": "shop", "pod": "stranger", "code": "200"},
                  "values": [[NOW, "3"]]},
             ])
         } else {
-            json!([{"metric": {"__name__": "http_request_duration_seconds_bucket", "pod": "a.1", "le": "+Inf"},
+            json!([{"metric": {"__name__": "http_request_duration_seconds_bucket", "namespace": "shop", "pod": "a.1", "le": "+Inf"},
                     "values": [[NOW - 5, "10"]]}])
         })
     })
     .await;
-    let client = client(Trust::Nothing).expect("a client");
     let detected = chosen(&Names::default(), GO).expect("fits");
     let pods = pods(&["old", "a.1", "unknown"]);
-    let answers = prometheus.read(&client, &question(&pods), &detected).await;
+    let answers = read(&prometheus, &pods, &detected).await;
     assert_eq!(answers[0], ("old".to_owned(), Err(ReadError::Stale { age_seconds: 90 })));
     assert_eq!(answers[2], ("unknown".to_owned(), Err(ReadError::NoSamples)));
     let found = totals(answers[1].1.as_ref().expect("samples"));
@@ -107,17 +112,16 @@ async fn the_newest_sample_of_each_series_is_read_with_one_query_a_family() {
 async fn samples_of_the_process_before_are_left_out() {
     let (prometheus, _) = fake(|_| {
         success(json!([
-            {"metric": {"pod": "a", "code": "500"}, "values": [[NOW - 30, "100"]]},
-            {"metric": {"pod": "a", "code": "200"}, "values": [[NOW - 30, "900"], [NOW - 5, "2"]]},
-            {"metric": {"pod": "b", "code": "500"}, "values": [[NOW - 30, "100"]]},
+            {"metric": {"namespace": "shop", "pod": "a", "code": "500"}, "values": [[NOW - 30, "100"]]},
+            {"metric": {"namespace": "shop", "pod": "a", "code": "200"}, "values": [[NOW - 30, "900"], [NOW - 5, "2"]]},
+            {"metric": {"namespace": "shop", "pod": "b", "code": "500"}, "values": [[NOW - 30, "100"]]},
         ]))
     })
     .await;
-    let client = client(Trust::Nothing).expect("a client");
     let detected = chosen(&Names::default(), "http_requests_total{code=\"200\"} 1").expect("fits");
     let pods: Vec<_> =
         pods(&["a", "b"]).into_iter().map(|pod| Pod { started_at: Some(NOW - 20), ..pod }).collect();
-    let answers = prometheus.read(&client, &question(&pods), &detected).await;
+    let answers = read(&prometheus, &pods, &detected).await;
     let found = totals(answers[0].1.as_ref().expect("samples"));
     assert_eq!((found.requests, found.errors), (2.0, 0.0));
     assert_eq!(answers[1].1, Err(ReadError::NoSamples));
@@ -126,11 +130,10 @@ async fn samples_of_the_process_before_are_left_out() {
 #[tokio::test]
 async fn many_pods_are_split_over_several_queries() {
     let (prometheus, asked) = fake(|_| success(json!([]))).await;
-    let client = client(Trust::Nothing).expect("a client");
     let detected = chosen(&Names::default(), "http_requests_total{code=\"200\"} 1").expect("fits");
     let names: Vec<_> = (0..1000).map(|number| format!("checkout-59c8fd7b4d-{number:05}")).collect();
     let pods = pods(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    let answers = prometheus.read(&client, &question(&pods), &detected).await;
+    let answers = read(&prometheus, &pods, &detected).await;
     assert!(answers.iter().map(|(pod, _)| pod).eq(&names));
     let queries = queries(&asked);
     assert_eq!(queries.len(), 4);
@@ -140,7 +143,6 @@ async fn many_pods_are_split_over_several_queries() {
 
 #[tokio::test]
 async fn an_error_of_the_api_is_passed_on() {
-    let client = client(Trust::Nothing).expect("a client");
     let detected = chosen(&Names::default(), GO).expect("fits");
     let pods = pods(&["a"]);
     for (answer, expected) in [
@@ -152,16 +154,19 @@ async fn an_error_of_the_api_is_passed_on() {
             ReadError::Api("query timed out".to_owned()),
         ),
         (|_| (StatusCode::OK, json!({"status": "error", "error": "no"})), ReadError::Api("no".to_owned())),
-        (|_| (StatusCode::BAD_GATEWAY, json!("<html>")), ReadError::Status(502)),
+        (
+            |_| (StatusCode::BAD_GATEWAY, json!("<html>")),
+            ReadError::Status { asked: Who::Prometheus, status: 502 },
+        ),
     ] {
         let (prometheus, _) = fake(answer).await;
-        assert_eq!(prometheus.read(&client, &question(&pods), &detected).await[0].1, Err(expected));
+        assert_eq!(read(&prometheus, &pods, &detected).await[0].1, Err(expected));
     }
     let (prometheus, _) = fake(|_| (StatusCode::OK, json!({"surprise": true}))).await;
-    let answers = prometheus.read(&client, &question(&pods), &detected).await;
-    assert_eq!(answers[0].1.as_ref().map_err(ReadError::category), Err("api"));
+    let answers = read(&prometheus, &pods, &detected).await;
+    assert_eq!(answers[0].1.as_ref().map_err(ReadError::category), Err("not_metrics"));
     let nowhere = Prometheus { url: "not a url".to_owned(), ..prometheus };
-    let answers = nowhere.read(&client, &question(&pods), &detected).await;
+    let answers = read(&nowhere, &pods, &detected).await;
     assert_eq!(answers[0].1.as_ref().map_err(ReadError::category), Err("settings"));
 }
 
@@ -174,10 +179,10 @@ async fn a_server_that_does_not_answer_is_given_up() {
     assert!(!format!("{prometheus:?}").contains("secret"));
     let deadline = Duration::from_millis(200);
     let pods = pods(&["a"]);
-    let question = Question { deadline, ..question(&pods) };
+    let round = Round { deadline, ..ROUND };
     let client = client(Trust::Nothing).expect("a client");
-    let answer = prometheus.detect(&client, &question, &Names::default()).await;
-    assert_eq!(answer, Err(ReadError::Timeout(deadline)));
+    let answer = prometheus.detect(&client, round, "shop", &pods, &Names::default()).await;
+    assert_eq!(answer, Err(ReadError::Timeout { asked: Who::Prometheus, after: deadline }));
 }
 
 #[tokio::test]
@@ -191,10 +196,234 @@ async fn names_are_detected_with_one_query() {
     .await;
     let client = client(Trust::Nothing).expect("a client");
     let pods = pods(&["a", "b"]);
-    let detected = prometheus.detect(&client, &question(&pods), &Names::default()).await;
+    let detected = prometheus.detect(&client, ROUND, "shop", &pods, &Names::default()).await;
     assert_eq!(detected, Ok(chosen(&Names::default(), GO).expect("fits")));
     let queries = queries(&asked);
     assert_eq!(queries.len(), 1);
-    assert!(queries[0].starts_with(r#"{__name__=~"axum_http_requests_total|"#), "{}", queries[0]);
+    assert!(queries[0].starts_with(r#"{__name__=~""#), "{}", queries[0]);
+    assert!(queries[0].contains("|axum_http_requests_total|"), "{}", queries[0]);
+    assert!(queries[0].contains("|.+(_http_requests_total|"), "{}", queries[0]);
     assert!(queries[0].ends_with(r#"le=~"|[+]Inf",namespace="shop",pod=~"a|b"}"#), "{}", queries[0]);
+}
+
+#[tokio::test]
+async fn native_histograms_give_requests_and_latency() {
+    let histogram = |count: u32, fast: u32, slow: u32| {
+        json!({"count": count.to_string(), "sum": "12.5", "buckets": [
+            [3, "-2.9e-39", "2.9e-39", "0"], [0, "0.25", "0.2973017787506803", fast.to_string()],
+            [0, "1", "1.189207115002721", slow.to_string()],
+        ]})
+    };
+    let ask = move |query: &str| {
+        let labels = |code: &str| {
+            json!({"__name__": "http_server_request_duration_seconds", "namespace": "shop", "pod": "a",
+                   "http_response_status_code": code, "http_route": "/cart"})
+        };
+        success(if query.starts_with("{__name__") {
+            json!([{"metric": labels("200"), "histogram": [NOW, histogram(8, 6, 2)]}])
+        } else {
+            json!([
+                {"metric": labels("200"), "histograms": [[NOW - 20, histogram(5, 4, 1)], [NOW - 5, histogram(8, 6, 2)]]},
+                {"metric": labels("500"), "histograms": [[NOW - 5, histogram(3, 0, 3)]]},
+            ])
+        })
+    };
+    let (prometheus, asked) = fake(ask).await;
+    let client = client(Trust::Nothing).expect("a client");
+    let pods = pods(&["a"]);
+    let detected =
+        prometheus.detect(&client, ROUND, "shop", &pods, &Names::default()).await.expect("something fits");
+    assert_eq!(
+        detected.sentence(),
+        "requests from http_server_request_duration_seconds_count (native histogram), errors by its label \
+         http_response_status_code beginning with 5, latency from http_server_request_duration_seconds (native \
+         histogram); probes, /metrics do not count (label http_route)"
+    );
+    let answers = read(&prometheus, &pods, &detected).await;
+    let found = totals(answers[0].1.as_ref().expect("samples"));
+    assert_eq!((found.requests, found.errors), (11.0, 3.0));
+    let within = |seconds: f64| found.le.get(&Bound::new(seconds).expect("a number")).copied();
+    assert_eq!(
+        [within(0.25), within(0.3), within(0.5), within(1.0)],
+        [Some(0.0), Some(6.0), Some(6.0), Some(6.0)]
+    );
+    assert_eq!([within(1.05), within(2.0), within(f64::INFINITY)], [None, Some(11.0), Some(11.0)]);
+    let queries = queries(&asked);
+    assert_eq!(queries[1], r#"http_server_request_duration_seconds{namespace="shop",pod=~"a"}[120s]"#);
+    assert_eq!(queries.len(), 2, "one query for requests and latency");
+}
+
+#[tokio::test]
+async fn when_nothing_fits_the_counters_that_the_server_has_are_named() {
+    let (prometheus, asked) = fake(|query| {
+        success(if query.starts_with("group by") {
+            json!([{"metric": {"__name__": "shop_hits_total"}, "value": [NOW, "1"]}])
+        } else {
+            json!([])
+        })
+    })
+    .await;
+    let client = client(Trust::Nothing).expect("a client");
+    let error = prometheus
+        .detect(&client, ROUND, "shop", &pods(&["a"]), &Names::default())
+        .await
+        .expect_err("nothing fits");
+    assert!(error.to_string().ends_with("counters seen: shop_hits_total"), "{error}");
+    assert_eq!(
+        queries(&asked)[1],
+        r#"group by (__name__) ({__name__=~".+_(total|count)",namespace="shop",pod=~"a"})"#
+    );
+}
+
+#[tokio::test]
+async fn labels_of_the_collection_are_left_out_and_those_of_the_program_are_not() {
+    let (prometheus, _) = fake(|_| {
+        let series = |job: &str, endpoint: &str, value: &str| {
+            json!({"metric": {"namespace": "shop", "pod": "a", "status": "200", "job": job, "container": job,
+                              "endpoint": endpoint, "service": "cart"}, "values": [[NOW - 5, value]]})
+        };
+        success(json!([
+            series("one", "/cart", "3"),
+            series("one", "/pay", "4"),
+            series("two", "/pay", "4"),
+            series("one", "http-metrics", "5"),
+            series("one", "web", "5"),
+        ]))
+    })
+    .await;
+    let detected = chosen(&Names::default(), "axum_http_requests_total{status=\"200\"} 1").expect("fits");
+    let answers = read(&prometheus, &pods(&["a"]), &detected).await;
+    assert_eq!(totals(answers[0].1.as_ref().expect("samples")).requests, 12.0);
+}
+
+#[tokio::test]
+async fn every_trouble_with_a_server_says_what_to_do() {
+    let detected = chosen(&Names::default(), GO).expect("fits");
+    let pods = pods(&["a"]);
+    let said = async |answer: fn(&str) -> (StatusCode, Value)| {
+        let (prometheus, _) = fake(answer).await;
+        read(&prometheus, &pods, &detected).await.remove(0).1.expect_err("an error").to_string()
+    };
+    assert_eq!(
+        said(|_| (StatusCode::UNAUTHORIZED, json!({"status": "error", "error": "no org id"}))).await,
+        "prometheus answered with status 401; write credentials that it accepts as metrics.prometheus.auth, and its \
+         tenant as metrics.prometheus.headers"
+    );
+    assert_eq!(
+        said(|_| (StatusCode::NOT_FOUND, json!("404 page not found"))).await,
+        "prometheus answered with status 404; write the URL in front of /api/v1, with its path prefix, as \
+         metrics.prometheus.url"
+    );
+    assert_eq!(
+        said(|_| {
+            let error = "query processing would load too many samples into memory in query execution";
+            (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                json!({"status": "error", "errorType": "execution", "error": error}),
+            )
+        })
+        .await,
+        "prometheus: query processing would load too many samples into memory in query execution; it is asked again in \
+         the next round; if it stays so, name metrics with fewer series as metrics.requests and metrics.latency"
+    );
+    assert!(
+        said(|_| (StatusCode::OK, json!("<html>Grafana</html>")))
+            .await
+            .starts_with("metrics.prometheus.url does not answer as Prometheus' API does (")
+    );
+    assert_eq!(
+        said(|_| success(json!([]))).await,
+        "prometheus has no samples of this pod; it must scrape the pod and give its series the labels namespace and pod"
+    );
+    assert_eq!(
+        said(|_| {
+            let metric = json!({"namespace": "shop", "pod": "a", "code": "200"});
+            success(json!([{"metric": metric, "values": [[NOW, "NaN"]]}]))
+        })
+        .await,
+        "the counter is NaN, which no counter can be; write the name of another as metrics.requests.name"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_of_fifty_megabytes_is_asked_for_in_parts() {
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let big = move |body: String| async move {
+        *count.lock().expect("not poisoned") += 1;
+        let both = body.contains("a%7Cb");
+        let pod = if body.contains("pod%3D%7E%22b") { "b" } else { "a" };
+        let series = format!(
+            r#"{{"metric":{{"namespace":"shop","pod":"{pod}","code":"200"}},"values":[[{NOW},"1"]]}}"#
+        );
+        let more = if both { format!(",{series}").repeat((50 << 20) / series.len()) } else { String::new() };
+        format!(r#"{{"status":"success","data":{{"result":[{series}{more}]}}}}"#)
+    };
+    let port = serve(Router::new().route("/api/v1/query", post(big))).await;
+    let url = format!("http://127.0.0.1:{port}");
+    let prometheus = Prometheus { url, auth: Auth::Nobody, headers: vec![] };
+    let detected = chosen(&Names::default(), "http_requests_total{code=\"200\"} 1").expect("fits");
+    let answers = read(&prometheus, &pods(&["a", "b"]), &detected).await;
+    let one = |answer: &Result<Vec<_>, _>| answer.as_ref().is_ok_and(|values| values.len() == 1);
+    assert!(answers.iter().all(|(_, answer)| one(answer)), "{answers:?}");
+    assert_eq!(*asked.lock().expect("not poisoned"), 3);
+}
+
+pub const CERTIFICATE: &[u8] = include_bytes!("tls/server.crt");
+
+/// Serves one answer to each connection, over TLS, with a certificate that signs itself.
+fn serve_tls(answer: &'static str) -> u16 {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use std::io::{Read, Write};
+
+    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).expect("a key");
+    let _already = rustls::crypto::ring::default_provider().install_default();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("they fit");
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let mut connection = connection;
+            let mut tls = rustls::ServerConnection::new(config.clone()).expect("a server");
+            let mut stream = rustls::Stream::new(&mut tls, &mut connection);
+            let mut request = [0; 4096];
+            // Fails when the client does not trust us.
+            if stream.read(&mut request).is_ok() {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
+                let _sent = stream.write_all((head + answer).as_bytes());
+                let _flushed = stream.flush();
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn only_the_ca_that_is_named_is_trusted() {
+    let port = serve_tls(r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#);
+    let url = format!("https://localhost:{port}");
+    let prometheus = Prometheus { url, auth: Auth::Nobody, headers: vec![] };
+    let detected = chosen(&Names::default(), GO).expect("fits");
+    let read = async |trust| {
+        let client = client(trust).expect("a client");
+        let answers = prometheus.read(&client, ROUND, &[asker("shop", &pods(&["a"]), &detected)]).await;
+        answers[0][0].1.clone()
+    };
+    assert_eq!(read(Trust::Only(CERTIFICATE.to_vec())).await, Err(ReadError::NoSamples));
+    let untrusted = read(Trust::Nothing).await.expect_err("nobody vouches for it");
+    assert_eq!(untrusted.category(), "refused", "{untrusted}");
+    assert!(untrusted.to_string().contains("metrics.prometheus.ca"), "{untrusted}");
+    for nothing in [&b""[..], b"not a certificate"] {
+        let error = client(Trust::Only(nothing.to_vec())).expect_err("no certificate");
+        assert_eq!(
+            error.to_string(),
+            "metrics.prometheus.ca: it holds no certificate: put one there in PEM (BEGIN CERTIFICATE)"
+        );
+    }
 }

@@ -4,8 +4,8 @@
 //! ```text
 //! names ──► which series mean what (once a run)
 //!             │
-//! scrape ─────┤        one page a pod      ┐
-//! prometheus ─┘        one query a family  ┴─► Vec<SeriesValue> per pod ─► counters::Ledger ─► slots
+//! scrape ─────┤                   one page a pod                    ┐
+//! prometheus ─┘ (through servers) one query a family and server     ┴─► Vec<SeriesValue> per pod ─► counters::Ledger ─► slots
 //! ```
 //!
 //! Nothing here reads a clock: moments come in as parameters, in unix seconds. Nothing here judges: a pod that could not be
@@ -14,8 +14,11 @@
 pub mod counters;
 pub mod exposition;
 pub mod names;
+pub mod native;
+mod presets;
 pub mod prometheus;
 pub mod scrape;
+pub mod servers;
 
 use std::time::Duration;
 
@@ -48,19 +51,21 @@ pub struct SeriesValue {
 }
 
 /// Which TLS roots a client trusts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Trust {
     /// None: for plain HTTP. Works in an image without CA certificates.
     Nothing,
     /// The operating system's. Fails where there are none.
     System,
+    /// These and no others: certificates in PEM.
+    Only(Vec<u8>),
 }
 
 /// A client for the readers of this module: no redirects (a pod must not send the operator elsewhere), no proxy from the
 /// environment (pod addresses are local), gzip, few idle connections.
 ///
 /// # Errors
-/// [`ReadError::Client`] when the TLS roots cannot be loaded.
+/// [`ReadError::Client`] when the TLS roots cannot be loaded, [`ReadError::Credentials`] when those given are none.
 pub fn client(trust: Trust) -> Result<reqwest::Client, ReadError> {
     // Fails when one is installed already, which is just as good; without any, `build` would panic.
     let _already = rustls::crypto::ring::default_provider().install_default();
@@ -73,8 +78,20 @@ pub fn client(trust: Trust) -> Result<reqwest::Client, ReadError> {
     let builder = match trust {
         Trust::Nothing => builder.tls_certs_only([]),
         Trust::System => builder,
+        Trust::Only(pem) => builder.tls_certs_only(certificates(&pem)?),
     };
     builder.build().map_err(|error| ReadError::Client(innermost(&error)))
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, ReadError> {
+    let wrong =
+        |problem: String| ReadError::Credentials { field: "metrics.prometheus.ca", problem, lasting: true };
+    let found = reqwest::Certificate::from_pem_bundle(pem)
+        .map_err(|error| wrong(format!("it cannot be read as PEM: {}", innermost(&error))))?;
+    if found.is_empty() {
+        return Err(wrong("it holds no certificate: put one there in PEM (BEGIN CERTIFICATE)".to_owned()));
+    }
+    Ok(found)
 }
 
 /// How long to wait between two rounds of reading a run's pods: a second while its canary is `young`, else five, stretched
@@ -90,32 +107,76 @@ pub fn cadence(young: bool, pods_in_all_runs: usize, cap_per_second: u32) -> Dur
     Duration::from_secs(within_cap.max(wanted))
 }
 
-/// Why a pod, or all of them, could not be read. Messages never hold a URL or a credential.
+/// Who was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A pod, for its page.
+    Pod,
+    /// A Prometheus server.
+    Prometheus,
+}
+
+/// Why a pod, or all of them, could not be read, and what to do about it. Messages never hold a credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The HTTP client cannot be built.
     #[error("cannot build an HTTP client: {0}")]
     Client(String),
     /// The address is no URL.
-    #[error("not a usable address: {0}")]
+    #[error("not a usable address: {0}; write http://name.namespace:9090")]
     Address(String),
-    /// No connection, or it broke.
-    #[error("no connection: {0}")]
-    Refused(String),
+    /// A Secret or ConfigMap that a Release names for its Prometheus server, or what is in it, is not there.
+    #[error("{field}: {problem}")]
+    Credentials {
+        /// The field of the Release.
+        field: &'static str,
+        /// What is wrong with what it names, and the fix. Never a value.
+        problem: String,
+        /// Whether it is so until somebody changes something; else the API server could just not be asked.
+        lasting: bool,
+    },
+    /// No connection.
+    #[error("no connection{}: {problem}; {}", to(.asked), reach(.asked))]
+    Refused {
+        /// Who was asked.
+        asked: Asked,
+        /// In the words of the layer that failed.
+        problem: String,
+    },
+    /// The answer broke off.
+    #[error("the answer{} broke off: {problem}; it is read again in the next round", from(.asked))]
+    Broken {
+        /// Who was asked.
+        asked: Asked,
+        /// In the words of the layer that failed.
+        problem: String,
+    },
     /// No whole answer within the deadline.
-    #[error("no answer within {} ms", .0.as_millis())]
-    Timeout(Duration),
+    #[error("no answer{} within {} ms; {}", from(.asked), .after.as_millis(), slow(.asked))]
+    Timeout {
+        /// Who was asked.
+        asked: Asked,
+        /// The deadline.
+        after: Duration,
+    },
     /// An answer, but not 200.
-    #[error("answered with status {0}")]
-    Status(u16),
+    #[error("{} with status {status}; {}", answered(.asked), other_status(.asked, *.status))]
+    Status {
+        /// Who was asked.
+        asked: Asked,
+        /// The HTTP status.
+        status: u16,
+    },
     /// The answer is longer than is read.
-    #[error("answer larger than {limit} bytes")]
+    #[error("answer{} larger than {} MiB; {}", from(.asked), .limit >> 20, large(.asked))]
     TooLarge {
+        /// Who was asked.
+        asked: Asked,
         /// Bytes, after decompression.
         limit: usize,
     },
     /// The answer is no metrics page, or was cut off.
-    #[error("not a metrics page: {0}")]
+    #[error("not a metrics page: {0}; write where the page is as metrics.pods.port and metrics.pods.path")]
     NotMetrics(String),
     /// More series than are kept.
     #[error("more than {limit} series of the chosen metrics on one pod; drop a label from them")]
@@ -123,58 +184,164 @@ pub enum ReadError {
         /// Series.
         limit: usize,
     },
+    /// None of the values of the chosen counters can be one.
+    #[error("{name} is {value}, which no counter can be; write the name of another as metrics.requests.name")]
+    NotACounter {
+        /// A sample's name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
     /// None of the known request counters is there.
-    #[error("no request counter found among {series} series; set metrics.requests.name")]
+    #[error(
+        "no known counter of requests among {series} series; write the name of yours as metrics.requests.name, or send the pods a request{}", listed(.seen)
+    )]
     NoCounter {
         /// How many series were looked at, of all pods.
         series: usize,
+        /// A few counters that are there.
+        seen: String,
+    },
+    /// Several that are not well known, and nothing tells which is meant.
+    #[error("several counters may be the requests: {names}; write one of them as metrics.requests.name")]
+    SeveralCounters {
+        /// Their names.
+        names: String,
     },
     /// The counter that the Release names is not there.
     #[error(
-        "no series {name} found among {series} series; check metrics.requests.name, or send the pods a request"
+        "no series {name} among {series} series; correct metrics.requests.name, or send the pods a request{}", listed(.seen)
     )]
     NoSuchCounter {
         /// The name in the spec.
         name: String,
         /// How many series were looked at, of all pods.
         series: usize,
+        /// A few counters that are there.
+        seen: String,
     },
     /// A request counter that does not say which requests failed.
-    #[error("{name} has no label that says which requests failed; set metrics.requests.statusLabel")]
+    #[error(
+        "{name} has no label that says which requests failed; write its label as metrics.requests.statusLabel, or another counter as metrics.requests.name"
+    )]
     NoStatusLabel {
         /// The sample's name.
         name: String,
     },
     /// Prometheus knows nothing of this pod.
-    #[error("prometheus has no samples of this pod")]
+    #[error(
+        "prometheus has no samples of this pod; it must scrape the pod and give its series the labels namespace and pod"
+    )]
     NoSamples,
     /// Prometheus' newest sample of this pod is too old.
-    #[error("the newest sample is {age_seconds} s old")]
+    #[error(
+        "prometheus' newest sample of this pod is {age_seconds} s old; see its page Targets, and metrics.prometheus.scrapeInterval"
+    )]
     Stale {
         /// Its age in seconds.
         age_seconds: i64,
     },
     /// Prometheus answered with an error of its own.
-    #[error("prometheus: {0}")]
+    #[error(
+        "prometheus: {0}; it is asked again in the next round; if it stays so, name metrics with fewer series as metrics.requests and metrics.latency"
+    )]
     Api(String),
+    /// What answered is no Prometheus.
+    #[error(
+        "metrics.prometheus.url does not answer as Prometheus' API does ({0}); write the URL in front of /api/v1, with its path prefix"
+    )]
+    NotPrometheus(String),
+}
+
+fn to(asked: &Asked) -> &'static str {
+    match asked {
+        Asked::Pod => "",
+        Asked::Prometheus => " to prometheus",
+    }
+}
+
+fn from(asked: &Asked) -> &'static str {
+    match asked {
+        Asked::Pod => "",
+        Asked::Prometheus => " from prometheus",
+    }
+}
+
+fn reach(asked: &Asked) -> &'static str {
+    match asked {
+        Asked::Pod => {
+            "write the port of the metrics page as metrics.pods.port, and let the operator in where a NetworkPolicy keeps it out"
+        }
+        Asked::Prometheus => "check metrics.prometheus.url and metrics.prometheus.ca, and NetworkPolicies",
+    }
+}
+
+fn slow(asked: &Asked) -> &'static str {
+    match asked {
+        Asked::Pod => "is metrics.pods.port the port of the metrics page?",
+        Asked::Prometheus => "it is asked again in the next round",
+    }
+}
+
+fn answered(asked: &Asked) -> &'static str {
+    match asked {
+        Asked::Pod => "answered",
+        Asked::Prometheus => "prometheus answered",
+    }
+}
+
+fn other_status(asked: &Asked, status: u16) -> &'static str {
+    match (asked, status) {
+        (Asked::Pod, 401 | 403) => {
+            "pages are read without credentials: let the operator read it, or use metrics.prometheus"
+        }
+        (Asked::Pod, _) => "write where the page is as metrics.pods.port and metrics.pods.path",
+        (Asked::Prometheus, 401 | 403) => {
+            "write credentials that it accepts as metrics.prometheus.auth, and its tenant as metrics.prometheus.headers"
+        }
+        (Asked::Prometheus, 300..=399 | 404 | 405) => {
+            "write the URL in front of /api/v1, with its path prefix, as metrics.prometheus.url"
+        }
+        (Asked::Prometheus, _) => "it is asked again in the next round",
+    }
+}
+
+fn large(asked: &Asked) -> &'static str {
+    match asked {
+        Asked::Pod => "drop a label from the page's largest metric, or use metrics.prometheus",
+        Asked::Prometheus => {
+            "drop a label from the chosen metrics, or write others as metrics.requests and metrics.latency"
+        }
+    }
+}
+
+fn listed(seen: &str) -> String {
+    if seen.is_empty() { String::new() } else { format!("; counters seen: {seen}") }
 }
 
 impl ReadError {
     /// One word out of a closed set, for metric labels and event reasons.
     pub fn category(&self) -> &'static str {
         match self {
-            ReadError::Client(_) | ReadError::Address(_) => "settings",
-            ReadError::Refused(_) => "refused",
-            ReadError::Timeout(_) => "timeout",
-            ReadError::Status(_) => "status",
+            ReadError::Client(_) | ReadError::Address(_) | ReadError::Credentials { .. } => "settings",
+            ReadError::Refused { .. } | ReadError::Broken { .. } => "refused",
+            ReadError::Timeout { .. } => "timeout",
+            ReadError::Status { .. } => "status",
             ReadError::TooLarge { .. } | ReadError::TooManySeries { .. } => "too_large",
-            ReadError::NotMetrics(_) => "not_metrics",
+            ReadError::NotMetrics(_) | ReadError::NotPrometheus(_) => "not_metrics",
             ReadError::NoCounter { .. }
+            | ReadError::SeveralCounters { .. }
             | ReadError::NoSuchCounter { .. }
+            | ReadError::NotACounter { .. }
             | ReadError::NoStatusLabel { .. } => "no_counter",
             ReadError::NoSamples | ReadError::Stale { .. } => "stale",
             ReadError::Api(_) => "api",
         }
+    }
+
+    /// Whether other credentials may help.
+    pub fn is_about_credentials(&self) -> bool {
+        matches!(self, ReadError::Status { asked: Asked::Prometheus, status: 401 | 403 })
     }
 }
 
@@ -193,11 +360,16 @@ fn shortened(text: &str, most: usize) -> String {
 }
 
 /// Reads a body of at most `limit` bytes, after decompression: a small answer that unpacks to a large one stops here too.
-async fn body(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, ReadError> {
+async fn body(mut response: reqwest::Response, limit: usize, asked: Asked) -> Result<Vec<u8>, ReadError> {
+    if response.content_length().is_some_and(|length| length > limit as u64) {
+        return Err(ReadError::TooLarge { asked, limit });
+    }
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| ReadError::Refused(innermost(&error)))? {
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| ReadError::Broken { asked, problem: innermost(&error) })?
+    {
         if bytes.len() + chunk.len() > limit {
-            return Err(ReadError::TooLarge { limit });
+            return Err(ReadError::TooLarge { asked, limit });
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -1,4 +1,5 @@
-//! Which series mean requests, errors and latency: what the Release says, else the first of a table of well-known names.
+//! Which series mean requests, errors and latency: what the Release says, else the first of a table of well-known names
+//! (`presets`).
 //!
 //! The choice is made once a run, over several pods together, and then kept: a choice made anew in every round would jump to
 //! another family when one appears, and count its past as if it had just happened.
@@ -10,8 +11,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::exposition::Label;
+use super::native::Native;
+pub use super::presets::IGNORED_PATHS;
+use super::presets::{
+    ENDINGS, GRPC_STATUS_LABELS, HTTP_LATENCY, IGNORED_VIEW, LATENCY_ENDINGS, MESH_GRPC_STATUS, Only,
+    PATH_LABELS, PRESETS, Preset, RPC_HEALTH, RPC_LABELS, STATUS_LABELS, is_grpc, is_grpc_error,
+    is_http_error, prefix, tells_errors, units_per_second,
+};
 use super::{Counts, ReadError, SeriesValue};
 use crate::decide::judge::Bound;
+
+/// How many names of counters, and of histograms, that fit nothing are remembered for the message.
+const OTHERS_KEPT: usize = 500;
+/// How many of them a message lists.
+const OTHERS_SAID: usize = 6;
+/// How many counters with a prefix of the user's are remembered.
+const PREFIXED_KEPT: usize = 32;
 
 /// What the Release says about names. Everything may be absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,100 +55,27 @@ pub struct LatencyMetric {
     pub name: String,
 }
 
-/// Paths of probes and of the metrics themselves, which are not traffic.
-pub const IGNORED_PATHS: [&str; 13] = [
-    "/metrics",
-    "/healthz",
-    "/healthz/*",
-    "/livez",
-    "/readyz",
-    "/health",
-    "/health/*",
-    "/ready",
-    "/live",
-    "/actuator/prometheus",
-    "/actuator/health",
-    "/actuator/health/*",
-    "/q/health/*",
-];
-
-const PATH_LABELS: [&str; 5] = ["path", "route", "handler", "uri", "http_route"];
-const STATUS_LABELS: [&str; 6] =
-    ["code", "status", "status_code", "http_response_status_code", "http_status_code", "response_code"];
-const GRPC_STATUS_LABELS: [&str; 2] = ["grpc_code", "rpc_grpc_status_code"];
-/// gRPC codes that are the server's fault, without underscores and in lower case, and their numbers.
-const GRPC_ERRORS: [&str; 12] = [
-    "unknown",
-    "deadlineexceeded",
-    "unimplemented",
-    "internal",
-    "unavailable",
-    "dataloss",
-    "2",
-    "4",
-    "12",
-    "13",
-    "14",
-    "15",
-];
-
-const HTTP_LATENCY: [&str; 5] = [
-    "http_server_request_duration_seconds",
-    "http_server_requests_seconds",
-    "http_request_duration_seconds",
-    "http_requests_duration_seconds",
-    "http_server_duration_milliseconds",
-];
-
-/// A well-known request counter.
-struct Preset {
-    /// The sample's name.
-    requests: &'static str,
-    status_labels: &'static [&'static str],
-    /// A label that must have this value: the same request is counted on both sides.
-    only: Option<(&'static str, &'static str)>,
-    latency: &'static [&'static str],
-}
-
-const fn http(requests: &'static str) -> Preset {
-    Preset { requests, status_labels: &STATUS_LABELS, only: None, latency: &HTTP_LATENCY }
-}
-
-/// In the order in which they are tried. Exact names: `promhttp_metric_handler_requests_total` counts scrapes, not requests.
-const PRESETS: [Preset; 12] = [
-    http("http_requests_total"),
-    http("http_server_requests_total"),
-    http("http_server_request_duration_seconds_count"), // OpenTelemetry
-    http("http_server_requests_seconds_count"),         // Micrometer
-    http("http_request_duration_seconds_count"),
-    http("http_server_duration_milliseconds_count"), // OpenTelemetry before 1.23
-    http("http_requests_received_total"),            // prometheus-net
-    http("flask_http_request_total"),
-    http("axum_http_requests_total"),
-    Preset {
-        latency: &["nginx_ingress_controller_request_duration_seconds"],
-        ..http("nginx_ingress_controller_requests")
-    },
-    Preset {
-        only: Some(("reporter", "destination")),
-        latency: &["istio_request_duration_milliseconds"],
-        ..http("istio_requests_total")
-    },
-    Preset {
-        requests: "grpc_server_handled_total",
-        status_labels: &GRPC_STATUS_LABELS,
-        only: None,
-        latency: &["grpc_server_handling_seconds"],
-    },
-];
-
 /// What is there to choose from: the candidates among the series of one or more pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
     wanted: BTreeSet<String>,
+    named: bool,
     ignored: Vec<String>,
-    found: BTreeMap<String, BTreeSet<String>>,
+    found: BTreeMap<String, Found>,
+    prefixed: BTreeSet<String>,
+    others: BTreeSet<String>,
     series: usize,
+}
+
+/// One candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Found {
+    /// The labels that the choice depends on.
+    labels: BTreeSet<String>,
+    /// The label that holds the path.
+    path: Option<String>,
+    /// Whether it is there as a series of its own, not only within a native histogram.
+    classic: bool,
 }
 
 impl Survey {
@@ -145,37 +87,109 @@ impl Survey {
     /// Takes note of one series.
     pub fn see(&mut self, name: &str, labels: &[Label<'_>]) {
         self.series += 1;
-        let name = legacy(name);
-        if !self.wanted.contains(name.as_ref()) || is_ignored(&self.ignored, labels) {
+        self.note(legacy(name).as_ref(), labels, true);
+    }
+
+    /// Takes note of a native histogram: it counts requests and holds buckets at once.
+    pub fn see_native(&mut self, base: &str, labels: &[Label<'_>]) {
+        self.series += 1;
+        let base = legacy(base);
+        self.note(&format!("{base}_count"), labels, false);
+        let with_bound: Vec<_> =
+            labels.iter().cloned().chain([(Cow::Borrowed("le"), Cow::Borrowed("+Inf"))]).collect();
+        self.note(&format!("{base}_bucket"), &with_bound, false);
+    }
+
+    /// Takes note of a counter or histogram only to name it when nothing fits.
+    pub fn see_other(&mut self, name: &str) {
+        let is_bound = |name: &str| name.ends_with("_bucket");
+        if (name.ends_with("_total") || name.ends_with("_count") || is_bound(name))
+            && !name.starts_with("promhttp_")
+            && self.others.len() < OTHERS_KEPT
+            && !self.others.contains(name)
+        {
+            self.others.insert(name.to_owned());
+        }
+    }
+
+    fn note(&mut self, name: &str, labels: &[Label<'_>], classic: bool) {
+        let known = self.wanted.contains(name);
+        if !known && !self.is_prefixed(name) {
+            self.see_other(name);
             return;
         }
-        let only = PRESETS.iter().find(|preset| preset.requests == name).and_then(|preset| preset.only);
-        if only.is_some_and(|(label, wanted)| find(labels, label) != Some(wanted)) {
+        if is_ignored(&self.ignored, labels) {
             return;
         }
-        if !self.found.contains_key(name.as_ref()) {
-            self.found.insert(name.clone().into_owned(), BTreeSet::new());
+        let preset = preset_of(name);
+        if preset.is_some_and(|preset| !preset.only.iter().all(|only| only.fits(labels))) {
+            return;
         }
-        let Some(seen) = self.found.get_mut(name.as_ref()) else { return };
+        if !known {
+            self.prefixed.insert(name.to_owned());
+        }
+        let grpc = is_grpc(name);
+        let seen = self.found.entry(name.to_owned()).or_default();
+        seen.classic |= classic;
         for (label, value) in labels {
             let label = legacy(label);
+            if seen.path.is_none() && PATH_LABELS.contains(&label.as_ref()) {
+                seen.path = Some(label.clone().into_owned());
+            }
             // Only the labels that the choice depends on are kept.
-            let matters =
-                STATUS_LABELS.iter().chain(&GRPC_STATUS_LABELS).any(|known| *known == label) || label == "le";
-            if matters && !value.is_empty() && !seen.contains(label.as_ref()) {
-                seen.insert(label.into_owned());
+            let is_status = STATUS_LABELS.iter().chain(&GRPC_STATUS_LABELS).any(|known| *known == label);
+            let matters = label == "le" || (is_status && tells_errors(grpc, &label, value));
+            if matters && !value.is_empty() && !seen.labels.contains(label.as_ref()) {
+                seen.labels.insert(label.into_owned());
             }
         }
     }
 
+    /// Whether this is a counter with a prefix of the user's, or a histogram that goes with one.
+    fn is_prefixed(&self, name: &str) -> bool {
+        let counter = prefix(name).is_some();
+        let histogram =
+            || name.strip_suffix("_bucket").is_some_and(|base| prefix(&format!("{base}_count")).is_some());
+        !self.named
+            && (counter || histogram())
+            && (self.prefixed.len() < PREFIXED_KEPT || self.prefixed.contains(name))
+    }
+
     fn first_label(&self, name: &str, labels: &[&str]) -> Option<String> {
         let seen = self.found.get(name)?;
-        labels.iter().find(|label| seen.contains(**label)).map(|label| (*label).to_owned())
+        labels.iter().find(|label| seen.labels.contains(**label)).map(|label| (*label).to_owned())
     }
 
     fn has_buckets(&self, base: &str) -> bool {
-        self.found.get(&format!("{base}_bucket")).is_some_and(|labels| labels.contains("le"))
+        self.found.get(&format!("{base}_bucket")).is_some_and(|found| found.labels.contains("le"))
     }
+
+    fn is_native(&self, name: &str) -> bool {
+        self.found.get(name).is_some_and(|found| !found.classic)
+    }
+
+    /// A few counters that were seen and fit nothing, those that look like requests first.
+    fn others(&self, buckets: bool) -> String {
+        let is_about_requests =
+            |name: &&String| ["http", "request", "rpc", "response"].iter().any(|part| name.contains(part));
+        let of_kind = || self.others.iter().filter(|name| name.ends_with("_bucket") == buckets);
+        let mut names: Vec<_> = of_kind().filter(is_about_requests).collect();
+        names.extend(of_kind().filter(|name| !is_about_requests(name)));
+        names.truncate(OTHERS_SAID);
+        let names: Vec<_> = names.into_iter().map(String::as_str).collect();
+        super::shortened(&names.join(", "), 300)
+    }
+}
+
+fn preset_of(name: &str) -> Option<&'static Preset> {
+    PRESETS.iter().find(|preset| preset.requests == name)
+}
+
+/// A counter, and the label that tells its errors.
+struct Chosen {
+    requests: String,
+    status_label: String,
+    preset: Option<&'static Preset>,
 }
 
 impl Names {
@@ -183,13 +197,17 @@ impl Names {
     pub fn survey(&self) -> Survey {
         Survey {
             wanted: self.candidates().into_iter().collect(),
+            named: self.requests.is_some(),
             ignored: self.ignored(),
             found: BTreeMap::new(),
+            prefixed: BTreeSet::new(),
+            others: BTreeSet::new(),
             series: 0,
         }
     }
 
-    /// The sample names that may be chosen, for a query that asks for all of them at once.
+    /// The sample names that may be chosen, for a query that asks for all of them at once. Names with a prefix of the user's
+    /// are beside these: [`Names::endings`].
     pub fn candidates(&self) -> Vec<String> {
         let mut names = BTreeSet::new();
         match &self.requests {
@@ -213,73 +231,152 @@ impl Names {
         names.into_iter().collect()
     }
 
+    /// The same, and the names of the families of native histograms among them.
+    pub fn query_names(&self) -> Vec<String> {
+        let candidates = self.candidates();
+        let native = candidates.iter().filter_map(|name| name.strip_suffix("_bucket").map(str::to_owned));
+        let mut names: Vec<_> = native.collect();
+        names.extend(candidates.iter().cloned());
+        names
+    }
+
+    /// Endings of the names that may be chosen behind a prefix of the user's.
+    pub fn endings(&self) -> Vec<String> {
+        if self.requests.is_some() {
+            return Vec::new();
+        }
+        let buckets = LATENCY_ENDINGS.iter().map(|ending| format!("{ending}_bucket"));
+        ENDINGS.iter().map(|ending| (*ending).to_owned()).chain(buckets).collect()
+    }
+
     /// Chooses, from what the survey saw.
     ///
     /// # Errors
     /// When there is no request counter, or none that says which requests failed. A missing histogram is no error: it is said
     /// in [`Detected::sentence`], and there are no buckets.
     pub fn choose(&self, survey: &Survey) -> Result<Detected, ReadError> {
-        let (requests, status_label, preset) = match &self.requests {
-            Some(metric) => {
-                let name = spellings(&metric.name)
-                    .into_iter()
-                    .find(|name| survey.found.contains_key(name))
-                    .ok_or_else(|| ReadError::NoSuchCounter {
-                    name: metric.name.clone(),
-                    series: survey.series,
-                })?;
-                let preset = PRESETS.iter().find(|preset| preset.requests == name);
-                let detected = || {
-                    survey
-                        .first_label(&name, &STATUS_LABELS)
-                        .or_else(|| survey.first_label(&name, &GRPC_STATUS_LABELS))
-                };
-                let label = metric
-                    .status_label
-                    .clone()
-                    .or_else(detected)
-                    .ok_or_else(|| ReadError::NoStatusLabel { name: name.clone() })?;
-                (name, legacy(&label).into_owned(), preset)
-            }
-            None => {
-                let fits = |preset: &'static Preset| {
-                    let label = survey.first_label(preset.requests, preset.status_labels)?;
-                    Some((preset.requests.to_owned(), label, Some(preset)))
-                };
-                let Some(chosen) = PRESETS.iter().find_map(fits) else {
-                    let unlabelled = PRESETS.iter().find(|preset| survey.found.contains_key(preset.requests));
-                    return Err(unlabelled
-                        .map_or(ReadError::NoCounter { series: survey.series }, |preset| {
-                            ReadError::NoStatusLabel { name: preset.requests.to_owned() }
-                        }));
-                };
-                chosen
-            }
+        let Chosen { requests, status_label, preset } = match &self.requests {
+            Some(metric) => named(metric, survey)?,
+            None => known(survey)?,
         };
         let latency = match &self.latency {
             Some(metric) => Some(histogram_base(&metric.name)).filter(|base| survey.has_buckets(base)),
-            None => {
-                // The counter's own histogram first: then requests and buckets speak of the same requests.
-                let own = requests.strip_suffix("_count");
-                let known = preset.map_or(HTTP_LATENCY.as_slice(), |preset| preset.latency);
-                own.into_iter()
-                    .chain(known.iter().copied())
-                    .find(|base| survey.has_buckets(base))
-                    .map(str::to_owned)
-            }
+            None => latency(&requests, preset, survey),
         };
+        let buckets = latency.map(|base| Buckets {
+            native: survey.is_native(&format!("{base}_bucket")),
+            units: units_per_second(&base),
+            base,
+        });
         Ok(Detected {
+            grpc: is_grpc(&requests) || GRPC_STATUS_LABELS.contains(&status_label.as_str()),
+            native: survey.is_native(&requests),
+            path_label: survey.found.get(&requests).and_then(|found| found.path.clone()),
+            other_histograms: if buckets.is_none() { survey.others(true) } else { String::new() },
+            only: preset.map_or(&[], |preset| preset.only),
             requests,
             status_label,
-            only: preset.and_then(|preset| preset.only),
-            buckets: latency.map(|base| (format!("{base}_bucket"), units_per_second(&base))),
+            buckets,
             ignored: self.ignored(),
         })
     }
 
     fn ignored(&self) -> Vec<String> {
-        IGNORED_PATHS.iter().map(|path| (*path).to_owned()).chain(self.ignore_paths.iter().cloned()).collect()
+        let own = self.ignore_paths.iter().filter(|path| !IGNORED_PATHS.contains(&path.as_str())).cloned();
+        IGNORED_PATHS.iter().map(|path| (*path).to_owned()).chain(own).collect()
     }
+}
+
+/// The counter that the Release names.
+fn named(metric: &RequestsMetric, survey: &Survey) -> Result<Chosen, ReadError> {
+    let requests = spellings(&metric.name)
+        .into_iter()
+        .find(|name| survey.found.contains_key(name))
+        .ok_or_else(|| ReadError::NoSuchCounter {
+            name: metric.name.clone(),
+            series: survey.series,
+            seen: survey.others(false),
+        })?;
+    let detected = || {
+        survey
+            .first_label(&requests, &STATUS_LABELS)
+            .or_else(|| survey.first_label(&requests, &GRPC_STATUS_LABELS))
+    };
+    let label = metric
+        .status_label
+        .clone()
+        .or_else(detected)
+        .ok_or_else(|| ReadError::NoStatusLabel { name: requests.clone() })?;
+    let preset = preset_of(&requests);
+    Ok(Chosen { requests, status_label: legacy(&label).into_owned(), preset })
+}
+
+/// The first well-known counter that tells errors; else the one with a known ending.
+fn known(survey: &Survey) -> Result<Chosen, ReadError> {
+    let fits = |preset: &'static Preset| {
+        let status_label = survey.first_label(preset.requests, preset.status_labels)?;
+        Some(Chosen { requests: preset.requests.to_owned(), status_label, preset: Some(preset) })
+    };
+    if let Some(chosen) = PRESETS.iter().find_map(fits) {
+        return Ok(chosen);
+    }
+    let counters = || survey.prefixed.iter().filter(|name| prefix(name).is_some());
+    let telling: BTreeMap<&str, (usize, &String, String)> = counters()
+        .filter_map(|name| Some((name, survey.first_label(name, &STATUS_LABELS)?)))
+        .fold(BTreeMap::new(), |mut by_prefix, (name, label)| {
+            let place = ENDINGS.iter().position(|ending| name.ends_with(ending)).unwrap_or(usize::MAX);
+            let best =
+                by_prefix.entry(prefix(name).unwrap_or_default()).or_insert((place, name, label.clone()));
+            if place < best.0 {
+                *best = (place, name, label);
+            }
+            by_prefix
+        });
+    if telling.len() > 1 {
+        let names: Vec<_> = telling.values().map(|(_, name, _)| name.as_str()).collect();
+        return Err(ReadError::SeveralCounters { names: super::shortened(&names.join(", "), 300) });
+    }
+    if let Some((_, name, label)) = telling.into_values().next() {
+        return Ok(Chosen { requests: name.clone(), status_label: label, preset: None });
+    }
+    let known = PRESETS.iter().map(|preset| preset.requests).filter(|name| survey.found.contains_key(*name));
+    match known.chain(counters().map(String::as_str)).next() {
+        Some(unlabelled) => Err(ReadError::NoStatusLabel { name: unlabelled.to_owned() }),
+        None => Err(ReadError::NoCounter { series: survey.series, seen: survey.others(false) }),
+    }
+}
+
+/// The counter's own histogram first: then requests and buckets speak of the same requests.
+fn latency(requests: &str, preset: Option<&'static Preset>, survey: &Survey) -> Option<String> {
+    let own = requests.strip_suffix("_count").map(str::to_owned);
+    let beside = prefix(requests)
+        .into_iter()
+        .flat_map(|prefix| LATENCY_ENDINGS.iter().map(move |ending| format!("{prefix}{ending}")));
+    let known = preset.map_or(HTTP_LATENCY.as_slice(), |preset| preset.latency);
+    own.into_iter()
+        .chain(beside)
+        .chain(known.iter().map(|base| (*base).to_owned()))
+        .find(|base| survey.has_buckets(base))
+}
+
+/// A histogram of durations.
+#[derive(Debug, Clone, PartialEq)]
+struct Buckets {
+    /// Without `_bucket`.
+    base: String,
+    /// How many of its unit make a second.
+    units: f64,
+    /// Whether it is a native one, with all its buckets in one sample.
+    native: bool,
+}
+
+/// A family to ask for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Family {
+    /// The samples' name; a native histogram's is the family's.
+    pub name: String,
+    /// What a series must match, in PromQL; may be empty.
+    pub matcher: String,
 }
 
 /// Which series are read, for the length of a run.
@@ -287,25 +384,63 @@ impl Names {
 pub struct Detected {
     requests: String,
     status_label: String,
-    only: Option<(&'static str, &'static str)>,
-    /// The sample name of the buckets, and how many of their unit make a second.
-    buckets: Option<(String, f64)>,
+    grpc: bool,
+    /// Whether the requests are a native histogram's.
+    native: bool,
+    only: &'static [Only],
+    buckets: Option<Buckets>,
+    path_label: Option<String>,
+    other_histograms: String,
     ignored: Vec<String>,
 }
 
 impl Detected {
     /// What was taken, in one sentence for people.
     pub fn sentence(&self) -> String {
-        let Detected { requests, status_label, only, buckets, ignored: _ } = self;
-        let only = only.map_or(String::new(), |(label, value)| format!(" where {label} is {value}"));
-        let failed = if is_grpc(status_label) { "a server-side gRPC code" } else { "beginning with 5" };
-        let latency = match buckets {
-            Some((name, _)) => format!("latency from {name}"),
-            None => "no histogram of latency found (set metrics.latency.name)".to_owned(),
+        let only: Vec<_> = self.only.iter().map(|only| only.sentence()).collect();
+        let only = if only.is_empty() { String::new() } else { format!(" where {}", only.join(" and ")) };
+        let failed = if self.grpc { "a server-side gRPC code" } else { "beginning with 5" };
+        let kind = |native: bool| if native { " (native histogram)" } else { "" };
+        let latency = match &self.buckets {
+            Some(buckets) if buckets.native => format!("latency from {} (native histogram)", buckets.base),
+            Some(buckets) => format!("latency from {}_bucket", buckets.base),
+            None if self.other_histograms.is_empty() => {
+                "no histogram of latency found (write the name of one as metrics.latency.name)".to_owned()
+            }
+            None => format!(
+                "no histogram of latency found (write the name of one as metrics.latency.name; there are {})",
+                self.other_histograms
+            ),
+        };
+        let also: String = self
+            .own_ignored()
+            .map(|path| format!(", {}", super::shortened(path, 64)))
+            .take(OTHERS_SAID)
+            .collect();
+        let probes = match &self.path_label {
+            Some(label) => format!("probes, /metrics{also} do not count (label {label})"),
+            None if self.grpc => "calls of grpc.health do not count".to_owned(),
+            None => "probes count too: no label tells paths".to_owned(),
         };
         format!(
-            "requests from {requests}{only}, errors by its label {status_label} {failed}, {latency}; probes and /metrics do not count"
+            "requests from {}{}{only}, errors by its label {} {failed}, {latency}; {probes}",
+            self.requests,
+            kind(self.native),
+            self.status_label
         )
+    }
+
+    /// Leaves these paths out too. None is ever taken in again: its past would count as if it had just happened.
+    pub fn ignore(&mut self, paths: &[String]) {
+        for path in paths {
+            if !self.ignored.contains(path) {
+                self.ignored.push(path.clone());
+            }
+        }
+    }
+
+    fn own_ignored(&self) -> impl Iterator<Item = &String> {
+        self.ignored.iter().filter(|path| !IGNORED_PATHS.contains(&path.as_str()))
     }
 
     /// Whether there are latency buckets.
@@ -313,40 +448,80 @@ impl Detected {
         self.buckets.is_some()
     }
 
-    /// The sample names to ask for, each with a label that must have a value.
-    pub fn families(&self) -> Vec<(&str, Option<(&'static str, &'static str)>)> {
-        let buckets = self.buckets.as_ref().map(|(name, _)| name.as_str());
-        std::iter::once(self.requests.as_str()).chain(buckets).map(|name| (name, self.only)).collect()
+    /// What to ask for.
+    pub fn families(&self) -> Vec<Family> {
+        let matcher = self.only.iter().map(|only| only.matcher()).collect::<Vec<_>>().join(",");
+        let requests = if self.native { histogram_base(&self.requests) } else { self.requests.clone() };
+        let buckets = self.buckets.as_ref().map(|buckets| match buckets.native {
+            true => buckets.base.clone(),
+            false => format!("{}_bucket", buckets.base),
+        });
+        let buckets = buckets.filter(|name| *name != requests);
+        std::iter::once(requests)
+            .chain(buckets)
+            .map(|name| Family { name, matcher: matcher.clone() })
+            .collect()
     }
 
     /// What a sample counts, or `None` when it is not one of those that are read.
     pub fn value(&self, name: &str, labels: &[Label<'_>], value: f64) -> Option<SeriesValue> {
         let name = legacy(name);
-        let is_requests = name == self.requests;
-        let divisor =
-            self.buckets.as_ref().filter(|(buckets, _)| *buckets == name).map(|(_, divisor)| *divisor);
-        if !is_requests && divisor.is_none() {
+        let is_requests = !self.native && name == self.requests;
+        let buckets = self.buckets.as_ref().filter(|buckets| {
+            !buckets.native && name.strip_suffix("_bucket").is_some_and(|base| base == buckets.base)
+        });
+        if !(is_requests || buckets.is_some()) || !self.is_traffic(labels) {
             return None;
         }
-        if self.only.is_some_and(|(label, wanted)| find(labels, label) != Some(wanted))
-            || is_ignored(&self.ignored, labels)
-        {
-            return None;
-        }
-        let counts = match divisor {
-            Some(divisor) => Counts::Bucket(Bound::new(find(labels, "le")?.parse::<f64>().ok()? / divisor)?),
+        let counts = match buckets {
+            Some(buckets) => {
+                Counts::Bucket(Bound::new(find(labels, "le")?.parse::<f64>().ok()? / buckets.units)?)
+            }
             None => Counts::Requests { error: self.is_error(labels) },
         };
         Some(SeriesValue { series: identity(&name, labels), counts, value })
     }
 
+    /// What a native histogram counts: its requests, and the requests within each bound of a grid that it can tell exactly.
+    pub fn native_values(&self, base: &str, labels: &[Label<'_>], histogram: &Native) -> Vec<SeriesValue> {
+        let base = legacy(base);
+        let mut values = Vec::new();
+        if !self.is_traffic(labels) {
+            return values;
+        }
+        if self.native && self.requests.strip_suffix("_count").is_some_and(|requests| requests == base) {
+            let counts = Counts::Requests { error: self.is_error(labels) };
+            values.push(SeriesValue {
+                series: identity(&self.requests, labels),
+                counts,
+                value: histogram.count,
+            });
+        }
+        if let Some(buckets) = self.buckets.as_ref().filter(|buckets| buckets.native && buckets.base == base)
+        {
+            let series = identity(&format!("{base}_bucket"), labels);
+            values.extend(histogram.at_bounds(buckets.units).into_iter().map(|(bound, value)| SeriesValue {
+                series:
+                    series.wrapping_add(identity("le", &[(Cow::Borrowed("le"), bound.to_string().into())])),
+                counts: Counts::Bucket(bound),
+                value,
+            }));
+        }
+        values
+    }
+
+    fn is_traffic(&self, labels: &[Label<'_>]) -> bool {
+        self.only.iter().all(|only| only.fits(labels)) && !is_ignored(&self.ignored, labels)
+    }
+
     fn is_error(&self, labels: &[Label<'_>]) -> bool {
         match find(labels, &self.status_label) {
-            Some(code) if is_grpc(&self.status_label) => {
-                let code = code.replace('_', "").to_ascii_lowercase();
-                GRPC_ERRORS.contains(&code.as_str())
+            Some(code) if self.grpc => is_grpc_error(code),
+            // A mesh counts a failed gRPC call as an answered HTTP request.
+            Some(code) if !code.is_empty() => {
+                let mesh = || MESH_GRPC_STATUS.iter().filter_map(|label| find(labels, label));
+                is_http_error(code) || mesh().any(is_grpc_error)
             }
-            Some(code) if !code.is_empty() => code.starts_with('5'),
             // OpenTelemetry: a request that ended without any status has only a type of error.
             Some(_) | None => find(labels, "error_type").is_some_and(|kind| !kind.is_empty()),
         }
@@ -363,41 +538,28 @@ fn histogram_base(name: &str) -> String {
     name.strip_suffix("_bucket").or_else(|| name.strip_suffix("_count")).unwrap_or(&name).to_owned()
 }
 
-fn units_per_second(base: &str) -> f64 {
-    let ends = |units: [&str; 2]| units.iter().any(|unit| base.ends_with(unit));
-    if ends(["_milliseconds", "_ms"]) {
-        1e3
-    } else if ends(["_microseconds", "_us"]) {
-        1e6
-    } else if ends(["_nanoseconds", "_ns"]) {
-        1e9
-    } else {
-        1.0
-    }
-}
-
-fn is_grpc(label: &str) -> bool {
-    GRPC_STATUS_LABELS.contains(&label)
-}
-
 /// A UTF-8 name as an older exposition would write it: `http.route` is `http_route`.
 fn legacy(name: &str) -> Cow<'_, str> {
     if name.contains('.') { Cow::Owned(name.replace('.', "_")) } else { Cow::Borrowed(name) }
 }
 
-fn find<'a>(labels: &'a [Label<'_>], name: &str) -> Option<&'a str> {
+pub(super) fn find<'a>(labels: &'a [Label<'_>], name: &str) -> Option<&'a str> {
     labels.iter().find(|(label, _)| legacy(label) == name).map(|(_, value)| value.as_ref())
 }
 
 fn is_ignored(ignored: &[String], labels: &[Label<'_>]) -> bool {
     let fits = |path: &str| {
-        ignored.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(start) => path.starts_with(start),
-            None => path == pattern,
-        })
+        path == IGNORED_VIEW
+            || ignored.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(start) => path.starts_with(start),
+                None => path == pattern,
+            })
     };
     labels.iter().any(|(label, value)| {
-        PATH_LABELS.contains(&legacy(label).as_ref()) && fits(value.trim_end_matches('/'))
+        let label = legacy(label);
+        let path = || value.trim_end_matches('/');
+        (PATH_LABELS.contains(&label.as_ref()) && fits(path()))
+            || (RPC_LABELS.contains(&label.as_ref()) && value.starts_with(RPC_HEALTH))
     })
 }
 

@@ -5,30 +5,40 @@
 //! Resets between two scrapes that fall between two rounds are not seen; read once a scrape interval.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, de};
 
 use super::exposition::Label;
-use super::names::{Detected, Names};
-use super::{ReadError, SERIES_PER_POD, SeriesValue};
+use super::names::{Detected, Family, Names};
+use super::native;
+use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue};
 
 /// Bytes of one answer.
-const ANSWER_BYTES: usize = 16 << 20;
+pub const ANSWER_BYTES: usize = 16 << 20;
 /// Bytes of one query; more pods than fit are asked for with another.
 const QUERY_BYTES: usize = 8 << 10;
+/// How often questions of one reading are divided because their answer is too large, or because one spoils it for all.
+const DIVISIONS: usize = 32;
 /// From how many pods names are detected.
 const PODS_SURVEYED: usize = 16;
 /// Seconds after a container's start (which is known to the second, by another machine's clock) in which samples may still be
 /// of the process before.
 const START_MARGIN: i64 = 2;
 /// Labels that tell where a sample was collected, not what it counts: with two of a kind, one pod would count twice.
-const COLLECTION_LABELS: [&str; 7] =
-    ["job", "service", "endpoint", "prometheus", "prometheus_replica", "replica", "__replica__"];
+const COLLECTION_LABELS: [&str; 6] =
+    ["job", "container", "prometheus", "prometheus_replica", "replica", "__replica__"];
+/// The same, unless the program itself uses them, which their values tell: a path, a service of a proxy.
+const PERHAPS_COLLECTION_LABELS: [&str; 2] = ["service", "endpoint"];
+
+/// The pods' series, or why there are none, by the pods' names.
+pub type Answers = Vec<(String, Result<Vec<SeriesValue>, ReadError>)>;
 
 /// A server and how to speak to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Prometheus {
     /// Its base URL, with a path prefix if it has one, without `/api/v1`.
     pub url: String,
@@ -39,7 +49,7 @@ pub struct Prometheus {
 }
 
 /// Credentials. `Debug` does not show them.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Auth {
     /// None.
     Nobody,
@@ -74,14 +84,10 @@ pub struct Pod {
     pub started_at: Option<i64>,
 }
 
-/// What is asked for, and how old an answer may be.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Question<'a> {
-    /// The pods' namespace.
-    pub namespace: &'a str,
-    /// The pods.
-    pub pods: &'a [Pod],
-    /// The round's moment, in unix seconds.
+/// A round of reading: its moment, and how old an answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Round {
+    /// In unix seconds.
     pub now: i64,
     /// How often Prometheus scrapes. A pod whose newest sample is older than two of these, or 60 s if that is more, counts as
     /// not read.
@@ -90,7 +96,7 @@ pub struct Question<'a> {
     pub deadline: Duration,
 }
 
-impl Question<'_> {
+impl Round {
     /// In seconds.
     fn stale_after(&self) -> i64 {
         i64::try_from(self.scrape_interval.as_secs().saturating_mul(2))
@@ -99,60 +105,111 @@ impl Question<'_> {
     }
 }
 
+/// Who asks, and for what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asker {
+    /// The pods' namespace.
+    pub namespace: String,
+    /// The pods.
+    pub pods: Vec<Pod>,
+    /// Which of their series.
+    pub detected: Detected,
+}
+
 impl Prometheus {
-    /// Reads the chosen series of every pod: one query for each family, more only where the pods' names do not fit into one.
-    /// The answers are in the order of the pods. An error of a query is the answer of all pods it asked for.
+    /// Reads the chosen series of every pod of all askers, who must want the same families: one query for each family, more
+    /// only where the pods' names do not fit into one. The answers are in the order of the askers and of their pods. An error
+    /// of a query is the answer of all pods it asked for; an answer that is too large, and one that is an error for several
+    /// askers, is asked for again in parts, so that nobody's pods spoil it for others.
     ///
     /// Unlike on a pod's own page, no sample at all is [`ReadError::NoSamples`]: Prometheus may just not scrape that pod.
-    pub async fn read(
-        &self,
-        client: &reqwest::Client,
-        question: &Question<'_>,
-        detected: &Detected,
-    ) -> Vec<(String, Result<Vec<SeriesValue>, ReadError>)> {
-        let families = detected.families();
-        let longest = families.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        let mut answers = Vec::with_capacity(question.pods.len());
-        for (pods, pattern) in
-            batches(question.pods, QUERY_BYTES.saturating_sub(longest + question.namespace.len() + 200))
-        {
-            match self.read_batch(client, question, detected, &families, &pattern).await {
-                Ok(mut found) => {
-                    for pod in pods {
-                        let answer = found
-                            .remove(&pod.name)
-                            .map_or(Err(ReadError::NoSamples), |found| found.finish(question, pod));
-                        answers.push((pod.name.clone(), answer));
+    pub async fn read(&self, client: &reqwest::Client, round: Round, askers: &[Asker]) -> Vec<Answers> {
+        let families = askers.first().map(|asker| asker.detected.families()).unwrap_or_default();
+        debug_assert!(askers.iter().all(|asker| asker.detected.families() == families));
+        let longest =
+            families.iter().map(|family| family.name.len() + family.matcher.len()).max().unwrap_or(0);
+        let wanted: Vec<Wanted<'_>> = askers
+            .iter()
+            .enumerate()
+            .flat_map(|(place, asker)| asker.pods.iter().map(move |pod| Wanted { place, asker, pod }))
+            .collect();
+        let mut open: VecDeque<Range<usize>> =
+            batches(&wanted, QUERY_BYTES.saturating_sub(longest + 200)).into();
+        let mut answers: Vec<Option<Result<Vec<SeriesValue>, ReadError>>> = vec![None; wanted.len()];
+        let mut divisions = DIVISIONS;
+        while let Some(batch) = open.pop_front() {
+            let asked = &wanted[batch.clone()];
+            let error = match self.read_batch(client, round, &families, asked).await {
+                Ok(found) => {
+                    for (at, (found, wanted)) in batch.zip(found.into_iter().zip(asked)) {
+                        answers[at] = Some(found.finish(&round, wanted.pod));
                     }
+                    continue;
                 }
-                Err(error) => answers.extend(pods.iter().map(|pod| (pod.name.clone(), Err(error.clone())))),
+                Err(error) => error,
+            };
+            let parts = parts(&error, &wanted, &batch);
+            if parts.len() > 1 && divisions > 0 {
+                divisions -= 1;
+                parts.into_iter().rev().for_each(|part| open.push_front(part));
+                continue;
+            }
+            // Whoever does not answer one does not answer the next either, and the round has only so much time.
+            let all = matches!(
+                error,
+                ReadError::Refused { .. } | ReadError::Timeout { .. } | ReadError::Status { .. }
+            );
+            let rest = if all { open.drain(..).collect() } else { Vec::new() };
+            for at in std::iter::once(batch).chain(rest).flatten() {
+                answers[at] = Some(Err(error.clone()));
             }
         }
-        answers
+        let mut told: Vec<Answers> = vec![Vec::new(); askers.len()];
+        for (wanted, answer) in wanted.iter().zip(answers) {
+            told[wanted.place].push((wanted.pod.name.clone(), answer.unwrap_or(Err(ReadError::NoSamples))));
+        }
+        told
     }
 
     async fn read_batch(
         &self,
         client: &reqwest::Client,
-        question: &Question<'_>,
-        detected: &Detected,
-        families: &[(&str, Option<(&str, &str)>)],
-        pattern: &str,
-    ) -> Result<BTreeMap<String, FoundPod>, ReadError> {
-        let mut found: BTreeMap<String, FoundPod> = BTreeMap::new();
+        round: Round,
+        families: &[Family],
+        asked: &[Wanted<'_>],
+    ) -> Result<Vec<FoundPod>, ReadError> {
+        let mut places: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+        for (place, wanted) in asked.iter().enumerate() {
+            places.entry((&wanted.asker.namespace, &wanted.pod.name)).or_default().push(place);
+        }
+        let mut found: Vec<FoundPod> = asked.iter().map(|_| FoundPod::default()).collect();
+        let matchers = pods_of(asked);
         // A window longer than what counts as fresh, so that "too old" can be told from "not there".
-        let window = question.stale_after() * 2;
-        for (name, only) in families {
-            let only = only.map_or(String::new(), |(label, value)| format!(",{label}={}", quoted(value)));
-            let namespace = quoted(question.namespace);
-            let query = format!("{name}{{namespace={namespace},pod=~{}{only}}}[{window}s]", quoted(pattern));
-            let answer = self.query(client, &query, question).await?;
+        let window = round.stale_after() * 2;
+        for Family { name, matcher } in families {
+            let comma = if matcher.is_empty() { "" } else { "," };
+            let query = format!("{name}{{{matchers}{comma}{matcher}}}[{window}s]");
+            let answer = self.query(client, &query, round).await?;
             for series in parsed(&answer)? {
-                let Some((at, value)) = series.newest() else { continue };
-                let labels = series.counting_labels();
-                let Some(value) = detected.value(name, &labels, value) else { continue };
                 let Some(pod) = series.metric.get("pod") else { continue };
-                found.entry(pod.clone().into_owned()).or_default().add(at, value);
+                // Several namespaces' pods match in every combination; whose they are, their labels tell.
+                let namespace = series.metric.get("namespace").map_or("", AsRef::as_ref);
+                let Some(places) = places.get(&(namespace, pod.as_ref())) else { continue };
+                let labels = series.counting_labels();
+                for place in places {
+                    let detected = &asked[*place].asker.detected;
+                    if let Some((at, histogram)) = &series.histograms.0 {
+                        let Some(histogram) = histogram.read() else { continue };
+                        for value in detected.native_values(name, &labels, &histogram) {
+                            found[*place].add(*at, value);
+                        }
+                    } else if let Some((at, value)) = series.values.0
+                        && let Ok(value) = value.parse::<f64>()
+                        && let Some(value) = detected.value(name, &labels, value)
+                    {
+                        found[*place].add(at, value);
+                    }
+                }
             }
         }
         Ok(found)
@@ -161,45 +218,58 @@ impl Prometheus {
     /// Finds out which series to read, with one query about the first 16 pods. Give it stable pods that have seen requests.
     ///
     /// # Errors
-    /// When the query fails or nothing fits (see [`Names::choose`]).
+    /// When the query fails or nothing fits (see [`Names::choose`]); then another query asks what counters there are, for the
+    /// message.
     pub async fn detect(
         &self,
         client: &reqwest::Client,
-        question: &Question<'_>,
+        round: Round,
+        namespace: &str,
+        pods: &[Pod],
         names: &Names,
     ) -> Result<Detected, ReadError> {
-        let pods = &question.pods[..question.pods.len().min(PODS_SURVEYED)];
-        let pattern = alternatives(pods.iter().map(|pod| pod.name.as_str()));
-        let candidates = names.candidates();
-        let candidates = alternatives(candidates.iter().map(String::as_str));
-        // Of a histogram, one bucket is enough to know that it is there.
-        let query = format!(
-            r#"{{__name__=~{},le=~"|[+]Inf",namespace={},pod=~{}}}"#,
-            quoted(&candidates),
-            quoted(question.namespace),
-            quoted(&pattern)
+        let pods = &pods[..pods.len().min(PODS_SURVEYED)];
+        let matchers = format!(
+            "namespace={},pod=~{}",
+            quoted(namespace),
+            quoted(&alternatives(pods.iter().map(|pod| pod.name.as_str())))
         );
-        let answer = self.query(client, &query, question).await?;
+        let mut pattern = alternatives(names.query_names().iter().map(String::as_str));
+        let endings = names.endings();
+        if !endings.is_empty() {
+            pattern.push_str(&format!("|.+({})", alternatives(endings.iter().map(String::as_str))));
+        }
+        // Of a histogram, one bucket is enough to know that it is there.
+        let query = format!(r#"{{__name__=~{},le=~"|[+]Inf",{matchers}}}"#, quoted(&pattern));
+        let answer = self.query(client, &query, round).await?;
         let mut survey = names.survey();
         for series in parsed(&answer)? {
+            let Some(name) = series.metric.get("__name__") else { continue };
+            match series.histogram {
+                Some(_) => survey.see_native(name, &series.counting_labels()),
+                None => survey.see(name, &series.counting_labels()),
+            }
+        }
+        let chosen = names.choose(&survey);
+        if !matches!(chosen, Err(ReadError::NoCounter { .. } | ReadError::NoSuchCounter { .. })) {
+            return chosen;
+        }
+        let query = format!(r#"group by (__name__) ({{__name__=~".+_(total|count)",{matchers}}})"#);
+        let Ok(answer) = self.query(client, &query, round).await else { return chosen };
+        for series in parsed(&answer).unwrap_or_default() {
             if let Some(name) = series.metric.get("__name__") {
-                survey.see(name, &series.counting_labels());
+                survey.see_other(name);
             }
         }
         names.choose(&survey)
     }
 
     /// The body of a successful or an explained answer to an instant query.
-    async fn query(
-        &self,
-        client: &reqwest::Client,
-        query: &str,
-        question: &Question<'_>,
-    ) -> Result<Vec<u8>, ReadError> {
+    async fn query(&self, client: &reqwest::Client, query: &str, round: Round) -> Result<Vec<u8>, ReadError> {
         let url = format!("{}/api/v1/query", self.url.trim_end_matches('/'));
         let url = reqwest::Url::parse(&url).map_err(|error| ReadError::Address(error.to_string()))?;
-        let time = question.now.to_string();
-        let timeout = format!("{}ms", question.deadline.as_millis().max(1));
+        let time = round.now.to_string();
+        let timeout = format!("{}ms", round.deadline.as_millis().max(1));
         let mut request = client.post(url).form(&[("query", query), ("time", &time), ("timeout", &timeout)]);
         request = match &self.auth {
             Auth::Nobody => request,
@@ -209,20 +279,56 @@ impl Prometheus {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
+        let asked = Asked::Prometheus;
         let answer = async {
-            let response =
-                request.send().await.map_err(|error| ReadError::Refused(super::innermost(&error)))?;
+            let response = request.send().await.map_err(|error| match error.is_builder() {
+                true => ReadError::Address(super::innermost(&error)),
+                false => ReadError::Refused { asked, problem: super::innermost(&error) },
+            })?;
             let status = response.status();
-            let body = super::body(response, ANSWER_BYTES).await?;
+            let body = super::body(response, ANSWER_BYTES, asked).await?;
             // Prometheus explains 400, 422 and 503 in JSON; a proxy in front of it does not.
             match status {
                 reqwest::StatusCode::OK => Ok(body),
-                _ => Err(explained(&body).unwrap_or(ReadError::Status(status.as_u16()))),
+                reqwest::StatusCode::UNAUTHORIZED | reqwest::StatusCode::FORBIDDEN => {
+                    Err(ReadError::Status { asked, status: status.as_u16() })
+                }
+                _ => Err(explained(&body).unwrap_or(ReadError::Status { asked, status: status.as_u16() })),
             }
         };
-        tokio::time::timeout(question.deadline, answer)
+        tokio::time::timeout(round.deadline, answer)
             .await
-            .unwrap_or(Err(ReadError::Timeout(question.deadline)))
+            .unwrap_or(Err(ReadError::Timeout { asked, after: round.deadline }))
+    }
+}
+
+/// One pod of one asker.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    /// The asker's place.
+    place: usize,
+    asker: &'a Asker,
+    pod: &'a Pod,
+}
+
+/// How to ask again after this error: in halves what was too large, asker by asker what may be only one's fault.
+fn parts(error: &ReadError, wanted: &[Wanted<'_>], batch: &Range<usize>) -> Vec<Range<usize>> {
+    match error {
+        ReadError::TooLarge { .. } if batch.len() > 1 => {
+            let middle = batch.start + batch.len() / 2;
+            vec![batch.start..middle, middle..batch.end]
+        }
+        ReadError::Api(_) => {
+            let mut parts: Vec<Range<usize>> = Vec::new();
+            for at in batch.clone() {
+                match parts.last_mut() {
+                    Some(part) if wanted[part.start].place == wanted[at].place => part.end = at + 1,
+                    Some(_) | None => parts.push(at..at + 1),
+                }
+            }
+            parts
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -241,20 +347,27 @@ impl FoundPod {
         }
     }
 
-    fn finish(self, question: &Question<'_>, pod: &Pod) -> Result<Vec<SeriesValue>, ReadError> {
+    fn finish(self, round: &Round, pod: &Pod) -> Result<Vec<SeriesValue>, ReadError> {
         let mut values = Vec::with_capacity(self.series.len());
-        let mut newest = None;
+        let (mut newest, mut unusable) = (None, None);
         for (at, value) in self.series.into_values() {
             #[expect(clippy::cast_possible_truncation, reason = "saturates, and is a moment in seconds")]
             let at = at.floor() as i64;
             if pod.started_at.is_none_or(|start| at >= start.saturating_add(START_MARGIN)) {
                 newest = newest.max(Some(at));
-                values.push(value);
+                if value.value.is_finite() && value.value >= 0.0 {
+                    values.push(value);
+                } else {
+                    unusable = Some(value.value);
+                }
             }
         }
-        let age_seconds = question.now.saturating_sub(newest.ok_or(ReadError::NoSamples)?);
-        if age_seconds > question.stale_after() {
+        let age_seconds = round.now.saturating_sub(newest.ok_or(ReadError::NoSamples)?);
+        if age_seconds > round.stale_after() {
             return Err(ReadError::Stale { age_seconds });
+        }
+        if let Some(value) = unusable.filter(|_| values.is_empty()) {
+            return Err(ReadError::NotACounter { name: "the counter".to_owned(), value: value.to_string() });
         }
         if values.len() > SERIES_PER_POD {
             return Err(ReadError::TooManySeries { limit: SERIES_PER_POD });
@@ -285,29 +398,76 @@ struct Series<'a> {
     #[serde(borrow)]
     metric: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
     /// Of a range.
+    #[serde(borrow, default)]
+    values: Newest<&'a str>,
+    /// Of a range of native histograms.
     #[serde(default)]
-    values: Vec<(f64, String)>,
+    histograms: Newest<native::Shown>,
+    /// There in an instant vector of native histograms.
+    #[serde(default)]
+    histogram: Option<IgnoredAny>,
 }
 
 impl Series<'_> {
-    fn newest(&self) -> Option<(f64, f64)> {
-        let (at, value) = self.values.iter().max_by(|one, other| one.0.total_cmp(&other.0))?;
-        Some((*at, value.parse().ok()?))
-    }
-
     fn counting_labels(&self) -> Vec<Label<'_>> {
-        let counts = |label: &str| label != "__name__" && !COLLECTION_LABELS.contains(&label);
-        let borrowed = self.metric.iter().filter(|(label, _)| counts(label));
+        let counts = |label: &str, value: &str| {
+            let perhaps = PERHAPS_COLLECTION_LABELS.contains(&label);
+            label != "__name__" && !COLLECTION_LABELS.contains(&label) && !(perhaps && is_dns_label(value))
+        };
+        let borrowed = self.metric.iter().filter(|(label, value)| counts(label, value));
         borrowed
             .map(|(label, value)| (Cow::Borrowed(label.as_ref()), Cow::Borrowed(value.as_ref())))
             .collect()
     }
 }
 
+/// Whether this could be the name of a Service, or of a port.
+fn is_dns_label(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// The newest of a list of samples; the others are not kept.
+struct Newest<T>(Option<(f64, T)>);
+
+impl<T> Default for Newest<T> {
+    fn default() -> Self {
+        Newest(None)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Newest<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Samples<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Samples<T> {
+            type Value = Newest<T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of samples")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut samples: A) -> Result<Newest<T>, A::Error> {
+                let mut newest: Option<(f64, T)> = None;
+                while let Some(sample) = samples.next_element::<(f64, T)>()? {
+                    if newest.as_ref().is_none_or(|known| sample.0 > known.0) {
+                        newest = Some(sample);
+                    }
+                }
+                Ok(Newest(newest))
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Newest<T>, E> {
+                Ok(Newest(None))
+            }
+        }
+
+        deserializer.deserialize_any(Samples(std::marker::PhantomData))
+    }
+}
+
 fn parsed(body: &[u8]) -> Result<Vec<Series<'_>>, ReadError> {
-    let answer: Answer<'_> = serde_json::from_slice(body).map_err(|error| {
-        ReadError::Api(format!("cannot read the answer: {}", super::shortened(&error.to_string(), 200)))
-    })?;
+    let answer: Answer<'_> = serde_json::from_slice(body)
+        .map_err(|error| ReadError::NotPrometheus(super::shortened(&error.to_string(), 200)))?;
     match (answer.status.as_ref(), answer.data) {
         ("success", Some(data)) => Ok(data.result),
         (status, _) => Err(ReadError::Api(super::shortened(answer.error.as_deref().unwrap_or(status), 300))),
@@ -319,23 +479,39 @@ fn explained(body: &[u8]) -> Option<ReadError> {
     answer.error.map(|error| ReadError::Api(super::shortened(&error, 300)))
 }
 
-/// The pods, in groups whose pattern has at most `most` bytes (a single pod always fits: names have at most 253).
-fn batches(pods: &[Pod], most: usize) -> Vec<(&[Pod], String)> {
-    let mut batches = Vec::new();
-    let mut rest = pods;
-    while !rest.is_empty() {
-        let mut length = 0;
-        let fit = rest.iter().take_while(|pod| {
-            // Each escape costs two bytes more once the pattern is quoted.
-            let escapes = pod.name.matches(|letter: char| !letter.is_ascii_alphanumeric()).count();
-            length += pod.name.len() + 2 * escapes + 1;
-            length <= most
-        });
-        let (batch, left) = rest.split_at(fit.count().max(1));
-        batches.push((batch, alternatives(batch.iter().map(|pod| pod.name.as_str()))));
-        rest = left;
+/// The pods, in groups whose patterns have at most `most` bytes (a single pod always fits: names have at most 253).
+fn batches(wanted: &[Wanted<'_>], most: usize) -> Vec<Range<usize>> {
+    // Each escape costs two bytes more once the pattern is quoted.
+    let cost = |text: &str| {
+        text.len() + 2 * text.matches(|letter: char| !letter.is_ascii_alphanumeric()).count() + 1
+    };
+    let mut batches: Vec<Range<usize>> = Vec::new();
+    let (mut length, mut namespace) = (0, None);
+    for (at, Wanted { asker, pod, .. }) in wanted.iter().enumerate() {
+        let new_namespace = if namespace == Some(&asker.namespace) { 0 } else { cost(&asker.namespace) };
+        namespace = Some(&asker.namespace);
+        length += cost(&pod.name) + new_namespace;
+        match batches.last_mut() {
+            Some(batch) if length <= most => batch.end = at + 1,
+            Some(_) | None => {
+                batches.push(at..at + 1);
+                length = cost(&pod.name) + cost(&asker.namespace);
+            }
+        }
     }
     batches
+}
+
+/// Matchers of these pods.
+fn pods_of(asked: &[Wanted<'_>]) -> String {
+    let mut namespaces: Vec<&str> = asked.iter().map(|wanted| wanted.asker.namespace.as_str()).collect();
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    let pods = quoted(&alternatives(asked.iter().map(|wanted| wanted.pod.name.as_str())));
+    match namespaces.as_slice() {
+        [namespace] => format!("namespace={},pod=~{pods}", quoted(namespace)),
+        several => format!("namespace=~{},pod=~{pods}", quoted(&alternatives(several.iter().copied()))),
+    }
 }
 
 /// A pattern that matches these texts and no others (PromQL anchors patterns itself).

@@ -7,11 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures::StreamExt;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::Version;
+use reqwest::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 
 use super::exposition::{self, ExpositionError, Limits, Sample};
 use super::names::{Detected, Names};
-use super::{ReadError, SERIES_PER_POD, SeriesValue};
+use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue};
 
 /// Both formats; OpenMetrics first, because its end marks a whole page.
 const FORMATS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.9,*/*;q=0.1";
@@ -44,16 +45,26 @@ pub async fn scrape(
     let read = |page: Result<Page, ReadError>| {
         let page = page?;
         let mut values = Vec::new();
+        let mut unusable = None;
         page.visit(|sample| {
             // One more than allowed, to tell.
-            if values.len() <= SERIES_PER_POD {
-                values.extend(detected.value(&sample.name, sample.labels, sample.value));
+            if values.len() > SERIES_PER_POD {
+                return;
+            }
+            let Some(value) = detected.value(&sample.name, sample.labels, sample.value) else { return };
+            if sample.value.is_finite() && sample.value >= 0.0 {
+                values.push(value);
+            } else if unusable.is_none() {
+                unusable = Some((sample.name.to_string(), sample.value.to_string()));
             }
         })?;
         if values.len() > SERIES_PER_POD {
             return Err(ReadError::TooManySeries { limit: SERIES_PER_POD });
         }
-        Ok(values)
+        match unusable {
+            Some((name, value)) if values.is_empty() => Err(ReadError::NotACounter { name, value }),
+            Some(_) | None => Ok(values),
+        }
     };
     // A list first: a lazy stream of borrowing futures is not general enough for a spawned task (rust-lang/rust#102211).
     let pages: Vec<_> = targets.iter().map(|target| page(client, target, deadline)).collect();
@@ -93,19 +104,55 @@ pub async fn detect(
 /// A page as it came.
 struct Page {
     bytes: Vec<u8>,
-    open_metrics: bool,
+    kind: Kind,
+    /// Whether HTTP itself told where the page ends. If not, a page that was cut off looks whole.
+    framed: bool,
+}
+
+/// What the answer says it is. Only these make a difference: many programs send a page under a name that is none of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    OpenMetrics,
+    /// HTML, JSON, Prometheus' binary format ...
+    Other(&'static str),
+    Text,
+}
+
+impl Kind {
+    fn of(content_type: &str) -> Kind {
+        let others = [
+            ("text/html", "an HTML page"),
+            ("application/xhtml", "an HTML page"),
+            ("application/json", "JSON"),
+            (
+                "application/vnd.google.protobuf",
+                "Prometheus' binary format, and the text format was asked for",
+            ),
+        ];
+        if content_type.starts_with("application/openmetrics-text") {
+            return Kind::OpenMetrics;
+        }
+        let other = others.iter().find(|(start, _)| content_type.starts_with(start));
+        other.map_or(Kind::Text, |(_, what)| Kind::Other(what))
+    }
 }
 
 impl Page {
     fn visit(&self, visit: impl FnMut(&Sample<'_, '_>)) -> Result<(), ReadError> {
-        let limits = Limits::default();
-        let read = exposition::read(&self.bytes, limits, visit).map_err(|error| match error {
-            ExpositionError::TooLong { limit, .. } => ReadError::TooLarge { limit },
+        let cut_off = |what: &str| Err(ReadError::NotMetrics(format!("it was cut off {what}")));
+        if !self.framed && self.kind == Kind::Text && !self.bytes.ends_with(b"\n") && !self.bytes.is_empty() {
+            return cut_off("within a line: what is left of its last value would look like a restart");
+        }
+        let read = exposition::read(&self.bytes, Limits::default(), visit).map_err(|error| match error {
+            ExpositionError::TooLong { limit, .. } => ReadError::TooLarge { asked: Asked::Pod, limit },
             ExpositionError::TooManySamples { limit } => ReadError::TooManySeries { limit },
-            ExpositionError::Nothing { .. } => ReadError::NotMetrics(error.to_string()),
+            ExpositionError::Nothing { .. } => ReadError::NotMetrics(match self.kind {
+                Kind::Other(what) => format!("it is {what}"),
+                Kind::OpenMetrics | Kind::Text => error.to_string(),
+            }),
         })?;
-        if self.open_metrics && !read.eof {
-            return Err(ReadError::NotMetrics("cut off before # EOF".to_owned()));
+        if self.kind == Kind::OpenMetrics && !read.eof {
+            return cut_off("before # EOF");
         }
         Ok(())
     }
@@ -113,22 +160,30 @@ impl Page {
 
 async fn page(client: &reqwest::Client, target: &Target, deadline: Duration) -> Result<Page, ReadError> {
     let answer = async {
-        let response = client
-            .get(address(target)?)
-            .header(ACCEPT, FORMATS)
-            .send()
-            .await
-            .map_err(|error| ReadError::Refused(super::innermost(&error)))?;
-        if response.status() != reqwest::StatusCode::OK {
-            return Err(ReadError::Status(response.status().as_u16()));
+        let response =
+            client.get(address(target)?).header(ACCEPT, FORMATS).send().await.map_err(|error| {
+                ReadError::Refused { asked: Asked::Pod, problem: super::innermost(&error) }
+            })?;
+        let status = response.status();
+        if status != reqwest::StatusCode::OK {
+            return Err(ReadError::Status { asked: Asked::Pod, status: status.as_u16() });
         }
-        let open_metrics = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/openmetrics-text"));
-        Ok(Page { bytes: super::body(response, Limits::default().bytes).await?, open_metrics })
+        let headers = response.headers();
+        let content_type = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = Kind::of(content_type.trim_start());
+        let framed = is_framed(response.version(), headers);
+        let bytes = super::body(response, Limits::default().bytes, Asked::Pod).await?;
+        Ok(Page { bytes, kind, framed })
     };
-    tokio::time::timeout(deadline, answer).await.unwrap_or(Err(ReadError::Timeout(deadline)))
+    let late = Err(ReadError::Timeout { asked: Asked::Pod, after: deadline });
+    tokio::time::timeout(deadline, answer).await.unwrap_or(late)
+}
+
+/// Whether HTTP tells where the answer ends. Where only the end of the connection does, any part of a page looks whole.
+fn is_framed(version: Version, headers: &HeaderMap) -> bool {
+    let closes = version == Version::HTTP_10
+        || headers.get(CONNECTION).is_some_and(|what| what.as_bytes().eq_ignore_ascii_case(b"close"));
+    !closes || headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// Built part by part: a path cannot turn into another host.

@@ -1,0 +1,120 @@
+//! The Prometheus servers that runs are measured by. Runs that ask the same server for the same families at the same moment are
+//! asked for together: a hundred Releases in one cluster are two queries a round, not two hundred.
+//!
+//! A server is the same for runs that speak to it in the same way: URL, credentials, headers and CA. Nothing is kept from one
+//! round to the next.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::names::{Detected, Family, Names};
+use super::prometheus::{Answers, Asker, Pod, Prometheus, Round};
+use super::{Asked, ReadError, Trust, client};
+
+/// How long the first of a round waits for others. Rounds begin at the same second for all runs.
+const GATHER: Duration = Duration::from_millis(100);
+/// Readings of one server at the same time.
+const AT_ONCE: usize = 2;
+
+/// All servers that runs read from.
+#[derive(Default)]
+pub struct Servers {
+    known: Mutex<HashMap<(Prometheus, Trust), Weak<Server>>>,
+}
+
+impl Servers {
+    /// The server to which this is the way. It is forgotten when nobody holds it any more.
+    ///
+    /// # Errors
+    /// [`ReadError::Client`] or [`ReadError::Credentials`] when no client can be made for it.
+    pub fn at(&self, prometheus: Prometheus, trust: Trust) -> Result<Arc<Server>, ReadError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, server| server.strong_count() > 0);
+        let way = (prometheus, trust);
+        if let Some(server) = known.get(&way).and_then(Weak::upgrade) {
+            return Ok(server);
+        }
+        let server = Arc::new(Server {
+            client: client(way.1.clone())?,
+            prometheus: way.0.clone(),
+            places: Semaphore::new(AT_ONCE),
+            gathering: Mutex::default(),
+        });
+        known.insert(way, Arc::downgrade(&server));
+        Ok(server)
+    }
+}
+
+/// One server.
+pub struct Server {
+    prometheus: Prometheus,
+    client: reqwest::Client,
+    places: Semaphore,
+    gathering: Mutex<HashMap<Same, Vec<Waiting>>>,
+}
+
+/// What runs must have in common to be asked for together.
+type Same = (Round, Vec<Family>);
+
+/// A run that waits for its part of an answer.
+struct Waiting {
+    asker: Asker,
+    answer: oneshot::Sender<Answers>,
+}
+
+impl Server {
+    /// Finds out which series to read: see [`Prometheus::detect`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn detect(
+        &self,
+        round: Round,
+        namespace: &str,
+        pods: &[Pod],
+        names: &Names,
+    ) -> Result<Detected, ReadError> {
+        let _place = self.places.acquire().await;
+        self.prometheus.detect(&self.client, round, namespace, pods, names).await
+    }
+
+    /// Reads the pods of one run, together with all who ask for the same families in the same round: see [`Prometheus::read`].
+    pub async fn read(self: &Arc<Self>, round: Round, asker: Asker) -> Answers {
+        let pods: Vec<_> = asker.pods.iter().map(|pod| pod.name.clone()).collect();
+        let same = (round, asker.detected.families());
+        let (sender, receiver) = oneshot::channel();
+        let first = {
+            let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+            let waiting = gathering.entry(same.clone()).or_default();
+            waiting.push(Waiting { asker, answer: sender });
+            waiting.len() == 1
+        };
+        if first {
+            // A task of its own: the run that asked first may end before the others have their answers.
+            tokio::spawn(self.clone().ask(same));
+        }
+        let gone = |_| {
+            let problem = "whoever asked for all is gone".to_owned();
+            let error = ReadError::Broken { asked: Asked::Prometheus, problem };
+            pods.into_iter().map(|pod| (pod, Err(error.clone()))).collect()
+        };
+        receiver.await.unwrap_or_else(gone)
+    }
+
+    async fn ask(self: Arc<Self>, same: Same) {
+        tokio::time::sleep(GATHER).await;
+        let _place = self.places.acquire().await;
+        let waiting =
+            self.gathering.lock().unwrap_or_else(PoisonError::into_inner).remove(&same).unwrap_or_default();
+        let (askers, senders): (Vec<_>, Vec<_>) =
+            waiting.into_iter().map(|Waiting { asker, answer }| (asker, answer)).unzip();
+        let answers = self.prometheus.read(&self.client, same.0, &askers).await;
+        for (sender, answer) in senders.into_iter().zip(answers) {
+            // Fails when that run has ended meanwhile.
+            let _gone = sender.send(answer);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Runs that share a server are asked for together, and no one of them spoils it for the others.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use serde_json::json;
+use tidegate::observe::measure::names::{Detected, Names};
+use tidegate::observe::measure::prometheus::Auth;
+use tidegate::observe::measure::servers::Servers;
+use tidegate::observe::measure::{ReadError, Trust};
+
+use super::prometheus::{NOW, ROUND, asker, fake, pods, queries, success};
+use super::{chosen, totals};
+
+fn counted() -> Detected {
+    chosen(&Names::default(), "http_requests_total{code=\"200\"} 1").expect("fits")
+}
+
+#[tokio::test]
+async fn runs_of_one_round_share_their_queries() {
+    let (way, asked) = fake(|_| {
+        let series = |namespace: &str, pod: &str, value: &str| {
+            let metric = json!({"namespace": namespace, "pod": pod, "code": "200"});
+            json!({"metric": metric, "values": [[NOW, value]]})
+        };
+        // Of the same name in another namespace there is a pod that nobody asked about.
+        success(json!([
+            series("shop", "cart-1", "3"),
+            series("bank", "pay-1", "4"),
+            series("bank", "cart-1", "5"),
+        ]))
+    })
+    .await;
+    let servers = Servers::default();
+    let read = async |namespace: &str, pod: &str, names: &Names| {
+        let server = servers.at(way.clone(), Trust::Nothing).expect("a server");
+        let detected = chosen(names, "http_requests_total{code=\"200\"} 1").expect("fits");
+        server.read(ROUND, asker(namespace, &pods(&[pod]), &detected)).await.remove(0)
+    };
+    // Paths that are left out do not make other queries.
+    let own = Names { ignore_paths: vec!["/internal".to_owned()], ..Names::default() };
+    let default = Names::default();
+    let (cart, pay) = tokio::join!(read("shop", "cart-1", &default), read("bank", "pay-1", &own));
+    assert_eq!(totals(&cart.1.expect("samples")).requests, 3.0);
+    assert_eq!(totals(&pay.1.expect("samples")).requests, 4.0);
+    assert_eq!(queries(&asked), [r#"http_requests_total{namespace=~"bank|shop",pod=~"cart-1|pay-1"}[120s]"#]);
+}
+
+#[tokio::test]
+async fn a_hundred_runs_are_a_few_queries() {
+    let (way, asked) = fake(|_| success(json!([]))).await;
+    let server = Servers::default().at(way, Trust::Nothing).expect("a server");
+    let detected = counted();
+    let runs = (0..100).map(|run| {
+        let names: Vec<_> = (0..10).map(|pod| format!("shop-{run}-59c8fd7b4d-{pod:05}")).collect();
+        let pods = pods(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        server.read(ROUND, asker(&format!("team-{}", run % 20), &pods, &detected))
+    });
+    let answers = futures::future::join_all(runs).await;
+    assert!(answers.iter().all(|pods| pods.len() == 10));
+    let queries = queries(&asked);
+    assert!(queries.len() <= 6, "{} queries", queries.len());
+    assert!(queries.iter().all(|query| query.len() <= 8 << 10));
+}
+
+#[tokio::test]
+async fn what_goes_wrong_for_one_run_does_not_go_wrong_for_others() {
+    let (way, asked) = fake(|query| {
+        if query.contains("noisy") {
+            return (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                json!({"status": "error", "error": "too many samples"}),
+            );
+        }
+        let metric = json!({"namespace": "shop", "pod": "cart-1", "code": "200"});
+        success(json!([{"metric": metric, "values": [[NOW, "3"]]}]))
+    })
+    .await;
+    let server = Servers::default().at(way, Trust::Nothing).expect("a server");
+    let detected = counted();
+    let (cart, noisy) = tokio::join!(
+        server.read(ROUND, asker("shop", &pods(&["cart-1"]), &detected)),
+        server.read(ROUND, asker("noisy", &pods(&["loud-1", "loud-2"]), &detected)),
+    );
+    assert!(cart[0].1.is_ok(), "{cart:?}");
+    let error = ReadError::Api("too many samples".to_owned());
+    assert!(noisy.iter().all(|(_, answer)| *answer == Err(error.clone())), "{noisy:?}");
+    assert_eq!(queries(&asked).len(), 3);
+}
+
+#[tokio::test]
+async fn a_server_is_the_same_only_for_those_who_speak_to_it_in_the_same_way() {
+    let (way, _) = fake(|_| success(json!([]))).await;
+    let servers = Servers::default();
+    let at = |way: &_| servers.at(Clone::clone(way), Trust::Nothing).expect("a server");
+    let first = at(&way);
+    assert!(Arc::ptr_eq(&first, &at(&way)));
+    let other_token = tidegate::observe::measure::prometheus::Prometheus {
+        auth: Auth::Bearer("other".to_owned()),
+        ..way.clone()
+    };
+    assert!(!Arc::ptr_eq(&first, &at(&other_token)));
+    let other_tenant = tidegate::observe::measure::prometheus::Prometheus {
+        headers: vec![("X-Scope-OrgID".to_owned(), "bank".to_owned())],
+        ..way
+    };
+    assert!(!Arc::ptr_eq(&first, &at(&other_tenant)));
+}

@@ -3,7 +3,8 @@
 //! Differences are taken series by series, before anything is summed, so that a reset of one does not hide in the sum of
 //! others. Nothing is extrapolated: what comes out is whole requests that were counted. The rules:
 //!
-//! - A pod that could not be read is *missing*, never zero. Its next good reading covers the gap, as one slot.
+//! - A pod that could not be read is *missing*, never zero. Its next good reading covers the gap: one slot, with the start that
+//!   all slots of that round have.
 //! - The first errors of a new pod count: a pod whose process started after this ledger began counts from 0, however late
 //!   it could first be read. Any other pod's first reading is only something to compare the second one with.
 //! - A value lower than before, and a new process, count from 0; so does a series that is new on a known pod.
@@ -148,8 +149,8 @@ impl Ledger {
     /// Takes one round: `at` is the round's moment in unix seconds, `readings` one entry for each pod of the run that should
     /// be read, missing ones among them. Pods not listed are forgotten. A round not later than the one before says nothing.
     ///
-    /// A slot begins at the round of the pod's last good reading (for a new pod: the last round before it appeared) and ends
-    /// at `at`.
+    /// Every slot begins at the round before and ends at `at`, that of a pod too whose last good reading is older: what was
+    /// counted in the gap is told with the first slot after it. Slots that began earlier would come too late to be judged.
     pub fn take(&mut self, at: i64, mut readings: Vec<Reading>) -> Taken {
         if self.previous.is_some_and(|previous| at <= previous) {
             return Taken::default();
@@ -160,12 +161,12 @@ impl Ledger {
         readings.sort_by(|one, other| one.pod.cmp(&other.pod));
         readings.dedup_by(|one, other| one.pod == other.pod);
         self.forget_all_but(&readings);
+        let before = self.previous.unwrap_or(at);
 
         let mut taken = Taken::default();
         for reading in readings {
             let Reading { pod: name, revision, started_at, container_restarts, result } = reading;
-            let first_since = self.previous.unwrap_or(at);
-            let pod = self.pods.entry(name.clone()).or_insert(Pod { since: first_since, counted: None });
+            let pod = self.pods.entry(name.clone()).or_insert(Pod { since: before, counted: None });
             let Ok(series) = result else {
                 taken.missing.push((revision, name));
                 continue;
@@ -192,7 +193,7 @@ impl Ledger {
             pod.since = at;
             self.gone.remove(&name);
             if comparable {
-                taken.slots.push(difference.into_slot(since, revision, name));
+                taken.slots.push(difference.into_slot(before, revision, name));
             }
         }
         self.previous = Some(at);

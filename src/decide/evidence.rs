@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use super::decision::Notice;
 use super::draft::Draft;
-use super::judge::{self, Judgement, Measure, OnLimit, OnUnknown, Verdict};
+use super::judge::{self, Judgement, Measure, OnLimit, OnUnknown, Revision, Slot, Verdict};
 use super::scene::Scene;
 use super::sight;
+use super::snapshot::Measured;
 use crate::api::status::VerdictStatus;
 
 /// What the measurements say.
@@ -63,6 +64,7 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
     let settings = judge::Settings::default();
     let mut state = remembered(draft);
     let measured = &scene.snapshot.measured;
+    learn(criteria, &mut state, measured);
     judge::fold(criteria, &mut state, &measured.slots, &settings);
     for (t, pods) in &measured.missing {
         judge::note_missing(&mut state, *t, *pods);
@@ -120,6 +122,17 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
         .collect();
     draft.run().judge = serde_json::to_value(&state).unwrap_or_default();
     evidence
+}
+
+/// What stable pods did before the run is learnt once, before anything else: whatever is in the state already is later.
+fn learn(criteria: &[judge::Criterion], state: &mut judge::State, measured: &Measured) {
+    if state.last_slot.is_some() || measured.history.is_empty() {
+        return;
+    }
+    let first = measured.slots.iter().map(|slot| slot.t).min().unwrap_or(i64::MAX);
+    let before = |slot: &&Slot| slot.t < first && slot.revision == Revision::Stable;
+    let history: Vec<Slot> = measured.history.iter().filter(before).cloned().collect();
+    judge::learn(criteria, state, &history);
 }
 
 /// A new step begins: faults that begin with it get their full attention.

@@ -34,6 +34,8 @@ pub struct Sampling {
     /// `None`: every second while young, else every five.
     pub every: Option<Duration>,
     pub young: bool,
+    /// Nothing is known yet: what stable pods did before the run is wanted too.
+    pub history: bool,
     pub pods: Vec<SampledPod>,
 }
 
@@ -145,6 +147,7 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
         ignore_paths,
         every: every.map(|stage| stage.every),
         young: snapshot.now < since + YOUNG,
+        history: run.judge["lastSlot"].is_null(),
         pods,
     })
 }

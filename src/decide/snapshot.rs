@@ -209,6 +209,8 @@ pub enum ProbeResult {
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
     pub slots: Vec<Slot>,
+    /// What stable pods did before the run, where a server still knows it: the judge learns from it before the first slot.
+    pub history: Arc<Vec<Slot>>,
     /// Canary pods that should have reported and did not: how many in the round that ended at this second.
     pub missing: Vec<(i64, u32)>,
     /// Which series are read, for people.

@@ -3,12 +3,12 @@
 //! A restart, and another leader in between, lose it: counters are then taken up anew, and questions asked again. Nothing rests on it alone.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
 use crate::decide::Key;
-use crate::decide::judge::{Revision, State};
+use crate::decide::judge::{Revision, Slot, State};
 use crate::decide::snapshot::{Measured, ProbeAnswer, ProbeId, ReleaseFacts};
 use crate::observe::Findings;
 use crate::observe::measure::counters::Taken;
@@ -37,7 +37,7 @@ impl SharedFindings {
     /// A round of measuring.
     pub fn add_round(&self, key: &Key, at: i64, taken: Taken, source: String, trouble: Option<String>) {
         let mut all = self.lock();
-        let Measured { slots, missing, source: known, trouble: known_trouble } =
+        let Measured { slots, history: _, missing, source: known, trouble: known_trouble } =
             &mut all.entry(key.clone()).or_default().measured;
         slots.extend(taken.slots);
         let excess = slots.len().saturating_sub(MOST_SLOTS);
@@ -50,6 +50,12 @@ impl SharedFindings {
         }
         *known = source;
         *known_trouble = trouble;
+    }
+
+    /// What stable pods did before the run.
+    pub fn add_history(&self, key: &Key, mut slots: Vec<Slot>) {
+        slots.truncate(MOST_SLOTS);
+        self.lock().entry(key.clone()).or_default().measured.history = Arc::new(slots);
     }
 
     /// An answer to a check.
@@ -72,6 +78,7 @@ impl SharedFindings {
         let Ok(state) = serde_json::from_value::<State>(run.judge.clone()) else { return };
         if let Some(last) = state.last_slot {
             found.measured.slots.retain(|slot| slot.t > last);
+            found.measured.history = Arc::default();
         }
         if let Some(noted) = state.missing_noted {
             found.measured.missing.retain(|(t, _)| *t > noted);

@@ -1,6 +1,6 @@
 //! Reading the pods of runs, over and over, while a run needs it: one task a run, all within one cap.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use super::clock;
 use super::findings::SharedFindings;
 use super::queue::Queue;
 use crate::api::release::PrometheusSource;
-use crate::decide::judge::Revision;
+use crate::decide::judge::{Revision, Slot};
 use crate::decide::plan::Source;
-use crate::decide::{Key, Sampling};
+use crate::decide::{Key, SampledPod, Sampling};
 use crate::observe::credentials;
 use crate::observe::measure::counters::{Ledger, Reading};
 use crate::observe::measure::names::{Detected, LatencyMetric, Names, RequestsMetric};
@@ -87,6 +87,7 @@ impl Sampler {
                 known: None,
                 asked: None,
                 detected: None,
+                history: None,
             },
             wanted: receiver,
             findings: self.findings.clone(),
@@ -139,7 +140,13 @@ impl Rounds {
             let trouble = trouble(&wanted, &results);
             let readings = readings(&wanted, results);
             let taken = ledger.take(at, readings);
-            let source = self.reader.detected.as_ref().map(Detected::sentence).unwrap_or_default();
+            let source = self.reader.sentence();
+            // Before the first slots: what is learnt later is learnt by nobody.
+            if let Some(Ok(history)) = &mut self.reader.history
+                && !history.slots.is_empty()
+            {
+                self.findings.add_history(&self.key, std::mem::take(&mut history.slots));
+            }
             self.findings.add_round(&self.key, at, taken, source, trouble);
             self.queue.wake(self.key.clone());
         }
@@ -179,6 +186,15 @@ struct Reader {
     /// What `detected` was chosen for.
     asked: Option<(Source, Names)>,
     detected: Option<Detected>,
+    /// What came of asking for what stable pods did before the run: asked once.
+    history: Option<Result<History, ReadError>>,
+}
+
+/// What stable pods did before the run.
+struct History {
+    /// Until they are handed on.
+    slots: Vec<Slot>,
+    pods: usize,
 }
 
 /// A server, and when its credentials were read.
@@ -230,6 +246,25 @@ impl Reader {
                     self.known = None;
                 }
                 read
+            }
+        }
+    }
+
+    /// Which series are read, and how much is known from before the run.
+    fn sentence(&self) -> String {
+        let series = self.detected.as_ref().map(Detected::sentence).unwrap_or_default();
+        match &self.history {
+            None => series,
+            Some(Ok(History { pods: 0, .. })) => {
+                format!("{series}; nothing is known of stable pods before the run")
+            }
+            Some(Ok(History { pods, .. })) => {
+                format!("{series}; learnt from the hour before the run on {pods} stable pods")
+            }
+            Some(Err(error)) => {
+                format!(
+                    "{series}; the hour before the run could not be read ({error}): learnt in the run instead"
+                )
             }
         }
     }
@@ -303,8 +338,19 @@ impl Reader {
                 self.detected.insert(found).clone()
             }
         };
+        if wanted.history && self.history.is_none() {
+            let stable = |(_, wanted): &(&Pod, &SampledPod)| wanted.revision == Revision::Stable;
+            let stable: Vec<Pod> =
+                pods.iter().zip(&wanted.pods).filter(stable).map(|(pod, _)| pod.clone()).collect();
+            let read = server.history(round, namespace, &stable, &detected).await;
+            self.history = Some(read.map(|slots| History { pods: pods_in(&slots), slots }));
+        }
         Ok(server.read(round, Asker { namespace: namespace.to_owned(), pods, detected }).await)
     }
+}
+
+fn pods_in(slots: &[Slot]) -> usize {
+    slots.iter().map(|slot| slot.pod.as_str()).collect::<HashSet<_>>().len()
 }
 
 fn names(wanted: &Sampling) -> Names {
@@ -347,7 +393,6 @@ fn readings(wanted: &Sampling, results: Answers) -> Vec<Reading> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::SampledPod;
 
     fn wanted(pods: &[(&str, Revision)]) -> Sampling {
         let pod = |&(name, revision): &(&str, Revision)| SampledPod {
@@ -367,6 +412,7 @@ mod tests {
             ignore_paths: Vec::new(),
             every: None,
             young: false,
+            history: false,
             pods: pods.iter().map(pod).collect(),
         }
     }

@@ -6,6 +6,7 @@
 //!             │
 //! scrape ─────┤                   one page a pod                    ┐
 //! prometheus ─┘ (through servers) one query a family and server     ┴─► Vec<SeriesValue> per pod ─► counters::Ledger ─► slots
+//! history ──── the past, from prometheus: read as rounds would have read it                      ─┘
 //! ```
 //!
 //! Nothing here reads a clock: moments come in as parameters, in unix seconds. Nothing here judges: a pod that could not be
@@ -13,6 +14,7 @@
 
 pub mod counters;
 pub mod exposition;
+pub mod history;
 pub mod names;
 pub mod native;
 mod presets;
@@ -184,6 +186,12 @@ pub enum ReadError {
         /// Series.
         limit: usize,
     },
+    /// More samples than are kept of one stretch of the past.
+    #[error("more than {limit} samples of the chosen metrics within an hour; drop a label from them")]
+    TooManySamples {
+        /// Samples.
+        limit: usize,
+    },
     /// None of the values of the chosen counters can be one.
     #[error("{name} is {value}, which no counter can be; write the name of another as metrics.requests.name")]
     NotACounter {
@@ -327,7 +335,9 @@ impl ReadError {
             ReadError::Refused { .. } | ReadError::Broken { .. } => "refused",
             ReadError::Timeout { .. } => "timeout",
             ReadError::Status { .. } => "status",
-            ReadError::TooLarge { .. } | ReadError::TooManySeries { .. } => "too_large",
+            ReadError::TooLarge { .. }
+            | ReadError::TooManySeries { .. }
+            | ReadError::TooManySamples { .. } => "too_large",
             ReadError::NotMetrics(_) | ReadError::NotPrometheus(_) => "not_metrics",
             ReadError::NoCounter { .. }
             | ReadError::SeveralCounters { .. }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
@@ -28,6 +29,8 @@ const PODS_SURVEYED: usize = 16;
 /// Seconds after a container's start (which is known to the second, by another machine's clock) in which samples may still be
 /// of the process before.
 const START_MARGIN: i64 = 2;
+/// Seconds that a server's clock may differ from ours.
+const MOST_AHEAD: i64 = 3600;
 /// Labels that tell where a sample was collected, not what it counts: with two of a kind, one pod would count twice.
 const COLLECTION_LABELS: [&str; 6] =
     ["job", "container", "prometheus", "prometheus_replica", "replica", "__replica__"];
@@ -98,10 +101,51 @@ pub struct Round {
 
 impl Round {
     /// In seconds.
-    fn stale_after(&self) -> i64 {
+    pub(super) fn stale_after(&self) -> i64 {
         i64::try_from(self.scrape_interval.as_secs().saturating_mul(2))
             .unwrap_or(i64::MAX / 4)
             .clamp(60, 86_400)
+    }
+}
+
+/// The moment a question is about, and how the server's clock stands to ours.
+///
+/// Samples are stamped by Prometheus' clock, slots by ours. A server that is half a minute behind would seem to have nothing new, and
+/// one that is ahead would pass samples of a container's former process off as the new one's. So the `Date` of its answers is
+/// compared with ours, and questions are about *its* present.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    /// By our clock, unix seconds.
+    now: i64,
+    /// How many seconds the server's is ahead of ours.
+    pub ahead: i64,
+    /// Whether `now` is the present, so that the two can be compared.
+    compares: bool,
+}
+
+impl Clock {
+    /// The present, by our clock.
+    pub fn present(now: i64) -> Self {
+        Clock { now, ahead: 0, compares: true }
+    }
+
+    /// Some moment of the past, by the server's clock.
+    pub fn past(at: i64) -> Self {
+        Clock { now: at, ahead: 0, compares: false }
+    }
+
+    /// What the answer says of the server's clock. A difference that the answer's own duration may explain is none, and one of
+    /// more than an hour is no clock to go by. Whether there is something new to it.
+    fn compare(&mut self, answered: Option<Timestamp>, deadline: Duration) -> bool {
+        let Some(answered) = answered.filter(|_| self.compares) else { return false };
+        let ahead = answered.as_second() - self.now;
+        let tolerance = i64::try_from(deadline.as_secs()).unwrap_or(MOST_AHEAD);
+        let known = if (tolerance + 1..=MOST_AHEAD).contains(&ahead.abs()) { ahead } else { 0 };
+        let is_news = (known - self.ahead).abs() > tolerance;
+        if is_news {
+            self.ahead = known;
+        }
+        is_news
     }
 }
 
@@ -137,12 +181,13 @@ impl Prometheus {
             batches(&wanted, QUERY_BYTES.saturating_sub(longest + 200)).into();
         let mut answers: Vec<Option<Result<Vec<SeriesValue>, ReadError>>> = vec![None; wanted.len()];
         let mut divisions = DIVISIONS;
+        let mut clock = Clock::present(round.now);
         while let Some(batch) = open.pop_front() {
             let asked = &wanted[batch.clone()];
-            let error = match self.read_batch(client, round, &families, asked).await {
+            let error = match self.read_batch(client, round, &mut clock, &families, asked).await {
                 Ok(found) => {
                     for (at, (found, wanted)) in batch.zip(found.into_iter().zip(asked)) {
-                        answers[at] = Some(found.finish(&round, wanted.pod));
+                        answers[at] = Some(found.finish(&round, wanted.pod, clock.ahead));
                     }
                     continue;
                 }
@@ -175,6 +220,7 @@ impl Prometheus {
         &self,
         client: &reqwest::Client,
         round: Round,
+        clock: &mut Clock,
         families: &[Family],
         asked: &[Wanted<'_>],
     ) -> Result<Vec<FoundPod>, ReadError> {
@@ -189,8 +235,8 @@ impl Prometheus {
         for Family { name, matcher } in families {
             let comma = if matcher.is_empty() { "" } else { "," };
             let query = format!("{name}{{{matchers}{comma}{matcher}}}[{window}s]");
-            let answer = self.query(client, &query, round).await?;
-            for series in parsed(&answer)? {
+            let answer = self.query(client, &query, clock, round.deadline).await?;
+            for series in parsed::<NewestSeries<'_>>(&answer)? {
                 let Some(pod) = series.metric.get("pod") else { continue };
                 // Several namespaces' pods match in every combination; whose they are, their labels tell.
                 let namespace = series.metric.get("namespace").map_or("", AsRef::as_ref);
@@ -229,11 +275,20 @@ impl Prometheus {
         names: &Names,
     ) -> Result<Detected, ReadError> {
         let pods = &pods[..pods.len().min(PODS_SURVEYED)];
-        let matchers = format!(
-            "namespace={},pod=~{}",
-            quoted(namespace),
-            quoted(&alternatives(pods.iter().map(|pod| pod.name.as_str())))
-        );
+        let pods = alternatives(pods.iter().map(|pod| pod.name.as_str()));
+        let mut clock = Clock::present(round.now);
+        self.detect_among(client, &mut clock, round.deadline, &matchers(namespace, &pods), names).await
+    }
+
+    /// The same for the pods of these matchers.
+    pub(super) async fn detect_among(
+        &self,
+        client: &reqwest::Client,
+        clock: &mut Clock,
+        deadline: Duration,
+        matchers: &str,
+        names: &Names,
+    ) -> Result<Detected, ReadError> {
         let mut pattern = alternatives(names.query_names().iter().map(String::as_str));
         let endings = names.endings();
         if !endings.is_empty() {
@@ -241,9 +296,9 @@ impl Prometheus {
         }
         // Of a histogram, one bucket is enough to know that it is there.
         let query = format!(r#"{{__name__=~{},le=~"|[+]Inf",{matchers}}}"#, quoted(&pattern));
-        let answer = self.query(client, &query, round).await?;
+        let answer = self.query(client, &query, clock, deadline).await?;
         let mut survey = names.survey();
-        for series in parsed(&answer)? {
+        for series in parsed::<NewestSeries<'_>>(&answer)? {
             let Some(name) = series.metric.get("__name__") else { continue };
             match series.histogram {
                 Some(_) => survey.see_native(name, &series.counting_labels()),
@@ -255,8 +310,8 @@ impl Prometheus {
             return chosen;
         }
         let query = format!(r#"group by (__name__) ({{__name__=~".+_(total|count)",{matchers}}})"#);
-        let Ok(answer) = self.query(client, &query, round).await else { return chosen };
-        for series in parsed(&answer).unwrap_or_default() {
+        let Ok(answer) = self.query(client, &query, clock, deadline).await else { return chosen };
+        for series in parsed::<NewestSeries<'_>>(&answer).unwrap_or_default() {
             if let Some(name) = series.metric.get("__name__") {
                 survey.see_other(name);
             }
@@ -265,12 +320,35 @@ impl Prometheus {
     }
 
     /// The body of a successful or an explained answer to an instant query.
-    async fn query(&self, client: &reqwest::Client, query: &str, round: Round) -> Result<Vec<u8>, ReadError> {
+    pub(super) async fn query(
+        &self,
+        client: &reqwest::Client,
+        query: &str,
+        clock: &mut Clock,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, ReadError> {
+        let time = clock.now.saturating_add(clock.ahead);
+        let (body, answered) = self.query_at(client, query, time, deadline).await?;
+        if !clock.compare(answered, deadline) {
+            return Ok(body);
+        }
+        let time = clock.now.saturating_add(clock.ahead);
+        Ok(self.query_at(client, query, time, deadline).await?.0)
+    }
+
+    /// The same at a moment of the server's clock, with what that clock showed.
+    async fn query_at(
+        &self,
+        client: &reqwest::Client,
+        query: &str,
+        time: i64,
+        deadline: Duration,
+    ) -> Result<(Vec<u8>, Option<Timestamp>), ReadError> {
         let url = format!("{}/api/v1/query", self.url.trim_end_matches('/'));
         let url = reqwest::Url::parse(&url).map_err(|error| ReadError::Address(error.to_string()))?;
-        let time = round.now.to_string();
-        let timeout = format!("{}ms", round.deadline.as_millis().max(1));
-        let mut request = client.post(url).form(&[("query", query), ("time", &time), ("timeout", &timeout)]);
+        let timeout = format!("{}ms", deadline.as_millis().max(1));
+        let form = [("query", query), ("time", &time.to_string()), ("timeout", &timeout)];
+        let mut request = client.post(url).form(&form);
         request = match &self.auth {
             Auth::Nobody => request,
             Auth::Bearer(token) => request.bearer_auth(token),
@@ -286,20 +364,27 @@ impl Prometheus {
                 false => ReadError::Refused { asked, problem: super::innermost(&error) },
             })?;
             let status = response.status();
+            let answered = shown_by(response.headers());
             let body = super::body(response, ANSWER_BYTES, asked).await?;
             // Prometheus explains 400, 422 and 503 in JSON; a proxy in front of it does not.
             match status {
-                reqwest::StatusCode::OK => Ok(body),
+                reqwest::StatusCode::OK => Ok((body, answered)),
                 reqwest::StatusCode::UNAUTHORIZED | reqwest::StatusCode::FORBIDDEN => {
                     Err(ReadError::Status { asked, status: status.as_u16() })
                 }
                 _ => Err(explained(&body).unwrap_or(ReadError::Status { asked, status: status.as_u16() })),
             }
         };
-        tokio::time::timeout(round.deadline, answer)
+        tokio::time::timeout(deadline, answer)
             .await
-            .unwrap_or(Err(ReadError::Timeout { asked, after: round.deadline }))
+            .unwrap_or(Err(ReadError::Timeout { asked, after: deadline }))
     }
+}
+
+/// What the server's clock showed when it answered. An answer out of a cache (it has an `Age`) shows another moment.
+fn shown_by(headers: &reqwest::header::HeaderMap) -> Option<Timestamp> {
+    let date = headers.get("date").filter(|_| !headers.contains_key("age"))?;
+    Some(jiff::fmt::rfc2822::parse(date.to_str().ok()?).ok()?.timestamp())
 }
 
 /// One pod of one asker.
@@ -347,12 +432,13 @@ impl FoundPod {
         }
     }
 
-    fn finish(self, round: &Round, pod: &Pod) -> Result<Vec<SeriesValue>, ReadError> {
+    /// `ahead`: how many seconds the server's clock, which stamped the samples, is ahead of ours.
+    fn finish(self, round: &Round, pod: &Pod, ahead: i64) -> Result<Vec<SeriesValue>, ReadError> {
         let mut values = Vec::with_capacity(self.series.len());
         let (mut newest, mut unusable) = (None, None);
         for (at, value) in self.series.into_values() {
             #[expect(clippy::cast_possible_truncation, reason = "saturates, and is a moment in seconds")]
-            let at = at.floor() as i64;
+            let at = (at.floor() as i64).saturating_sub(ahead);
             if pod.started_at.is_none_or(|start| at >= start.saturating_add(START_MARGIN)) {
                 newest = newest.max(Some(at));
                 if value.value.is_finite() && value.value >= 0.0 {
@@ -378,38 +464,45 @@ impl FoundPod {
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct Answer<'a, S> {
     #[serde(borrow)]
     status: Cow<'a, str>,
     #[serde(default)]
     error: Option<String>,
-    #[serde(borrow, default)]
-    data: Option<Data<'a>>,
+    #[serde(default = "Option::default")]
+    data: Option<Data<S>>,
 }
 
 #[derive(Deserialize)]
-struct Data<'a> {
-    #[serde(borrow)]
-    result: Vec<Series<'a>>,
+struct Data<S> {
+    result: Vec<S>,
 }
 
+/// A series with its samples, or with what is kept of them.
 #[derive(Deserialize)]
-struct Series<'a> {
+#[serde(bound(deserialize = "V: Deserialize<'de> + Default, H: Deserialize<'de> + Default"))]
+pub(super) struct Series<'a, V, H> {
     #[serde(borrow)]
-    metric: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    pub metric: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
     /// Of a range.
-    #[serde(borrow, default)]
-    values: Newest<&'a str>,
+    #[serde(default)]
+    pub values: V,
     /// Of a range of native histograms.
     #[serde(default)]
-    histograms: Newest<native::Shown>,
+    pub histograms: H,
     /// There in an instant vector of native histograms.
     #[serde(default)]
     histogram: Option<IgnoredAny>,
 }
 
-impl Series<'_> {
-    fn counting_labels(&self) -> Vec<Label<'_>> {
+/// With its newest sample only.
+type NewestSeries<'a> = Series<'a, Newest<&'a str>, Newest<native::Shown>>;
+
+/// With all of its samples.
+pub(super) type WholeSeries<'a> = Series<'a, Vec<(f64, &'a str)>, Vec<(f64, native::Shown)>>;
+
+impl<V, H> Series<'_, V, H> {
+    pub fn counting_labels(&self) -> Vec<Label<'_>> {
         let counts = |label: &str, value: &str| {
             let perhaps = PERHAPS_COLLECTION_LABELS.contains(&label);
             label != "__name__" && !COLLECTION_LABELS.contains(&label) && !(perhaps && is_dns_label(value))
@@ -465,8 +558,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Newest<T> {
     }
 }
 
-fn parsed(body: &[u8]) -> Result<Vec<Series<'_>>, ReadError> {
-    let answer: Answer<'_> = serde_json::from_slice(body)
+pub(super) fn parsed<'a, S: Deserialize<'a>>(body: &'a [u8]) -> Result<Vec<S>, ReadError> {
+    let answer: Answer<'a, S> = serde_json::from_slice(body)
         .map_err(|error| ReadError::NotPrometheus(super::shortened(&error.to_string(), 200)))?;
     match (answer.status.as_ref(), answer.data) {
         ("success", Some(data)) => Ok(data.result),
@@ -475,7 +568,7 @@ fn parsed(body: &[u8]) -> Result<Vec<Series<'_>>, ReadError> {
 }
 
 fn explained(body: &[u8]) -> Option<ReadError> {
-    let answer: Answer<'_> = serde_json::from_slice(body).ok()?;
+    let answer: Answer<'_, IgnoredAny> = serde_json::from_slice(body).ok()?;
     answer.error.map(|error| ReadError::Api(super::shortened(&error, 300)))
 }
 
@@ -514,8 +607,13 @@ fn pods_of(asked: &[Wanted<'_>]) -> String {
     }
 }
 
+/// Matchers of the pods of a namespace whose names fit a pattern.
+pub(super) fn matchers(namespace: &str, pods: &str) -> String {
+    format!("namespace={},pod=~{}", quoted(namespace), quoted(pods))
+}
+
 /// A pattern that matches these texts and no others (PromQL anchors patterns itself).
-fn alternatives<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn alternatives<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let mut pattern = String::new();
     for (place, text) in texts.enumerate() {
         if place > 0 {

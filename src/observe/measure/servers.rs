@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::names::{Detected, Family, Names};
 use super::prometheus::{Answers, Asker, Pod, Prometheus, Round};
 use super::{Asked, ReadError, Trust, client};
+use crate::decide::judge::Slot;
 
 /// How long the first of a round waits for others. Rounds begin at the same second for all runs.
 const GATHER: Duration = Duration::from_millis(100);
@@ -79,6 +80,21 @@ impl Server {
     ) -> Result<Detected, ReadError> {
         let _place = self.places.acquire().await;
         self.prometheus.detect(&self.client, round, namespace, pods, names).await
+    }
+
+    /// What stable pods counted before the run: see [`Prometheus::history`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn history(
+        &self,
+        round: Round,
+        namespace: &str,
+        stable: &[Pod],
+        detected: &Detected,
+    ) -> Result<Vec<Slot>, ReadError> {
+        let _place = self.places.acquire().await;
+        self.prometheus.history(&self.client, round, namespace, stable, detected).await
     }
 
     /// Reads the pods of one run, together with all who ask for the same families in the same round: see [`Prometheus::read`].

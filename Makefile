@@ -94,6 +94,23 @@ bench-undo bench-release bench-memory: cluster
 	$(step) '$@'
 	target/measured/$@
 
+.PHONY: judge-vectors judge-worlds bench-judge
+judge-vectors: ## the judge's formulas against vectors of an independent implementation, with the count
+	cargo test --workspace --test without_cluster judge::vectors -- --nocapture
+
+RUNS ?= 10000
+judge-worlds: ## what the judge must reach in simulated worlds, and what it reaches (an hour; RUNS=1000: six minutes)
+	$(step) 'building with optimisation'
+	cargo build --package tidegate-judging --profile measured
+	$(step) '$@'
+	target/measured/judge-worlds --runs $(RUNS)
+
+bench-judge: ## what one evaluation of the judge costs
+	$(step) 'building with optimisation'
+	cargo build --package tidegate-judging --profile measured
+	$(step) '$@'
+	target/measured/bench-judge
+
 .PHONY: crds
 crds: ## generate crds/, their copies in the chart, and install.yaml
 	cargo build --workspace --bins

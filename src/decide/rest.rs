@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::decision::{Intent, Notice, Owner, command};
+use super::decision::{Intent, Notice, Owner};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, parked};
 use super::scene::{Scene, revision};
-use super::snapshot::{JobFacts, Workload};
-use crate::api::status::{Cause, Progress, RevisionStatus, Run, Stage};
+use super::snapshot::Workload;
+use crate::api::status::{Progress, RevisionStatus, Run, Stage};
 use crate::api::{Action, CaptureMode, Outcome, Phase};
 
 /// There is no such Deployment.
@@ -51,7 +51,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if let Some(said) = &draft.status.handed_back {
         let message = format!("{} handed the Deployment back: {}", said.by, said.reason);
         draft.phase(Phase::Idle, message.clone());
-        draft.blocked("HandedBack", message, command(draft.name(), Action::Resume));
+        draft.blocked("HandedBack", message, draft.command(Action::Resume));
         return;
     }
     if scene.target.release_label.as_deref() != Some(draft.name()) {
@@ -62,7 +62,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
     let originals = match &scene.originals {
         Ok(originals) => originals.clone(),
-        Err(lost) => return originals_lost(draft, lost),
+        Err(lost) => return originals_lost(draft, scene.target, lost),
     };
     if draft.status.stable.is_none() {
         first(draft, scene, &originals);
@@ -73,14 +73,14 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
 }
 
-fn originals_lost(draft: &mut Draft<'_>, lost: &str) {
+fn originals_lost(draft: &mut Draft<'_>, target: &Workload, lost: &str) {
     let message = format!("the Deployment is parked and {lost}: its owner's fields cannot be told");
     draft.phase(Phase::Held, message.clone());
-    draft.blocked(
-        "OriginalsLost",
-        message,
-        "write the owner's spec.strategy, minReadySeconds, progressDeadlineSeconds and paused back with kubectl edit",
+    let edit = draft.kubectl(&format!("edit deployment/{}", target.name));
+    let unblock = format!(
+        "write the owner's spec.strategy, minReadySeconds, progressDeadlineSeconds and paused back: {edit}"
     );
+    draft.blocked("OriginalsLost", message, unblock);
 }
 
 /// No stable revision is known yet. What the Deployment runs becomes stable once all of it stands; until then nothing is held.
@@ -114,16 +114,18 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         return;
     }
     draft.want(target, &Wanted::given_back(originals), "let the first rollout finish");
-    let message = if originals.paused == Some(true) {
-        "the Deployment is paused by its owner and its rollout has not finished".to_owned()
+    let (message, verb) = if originals.paused == Some(true) {
+        ("the Deployment is paused by its owner and its rollout has not finished".to_owned(), "resume")
     } else {
-        format!(
+        let message = format!(
             "waiting for the Deployment's own rollout: {} of {} pods are available",
             target.available_replicas, target.replicas
-        )
+        );
+        (message, "status")
     };
     draft.phase(Phase::Idle, message.clone());
-    draft.blocked("AwaitingStable", message, format!("kubectl rollout status deployment/{}", target.name));
+    let unblock = draft.kubectl(&format!("rollout {verb} deployment/{}", target.name));
+    draft.blocked("AwaitingStable", message, unblock);
 }
 
 /// The stable template is in place: everything is as its owner wrote it.
@@ -160,8 +162,8 @@ pub fn at_rest_fields(capture: CaptureMode, originals: &Originals) -> Wanted {
 fn rejected(draft: &mut Draft<'_>, message: String) {
     let unblock = format!(
         "push a new template, or: {}, or: {}",
-        command(draft.name(), Action::Retry),
-        command(draft.name(), Action::ClearRejection)
+        draft.command(Action::Retry),
+        draft.command(Action::ClearRejection)
     );
     draft.phase(Phase::Rejected, message.clone());
     draft.blocked("RejectedRevision", message, unblock);
@@ -178,7 +180,7 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         draft.held(
             "StableTemplateLost",
             format!("ControllerRevision {} with the stable template is gone", stable.revision),
-            command(draft.name(), Action::HandBack),
+            draft.command(Action::HandBack),
         );
         return;
     };
@@ -197,10 +199,21 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         rejected(draft, message);
         return;
     }
+    // Pods of it that run, or that a scale-up from nothing would start, go back first: that takes a run.
+    if scene.paused_by_owner() && target.replicas > 0 && scene.stand.canary == 0 {
+        draft.want(target, &Wanted::left_paused(originals), "leave it paused, as its owner wrote it");
+        let message = "a new template waits: the Deployment is paused by its owner";
+        draft.held(
+            "PausedByOwner",
+            message,
+            draft.kubectl(&format!("rollout resume deployment/{}", target.name)),
+        );
+        return;
+    }
     draft.want(target, &held, "hold the new template");
     keep(draft, scene, &canary);
     if let Err(problem) = &scene.plan {
-        draft.held("InvalidSpec", problem.to_string(), format!("kubectl edit release {}", draft.name()));
+        draft.held("InvalidSpec", problem.to_string(), draft.edit());
         return;
     }
     if scene.plan.as_ref().is_ok_and(|plan| plan.suspend) {
@@ -273,21 +286,8 @@ fn drop_old_templates(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
 }
 
-/// Whether a Job of this name has been seen; for checks.
-pub fn job<'a>(scene: &'a Scene<'_>, name: &str) -> Option<&'a JobFacts> {
-    scene.snapshot.jobs.get(name)
-}
-
-/// For causes that do not end a run: what is said while it waits.
-pub fn waiting_words(cause: Cause) -> &'static str {
-    match cause {
-        Cause::NoReplicas => "there are no replicas: the run starts again when there are",
-        Cause::TooMany => "more canary pods than the step allows: the step is taken again",
-        Cause::Breach | Cause::PodsFailing | Cause::Abort | Cause::Reverted | Cause::Superseded => {
-            "going back"
-        }
-    }
-}
+/// What is said while a run waits for replicas.
+pub const NO_REPLICAS: &str = "there are no replicas: the run starts again when there are";
 
 /// How soon to look again when only events can change anything, in case one is lost.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(30);

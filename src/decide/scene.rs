@@ -82,6 +82,13 @@ impl<'a> Scene<'a> {
         self.target.fingerprint == self.stable_fingerprint
     }
 
+    /// The owner has paused the Deployment: not the hold policy, and not we. Where it is kept paused between runs, a pause in the
+    /// owner's manifest says no more than ours.
+    pub fn paused_by_owner(&self) -> bool {
+        self.capture != CaptureMode::Paused
+            && self.originals.as_ref().is_ok_and(|originals| originals.paused == Some(true))
+    }
+
     /// The template of the Deployment as a revision for status.
     pub fn current_revision(&self) -> RevisionStatus {
         revision(self.target)

@@ -54,7 +54,7 @@ fn play(seed: u64) {
     let mut troubled_until = world.now;
     for _ in 0..600 {
         if dice.next(25) == 0 {
-            match dice.next(8) {
+            match dice.next(9) {
                 0 | 1 => {
                     version += 1;
                     let bad = dice.next(3) == 0;
@@ -81,6 +81,11 @@ fn play(seed: u64) {
                     let back = dice.next(version) + 1;
                     story.push(format!("{} push v{back} again", world.now));
                     world.push(template(&format!("v{back}"), false));
+                }
+                7 => {
+                    let paused = dice.next(2) == 0;
+                    story.push(format!("{} rollout pause={paused}", world.now));
+                    world.pause(paused);
                 }
                 _ => {
                     story.push(format!("{} die", world.now));
@@ -114,6 +119,9 @@ fn play(seed: u64) {
     }
     for _ in 0..1200 {
         world.tick();
+        if world.status.blocked_by.as_ref().is_some_and(|blocker| blocker.reason == "PausedByOwner") {
+            world.pause(false);
+        }
     }
     let at_rest = matches!(world.phase().as_str(), "Idle" | "Rejected") && world.status.run.is_none();
     assert!(at_rest, "seed {seed}: does not come to rest\n{story:#?}\n{}", world.describe());

@@ -327,7 +327,7 @@ fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, bac
 /// the owner's.
 fn hold(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     if let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) {
-        let held = Wanted::held(originals, stable, scene.on_delete, scene.target.replicas);
+        let held = rest::held_fields(scene, originals, stable);
         draft.want(scene.target, &held, "hold the newer template");
     }
 }

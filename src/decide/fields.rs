@@ -198,6 +198,17 @@ impl Wanted {
         }
     }
 
+    /// Nobody's until now. What our annotations say on a Deployment that is not parked came from an old ReplicaSet.
+    pub fn adopted(workload: &Workload) -> Self {
+        let stale = [ORIGINALS, STABLE, ON_DELETE].into_iter().filter(|_| !parked(workload));
+        Self { annotations: stale.map(|name| (name, None)).collect(), ..Self::default() }
+    }
+
+    /// Everything as its owner wrote it, and not paused, whoever paused it.
+    pub fn let_go(originals: &Originals) -> Self {
+        Self { paused: Some(false), ..Self::given_back(originals) }
+    }
+
     /// At rest in capture mode `Paused`: only `paused` is ours, and only where the owner has not paused it too.
     pub fn kept_paused(originals: &Originals) -> Self {
         let mut wanted = Self::given_back(originals);

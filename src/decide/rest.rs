@@ -55,7 +55,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return;
     }
     if scene.target.release_label.as_deref() != Some(draft.name()) {
-        let wanted = Wanted::default().labelled(Some(draft.name().to_owned()));
+        let wanted = Wanted::adopted(scene.target).labelled(Some(draft.name().to_owned()));
         draft.want(scene.target, &wanted, "adopt");
         draft.phase(Phase::Idle, format!("adopting Deployment {}", scene.target.name));
         return;
@@ -98,6 +98,10 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         draft.phase(Phase::Held, "taking up where an earlier Release left off");
         return;
     }
+    let given_back = Wanted::given_back(originals);
+    if target.stable.is_some() && !draft.want(target, &given_back, "give the owner's fields back") {
+        return draft.phase(Phase::Idle, "taking up where an earlier Release went back");
+    }
     let others =
         scene.snapshot.sets.iter().any(|set| set.replicas > 0 && set.fingerprint != target.fingerprint);
     let stands = target.observed_generation >= target.generation
@@ -113,7 +117,7 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         draft.phase(Phase::Idle, "adopted: what runs now is stable");
         return;
     }
-    draft.want(target, &Wanted::given_back(originals), "let the first rollout finish");
+    draft.want(target, &given_back, "let the first rollout finish");
     let (message, verb) = if originals.paused == Some(true) {
         ("the Deployment is paused by its owner and its rollout has not finished".to_owned(), "resume")
     } else {
@@ -131,8 +135,7 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
 /// The stable template is in place: everything is as its owner wrote it.
 fn at_rest(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     keep(draft, scene, &scene.current_revision());
-    let wanted = at_rest_fields(scene.capture, originals);
-    draft.want(scene.target, &wanted, "give the owner's fields back");
+    draft.want(scene.target, &on_stable_fields(scene, originals), "give the owner's fields back");
     draft.status.canary = None;
     draft.status.verdicts.clear();
     drop_old_templates(draft, scene);
@@ -156,6 +159,26 @@ pub fn at_rest_fields(capture: CaptureMode, originals: &Originals) -> Wanted {
     match capture {
         CaptureMode::Policy | CaptureMode::React => Wanted::given_back(originals),
         CaptureMode::Paused => Wanted::kept_paused(originals),
+    }
+}
+
+/// Held. Paused, the native controller takes what is over the surge away from all sets in proportion: where pods have started
+/// already, the pace stays as it is until a run goes back.
+pub fn held_fields(scene: &Scene<'_>, originals: &Originals, stable: &str) -> Wanted {
+    if scene.stand.canary > 0 {
+        Wanted::still(originals, stable, scene.on_delete)
+    } else {
+        Wanted::held(originals, stable, scene.on_delete, scene.target.replicas)
+    }
+}
+
+/// What they are on the stable template: kept paused only once pods of any other are gone.
+fn on_stable_fields(scene: &Scene<'_>, originals: &Originals) -> Wanted {
+    match scene.capture {
+        CaptureMode::Paused if scene.stand.canary > 0 => Wanted::let_go(originals),
+        capture @ (CaptureMode::Policy | CaptureMode::Paused | CaptureMode::React) => {
+            at_rest_fields(capture, originals)
+        }
     }
 }
 
@@ -184,18 +207,19 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         );
         return;
     };
-    let mut held = Wanted::held(originals, stable_name, scene.on_delete, target.replicas);
+    let held = held_fields(scene, originals, stable_name);
     if let Some(known) = draft.status.rejected.iter().find(|known| known.fingerprint == canary.fingerprint) {
         let message =
             format!("this template is held: it was rejected in run {} ({})", known.run, known.reason);
         // Without pods a scale-up would start the newest revision, held or not: so the stable one stands there meanwhile. Pods
-        // that started before it was held go the same way.
+        // that started before it was held go the same way, at the owner's pace: without a run nobody could tell ours from it.
         if target.replicas == 0 || scene.stand.canary > 0 {
-            let template = (stable.fingerprint.clone(), stable_template.template.clone());
-            let pace = super::pace::back(scene.stand, scene.limits, scene.capacity, 0);
-            held = Wanted::back(originals, stable_name, scene.on_delete, template, pace, target.replicas);
+            let back = on_stable_fields(scene, originals)
+                .with_template(stable.fingerprint.clone(), stable_template.template.clone());
+            draft.want(target, &back, "put the stable template in the place of a rejected one");
+        } else {
+            draft.want(target, &held, "hold a rejected template");
         }
-        draft.want(target, &held, "hold a rejected template");
         rejected(draft, message);
         return;
     }

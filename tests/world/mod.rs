@@ -325,8 +325,10 @@ impl World {
             .is_some_and(|stable| stable.fingerprint == slim::fingerprint(&spec["template"]));
         let all_out = self.sets.iter().all(|set| set.replicas == 0 || set.template == spec["template"]);
         let recreate = spec["strategy"]["type"] == "Recreate";
+        // Without a stable template nothing is known to be a canary.
+        let unknown = self.release.is_none() || self.status.stable.is_none();
         assert!(
-            paused || parked || on_stable || all_out || recreate || self.release.is_none(),
+            paused || parked || on_stable || all_out || recreate || unknown,
             "unpaused and unparked on a canary: {spec}"
         );
     }

@@ -104,7 +104,10 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     }
     let others =
         scene.snapshot.sets.iter().any(|set| set.replicas > 0 && set.fingerprint != target.fingerprint);
-    let stands = target.observed_generation >= target.generation
+    // Paused and without a pod: nothing tells whether this template has ever run.
+    let tried = target.replicas > 0 || !scene.paused_by_owner();
+    let stands = tried
+        && target.observed_generation >= target.generation
         && !others
         && target.updated_replicas >= target.replicas
         && target.available_replicas >= target.replicas

@@ -326,6 +326,20 @@ fn kept_paused_between_runs_a_pause_in_the_owners_manifest_holds_no_run_back() {
 }
 
 #[test]
+fn a_template_that_never_ran_is_not_taken_for_stable_while_its_owner_pauses_it_without_replicas() {
+    for mut world in owner_paused() {
+        world.pause(true);
+        world.push(template("v2", true));
+        waits_for_the_owner(&mut world);
+        world.status = tidegate::api::ReleaseStatus::default();
+        world.scale(0);
+        world.pass(Duration::from_secs(10));
+        assert!(world.status.stable.is_none(), "{}", world.describe());
+        assert_eq!(blocker(&world), ("AwaitingStable", "kubectl rollout resume deployment/shop -n ns"));
+    }
+}
+
+#[test]
 fn a_hold_that_comes_late_takes_no_stable_pod_away() {
     let mut spec = quick();
     spec["capture"] = json!("React");

@@ -243,7 +243,8 @@ fn check((index, check): (usize, &Check)) -> Result<PlannedCheck, PlanError> {
     Ok(PlannedCheck { name: name.clone(), timeout, kind })
 }
 
-fn criterion((index, criterion): (usize, &Criterion)) -> Result<judge::Criterion, PlanError> {
+/// Understands one criterion of the list.
+pub fn criterion((index, criterion): (usize, &Criterion)) -> Result<judge::Criterion, PlanError> {
     let field = format!("spec.criteria[{index}]");
     let wrong = |problem: &str| PlanError { field: field.clone(), problem: problem.to_owned() };
     let share = |percent: &Percent| percent.share().ok_or_else(|| wrong("write 0.1% or 5%"));

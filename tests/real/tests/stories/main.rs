@@ -1,5 +1,6 @@
 //! Stories on a real control plane.
 
+mod answers;
 mod capture;
 mod checks;
 mod crash_points;
@@ -12,5 +13,5 @@ mod motion;
 mod ownership;
 mod people;
 mod process;
-mod props;
+mod refused;
 mod superseded;

@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate_real::cluster::prometheus;
 use tidegate_real::load::Load;
 use tidegate_real::operator::unique;
 use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::{Story, on_stage, shop_deployment};
 use tokio::process::{Child, Command};
 
-use crate::props::{fail, measured, quick, stands_still, undo_in_order, until_at, version, with};
+use crate::given::{fail, measured, quick, stands_still, undo_in_order, until_at, version, with};
 
 /// What is measured through a Prometheus comes in slots of 15 s, and a breach takes three of them.
 const LONG: Duration = Duration::from_secs(150);
@@ -153,7 +154,7 @@ fn a_lost_node_undoes_nothing() {
     });
 }
 
-/// Debian's Prometheus with a scrape every second of the pods of one story, as `namespace` and `pod`.
+/// A Prometheus with a scrape every second of the pods of one story, as `namespace` and `pod`.
 struct Prometheus {
     child: Child,
     url: String,
@@ -162,13 +163,8 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// `None`: it is not installed here.
-    async fn start(story: &Story<'_>) -> Option<Self> {
-        let program = PathBuf::from("/usr/bin/prometheus");
-        if !program.is_file() {
-            eprintln!("not played: there is no {}", program.display());
-            return None;
-        }
+    async fn start(story: &Story<'_>) -> Self {
+        let program = prometheus().await.expect("a Prometheus");
         let directory = std::env::temp_dir().join(format!("tidegate-prometheus-{}", unique()));
         std::fs::create_dir_all(&directory).expect("a directory");
         let targets = directory.join("targets.json");
@@ -193,7 +189,7 @@ impl Prometheus {
             .spawn()
             .expect("started");
         let follow = tokio::spawn(follow(story.api("v1", "Pod"), story.namespace.clone(), targets));
-        Some(Self { child, url: format!("http://127.0.0.1:{port}"), follow, directory })
+        Self { child, url: format!("http://127.0.0.1:{port}"), follow, directory }
     }
 }
 
@@ -229,14 +225,14 @@ async fn follow(pods: kube::Api<kube::api::DynamicObject>, namespace: String, ta
 }
 
 /// Four shops, traffic, and a Release that measures through a Prometheus.
-async fn through_prometheus<'s>(stage: &'s Stage, name: &str) -> Option<(Story<'s>, Prometheus, Load)> {
+async fn through_prometheus<'s>(stage: &'s Stage, name: &str) -> (Story<'s>, Prometheus, Load) {
     let story = Story::begin(stage, name).await;
-    let prometheus = Prometheus::start(&story).await?;
+    let prometheus = Prometheus::start(&story).await;
     let mut spec = with(measured(), json!({"metrics": {"prometheus": {"url": prometheus.url}}}));
     spec["steps"][0]["soak"] = json!("1s");
     story.adopt(shop_deployment(4), story.release(spec)).await;
     let load = Load::start(&story.client, &story.namespace, 8080, 10.0).await;
-    Some((story, prometheus, load))
+    (story, prometheus, load)
 }
 
 async fn until_outcome(story: &Story<'_>, outcome: &str) {
@@ -252,10 +248,7 @@ async fn until_outcome(story: &Story<'_>, outcome: &str) {
 #[test]
 fn a_good_version_goes_out_by_what_prometheus_says() {
     on_stage(async {
-        let Some((story, _prometheus, _load)) = through_prometheus(Stage::shared().await, "prom-good").await
-        else {
-            return;
-        };
+        let (story, _prometheus, _load) = through_prometheus(Stage::shared().await, "prom-good").await;
         story.ship("v2", &[]).await;
         until_outcome(&story, "Succeeded").await;
     });
@@ -264,10 +257,7 @@ fn a_good_version_goes_out_by_what_prometheus_says() {
 #[test]
 fn a_bad_version_goes_back_by_what_prometheus_says() {
     on_stage(async {
-        let Some((story, _prometheus, _load)) = through_prometheus(Stage::shared().await, "prom-bad").await
-        else {
-            return;
-        };
+        let (story, _prometheus, _load) = through_prometheus(Stage::shared().await, "prom-bad").await;
         story.ship("v2", &[("ERROR_RATE", "0.5")]).await;
         until_outcome(&story, "Undone").await;
         undo_in_order(&story.status().await["lastRun"], true);
@@ -277,11 +267,7 @@ fn a_bad_version_goes_back_by_what_prometheus_says() {
 #[test]
 fn a_prometheus_that_dies_in_mid_run_promotes_nothing_and_undoes_nothing() {
     on_stage(async {
-        let Some((story, mut prometheus, _load)) =
-            through_prometheus(Stage::shared().await, "prom-dies").await
-        else {
-            return;
-        };
+        let (story, mut prometheus, _load) = through_prometheus(Stage::shared().await, "prom-dies").await;
         story.ship("v2", &[]).await;
         until_at(&story, "tenth").await;
         prometheus.child.kill().await.expect("killed");

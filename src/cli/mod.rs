@@ -1,10 +1,11 @@
 //! `kubectl tidegate`: what is happening, why, and what people say about it.
 //!
-//! Uses nothing but the Kubernetes API and the rights of whoever runs it. Rendering is pure and lives in [`status`], [`why`],
+//! Uses the Kubernetes API with the rights of whoever runs it; [`backtest`] a Prometheus server too. Rendering is pure and lives in [`status`], [`why`],
 //! [`steps`] and [`undo`]; [`terminal`] alone knows the machine, [`connect`] alone the way to the API server. Nothing here
-//! decides: what is shown is what status says.
+//! decides: what is shown is what status says, and in [`backtest`] what the judge would have said.
 
 pub mod act;
+pub mod backtest;
 pub mod connect;
 pub mod follow;
 pub mod hand_back;
@@ -45,7 +46,8 @@ pub struct Arguments {
 
 const EXIT_CODES: &str = "Exit codes:
     0  done; with --until-done: the run Succeeded
-    1  refused; with --until-done: the run ended otherwise (Undone, Aborted, Superseded, HandedBack)
+    1  refused; with --until-done: the run ended otherwise (Undone, Aborted, Superseded, HandedBack);
+       backtest: more false undos than --max-false-undos
     2  wrong usage, or it could not be done
   130  interrupted";
 
@@ -132,6 +134,9 @@ enum Command {
         #[arg(long)]
         without_operator: bool,
     },
+    /// Would the criteria have undone good releases in the last days, and let bad ones through? Asks Prometheus, changes nothing
+    #[command(after_help = EXIT_CODES)]
+    Backtest(Box<backtest::Flags>),
     /// What the judge says of slots in a file, one JSON line a slot; no cluster is asked
     Judge(judge::Files),
     /// The version of this program
@@ -205,6 +210,7 @@ async fn dispatch(Arguments { command, target, color: _ }: Arguments) -> Result<
             terminal::print(concat!("kubectl-tidegate ", env!("CARGO_PKG_VERSION"), "\n"));
             return Ok(Code::Yes);
         }
+        Command::Backtest(flags) => return backtest::backtest(&flags, &target).await,
         Command::Judge(files) => return judge::judge(&files),
         Command::Status(show) => return show::status(&Cluster::connect(&target).await?, show).await,
         Command::Why { name } => return show::why(&Cluster::connect(&target).await?, name.as_deref()).await,

@@ -20,6 +20,11 @@ pub fn is_watched() -> bool {
     io::stdout().is_terminal()
 }
 
+/// A variable of the environment, unless it is empty.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// Waits until somebody wants this to end: the terminal is to be left as it was found.
 pub async fn interrupted() {
     #[cfg(unix)]
@@ -57,6 +62,53 @@ pub fn print(text: &str) {
 /// Prints a line of diagnosis.
 pub fn complain(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// How far a long run has come: a bar on standard error while that is a terminal, nothing otherwise.
+#[derive(Debug)]
+pub struct Progress {
+    done: usize,
+    of: usize,
+    what: &'static str,
+    shown: bool,
+}
+
+impl Progress {
+    /// Nothing done of so many.
+    pub fn new(of: usize, what: &'static str) -> Self {
+        let progress = Self { done: 0, of, what, shown: io::stderr().is_terminal() };
+        progress.draw();
+        progress
+    }
+
+    /// One more.
+    pub fn step(&mut self) {
+        self.done += 1;
+        self.draw();
+    }
+
+    /// Takes the bar away.
+    pub fn end(self) {}
+
+    fn draw(&self) {
+        const WIDTH: usize = 30;
+        if self.shown {
+            let full = (WIDTH * self.done / self.of.max(1)).min(WIDTH);
+            let bar = format!("{}{}", "#".repeat(full), ".".repeat(WIDTH - full));
+            let mut out = io::stderr().lock();
+            let _ = write!(out, "\r[{bar}] {} of {} {}", self.done, self.of, self.what)
+                .and_then(|()| out.flush());
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown {
+            let mut out = io::stderr().lock();
+            let _ = write!(out, "\r\x1b[K").and_then(|()| out.flush());
+        }
+    }
 }
 
 /// A text that is drawn again and again in the same place.

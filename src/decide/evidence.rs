@@ -218,7 +218,8 @@ fn thresholds(measure: &Measure) -> (String, String) {
     }
 }
 
-fn duration(seconds: f64) -> String {
+/// A length of time as people write it: 500ms, 1.5s.
+pub fn duration(seconds: f64) -> String {
     if seconds >= 1.0 {
         format!("{}s", trimmed(seconds, 3))
     } else {
@@ -242,4 +243,76 @@ pub fn percent(share: f64) -> String {
 fn trimmed(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn criteria() -> Vec<judge::Criterion> {
+        vec![judge::Criterion {
+            name: "errors".into(),
+            measure: Measure::ErrorRate { target: 0.01, limit: 0.05 },
+            on_limit: OnLimit::Undo,
+            on_unknown: OnUnknown::Hold,
+            shadow: false,
+        }]
+    }
+
+    /// Nine stable pods, a request a second each.
+    fn slots(from: i64, to: i64) -> Vec<Slot> {
+        let slot = |(t, pod)| Slot {
+            t,
+            revision: Revision::Stable,
+            pod: format!("shop-{pod}"),
+            requests: 15,
+            errors: u64::from((t / 15 + pod) % 40 == 0),
+            le: Default::default(),
+        };
+        (from..to).step_by(15).flat_map(|t| (0..9).map(move |pod| (t, pod))).map(slot).collect()
+    }
+
+    #[test]
+    fn what_was_before_the_run_is_learnt_once_and_never_after_the_first_slot() {
+        let (criteria, settings) = (criteria(), judge::Settings::default());
+        let history = Arc::new(slots(0, 3600));
+        let measured = Measured { history: history.clone(), ..Measured::default() };
+        let mut state = judge::State::default();
+        learn(&criteria, &mut state, &measured);
+        assert_eq!(state.last_slot, Some(3585));
+        assert_eq!(state.first_slot, None, "nothing of it counts");
+
+        // Another look, and another process that was handed the same history with what status says.
+        let kept = serde_json::to_value(&state).unwrap();
+        let mut again: judge::State = serde_json::from_value(kept).unwrap();
+        learn(&criteria, &mut again, &measured);
+        assert_eq!(again, state);
+        judge::fold(&criteria, &mut again, &slots(3600, 3630), &settings);
+        assert!(judge::judge(&criteria, &again, &settings)[0].calibrated);
+
+        // Status was not written in between: the same, from the beginning.
+        let mut late = judge::State::default();
+        let both = Measured { slots: slots(3600, 3630), history: history.clone(), ..Measured::default() };
+        learn(&criteria, &mut late, &both);
+        judge::fold(&criteria, &mut late, &both.slots, &settings);
+        assert_eq!(late, again);
+
+        // Slots that the run counts itself are not learnt from before.
+        let mut early = judge::State::default();
+        let overlapping = Measured { slots: slots(3000, 3630), history, ..Measured::default() };
+        learn(&criteria, &mut early, &overlapping);
+        assert_eq!(early.last_slot, Some(2985));
+        judge::fold(&criteria, &mut early, &overlapping.slots, &settings);
+        assert_eq!(early.first_slot, Some(3000));
+
+        // A run that has begun without is not told any more.
+        let mut begun = judge::State::default();
+        judge::fold(&criteria, &mut begun, &slots(3600, 3630), &settings);
+        let before = begun.clone();
+        learn(&criteria, &mut begun, &measured);
+        assert_eq!(begun, before);
+        assert!(!judge::judge(&criteria, &begun, &settings)[0].calibrated);
+    }
 }

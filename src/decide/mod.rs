@@ -12,7 +12,7 @@ mod draft;
 mod evidence;
 pub mod fields;
 pub mod judge;
-mod needs;
+pub mod needs;
 mod orphan;
 pub mod pace;
 pub mod plan;
@@ -26,6 +26,7 @@ mod steps;
 mod watching;
 
 pub use decision::{Decision, Intent, Notice, Owner};
+pub use evidence::{duration, percent};
 pub use needs::{Needs, Probe, SampledPod, Sampling, needs};
 pub use snapshot::{Key, Snapshot};
 

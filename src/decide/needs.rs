@@ -153,7 +153,7 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
 }
 
 /// Paths that the kubelet asks for. Not `/`, which is more likely to be traffic too.
-fn probed_paths(template: &Value) -> Vec<String> {
+pub fn probed_paths(template: &Value) -> Vec<String> {
     let containers = template["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let probes = containers.iter().flat_map(|container| {
         ["startupProbe", "readinessProbe", "livenessProbe"]

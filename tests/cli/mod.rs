@@ -1,6 +1,7 @@
 //! What `kubectl tidegate` prints for what stands in status, and what it sends.
 
 mod act;
+mod backtest;
 mod follow;
 mod hand_back;
 mod status;

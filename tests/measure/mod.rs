@@ -4,6 +4,7 @@ mod counters;
 mod credentials;
 mod debian;
 mod exposition;
+mod history;
 mod names;
 mod pods;
 mod presets;

@@ -2,13 +2,14 @@
 //!
 //! [`Prometheus::samples`] fetches a stretch of time, [`Rounds`] plays it to the same ledger that counts in a run: at each multiple of
 //! the interval the newest sample of every series, with the same rules for what is missing and what counts from zero. Of the past it
-//! is not known when containers started: a pod counts from zero when others were read before its first sample came.
+//! is not known when containers started: a pod counts from zero when others had been read for a while before its first sample came.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::counters::{Ledger, Reading, Taken};
 use super::names::{Detected, Family, Names};
+pub use super::prometheus::stale_after;
 use super::prometheus::{Clock, Pod, Prometheus, Round, WholeSeries, alternatives, matchers, parsed};
 use super::{Counts, ReadError, SERIES_PER_POD, SeriesValue};
 use crate::decide::judge::{Revision, Slot};
@@ -17,8 +18,8 @@ use crate::decide::judge::{Revision, Slot};
 const HISTORY: i64 = 3600;
 /// Stable pods whose history is read: as many as the judge learns from.
 const HISTORY_PODS: usize = 12;
-/// The shortest rounds of history, in seconds: noise is learnt in blocks of minutes.
-const SHORTEST: i64 = 15;
+/// The shortest rounds of history: noise is learnt in blocks of minutes.
+const SHORTEST: Duration = Duration::from_secs(15);
 /// An answer that is too large is asked for in halves, down to so many seconds.
 const SHORTEST_STRETCH: i64 = 60;
 /// Samples kept of one stretch.
@@ -63,6 +64,14 @@ enum Value {
 }
 
 impl Samples {
+    /// Seconds between two samples, as is usual in the first series that has some.
+    pub fn apart(&self) -> Option<f64> {
+        let samples = self.pods.values().flat_map(BTreeMap::values).find(|samples| samples.len() > 10)?;
+        let mut apart: Vec<f64> = samples.windows(2).map(|two| two[1].at - two[0].at).collect();
+        apart.sort_by(f64::total_cmp);
+        Some(apart[apart.len() / 2])
+    }
+
     fn add(&mut self, pod: &str, series: u64, sample: Sample) {
         self.count += match &sample.value {
             Value::Counter(..) => 1,
@@ -194,14 +203,13 @@ impl Prometheus {
         names.sort_unstable();
         names.truncate(HISTORY_PODS);
         let pods = PodsLike { namespace: namespace.to_owned(), pattern: alternatives(names.into_iter()) };
-        let step = i64::try_from(round.scrape_interval.as_secs()).unwrap_or(HISTORY).max(SHORTEST);
         let mut samples = Samples::default();
         let mut clock = Clock::present(round.now);
         for family in detected.families() {
             let span = (HISTORY, &mut clock);
             self.samples_of(client, &pods, detected, &family, span, round.deadline, &mut samples).await?;
         }
-        let mut rounds = Rounds::new(round.now - HISTORY, step, round.stale_after());
+        let mut rounds = Rounds::new(round.now - HISTORY, round.scrape_interval.max(SHORTEST));
         rounds.add(samples);
         let mut slots = Vec::new();
         while let Some((_, taken)) = rounds.next_until(round.now) {
@@ -217,13 +225,16 @@ pub struct Rounds {
     stale_after: i64,
     next: i64,
     ledger: Ledger,
-    /// Whether any pod could be read in the round before.
-    anybody: bool,
+    /// Since when there was no round in which nobody could be read.
+    anybody_since: Option<i64>,
     pods: BTreeMap<String, Known>,
+    /// Pods that were there once.
+    seen: BTreeSet<String>,
 }
 
 #[derive(Default)]
 struct Known {
+    /// As far as it can be told.
     started_at: Option<i64>,
     listed: bool,
     series: BTreeMap<u64, Track>,
@@ -236,11 +247,20 @@ struct Track {
 }
 
 impl Rounds {
-    /// Rounds every `step` seconds after `from`. A pod whose newest sample is older than `stale_after` is missing, or gone.
-    pub fn new(from: i64, step: i64, stale_after: i64) -> Self {
-        let step = step.max(1);
+    /// Rounds at the multiples of the scrape interval after `from`.
+    pub fn new(from: i64, scrape_interval: Duration) -> Self {
+        let step = i64::try_from(scrape_interval.as_secs()).unwrap_or(i64::MAX / 4).max(1);
+        let stale_after = stale_after(scrape_interval);
         let next = from.div_euclid(step) * step + step;
-        Rounds { step, stale_after, next, ledger: Ledger::new(), anybody: false, pods: BTreeMap::new() }
+        Rounds {
+            step,
+            stale_after,
+            next,
+            ledger: Ledger::new(),
+            anybody_since: None,
+            pods: BTreeMap::new(),
+            seen: BTreeSet::new(),
+        }
     }
 
     /// A stretch of samples, later than those before.
@@ -272,8 +292,10 @@ impl Rounds {
                 known.listed = false;
                 continue;
             };
-            if !was_listed && known.started_at.is_none() {
-                known.started_at = result.as_ref().ok().filter(|_| self.anybody).map(|_| at - self.step);
+            if !was_listed && result.is_ok() && self.seen.insert(name.clone()) {
+                // All pods appear again after a time in which Prometheus itself was away: none of them is new then.
+                let is_new = self.anybody_since.is_some_and(|since| at - since > 2 * self.stale_after);
+                known.started_at = is_new.then_some(at - self.step);
             }
             known.listed |= result.is_ok();
             anybody |= result.is_ok();
@@ -285,7 +307,7 @@ impl Rounds {
                 result,
             });
         }
-        self.anybody = anybody;
+        self.anybody_since = anybody.then_some(self.anybody_since.unwrap_or(at));
         self.pods.retain(|_, known| !known.series.is_empty());
         Some((at, self.ledger.take(at, readings)))
     }

@@ -101,10 +101,8 @@ pub struct Round {
 
 impl Round {
     /// In seconds.
-    pub(super) fn stale_after(&self) -> i64 {
-        i64::try_from(self.scrape_interval.as_secs().saturating_mul(2))
-            .unwrap_or(i64::MAX / 4)
-            .clamp(60, 86_400)
+    fn stale_after(&self) -> i64 {
+        stale_after(self.scrape_interval)
     }
 }
 
@@ -147,6 +145,11 @@ impl Clock {
         }
         is_news
     }
+}
+
+/// Seconds after which a pod's newest sample is too old: two scrapes, a minute at least.
+pub fn stale_after(scrape_interval: Duration) -> i64 {
+    i64::try_from(scrape_interval.as_secs().saturating_mul(2)).unwrap_or(i64::MAX / 4).clamp(60, 86_400)
 }
 
 /// Who asks, and for what.

@@ -250,6 +250,12 @@ fn a_good_version_goes_out_by_what_prometheus_says() {
     on_stage(async {
         let (story, _prometheus, _load) = through_prometheus(Stage::shared().await, "prom-good").await;
         story.ship("v2", &[]).await;
+        story
+            .until_within(LONG, "what was before the run", |story| async move {
+                let source = &story.status().await["verdicts"][0]["source"];
+                source.as_str().is_some_and(|source| source.contains("before the run"))
+            })
+            .await;
         until_outcome(&story, "Succeeded").await;
     });
 }

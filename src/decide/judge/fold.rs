@@ -178,9 +178,12 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
     let mut stable_is_over = false;
     if let (Some(limit), None) = (terms.limit, terms.times_stable) {
         let over = evidence::budget(stable_trials, limit, &WORSE);
-        let over = evidence::temper(over, tempering.of_budget_alone(stable_load, limit));
+        let spread = tempering.of_budget_alone(stable_load, limit);
+        // What speaks for stable counts in full: an incident that has passed is to be over soon.
+        let over = over.map(|log| if log > 0.0 { log / spread } else { log });
         memory.stable.advance(&over, bet, thresholds.worse);
-        stable_is_over = memory.stable.log_evidence(memory.schedule.cash) >= thresholds.worse;
+        // It only makes the run stand still: evidence at β is enough.
+        stable_is_over = memory.stable.log_evidence(memory.schedule.cash) >= thresholds.above;
     }
     if stable_trials.requests > 0 {
         memory.stable_served = Some(t);
@@ -238,6 +241,8 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
         let above = evidence::temper(above, tempering.of_budget(canary_load, null));
         suspicion.lanes.advance(&above, bet, thresholds.above);
     }
+    // A block that ends with this slot speaks in it.
+    turn(memory, terms, t.saturating_add(seconds.round() as i64), thresholds.worse);
     if !stable_is_over && memory.is_breached(terms, thresholds) {
         memory.breached_at = Some(t);
     }

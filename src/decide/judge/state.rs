@@ -309,9 +309,7 @@ impl<'de> Deserialize<'de> for Exact {
 
 impl Serialize for Spread {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let sums = self.sums.iter().flat_map(|sums| {
-            [&sums.requests, &sums.bad, &sums.bad_squared, &sums.bad_requests, &sums.requests_squared]
-        });
+        let sums = self.sums.iter().flat_map(|sums| [&sums.squares, &sums.noise, &sums.weight]);
         let Trials { requests, bad } = self.seen;
         let sums = words(std::iter::once(&self.minutes).chain(sums));
         serializer.serialize_str(&format!("{requests} {bad} {sums}"))
@@ -328,18 +326,12 @@ impl<'de> Deserialize<'de> for Spread {
 fn spread(text: &str) -> Option<Spread> {
     let mut words = text.splitn(3, ' ');
     let seen = Trials::new(words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    let all = numbers(words.next()?, 1 + 5 * BLOCKS.len()).ok()?;
+    let all = numbers(words.next()?, 1 + 3 * BLOCKS.len()).ok()?;
     if all.iter().any(|number| *number < 0.0) {
         return None;
     }
-    let sums = |from: usize| Sums {
-        requests: all[from],
-        bad: all[from + 1],
-        bad_squared: all[from + 2],
-        bad_requests: all[from + 3],
-        requests_squared: all[from + 4],
-    };
-    Some(Spread { minutes: all[0], seen, sums: [sums(1), sums(6)] })
+    let sums = |from: usize| Sums { squares: all[from], noise: all[from + 1], weight: all[from + 2] };
+    Some(Spread { minutes: all[0], seen, sums: [sums(1), sums(4)] })
 }
 
 impl Serialize for Blocks {

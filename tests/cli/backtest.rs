@@ -5,6 +5,13 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
+use tidegate::cli::backtest::outcome::{
+    Assessment, AtLimit, Breach, Called, Data, OfCriterion, OfIncident, OfRelease, Outcome as Document,
+    Quiet, Skipped, Suggested, Went, Why,
+};
+use tidegate::cli::backtest::text::render;
+
+use super::{bare, look};
 use crate::past::{BEGINNING, DAY, HOUR, Past, Pod};
 
 /// The first release goes out, this one comes back.
@@ -262,4 +269,76 @@ async fn windows_without_data_are_left_out_and_never_taken_for_calm() {
     assert_eq!(without, 6, "{told:#}");
     assert_eq!(told["quiet"]["falseUndos"], 0);
     assert!(told["data"]["emptyRounds"].as_u64().unwrap() >= 700, "{}", told["data"]);
+}
+
+/// One of everything.
+fn made_up() -> Document {
+    let [from, to] = [BEGINNING, END].map(moment);
+    let at = |factor: f64, limit: &str, breaches: usize, per_run: f64, caught: usize| AtLimit {
+        factor,
+        limit: limit.to_owned(),
+        breaches,
+        per_run,
+        caught,
+    };
+    Document {
+        release: "shop/checkout".to_owned(),
+        source: "http://prometheus:9090: requests from http_requests_total".to_owned(),
+        from: from.clone(),
+        to: to.clone(),
+        interval: 15,
+        window: 1800,
+        data: Data {
+            pods: 7,
+            slots: 120_000,
+            missing: 600,
+            rounds: 17_520,
+            empty_rounds: 3,
+            requests: 6_000_000,
+        },
+        quiet: Quiet { windows: 50, replays: 200, false_undos: 4, per_run: 0.02, at_most: 0.12 },
+        criteria: vec![OfCriterion {
+            name: "errors".to_owned(),
+            limit: "5%".to_owned(),
+            undoes: true,
+            verdicts: [("Pass".to_owned(), 190), ("Unknown".to_owned(), 6), ("Breach".to_owned(), 4)].into(),
+            unknown: [("TooFewRequests".to_owned(), 6)].into(),
+            limits: vec![at(1.0, "5%", 4, 0.02, 1), at(1.5, "7.5%", 0, 0.0, 0)],
+        }],
+        releases: vec![OfRelease {
+            from: moment(BAD),
+            to: moment(BAD + 1200),
+            revision: Some("checkout-9b4cc".to_owned()),
+            went: Went::Back,
+            called: Some(Called::Bad),
+            pods: 1,
+            undone: Some(Breach {
+                criterion: "errors".to_owned(),
+                after: 45,
+                message: "The error rate is 20 %\u{1b}[31m.".to_owned(),
+            }),
+            assessment: Assessment::Caught,
+            breached: vec![vec![true, false]],
+        }],
+        incidents: vec![OfIncident { from, to: moment(BEGINNING + 900), replays: 4, undone: 1 }],
+        skipped: vec![Skipped { from: moment(END - 1800), to, why: Why::NoData }],
+        max_false_undos: 0.01,
+        suggested: Some(Suggested {
+            limits: [("errors".to_owned(), "7.5%".to_owned())].into(),
+            per_run: 0.0,
+            missed: 1,
+        }),
+        notes: vec!["something to know".to_owned()],
+        ok: false,
+    }
+}
+
+#[test]
+fn for_people_it_is_tables_and_a_verdict() {
+    insta::assert_snapshot!(bare(&render(&made_up(), look(None))));
+}
+
+#[test]
+fn for_machines_it_is_one_document() {
+    insta::assert_snapshot!(serde_json::to_string_pretty(&made_up()).unwrap());
 }

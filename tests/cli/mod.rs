@@ -4,6 +4,7 @@ mod act;
 mod backtest;
 mod follow;
 mod hand_back;
+mod judge;
 mod status;
 mod view;
 mod why;

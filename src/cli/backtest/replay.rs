@@ -347,9 +347,13 @@ impl Replay {
         self.between(from, to).map(of).filter(|(_, count)| *count > 0).collect()
     }
 
+    /// What a run that begins here would know: of the pods that are there now, not of a canary that went back a while ago.
     fn learnt(&self, before: i64, criteria: &[Criterion]) -> State {
+        let present: BTreeSet<&str> = self.between(before - ALONE, before).flat_map(Past::pods).collect();
+        let mut slots = self.slots(before - HISTORY, before, |_| false);
+        slots.retain(|slot| present.contains(slot.pod.as_str()));
         let mut state = State::default();
-        judge::learn(criteria, &mut state, &self.slots(before - HISTORY, before, |_| false));
+        judge::learn(criteria, &mut state, &slots);
         state
     }
 

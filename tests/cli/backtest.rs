@@ -335,10 +335,134 @@ fn made_up() -> Document {
 
 #[test]
 fn for_people_it_is_tables_and_a_verdict() {
-    insta::assert_snapshot!(bare(&render(&made_up(), look(None))));
+    insta::assert_snapshot!(bare(&render(&made_up(), look(None))), @r#"
+    shop/checkout
+    replayed  2026-11-18 00:00:00Z to 2026-11-21 00:00:00Z, after an hour to learn from
+    source    http://prometheus:9090: requests from http_requests_total
+    data      7 pods, 6000000 requests in slots of 15 s; 0.5% of the pods' slots are missing
+    windows   50 of 30m replayed, 200 times with one pod or another as the canary; 1 left out: Prometheus has no data of more than a fifth of it (1)
+
+    Quiet windows
+    CRITERION  LIMIT  BREACHED  PER RUN  PASS  HOLD  UNKNOWN  MOSTLY          UNDOES
+    errors     5%     4 of 200  2%       95%   0%    3%       TooFewRequests  yes
+
+    Releases
+    FROM                  TOOK  REVISION        WENT  CALLED  JUDGE
+    2026-11-20 09:00:00Z  20m   checkout-9b4cc  back  bad     undone after 45s: errors: The error rate is 20 % [31m.
+
+    Incidents
+    2026-11-18 00:00:00Z to 2026-11-18 00:15:00Z: a release meanwhile would have been undone 1 of 4 times
+
+    With other limits
+    CRITERION  LIMIT  BREACHED  PER RUN  BAD RELEASES CAUGHT
+    errors     5%     4         2%       1
+    errors     7.5%   0         0%       0
+
+    verdict   4 of 200 would have been undone for nothing: 2% a run (with 95 % confidence in no more than 12% of all windows): more than 1%.
+    suggested errors 7.5%: 0% a run; 1 bad release would go out with them.
+    note      something to know.
+    "#);
 }
 
 #[test]
 fn for_machines_it_is_one_document() {
-    insta::assert_snapshot!(serde_json::to_string_pretty(&made_up()).unwrap());
+    insta::assert_snapshot!(serde_json::to_string_pretty(&made_up()).unwrap(), @r#"
+    {
+      "release": "shop/checkout",
+      "source": "http://prometheus:9090: requests from http_requests_total",
+      "from": "2026-11-18T00:00:00Z",
+      "to": "2026-11-21T00:00:00Z",
+      "interval": 15,
+      "window": 1800,
+      "data": {
+        "pods": 7,
+        "slots": 120000,
+        "missing": 600,
+        "rounds": 17520,
+        "emptyRounds": 3,
+        "requests": 6000000
+      },
+      "quiet": {
+        "windows": 50,
+        "replays": 200,
+        "falseUndos": 4,
+        "perRun": 0.02,
+        "atMost": 0.12
+      },
+      "criteria": [
+        {
+          "name": "errors",
+          "limit": "5%",
+          "undoes": true,
+          "verdicts": {
+            "Breach": 4,
+            "Pass": 190,
+            "Unknown": 6
+          },
+          "unknown": {
+            "TooFewRequests": 6
+          },
+          "limits": [
+            {
+              "factor": 1.0,
+              "limit": "5%",
+              "breaches": 4,
+              "perRun": 0.02,
+              "caught": 1
+            },
+            {
+              "factor": 1.5,
+              "limit": "7.5%",
+              "breaches": 0,
+              "perRun": 0.0,
+              "caught": 0
+            }
+          ]
+        }
+      ],
+      "releases": [
+        {
+          "from": "2026-11-20T09:00:00Z",
+          "to": "2026-11-20T09:20:00Z",
+          "revision": "checkout-9b4cc",
+          "went": "Back",
+          "called": "Bad",
+          "pods": 1,
+          "undone": {
+            "criterion": "errors",
+            "after": 45,
+            "message": "The error rate is 20 %\u001b[31m."
+          },
+          "assessment": "Caught"
+        }
+      ],
+      "incidents": [
+        {
+          "from": "2026-11-18T00:00:00Z",
+          "to": "2026-11-18T00:15:00Z",
+          "replays": 4,
+          "undone": 1
+        }
+      ],
+      "skipped": [
+        {
+          "from": "2026-11-20T23:30:00Z",
+          "to": "2026-11-21T00:00:00Z",
+          "why": "NoData"
+        }
+      ],
+      "maxFalseUndos": 0.01,
+      "suggested": {
+        "limits": {
+          "errors": "7.5%"
+        },
+        "perRun": 0.0,
+        "missed": 1
+      },
+      "notes": [
+        "something to know"
+      ],
+      "ok": false
+    }
+    "#);
 }

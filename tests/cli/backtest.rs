@@ -1,5 +1,6 @@
 //! Three days of a shop, replayed by the program itself against a fake Prometheus, without any cluster.
 
+use std::future::IntoFuture as _;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -231,6 +232,61 @@ async fn credentials_come_from_a_file_or_the_environment_and_samples_may_be_furt
     assert_eq!(output.status.code(), Some(2));
     let said = text(&output.stderr);
     assert!(said.contains("status 401") && !said.contains("sesame"), "{said}");
+}
+
+#[tokio::test]
+async fn a_release_of_the_cluster_says_whom_to_ask_and_with_which_secret() {
+    let pod = |name: &str| {
+        Pod::new(&format!("checkout-5c8fd-{name}"), END - DAY, END, None, &|_| (4.0, 0.001, 0.0))
+    };
+    let past = Past { token: Some("let-me-in"), ..Past::of(NAMES.map(pod).to_vec()) };
+    let mut release: Value = serde_json::from_str(&release(&usual())).unwrap();
+    release["metadata"]["namespace"] = json!("shop");
+    release["spec"]["metrics"] = json!({"prometheus": {
+        "url": past.serve().await, "auth": {"bearer": {"secret": "reader", "key": "token"}},
+    }});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "checkout"},
+        "spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "shop"}]}}},
+    });
+    // bGV0LW1lLWlu: let-me-in
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "data": {"token": "bGV0LW1lLWlu"}});
+    let get = |object: Value| axum::routing::get(move || std::future::ready(axum::Json(object.clone())));
+    let api = axum::Router::new()
+        .route("/apis/tidegate.dev/v1alpha1/namespaces/shop/releases/checkout", get(release))
+        .route("/apis/apps/v1/namespaces/shop/deployments/checkout", get(deployment))
+        .route("/api/v1/namespaces/shop/secrets/reader", get(secret));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, api).into_future());
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": server}}], "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "shop"}}],
+    });
+    let kubeconfig = file("kubeconfig", &kubeconfig.to_string());
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_kubectl-tidegate"))
+        .env_clear()
+        .args([
+            "backtest",
+            "checkout",
+            "--from",
+            "2026-11-20T12:00:00Z",
+            "--to",
+            "2026-11-21T00:00:00Z",
+            "-o",
+            "json",
+        ])
+        .arg("--kubeconfig")
+        .arg(&kubeconfig)
+        .output()
+        .await
+        .unwrap();
+    std::fs::remove_file(kubeconfig).unwrap();
+    let told = document(&output);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(told["release"], "shop/checkout");
+    assert_eq!(told["notes"], json!([]), "probes are known from the Deployment");
 }
 
 #[tokio::test]

@@ -182,6 +182,9 @@ fn evidence(page: &mut Page, status: &ReleaseStatus) {
     for now in &status.verdicts {
         page.hang("  ", &format!("{}: {}, {}", now.criterion.bold(), verdict(&now.verdict), numbers(now)));
         page.hang("    ", &[sentence(&now.message), settle(now)].join(" "));
+        for line in grounds(now) {
+            page.hang("    ", &line);
+        }
         if !now.source.is_empty() {
             page.hang("    ", &format!("Read from {}.", now.source));
         }
@@ -206,6 +209,26 @@ fn numbers(now: &VerdictStatus) -> String {
     };
     parts.push(requests);
     parts.join(", ") + "."
+}
+
+/// What the numbers rest on, and what could be seen at all.
+fn grounds(now: &VerdictStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    if now.shadow {
+        lines.push("A shadow: reported, enforced never.".to_owned());
+    }
+    if !now.evidence.is_empty() {
+        lines.push(format!(
+            "Evidence {} (natural logarithms: what there is, of what it must reach).",
+            now.evidence
+        ));
+    }
+    if !now.blind.is_empty() {
+        lines.push(format!("It may never fire: {}.", now.blind));
+    } else if !now.finds.is_empty() {
+        lines.push(format!("At this traffic the smallest rate it would find: {}.", now.finds));
+    }
+    lines
 }
 
 fn settle(now: &VerdictStatus) -> String {

@@ -1,11 +1,12 @@
 //! From the index and what was measured to one owned, immutable [`Snapshot`].
 //!
-//! `probes`, `measure` and `credentials` fetch what the cluster does not push: answers of checks, counters, and what it takes to ask
-//! for them. They only read.
+//! `probes`, `measure`, `values` and `credentials` fetch what the cluster does not push: answers of checks, counters, other numbers,
+//! and what it takes to ask for them. They only read.
 
 pub mod credentials;
 pub mod measure;
 pub mod probes;
+pub mod values;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::decide::snapshot::{
     ActionFacts, JobFacts, Measured, Pod, PodSet, ProbeAnswer, ProbeId, ReleaseFacts, Served, Snapshot,
     StoredTemplate, Workload,
 };
+use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
 use crate::watch::index::{DESIRED, Index};
 use crate::watch::slim;
@@ -195,6 +197,7 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
             || matches!(status.phase.as_str(), "Failed" | "Succeeded"),
         started_at: started,
         restarts: containers().map(|container| container.restart_count).max().unwrap_or(0),
+        restarts_in_all: containers().map(|container| container.restart_count).fold(0, u32::saturating_add),
         waiting: waiting.as_ref().and_then(|waiting| waiting.reason.clone()),
         waiting_message: waiting.and_then(|waiting| waiting.message),
         ended: containers().find_map(ended),
@@ -286,5 +289,9 @@ fn since_written(mut measured: Measured, release: Option<&ReleaseFacts>) -> Meas
     if let Some(noted) = state.missing_noted {
         measured.missing.retain(|(t, _)| *t > noted);
     }
+    let known = run
+        .and_then(|run| serde_json::from_value::<ValuesState>(run.values.clone()).ok())
+        .unwrap_or_default();
+    measured.values.retain(|sample| known.lacks(sample));
     measured
 }

@@ -192,7 +192,7 @@ fn another_limit_starts_afresh_and_what_is_not_asked_for_is_forgotten() {
     let (strict, loose) = (criterion("> 10", "", 0), criterion("> 20", "", 0));
     let mut state = State::default();
     let samples: Vec<Sample> = (0..3).map(|place| sample(T0 + place * 5, 5, "15")).collect();
-    fold(&[strict.clone()], &mut state, &samples);
+    fold(&[strict], &mut state, &samples);
     assert_eq!(state.breached_since("memory"), Some(T0));
     fold(&[loose], &mut state, &[]);
     assert_eq!(state.breached_since("memory"), None);

@@ -1,6 +1,5 @@
 //! Numbers of criteria that do not count requests: from pages, queries and JSON answers.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Router;
@@ -238,7 +237,8 @@ async fn a_number_is_read_where_the_pointer_points() {
         .route("/slow", get(|| async { std::future::pending::<&str>().await }));
     let port = serve(router).await;
     let client = client(Trust::Nothing).expect("a client");
-    let cases: BTreeMap<&str, Vec<(&str, Result<Found, &str>)>> = BTreeMap::from([
+    type Pointed<'a> = Vec<(&'a str, Result<Found, &'a str>)>;
+    let cases: [(&str, Pointed<'_>); 5] = [
         (
             "/stats",
             vec![
@@ -255,7 +255,7 @@ async fn a_number_is_read_where_the_pointer_points() {
         ("/text", vec![("", Err("the answer is no JSON (trailing characters at line 1 column 4)"))]),
         ("/away", vec![("/queue/length", Err("{url} answered with status 307"))]),
         ("/slow", vec![("/queue/length", Err("no answer within 300 ms"))]),
-    ]);
+    ];
     for (path, pointers) in cases {
         let url = format!("http://127.0.0.1:{port}{path}");
         for (pointer, expected) in pointers {

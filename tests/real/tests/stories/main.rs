@@ -3,6 +3,7 @@
 mod capture;
 mod checks;
 mod crash_points;
+mod criteria;
 mod deletion;
 mod failing;
 mod given;

@@ -201,10 +201,11 @@ fn numbers(now: &VerdictStatus) -> String {
         parts.push(format!("limit {}", now.limit));
     }
     let what = counted(now);
-    parts.push(match now.need {
-        Some(need) => format!("{} {what} seen, about {need} needed", now.have),
-        None => format!("{} {what} seen", now.have),
-    });
+    match now.need {
+        Some(need) => parts.push(format!("{} {what} seen, about {need} needed", now.have)),
+        None if now.have > 0 || now.counted.is_empty() => parts.push(format!("{} {what} seen", now.have)),
+        None => {}
+    }
     parts.join(", ") + "."
 }
 

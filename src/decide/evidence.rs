@@ -78,18 +78,18 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
             }
             (Verdict::Breach, OnLimit::Notify) => notify(draft, judgement, &message),
             (Verdict::Hold, OnLimit::Undo | OnLimit::Hold) => {
-                let reason = match judgement.reason {
-                    judge::Reason::StableAsBad => "StableAsBad",
-                    judge::Reason::NoData => "NoMeasurements",
-                    _ => "AboveTarget",
+                let reason = if judgement.reason == judge::Reason::StableAsBad {
+                    "StableAsBad"
+                } else if judgement.reason == judge::Reason::NoData {
+                    "NoMeasurements"
+                } else {
+                    "AboveTarget"
                 };
                 evidence.holds.get_or_insert(Reason { reason, message });
             }
             (Verdict::Unknown, OnLimit::Undo | OnLimit::Hold) => {
-                let is_unread = match judgement.reason {
-                    judge::Reason::NoData | judge::Reason::Unreadable => true,
-                    _ => shown.counted.is_empty() && scene.snapshot.measured.trouble.is_some(),
-                };
+                let is_unread = matches!(judgement.reason, judge::Reason::NoData | judge::Reason::Unreadable)
+                    || (shown.counted.is_empty() && scene.snapshot.measured.trouble.is_some());
                 let reason = if is_unread { "NoMeasurements" } else { "NotEnoughEvidence" };
                 let message = format!("{}: {}", judgement.criterion, shown.message);
                 let reason = Reason { reason, message };
@@ -272,7 +272,7 @@ fn shown_value(criterion: &values::Criterion, judgement: &Judgement) -> VerdictS
         limit: kind.show_bound(criterion.limit),
         target: criterion.target.map(|target| kind.show_bound(target)).unwrap_or_default(),
         message: shortened(&judgement.message),
-        counted: kind.counted().to_owned(),
+        counted: "samples".to_owned(),
         source: kind.source(),
         shadow: criterion.shadow,
         ..said(judgement)

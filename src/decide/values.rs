@@ -210,11 +210,6 @@ impl Kind {
         }
     }
 
-    /// What samples are of, for people.
-    pub fn counted(&self) -> &'static str {
-        if self.is_of_pods() { "looks" } else { "samples" }
-    }
-
     /// The number as people read it.
     pub fn show(&self, value: f64) -> String {
         match self {
@@ -364,8 +359,8 @@ impl State {
         criterion.kind.is_of_pods().then(|| over.saturating_add(criterion.seconds()))
     }
 
-    /// What the pods' status says now, as samples. `looking_since`: what was before that was not seen by this process, and does not
-    /// count as having lasted.
+    /// What is new in the pods' status, as samples: what is as it was is none, or each look would be a reason to write.
+    /// `looking_since`: what was before that was not seen by this process, and does not count as having lasted.
     pub fn look(
         &mut self,
         criteria: &[Criterion],
@@ -398,11 +393,16 @@ impl State {
                 | Kind::Promql { .. }
                 | Kind::Json { .. } => continue,
             };
+            let known = self.criteria.get(&criterion.name);
+            if known.is_some_and(|memory| memory.knows(criterion, value, blameless, now)) {
+                continue;
+            }
             let found = Found { points: vec![Point { series: String::new(), value }], ..Found::default() };
             // A change of the pods is a look of its own: between two looks nothing changes.
             let every = u32::MAX;
             samples.push(Sample {
-                t: now,
+                // Two changes within a second are two.
+                t: known.map_or(now, |memory| now.max(memory.last.saturating_add(1))),
                 criterion: criterion.name.clone(),
                 every,
                 blameless,
@@ -435,6 +435,35 @@ pub fn fold(criteria: &[Criterion], state: &mut State, samples: &[Sample]) {
 }
 
 impl Memory {
+    /// Whether the pods' status says nothing new with this.
+    fn knows(&self, criterion: &Criterion, value: f64, blameless: bool, now: i64) -> bool {
+        // A number that went through status may come back a little off.
+        let same = self.worst.as_ref().is_some_and(|worst| (worst.value - value).abs() < 1e-6);
+        let over = self.over.values().next();
+        let is_due = |over: &Over| {
+            !over.blameless
+                && self.breached.is_none()
+                && over.streak.since.saturating_add(criterion.seconds()) <= now
+        };
+        let is_open = self.within.is_some() || self.outside.is_some();
+        let as_it_was = match over {
+            Some(over) => over.blameless == blameless && !is_due(over),
+            None => !criterion.limit.holds(value),
+        };
+        same && is_open && as_it_was && self.what == criterion.fingerprint()
+    }
+
+    /// What is watched all the time has lasted until now.
+    fn until(&self, now: i64) -> Self {
+        let mut memory = self.clone();
+        memory.last = memory.last.max(now);
+        let streaks = [&mut memory.within, &mut memory.outside].into_iter().flatten();
+        for streak in streaks.chain(memory.over.values_mut().map(|over| &mut over.streak)) {
+            streak.last = streak.last.max(now);
+        }
+        memory
+    }
+
     fn take(&mut self, criterion: &Criterion, sample: &Sample) {
         let Sample { t, every, blameless, .. } = *sample;
         self.forget_gaps(t, every);
@@ -542,10 +571,14 @@ pub fn judge(criteria: &[Criterion], state: &State, now: i64) -> Vec<Judgement> 
     let nothing = Memory::default();
     let of = |criterion: &Criterion| {
         let memory = state.criteria.get(&criterion.name).unwrap_or(&nothing);
-        let (verdict, reason, message, streak) = memory.judge(criterion, now);
+        let is_of_pods = criterion.kind.is_of_pods();
+        let (verdict, reason, message, streak) = match is_of_pods {
+            true => memory.until(now).judge(criterion, now),
+            false => memory.judge(criterion, now),
+        };
         let needed = i64::from(criterion.kind.least_samples())
             .max(criterion.seconds().div_euclid(i64::from(memory.every.max(1))).saturating_add(1));
-        let is_open = reason == Reason::TooFewSamples && memory.samples > 0;
+        let is_open = reason == Reason::TooFewSamples && memory.samples > 0 && !is_of_pods;
         let worst = match &memory.breached {
             Some(breached) => Some(breached.worst.value),
             None => memory.worst.as_ref().map(|worst| worst.value),
@@ -558,7 +591,7 @@ pub fn judge(criteria: &[Criterion], state: &State, now: i64) -> Vec<Judgement> 
             value: worst,
             interval: None,
             limit: criterion.limit.number,
-            have: streak.map_or(0, |streak| u64::from(streak.samples)),
+            have: streak.filter(|_| !is_of_pods).map_or(0, |streak| u64::from(streak.samples)),
             need: is_open.then(|| u64::try_from(needed).unwrap_or(u64::MAX)),
             evidence: Evidence { log_e: 0.0, threshold: 0.0 },
             calibrated: true,

@@ -153,6 +153,9 @@ impl Rounds {
             let asked: Vec<Gauge> = gauges.iter().map(|(_, gauge)| (*gauge).clone()).collect();
             let Read { counted, pages } =
                 self.reader.read(&self.key.namespace, &wanted, &asked, at, deadline).await;
+            if pages.is_empty() && !wanted.counted {
+                continue;
+            }
             if !pages.is_empty() {
                 gauged_at = at;
                 let sample = |(place, (criterion, _)): (usize, &(&str, &Gauge))| Sample {

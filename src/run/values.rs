@@ -115,7 +115,13 @@ impl ValueRounds {
             .collect();
         let readings = readings.into_iter().map(|(value, client)| {
             let asked = &asked;
-            async move { (value, asked.read(&value.kind, client).await) }
+            // Waiting for one's turn is part of it: a round must not hold up the next one.
+            let most = deadline + Duration::from_millis(500);
+            async move {
+                let late = || Unread::from(format!("no answer within {} ms", most.as_millis()));
+                let found = tokio::time::timeout(most, asked.read(&value.kind, client)).await;
+                (value, found.unwrap_or_else(|_| Err(late())))
+            }
         });
         // A list first, as for pages.
         let readings: Vec<_> = readings.collect();

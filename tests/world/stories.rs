@@ -379,6 +379,22 @@ fn restarts_and_lost_readiness_of_canary_pods_bring_the_old_version_back() {
 }
 
 #[test]
+fn a_long_watch_of_the_pods_status_writes_nothing() {
+    let criteria = json!([{"name": "ready", "availability": {"limit": "90%"}}, {"name": "restarts", "restarts": {"limit": 1}}]);
+    let mut spec = with_criteria(criteria);
+    spec["watch"] = json!([{"for": "1h", "every": "30m"}]);
+    let mut world = World::new(3, quarter(), spec);
+    world.push(template("v2", false));
+    world.until("watching", |world| world.phase() == "Watching");
+    world.pass(Duration::from_secs(20));
+    let writes = world.status_writes;
+    world.pass(Duration::from_secs(300));
+    assert_eq!(world.status_writes - writes, 0, "{}", world.describe());
+    let verdicts: Vec<_> = world.status.verdicts.iter().map(|verdict| verdict.verdict.as_str()).collect();
+    assert_eq!(verdicts, ["Pass", "Pass"]);
+}
+
+#[test]
 fn a_container_killed_for_its_memory_brings_the_old_version_back_at_once() {
     let mut world = World::new(4, quarter(), with_criteria(json!([])));
     world.push(template("v2", false));

@@ -46,7 +46,14 @@ fn the_api_server_takes_every_kind_and_says_what_to_write_instead_of_nonsense() 
             criterion("availability", json!({"limit": "90%", "for": "1m", "onLimit": "Hold"})),
             criterion("restarts", json!({"limit": 0, "shadow": true})),
         ];
-        for spec in taken {
+        let page = include_str!("../../../../docs/metrics.md");
+        let section = page.split("## Other criteria").nth(1).expect("the section");
+        let example =
+            section.split("```yaml").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+        let example: Value = serde_saphyr::from_str(example).expect("YAML");
+        let documented =
+            json!({"criteria": example["spec"]["criteria"], "metrics": example["spec"]["metrics"]});
+        for spec in taken.into_iter().chain([documented]) {
             let said = story.try_apply(story.release(spec.clone()), "story").await;
             assert!(said.is_ok(), "{spec}: {said:?}");
         }

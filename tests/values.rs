@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tidegate::api::ReleaseSpec;
 use tidegate::api::criterion::{NoData, OnLimit, OnUnknown};
 use tidegate::decide::judge::Judgement;
+use tidegate::decide::plan;
 use tidegate::decide::values::{
     Bound, Criterion, Found, Gauge, Kind, Pods, Point, Sample, State, fold, judge,
 };
@@ -339,4 +341,77 @@ fn what_no_process_saw_has_not_lasted() {
     // Another process looks.
     assert_eq!(look(100, bad, 100), ("Unknown".into(), Some(160)));
     assert_eq!(look(160, bad, 100), ("Breach".into(), None));
+}
+
+#[test]
+fn what_is_written_is_understood_or_refused_with_the_field() {
+    let measuring = |more: serde_json::Value| {
+        let mut spec =
+            serde_json::json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let spec: ReleaseSpec = serde_json::from_value(spec).unwrap();
+        plan::measuring(&spec).map_err(|error| error.to_string())
+    };
+    let of = |criteria: serde_json::Value| measuring(serde_json::json!({"criteria": criteria}));
+    let errors = serde_json::json!({"name": "errors", "errorRate": {"limit": "5%"}});
+    let found = of(serde_json::json!([
+        {"name": "memory", "value": {"podGauge": {"name": "rss"}, "limit": "value > 8e8", "target": "value < 7e8"}},
+        errors,
+        {"name": "ready", "availability": {"limit": "90%"}},
+        {"name": "restarts", "restarts": {"limit": 3, "onLimit": "Hold"}},
+    ]))
+    .unwrap();
+    assert_eq!(found.criteria.len(), 1);
+    let seen: Vec<_> = found
+        .values
+        .iter()
+        .map(|value| {
+            (value.place, value.kind.show_bound(value.limit), value.held_for.as_secs(), value.on_limit)
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (0, "value > 800000000".to_owned(), 15, OnLimit::Undo),
+            (2, "90%".to_owned(), 60, OnLimit::Undo),
+            (3, "3".to_owned(), 0, OnLimit::Hold),
+        ]
+    );
+    // Nothing written is the default; an empty list is nothing.
+    assert_eq!(measuring(serde_json::json!({})).unwrap().criteria.len(), 2);
+    assert!(of(serde_json::json!([])).unwrap().criteria.is_empty());
+
+    // What may have been stored under an older rule.
+    let value = |value: serde_json::Value| {
+        of(serde_json::json!([errors, {"name": "a", "value": value}])).unwrap_err()
+    };
+    let gauge = |limit: &str, target: &str| {
+        value(serde_json::json!({"podGauge": {"name": "rss"}, "limit": limit, "target": target}))
+    };
+    assert_eq!(
+        value(serde_json::json!({"promql": "up", "limit": "value < 1"})),
+        "spec.criteria[1].value.promql: there is no server to ask: write its url as metrics.prometheus.url"
+    );
+    assert_eq!(
+        value(serde_json::json!({"limit": "value < 1"})),
+        "spec.criteria[1].value: needs exactly one of: podGauge, promql, json"
+    );
+    assert_eq!(
+        gauge("large", "value < 1"),
+        "spec.criteria[1].value.limit: write value > 0.8, with >, >=, < or <="
+    );
+    for target in ["value > 5", "value < 12"] {
+        assert_eq!(
+            gauge("value > 10", target),
+            "spec.criteria[1].value.target: is beyond the limit: with limit 'value > 10' write 'value < 8'"
+        );
+    }
+    assert_eq!(
+        value(serde_json::json!({"podGauge": {"name": "rss\"}"}, "limit": "value < 1"})),
+        "spec.criteria[1].value.podGauge: names of metrics and labels are made of letters, digits and '_'"
+    );
+    assert_eq!(
+        of(serde_json::json!([{"name": "a"}])).unwrap_err(),
+        "spec.criteria[0]: needs exactly one of: errorRate, latency, value, availability, restarts"
+    );
 }

@@ -41,6 +41,8 @@ pub struct Reason {
 #[derive(Debug)]
 pub struct Lacking {
     pub reason: Reason,
+    /// What would settle it.
+    pub settle: &'static str,
     /// What it leads to at the step's deadline.
     pub then: OnUnknown,
 }
@@ -92,8 +94,13 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
                     || (shown.counted.is_empty() && scene.snapshot.measured.trouble.is_some());
                 let reason = if is_unread { "NoMeasurements" } else { "NotEnoughEvidence" };
                 let message = format!("{}: {}", judgement.criterion, shown.message);
+                let settle = match (shown.counted.is_empty(), is_unread) {
+                    (true, _) => "send traffic",
+                    (false, true) => "see why it cannot be read",
+                    (false, false) => "wait",
+                };
                 let reason = Reason { reason, message };
-                evidence.lacking.push(Lacking { reason, then: enforced.on_unknown });
+                evidence.lacking.push(Lacking { reason, settle, then: enforced.on_unknown });
             }
             (Verdict::Hold | Verdict::Unknown, OnLimit::Notify) | (Verdict::Pass, _) => {}
         }

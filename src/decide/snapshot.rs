@@ -107,6 +107,9 @@ pub struct PodSet {
     pub desired: Option<i32>,
 }
 
+/// Why a container ended that took more memory than it may.
+pub const OUT_OF_MEMORY: &str = "OOMKilled";
+
 /// A pod.
 #[derive(Clone, Debug, Default)]
 pub struct Pod {
@@ -123,7 +126,7 @@ pub struct Pod {
     /// Why a container waits: `CrashLoopBackOff`, `ImagePullBackOff` ...
     pub waiting: Option<String>,
     pub waiting_message: Option<String>,
-    /// Why a container ended last, unless by itself and well: `OOMKilled`, `Error`.
+    /// Why a container ended last, unless by itself and well: `OOMKilled` before all others, `Error`.
     pub ended: Option<String>,
     pub unschedulable: bool,
     /// Its node is not heard from: its containers were ready when they were last heard of.

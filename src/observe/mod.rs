@@ -15,8 +15,8 @@ use jiff::Timestamp;
 
 use crate::api::{FINGERPRINT, ReleaseSpec, ReleaseStatus};
 use crate::decide::snapshot::{
-    ActionFacts, JobFacts, Measured, Pod, PodSet, ProbeAnswer, ProbeId, ReleaseFacts, Served, Snapshot,
-    StoredTemplate, Workload,
+    ActionFacts, JobFacts, Measured, OUT_OF_MEMORY, Pod, PodSet, ProbeAnswer, ProbeId, ReleaseFacts, Served,
+    Snapshot, StoredTemplate, Workload,
 };
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
@@ -181,10 +181,11 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         .is_some_and(|ready| ready.status == "False" && ready.reason.as_deref().is_none_or(str::is_empty));
     let waiting = containers()
         .find_map(|container| container.state.waiting.clone().filter(|waiting| waiting.reason.is_some()));
-    let ended = |container: &slim::ContainerStatus| {
-        let terminated =
-            container.state.terminated.clone().or_else(|| container.last_state.terminated.clone())?;
-        terminated.reason.filter(|_| terminated.exit_code != 0)
+    // That one was killed for its memory is not to be hidden by another one's, or a later, end.
+    let ended = || {
+        let ends = containers()
+            .flat_map(|container| [&container.state.terminated, &container.last_state.terminated]);
+        ends.flatten().filter(|end| end.exit_code != 0).filter_map(|end| end.reason.clone())
     };
     let running = status.container_statuses.iter().filter_map(|container| container.state.running.as_ref());
     let started = running.filter_map(|running| slim::moment(running.started_at.as_ref())).max();
@@ -200,7 +201,7 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         restarts_in_all: containers().map(|container| container.restart_count).fold(0, u32::saturating_add),
         waiting: waiting.as_ref().and_then(|waiting| waiting.reason.clone()),
         waiting_message: waiting.and_then(|waiting| waiting.message),
-        ended: containers().find_map(ended),
+        ended: ended().find(|reason| reason == OUT_OF_MEMORY).or_else(|| ended().next()),
         unschedulable: condition("PodScheduled").is_some_and(|condition| {
             condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
         }),

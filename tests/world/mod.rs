@@ -361,6 +361,9 @@ impl World {
             } else {
                 json!({"running": {"startedAt": second(pod.born)}})
             };
+            // One that waited for something and had to begin again: nothing of note.
+            let waited =
+                json!({"restartCount": 0, "lastState": {"terminated": {"reason": "Error", "exitCode": 1}}});
             let last = pod.ended.map(|reason| json!({"terminated": {"reason": reason, "exitCode": 137}}));
             let pod = json!({
                 "metadata": {
@@ -370,6 +373,7 @@ impl World {
                 "status": {
                     "phase": "Running", "podIP": "10.0.0.1",
                     "conditions": [{"type": "Ready", "status": if ready.is_some() { "True" } else { "False" }, "lastTransitionTime": second(ready.unwrap_or(pod.born))}],
+                    "initContainerStatuses": [waited],
                     "containerStatuses": [{"restartCount": pod.restarts, "state": waiting, "lastState": last.unwrap_or(json!({}))}],
                 },
             });

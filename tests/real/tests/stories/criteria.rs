@@ -115,8 +115,8 @@ fn the_api_server_takes_every_kind_and_says_what_to_write_instead_of_nonsense() 
 }
 
 /// Two shops, a long soak at half, and a bad thing that begins there.
-async fn undone_at_half(story: &Story<'_>, criteria: Value, go_wrong: impl AsyncFnOnce()) -> String {
-    let mut spec = with(quick(), json!({"criteria": criteria}));
+async fn undone_at_half(story: &Story<'_>, spec: Value, go_wrong: impl AsyncFnOnce()) -> String {
+    let mut spec = with(quick(), spec);
     spec["steps"] =
         json!([{"name": "half", "replicas": "50%", "soak": "120s"}, {"name": "all", "replicas": "100%"}]);
     story.adopt(shop_deployment(2), story.release(spec)).await;
@@ -141,7 +141,7 @@ fn a_number_in_a_json_answer_brings_the_old_version_back() {
         let source = json!({"url": answers.url, "pointer": "/queue/length"});
         let criteria =
             json!([{"name": "queue", "value": {"json": source, "limit": "value > 50", "for": "5s"}}]);
-        let message = undone_at_half(&story, criteria, async || {
+        let message = undone_at_half(&story, json!({"criteria": criteria}), async || {
             answers.tell(Answer::of(500, "no"));
             story
                 .until_within(std::time::Duration::from_secs(30), "Unknown", |story| async move {
@@ -171,11 +171,42 @@ fn a_gauge_on_the_canarys_own_pages_brings_the_old_version_back() {
             "name": "failures", "value": {"podGauge": failures, "limit": "value > 10", "for": "5s", "noData": "Pass"},
         }]);
         let _load = Load::start(&story.client, &story.namespace, 8080, 20.0).await;
-        let message = undone_at_half(&story, criteria, async || fail(&story, "v2", "0.9").await).await;
+        let message =
+            undone_at_half(&story, json!({"criteria": criteria}), async || fail(&story, "v2", "0.9").await)
+                .await;
         assert!(message.starts_with("failures: The value is "), "{message}");
         assert!(
             message.contains("(pod shop-") && message.contains("breaches the limit (value > 10)"),
             "{message}"
         );
+    });
+}
+
+#[test]
+fn a_query_by_country_brings_the_old_version_back_for_the_worst_of_them() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "query-limit").await;
+        let server = Answers::start(Answer::of(
+            200,
+            r#"{"status":"success","data":{"resultType":"vector","result":[
+                {"metric":{"country":"NO"},"value":[1,"2"]},{"metric":{"country":"SE"},"value":[1,"3"]}]}}"#,
+        ));
+        let query = json!({
+            "promql": "sum by (country) (orders_pending)", "by": "country", "limit": "value > 100", "for": "5s",
+        });
+        let criteria = json!([{"name": "backlog", "value": query}]);
+        let metrics = json!({"prometheus": {"url": server.url.trim_end_matches('/')}});
+        let spec = json!({"criteria": criteria, "metrics": metrics});
+        let message = undone_at_half(&story, spec, async || {
+            server.tell(Answer::of(
+                200,
+                r#"{"status":"success","data":{"resultType":"vector","result":[
+                    {"metric":{"country":"NO"},"value":[1,"250"]},{"metric":{"country":"SE"},"value":[1,"3"]}]}}"#,
+            ));
+        })
+        .await;
+        let expected =
+            "backlog: The value is 250 (country NO): breaches the limit (value > 100) for 10 s in 3 samples";
+        assert!(message.starts_with(expected), "{message}");
     });
 }

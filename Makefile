@@ -8,7 +8,7 @@ SHELL := bash
 
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
-# What is built once and serves all clones: the control plane of tests, cargo-deny.
+# What is built or fetched once and serves all clones: the control plane of tests, cargo-deny, a Prometheus.
 cache := $(or $(TIDEGATE_CACHE),$(HOME)/.cache/tidegate)
 tools := $(cache)/tools
 deny := cargo-deny@0.20.2
@@ -60,7 +60,7 @@ test-go: ## formatting and lints of the control plane
 	cd tests/cluster && go vet ./...
 
 .PHONY: test-rust
-test-rust: cluster ## tests, those on the control plane included
+test-rust: cluster prometheus ## tests, those on the control plane included
 	$(step) 'building all targets'
 	cargo build --workspace --all-targets
 	$(step) 'tests'
@@ -94,6 +94,23 @@ bench-undo bench-release bench-memory: cluster
 	$(step) '$@'
 	target/measured/$@
 
+.PHONY: judge-vectors judge-worlds bench-judge
+judge-vectors: ## the judge's formulas against vectors of an independent implementation, with the count
+	cargo test --workspace --test without_cluster judge::vectors -- --nocapture
+
+RUNS ?= 10000
+judge-worlds: ## what the judge must reach in simulated worlds, and what it reaches (an hour; RUNS=1000: six minutes)
+	$(step) 'building with optimisation'
+	cargo build --package tidegate-judging --profile measured
+	$(step) '$@'
+	target/measured/judge-worlds --runs $(RUNS)
+
+bench-judge: ## what one evaluation of the judge costs
+	$(step) 'building with optimisation'
+	cargo build --package tidegate-judging --profile measured
+	$(step) '$@'
+	target/measured/bench-judge
+
 .PHONY: crds
 crds: ## generate crds/, their copies in the chart, and install.yaml
 	cargo build --workspace --bins
@@ -106,6 +123,11 @@ crds: ## generate crds/, their copies in the chart, and install.yaml
 cluster: ## build the control plane of tests and demo, once (seven minutes or so the first time)
 	$(step) 'building the control plane'
 	tests/cluster/build.sh >/dev/null
+
+.PHONY: prometheus
+prometheus: ## fetch a Prometheus for tests, once, where there is none
+	$(step) 'a Prometheus'
+	tests/prometheus/get.sh
 
 .PHONY: clean
 clean: ## remove what was built here (what is cached for all clones stays)

@@ -29,8 +29,12 @@ pub const ORIGINALS: &str = "tidegate.dev/originals";
 /// Annotation on the Deployment in a run: the name of the ControllerRevision that holds the stable template.
 pub const STABLE: &str = "tidegate.dev/stable";
 
-/// Annotation on the Deployment: `true` when `paused` was set by the hold policy and not by its owner.
+/// Annotation on the Deployment: `true` when `paused` was set by the hold policy and not by its owner; [`HELD_BY_OWNER`] when a new
+/// template waits under a pause of the owner's.
 pub const HELD: &str = "tidegate.dev/held";
+
+/// Value of [`HELD`]: the pause is the owner's, and becomes ours when the owner ends it.
+pub const HELD_BY_OWNER: &str = "owner";
 
 /// Annotation on the Deployment in a run: what becomes of it when the Release is deleted (`Undo` or `Finish`).
 pub const ON_DELETE: &str = "tidegate.dev/on-delete";

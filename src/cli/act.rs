@@ -128,7 +128,11 @@ fn awaited(release: &Release) -> String {
     let blocker = release.status.as_ref().and_then(|status| status.blocked_by.as_ref());
     match blocker.filter(|blocker| blocker.reason.contains("Approval")) {
         Some(blocker) => plain(&blocker.message),
-        None => "no approval is waited for now: kubectl tidegate status shows what is".to_owned(),
+        None => format!(
+            "no approval is waited for now: kubectl tidegate status {} -n {} shows what is",
+            release.name_any(),
+            release.namespace().unwrap_or_default()
+        ),
     }
 }
 

@@ -78,14 +78,14 @@ pub async fn without_operator(cluster: &Cluster, name: &str, reason: Option<&str
 /// # Errors
 /// When it is not in anybody's hands but its owner's, or its originals cannot be read.
 pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
-    let name = deployment.name_any();
+    let (name, namespace) = (deployment.name_any(), deployment.namespace().unwrap_or_default());
     let annotations = deployment.annotations();
     let spec = &deployment.data["spec"];
     let labelled = deployment.labels().get(RELEASE_LABEL);
     if let Some(other) = labelled.filter(|other| *other != release) {
         bail!(
             "deployment {name} belongs to release {other}, not {release}: \
-             kubectl tidegate hand-back --without-operator {other}"
+             kubectl tidegate hand-back --without-operator {other} -n {namespace}"
         );
     }
     let originals: Map<String, Value> = match annotations.get(ORIGINALS) {
@@ -93,7 +93,7 @@ pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
             anyhow!(
                 "the annotation {ORIGINALS} of deployment {name} is not a JSON object, so its owner's fields are not \
                  known: a copy \
-                 may be in kubectl get release {release} -o jsonpath={{.status.run.originals}}"
+                 may be in kubectl get release {release} -n {namespace} -o jsonpath={{.status.run.originals}}"
             )
         })?,
         // Held by the API server's policy and not yet taken up by an operator: only `paused` is not the owner's.
@@ -103,7 +103,7 @@ pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
         None if spec["minReadySeconds"] == json!(2_147_483_646) => bail!(
             "deployment {name} is in a run, but its annotation {ORIGINALS} is gone, so its owner's fields are not known: \
              a copy may \
-             be in kubectl get release {release} -o jsonpath={{.status.run.originals}}"
+             be in kubectl get release {release} -n {namespace} -o jsonpath={{.status.run.originals}}"
         ),
         None => Map::new(),
     };

@@ -8,6 +8,7 @@ pub mod act;
 pub mod connect;
 pub mod follow;
 pub mod hand_back;
+pub mod judge;
 mod show;
 pub mod status;
 pub mod steps;
@@ -131,6 +132,8 @@ enum Command {
         #[arg(long)]
         without_operator: bool,
     },
+    /// What the judge says of slots in a file, one JSON line a slot; no cluster is asked
+    Judge(judge::Files),
     /// The version of this program
     Version,
 }
@@ -190,7 +193,7 @@ pub async fn run() -> ExitCode {
         Ok(Code::No) => ExitCode::from(1),
         Ok(Code::Interrupted) => ExitCode::from(130),
         Err(error) => {
-            terminal::complain(&plain(&format!("error: {error}")));
+            terminal::complain(&plain(&format!("error: {error:#}")));
             ExitCode::from(2)
         }
     }
@@ -202,6 +205,7 @@ async fn dispatch(Arguments { command, target, color: _ }: Arguments) -> Result<
             terminal::print(concat!("kubectl-tidegate ", env!("CARGO_PKG_VERSION"), "\n"));
             return Ok(Code::Yes);
         }
+        Command::Judge(files) => return judge::judge(&files),
         Command::Status(show) => return show::status(&Cluster::connect(&target).await?, show).await,
         Command::Why { name } => return show::why(&Cluster::connect(&target).await?, name.as_deref()).await,
         Command::HandBack { said, reason, without_operator: true } => {

@@ -270,7 +270,7 @@ fn blocked(page: &mut Page, status: &ReleaseStatus, look: Look) {
     let message = if said { String::new() } else { format!(": {}", blocker.message) };
     page.field("Blocked", &format!("{}{until}{message}", blocker.reason.yellow()));
     if !blocker.unblock.is_empty() {
-        page.field("Unblock", &blocker.unblock.bold().to_string());
+        page.whole_field("Unblock", &blocker.unblock.bold().to_string());
     }
 }
 

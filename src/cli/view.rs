@@ -92,6 +92,11 @@ impl Page {
         self.hang(&format!("{}", format!("{label:<10}").dimmed()), text);
     }
 
+    /// The same in one line, however long: a command that is broken cannot be pasted.
+    pub fn whole_field(&mut self, label: &str, text: &str) {
+        self.raw(&format!("{}{text}", format!("{label:<10}").dimmed()));
+    }
+
     /// The page, without empty lines at its end.
     pub fn into_text(self) -> String {
         self.text.trim_end().to_owned() + "\n"

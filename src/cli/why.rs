@@ -240,7 +240,8 @@ fn blocker(page: &mut Page, status: &ReleaseStatus, look: Look) {
         page.hang("  ", &format!("Until {}{left}.", moment(until.0, look.now)));
     }
     if !blocker.unblock.is_empty() {
-        page.hang("  ", &format!("What unblocks it: {}", blocker.unblock.bold()));
+        // Not wrapped: a command that is broken cannot be pasted.
+        page.raw(&format!("  What unblocks it: {}", blocker.unblock.bold()));
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::decision::{Notice, command};
+use super::decision::Notice;
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, parked};
 use super::pace::{self, Limits, Pace};
@@ -89,10 +89,15 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     draft.wake_in(rest::LOOK_AGAIN);
     let Ok(originals) = scene.originals.clone() else {
         let lost = scene.originals.as_ref().err().cloned().unwrap_or_default();
+        let name = format!("deployment/{}", scene.target.name);
         draft.held(
             "OriginalsLost",
             format!("cannot go back: {lost}"),
-            "kubectl rollout undo, then kubectl edit deployment",
+            format!(
+                "{}, then {}",
+                draft.kubectl(&format!("rollout undo {name}")),
+                draft.kubectl(&format!("edit {name}"))
+            ),
         );
         return;
     };
@@ -186,7 +191,7 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Opt
         draft.held(
             "StableTemplateLost",
             "cannot go back: the ControllerRevision with the stable template is gone",
-            command(draft.name(), Action::HandBack),
+            draft.command(Action::HandBack),
         );
         return None;
     };
@@ -224,12 +229,8 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
             put_back(draft, scene, originals, back, "the newer template");
         }
         Cause::NoReplicas if scene.target.replicas == 0 => {
-            let message = rest::waiting_words(Cause::NoReplicas);
-            draft.held(
-                "NoReplicas",
-                message,
-                format!("kubectl scale deployment {} --replicas=...", scene.target.name),
-            );
+            let unblock = draft.kubectl(&format!("scale deployment/{} --replicas=...", scene.target.name));
+            draft.held("NoReplicas", rest::NO_REPLICAS, unblock);
         }
         Cause::NoReplicas if scene.at_stable() && scene.stand.stable_ready < scene.target.replicas => {
             draft.held("StablePodsNotReady", "waiting for the stable pods after the scale-up", "wait");
@@ -307,6 +308,8 @@ fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, bac
     match back
         .resume
         .filter(|_| back.cause != Cause::Superseded && scene.target.fingerprint == canary.fingerprint)
+        // It had gone back from pods that nobody may move: the template waits without a run.
+        .filter(|_| !scene.paused_by_owner())
     {
         Some(stage) => {
             let from_start = back.cause == Cause::NoReplicas;
@@ -323,7 +326,7 @@ fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, bac
         None => {
             hold(draft, scene, originals);
             draft.end_run(Outcome::Superseded, back.message.clone());
-            draft.phase(Phase::Idle, "a newer template has come");
+            draft.phase(Phase::Idle, "the template that stands there is held");
         }
     }
 }
@@ -332,7 +335,7 @@ fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, bac
 /// the owner's.
 fn hold(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     if let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) {
-        let held = Wanted::held(originals, stable, scene.on_delete, scene.target.replicas);
+        let held = rest::held_fields(scene, originals, stable);
         draft.want(scene.target, &held, "hold the newer template");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::decision::{Intent, Notice, command};
+use super::decision::{Intent, Notice};
 use super::draft::Draft;
 use super::fields::Wanted;
 use super::needs::ASK_AGAIN;
@@ -28,7 +28,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let plan = match &scene.plan {
         Ok(plan) => plan,
         Err(problem) => {
-            let unblock = format!("kubectl edit release {}", draft.name());
+            let unblock = draft.edit();
             return draft.held("InvalidSpec", problem.to_string(), unblock);
         }
     };
@@ -51,7 +51,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
     draft.wake_in(rest::LOOK_AGAIN);
     if let Some(said) = draft.run().paused.clone() {
-        return draft.held("Paused", said.sentence("pause"), command(draft.name(), Action::Resume));
+        return draft.held("Paused", said.sentence("pause"), draft.command(Action::Resume));
     }
     if plan.suspend {
         return draft.held("Suspended", "spec.suspend is true", "set spec.suspend to false");
@@ -80,9 +80,9 @@ fn open(draft: &mut Draft<'_>, planned: &[PlannedCheck]) -> bool {
         let message = format!("check {} failed: {}", failed.name, failed.message);
         let unblock = format!(
             "{}, or {}, or {}",
-            command(draft.name(), Action::Retry),
-            command(draft.name(), Action::Skip),
-            command(draft.name(), Action::Abort)
+            draft.command(Action::Retry),
+            draft.command(Action::Skip),
+            draft.command(Action::Abort)
         );
         draft.held("CheckFailed", message, unblock);
         return false;
@@ -102,7 +102,7 @@ fn open(draft: &mut Draft<'_>, planned: &[PlannedCheck]) -> bool {
     let message = format!("check {}: {}", first.name, first.message);
     match approval(first) {
         Some(approval) => {
-            let unblock = approve_command(draft.name(), approval);
+            let unblock = approve_command(draft, approval);
             draft.blocked("AwaitingApproval", message, unblock);
         }
         None if first.state == CheckState::Unknown => {
@@ -174,7 +174,7 @@ fn job(
     let room = 63usize.saturating_sub(tail.len());
     let head: String = format!("{release}-{}", check.name).chars().take(room).collect();
     let name = format!("{}{tail}", head.trim_end_matches('-'));
-    match rest::job(scene, &name) {
+    match scene.snapshot.jobs.get(&name) {
         Some(JobFacts::Running) => (CheckState::Waiting, format!("job {name} is running")),
         Some(JobFacts::Succeeded) => (CheckState::Passed, format!("job {name} succeeded")),
         Some(JobFacts::Failed { message }) => (CheckState::Failed, format!("job {name} failed: {message}")),
@@ -277,7 +277,6 @@ fn place<'r>(
 }
 
 /// The command that signs.
-pub fn approve_command(release: &str, approval: &Approval) -> String {
-    let roles = approval.roles.join("|");
-    format!("kubectl tidegate approve {release} --role {roles}")
+pub fn approve_command(draft: &Draft<'_>, approval: &Approval) -> String {
+    format!("{} --role {}", draft.command(Action::Approve), approval.roles.join("|"))
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::snapshot::Template;
+use super::snapshot::{Key, Template};
 use crate::api::{Action, ReleaseStatus};
 
 /// What is to be done now.
@@ -68,14 +68,18 @@ impl Notice {
     }
 }
 
+/// A command line that means this namespace, from wherever it is pasted: `kubectl rollout undo deployment/shop -n ns`.
+pub fn kubectl(key: &Key, words: &str) -> String {
+    format!("kubectl {words} -n {}", key.namespace)
+}
+
 /// The command line that says `action`, for status.
-pub fn command(name: &str, action: Action) -> String {
-    let verb = action.command();
-    let reason = match action {
-        Action::Approve | Action::Retry | Action::Resume | Action::Pause => "",
+pub fn command(key: &Key, action: Action) -> String {
+    let command = kubectl(key, &format!("tidegate {} {}", action.command(), key.name));
+    match action {
+        Action::Approve | Action::Retry | Action::Resume | Action::Pause => command,
         Action::Reject | Action::Abort | Action::Skip | Action::ClearRejection | Action::HandBack => {
-            " --reason '...'"
+            format!("{command} --reason '...'")
         }
-    };
-    format!("kubectl tidegate {verb} {name}{reason}")
+    }
 }

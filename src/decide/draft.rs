@@ -5,11 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::conditions;
-use super::decision::{Decision, Intent, Notice};
+use super::decision::{self, Decision, Intent, Notice};
 use super::fields::Wanted;
 use super::snapshot::{ReleaseFacts, Snapshot, Workload};
 use crate::api::status::{Blocker, CaptureStatus, LastRun, Run, Stamp, UndoTimes};
-use crate::api::{CaptureMode, Outcome, Phase, ReleaseStatus};
+use crate::api::{Action, CaptureMode, Outcome, Phase, ReleaseStatus};
 
 /// No decision sleeps longer: nothing depends on an event arriving.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
@@ -50,9 +50,24 @@ impl<'a> Draft<'a> {
         Stamp(self.snapshot.now)
     }
 
-    /// The name of the Release, for commands.
+    /// The name of the Release.
     pub fn name(&self) -> &'a str {
         &self.snapshot.key.name
+    }
+
+    /// The command line that says `action` about the Release.
+    pub fn command(&self, action: Action) -> String {
+        decision::command(&self.snapshot.key, action)
+    }
+
+    /// Any other command line in the Release's namespace.
+    pub fn kubectl(&self, words: &str) -> String {
+        decision::kubectl(&self.snapshot.key, words)
+    }
+
+    /// The command line that changes the Release.
+    pub fn edit(&self) -> String {
+        self.kubectl(&format!("edit release {}", self.name()))
     }
 
     /// Where it stands, and what is happening in a sentence.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::pace::Pace;
 use super::snapshot::{Template, Workload};
-use crate::api::{HELD, ON_DELETE, ORIGINALS, OnDelete, RELEASE_LABEL, STABLE};
+use crate::api::{HELD, HELD_BY_OWNER, ON_DELETE, ORIGINALS, OnDelete, RELEASE_LABEL, STABLE};
 
 /// `minReadySeconds` of a parked Deployment: new pods serve, but are never *available* to the native controller.
 pub const PARKED_MIN_READY: i32 = 2_147_483_646;
@@ -40,7 +40,7 @@ impl Originals {
         let noted = workload.originals.as_deref().and_then(|text| Self::parse(text).ok());
         let paused = match noted {
             Some(noted) => noted.paused,
-            None if workload.held => None,
+            None if workload.held_by_us() => None,
             None => workload.paused.then_some(true),
         };
         Self {
@@ -198,11 +198,29 @@ impl Wanted {
         }
     }
 
+    /// Nobody's until now. What our annotations say on a Deployment that is not parked came from an old ReplicaSet.
+    pub fn adopted(workload: &Workload) -> Self {
+        let stale = [ORIGINALS, STABLE, ON_DELETE].into_iter().filter(|_| !parked(workload));
+        Self { annotations: stale.map(|name| (name, None)).collect(), ..Self::default() }
+    }
+
+    /// Everything as its owner wrote it, and not paused, whoever paused it.
+    pub fn let_go(originals: &Originals) -> Self {
+        Self { paused: Some(false), ..Self::given_back(originals) }
+    }
+
     /// At rest in capture mode `Paused`: only `paused` is ours, and only where the owner has not paused it too.
     pub fn kept_paused(originals: &Originals) -> Self {
         let mut wanted = Self::given_back(originals);
         wanted.paused = Some(true);
         wanted.annotations.insert(HELD, (originals.paused != Some(true)).then(|| "true".to_owned()));
+        wanted
+    }
+
+    /// A new template under a pause of the owner's: the hold policy makes that pause ours in the write that ends it.
+    pub fn left_paused(originals: &Originals) -> Self {
+        let mut wanted = Self::given_back(originals);
+        wanted.annotations.insert(HELD, Some(HELD_BY_OWNER.to_owned()));
         wanted
     }
 
@@ -279,12 +297,11 @@ impl Wanted {
         let mut operations = Vec::new();
         let mut missing_map = !workload.has_annotations;
         for (name, wanted) in &self.annotations {
-            let held = workload.held.then(|| "true".to_owned());
             let current = match *name {
                 ORIGINALS => &workload.originals,
                 STABLE => &workload.stable,
                 ON_DELETE => &workload.on_delete,
-                _ => &held,
+                _ => &workload.held,
             };
             if wanted == current {
                 continue;

@@ -47,7 +47,8 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
         (Some(target), Some(rival)) => {
             let message = format!("Deployment {} already belongs to release {rival}", target.name);
             draft.phase(Phase::Idle, message.clone());
-            draft.blocked("TargetTaken", message, format!("delete release {rival} or this one"));
+            let delete = draft.kubectl(&format!("delete release {rival}"));
+            draft.blocked("TargetTaken", message, format!("{delete}, or delete this one"));
         }
         (Some(target), None) => {
             rest::note_target(&mut draft, target);

@@ -141,7 +141,7 @@ pub fn measuring(spec: &ReleaseSpec) -> Result<Measuring, PlanError> {
     };
     let (mut criteria, mut values) = (Vec::new(), Vec::new());
     for (place, written) in spec.criteria.iter().flatten().enumerate() {
-        match criterion(place, written)? {
+        match understood(place, written)? {
             Planned::Counted(counted) => criteria.push(counted),
             Planned::Value(value) => values.push(value),
         }
@@ -269,7 +269,18 @@ enum Planned {
     Value(values::Criterion),
 }
 
-fn criterion(place: usize, criterion: &Criterion) -> Result<Planned, PlanError> {
+/// Understands one criterion of the list that counts requests.
+pub fn criterion((place, criterion): (usize, &Criterion)) -> Result<judge::Criterion, PlanError> {
+    match understood(place, criterion)? {
+        Planned::Counted(counted) => Ok(counted),
+        Planned::Value(value) => Err(PlanError {
+            field: format!("spec.criteria[{place}]"),
+            problem: format!("criterion '{}' counts no requests: only errorRate and latency do", value.name),
+        }),
+    }
+}
+
+fn understood(place: usize, criterion: &Criterion) -> Result<Planned, PlanError> {
     let field = format!("spec.criteria[{place}]");
     let wrong = |problem: &str| PlanError { field: field.clone(), problem: problem.to_owned() };
     let Criterion { name, error_rate, latency, value, availability, restarts } = criterion;

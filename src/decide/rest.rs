@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::decision::{Intent, Notice, Owner, command};
+use super::decision::{Intent, Notice, Owner};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, parked};
 use super::scene::{Scene, revision};
-use super::snapshot::{JobFacts, Workload};
-use crate::api::status::{Cause, Progress, RevisionStatus, Run, Stage};
+use super::snapshot::Workload;
+use crate::api::status::{Progress, RevisionStatus, Run, Stage};
 use crate::api::{Action, CaptureMode, Outcome, Phase};
 
 /// There is no such Deployment.
@@ -51,18 +51,18 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if let Some(said) = &draft.status.handed_back {
         let message = format!("{} handed the Deployment back: {}", said.by, said.reason);
         draft.phase(Phase::Idle, message.clone());
-        draft.blocked("HandedBack", message, command(draft.name(), Action::Resume));
+        draft.blocked("HandedBack", message, draft.command(Action::Resume));
         return;
     }
     if scene.target.release_label.as_deref() != Some(draft.name()) {
-        let wanted = Wanted::default().labelled(Some(draft.name().to_owned()));
+        let wanted = Wanted::adopted(scene.target).labelled(Some(draft.name().to_owned()));
         draft.want(scene.target, &wanted, "adopt");
         draft.phase(Phase::Idle, format!("adopting Deployment {}", scene.target.name));
         return;
     }
     let originals = match &scene.originals {
         Ok(originals) => originals.clone(),
-        Err(lost) => return originals_lost(draft, lost),
+        Err(lost) => return originals_lost(draft, scene.target, lost),
     };
     if draft.status.stable.is_none() {
         first(draft, scene, &originals);
@@ -73,14 +73,14 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
 }
 
-fn originals_lost(draft: &mut Draft<'_>, lost: &str) {
+fn originals_lost(draft: &mut Draft<'_>, target: &Workload, lost: &str) {
     let message = format!("the Deployment is parked and {lost}: its owner's fields cannot be told");
     draft.phase(Phase::Held, message.clone());
-    draft.blocked(
-        "OriginalsLost",
-        message,
-        "write the owner's spec.strategy, minReadySeconds, progressDeadlineSeconds and paused back with kubectl edit",
+    let edit = draft.kubectl(&format!("edit deployment/{}", target.name));
+    let unblock = format!(
+        "write the owner's spec.strategy, minReadySeconds, progressDeadlineSeconds and paused back: {edit}"
     );
+    draft.blocked("OriginalsLost", message, unblock);
 }
 
 /// No stable revision is known yet. What the Deployment runs becomes stable once all of it stands; until then nothing is held.
@@ -98,9 +98,16 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         draft.phase(Phase::Held, "taking up where an earlier Release left off");
         return;
     }
+    let given_back = Wanted::given_back(originals);
+    if target.stable.is_some() && !draft.want(target, &given_back, "give the owner's fields back") {
+        return draft.phase(Phase::Idle, "taking up where an earlier Release went back");
+    }
     let others =
         scene.snapshot.sets.iter().any(|set| set.replicas > 0 && set.fingerprint != target.fingerprint);
-    let stands = target.observed_generation >= target.generation
+    // Paused and without a pod: nothing tells whether this template has ever run.
+    let tried = target.replicas > 0 || !scene.paused_by_owner();
+    let stands = tried
+        && target.observed_generation >= target.generation
         && !others
         && target.updated_replicas >= target.replicas
         && target.available_replicas >= target.replicas
@@ -113,24 +120,25 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         draft.phase(Phase::Idle, "adopted: what runs now is stable");
         return;
     }
-    draft.want(target, &Wanted::given_back(originals), "let the first rollout finish");
-    let message = if originals.paused == Some(true) {
-        "the Deployment is paused by its owner and its rollout has not finished".to_owned()
+    draft.want(target, &given_back, "let the first rollout finish");
+    let (message, verb) = if originals.paused == Some(true) {
+        ("the Deployment is paused by its owner and its rollout has not finished".to_owned(), "resume")
     } else {
-        format!(
+        let message = format!(
             "waiting for the Deployment's own rollout: {} of {} pods are available",
             target.available_replicas, target.replicas
-        )
+        );
+        (message, "status")
     };
     draft.phase(Phase::Idle, message.clone());
-    draft.blocked("AwaitingStable", message, format!("kubectl rollout status deployment/{}", target.name));
+    let unblock = draft.kubectl(&format!("rollout {verb} deployment/{}", target.name));
+    draft.blocked("AwaitingStable", message, unblock);
 }
 
 /// The stable template is in place: everything is as its owner wrote it.
 fn at_rest(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     keep(draft, scene, &scene.current_revision());
-    let wanted = at_rest_fields(scene.capture, originals);
-    draft.want(scene.target, &wanted, "give the owner's fields back");
+    draft.want(scene.target, &on_stable_fields(scene, originals), "give the owner's fields back");
     draft.status.canary = None;
     draft.status.verdicts.clear();
     drop_old_templates(draft, scene);
@@ -157,11 +165,31 @@ pub fn at_rest_fields(capture: CaptureMode, originals: &Originals) -> Wanted {
     }
 }
 
+/// Held. Paused, the native controller takes what is over the surge away from all sets in proportion: where pods have started
+/// already, the pace stays as it is until a run goes back.
+pub fn held_fields(scene: &Scene<'_>, originals: &Originals, stable: &str) -> Wanted {
+    if scene.stand.canary > 0 {
+        Wanted::still(originals, stable, scene.on_delete)
+    } else {
+        Wanted::held(originals, stable, scene.on_delete, scene.target.replicas)
+    }
+}
+
+/// What they are on the stable template: kept paused only once pods of any other are gone.
+fn on_stable_fields(scene: &Scene<'_>, originals: &Originals) -> Wanted {
+    match scene.capture {
+        CaptureMode::Paused if scene.stand.canary > 0 => Wanted::let_go(originals),
+        capture @ (CaptureMode::Policy | CaptureMode::Paused | CaptureMode::React) => {
+            at_rest_fields(capture, originals)
+        }
+    }
+}
+
 fn rejected(draft: &mut Draft<'_>, message: String) {
     let unblock = format!(
         "push a new template, or: {}, or: {}",
-        command(draft.name(), Action::Retry),
-        command(draft.name(), Action::ClearRejection)
+        draft.command(Action::Retry),
+        draft.command(Action::ClearRejection)
     );
     draft.phase(Phase::Rejected, message.clone());
     draft.blocked("RejectedRevision", message, unblock);
@@ -178,29 +206,41 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         draft.held(
             "StableTemplateLost",
             format!("ControllerRevision {} with the stable template is gone", stable.revision),
-            command(draft.name(), Action::HandBack),
+            draft.command(Action::HandBack),
         );
         return;
     };
-    let mut held = Wanted::held(originals, stable_name, scene.on_delete, target.replicas);
+    let held = held_fields(scene, originals, stable_name);
     if let Some(known) = draft.status.rejected.iter().find(|known| known.fingerprint == canary.fingerprint) {
         let message =
             format!("this template is held: it was rejected in run {} ({})", known.run, known.reason);
         // Without pods a scale-up would start the newest revision, held or not: so the stable one stands there meanwhile. Pods
-        // that started before it was held go the same way.
+        // that started before it was held go the same way, at the owner's pace: without a run nobody could tell ours from it.
         if target.replicas == 0 || scene.stand.canary > 0 {
-            let template = (stable.fingerprint.clone(), stable_template.template.clone());
-            let pace = super::pace::back(scene.stand, scene.limits, scene.capacity, 0);
-            held = Wanted::back(originals, stable_name, scene.on_delete, template, pace, target.replicas);
+            let back = on_stable_fields(scene, originals)
+                .with_template(stable.fingerprint.clone(), stable_template.template.clone());
+            draft.want(target, &back, "put the stable template in the place of a rejected one");
+        } else {
+            draft.want(target, &held, "hold a rejected template");
         }
-        draft.want(target, &held, "hold a rejected template");
         rejected(draft, message);
+        return;
+    }
+    // Pods of it that run, or that a scale-up from nothing would start, go back first: that takes a run.
+    if scene.paused_by_owner() && target.replicas > 0 && scene.stand.canary == 0 {
+        draft.want(target, &Wanted::left_paused(originals), "leave it paused, as its owner wrote it");
+        let message = "a new template waits: the Deployment is paused by its owner";
+        draft.held(
+            "PausedByOwner",
+            message,
+            draft.kubectl(&format!("rollout resume deployment/{}", target.name)),
+        );
         return;
     }
     draft.want(target, &held, "hold the new template");
     keep(draft, scene, &canary);
     if let Err(problem) = &scene.plan {
-        draft.held("InvalidSpec", problem.to_string(), format!("kubectl edit release {}", draft.name()));
+        draft.held("InvalidSpec", problem.to_string(), draft.edit());
         return;
     }
     if scene.plan.as_ref().is_ok_and(|plan| plan.suspend) {
@@ -274,24 +314,8 @@ fn drop_old_templates(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
 }
 
-/// Whether a Job of this name has been seen; for checks.
-pub fn job<'a>(scene: &'a Scene<'_>, name: &str) -> Option<&'a JobFacts> {
-    scene.snapshot.jobs.get(name)
-}
-
-/// For causes that do not end a run: what is said while it waits.
-pub fn waiting_words(cause: Cause) -> &'static str {
-    match cause {
-        Cause::NoReplicas => "there are no replicas: the run starts again when there are",
-        Cause::TooMany => "more canary pods than the step allows: the step is taken again",
-        Cause::Breach
-        | Cause::Undecided
-        | Cause::PodsFailing
-        | Cause::Abort
-        | Cause::Reverted
-        | Cause::Superseded => "going back",
-    }
-}
+/// What is said while a run waits for replicas.
+pub const NO_REPLICAS: &str = "there are no replicas: the run starts again when there are";
 
 /// How soon to look again when only events can change anything, in case one is lost.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(30);

@@ -20,8 +20,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return end;
     }
     if scene.target.replicas == 0 && stage != Stage::Watch {
-        let message = rest::waiting_words(Cause::NoReplicas);
-        return back::begin(draft, scene, back::Why::new(Cause::NoReplicas, message));
+        return back::begin(draft, scene, back::Why::new(Cause::NoReplicas, rest::NO_REPLICAS));
     }
     if let Some(failing) = podhealth::failing(scene) {
         return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, failing));

@@ -82,6 +82,13 @@ impl<'a> Scene<'a> {
         self.target.fingerprint == self.stable_fingerprint
     }
 
+    /// The owner has paused the Deployment: not the hold policy, and not we. Where it is kept paused between runs, a pause in the
+    /// owner's manifest says no more than ours.
+    pub fn paused_by_owner(&self) -> bool {
+        self.capture != CaptureMode::Paused
+            && self.originals.as_ref().is_ok_and(|originals| originals.paused == Some(true))
+    }
+
     /// The template of the Deployment as a revision for status.
     pub fn current_revision(&self) -> RevisionStatus {
         revision(self.target)
@@ -163,10 +170,14 @@ fn originals(target: &Workload, status: &ReleaseStatus) -> (Result<Originals, St
     let run = status.run.as_ref();
     let copy =
         run.filter(|run| run.stage != Stage::Watch).and_then(|run| Originals::from_value(&run.originals));
-    // A native `rollout undo` writes annotations of an old ReplicaSet back: without a run and not parked they mean nothing.
-    // On the way back they are not parked, but the pace is ours: also when somebody took every annotation away.
+    // A native `rollout undo` writes annotations of an old ReplicaSet back: not parked, and without a run that has taken the
+    // fields, they mean nothing. On the way back they are not parked, but the pace is ours: also when somebody took every
+    // annotation away, and when status is lost, of which a template that is said to be stable and not known to be tells.
     let going_back = run.is_some_and(|run| run.stage == Stage::Back);
-    let owned = parked(target) || going_back || (target.stable.is_some() && run.is_some());
+    let noted = target.stable.is_some();
+    let taken = run.is_some_and(|run| run.stage != Stage::Watch);
+    let forgotten = run.is_none() && status.stable.is_none() && target.originals.is_some();
+    let owned = parked(target) || going_back || (noted && (taken || forgotten));
     if !owned {
         return (Ok(Originals::take(target)), None);
     }

@@ -77,7 +77,7 @@ pub struct Workload {
     pub release_label: Option<String>,
     pub originals: Option<String>,
     pub stable: Option<String>,
-    pub held: bool,
+    pub held: Option<String>,
     pub on_delete: Option<String>,
     pub changed_by: Option<String>,
     pub replicas: i32,
@@ -224,6 +224,13 @@ pub struct Measured {
     pub source: String,
     /// Why there is nothing, when there is nothing.
     pub trouble: Option<String>,
+}
+
+impl Workload {
+    /// `paused` was set by the hold policy, or by us between runs, and not by the owner.
+    pub fn held_by_us(&self) -> bool {
+        self.held.as_deref() == Some("true")
+    }
 }
 
 impl Snapshot {

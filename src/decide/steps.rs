@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::back;
 use super::checks::{self, Signed};
-use super::decision::{Notice, command};
+use super::decision::Notice;
 use super::draft::Draft;
 use super::evidence::{self, Evidence, Lacking, Reason};
 use super::fields::{Originals, Wanted};
@@ -23,7 +23,7 @@ const COUNT_IN_EVERY: Duration = Duration::from_secs(60);
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     let Ok(originals) = scene.originals.clone() else {
         let lost = scene.originals.as_ref().err().cloned().unwrap_or_default();
-        return draft.held("OriginalsLost", lost, command(draft.name(), Action::Abort));
+        return draft.held("OriginalsLost", lost, draft.command(Action::Abort));
     };
     if let Some((reason, message, unblock)) = stopped(draft, scene) {
         draft.want(scene.target, &Wanted::frozen(&originals), "stand still");
@@ -69,20 +69,19 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
 
 /// Somebody or something says: stand still.
 fn stopped(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<(&'static str, String, String)> {
-    let name = draft.name();
     if let Some(tampered) = &scene.tampered {
         let unblock = format!(
             "{} (writes it anew), or {}",
-            command(name, Action::Resume),
-            command(name, Action::Abort)
+            draft.command(Action::Resume),
+            draft.command(Action::Abort)
         );
         return Some(("OriginalsTampered", format!("{tampered} in mid-run"), unblock));
     }
     if let Some(said) = &draft.run().paused {
-        return Some(("Paused", said.sentence("pause"), command(name, Action::Resume)));
+        return Some(("Paused", said.sentence("pause"), draft.command(Action::Resume)));
     }
     match &scene.plan {
-        Err(problem) => Some(("InvalidSpec", problem.to_string(), format!("kubectl edit release {name}"))),
+        Err(problem) => Some(("InvalidSpec", problem.to_string(), draft.edit())),
         Ok(plan) if plan.suspend => {
             Some(("Suspended", "spec.suspend is true".into(), "set spec.suspend to false".into()))
         }
@@ -109,7 +108,7 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, pace: 
         return draft.held(
             "StableTemplateLost",
             "the ControllerRevision with the stable template is gone: there would be no way back",
-            command(draft.name(), Action::HandBack),
+            draft.command(Action::HandBack),
         );
     };
     let wanted = Wanted::moving(originals, stable, scene.on_delete, pace, scene.target.replicas);
@@ -216,12 +215,12 @@ fn in_the_way(
     evidence: &Evidence,
     progress: &Progress,
 ) -> Option<(&'static str, String, String)> {
-    let skip = command(draft.name(), Action::Skip);
+    let skip = draft.command(Action::Skip);
     if let Some(holds) = &evidence.holds {
         return Some((
             holds.reason,
             holds.message.clone(),
-            format!("{skip}, or {}", command(draft.name(), Action::Abort)),
+            format!("{skip}, or {}", draft.command(Action::Abort)),
         ));
     }
     let skipped = progress.skipped.is_some();
@@ -238,7 +237,7 @@ fn in_the_way(
     match checks::signed(draft.run(), approval, since) {
         Signed::Enough(_) => None,
         Signed::Lacking(message) => {
-            let unblock = checks::approve_command(draft.name(), approval);
+            let unblock = checks::approve_command(draft, approval);
             Some(("AwaitingApproval", format!("step {}: {message}", step.name), unblock))
         }
     }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::decision::command;
 use super::draft::Draft;
 use super::evidence::Evidence;
 use super::rest;
@@ -17,7 +16,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     draft.want(scene.target, &wanted, "give the owner's fields back");
     let Ok(plan) = &scene.plan else {
         let problem = scene.plan.as_ref().err().map(ToString::to_string).unwrap_or_default();
-        return draft.held("InvalidSpec", problem, format!("kubectl edit release {}", draft.name()));
+        return draft.held("InvalidSpec", problem, draft.edit());
     };
     let since = draft.run().all_since.map_or(scene.now(), |since| since.0);
     let until = since + plan.measuring.watch.last().map_or(Duration::ZERO, |stage| stage.until);
@@ -37,11 +36,10 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         pods: scene.target.replicas,
     });
     if let Some(said) = draft.run().paused.clone() {
-        return draft.held("Paused", said.sentence("pause"), command(draft.name(), Action::Resume));
+        return draft.held("Paused", said.sentence("pause"), draft.command(Action::Resume));
     }
     if let Some(holds) = &evidence.holds {
-        let unblock =
-            format!("{}, or {}", command(draft.name(), Action::Skip), command(draft.name(), Action::Abort));
+        let unblock = format!("{}, or {}", draft.command(Action::Skip), draft.command(Action::Abort));
         return draft.held(holds.reason, holds.message.clone(), unblock);
     }
     if scene.now() < until && draft.run().progress.skipped.is_none() {

@@ -127,7 +127,7 @@ fn workload(deployment: &slim::Deployment) -> Workload {
             .and_then(|labels| labels.get(crate::api::RELEASE_LABEL).cloned()),
         originals: annotation(crate::api::ORIGINALS),
         stable: annotation(crate::api::STABLE),
-        held: annotation(crate::api::HELD).is_some_and(|held| held == "true"),
+        held: annotation(crate::api::HELD),
         on_delete: annotation(crate::api::ON_DELETE),
         changed_by: annotation(crate::api::CHANGED_BY).filter(|by| !by.is_empty()),
         replicas: spec.replicas.unwrap_or(1),

@@ -42,7 +42,7 @@ fn a_role_is_asked_for_and_never_guessed() {
     let error = compose(&saying(Action::Reject, None), &soaking(), None).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "reject needs --role: no approval is waited for now: kubectl tidegate status shows what is"
+        "reject needs --role: no approval is waited for now: kubectl tidegate status checkout -n shop shows what is"
     );
 }
 

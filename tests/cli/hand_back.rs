@@ -5,7 +5,7 @@ use tidegate::cli::hand_back::plan;
 fn deployment(labels: &Value, annotations: &Value, spec: &Value) -> DynamicObject {
     serde_json::from_value(json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": { "name": "checkout", "resourceVersion": "41", "labels": labels, "annotations": annotations },
+        "metadata": { "name": "checkout", "namespace": "shop", "resourceVersion": "41", "labels": labels, "annotations": annotations },
         "spec": spec,
     }))
     .unwrap()

@@ -3,6 +3,7 @@
 mod act;
 mod follow;
 mod hand_back;
+mod judge;
 mod status;
 mod view;
 mod why;

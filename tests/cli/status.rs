@@ -39,7 +39,7 @@ fn a_hold_names_its_blocker_and_the_command_that_unblocks() {
         "step": { "index": 2, "of": 4, "name": "tenth", "pods": 1 },
         "blockedBy": {
             "reason": "AwaitingApproval", "message": "waiting for a signature as qa-manager",
-            "until": "2026-11-22T14:30:00Z", "unblock": "kubectl tidegate approve checkout --role qa-manager",
+            "until": "2026-11-22T14:30:00Z", "unblock": "kubectl tidegate approve checkout -n shop --role qa-manager",
         },
         "run": run("Steps", json!({ "step": 1 })),
     }));
@@ -52,7 +52,7 @@ fn a_hold_names_its_blocker_and_the_command_that_unblocks() {
     Run       r7, began 2d 3h ago, changed by argocd
 
     Blocked   AwaitingApproval, until 2026-11-22 14:30:00Z
-    Unblock   kubectl tidegate approve checkout --role qa-manager
+    Unblock   kubectl tidegate approve checkout -n shop --role qa-manager
     ");
 }
 

@@ -60,7 +60,7 @@ fn a_rejection_says_what_starts_again() {
         "summary": { "message": "template 41aa0 was undone and is not started again" },
         "blockedBy": {
             "reason": "RejectedRevision", "message": "the template was rejected in r6",
-            "unblock": "push a new template, or kubectl tidegate clear-rejection checkout --reason ...",
+            "unblock": "push a new template, or kubectl tidegate clear-rejection checkout -n shop --reason ...",
         },
         "lastRun": undone(),
         "rejected": [{ "fingerprint": "41aa0", "at": "2026-11-20T09:04:02Z", "run": "r6", "reason": "errors breached its limit" }],
@@ -76,7 +76,7 @@ fn a_rejection_says_what_starts_again() {
 
     What blocks it
       RejectedRevision: the template was rejected in r6.
-      What unblocks it: push a new template, or kubectl tidegate clear-rejection checkout --reason ...
+      What unblocks it: push a new template, or kubectl tidegate clear-rejection checkout -n shop --reason ...
 
     How the last run ended
       Run r6: Undone 1d 5h ago (2026-11-20 09:04:02Z), after 4m 2s. argocd had changed the template.

@@ -1,7 +1,7 @@
 //! The same slots give the same state, byte for byte, however they came.
 
 use tidegate::decide::judge::{
-    Memory, Revision, Settings, Slot, State, begin_step, fold, judge, note_missing,
+    Memory, Revision, Settings, Slot, State, Verdict, begin_step, fold, judge, note_missing,
 };
 
 use super::{Dice, errors, latency, slot, with_le};
@@ -96,11 +96,30 @@ fn missing_pods_are_noted_once_a_slot_and_counted_anew_in_each_step() {
     note_missing(&mut state, 5, 2);
     note_missing(&mut state, 5, 2);
     note_missing(&mut state, 4, 2);
-    assert_eq!(state.missing, 2);
+    assert_eq!(state.missing.total(), 2);
     note_missing(&mut state, 6, 1);
-    assert_eq!(state.missing, 3);
+    assert_eq!(state.missing.total(), 3);
     begin_step(&mut state);
-    assert_eq!(state.missing, 0);
+    assert_eq!(state.missing.total(), 0);
+}
+
+#[test]
+fn what_was_missing_some_minutes_ago_is_forgiven() {
+    let criteria = [errors(0.005, 0.05)];
+    let mut state = State::default();
+    let line = |t| slot(t, Revision::Canary, 100, 0);
+    let mut reasons = Vec::new();
+    for t in 0..600 {
+        if (60..120).contains(&t) {
+            note_missing(&mut state, t, 1);
+        } else {
+            fold(&criteria, &mut state, &[line(t)], &Settings::default());
+        }
+        reasons.push(judge(&criteria, &state, &Settings::default())[0].verdict);
+    }
+    assert_eq!(reasons[59], Verdict::Pass);
+    assert_eq!(reasons[119], Verdict::Unknown);
+    assert_eq!(reasons[360], Verdict::Pass);
 }
 
 #[test]

@@ -84,6 +84,14 @@ pub fn template(version: &str, bad: bool) -> Value {
     })
 }
 
+fn set_paused(spec: &mut Value, paused: bool) {
+    if paused {
+        spec["paused"] = json!(true);
+    } else {
+        spec.as_object_mut().unwrap().remove("paused");
+    }
+}
+
 impl World {
     /// A Deployment at rest with its Release, not yet adopted.
     pub fn new(replicas: i32, strategy: Value, release: Value) -> Self {
@@ -122,36 +130,62 @@ impl World {
         self.deployment.as_ref().expect("a Deployment")
     }
 
-    pub fn spec_mut(&mut self) -> &mut Value {
-        &mut self.deployment.as_mut().expect("a Deployment")["spec"]
-    }
-
     pub fn replicas(&self) -> i32 {
         i32::try_from(self.deployment()["spec"]["replicas"].as_i64().unwrap()).unwrap()
     }
 
-    /// The owner writes a template; the hold policy pauses in the same write.
+    /// The owner writes a template.
     pub fn push(&mut self, template: Value) {
-        let policy = self.policy;
-        let deployment = self.deployment.as_mut().expect("a Deployment");
-        if deployment["spec"]["template"] == template {
-            return;
-        }
-        deployment["spec"]["template"] = template;
-        if policy {
-            if deployment["spec"]["paused"] != json!(true) {
-                deployment["metadata"]["annotations"]["tidegate.dev/held"] = json!("true");
-            }
-            deployment["spec"]["paused"] = json!(true);
-        }
-        deployment["metadata"]["annotations"]["tidegate.dev/changed-by"] = json!("owner");
-        self.changed();
+        self.write(|spec| spec["template"] = template);
     }
 
     /// Anybody sets replicas.
     pub fn scale(&mut self, replicas: i32) {
-        self.spec_mut()["replicas"] = json!(replicas);
-        self.changed();
+        self.write(|spec| spec["replicas"] = json!(replicas));
+    }
+
+    /// `kubectl rollout pause` and `resume`, by the owner.
+    pub fn pause(&mut self, paused: bool) {
+        self.write(|spec| set_paused(spec, paused));
+    }
+
+    /// Somebody who is not the operator writes the spec, and the admission policies have their say (charts/, policies-workload.yaml).
+    pub fn write(&mut self, change: impl FnOnce(&mut Value)) {
+        let before = self.deployment().clone();
+        let deployment = self.deployment.as_mut().expect("a Deployment");
+        change(&mut deployment["spec"]);
+        let changed = deployment["spec"]["template"] != before["spec"]["template"];
+        let annotations = &before["metadata"]["annotations"];
+        let running = annotations.get("tidegate.dev/originals").is_some();
+        let was = annotations["tidegate.dev/held"].as_str().unwrap_or_default().to_owned();
+        if self.policy {
+            let paused = deployment["spec"]["paused"] == true;
+            let held = match was.as_str() {
+                "owner" if !running && !paused => "true",
+                "" if !running && changed => {
+                    if paused {
+                        "owner"
+                    } else {
+                        "true"
+                    }
+                }
+                was => was,
+            };
+            if !held.is_empty() {
+                deployment["metadata"]["annotations"]["tidegate.dev/held"] = json!(held);
+            }
+            if running {
+                set_paused(&mut deployment["spec"], changed || before["spec"]["paused"] == true);
+            } else if changed || !held.is_empty() {
+                set_paused(&mut deployment["spec"], true);
+            }
+        }
+        if changed {
+            deployment["metadata"]["annotations"]["tidegate.dev/changed-by"] = json!("owner");
+        }
+        if *deployment != before {
+            self.changed();
+        }
     }
 
     /// Somebody says something.
@@ -315,8 +349,10 @@ impl World {
             .is_some_and(|stable| stable.fingerprint == slim::fingerprint(&spec["template"]));
         let all_out = self.sets.iter().all(|set| set.replicas == 0 || set.template == spec["template"]);
         let recreate = spec["strategy"]["type"] == "Recreate";
+        // Without a stable template nothing is known to be a canary.
+        let unknown = self.release.is_none() || self.status.stable.is_none();
         assert!(
-            paused || parked || on_stable || all_out || recreate || self.release.is_none(),
+            paused || parked || on_stable || all_out || recreate || unknown,
             "unpaused and unparked on a canary: {spec}"
         );
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate::api::ReleaseStatus;
 
 use super::{World, template};
 
@@ -43,18 +44,32 @@ fn play(seed: u64) {
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let strategy = shape(&mut dice);
     let replicas = dice.pick(&[1, 2, 3, 4, 10, 20]);
+    let (capture, policy) = dice.pick(&[
+        ("Policy", true),
+        ("Policy", true),
+        ("React", false),
+        ("Paused", false),
+        ("Paused", true),
+    ]);
     let release = json!({
+        "capture": capture,
         "steps": [{"name": "pilot", "replicas": 1, "soak": "2s"}, {"name": "half", "replicas": "50%", "soak": "3s"}],
         "watch": [{"for": "3s", "every": "1s"}],
     });
     let mut world = World::new(replicas, strategy.clone(), release);
+    world.policy = policy;
     world.ready_after = Duration::from_millis(dice.pick(&[100, 500, 1500]));
     let mut version = 1;
     let mut story = Vec::new();
     let mut troubled_until = world.now;
     for _ in 0..600 {
         if dice.next(25) == 0 {
-            match dice.next(8) {
+            // Where nobody guards the pace of the way back, a new template takes it for the moment until it is held.
+            let unguarded = !policy && world.status.run.as_ref().is_some_and(|run| run.back.is_some());
+            if unguarded {
+                troubled_until = world.now + Duration::from_secs(5);
+            }
+            match dice.next(10) {
                 0 | 1 => {
                     version += 1;
                     let bad = dice.next(3) == 0;
@@ -81,6 +96,15 @@ fn play(seed: u64) {
                     let back = dice.next(version) + 1;
                     story.push(format!("{} push v{back} again", world.now));
                     world.push(template(&format!("v{back}"), false));
+                }
+                7 => {
+                    let paused = dice.next(2) == 0;
+                    story.push(format!("{} rollout pause={paused}", world.now));
+                    world.pause(paused);
+                }
+                8 => {
+                    story.push(format!("{} lose status", world.now));
+                    world.status = ReleaseStatus::default();
                 }
                 _ => {
                     story.push(format!("{} die", world.now));
@@ -114,6 +138,9 @@ fn play(seed: u64) {
     }
     for _ in 0..1200 {
         world.tick();
+        if world.status.blocked_by.as_ref().is_some_and(|blocker| blocker.reason == "PausedByOwner") {
+            world.pause(false);
+        }
     }
     let at_rest = matches!(world.phase().as_str(), "Idle" | "Rejected") && world.status.run.is_none();
     assert!(at_rest, "seed {seed}: does not come to rest\n{story:#?}\n{}", world.describe());

@@ -197,6 +197,302 @@ fn reacting_means_that_pods_which_had_started_go_back_before_the_run_begins() {
     assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
 }
 
+fn blocker(world: &World) -> (&str, &str) {
+    world.status.blocked_by.as_ref().map_or(("", ""), |blocker| (&blocker.reason, &blocker.unblock))
+}
+
+/// In each mode in which the Deployment is not kept paused between runs.
+fn owner_paused() -> [World; 2] {
+    ["Policy", "React"].map(|capture| {
+        let mut spec = quick();
+        spec["capture"] = json!(capture);
+        let mut world = World::new(10, quarter(), spec);
+        world.policy = capture == "Policy";
+        world
+    })
+}
+
+/// The new template stands there, nothing moves, and it is said how to go on.
+fn waits_for_the_owner(world: &mut World) {
+    world.until("blocked", |world| blocker(world).0 == "PausedByOwner");
+    let writes = world.writes_to_deployment;
+    world.pass(Duration::from_secs(60));
+    assert_eq!(blocker(world), ("PausedByOwner", "kubectl rollout resume deployment/shop -n ns"));
+    assert!(world.status.run.is_none(), "{}", world.describe());
+    assert_eq!((world.alive(), world.ready()), (10, 10), "{}", world.describe());
+    assert_eq!(world.writes_to_deployment, writes, "{}", world.describe());
+    assert_eq!(world.deployment()["spec"]["strategy"], quarter(), "{}", world.describe());
+}
+
+#[test]
+fn a_new_template_under_a_pause_of_the_owners_waits_until_the_owner_resumes() {
+    for mut world in owner_paused() {
+        world.pause(true);
+        world.pass(Duration::from_secs(5));
+        assert_eq!(world.deployment()["spec"]["paused"], true, "{}", world.describe());
+        world.push(template("v2", false));
+        waits_for_the_owner(&mut world);
+        world.push(template("v3", false));
+        waits_for_the_owner(&mut world);
+        let held = world.policy;
+        world.pause(false);
+        world.quiet_tick();
+        assert!(!held || world.alive() == 10, "held in the write that resumes: {}", world.describe());
+        assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+        world.pass(Duration::from_secs(10));
+        assert!(world.deployment()["spec"].get("paused").is_none(), "{}", world.describe());
+        assert!(world.deployment()["metadata"]["annotations"].get("tidegate.dev/held").is_none());
+    }
+}
+
+#[test]
+fn a_manifest_that_pauses_and_changes_the_template_in_one_write_starts_no_run() {
+    for mut world in owner_paused() {
+        let manifest = |version: &'static str, paused: bool| {
+            move |spec: &mut Value| {
+                spec["template"] = template(version, false);
+                super::set_paused(spec, paused);
+            }
+        };
+        world.write(manifest("v2", true));
+        waits_for_the_owner(&mut world);
+        // The stable template again: nothing waits any more, and the pause is still the owner's.
+        world.write(manifest("v1", true));
+        world.until("at rest", |world| world.phase() == "Idle");
+        world.pass(Duration::from_secs(5));
+        assert_eq!(world.deployment()["spec"]["paused"], true);
+        assert!(world.deployment()["metadata"]["annotations"].get("tidegate.dev/held").is_none());
+        world.write(manifest("v2", true));
+        waits_for_the_owner(&mut world);
+        world.write(manifest("v3", false));
+        assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+        assert_eq!(world.deployment()["spec"]["template"], template("v3", false));
+        assert!(world.deployment()["spec"].get("paused").is_none(), "{}", world.describe());
+    }
+}
+
+#[test]
+fn a_breach_in_the_watch_goes_back_under_a_pause_of_the_owners_and_leaves_it_there() {
+    for mut world in owner_paused() {
+        world.push(template("v2", false));
+        world.until("watching", |world| world.phase() == "Watching");
+        world.pause(true);
+        world.say("Abort");
+        assert_eq!(ends(&mut world, 1), "Aborted", "{}", world.describe());
+        world.pass(Duration::from_secs(10));
+        assert_eq!(world.deployment()["spec"]["template"], template("v1", false));
+        assert_eq!(world.deployment()["spec"]["paused"], true, "{}", world.describe());
+        assert_eq!((world.alive(), world.ready()), (10, 10), "{}", world.describe());
+    }
+}
+
+#[test]
+fn under_a_pause_of_the_owners_a_scale_up_from_nothing_starts_stable_pods_and_the_template_waits_on() {
+    for mut world in owner_paused() {
+        // Its ReplicaSet is there already, so that a scale-up would start it.
+        world.push(template("v2", false));
+        world.until("half", |world| world.status.step.as_ref().is_some_and(|step| step.name == "half"));
+        world.push(template("v1", false));
+        assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+        world.until("at rest", |world| world.phase() == "Idle");
+        world.pause(true);
+        world.scale(0);
+        world.pass(Duration::from_secs(3));
+        world.push(template("v2", false));
+        world.until("no replicas", |world| blocker(world).0 == "NoReplicas");
+        world.scale(10);
+        world.until("ten pods", |world| world.ready() == 10);
+        waits_for_the_owner(&mut world);
+        assert_eq!(world.deployment()["spec"]["template"], template("v2", false));
+        assert!(world.sets.iter().all(|set| set.replicas == 0 || set.template == template("v1", false)));
+        world.pause(false);
+        assert_eq!(ends(&mut world, 3), "Succeeded", "{}", world.describe());
+    }
+}
+
+#[test]
+fn kept_paused_between_runs_a_pause_in_the_owners_manifest_holds_no_run_back() {
+    for policy in [false, true] {
+        let mut spec = quick();
+        spec["capture"] = json!("Paused");
+        let mut world = World::new(4, quarter(), spec);
+        world.policy = policy;
+        world.pause(true);
+        world.push(template("v2", false));
+        assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+        world.pass(Duration::from_secs(5));
+        assert_eq!(world.deployment()["spec"]["paused"], true);
+    }
+}
+
+#[test]
+fn a_template_that_never_ran_is_not_taken_for_stable_while_its_owner_pauses_it_without_replicas() {
+    for mut world in owner_paused() {
+        world.pause(true);
+        world.push(template("v2", true));
+        waits_for_the_owner(&mut world);
+        world.status = tidegate::api::ReleaseStatus::default();
+        world.scale(0);
+        world.pass(Duration::from_secs(10));
+        assert!(world.status.stable.is_none(), "{}", world.describe());
+        assert_eq!(blocker(&world), ("AwaitingStable", "kubectl rollout resume deployment/shop -n ns"));
+    }
+}
+
+#[test]
+fn a_hold_that_comes_late_takes_no_stable_pod_away() {
+    let mut spec = quick();
+    spec["capture"] = json!("React");
+    let mut world = World::new(10, quarter(), spec);
+    world.policy = false;
+    world.push(template("v2", false));
+    world.quiet_tick();
+    let stable =
+        |world: &World| world.sets.iter().find(|set| set.template == template("v1", false)).unwrap().replicas;
+    assert_eq!(
+        (stable(&world), world.alive()),
+        (8, 13),
+        "the native controller has begun: {}",
+        world.describe()
+    );
+    world.until("no canary pod", |world| {
+        assert!(stable(world) >= 8, "{}", world.describe());
+        world.alive() == 10 && world.ready() == 10
+    });
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn a_hold_of_what_came_at_the_last_moment_of_the_way_back_takes_no_stable_pod_away() {
+    let mut spec = quick();
+    spec["capture"] = json!("React");
+    let mut world = World::new(10, quarter(), spec);
+    world.policy = false;
+    world.push(template("v2", false));
+    let back = |world: &World| world.status.run.as_ref().and_then(|run| run.back.clone());
+    world.until("stable stands again", |world| back(world).is_some_and(|back| back.restored_at.is_some()));
+    world.push(template("v3", false));
+    world.quiet_tick();
+    assert!(world.alive() > 10, "the native controller has begun: {}", world.describe());
+    while world.status.last_run.as_ref().is_none_or(|last| last.number < 2) {
+        let stable = world.sets.iter().find(|set| set.template == template("v1", false)).unwrap().replicas;
+        let begun = world.status.step.is_some();
+        assert!(stable >= 8 || begun, "{}", world.describe());
+        world.tick();
+    }
+    assert_eq!(outcome(&world), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn a_rejected_template_that_comes_again_without_replicas_leaves_the_owners_fields_as_they_are() {
+    for (capture, policy) in [("Policy", true), ("React", false), ("Paused", false)] {
+        let mut spec = quick();
+        spec["capture"] = json!(capture);
+        let mut world = World::new(10, quarter(), spec);
+        world.policy = policy;
+        world.push(template("v2", true));
+        assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+        world.until("at rest", |world| world.phase() == "Rejected");
+        world.pass(Duration::from_secs(5));
+        let before = world.deployment()["spec"].clone();
+        for replicas in [0, 10] {
+            world.scale(replicas);
+            world.pass(Duration::from_secs(5));
+            world.push(template("v2", true));
+            world.pass(Duration::from_secs(20));
+            assert_eq!(world.ready(), usize::try_from(replicas).unwrap(), "{}", world.describe());
+        }
+        world.push(template("v1", false));
+        world.pass(Duration::from_secs(20));
+        assert_eq!(world.deployment()["spec"], before, "{capture}\n{}", world.describe());
+    }
+}
+
+#[test]
+fn pods_of_a_rejected_template_that_started_before_it_was_held_go_also_where_the_deployment_is_kept_paused() {
+    let mut spec = quick();
+    spec["capture"] = json!("Paused");
+    let mut world = World::new(10, quarter(), spec);
+    world.policy = false;
+    world.push(template("v2", true));
+    assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+    world.until("at rest", |world| world.phase() == "Rejected");
+    world.pass(Duration::from_secs(5));
+    let before = world.deployment()["spec"].clone();
+    // Somebody resumes it, and nobody looks.
+    world.push(template("v2", true));
+    world.pause(false);
+    world.quiet_tick();
+    assert!(world.alive() > 10 || world.ready() < 10, "it had begun to roll: {}", world.describe());
+    world.pass(Duration::from_secs(20));
+    assert_eq!((world.alive(), world.ready()), (10, 10), "{}", world.describe());
+    world.push(template("v1", false));
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.deployment()["spec"], before, "{}", world.describe());
+}
+
+#[test]
+fn a_release_that_loses_its_status_finds_the_owners_fields_again() {
+    for phase in ["Preflight", "Moving", "Soaking", "Undoing"] {
+        // Stable pods take their time on the way back.
+        let mut world = World::new(10, rolling(json!(0), json!(2)), quick());
+        let before = world.deployment()["spec"].clone();
+        world.push(template("v2", phase == "Undoing"));
+        world.until(phase, |world| world.phase() == phase);
+        world.status = tidegate::api::ReleaseStatus::default();
+        world.until("adopted", |world| world.status.stable.is_some());
+        world.until("an end", |world| world.status.last_run.is_some() || world.phase() == "Idle");
+        world.pass(Duration::from_secs(90));
+        world.push(template("v1", false));
+        world.pass(Duration::from_secs(90));
+        assert_eq!(world.deployment()["spec"], before, "{phase}\n{}", world.describe());
+        assert_eq!(world.ready(), 10, "{phase}\n{}", world.describe());
+    }
+}
+
+#[test]
+fn annotations_of_an_old_replica_set_say_nothing_of_the_owners_fields_when_it_is_taken_up_again() {
+    let mut world = World::new(4, quarter(), quick());
+    world.push(template("v2", false));
+    world.until("soaking", |world| world.phase() == "Soaking");
+    let old = world.deployment()["metadata"]["annotations"].clone();
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    world.pass(Duration::from_secs(5));
+    world.say("HandBack");
+    world.until("handed back", |world| blocker(world).0 == "HandedBack");
+    let edited = rolling(json!(2), json!(1));
+    world.policy = false;
+    world.write(|spec| spec["strategy"] = edited.clone());
+    world.deployment.as_mut().unwrap()["metadata"]["annotations"] = old;
+    world.policy = true;
+    world.say("Resume");
+    world.until("adopted", |world| world.status.stable.is_some());
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.deployment()["spec"]["strategy"], edited, "{}", world.describe());
+    assert!(world.deployment()["metadata"]["annotations"].get("tidegate.dev/originals").is_none());
+}
+
+#[test]
+fn annotations_of_an_old_replica_set_say_nothing_of_the_owners_fields_in_the_watch() {
+    let mut spec = quick();
+    spec["capture"] = json!("React");
+    let mut world = World::new(4, quarter(), spec);
+    world.policy = false;
+    world.push(template("v2", false));
+    world.until("soaking", |world| world.phase() == "Soaking");
+    let old = world.deployment()["metadata"]["annotations"].clone();
+    world.until("watching", |world| world.phase() == "Watching");
+    let edited = rolling(json!(2), json!(1));
+    world.write(|spec| spec["strategy"] = edited.clone());
+    world.look();
+    // `kubectl rollout undo`
+    world.deployment.as_mut().unwrap()["metadata"]["annotations"] = old;
+    world.push(template("v1", false));
+    assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.deployment()["spec"]["strategy"], edited, "{}", world.describe());
+}
+
 #[test]
 fn a_release_deleted_in_mid_run_goes_back_and_gives_the_deployment_back() {
     for phase in ["Preflight", "Moving", "Soaking", "Undoing"] {

@@ -14,7 +14,7 @@ impl Case<'_> {
     pub(super) fn against_limit(&self) -> Finding {
         let stable = Evidence {
             log_e: self.memory.stable.log_evidence(self.cash()),
-            threshold: self.thresholds.worse,
+            threshold: self.thresholds.above,
         };
         if let Some(t) = self.memory.breached_at {
             self.breach(t)

@@ -52,7 +52,8 @@ pub fn fold(criteria: &[Criterion], state: &mut State, slots: &[Slot], settings:
         state.first_slot.get_or_insert(t);
         state.last_slot = Some(t);
         let canaries = lines.iter().filter(|slot| slot.revision == Revision::Canary);
-        state.reported = state.reported.saturating_add(canaries.count() as u64);
+        state.reported.add(t, canaries.count() as u64);
+        state.missing.turn(t);
         let measured = (seconds * lines.len() as f64).round() as u64;
         state.pod_seconds = state.pod_seconds.saturating_add(measured);
         let requests = lines.iter().map(|slot| slot.requests).fold(0, u64::saturating_add);
@@ -166,8 +167,7 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
     for (pod, counts) in &canary.pods {
         memory.blocks.count_canary(pod, counts.against_limit());
     }
-    memory.unread = memory.unread.saturating_add(canary.unread);
-    memory.canary.add(canary.counts);
+    memory.unread.add(t, canary.unread);
     let (canary_load, stable_load) = (canary.load(seconds), stable.load(seconds));
 
     // Bets are placed in slots with canary requests only: counts of requests are given, errors
@@ -178,13 +178,17 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
     let mut stable_is_over = false;
     if let (Some(limit), None) = (terms.limit, terms.times_stable) {
         let over = evidence::budget(stable_trials, limit, &WORSE);
-        let over = evidence::temper(over, tempering.of_budget_alone(stable_load, limit));
+        let spread = tempering.of_budget_alone(stable_load, limit);
+        // What speaks for stable counts in full: an incident that has passed is to be over soon.
+        let over = over.map(|log| if log > 0.0 { log / spread } else { log });
         memory.stable.advance(&over, bet, thresholds.worse);
-        stable_is_over = memory.stable.log_evidence(memory.schedule.cash) >= thresholds.worse;
+        // It only makes the run stand still: evidence at β is enough.
+        stable_is_over = memory.stable.log_evidence(memory.schedule.cash) >= thresholds.above;
     }
     if stable_trials.requests > 0 {
         memory.stable_served = Some(t);
     }
+    count_canary(memory, stable_is_over, canary.counts);
     if !has_requests {
         return;
     }
@@ -234,9 +238,25 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
         let above = evidence::temper(above, tempering.of_budget(canary_load, null));
         suspicion.lanes.advance(&above, bet, thresholds.above);
     }
+    // A block that ends with this slot speaks in it.
+    turn(memory, terms, t.saturating_add(seconds.round() as i64), thresholds.worse);
     if !stable_is_over && memory.is_breached(terms, thresholds) {
         memory.breached_at = Some(t);
     }
+}
+
+/// What happens while stable is over the limit says nothing of the canary, neither way; nor does what happened since that began.
+fn count_canary(memory: &mut Memory, stable_is_over: bool, counts: Counts) {
+    if memory.stable.excess() < SPEAKS_FOR_NOTHING {
+        memory.canary_before = None;
+    } else {
+        let before = *memory.canary_before.get_or_insert(memory.canary);
+        if stable_is_over {
+            memory.canary = before;
+            return;
+        }
+    }
+    memory.canary.add(counts);
 }
 
 /// Blocks that are over: the noise is learnt, and canary pods are ranked.

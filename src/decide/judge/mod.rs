@@ -25,6 +25,7 @@ pub mod lanes;
 mod message;
 pub mod need;
 pub mod rank;
+pub mod recent;
 mod relative;
 pub mod slot;
 pub mod split;

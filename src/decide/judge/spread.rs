@@ -22,12 +22,16 @@ const ENOUGH: f64 = 540.0;
 const ASSUMED_OF_ERRORS: f64 = 3.0;
 /// The same of requests that are too slow: they are more, and clump less.
 const ASSUMED_OF_SLOW: f64 = 0.5;
+/// No larger rate is assumed to burst any more for being larger: half of all requests cannot fail ten times as often.
+const LARGEST_BURSTING: f64 = 0.01;
 /// The assumption weighs as much as so many pod-minutes.
 const ASSUMED_MINUTES: f64 = 60.0;
 /// Where nothing is known of stable's rate it is taken for this share of the limit.
 const UNKNOWN_RATE: f64 = 0.1;
 /// κ: how much more than estimated is allowed for where α rests on it.
 const MARGIN: f64 = 1.25;
+/// The same beside a comparison with stable, on which α rests there.
+const MARGIN_BESIDE: f64 = 0.85;
 /// λ₃₀₀/λ₆₀ from which neighbouring minutes know too much of each other to be ranked one by one: a lag-1 correlation of 0.35.
 const CORRELATED: f64 = 1.74;
 
@@ -58,7 +62,8 @@ impl Blocks {
         let mut ended = Vec::new();
         for (length, seconds) in BLOCKS.into_iter().enumerate() {
             let number = t.div_euclid(seconds);
-            if number == self.number[length] {
+            let is_first = self.stable.is_empty() && self.canary.is_empty();
+            if number <= self.number[length] && !is_first {
                 continue;
             }
             self.number[length] = number;
@@ -104,40 +109,39 @@ fn hash(name: &str) -> u32 {
     name.bytes().fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
-/// Sums over ended blocks of stable pods, by length.
+/// Sums over ended blocks of stable pods, of one length.
+///
+/// Pods are held against their fellows in the same block, so what befalls all of them at once (a shared incident, a busy hour) is no
+/// noise: whether the canary is worse than stable is asked at the same moment too. Of a pod that is alone nothing is learnt.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
-    /// Σn.
-    pub requests: f64,
-    /// Σx.
-    pub bad: f64,
-    /// Σx².
-    pub bad_squared: f64,
-    /// Σxn.
-    pub bad_requests: f64,
+    /// Σ(x − np̂)².
+    pub squares: f64,
+    /// Σnp̂(1−p̂), what that would be of independent requests.
+    pub noise: f64,
     /// Σn².
-    pub requests_squared: f64,
+    pub weight: f64,
 }
 
 impl Sums {
-    fn add(&mut self, trials: Trials) {
-        let (n, x) = (trials.requests as f64, trials.bad as f64);
-        self.requests += n;
-        self.bad += x;
-        self.bad_squared += x * x;
-        self.bad_requests += x * n;
-        self.requests_squared += n * n;
+    fn add(&mut self, pods: &[Trials]) {
+        let count = |sum: fn(&Trials) -> u64| pods.iter().map(|pod| sum(pod) as f64).sum::<f64>();
+        if pods.len() < 2 {
+            return;
+        }
+        let rate = count(|pod| pod.bad) / count(|pod| pod.requests);
+        let freedom = 1.0 - 1.0 / pods.len() as f64;
+        for pod in pods {
+            let (n, x) = (pod.requests as f64, pod.bad as f64);
+            self.squares += (x - n * rate) * (x - n * rate);
+            self.noise += freedom * n * rate * (1.0 - rate);
+            self.weight += freedom * n * n;
+        }
     }
 
-    /// τ² = max(0, Σ[(x−np̂)² − np̂(1−p̂)]/Σn²): the variance of a pod's rate from block to block.
+    /// τ² = max(0, Σ[(x−np̂)² − np̂(1−p̂)]/Σn²): the variance of pods' rates from block to block.
     fn variance(&self) -> f64 {
-        if self.requests <= 0.0 {
-            return 0.0;
-        }
-        let rate = self.bad / self.requests;
-        let squares = self.bad_squared - 2.0 * rate * self.bad_requests + rate * rate * self.requests_squared;
-        let noise = self.requests * rate * (1.0 - rate);
-        ((squares - noise) / self.requests_squared).max(0.0)
+        if self.weight > 0.0 { ((self.squares - self.noise) / self.weight).max(0.0) } else { 0.0 }
     }
 }
 
@@ -155,11 +159,9 @@ pub struct Spread {
 impl Spread {
     /// A block is over.
     pub fn learn(&mut self, ended: &Ended) {
-        for trials in &ended.stable {
-            self.sums[ended.length].add(*trials);
-            if ended.length == 0 {
-                self.minutes += 1.0;
-            }
+        self.sums[ended.length].add(&ended.stable);
+        if ended.length == 0 && ended.stable.len() > 1 {
+            self.minutes += ended.stable.len() as f64;
         }
     }
 
@@ -186,7 +188,9 @@ impl Spread {
         let rate = (self.seen.bad as f64 + 1.0) / (self.seen.requests as f64 + before);
         let measured = self.lambda(0).max(self.lambda(1));
         let square = if of_slow { ASSUMED_OF_SLOW } else { ASSUMED_OF_ERRORS };
-        let assumed = (BLOCKS[0] as f64 * square * rate * rate).max(measured);
+        // Whoever keeps the limit has no more than it, whatever an incident makes of stable.
+        let usual = rate.min(null);
+        let assumed = (BLOCKS[0] as f64 * square * usual * usual.min(LARGEST_BURSTING)).max(measured);
         let trust = if self.is_calibrated() { 1.0 } else { self.minutes / (self.minutes + ASSUMED_MINUTES) };
         Tempering { lambda: trust * measured + (1.0 - trust) * assumed, rate }
     }
@@ -218,12 +222,16 @@ pub struct Load {
 impl Tempering {
     /// φ of A1 where it stands for the comparison with stable, or is about stable itself: 1 + κ·(n_C/Δ)·(λ/m_C)/(p₀(1−p₀)).
     pub fn of_budget_alone(self, load: Load, null: f64) -> f64 {
-        1.0 + MARGIN * (self.of_budget(load, null) - 1.0)
+        1.0 + MARGIN * self.of_budget_plain(load, null)
     }
 
-    /// φ of A1 beside a comparison with stable, without the margin: 1 + (n_C/Δ)·(λ/m_C)/(p₀(1−p₀)).
+    /// φ of A1 beside a comparison with stable, with a smaller κ.
     pub fn of_budget(self, load: Load, null: f64) -> f64 {
-        1.0 + load.rate * (self.lambda / load.pods) / (null * (1.0 - null))
+        1.0 + MARGIN_BESIDE * self.of_budget_plain(load, null)
+    }
+
+    fn of_budget_plain(self, load: Load, null: f64) -> f64 {
+        load.rate * (self.lambda / load.pods) / (null * (1.0 - null))
     }
 
     /// φ of B1: 1 + κ·(1−q)·(n_C/Δ)·(λ/p̂_B)·(1/m_C + 1/m_B) with q = n_C/(n_C+n_B).

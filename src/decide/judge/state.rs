@@ -16,6 +16,7 @@ use super::{
     evidence::{NO_WORSE, Trials, log_sum_exp},
     lanes::{GRAIN, Lanes, Schedule},
     rank::DRAWS,
+    recent::Recent,
     split::Stake,
     spread::{BLOCKS, Blocks, Spread, Sums},
 };
@@ -30,10 +31,10 @@ pub struct State {
     /// Start of the last slot folded, seconds: slots up to here are never folded again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_slot: Option<i64>,
-    /// Canary pod-slots that reported since the step began.
-    pub reported: u64,
-    /// Canary pod-slots that should have reported since the step began and did not.
-    pub missing: u64,
+    /// Canary pod-slots that reported lately, since the step began.
+    pub reported: Recent,
+    /// Canary pod-slots that should have reported lately, since the step began, and did not.
+    pub missing: Recent,
     /// The last slot told to [`note_missing`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_noted: Option<i64>,
@@ -65,9 +66,12 @@ pub struct Memory {
     pub bounds: Option<Bounds>,
     /// The canary's counts since the test began.
     pub canary: Counts,
-    /// Canary pod-slots since the step began that had no histogram, or not the bounds in use.
+    /// The canary's counts before something began to speak against stable; absent while nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_before: Option<Counts>,
+    /// Canary pod-slots that had no histogram lately, since the step began, or not the bounds in use.
     #[serde(default)]
-    pub unread: u64,
+    pub unread: Recent,
     /// The cash all tests of this criterion bet from.
     #[schemars(with = "String")]
     pub schedule: Schedule,
@@ -153,7 +157,8 @@ impl Memory {
             shadow: false,
             bounds: None,
             canary: Counts::default(),
-            unread: 0,
+            canary_before: None,
+            unread: Recent::default(),
             schedule: Schedule::default(),
             limit: Suspicion::default(),
             worse: Lanes::default(),
@@ -212,10 +217,10 @@ impl State {
 /// A new step begins: fresh lanes get their share anew, missing data is counted anew. Nothing that
 /// was learnt is forgotten.
 pub fn begin_step(state: &mut State) {
-    state.reported = 0;
-    state.missing = 0;
+    state.reported = Recent::default();
+    state.missing = Recent::default();
     for memory in state.criteria.values_mut() {
-        memory.unread = 0;
+        memory.unread = Recent::default();
         memory.schedule.begin_step();
     }
 }
@@ -225,7 +230,8 @@ pub fn begin_step(state: &mut State) {
 pub fn note_missing(state: &mut State, t: i64, pods: u32) {
     if state.missing_noted.is_none_or(|noted| t > noted) {
         state.missing_noted = Some(t);
-        state.missing = state.missing.saturating_add(u64::from(pods));
+        state.missing.add(t, u64::from(pods));
+        state.reported.turn(t);
     }
 }
 
@@ -307,9 +313,7 @@ impl<'de> Deserialize<'de> for Exact {
 
 impl Serialize for Spread {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let sums = self.sums.iter().flat_map(|sums| {
-            [&sums.requests, &sums.bad, &sums.bad_squared, &sums.bad_requests, &sums.requests_squared]
-        });
+        let sums = self.sums.iter().flat_map(|sums| [&sums.squares, &sums.noise, &sums.weight]);
         let Trials { requests, bad } = self.seen;
         let sums = words(std::iter::once(&self.minutes).chain(sums));
         serializer.serialize_str(&format!("{requests} {bad} {sums}"))
@@ -326,18 +330,12 @@ impl<'de> Deserialize<'de> for Spread {
 fn spread(text: &str) -> Option<Spread> {
     let mut words = text.splitn(3, ' ');
     let seen = Trials::new(words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    let all = numbers(words.next()?, 1 + 5 * BLOCKS.len()).ok()?;
+    let all = numbers(words.next()?, 1 + 3 * BLOCKS.len()).ok()?;
     if all.iter().any(|number| *number < 0.0) {
         return None;
     }
-    let sums = |from: usize| Sums {
-        requests: all[from],
-        bad: all[from + 1],
-        bad_squared: all[from + 2],
-        bad_requests: all[from + 3],
-        requests_squared: all[from + 4],
-    };
-    Some(Spread { minutes: all[0], seen, sums: [sums(1), sums(6)] })
+    let sums = |from: usize| Sums { squares: all[from], noise: all[from + 1], weight: all[from + 2] };
+    Some(Spread { minutes: all[0], seen, sums: [sums(1), sums(4)] })
 }
 
 impl Serialize for Blocks {

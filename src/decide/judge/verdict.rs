@@ -11,7 +11,7 @@ use super::{
     state::Memory,
 };
 
-/// More than this share of the step's canary measurements missing: no Pass.
+/// More than this share of the last minutes' canary measurements missing: no Pass.
 const MOST_MISSING: f64 = 0.2;
 
 /// One judgement per criterion, in their order.
@@ -110,15 +110,14 @@ impl Case<'_> {
 
     /// Nothing, too little or the wrong thing was measured.
     pub(super) fn unmeasured(&self) -> Option<Finding> {
-        let unread = self.memory.unread;
-        let missing = self.state.missing.saturating_add(unread);
-        let due = self.state.reported.saturating_add(self.state.missing);
+        let missing = self.state.missing.total().saturating_add(self.memory.unread.total());
+        let due = self.state.reported.total().saturating_add(self.state.missing.total());
         let too_many_missing = missing as f64 > MOST_MISSING * due as f64;
         let have = self.memory.canary.requests;
         let without_bucket = self.memory.bounds.is_some_and(|bounds| bounds.pass.is_none());
         let (reason, need, message) = if too_many_missing {
             let message = format!(
-                "{missing} of {due} measurements of canary pods are missing in this step, at most {} may be; \
+                "{missing} of {due} measurements of canary pods were missing lately, at most {} may be; \
                  settled when the pods report again",
                 percent(MOST_MISSING)
             );

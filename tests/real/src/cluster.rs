@@ -143,10 +143,20 @@ pub async fn client(kubeconfig: &Path) -> Result<Client> {
 
 /// The control plane's program. Its build says on stderr how far it is.
 async fn binary() -> Result<PathBuf> {
-    let script = repository().join("tests/cluster/build.sh");
+    script("tests/cluster/build.sh").await
+}
+
+/// A Prometheus: the machine's own, or one that is fetched once.
+pub async fn prometheus() -> Result<PathBuf> {
+    script("tests/prometheus/get.sh").await
+}
+
+/// The path that a script prints. What it does meanwhile it says on stderr.
+async fn script(path: &str) -> Result<PathBuf> {
+    let script = repository().join(path);
     let output = Command::new("bash").arg(script).stderr(Stdio::inherit()).output().await?;
     if !output.status.success() {
-        bail!("tests/cluster/build.sh failed");
+        bail!("{path} failed");
     }
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }

@@ -217,12 +217,7 @@ impl<'s> Story<'s> {
         what: &str,
         condition: impl Fn(&'a Self) -> F,
     ) {
-        let waited = async {
-            while !condition(self).await {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        if tokio::time::timeout(patience, waited).await.is_err() {
+        if !self.comes_to_be(true, patience, condition).await {
             panic!("waited {} s for: {what}\n{}", patience.as_secs(), self.describe().await);
         }
     }
@@ -234,14 +229,24 @@ impl<'s> Story<'s> {
         what: &str,
         holds: impl Fn(&'a Self) -> F,
     ) {
-        let watched = async {
-            while holds(self).await {
+        if self.comes_to_be(false, so_long, holds).await {
+            panic!("did not stay so: {what}\n{}", self.describe().await);
+        }
+    }
+
+    /// Whether a condition comes to be true, or false, within so long.
+    async fn comes_to_be<'a, F: Future<Output = bool> + 'a>(
+        &'a self,
+        wanted: bool,
+        within: Duration,
+        condition: impl Fn(&'a Self) -> F,
+    ) -> bool {
+        let waited = async {
+            while condition(self).await != wanted {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        if tokio::time::timeout(so_long, watched).await.is_ok() {
-            panic!("did not stay so: {what}\n{}", self.describe().await);
-        }
+        tokio::time::timeout(within, waited).await.is_ok()
     }
 
     /// Everything worth knowing when a story fails.

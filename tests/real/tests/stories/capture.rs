@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
 use crate::given::{
-    approve, by_approval, by_hand, ended, halves, owners, pods_of, say, until_soaking, with_capture,
+    adopted, approve, at_half, by_approval, ended, halves, owners, pod_names, pods_of, say, unblock,
+    until_soaking, with, with_capture,
 };
 
 /// Held with no canary pod; not even its ReplicaSet has been made.
@@ -29,8 +30,7 @@ async fn abort_and_forget(story: &Story<'_>, run: i64) {
 #[test]
 fn by_policy_a_change_is_held_before_its_first_pod_whoever_makes_it() {
     on_stage(async {
-        let story = Story::begin(Stage::shared().await, "policy").await;
-        story.adopt(story.deployment(3), story.release(by_approval())).await;
+        let story = adopted("policy", 3, by_approval()).await;
         assert_eq!(story.status().await["capture"]["mode"], "Policy", "{}", story.describe().await);
         assert!(story.target().await["spec"]["paused"].is_null(), "at rest it is not paused");
         let before = owners(&story.target().await);
@@ -57,10 +57,58 @@ fn by_policy_a_change_is_held_before_its_first_pod_whoever_makes_it() {
 }
 
 #[test]
+fn under_a_pause_of_the_owners_a_change_waits_and_is_held_in_the_write_that_resumes() {
+    on_stage(async {
+        let story = adopted("owner-pause", 3, by_approval()).await;
+        let before = owners(&story.target().await);
+        let guard = story.guard().await;
+        story.patch(json!({"spec": {"paused": true}})).await;
+        story.ship_paper("v2", json!({})).await;
+        waits_for_its_owner(&story, &before).await;
+        unblock(&story).await;
+        held_without_a_pod(&story, 1).await;
+        approve(&story).await;
+        ended(&story, 1, "Succeeded").await;
+        assert_eq!(owners(&story.target().await), before, "the owner's fields are back");
+
+        // The manifest says both, in one write; and says later that it goes on.
+        let manifest = |paused: bool| {
+            let mut manifest = story.deployment(3);
+            manifest["spec"]["paused"] = json!(paused);
+            manifest["spec"]["template"]["metadata"]["annotations"]["version"] = json!("v3");
+            manifest
+        };
+        story.try_apply(manifest(true), "somebody-else").await.expect("applied");
+        waits_for_its_owner(&story, &before).await;
+        story.try_apply(manifest(false), "somebody-else").await.expect("applied");
+        held_without_a_pod(&story, 2).await;
+        approve(&story).await;
+        ended(&story, 2, "Succeeded").await;
+        assert_eq!(pods_of(&story, "v3").await, 3, "{}", story.describe().await);
+        assert_eq!(owners(&story.target().await), before, "the owner's fields are back");
+        assert!(guard.worst().most_ordered <= 4, "{:?}", guard.worst());
+    });
+}
+
+/// No run, no pod, and the Deployment is as its owner wrote it: paused.
+async fn waits_for_its_owner(story: &Story<'_>, before: &Value) {
+    story.until_blocked("PausedByOwner").await;
+    let pods = pod_names(story).await;
+    let (before, pods) = (with(before.clone(), json!({"paused": true})), &pods);
+    let before = &before;
+    story
+        .stays(Duration::from_secs(1), "left as its owner wrote it", |story| async move {
+            owners(&story.target().await) == *before
+                && story.status().await["run"].is_null()
+                && pod_names(story).await == *pods
+        })
+        .await;
+}
+
+#[test]
 fn kept_paused_a_change_is_held_before_its_first_pod_and_the_owner_may_edit_the_rest() {
     on_stage(async {
-        let story = Story::begin(Stage::shared().await, "paused").await;
-        story.adopt(story.deployment(3), story.release(with_capture(by_approval(), "Paused"))).await;
+        let story = adopted("paused", 3, with_capture(by_approval(), "Paused")).await;
         story
             .until("paused at rest", |story| async move { story.target().await["spec"]["paused"] == true })
             .await;
@@ -93,8 +141,10 @@ fn kept_paused_a_change_is_held_before_its_first_pod_and_the_owner_may_edit_the_
 #[test]
 fn by_reaction_what_moved_before_the_hold_goes_back_first() {
     on_stage(async {
-        let story = Story::begin(Stage::shared().await, "react").await;
-        story.adopt(story.deployment(4), story.release(with_capture(by_approval(), "React"))).await;
+        // Where the policies are served they hold it, whatever the Release's mode.
+        let story = Story::begin(Stage::shared_older().await, "react").await;
+        let spec = with_capture(by_approval(), "React");
+        story.adopt(story.deployment(10), story.release(spec)).await;
         let before = owners(&story.target().await);
         assert!(before["paused"].is_null(), "{}", story.describe().await);
         assert_eq!(story.status().await["capture"]["mode"], "React", "{}", story.describe().await);
@@ -110,7 +160,8 @@ fn by_reaction_what_moved_before_the_hold_goes_back_first() {
         approve(&story).await;
         ended(&story, 1, "Succeeded").await;
         assert_eq!(owners(&story.target().await), before, "the owner's fields are back");
-        assert!(guard.worst().least_ready >= 3, "{:?}", guard.worst());
+        let worst = guard.worst();
+        assert!(worst.least_ready >= 8 && worst.most_ordered <= 13, "{worst:?}");
     });
 }
 
@@ -161,10 +212,7 @@ fn the_first_deployment_goes_out_natively_and_becomes_stable() {
 #[test]
 fn a_deployment_deleted_in_mid_run_and_made_anew_is_another_one() {
     on_stage(async {
-        let story = Story::begin(Stage::shared().await, "anew").await;
-        story.adopt(story.deployment(3), story.release(by_hand())).await;
-        story.ship_paper("v2", json!({})).await;
-        until_soaking(&story, "half").await;
+        let story = at_half("anew", 3).await;
         story.delete("apps/v1", "Deployment", "shop").await;
         let last = ended(&story, 1, "Aborted").await;
         assert!(last["message"].as_str().is_some_and(|message| message.contains("deleted")), "{last}");

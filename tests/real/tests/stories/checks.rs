@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
-use crate::props::{Answer, Answers, grant, pods, quick, says, stands_still, with};
+use crate::answers::{Answer, Answers};
+use crate::given::{adopted, grant, pods, quick, says, stands_still, with};
 
 fn checked(check: Value) -> Value {
     with(quick(), json!({"preflight": [check]}))
@@ -14,8 +15,7 @@ fn checked(check: Value) -> Value {
 
 /// A version is shipped under this check.
 async fn shipped(name: &str, check: Value) -> Story<'static> {
-    let story = Story::begin(Stage::shared().await, name).await;
-    story.adopt(story.deployment(2), story.release(checked(check))).await;
+    let story = adopted(name, 2, checked(check)).await;
     grant(&story, "alice", "tidegate-release-manager").await;
     story.ship_paper("v2", json!({})).await;
     story

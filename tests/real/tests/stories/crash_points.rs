@@ -183,6 +183,69 @@ fn killed_after_every_single_write_every_run_comes_to_the_same_end() {
     });
 }
 
+/// A Deployment of four that stands, and nobody's yet.
+async fn stands<'s>(stage: &'s Stage, name: &str) -> (Story<'s>, Value) {
+    let story = Story::begin(stage, name).await;
+    story.apply(story.deployment(4)).await;
+    story
+        .until("pods Ready", |story| async move { story.target().await["status"]["availableReplicas"] == 4 })
+        .await;
+    let before = story.target().await["spec"].clone();
+    (story, before)
+}
+
+/// Adopted as it stands: the template is kept once, nothing else has changed, and the next version goes out.
+async fn is_adopted(story: &Story<'_>, before: &Value) {
+    story
+        .until("adopted", |story| async move {
+            let status = story.status().await;
+            status["phase"] == "Idle"
+                && status["blockedBy"].is_null()
+                && status["stable"]["revision"].is_string()
+        })
+        .await;
+    assert_eq!(story.target().await["spec"], *before, "{}", story.describe().await);
+    let kept = story.list("apps/v1", "ControllerRevision").await;
+    let stable = story.status().await["stable"]["revision"].take();
+    assert!(kept.len() == 1 && kept[0]["metadata"]["name"] == stable, "{kept:#?}");
+    story.ship_paper("v2", json!({})).await;
+    assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
+}
+
+#[test]
+fn killed_at_any_write_of_an_adoption_the_next_operator_adopts_all_the_same() {
+    tidegate_real::story::on_stage(async {
+        let stage = Stage::without_operator(usual()).await.expect("a stage");
+        let relay = Relay::start(&stage.cluster).await.expect("a relay");
+        let operator = Operator::start_through(&relay.kubeconfig, |_| {}).await.expect("an operator");
+        *stage.operator.lock().await = Some(operator);
+        let (story, before) = stands(&stage, "adopted").await;
+        relay.open().await;
+        story.apply(story.release(quick())).await;
+        story
+            .until("adopted", |story| async move { story.status().await["stable"]["revision"].is_string() })
+            .await;
+        let writes = relay.writes().await;
+        is_adopted(&story, &before).await;
+        let keeps = |write: &String| write.contains("/controllerrevisions");
+        let kept = writes.iter().position(keeps).expect("the template is kept");
+        assert!(kept > 0 && kept + 1 < writes.len(), "writes before it and after it: {writes:#?}");
+        for number in 1..=writes.len() {
+            let (story, before) = stands(&stage, &format!("adopted-{number}")).await;
+            relay.close_after(number).await;
+            story.apply(story.release(quick())).await;
+            relay.closed().await;
+            let is_kept = !story.list("apps/v1", "ControllerRevision").await.is_empty();
+            assert_eq!(is_kept, number > kept, "after write {number} of {writes:#?}");
+            stage.kill_operator().await.expect("killed");
+            relay.open().await;
+            let operator = Operator::start_through(&relay.kubeconfig, |_| {}).await.expect("an operator");
+            *stage.operator.lock().await = Some(operator);
+            is_adopted(&story, &before).await;
+        }
+    });
+}
+
 /// Whether to take every point, which takes minutes.
 fn all() -> bool {
     std::env::var_os("TIDEGATE_ALL_CRASH_POINTS").is_some()

@@ -5,7 +5,9 @@ use tidegate_real::load::Load;
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage, shop_deployment};
 
-use crate::props::{Answer, Answers, fail, quick, undo_in_order, until_at, version, with};
+use crate::answers::{Answer, Answers};
+use crate::given::{fail, quick, undo_in_order, until_at, version, with};
+use crate::prometheus::Prometheus;
 
 fn criterion(kind: &str, body: Value) -> Value {
     json!({"criteria": [{"name": "a", kind: body}]})
@@ -208,5 +210,26 @@ fn a_query_by_country_brings_the_old_version_back_for_the_worst_of_them() {
         let expected =
             "backlog: The value is 250 (country NO): breaches the limit (value > 100) for 10 s in 3 samples";
         assert!(message.starts_with(expected), "{message}");
+    });
+}
+
+#[test]
+fn a_gauge_that_prometheus_knows_brings_the_old_version_back() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "gauge-prometheus").await;
+        let prometheus = Prometheus::start(&story).await;
+        let failures = json!({"name": "http_requests_total", "labels": {"code": "500"}});
+        let value = json!({"podGauge": failures, "limit": "value > 10", "for": "5s", "noData": "Pass"});
+        let spec = json!({
+            "criteria": [{"name": "failures", "value": value}],
+            "metrics": {"prometheus": {"url": prometheus.url}},
+        });
+        let _load = Load::start(&story.client, &story.namespace, 8080, 20.0).await;
+        let message = undone_at_half(&story, spec, async || fail(&story, "v2", "0.9").await).await;
+        assert!(message.starts_with("failures: The value is "), "{message}");
+        assert!(
+            message.contains("(pod shop-") && message.contains("breaches the limit (value > 10)"),
+            "{message}"
+        );
     });
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_real::cluster::{kubectl, repository};
+use tidegate_real::cluster::repository;
 use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::Story;
-use tokio::process::Command;
+
+use crate::given::paste;
 
 const RELEASE: &str = "tidegate.dev/v1alpha1";
 
@@ -165,15 +166,24 @@ fn a_release_deleted_in_any_phase_goes_back_to_stable_and_leaves_nothing_behind(
 }
 
 #[test]
-fn a_release_deleted_with_finish_gives_the_deployment_back_at_once_and_the_new_version_goes_out() {
+fn a_release_deleted_in_any_phase_with_finish_gives_the_deployment_back_at_once_as_it_stands() {
     tidegate_real::story::on_stage(async {
         let stage = Stage::shared().await;
-        let moments = [Moment::Preflight, Moment::Soaking, Moment::Held, Moment::Watching];
-        let all = moments.map(|moment| async move {
+        let all = MOMENTS.map(|moment| async move {
             let (story, before) = come_to(stage, moment, "Finish").await;
             story.delete(RELEASE, "Release", "shop").await;
-            is_left_alone(&story, &before, "v2").await;
-            until_all_run(&story, "v2").await;
+            // What its owner is given back is what stands there: on the way back, and after it, the stable template.
+            let back = matches!(moment, Moment::Undoing | Moment::Rejected);
+            let version = if back { "v1" } else { "v2" };
+            is_left_alone(&story, &before, version).await;
+            if matches!(moment, Moment::Moving | Moment::RejectedAndHeld) {
+                // Pods of version 2 are never Ready: the native controller stops there, and goes on with the next version.
+                let well = json!({"paper.tidegate.dev/never-ready": null, "paper.tidegate.dev/crash": null});
+                story.ship_paper("v3", well).await;
+                until_all_run(&story, "v3").await;
+            } else {
+                until_all_run(&story, version).await;
+            }
         });
         futures::future::join_all(all).await;
     });
@@ -251,18 +261,5 @@ async fn hand_back_by_hand(story: &Story<'_>) {
     let line = manual
         .lines()
         .find(|line| line.starts_with("kubectl patch deploy $D") && line.contains("originals}"));
-    let kubectl = kubectl().await.expect("kubectl");
-    let path = format!(
-        "{}:{}",
-        kubectl.parent().expect("a directory").display(),
-        std::env::var("PATH").unwrap_or_default()
-    );
-    let said = Command::new("sh")
-        .args(["-c", line.expect("the line")])
-        .envs([("D", "shop"), ("NS", &story.namespace), ("PATH", &path)])
-        .env("KUBECONFIG", &story.stage.cluster.kubeconfig)
-        .output()
-        .await
-        .expect("a shell");
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    paste(story, line.expect("the line"), &[("D", "shop"), ("NS", &story.namespace)]).await;
 }

@@ -5,7 +5,7 @@ use tidegate_real::load::Load;
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage, shop_deployment};
 
-use crate::props::{fail, measured, quick, undo_in_order, until_at, version, with};
+use crate::given::{adopted, fail, measured, quick, undo_in_order, until_at, version, with};
 
 #[test]
 fn errors_that_begin_at_half_bring_the_old_version_back_within_the_owners_limits() {
@@ -121,8 +121,7 @@ fn a_version_that_never_becomes_ready_goes_back_at_the_owners_deadline() {
 
 /// The pods themselves say that it is no use waiting.
 async fn hopeless(name: &str, annotation: &str, reason: &str) {
-    let story = Story::begin(Stage::shared().await, name).await;
-    story.adopt(story.deployment(4), story.release(quick())).await;
+    let story = adopted(name, 4, quick()).await;
     let guard = story.guard().await;
     story.ship_paper("v2", json!({annotation: "true"})).await;
     let ended = story.until_ended(1).await;

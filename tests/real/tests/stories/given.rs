@@ -1,7 +1,32 @@
-//! What stories are given, say and ask again and again: Releases that measure nothing, and a person who says a word.
+//! What stories are given, say and ask again and again: Releases with short steps, people and their rights, what stands there.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate_real::cluster::kubectl;
+use tidegate_real::stage::Stage;
 use tidegate_real::story::Story;
+use tokio::process::Command;
+
+/// Three short steps, two seconds of watch, nothing measured.
+pub fn quick() -> Value {
+    json!({
+        "steps": [
+            {"name": "tenth", "replicas": "10%", "soak": "1s"},
+            {"name": "half", "replicas": "50%", "soak": "1s"},
+            {"name": "all", "replicas": "100%"},
+        ],
+        "criteria": [],
+        "watch": [{"for": "1s", "every": "1s"}],
+    })
+}
+
+/// The same, and at most 5 % errors.
+pub fn measured() -> Value {
+    with(quick(), json!({"criteria": [{"name": "errors", "errorRate": {"target": "1%", "limit": "5%"}}]}))
+}
 
 /// Half of the pods for a moment, then all; no watch.
 pub fn halves() -> Value {
@@ -14,25 +39,51 @@ pub fn halves() -> Value {
 
 /// The same, but every step waits for somebody to say skip.
 pub fn by_hand() -> Value {
-    let mut spec = halves();
-    spec["steps"] = json!([
+    let steps = json!([
         {"name": "half", "replicas": "50%", "soak": "1h"},
         {"name": "all", "replicas": "100%", "soak": "1h"},
     ]);
-    spec
+    with(halves(), json!({"steps": steps}))
 }
 
 /// The same, but nothing starts before somebody approves.
 pub fn by_approval() -> Value {
-    let mut spec = halves();
-    spec["preflight"] = json!([{"name": "sign-off", "approval": {"roles": ["owner"], "allowAuthor": true}}]);
-    spec
+    let approval = json!({"roles": ["owner"], "allowAuthor": true});
+    with(halves(), json!({"preflight": [{"name": "sign-off", "approval": approval}]}))
 }
 
 /// The same, with this mode of capture.
-pub fn with_capture(mut spec: Value, capture: &str) -> Value {
-    spec["capture"] = json!(capture);
+pub fn with_capture(spec: Value, capture: &str) -> Value {
+    with(spec, json!({"capture": capture}))
+}
+
+/// A spec with some of its fields replaced.
+pub fn with(mut spec: Value, more: Value) -> Value {
+    for (name, value) in more.as_object().expect("fields") {
+        spec[name] = value.clone();
+    }
     spec
+}
+
+/// So many pods of version 1 on the stage that stories share, under a Release of this spec.
+pub async fn adopted(name: &str, replicas: i32, spec: Value) -> Story<'static> {
+    let story = Story::begin(Stage::shared().await, name).await;
+    story.adopt(story.deployment(replicas), story.release(spec)).await;
+    story
+}
+
+/// The same, and version 2 has been shipped.
+pub async fn shipped(name: &str, replicas: i32, spec: Value) -> Story<'static> {
+    let story = adopted(name, replicas, spec).await;
+    story.ship_paper("v2", json!({})).await;
+    story
+}
+
+/// The same by hand, and version 2 stands in half of them.
+pub async fn at_half(name: &str, replicas: i32) -> Story<'static> {
+    let story = shipped(name, replicas, by_hand()).await;
+    until_soaking(&story, "half").await;
+    story
 }
 
 /// The owner says something with a reason.
@@ -46,6 +97,35 @@ pub async fn say(story: &Story<'_>, action: &str) {
 pub async fn approve(story: &Story<'_>) {
     let spec = json!({"action": "Approve", "role": "owner", "reason": "the story says so", "by": "admin"});
     story.say("admin", spec).await.unwrap_or_else(|error| panic!("approve: {error:#}"));
+}
+
+/// Gives a user a ClusterRole in the story's namespace.
+pub async fn grant(story: &Story<'_>, user: &str, role: &str) {
+    story
+        .apply(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": format!("{user}-{role}")},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}],
+        }))
+        .await;
+}
+
+/// Says something as soon as the API server knows that this user may; the name of the action.
+pub async fn says(story: &Story<'_>, user: &str, spec: Value) -> String {
+    let name = Mutex::new(String::new());
+    let (said, spec) = (&name, &spec);
+    story
+        .until(&format!("{user} says {spec}"), |story| async move {
+            let made = story.say(user, spec.clone()).await;
+            let is_made = made.is_ok();
+            if let Ok(made) = made {
+                *said.lock().expect("no panic while noting") = made;
+            }
+            is_made
+        })
+        .await;
+    name.into_inner().expect("no panic while noting")
 }
 
 /// Waits until this step soaks.
@@ -64,9 +144,40 @@ pub async fn skip(story: &Story<'_>, step: &str) {
     say(story, "Skip").await;
 }
 
+/// Leaves both steps by hand: run `number` succeeds.
+pub async fn finish(story: &Story<'_>, number: i64) {
+    skip(story, "half").await;
+    skip(story, "all").await;
+    ended(story, number, "Succeeded").await;
+}
+
 /// Pods of this version that are not on their way out.
 pub async fn pods_of(story: &Story<'_>, version: &str) -> usize {
     story.pods().await.iter().filter(|pod| pod["metadata"]["annotations"]["version"] == version).count()
+}
+
+/// Runs a command line as somebody who pastes it, in whatever namespace that is.
+pub async fn paste(story: &Story<'_>, line: &str, variables: &[(&str, &str)]) {
+    let kubectl = kubectl().await.expect("kubectl");
+    let directory = kubectl.parent().expect("a directory").display().to_string();
+    let path = format!("{directory}:{}", std::env::var("PATH").unwrap_or_default());
+    let said = Command::new("sh")
+        .args(["-c", line])
+        .envs(variables.iter().copied())
+        .env("PATH", path)
+        .env("KUBECONFIG", &story.stage.cluster.kubeconfig)
+        .output()
+        .await
+        .expect("a shell");
+    assert!(said.status.success(), "{line}: {}", String::from_utf8_lossy(&said.stderr));
+}
+
+/// Runs the command line that the Release names to unblock it.
+pub async fn unblock(story: &Story<'_>) {
+    let status = story.status().await;
+    let line = status["blockedBy"]["unblock"].as_str().unwrap_or_default();
+    assert!(line.starts_with("kubectl "), "{status:#}");
+    paste(story, line, &[]).await;
 }
 
 /// Names of all pods that are not on their way out.
@@ -89,4 +200,76 @@ pub fn owners(target: &Value) -> Value {
     let mut spec = target["spec"].clone();
     spec.as_object_mut().expect("a Deployment").remove("template");
     spec
+}
+
+/// Tells the pods of this version to fail so many of their requests from now on. They have to be shipped with `ALLOW_FAULTS`.
+pub async fn fail(story: &Story<'_>, version: &str, error_rate: &str) {
+    let client =
+        reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client without TLS");
+    for pod in story.pods().await {
+        let environment = pod["spec"]["containers"][0]["env"].as_array().cloned().unwrap_or_default();
+        let is = environment.iter().any(|one| one["name"] == "VERSION" && one["value"] == version);
+        let Some(ip) = pod["status"]["podIP"].as_str().filter(|_| is) else { continue };
+        let told = client.post(format!("http://{ip}:8080/fault?error_rate={error_rate}")).send().await;
+        assert!(
+            told.is_ok_and(|told| told.status().is_success()),
+            "pod {} heeds /fault",
+            pod["metadata"]["name"]
+        );
+    }
+}
+
+/// The moments of an undo are all there, in order; `breached`: there was a breach before.
+pub fn undo_in_order(ended: &Value, breached: bool) {
+    let at = |name: &str| ended["undo"][name].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let moments = [at("decidedAt"), at("orderedAt"), at("restoredAt")];
+    assert!(moments.iter().all(Option::is_some) && moments.is_sorted(), "{ended:#}");
+    assert_eq!(at("breachAt").is_some(), breached, "{ended:#}");
+    assert!(!breached || at("breachAt") <= at("decidedAt"), "{ended:#}");
+}
+
+/// Which version the Deployment's template is.
+pub async fn version(story: &Story<'_>) -> Value {
+    let target = story.target().await;
+    let template = &target["spec"]["template"];
+    match &template["metadata"]["annotations"]["version"] {
+        Value::Null => template["spec"]["containers"][0]["env"][0]["value"].clone(),
+        version => version.clone(),
+    }
+}
+
+/// Waits until the run stands in this step, soaking or held.
+pub async fn until_at(story: &Story<'_>, step: &str) {
+    story
+        .until(&format!("standing in step {step}"), |story| async move {
+            let status = story.status().await;
+            status["step"]["name"] == step && matches!(status["phase"].as_str(), Some("Soaking" | "Held"))
+        })
+        .await;
+}
+
+/// Pods of the Deployment by the hash of their template.
+pub async fn pods(story: &Story<'_>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for pod in story.pods().await {
+        if let Some(hash) = pod["metadata"]["labels"]["pod-template-hash"].as_str() {
+            *counts.entry(hash.to_owned()).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// Sees to it that nothing goes on and nothing goes back: the same step of the same run with the same pods for so long.
+pub async fn stands_still(story: &Story<'_>, so_long: Duration) {
+    let (status, before) = (story.status().await, pods(story).await);
+    let (run, step, before) = (&status["run"]["id"], &status["run"]["step"], &before);
+    assert!(run.is_string(), "a run is under way: {}", story.describe().await);
+    story
+        .stays(so_long, "standing still", |story| async move {
+            let now = story.status().await;
+            let same =
+                now["run"]["id"] == *run && now["run"]["step"] == *step && now["run"]["back"].is_null();
+            same && pods(story).await == *before
+        })
+        .await;
 }

@@ -1,5 +1,6 @@
 //! Stories on a real control plane.
 
+mod answers;
 mod capture;
 mod checks;
 mod crash_points;
@@ -8,10 +9,12 @@ mod deletion;
 mod failing;
 mod given;
 mod good_and_bad;
+mod judging;
 mod measuring;
 mod motion;
 mod ownership;
 mod people;
 mod process;
-mod props;
+mod prometheus;
+mod refused;
 mod superseded;

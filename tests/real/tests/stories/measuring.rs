@@ -1,18 +1,15 @@
 //! Where evidence comes from, and what happens without it: nothing goes on, and nothing goes back.
 
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tidegate_real::load::Load;
-use tidegate_real::operator::unique;
 use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::{Story, on_stage, shop_deployment};
-use tokio::process::{Child, Command};
 
-use crate::props::{fail, measured, quick, stands_still, undo_in_order, until_at, version, with};
+use crate::given::{fail, measured, quick, stands_still, undo_in_order, until_at, version, with};
+use crate::prometheus::Prometheus;
 
 /// What is measured through a Prometheus comes in slots of 15 s, and a breach takes three of them.
 const LONG: Duration = Duration::from_secs(150);
@@ -153,90 +150,15 @@ fn a_lost_node_undoes_nothing() {
     });
 }
 
-/// Debian's Prometheus with a scrape every second of the pods of one story, as `namespace` and `pod`.
-struct Prometheus {
-    child: Child,
-    url: String,
-    follow: tokio::task::JoinHandle<()>,
-    directory: PathBuf,
-}
-
-impl Prometheus {
-    /// `None`: it is not installed here.
-    async fn start(story: &Story<'_>) -> Option<Self> {
-        let program = PathBuf::from("/usr/bin/prometheus");
-        if !program.is_file() {
-            eprintln!("not played: there is no {}", program.display());
-            return None;
-        }
-        let directory = std::env::temp_dir().join(format!("tidegate-prometheus-{}", unique()));
-        std::fs::create_dir_all(&directory).expect("a directory");
-        let targets = directory.join("targets.json");
-        std::fs::write(&targets, "[]").expect("written");
-        let config = json!({
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-            "scrape_configs": [{"job_name": "pods", "file_sd_configs": [{"files": [targets], "refresh_interval": "1s"}]}],
-        });
-        std::fs::write(directory.join("prometheus.yml"), config.to_string()).expect("written");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|free| free.local_addr())
-            .expect("a port")
-            .port();
-        let child = Command::new(program)
-            .arg(format!("--config.file={}", directory.join("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("started");
-        let follow = tokio::spawn(follow(story.api("v1", "Pod"), story.namespace.clone(), targets));
-        Some(Self { child, url: format!("http://127.0.0.1:{port}"), follow, directory })
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        self.follow.abort();
-        let _removed = std::fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// Writes what Prometheus would have discovered in a cluster.
-async fn follow(pods: kube::Api<kube::api::DynamicObject>, namespace: String, targets: PathBuf) {
-    let mut written = Value::Null;
-    loop {
-        let found =
-            pods.list(&kube::api::ListParams::default()).await.map(|all| all.items).unwrap_or_default();
-        let target = |pod: &kube::api::DynamicObject| {
-            let ip = pod.data["status"]["podIP"].as_str()?;
-            Some(
-                json!({"targets": [format!("{ip}:8080")], "labels": {"namespace": namespace, "pod": pod.metadata.name}}),
-            )
-        };
-        let now = Value::Array(found.iter().filter_map(target).collect());
-        if now != written {
-            let draft = targets.with_extension("draft");
-            std::fs::write(&draft, now.to_string())
-                .and_then(|()| std::fs::rename(&draft, &targets))
-                .expect("written");
-            written = now;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
 /// Four shops, traffic, and a Release that measures through a Prometheus.
-async fn through_prometheus<'s>(stage: &'s Stage, name: &str) -> Option<(Story<'s>, Prometheus, Load)> {
+async fn through_prometheus<'s>(stage: &'s Stage, name: &str) -> (Story<'s>, Prometheus, Load) {
     let story = Story::begin(stage, name).await;
-    let prometheus = Prometheus::start(&story).await?;
+    let prometheus = Prometheus::start(&story).await;
     let mut spec = with(measured(), json!({"metrics": {"prometheus": {"url": prometheus.url}}}));
     spec["steps"][0]["soak"] = json!("1s");
     story.adopt(shop_deployment(4), story.release(spec)).await;
     let load = Load::start(&story.client, &story.namespace, 8080, 10.0).await;
-    Some((story, prometheus, load))
+    (story, prometheus, load)
 }
 
 async fn until_outcome(story: &Story<'_>, outcome: &str) {
@@ -252,10 +174,7 @@ async fn until_outcome(story: &Story<'_>, outcome: &str) {
 #[test]
 fn a_good_version_goes_out_by_what_prometheus_says() {
     on_stage(async {
-        let Some((story, _prometheus, _load)) = through_prometheus(Stage::shared().await, "prom-good").await
-        else {
-            return;
-        };
+        let (story, _prometheus, _load) = through_prometheus(Stage::shared().await, "prom-good").await;
         story.ship("v2", &[]).await;
         until_outcome(&story, "Succeeded").await;
     });
@@ -264,10 +183,7 @@ fn a_good_version_goes_out_by_what_prometheus_says() {
 #[test]
 fn a_bad_version_goes_back_by_what_prometheus_says() {
     on_stage(async {
-        let Some((story, _prometheus, _load)) = through_prometheus(Stage::shared().await, "prom-bad").await
-        else {
-            return;
-        };
+        let (story, _prometheus, _load) = through_prometheus(Stage::shared().await, "prom-bad").await;
         story.ship("v2", &[("ERROR_RATE", "0.5")]).await;
         until_outcome(&story, "Undone").await;
         undo_in_order(&story.status().await["lastRun"], true);
@@ -277,14 +193,10 @@ fn a_bad_version_goes_back_by_what_prometheus_says() {
 #[test]
 fn a_prometheus_that_dies_in_mid_run_promotes_nothing_and_undoes_nothing() {
     on_stage(async {
-        let Some((story, mut prometheus, _load)) =
-            through_prometheus(Stage::shared().await, "prom-dies").await
-        else {
-            return;
-        };
+        let (story, mut prometheus, _load) = through_prometheus(Stage::shared().await, "prom-dies").await;
         story.ship("v2", &[]).await;
         until_at(&story, "tenth").await;
-        prometheus.child.kill().await.expect("killed");
+        prometheus.kill().await;
         story.until_blocked("NoMeasurements").await;
         stands_still(&story, Duration::from_secs(3)).await;
         story.say("admin", json!({"action": "Abort", "reason": "no eyes"})).await.expect("said");

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
-use crate::given::{by_hand, ended, halves, owners, pods_of, say, skip, until_soaking};
+use crate::given::{
+    adopted, at_half, by_hand, ended, finish, halves, owners, pods_of, say, shipped, until_soaking,
+    with_capture,
+};
 
 /// maxSurge and maxUnavailable, and how many pods they are of N.
 type Shape = (Value, Value, fn(usize) -> (usize, usize));
@@ -76,41 +79,58 @@ async fn until_stands(story: &Story<'_>, step: &str, replicas: i64, canary: std:
         .await;
 }
 
+async fn scaled_in_every_soak(stage: &Stage, capture: &str) {
+    let story = Story::begin(stage, "scaled-soak").await;
+    let mut spec = with_capture(by_hand(), capture);
+    spec["steps"] = json!([
+        {"name": "tenth", "replicas": "10%", "soak": "1h"},
+        {"name": "half", "replicas": "50%", "soak": "1h"},
+        {"name": "all", "replicas": "100%", "soak": "1h"},
+    ]);
+    story.adopt(story.deployment(10), story.release(spec)).await;
+    story
+        .until(
+            "caught in this mode",
+            |story| async move { story.status().await["capture"]["mode"] == capture },
+        )
+        .await;
+    let guard = story.guard().await;
+    story.ship_paper("v2", json!({})).await;
+    for (step, percent) in [("tenth", 10), ("half", 50), ("all", 100)] {
+        let share = |replicas: i64| (replicas * percent / 100).max(1)..=(replicas * percent + 99) / 100;
+        until_stands(&story, step, 10, share(10)).await;
+        for replicas in [16, 6, 10] {
+            story.scale(replicas).await;
+            until_stands(&story, step, replicas.into(), share(replicas.into())).await;
+        }
+        say(&story, "Skip").await;
+    }
+    ended(&story, 1, "Succeeded").await;
+    assert_eq!(pods_of(&story, "v2").await, 10, "{}", story.describe().await);
+    let worst = guard.worst();
+    // 25% of 6 is 1, of 16 it is 4.
+    assert!(worst.least_ready >= 5 && worst.most_ordered <= 20, "{worst:?}");
+}
+
 #[test]
 fn an_autoscaler_may_change_the_number_in_every_soak() {
-    on_stage(async {
-        let story = Story::begin(Stage::shared().await, "scaled-soak").await;
-        let mut spec = by_hand();
-        spec["steps"] = json!([
-            {"name": "tenth", "replicas": "10%", "soak": "1h"},
-            {"name": "half", "replicas": "50%", "soak": "1h"},
-            {"name": "all", "replicas": "100%", "soak": "1h"},
-        ]);
-        story.adopt(story.deployment(10), story.release(spec)).await;
-        let guard = story.guard().await;
-        story.ship_paper("v2", json!({})).await;
-        for (step, percent) in [("tenth", 10), ("half", 50), ("all", 100)] {
-            let share = |replicas: i64| (replicas * percent / 100).max(1)..=(replicas * percent + 99) / 100;
-            until_stands(&story, step, 10, share(10)).await;
-            for replicas in [16, 6, 10] {
-                story.scale(replicas).await;
-                until_stands(&story, step, replicas.into(), share(replicas.into())).await;
-            }
-            say(&story, "Skip").await;
-        }
-        ended(&story, 1, "Succeeded").await;
-        assert_eq!(pods_of(&story, "v2").await, 10, "{}", story.describe().await);
-        let worst = guard.worst();
-        // 25% of 6 is 1, of 16 it is 4.
-        assert!(worst.least_ready >= 5 && worst.most_ordered <= 20, "{worst:?}");
-    });
+    on_stage(async { scaled_in_every_soak(Stage::shared().await, "Policy").await });
+}
+
+#[test]
+fn an_autoscaler_may_change_the_number_in_every_soak_where_the_operator_reacts() {
+    on_stage(async { scaled_in_every_soak(Stage::shared_older().await, "React").await });
+}
+
+#[test]
+fn an_autoscaler_may_change_the_number_in_every_soak_of_a_deployment_that_is_kept_paused() {
+    on_stage(async { scaled_in_every_soak(Stage::shared_older().await, "Paused").await });
 }
 
 #[test]
 fn an_autoscaler_may_change_the_number_in_the_middle_of_a_move() {
     on_stage(async {
-        let story = Story::begin(Stage::shared().await, "scaled-move").await;
-        story.adopt(story.deployment(10), story.release(by_hand())).await;
+        let story = adopted("scaled-move", 10, by_hand()).await;
         let guard = story.guard().await;
         story.ship_paper("v2", json!({"paper.tidegate.dev/ready-after": "700ms"})).await;
         for (canary, replicas) in [(2, 16), (4, 6), (2, 10)] {
@@ -135,10 +155,7 @@ fn an_autoscaler_may_change_the_number_in_the_middle_of_a_move() {
 #[test]
 fn without_replicas_a_run_waits_on_the_stable_template_and_starts_again() {
     on_stage(async {
-        let story = Story::begin(Stage::shared().await, "nothing").await;
-        story.adopt(story.deployment(10), story.release(by_hand())).await;
-        story.ship_paper("v2", json!({})).await;
-        until_soaking(&story, "half").await;
+        let story = at_half("nothing", 10).await;
         story.scale(0).await;
         story.until_blocked("NoReplicas").await;
         let target = story.target().await;
@@ -152,9 +169,7 @@ fn without_replicas_a_run_waits_on_the_stable_template_and_starts_again() {
         story.scale(10).await;
         until_stands(&story, "half", 10, 5..=5).await;
         assert!(guard.worst().most_ordered <= 13, "{:?}", guard.worst());
-        say(&story, "Skip").await;
-        skip(&story, "all").await;
-        ended(&story, 1, "Succeeded").await;
+        finish(&story, 1).await;
         assert_eq!(pods_of(&story, "v2").await, 10, "{}", story.describe().await);
     });
 }
@@ -162,17 +177,14 @@ fn without_replicas_a_run_waits_on_the_stable_template_and_starts_again() {
 #[test]
 fn a_change_without_replicas_waits_for_them_and_stable_pods_come_first() {
     on_stage(async {
-        let story = Story::begin(Stage::shared().await, "from-nothing").await;
-        story.adopt(story.deployment(4), story.release(by_hand())).await;
+        let story = adopted("from-nothing", 4, by_hand()).await;
         story.scale(0).await;
         story.until("no pods", |story| async move { story.pods().await.is_empty() }).await;
         story.ship_paper("v2", json!({})).await;
         story.until_blocked("NoReplicas").await;
         story.scale(4).await;
         until_stands(&story, "half", 4, 2..=2).await;
-        say(&story, "Skip").await;
-        skip(&story, "all").await;
-        ended(&story, 1, "Succeeded").await;
+        finish(&story, 1).await;
         assert_eq!(pods_of(&story, "v2").await, 4, "{}", story.describe().await);
     });
 }
@@ -180,9 +192,7 @@ fn a_change_without_replicas_waits_for_them_and_stable_pods_come_first() {
 #[test]
 fn a_shrink_that_takes_the_last_stable_pod_is_answered_by_stable_first() {
     on_stage(async {
-        let story = Story::begin(Stage::shared().await, "shrink").await;
-        story.adopt(story.deployment(2), story.release(by_hand())).await;
-        story.ship_paper("v2", json!({})).await;
+        let story = shipped("shrink", 2, by_hand()).await;
         until_stands(&story, "half", 2, 1..=1).await;
         story.scale(1).await;
         until_stands(&story, "half", 1, 1..=1).await;
@@ -195,9 +205,7 @@ fn a_shrink_that_takes_the_last_stable_pod_is_answered_by_stable_first() {
             said.iter().any(|event| event["note"].as_str().is_some_and(|note| note.contains(words))),
             "{said:#?}"
         );
-        say(&story, "Skip").await;
-        skip(&story, "all").await;
-        ended(&story, 1, "Succeeded").await;
+        finish(&story, 1).await;
         assert_eq!(pods_of(&story, "v2").await, 3, "{}", story.describe().await);
     });
 }

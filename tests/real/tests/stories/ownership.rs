@@ -7,13 +7,14 @@ use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
 use crate::given::{
-    by_hand, ended, halves, owners, pod_names, pods_of, say, skip, until_soaking, with_capture,
+    adopted, by_hand, ended, finish, halves, owners, pod_names, pods_of, say, skip, until_soaking,
+    with_capture,
 };
 
 const ORIGINALS: &str = "tidegate.dev/originals";
 
 /// At half of four pods, and what the Deployment looked like at rest.
-async fn at_half(stage: &'static Stage, name: &str, capture: &str) -> (Story<'static>, Value) {
+async fn half_way(stage: &'static Stage, name: &str, capture: &str) -> (Story<'static>, Value) {
     let story = Story::begin(stage, name).await;
     story.adopt(story.deployment(4), story.release(with_capture(by_hand(), capture))).await;
     if capture == "Paused" {
@@ -27,10 +28,8 @@ async fn at_half(stage: &'static Stage, name: &str, capture: &str) -> (Story<'st
     (story, before)
 }
 
-async fn finish(story: &Story<'_>, before: &Value) {
-    skip(story, "half").await;
-    skip(story, "all").await;
-    ended(story, 1, "Succeeded").await;
+async fn finishes(story: &Story<'_>, before: &Value) {
+    finish(story, 1).await;
     assert_eq!(owners(&story.target().await), *before, "the owner's fields are back");
 }
 
@@ -49,7 +48,7 @@ async fn nothing_moves(story: &Story<'_>) {
 #[test]
 fn paced_fields_that_somebody_edits_in_mid_run_stay_as_they_are_and_the_originals_come_back() {
     on_stage(async {
-        let (story, before) = at_half(Stage::shared().await, "edited", "Policy").await;
+        let (story, before) = half_way(Stage::shared().await, "edited", "Policy").await;
         let parked = owners(&story.target().await);
         let edit = json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"},
@@ -63,7 +62,7 @@ fn paced_fields_that_somebody_edits_in_mid_run_stay_as_they_are_and_the_original
         story.patch(json!({"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null}}})).await;
         assert_eq!(owners(&story.target().await), parked, "the pace does not change");
         nothing_moves(&story).await;
-        finish(&story, &before).await;
+        finishes(&story, &before).await;
     });
 }
 
@@ -71,7 +70,7 @@ fn paced_fields_that_somebody_edits_in_mid_run_stay_as_they_are_and_the_original
 fn pausing_and_resuming_the_deployment_in_mid_run_moves_nothing() {
     on_stage(async {
         for capture in ["Policy", "React"] {
-            let (story, before) = at_half(Stage::shared().await, "resumed", capture).await;
+            let (story, before) = half_way(Stage::shared().await, "resumed", capture).await;
             for paused in [false, true, false] {
                 story.patch(json!({"spec": {"paused": paused}})).await;
                 nothing_moves(&story).await;
@@ -79,7 +78,7 @@ fn pausing_and_resuming_the_deployment_in_mid_run_moves_nothing() {
             story
                 .until("paused again", |story| async move { story.target().await["spec"]["paused"] == true })
                 .await;
-            finish(&story, &before).await;
+            finishes(&story, &before).await;
         }
     });
 }
@@ -87,7 +86,7 @@ fn pausing_and_resuming_the_deployment_in_mid_run_moves_nothing() {
 #[test]
 fn by_policy_the_originals_cannot_be_taken_away_or_changed_in_mid_run() {
     on_stage(async {
-        let (story, before) = at_half(Stage::shared().await, "guarded", "Policy").await;
+        let (story, before) = half_way(Stage::shared().await, "guarded", "Policy").await;
         let noted = story.target().await["metadata"]["annotations"][ORIGINALS].clone();
         assert!(noted.is_string(), "{}", story.describe().await);
         for garbled in [json!(null), json!("{}")] {
@@ -99,7 +98,7 @@ fn by_policy_the_originals_cannot_be_taken_away_or_changed_in_mid_run() {
                 story.describe().await
             );
         }
-        finish(&story, &before).await;
+        finishes(&story, &before).await;
     });
 }
 
@@ -114,7 +113,7 @@ async fn tamper(story: &Story<'_>, value: Value) {
 #[test]
 fn where_no_policy_guards_them_lost_originals_hold_the_run_until_somebody_resumes_or_aborts() {
     on_stage(async {
-        let (story, before) = at_half(Stage::shared_older().await, "tampered", "Paused").await;
+        let (story, before) = half_way(Stage::shared_older().await, "tampered", "Paused").await;
         tamper(&story, json!(null)).await;
         nothing_moves(&story).await;
         say(&story, "Resume").await;
@@ -122,9 +121,9 @@ fn where_no_policy_guards_them_lost_originals_hold_the_run_until_somebody_resume
         tamper(&story, json!("what?")).await;
         say(&story, "Resume").await;
         until_soaking(&story, "half").await;
-        finish(&story, &before).await;
+        finishes(&story, &before).await;
 
-        let (story, before) = at_half(Stage::shared_older().await, "tampered", "React").await;
+        let (story, before) = half_way(Stage::shared_older().await, "tampered", "React").await;
         tamper(&story, json!(r#"{"paused":true,"minReadySeconds":null,"progressDeadlineSeconds":5,"strategy":{"type":"Recreate"}}"#)).await;
         say(&story, "Abort").await;
         ended(&story, 1, "Aborted").await;
@@ -136,7 +135,7 @@ fn where_no_policy_guards_them_lost_originals_hold_the_run_until_somebody_resume
 #[test]
 fn where_no_policy_guards_the_pace_an_edit_in_mid_run_is_taken_back() {
     on_stage(async {
-        let (story, before) = at_half(Stage::shared_older().await, "unguarded", "Paused").await;
+        let (story, before) = half_way(Stage::shared_older().await, "unguarded", "Paused").await;
         let all_at_once = json!({"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": "25%"}});
         story.patch(json!({"spec": {"paused": false, "minReadySeconds": 0, "strategy": all_at_once}})).await;
         story
@@ -149,7 +148,7 @@ fn where_no_policy_guards_the_pace_an_edit_in_mid_run_is_taken_back() {
                     && spec["minReadySeconds"].is_number()
             })
             .await;
-        finish(&story, &before).await;
+        finishes(&story, &before).await;
     });
 }
 
@@ -175,7 +174,7 @@ fn what_the_owner_edits_during_the_watch_is_what_an_undo_leaves() {
 #[test]
 fn a_good_run_restarts_no_pod_at_its_end_and_leaves_the_spec_as_its_owner_wrote_it() {
     on_stage(async {
-        let (story, before) = at_half(Stage::shared().await, "quiet-end", "Policy").await;
+        let (story, before) = half_way(Stage::shared().await, "quiet-end", "Policy").await;
         skip(&story, "half").await;
         until_soaking(&story, "all").await;
         let pods = pod_names(&story).await;
@@ -265,8 +264,7 @@ async fn until_second(story: &Story<'_>, what: &str, holds: impl Fn(&Value) -> b
 #[test]
 fn a_second_release_of_a_deployment_waits_until_the_first_is_gone() {
     on_stage(async {
-        let story = Story::begin(Stage::shared().await, "two").await;
-        story.adopt(story.deployment(3), story.release(halves())).await;
+        let story = adopted("two", 3, halves()).await;
         story.apply(second(&story)).await;
         until_second(&story, "the second says who has it", |status| {
             status["blockedBy"]["reason"] == "TargetTaken"
@@ -287,7 +285,7 @@ fn a_second_release_of_a_deployment_waits_until_the_first_is_gone() {
 #[test]
 fn a_release_deleted_in_mid_run_goes_back_before_the_second_takes_over() {
     on_stage(async {
-        let (story, before) = at_half(Stage::shared().await, "two-in-run", "Policy").await;
+        let (story, before) = half_way(Stage::shared().await, "two-in-run", "Policy").await;
         story.apply(second(&story)).await;
         until_second(&story, "the second waits", |status| status["blockedBy"]["reason"] == "TargetTaken")
             .await;

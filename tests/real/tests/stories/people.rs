@@ -7,17 +7,9 @@ use serde_json::{Value, json};
 use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::{Story, on_stage};
 
-use crate::props::{grant, quick, says, stands_still, until_at, version, with};
+use crate::given::{adopted, grant, quick, says, shipped, stands_still, until_at, version, with};
 
 const SHORT: Duration = Duration::from_secs(2);
-
-/// A Deployment of four, and a run of `v2` under this spec.
-async fn shipped(name: &str, spec: Value) -> Story<'static> {
-    let story = Story::begin(Stage::shared().await, name).await;
-    story.adopt(story.deployment(4), story.release(spec)).await;
-    story.ship_paper("v2", json!({})).await;
-    story
-}
 
 fn signed_before(approval: Value) -> Value {
     with(quick(), json!({"preflight": [{"name": "sign-off", "approval": approval}]}))
@@ -40,15 +32,14 @@ async fn rejected(story: &Story<'_>, outcome: &str) {
 #[test]
 fn an_approval_counts_in_a_role_that_one_has_and_in_no_other() {
     on_stage(async {
-        let story = shipped("approve", signed_before(json!({"roles": ["qa-manager", "tech-lead"]}))).await;
+        let story = shipped("approve", 4, signed_before(json!({"roles": ["qa-manager", "tech-lead"]}))).await;
         grant(&story, "alice", "tidegate-sign-as-qa-manager").await;
         story.until_blocked("AwaitingApproval").await;
         stands_still(&story, SHORT).await;
         let status = story.status().await;
-        assert_eq!(
-            status["blockedBy"]["unblock"],
-            "kubectl tidegate approve shop --role qa-manager|tech-lead"
-        );
+        let unblock =
+            format!("kubectl tidegate approve shop -n {} --role qa-manager|tech-lead", story.namespace);
+        assert_eq!(status["blockedBy"]["unblock"], unblock);
         let refused = story
             .say("alice", json!({"action": "Approve", "role": "tech-lead"}))
             .await
@@ -119,7 +110,7 @@ fn the_author_of_a_change_may_not_approve_it() {
 fn a_quorum_takes_different_people_in_different_roles_in_whatever_order_they_sign() {
     on_stage(async {
         let approval = json!({"roles": ["qa-manager", "tech-lead"], "quorum": 2});
-        let story = shipped("quorum", signed_before(approval)).await;
+        let story = shipped("quorum", 4, signed_before(approval)).await;
         for role in ["tidegate-sign-as-qa-manager", "tidegate-sign-as-tech-lead"] {
             grant(&story, "alice", role).await;
         }
@@ -149,7 +140,7 @@ fn a_quorum_takes_different_people_in_different_roles_in_whatever_order_they_sig
 #[test]
 fn a_refusal_sends_it_back() {
     on_stage(async {
-        let story = shipped("reject", signed_before(json!({"roles": ["qa-manager"]}))).await;
+        let story = shipped("reject", 4, signed_before(json!({"roles": ["qa-manager"]}))).await;
         grant(&story, "alice", "tidegate-sign-as-qa-manager").await;
         story.until_blocked("AwaitingApproval").await;
         says(
@@ -174,7 +165,7 @@ fn an_approval_of_a_step_is_asked_for_when_its_pods_stand() {
     on_stage(async {
         let mut spec = quick();
         spec["steps"][0]["approval"] = json!({"roles": ["tech-lead"]});
-        let story = shipped("approve-step", spec).await;
+        let story = shipped("approve-step", 4, spec).await;
         grant(&story, "bob", "tidegate-sign-as-tech-lead").await;
         story.until_blocked("AwaitingApproval").await;
         let status = story.status().await;
@@ -194,8 +185,7 @@ fn an_approval_of_a_step_is_asked_for_when_its_pods_stand() {
 
 /// Somebody aborts in this phase.
 async fn abort_in(phase: &str, spec: Value, annotations: Value) {
-    let story = Story::begin(Stage::shared().await, &format!("abort-{}", phase.to_lowercase())).await;
-    story.adopt(story.deployment(4), story.release(spec)).await;
+    let story = adopted(&format!("abort-{}", phase.to_lowercase()), 4, spec).await;
     grant(&story, "bob", "tidegate-edit").await;
     let guard = story.guard().await;
     story.ship_paper("v2", annotations).await;
@@ -242,11 +232,45 @@ fn an_abort_in_the_watch_goes_back() {
 }
 
 #[test]
+fn an_abort_on_the_way_back_and_at_rest_is_refused_and_changes_nothing() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "abort-late").await;
+        let mut deployment = story.deployment(4);
+        // A pod of the old version goes first, and takes its time to come back.
+        deployment["spec"]["strategy"]["rollingUpdate"] = json!({"maxSurge": 0, "maxUnavailable": 1});
+        deployment["spec"]["template"]["metadata"]["annotations"]["paper.tidegate.dev/ready-after"] =
+            json!("4s");
+        story.adopt(deployment, story.release(quick())).await;
+        let before = story.target().await["spec"].clone();
+        let refused = async |words: &str| {
+            let name =
+                story.say("admin", json!({"action": "Abort", "reason": "enough"})).await.expect("said");
+            let name = &name;
+            story
+                .until(&format!("refused: {words}"), |story| async move {
+                    let action = story.get("tidegate.dev/v1alpha1", "ReleaseAction", name).await;
+                    action["status"]["result"] == "Refused" && action["status"]["message"] == words
+                })
+                .await;
+        };
+        refused("no run is under way").await;
+        let bad = json!({"paper.tidegate.dev/crash": "true", "paper.tidegate.dev/ready-after": "200ms"});
+        story.ship_paper("v2", bad).await;
+        story.until_phase("Undoing").await;
+        refused("the run is going back").await;
+        assert_eq!(story.until_ended(1).await["outcome"], "Undone", "{}", story.describe().await);
+        story.until_phase("Rejected").await;
+        refused("no run is under way").await;
+        assert_eq!(story.target().await["spec"], before, "{}", story.describe().await);
+    });
+}
+
+#[test]
 fn who_has_no_right_to_stop_it_is_told_what_it_takes() {
     on_stage(async {
         let mut spec = quick();
         spec["steps"][0]["soak"] = json!("10m");
-        let story = shipped("rights", spec).await;
+        let story = shipped("rights", 4, spec).await;
         grant(&story, "bob", "tidegate-edit").await;
         until_at(&story, "tenth").await;
         says(&story, "bob", json!({"action": "Pause"})).await;
@@ -269,7 +293,7 @@ fn a_pause_stands_still_and_a_resume_goes_on() {
     on_stage(async {
         let mut spec = quick();
         spec["steps"][0]["soak"] = json!("3s");
-        let story = shipped("pause", spec).await;
+        let story = shipped("pause", 4, spec).await;
         grant(&story, "alice", "tidegate-release-manager").await;
         until_at(&story, "tenth").await;
         says(&story, "alice", json!({"action": "Pause", "reason": "fire drill"})).await;
@@ -287,7 +311,7 @@ fn a_skip_counts_what_is_waited_for_as_done() {
     on_stage(async {
         let mut spec = with(quick(), json!({"watch": [{"for": "10m", "every": "1s"}]}));
         spec["steps"][0]["soak"] = json!("10m");
-        let story = shipped("skip", spec).await;
+        let story = shipped("skip", 4, spec).await;
         grant(&story, "alice", "tidegate-release-manager").await;
         until_at(&story, "tenth").await;
         says(&story, "alice", json!({"action": "Skip", "reason": "seen enough"})).await;
@@ -301,7 +325,7 @@ fn a_skip_counts_what_is_waited_for_as_done() {
 async fn aborted(name: &str) -> Story<'static> {
     let mut spec = quick();
     spec["steps"][0]["soak"] = json!("3s");
-    let story = shipped(name, spec).await;
+    let story = shipped(name, 4, spec).await;
     grant(&story, "alice", "tidegate-release-manager").await;
     until_at(&story, "tenth").await;
     says(&story, "alice", json!({"action": "Abort", "reason": "not now"})).await;
@@ -369,8 +393,7 @@ async fn uids(story: &Story<'_>, version: &str) -> Vec<String> {
 #[test]
 fn a_deployment_at_rest_is_handed_back_without_a_restart_and_taken_up_again() {
     on_stage(async {
-        let story = Story::begin(Stage::shared().await, "hand-back").await;
-        story.adopt(story.deployment(4), story.release(quick())).await;
+        let story = adopted("hand-back", 4, quick()).await;
         grant(&story, "alice", "tidegate-release-manager").await;
         let before = uids(&story, "v1").await;
         says(&story, "alice", json!({"action": "HandBack", "reason": "by hand today"})).await;
@@ -397,7 +420,7 @@ fn a_run_that_is_handed_back_is_finished_by_the_native_controller() {
     on_stage(async {
         let mut spec = quick();
         spec["steps"][1]["soak"] = json!("10m");
-        let story = shipped("hand-back-run", spec).await;
+        let story = shipped("hand-back-run", 4, spec).await;
         grant(&story, "alice", "tidegate-release-manager").await;
         until_at(&story, "half").await;
         let canary = uids(&story, "v2").await;

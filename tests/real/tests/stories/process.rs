@@ -8,17 +8,7 @@ use tidegate_real::relay::Relay;
 use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::Story;
 
-fn quick() -> Value {
-    json!({
-        "steps": [
-            {"name": "tenth", "replicas": "10%", "soak": "1s"},
-            {"name": "half", "replicas": "50%", "soak": "1s"},
-            {"name": "all", "replicas": "100%"},
-        ],
-        "criteria": [],
-        "watch": [{"for": "1s", "every": "1s"}],
-    })
-}
+use crate::given::quick;
 
 /// One run, killed in one phase.
 struct Cut {

@@ -7,7 +7,8 @@ use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
 use crate::given::{
-    by_hand, ended, halves, owners, pod_names, pods_of, say, skip, until_soaking, with_capture,
+    adopted, at_half, by_hand, ended, finish, halves, owners, pod_names, pods_of, say, skip, until_soaking,
+    with_capture,
 };
 
 /// The Deployment as it stands in Git.
@@ -26,8 +27,7 @@ fn crash() -> Value {
 #[test]
 fn a_newer_template_in_mid_run_goes_out_after_stable_stands_again() {
     on_stage(async {
-        let story = Story::begin(Stage::shared().await, "newer").await;
-        story.adopt(story.deployment(4), story.release(by_hand())).await;
+        let story = adopted("newer", 4, by_hand()).await;
         let before = owners(&story.target().await);
         let guard = story.guard().await;
         story.ship_paper("v2", json!({})).await;
@@ -49,10 +49,7 @@ fn a_newer_template_in_mid_run_goes_out_after_stable_stands_again() {
 #[test]
 fn a_newer_template_while_there_are_no_replicas_takes_the_place_of_the_run() {
     on_stage(async {
-        let story = Story::begin(Stage::shared().await, "newer-at-nothing").await;
-        story.adopt(story.deployment(4), story.release(by_hand())).await;
-        story.ship_paper("v2", json!({})).await;
-        until_soaking(&story, "half").await;
+        let story = at_half("newer-at-nothing", 4).await;
         story.scale(0).await;
         story.until_blocked("NoReplicas").await;
         story.ship_paper("v3", json!({})).await;
@@ -73,9 +70,7 @@ fn a_newer_template_while_there_are_no_replicas_takes_the_place_of_the_run() {
             "{}",
             story.describe().await
         );
-        skip(&story, "half").await;
-        skip(&story, "all").await;
-        ended(&story, 2, "Succeeded").await;
+        finish(&story, 2).await;
     });
 }
 
@@ -242,8 +237,7 @@ async fn rollout_undo(story: &Story<'_>, version: &str) {
 }
 
 async fn undone_at_rest(capture: &str) {
-    let story = Story::begin(Stage::shared().await, "undo-at-rest").await;
-    story.adopt(story.deployment(4), story.release(with_capture(halves(), capture))).await;
+    let story = adopted("undo-at-rest", 4, with_capture(halves(), capture)).await;
     let before = owners(&story.target().await);
     story.ship_paper("v2", json!({})).await;
     ended(&story, 1, "Succeeded").await;
@@ -271,8 +265,7 @@ fn kubectl_rollout_undo_at_rest_is_a_change_like_any_other_also_in_mode_react() 
 }
 
 async fn undone_in_mid_run(capture: &str) {
-    let story = Story::begin(Stage::shared().await, "undo-in-run").await;
-    story.adopt(story.deployment(4), story.release(with_capture(by_hand(), capture))).await;
+    let story = adopted("undo-in-run", 4, with_capture(by_hand(), capture)).await;
     let before = owners(&story.target().await);
     story.ship_paper("v2", json!({})).await;
     until_soaking(&story, "half").await;

@@ -1,0 +1,357 @@
+//! `kubectl tidegate judge`: the judge over slots in a file. No cluster is asked; the same slots give the same lines, byte for byte.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Code;
+use super::terminal;
+use crate::api::criterion;
+use crate::decide::judge::{
+    self, Bound, Criterion, Evidence, Judgement, Reason, Revision, Settings, Slot, State, Verdict,
+};
+use crate::decide::plan;
+
+/// The longest line that is read.
+const LONGEST_LINE: usize = 1 << 20;
+/// Lines that are named when they cannot be read; of the others the number is told.
+const LINES_NAMED: usize = 20;
+/// A canary pod that reported within so many seconds should report again.
+const SHOULD_REPORT: i64 = 60;
+/// The largest count that a float holds exactly.
+const LARGEST_COUNT: f64 = 9_007_199_254_740_992.0;
+
+/// Which files.
+#[derive(Args, Debug)]
+pub struct Files {
+    /// YAML: the `criteria:` of a Release, as a list, under `criteria:`, or in a whole manifest; `history:` may name a file of slots of
+    /// stable pods before the run
+    #[arg(long, value_name = "FILE")]
+    pub criteria: PathBuf,
+    /// One JSON line a slot and pod: {"t": 0, "revision": "stable"|"canary", "pod": "p1", "requests": 120, "errors": 3, "le": {"0.5": 118}}
+    #[arg(long, value_name = "FILE")]
+    pub slots: PathBuf,
+    /// How to say it
+    #[arg(short, long, value_enum, default_value_t = Output::Json)]
+    pub output: Output,
+}
+
+/// How to say it.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// One JSON line a slot
+    Json,
+    /// A sentence whenever the verdict changes
+    Text,
+}
+
+/// Reads, judges, prints.
+///
+/// # Errors
+/// When a file cannot be read, or the criteria are wrong. A line of slots that is wrong is named, and passed over.
+pub fn judge(files: &Files) -> Result<Code> {
+    let text = std::fs::read_to_string(&files.criteria)
+        .with_context(|| format!("cannot read {}", files.criteria.display()))?;
+    let asked = parse(&text).with_context(|| files.criteria.display().to_string())?;
+    let mut trouble = Trouble::default();
+    let history = match &asked.history {
+        Some(name) => {
+            let beside = files.criteria.parent().unwrap_or(Path::new("."));
+            read_slots(&beside.join(name), &mut trouble)?
+        }
+        None => Vec::new(),
+    };
+    let slots = read_slots(&files.slots, &mut trouble)?;
+    let mut said = None;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for line in replay(&asked.criteria, &history, &slots) {
+        match files.output {
+            Output::Json => writeln!(out, "{}", serde_json::to_string(&line)?)?,
+            Output::Text => {
+                let saying = (line.verdict, line.criterion.clone(), line.reason);
+                if said.as_ref() != Some(&saying) {
+                    writeln!(
+                        out,
+                        "{:>8}  {:<8?}  {}: {}",
+                        line.t, line.verdict, line.criterion, line.message
+                    )?;
+                    said = Some(saying);
+                }
+            }
+        }
+    }
+    out.flush()?;
+    trouble.tell();
+    Ok(Code::Yes)
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Asked {
+    /// Understood.
+    pub criteria: Vec<Criterion>,
+    /// A file of slots of stable pods before the run.
+    pub history: Option<String>,
+}
+
+/// Reads criteria: a list, a mapping with `criteria:` and `history:`, or a Release.
+///
+/// # Errors
+/// Says which field is wrong, and what to write.
+pub fn parse(text: &str) -> Result<Asked> {
+    let document: Value = serde_saphyr::from_str(text).context("not YAML")?;
+    let history = document.get("history").and_then(Value::as_str).map(str::to_owned);
+    let list = match &document {
+        Value::Array(_) => &document,
+        _ => match (document.get("criteria"), document.pointer("/spec/criteria")) {
+            (Some(list), _) | (None, Some(list)) => list,
+            (None, None) => bail!("there are no criteria: write a list under `criteria:`"),
+        },
+    };
+    let Value::Array(items) = list else { bail!("criteria: write a list") };
+    let mut criteria = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let field = format!("criteria[{index}]");
+        let read: criterion::Criterion =
+            serde_json::from_value(item.clone()).with_context(|| field.clone())?;
+        if let Some(unknown) = unknown_field(item, &serde_json::to_value(&read)?) {
+            bail!("{field}.{unknown}: there is no such field");
+        }
+        criteria.push(plan::criterion((index, &read))?);
+    }
+    if criteria.is_empty() {
+        bail!("criteria: the list is empty");
+    }
+    Ok(Asked { criteria, history })
+}
+
+/// The first field that was written and not understood.
+fn unknown_field(written: &Value, understood: &Value) -> Option<String> {
+    let fields = written.as_object()?;
+    fields.iter().filter(|(_, value)| !value.is_null() && **value != Value::Bool(false)).find_map(
+        |(name, value)| match understood.get(name) {
+            None => Some(name.clone()),
+            Some(inner) => unknown_field(value, inner).map(|rest| format!("{name}.{rest}")),
+        },
+    )
+}
+
+/// Lines that could not be read.
+#[derive(Debug, Default)]
+pub struct Trouble {
+    told: Vec<String>,
+    lines: usize,
+}
+
+impl Trouble {
+    fn note(&mut self, file: &Path, number: usize, what: &str) {
+        self.lines += 1;
+        if self.told.len() < LINES_NAMED {
+            self.told.push(format!("{}: line {number}: {what}; passed over", file.display()));
+        }
+    }
+
+    fn tell(&self) {
+        for line in &self.told {
+            terminal::complain(line);
+        }
+        if self.lines > self.told.len() {
+            terminal::complain(&format!("... and {} lines more", self.lines - self.told.len()));
+        }
+    }
+}
+
+fn read_slots(file: &Path, trouble: &mut Trouble) -> Result<Vec<Slot>> {
+    let open = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut reader = BufReader::new(open);
+    let (mut slots, mut line, mut number) = (Vec::new(), Vec::new(), 0);
+    loop {
+        line.clear();
+        number += 1;
+        let read =
+            reader.read_until(b'\n', &mut line).with_context(|| format!("cannot read {}", file.display()))?;
+        if read == 0 {
+            return Ok(slots);
+        }
+        let text = line.trim_ascii();
+        if text.is_empty() {
+            continue;
+        }
+        if text.len() > LONGEST_LINE {
+            trouble.note(file, number, &format!("longer than {LONGEST_LINE} bytes"));
+            continue;
+        }
+        match serde_json::from_slice::<Line>(text).map_err(|error| error.to_string()).and_then(Line::slot) {
+            Ok(slot) => slots.push(slot),
+            Err(what) => trouble.note(file, number, &what),
+        }
+    }
+}
+
+/// A line as people write it: counts may be floats, as long as they are whole.
+#[derive(Deserialize)]
+struct Line {
+    t: f64,
+    revision: Revision,
+    pod: String,
+    requests: f64,
+    #[serde(default)]
+    errors: f64,
+    #[serde(default)]
+    le: BTreeMap<String, f64>,
+}
+
+impl Line {
+    fn slot(self) -> Result<Slot, String> {
+        let count = |name: &str, value: f64| {
+            if (0.0..=LARGEST_COUNT).contains(&value) && value.fract() == 0.0 {
+                Ok(value as u64)
+            } else {
+                Err(format!("{name} is {value}: write a whole number, 0 or more"))
+            }
+        };
+        if self.t.fract() != 0.0 || self.t.abs() > LARGEST_COUNT {
+            return Err(format!("t is {}: write whole seconds", self.t));
+        }
+        let bucket = |(bound, value): (String, f64)| {
+            let bound: Bound = bound.parse().map_err(|error: judge::BoundError| error.to_string())?;
+            Ok((bound, count("a count under le", value)?))
+        };
+        Ok(Slot {
+            t: self.t as i64,
+            revision: self.revision,
+            pod: self.pod,
+            requests: count("requests", self.requests)?,
+            errors: count("errors", self.errors)?,
+            le: self.le.into_iter().map(bucket).collect::<Result<_, String>>()?,
+        })
+    }
+}
+
+/// What is said of one slot: the judgement that decides.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Said {
+    /// Start of the slot, seconds.
+    pub t: i64,
+    /// What it means.
+    pub verdict: Word,
+    /// The criterion that decides.
+    pub criterion: String,
+    /// Why, in a word.
+    pub reason: Reason,
+    /// Why, in a sentence.
+    pub message: String,
+    /// Share of bad requests.
+    pub value: Option<f64>,
+    /// Where the true share lies.
+    pub interval: Option<(f64, f64)>,
+    /// The share at the limit.
+    pub limit: f64,
+    /// Canary requests.
+    pub have: u64,
+    /// About how many it takes.
+    pub need: Option<u64>,
+    /// What it rests on.
+    pub evidence: Evidence,
+    /// Whether nothing about the noise is assumed.
+    pub calibrated: bool,
+}
+
+/// A verdict as a release goes on with it, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Word {
+    /// The limit is breached.
+    Breach,
+    /// Stand still.
+    Hold,
+    /// Nothing can be told: no requests, or nothing measured.
+    Unknown,
+    /// Requests come in, and do not suffice yet.
+    Continue,
+    /// Go on.
+    Pass,
+}
+
+impl Word {
+    fn of(judgement: &Judgement) -> Self {
+        match (judgement.verdict, judgement.reason) {
+            (Verdict::Breach, _) => Self::Breach,
+            (Verdict::Hold, _) => Self::Hold,
+            (Verdict::Pass, _) => Self::Pass,
+            (Verdict::Unknown, Reason::TooFewRequests | Reason::NearLimit | Reason::Worsening) => {
+                Self::Continue
+            }
+            (Verdict::Unknown, _) => Self::Unknown,
+        }
+    }
+}
+
+/// Judges slot by slot. A canary pod that reported in the minute before and has no line in a slot is missing in it.
+pub fn replay(criteria: &[Criterion], history: &[Slot], slots: &[Slot]) -> impl Iterator<Item = Said> {
+    let mut by_start = BTreeMap::<i64, Vec<Slot>>::new();
+    for slot in slots {
+        by_start.entry(slot.t).or_default().push(slot.clone());
+    }
+    let gap = by_start.keys().zip(by_start.keys().skip(1)).next().map_or(1, |(first, second)| second - first);
+    let settings =
+        Settings { slot_seconds: u32::try_from(gap).unwrap_or(1).clamp(1, 3600), ..Settings::default() };
+    let first = by_start.keys().next().copied();
+    let before: Vec<Slot> =
+        history.iter().filter(|slot| first.is_none_or(|first| slot.t < first)).cloned().collect();
+    let mut state = State::default();
+    judge::learn(criteria, &mut state, &before);
+    let criteria = criteria.to_vec();
+    let mut reported = BTreeMap::<String, i64>::new();
+    by_start.into_iter().filter_map(move |(t, lines)| {
+        judge::fold(&criteria, &mut state, &lines, &settings);
+        for slot in lines.iter().filter(|slot| slot.revision == Revision::Canary) {
+            reported.insert(slot.pod.clone(), t);
+        }
+        reported.retain(|_, last| t - *last <= SHOULD_REPORT);
+        let missing = reported.values().filter(|last| **last < t).count();
+        if missing > 0 {
+            judge::note_missing(&mut state, t, u32::try_from(missing).unwrap_or(u32::MAX));
+        }
+        let judgements = judge::judge(&criteria, &state, &settings);
+        let enforced = |judgement: &&Judgement| {
+            criteria.iter().any(|criterion| criterion.name == judgement.criterion && !criterion.shadow)
+        };
+        let decides = judgements
+            .iter()
+            .filter(enforced)
+            .min_by_key(|judgement| Word::of(judgement))
+            .or_else(|| judgements.first())?;
+        let Judgement {
+            criterion,
+            verdict: _,
+            reason,
+            message,
+            value,
+            interval,
+            limit,
+            have,
+            need,
+            evidence,
+            calibrated,
+        } = decides.clone();
+        Some(Said {
+            t,
+            verdict: Word::of(decides),
+            criterion,
+            reason,
+            message,
+            value,
+            interval,
+            limit,
+            have,
+            need,
+            evidence,
+            calibrated,
+        })
+    })
+}

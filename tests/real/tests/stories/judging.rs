@@ -1,0 +1,150 @@
+//! The judge on real pods under real traffic: what is the canary's fault, what is everybody's, and what cannot be told.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate_real::load::Load;
+use tidegate_real::stage::Stage;
+use tidegate_real::story::{Story, on_stage, shop_deployment};
+
+use crate::given::{ended, fail, stands_still, undo_in_order, until_at, with};
+use crate::prometheus::Prometheus;
+
+/// A quarter of the pods for long enough that only evidence ends it.
+fn judged(criterion: Value) -> Value {
+    json!({
+        "steps": [{"name": "some", "replicas": "25%", "soak": "60s"}, {"name": "all", "replicas": "100%"}],
+        "criteria": [criterion],
+        "watch": [{"for": "1s", "every": "1s"}],
+    })
+}
+
+/// A shop of four pods with traffic, adopted; faults can be made in both versions.
+async fn shop<'s>(stage: &'s Stage, name: &str, spec: Value) -> (Story<'s>, Load) {
+    let story = Story::begin(stage, name).await;
+    let mut deployment = shop_deployment(4);
+    let environment =
+        deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut().expect("a list");
+    environment.push(json!({"name": "ALLOW_FAULTS", "value": "1"}));
+    story.adopt(deployment, story.release(spec)).await;
+    let load = Load::start(&story.client, &story.namespace, 8080, 40.0).await;
+    (story, load)
+}
+
+#[test]
+fn five_percent_of_errors_are_found_against_a_limit_of_one() {
+    on_stage(async {
+        let spec = judged(json!({"name": "errors", "errorRate": {"limit": "1%"}}));
+        let (story, _load) = shop(Stage::shared().await, "five-percent", spec).await;
+        story.ship("v2", &[("ERROR_RATE", "0.05")]).await;
+        let last = ended(&story, 1, "Undone").await;
+        undo_in_order(&last, true);
+        let message = last["message"].as_str().unwrap_or_default();
+        assert!(message.contains("above the limit of 1 %"), "{message}");
+    });
+}
+
+#[test]
+fn an_incident_that_everybody_shares_is_not_this_releases_fault() {
+    on_stage(async {
+        let mut spec = judged(json!({"name": "errors", "errorRate": {"limit": "5%"}}));
+        spec["steps"][0]["soak"] = json!("20s");
+        let (story, _load) = shop(Stage::shared().await, "incident", spec).await;
+        story.ship("v2", &[]).await;
+        until_at(&story, "some").await;
+        story
+            .until("a pass", |story| async move { story.status().await["verdicts"][0]["verdict"] == "Pass" })
+            .await;
+        for version in ["v1", "v2"] {
+            fail(&story, version, "0.4").await;
+        }
+        story.until_blocked("StableAsBad").await;
+        stands_still(&story, Duration::from_secs(5)).await;
+        for version in ["v1", "v2"] {
+            fail(&story, version, "0").await;
+        }
+        ended(&story, 1, "Succeeded").await;
+    });
+}
+
+#[test]
+fn a_canary_that_is_slower_than_stable_goes_back() {
+    on_stage(async {
+        let latency = json!({"quantile": 0.95, "relativeTo": "stable", "limit": "50%"});
+        let spec = judged(json!({"name": "slower", "latency": latency}));
+        let (story, _load) = shop(Stage::shared().await, "slower", spec).await;
+        story.ship("v2", &[("LATENCY_MS", "120")]).await;
+        let last = ended(&story, 1, "Undone").await;
+        undo_in_order(&last, true);
+        let message = last["message"].as_str().unwrap_or_default();
+        assert!(message.contains("times stable's"), "{message}");
+    });
+}
+
+#[test]
+fn a_shadow_is_reported_and_holds_nothing_up() {
+    on_stage(async {
+        let mut spec = judged(json!({"name": "strict", "errorRate": {"limit": "1%", "shadow": true}}));
+        spec["steps"][0]["soak"] = json!("8s");
+        let (story, _load) = shop(Stage::shared().await, "shadow", spec).await;
+        story.ship("v2", &[("ERROR_RATE", "0.3")]).await;
+        story
+            .until("a breach in the shadow", |story| async move {
+                let status = story.status().await;
+                status["verdicts"][0]["verdict"] == "Breach" && status["verdicts"][0]["shadow"] == true
+            })
+            .await;
+        ended(&story, 1, "Succeeded").await;
+    });
+}
+
+#[test]
+fn what_is_unknown_at_the_deadline_does_what_it_was_told_to() {
+    on_stage(async {
+        for (what, outcome) in [("Promote", "Succeeded"), ("Undo", "Undone")] {
+            let name = format!("unknown-{}", what.to_lowercase());
+            let story = Story::begin(Stage::shared().await, &name).await;
+            let errors = json!({"limit": "5%", "onUnknown": what});
+            let mut spec = judged(json!({"name": "errors", "errorRate": errors}));
+            spec["steps"] = json!([
+                {"name": "some", "replicas": "25%", "soak": "1s", "deadline": "4s"},
+                {"name": "all", "replicas": "100%", "deadline": "4s"},
+            ]);
+            // Nobody sends a request.
+            story.adopt(shop_deployment(4), story.release(spec)).await;
+            story.ship("v2", &[]).await;
+            story.until_blocked("NotEnoughEvidence").await;
+            let message = story.status().await["blockedBy"]["message"].to_string();
+            assert!(message.contains(&format!("onUnknown: {what}")), "{message}");
+            ended(&story, 1, outcome).await;
+        }
+    });
+}
+
+#[test]
+fn a_prometheus_that_is_away_for_a_while_costs_time_and_no_verdict() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "prom-away").await;
+        let mut prometheus = Prometheus::start(&story).await;
+        let spec = with(
+            judged(json!({"name": "errors", "errorRate": {"limit": "1%"}})),
+            json!({"metrics": {"prometheus": {"url": prometheus.url, "scrapeInterval": "5s"}}}),
+        );
+        story.adopt(shop_deployment(4), story.release(spec)).await;
+        let _load = Load::start(&story.client, &story.namespace, 8080, 40.0).await;
+        story.ship("v2", &[("ALLOW_FAULTS", "1")]).await;
+        until_at(&story, "some").await;
+        prometheus.kill().await;
+        let long = Duration::from_secs(150);
+        story.until_blocked("NoMeasurements").await;
+        stands_still(&story, Duration::from_secs(3)).await;
+        prometheus.revive();
+        fail(&story, "v2", "0.05").await;
+        story
+            .until_within(long, "Undone", |story| async move {
+                story.status().await["lastRun"]["outcome"] == "Undone"
+            })
+            .await;
+        undo_in_order(&story.status().await["lastRun"], true);
+    });
+}

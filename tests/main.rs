@@ -5,4 +5,5 @@ mod cli;
 mod generated;
 mod judge;
 mod measure;
+mod values;
 mod world;

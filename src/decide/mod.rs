@@ -23,10 +23,11 @@ mod scene;
 mod sight;
 pub mod snapshot;
 mod steps;
+pub mod values;
 mod watching;
 
 pub use decision::{Decision, Intent, Notice, Owner};
-pub use needs::{Needs, Probe, SampledPod, Sampling, needs};
+pub use needs::{Needs, Probe, SampledPod, SampledValue, Sampling, needs};
 pub use snapshot::{Key, Snapshot};
 
 use draft::Draft;

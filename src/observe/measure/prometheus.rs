@@ -265,7 +265,12 @@ impl Prometheus {
     }
 
     /// The body of a successful or an explained answer to an instant query.
-    async fn query(&self, client: &reqwest::Client, query: &str, round: Round) -> Result<Vec<u8>, ReadError> {
+    pub(super) async fn query(
+        &self,
+        client: &reqwest::Client,
+        query: &str,
+        round: Round,
+    ) -> Result<Vec<u8>, ReadError> {
         let url = format!("{}/api/v1/query", self.url.trim_end_matches('/'));
         let url = reqwest::Url::parse(&url).map_err(|error| ReadError::Address(error.to_string()))?;
         let time = round.now.to_string();
@@ -515,7 +520,7 @@ fn pods_of(asked: &[Wanted<'_>]) -> String {
 }
 
 /// A pattern that matches these texts and no others (PromQL anchors patterns itself).
-fn alternatives<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+pub(in crate::observe) fn alternatives<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let mut pattern = String::new();
     for (place, text) in texts.enumerate() {
         if place > 0 {
@@ -532,7 +537,7 @@ fn alternatives<'a>(texts: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// A PromQL string.
-fn quoted(text: &str) -> String {
+pub(in crate::observe) fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for letter in text.chars() {
         match letter {

@@ -6,4 +6,5 @@ mod generated;
 mod judge;
 mod measure;
 mod past;
+mod values;
 mod world;

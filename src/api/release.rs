@@ -35,6 +35,7 @@ use super::text::{Share, Span};
     validation = Rule::new("self.metadata.name.size() <= 52").message("name is at most 52 characters")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.criteria) || !self.criteria.exists(c, has(c.value) && has(c.value.promql)) || has(self.metrics) && has(self.metrics.prometheus)").message("a criterion with promql needs a server to ask: write its url as metrics.prometheus.url"))]
 pub struct ReleaseSpec {
     /// The workload that is released. Cannot be changed: make another Release.
     #[x_kube(validation = Rule::new("self == oldSelf").message("targetRef cannot be changed: delete this Release and make another"))]

@@ -221,12 +221,15 @@ pub struct VerdictStatus {
     /// A sentence for people.
     #[serde(default)]
     pub message: String,
-    /// Requests seen.
+    /// Requests seen, or what `counted` says.
     #[serde(default)]
     pub have: i64,
     /// About how many it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub need: Option<i64>,
+    /// What `have` and `need` count, where it is not requests.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub counted: String,
     /// Where the numbers come from: the series that is read.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
@@ -347,6 +350,10 @@ pub struct Run {
     #[schemars(schema_with = "object")]
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub judge: Value,
+    /// What is remembered of criteria that do not count requests. See `decide::values::State`.
+    #[schemars(schema_with = "object")]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub values: Value,
     /// When everything stood on the new revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_since: Option<Stamp>,

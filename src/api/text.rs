@@ -70,6 +70,29 @@ text!(
     "is neither a latency nor a percentage: write 500ms or 1.5s, or 50% with relativeTo: stable"
 );
 
+text!(
+    /// A comparison of what was measured with a number: value > 0.8, value <= -3, value > 8e8.
+    Condition,
+    "self.matches('^value (>|>=|<|<=) -?[0-9]{1,15}([.][0-9]{1,9})?(e[+-]?[0-9]{1,2})?$')",
+    "is not a comparison: write value > 0.8, with >, >=, < or <=, and blanks around it"
+);
+
+impl Condition {
+    /// The comparison and the number, or `None` when the text is not a condition.
+    ///
+    /// ```
+    /// use tidegate::api::text::Condition;
+    /// assert_eq!(Condition("value >= 8e8".into()).parse(), Some((">=", 8e8)));
+    /// assert_eq!(Condition("value is large".into()).parse(), None);
+    /// ```
+    pub fn parse(&self) -> Option<(&str, f64)> {
+        let (comparison, number) = self.0.strip_prefix("value ")?.split_once(' ')?;
+        let is_number = number.starts_with(|first: char| first.is_ascii_digit() || first == '-');
+        let number: f64 = number.parse().ok().filter(|_| is_number)?;
+        ([">", ">=", "<", "<="].contains(&comparison) && number.is_finite()).then_some((comparison, number))
+    }
+}
+
 impl Span {
     /// The length of time, or `None` when the text is not one.
     ///

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::Code;
 use super::terminal;
 use crate::api::criterion;
 use crate::decide::judge::{
-    self, Bound, Criterion, Evidence, Judgement, Reason, Revision, Settings, Slot, State, Verdict,
+    self, Bound, Criterion, Judgement, Reason, Revision, Settings, Slot, State, Verdict,
 };
 use crate::decide::plan;
 
@@ -73,13 +73,10 @@ pub fn judge(files: &Files) -> Result<Code> {
         match files.output {
             Output::Json => writeln!(out, "{}", serde_json::to_string(&line)?)?,
             Output::Text => {
-                let saying = (line.verdict, line.criterion.clone(), line.reason);
+                let Said { t, word, judgement } = &line;
+                let saying = (*word, judgement.criterion.clone(), judgement.reason);
                 if said.as_ref() != Some(&saying) {
-                    writeln!(
-                        out,
-                        "{:>8}  {:<8?}  {}: {}",
-                        line.t, line.verdict, line.criterion, line.message
-                    )?;
+                    writeln!(out, "{t:>8}  {word:<8?}  {}: {}", judgement.criterion, judgement.message)?;
                     said = Some(saying);
                 }
             }
@@ -233,33 +230,24 @@ impl Line {
     }
 }
 
-/// What is said of one slot: the judgement that decides.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// What is said of one slot: the judgement that decides. As JSON its fields, with `t` (the slot's start, seconds) and `verdict`.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Said {
     /// Start of the slot, seconds.
     pub t: i64,
-    /// What it means.
-    pub verdict: Word,
-    /// The criterion that decides.
-    pub criterion: String,
-    /// Why, in a word.
-    pub reason: Reason,
-    /// Why, in a sentence.
-    pub message: String,
-    /// Share of bad requests.
-    pub value: Option<f64>,
-    /// Where the true share lies.
-    pub interval: Option<(f64, f64)>,
-    /// The share at the limit.
-    pub limit: f64,
-    /// Canary requests.
-    pub have: u64,
-    /// About how many it takes.
-    pub need: Option<u64>,
-    /// What it rests on.
-    pub evidence: Evidence,
-    /// Whether nothing about the noise is assumed.
-    pub calibrated: bool,
+    /// What it means for the release.
+    pub word: Word,
+    /// Why.
+    pub judgement: Judgement,
+}
+
+impl Serialize for Said {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut said = serde_json::to_value(&self.judgement).map_err(serde::ser::Error::custom)?;
+        said["t"] = self.t.into();
+        said["verdict"] = serde_json::to_value(self.word).map_err(serde::ser::Error::custom)?;
+        said.serialize(serializer)
+    }
 }
 
 /// A verdict as a release goes on with it, the worst first.
@@ -326,32 +314,6 @@ pub fn replay(criteria: &[Criterion], history: &[Slot], slots: &[Slot]) -> impl 
             .filter(enforced)
             .min_by_key(|judgement| Word::of(judgement))
             .or_else(|| judgements.first())?;
-        let Judgement {
-            criterion,
-            verdict: _,
-            reason,
-            message,
-            value,
-            interval,
-            limit,
-            have,
-            need,
-            evidence,
-            calibrated,
-        } = decides.clone();
-        Some(Said {
-            t,
-            verdict: Word::of(decides),
-            criterion,
-            reason,
-            message,
-            value,
-            interval,
-            limit,
-            have,
-            need,
-            evidence,
-            calibrated,
-        })
+        Some(Said { t, word: Word::of(decides), judgement: decides.clone() })
     })
 }

@@ -182,6 +182,9 @@ fn evidence(page: &mut Page, status: &ReleaseStatus) {
     for now in &status.verdicts {
         page.hang("  ", &format!("{}: {}, {}", now.criterion.bold(), verdict(&now.verdict), numbers(now)));
         page.hang("    ", &[sentence(&now.message), settle(now)].join(" "));
+        for line in grounds(now) {
+            page.hang("    ", &line);
+        }
         if !now.source.is_empty() {
             page.hang("    ", &format!("Read from {}.", now.source));
         }
@@ -200,24 +203,50 @@ fn numbers(now: &VerdictStatus) -> String {
     if !now.limit.is_empty() {
         parts.push(format!("limit {}", now.limit));
     }
-    let requests = match now.need {
-        Some(need) => format!("{} requests seen, about {need} needed", now.have),
-        None => format!("{} requests seen", now.have),
-    };
-    parts.push(requests);
+    let what = counted(now);
+    match now.need {
+        Some(need) => parts.push(format!("{} {what} seen, about {need} needed", now.have)),
+        None if now.have > 0 || now.counted.is_empty() => parts.push(format!("{} {what} seen", now.have)),
+        None => {}
+    }
     parts.join(", ") + "."
+}
+
+/// What the numbers rest on, and what could be seen at all.
+fn grounds(now: &VerdictStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    if now.shadow {
+        lines.push("A shadow: reported, enforced never.".to_owned());
+    }
+    if !now.evidence.is_empty() {
+        lines.push(format!(
+            "Evidence {} (natural logarithms: what there is, of what it must reach).",
+            now.evidence
+        ));
+    }
+    if !now.blind.is_empty() {
+        lines.push(format!("It may never fire: {}.", now.blind));
+    } else if !now.finds.is_empty() {
+        lines.push(format!("At this traffic the smallest rate it would find: {}.", now.finds));
+    }
+    lines
+}
+
+fn counted(now: &VerdictStatus) -> &str {
+    if now.counted.is_empty() { "requests" } else { &now.counted }
 }
 
 fn settle(now: &VerdictStatus) -> String {
     let missing = now.need.map(|need| need - now.have).filter(|missing| *missing > 0);
+    let what = counted(now);
     match (now.verdict.as_str(), missing) {
-        ("Unknown", Some(missing)) => format!("About {missing} more requests would settle it."),
+        ("Unknown", Some(missing)) => format!("About {missing} more {what} would settle it."),
         ("Unknown", None) if now.value.is_none() => {
             "A measurement would settle it: Unknown neither advances nor goes back.".to_owned()
         }
         ("Unknown", None) => "Unknown neither advances nor goes back.".to_owned(),
         ("Hold", Some(missing)) => {
-            format!("About {missing} more requests at the target or better would settle it.")
+            format!("About {missing} more {what} at the target or better would settle it.")
         }
         ("Hold", None) => "It advances once it is at the target or better.".to_owned(),
         _ => String::new(),

@@ -155,6 +155,7 @@ pub fn blank_numbers(status: &mut ReleaseStatus) {
     let some_time = Stamp(Timestamp::UNIX_EPOCH);
     if let Some(run) = &mut status.run {
         run.judge = serde_json::Value::Null;
+        run.values = serde_json::Value::Null;
         run.progress.soaked = 0;
         run.progress.soaking_since = run.progress.soaking_since.map(|_| some_time);
     }

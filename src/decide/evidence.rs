@@ -6,8 +6,8 @@ use super::decision::Notice;
 use super::draft::Draft;
 use super::judge::{self, Judgement, Measure, OnLimit, OnUnknown, Revision, Slot, Verdict};
 use super::scene::Scene;
-use super::sight;
 use super::snapshot::Measured;
+use super::{sight, values};
 use crate::api::status::VerdictStatus;
 
 /// What the measurements say.
@@ -42,6 +42,8 @@ pub struct Reason {
 #[derive(Debug)]
 pub struct Lacking {
     pub reason: Reason,
+    /// What would settle it.
+    pub settle: &'static str,
     /// What it leads to at the step's deadline.
     pub then: OnUnknown,
 }
@@ -56,38 +58,23 @@ impl Evidence {
 /// Adds what was measured since status was written, and judges.
 pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
     let Some(measuring) = &scene.measuring else { return Evidence::none() };
-    let criteria = &measuring.criteria;
-    if criteria.is_empty() {
+    if measuring.criteria.is_empty() && measuring.values.is_empty() {
         draft.status.verdicts.clear();
         return Evidence { words: "no criteria: time alone decides".into(), ..Evidence::default() };
     }
-    let settings = judge::Settings::default();
-    let mut state = remembered(draft);
-    let measured = &scene.snapshot.measured;
-    learn(criteria, &mut state, measured);
-    judge::fold(criteria, &mut state, &measured.slots, &settings);
-    for (t, pods) in &measured.missing {
-        judge::note_missing(&mut state, *t, *pods);
+    let mut weighed = counted(draft, scene, &measuring.criteria);
+    for (place, value) in other(draft, scene, &measuring.values) {
+        weighed.insert(place.min(weighed.len()), value);
     }
-    let judgements = judge::judge(criteria, &state, &settings);
-    let since = |criterion: &str| {
-        let memory = state.criteria.get(criterion)?;
-        Timestamp::from_second(memory.limit.since).ok()
-    };
     let mut evidence = Evidence::default();
-    for judgement in &judgements {
-        let Some(criterion) = criteria.iter().find(|criterion| criterion.name == judgement.criterion) else {
-            continue;
-        };
-        if criterion.shadow {
+    for Weighed { judgement, enforced, since, shown, .. } in &weighed {
+        if enforced.shadow {
             continue;
         }
-        let on_limit = on_limit(draft, scene, criterion);
         let message = format!("{}: {}", judgement.criterion, judgement.message);
-        match (judgement.verdict, on_limit) {
+        match (judgement.verdict, on_limit(draft, scene, enforced.on_limit)) {
             (Verdict::Breach, OnLimit::Undo) => {
-                let since = since(&judgement.criterion);
-                evidence.breach.get_or_insert(Breach { message, since });
+                evidence.breach.get_or_insert(Breach { message, since: *since });
             }
             (Verdict::Breach, OnLimit::Hold) => {
                 evidence.holds.get_or_insert(Reason { reason: "AboveLimit", message });
@@ -96,31 +83,31 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
             (Verdict::Hold, OnLimit::Undo | OnLimit::Hold) => {
                 let reason = if judgement.reason == judge::Reason::StableAsBad {
                     "StableAsBad"
+                } else if judgement.reason == judge::Reason::NoData {
+                    "NoMeasurements"
                 } else {
                     "AboveTarget"
                 };
                 evidence.holds.get_or_insert(Reason { reason, message });
             }
             (Verdict::Unknown, OnLimit::Undo | OnLimit::Hold) => {
-                let reason = match measured.trouble {
-                    Some(_) => "NoMeasurements",
-                    None => "NotEnoughEvidence",
+                let is_unread = matches!(judgement.reason, judge::Reason::NoData | judge::Reason::Unreadable)
+                    || (shown.counted.is_empty() && scene.snapshot.measured.trouble.is_some());
+                let reason = if is_unread { "NoMeasurements" } else { "NotEnoughEvidence" };
+                let message = format!("{}: {}", judgement.criterion, shown.message);
+                let settle = match (shown.counted.is_empty(), is_unread) {
+                    (true, _) => "send traffic",
+                    (false, true) => "see why it cannot be read",
+                    (false, false) => "wait",
                 };
-                let reason = Reason { reason, message: explained(scene, message) };
-                evidence.lacking.push(Lacking { reason, then: criterion.on_unknown });
+                let reason = Reason { reason, message };
+                evidence.lacking.push(Lacking { reason, settle, then: enforced.on_unknown });
             }
             (Verdict::Hold | Verdict::Unknown, OnLimit::Notify) | (Verdict::Pass, _) => {}
         }
     }
-    evidence.words = words(&judgements);
-    draft.status.verdicts = judgements
-        .iter()
-        .map(|judgement| {
-            let sight = sight::of(scene, &state, &settings, judgement);
-            VerdictStatus { finds: sight.finds, blind: sight.blind, ..shown(scene, criteria, judgement) }
-        })
-        .collect();
-    draft.run().judge = serde_json::to_value(&state).unwrap_or_default();
+    evidence.words = words(&weighed);
+    draft.status.verdicts = weighed.into_iter().map(|weighed| weighed.shown).collect();
     evidence
 }
 
@@ -133,6 +120,106 @@ fn learn(criteria: &[judge::Criterion], state: &mut judge::State, measured: &Mea
     let before = |slot: &&Slot| slot.t < first && slot.revision == Revision::Stable;
     let history: Vec<Slot> = measured.history.iter().filter(before).cloned().collect();
     judge::learn(criteria, state, &history);
+}
+
+/// A judgement, and what is made of it.
+struct Weighed {
+    judgement: Judgement,
+    enforced: Enforced,
+    /// When the first evidence of a breach was seen.
+    since: Option<Timestamp>,
+    shown: VerdictStatus,
+}
+
+/// How a criterion is enforced.
+struct Enforced {
+    on_limit: OnLimit,
+    on_unknown: OnUnknown,
+    shadow: bool,
+}
+
+/// What the judge says, criterion by criterion.
+fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, criteria: &[judge::Criterion]) -> Vec<Weighed> {
+    let settings = judge::Settings::default();
+    let mut state = remembered(draft);
+    let measured = &scene.snapshot.measured;
+    learn(criteria, &mut state, measured);
+    judge::fold(criteria, &mut state, &measured.slots, &settings);
+    for (t, pods) in &measured.missing {
+        judge::note_missing(&mut state, *t, *pods);
+    }
+    let weigh = |judgement: Judgement| {
+        let criterion = criteria.iter().find(|criterion| criterion.name == judgement.criterion)?;
+        let sight = sight::of(scene, &state, &settings, &judgement);
+        let since = state.criteria.get(&judgement.criterion).map(|memory| memory.limit.since);
+        Some(Weighed {
+            enforced: Enforced {
+                on_limit: criterion.on_limit,
+                on_unknown: criterion.on_unknown,
+                shadow: criterion.shadow,
+            },
+            since: since.and_then(|since| Timestamp::from_second(since).ok()),
+            shown: VerdictStatus {
+                finds: sight.finds,
+                blind: sight.blind,
+                ..shown(scene, criterion, &judgement)
+            },
+            judgement,
+        })
+    };
+    let weighed = judge::judge(criteria, &state, &settings).into_iter().filter_map(weigh).collect();
+    draft.run().judge = serde_json::to_value(&state).unwrap_or_default();
+    weighed
+}
+
+/// What the other criteria say, with their places among all.
+fn other(draft: &mut Draft<'_>, scene: &Scene<'_>, criteria: &[values::Criterion]) -> Vec<(usize, Weighed)> {
+    let mut state: values::State = serde_json::from_value(draft.run().values.clone()).unwrap_or_default();
+    let now = scene.now().as_second();
+    let looking_since = scene.snapshot.looking_since.map(|since| since.as_second());
+    let looked = state.look(criteria, pods(scene), now, looking_since);
+    values::fold(criteria, &mut state, &scene.snapshot.measured.values);
+    values::fold(criteria, &mut state, &looked);
+    let due = criteria.iter().filter_map(|criterion| state.due(criterion)).filter(|due| *due > now);
+    if let Some(due) = due.min().and_then(|due| Timestamp::from_second(due).ok()) {
+        draft.wake_at(due);
+    }
+    let weigh = |(criterion, judgement): (&values::Criterion, Judgement)| {
+        let since = state.breached_since(&criterion.name);
+        let weighed = Weighed {
+            enforced: Enforced {
+                on_limit: criterion.on_limit,
+                on_unknown: criterion.on_unknown,
+                shadow: criterion.shadow,
+            },
+            since: since.and_then(|since| Timestamp::from_second(since).ok()),
+            shown: shown_value(criterion, &judgement),
+            judgement,
+        };
+        (criterion.place, weighed)
+    };
+    let judgements = values::judge(criteria, &state, now);
+    let weighed = criteria.iter().zip(judgements).map(weigh).collect();
+    draft.run().values = match criteria {
+        [] => serde_json::Value::Null,
+        _ => serde_json::to_value(&state).unwrap_or_default(),
+    };
+    weighed
+}
+
+/// Pods on nodes that are not heard from are nobody's fault.
+fn pods(scene: &Scene<'_>) -> values::Pods {
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    let canary: Vec<_> = scene.canary_pods().collect();
+    let is_ready = |pod: &&&super::snapshot::Pod| pod.ready_since.is_some();
+    let cut_off = count(canary.iter().filter(|pod| pod.cut_off).count());
+    values::Pods {
+        canary: (scene.stand.canary - cut_off).max(0),
+        canary_ready: count(canary.iter().filter(is_ready).count()),
+        stable: scene.stand.stable,
+        stable_ready: scene.stand.stable_ready,
+        restarts: canary.iter().map(|pod| pod.restarts_in_all).fold(0, u32::saturating_add),
+    }
 }
 
 /// A new step begins: faults that begin with it get their full attention.
@@ -151,11 +238,11 @@ fn remembered(draft: &mut Draft<'_>) -> judge::State {
 }
 
 /// What a breach does now: in the watch the stage may say so.
-fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, criterion: &judge::Criterion) -> OnLimit {
-    let Some(since) = draft.run().all_since else { return criterion.on_limit };
-    let Some(measuring) = &scene.measuring else { return criterion.on_limit };
+fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, usual: OnLimit) -> OnLimit {
+    let Some(since) = draft.run().all_since else { return usual };
+    let Some(measuring) = &scene.measuring else { return usual };
     let stage = measuring.watch.iter().find(|stage| scene.now() < since.0 + stage.until);
-    stage.and_then(|stage| stage.on_limit).unwrap_or(criterion.on_limit)
+    stage.and_then(|stage| stage.on_limit).unwrap_or(usual)
 }
 
 fn notify(draft: &mut Draft<'_>, judgement: &Judgement, message: &str) {
@@ -175,33 +262,56 @@ fn explained(scene: &Scene<'_>, message: String) -> String {
     }
 }
 
-fn words(judgements: &[Judgement]) -> String {
-    let word = |judgement: &Judgement| match judgement.value {
-        Some(value) => format!("{} {:?} at {}", judgement.criterion, judgement.verdict, percent(value)),
+fn words(weighed: &[Weighed]) -> String {
+    let word = |Weighed { judgement, shown, .. }: &Weighed| match &shown.value {
+        Some(value) => format!("{} {:?} at {value}", judgement.criterion, judgement.verdict),
         None => format!("{} {:?}", judgement.criterion, judgement.verdict),
     };
-    judgements.iter().map(word).collect::<Vec<_>>().join(", ")
+    weighed.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
-fn shown(scene: &Scene<'_>, criteria: &[judge::Criterion], judgement: &Judgement) -> VerdictStatus {
-    let criterion = criteria.iter().find(|criterion| criterion.name == judgement.criterion);
-    let (target, limit) = criterion.map_or_else(Default::default, |criterion| thresholds(&criterion.measure));
+fn shown(scene: &Scene<'_>, criterion: &judge::Criterion, judgement: &Judgement) -> VerdictStatus {
+    let (target, limit) = thresholds(&criterion.measure);
     VerdictStatus {
-        criterion: judgement.criterion.clone(),
-        verdict: format!("{:?}", judgement.verdict),
         value: judgement.value.map(percent),
         interval: judgement.interval.map(|(low, high)| vec![percent(low), percent(high)]).unwrap_or_default(),
         limit,
         target,
-        reason: format!("{:?}", judgement.reason),
-        message: explained(scene, judgement.message.clone()).chars().take(1024).collect(),
-        have: i64::try_from(judgement.have).unwrap_or(i64::MAX),
-        need: judgement.need.map(|need| i64::try_from(need).unwrap_or(i64::MAX)),
+        message: shortened(&explained(scene, judgement.message.clone())),
         source: scene.snapshot.measured.source.clone(),
         evidence: format!("{:.1} of {:.1}", judgement.evidence.log_e, judgement.evidence.threshold),
-        shadow: criterion.is_some_and(|criterion| criterion.shadow),
+        shadow: criterion.shadow,
+        ..said(judgement)
+    }
+}
+
+fn shown_value(criterion: &values::Criterion, judgement: &Judgement) -> VerdictStatus {
+    let kind = &criterion.kind;
+    VerdictStatus {
+        value: judgement.value.map(|value| kind.show(value)),
+        limit: kind.show_bound(criterion.limit),
+        target: criterion.target.map(|target| kind.show_bound(target)).unwrap_or_default(),
+        message: shortened(&judgement.message),
+        counted: "samples".to_owned(),
+        source: kind.source(),
+        shadow: criterion.shadow,
+        ..said(judgement)
+    }
+}
+
+fn said(judgement: &Judgement) -> VerdictStatus {
+    VerdictStatus {
+        criterion: judgement.criterion.clone(),
+        verdict: format!("{:?}", judgement.verdict),
+        reason: format!("{:?}", judgement.reason),
+        have: i64::try_from(judgement.have).unwrap_or(i64::MAX),
+        need: judgement.need.map(|need| i64::try_from(need).unwrap_or(i64::MAX)),
         ..VerdictStatus::default()
     }
+}
+
+fn shortened(message: &str) -> String {
+    message.chars().take(1024).collect()
 }
 
 /// Target and limit as people write them.

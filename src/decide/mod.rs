@@ -23,11 +23,12 @@ mod scene;
 mod sight;
 pub mod snapshot;
 mod steps;
+pub mod values;
 mod watching;
 
 pub use decision::{Decision, Intent, Notice, Owner};
 pub use evidence::{duration, percent};
-pub use needs::{Needs, Probe, SampledPod, Sampling, needs};
+pub use needs::{Needs, Probe, SampledPod, SampledValue, Sampling, needs};
 pub use snapshot::{Key, Snapshot};
 
 use draft::Draft;

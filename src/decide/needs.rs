@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::judge::Revision;
 use super::plan::{self, CheckKind, Measuring, Plan, Source};
 use super::snapshot::{ProbeId, ProbeResult, Snapshot};
+use super::values::Kind;
 use crate::api::status::{CheckState, Run, Stage};
 
 /// A canary counts as young for so long after each step begins: it is measured every second.
@@ -27,6 +28,10 @@ pub struct Sampling {
     /// A new run starts with a clean ledger.
     pub run: String,
     pub source: Source,
+    /// Whether requests are counted; else only `values` are read.
+    pub counted: bool,
+    /// Numbers to read beside.
+    pub values: Vec<SampledValue>,
     pub requests: Option<(String, Option<String>)>,
     pub latency: Option<String>,
     /// Paths that are not traffic: those the Release names, and those that the pods' probes ask for.
@@ -50,6 +55,13 @@ pub struct SampledPod {
     /// Unix seconds.
     pub started_at: Option<i64>,
     pub restarts: u32,
+}
+
+/// A number to read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampledValue {
+    pub criterion: String,
+    pub kind: Kind,
 }
 
 /// An answer to get.
@@ -108,7 +120,13 @@ fn probes(snapshot: &Snapshot, run: &Run, plan: &Plan) -> Vec<Probe> {
 
 fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sampling> {
     let status = &snapshot.release.as_ref()?.status;
-    if measuring.criteria.is_empty() {
+    let values: Vec<SampledValue> = measuring
+        .values
+        .iter()
+        .filter(|criterion| !criterion.kind.is_of_pods())
+        .map(|criterion| SampledValue { criterion: criterion.name.clone(), kind: criterion.kind.clone() })
+        .collect();
+    if measuring.criteria.is_empty() && values.is_empty() {
         return None;
     }
     let stable = status.stable.as_ref()?.fingerprint.clone();
@@ -142,6 +160,8 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
     Some(Sampling {
         run: run.id.clone(),
         source: measuring.source.clone(),
+        counted: !measuring.criteria.is_empty(),
+        values,
         requests: None,
         latency: None,
         ignore_paths,

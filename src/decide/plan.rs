@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::judge;
+use super::{judge, values};
 use crate::api::check::{Approval, ConfigCheck, HttpCheck};
-use crate::api::criterion::{Criterion, OnLimit, OnUnknown, Reference};
-use crate::api::text::{Latency, Percent, Share, Span};
+use crate::api::criterion::{Criterion, NoData, OnLimit, OnUnknown, Reference, ValueBound};
+use crate::api::text::{Condition, Latency, Percent, Share, Span};
 use crate::api::{Capacity, CaptureMode, Check, OnDelete, ReleaseSpec};
 
 /// An error rate that is no news however little stable has.
 const IGNORED_ERROR_RATE: f64 = 0.001;
+/// How long a limit must be breached, where nothing is said.
+const VALUE_FOR: Duration = Duration::from_secs(15);
+const AVAILABILITY_FOR: Duration = Duration::from_secs(60);
 /// The shortest deadline of a step, where none is given.
 const LEAST_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -41,7 +44,10 @@ pub struct Plan {
 /// What is measured, and where. Understood by itself: whatever else is wrong with a spec, a breach still goes back.
 #[derive(Clone, Debug)]
 pub struct Measuring {
+    /// What counts requests.
     pub criteria: Vec<judge::Criterion>,
+    /// Everything else.
+    pub values: Vec<values::Criterion>,
     pub watch: Vec<PlannedWatch>,
     pub source: Source,
 }
@@ -133,11 +139,25 @@ pub fn measuring(spec: &ReleaseSpec) -> Result<Measuring, PlanError> {
             Source::Pods { port: pods.port, path: pods.path }
         }
     };
+    let (mut criteria, mut values) = (Vec::new(), Vec::new());
+    for (place, written) in spec.criteria.iter().flatten().enumerate() {
+        match understood(place, written)? {
+            Planned::Counted(counted) => criteria.push(counted),
+            Planned::Value(value) => values.push(value),
+        }
+    }
+    let asks = |value: &values::Criterion| matches!(value.kind, values::Kind::Promql { .. });
+    if let Some(asking) = values.iter().find(|value| asks(value))
+        && !matches!(source, Source::Prometheus { .. })
+    {
+        return Err(PlanError {
+            field: format!("spec.criteria[{}].value.promql", asking.place),
+            problem: "there is no server to ask: write its url as metrics.prometheus.url".into(),
+        });
+    }
     Ok(Measuring {
-        criteria: match &spec.criteria {
-            Some(criteria) => criteria.iter().enumerate().map(criterion).collect::<Result<_, _>>()?,
-            None => default_criteria(),
-        },
+        criteria: if spec.criteria.is_none() { default_criteria() } else { criteria },
+        values,
         watch: watch(spec)?,
         source,
     })
@@ -243,15 +263,56 @@ fn check((index, check): (usize, &Check)) -> Result<PlannedCheck, PlanError> {
     Ok(PlannedCheck { name: name.clone(), timeout, kind })
 }
 
-/// Understands one criterion of the list.
-pub fn criterion((index, criterion): (usize, &Criterion)) -> Result<judge::Criterion, PlanError> {
-    let field = format!("spec.criteria[{index}]");
+/// A criterion, by who judges it.
+enum Planned {
+    Counted(judge::Criterion),
+    Value(values::Criterion),
+}
+
+/// Understands one criterion of the list that counts requests.
+pub fn criterion((place, criterion): (usize, &Criterion)) -> Result<judge::Criterion, PlanError> {
+    match understood(place, criterion)? {
+        Planned::Counted(counted) => Ok(counted),
+        Planned::Value(value) => Err(PlanError {
+            field: format!("spec.criteria[{place}]"),
+            problem: format!("criterion '{}' counts no requests: only errorRate and latency do", value.name),
+        }),
+    }
+}
+
+fn understood(place: usize, criterion: &Criterion) -> Result<Planned, PlanError> {
+    let field = format!("spec.criteria[{place}]");
     let wrong = |problem: &str| PlanError { field: field.clone(), problem: problem.to_owned() };
+    let Criterion { name, error_rate, latency, value, availability, restarts } = criterion;
     let share = |percent: &Percent| percent.share().ok_or_else(|| wrong("write 0.1% or 5%"));
     let seconds = |latency: &Latency| latency.seconds().ok_or_else(|| wrong("write 500ms or 1.5s"));
     let factor = |factor: Option<f64>| factor.ok_or_else(|| wrong("write 50% or 150%"));
-    let (measure, on_limit, on_unknown, shadow) = match (&criterion.error_rate, &criterion.latency) {
-        (Some(rate), None) => {
+    let counted = |measure, on_limit: Option<OnLimit>, on_unknown: Option<OnUnknown>, shadow| {
+        Planned::Counted(judge::Criterion {
+            name: name.clone(),
+            measure,
+            on_limit: on_limit.unwrap_or_default(),
+            on_unknown: on_unknown.unwrap_or_default(),
+            shadow,
+        })
+    };
+    // What the pods' status says.
+    let of_pods = |kind, limit, held_for, on_limit: Option<OnLimit>, shadow| {
+        Planned::Value(values::Criterion {
+            name: name.clone(),
+            place,
+            kind,
+            limit,
+            target: None,
+            held_for,
+            no_data: NoData::Unknown,
+            on_limit: on_limit.unwrap_or_default(),
+            on_unknown: OnUnknown::Hold,
+            shadow,
+        })
+    };
+    Ok(match (error_rate, latency, value, availability, restarts) {
+        (Some(rate), None, None, None, None) => {
             let measure = match rate.relative_to {
                 None => {
                     let limit = share(&Percent(rate.limit.0.clone()))?;
@@ -263,9 +324,9 @@ pub fn criterion((index, criterion): (usize, &Criterion)) -> Result<judge::Crite
                     ignore_below: rate.ignore_below.as_ref().map_or(Ok(IGNORED_ERROR_RATE), share)?,
                 },
             };
-            (measure, rate.on_limit, rate.on_unknown, rate.shadow)
+            counted(measure, rate.on_limit, rate.on_unknown, rate.shadow)
         }
-        (None, Some(bound)) => {
+        (None, Some(bound), None, None, None) => {
             let quantile = bound.quantile;
             let measure = match bound.relative_to {
                 None => {
@@ -279,16 +340,88 @@ pub fn criterion((index, criterion): (usize, &Criterion)) -> Result<judge::Crite
                     ignore_below: bound.ignore_below.as_ref().map_or(Ok(0.0), seconds)?,
                 },
             };
-            (measure, bound.on_limit, bound.on_unknown, bound.shadow)
+            counted(measure, bound.on_limit, bound.on_unknown, bound.shadow)
         }
-        _ => return Err(wrong("needs exactly one of: errorRate, latency")),
+        (None, None, Some(bound), None, None) => Planned::Value(value_bound(place, name, bound)?),
+        (None, None, None, Some(bound), None) => {
+            let held_for = bound.r#for.as_ref().map_or(Ok(AVAILABILITY_FOR), |held_for| {
+                span(held_for, || format!("{field}.availability.for"))
+            })?;
+            let limit =
+                values::Bound { comparison: values::Comparison::Below, number: share(&bound.limit)? * 100.0 };
+            of_pods(values::Kind::Availability, limit, held_for, bound.on_limit, bound.shadow)
+        }
+        (None, None, None, None, Some(bound)) => {
+            let limit =
+                values::Bound { comparison: values::Comparison::Above, number: f64::from(bound.limit) };
+            of_pods(values::Kind::Restarts, limit, Duration::ZERO, bound.on_limit, bound.shadow)
+        }
+        _ => {
+            return Err(wrong("needs exactly one of: errorRate, latency, value, availability, restarts"));
+        }
+    })
+}
+
+fn value_bound(place: usize, name: &str, bound: &ValueBound) -> Result<values::Criterion, PlanError> {
+    let field = |name: &str| format!("spec.criteria[{place}].value{name}");
+    let wrong = |name: &str, problem: &str| PlanError { field: field(name), problem: problem.to_owned() };
+    let ValueBound {
+        pod_gauge,
+        promql,
+        json,
+        limit,
+        target,
+        r#for,
+        by,
+        no_data,
+        on_limit,
+        on_unknown,
+        shadow,
+    } = bound;
+    let kind = match (pod_gauge, promql, json) {
+        (Some(gauge), None, None) => {
+            let is_word = |text: &str| {
+                let plain = |letter: char| letter.is_ascii_alphanumeric() || "_:".contains(letter);
+                text.chars().all(plain) && text.starts_with(|first: char| !first.is_ascii_digit())
+            };
+            if !is_word(&gauge.name) || !gauge.labels.keys().all(|label| is_word(label)) {
+                let problem = "names of metrics and labels are made of letters, digits and '_'";
+                return Err(wrong(".podGauge", problem));
+            }
+            values::Kind::PodGauge(values::Gauge { name: gauge.name.clone(), labels: gauge.labels.clone() })
+        }
+        (None, Some(query), None) => values::Kind::Promql { query: query.clone(), by: by.clone() },
+        (None, None, Some(json)) => {
+            values::Kind::Json { url: json.url.clone(), pointer: json.pointer.clone() }
+        }
+        _ => return Err(wrong("", "needs exactly one of: podGauge, promql, json")),
     };
-    Ok(judge::Criterion {
-        name: criterion.name.clone(),
-        measure,
+    let condition = |name: &str, text: &Condition| {
+        let parsed = text.parse().and_then(|(comparison, number)| values::Bound::new(comparison, number));
+        parsed.ok_or_else(|| wrong(name, "write value > 0.8, with >, >=, < or <="))
+    };
+    let limit = condition(".limit", limit)?;
+    let target = target.as_ref().map(|target| condition(".target", target)).transpose()?;
+    if let Some(target) = target {
+        let is_beyond = match limit.is_upward() {
+            true => target.number > limit.number,
+            false => target.number < limit.number,
+        };
+        if target.is_upward() == limit.is_upward() || is_beyond {
+            return Err(wrong(".target", "is beyond the limit: with limit 'value > 10' write 'value < 8'"));
+        }
+    }
+    Ok(values::Criterion {
+        name: name.to_owned(),
+        place,
+        kind,
+        limit,
+        target,
+        held_for: r#for.as_ref().map_or(Ok(VALUE_FOR), |held_for| span(held_for, || field(".for")))?,
+        no_data: no_data.unwrap_or_default(),
         on_limit: on_limit.unwrap_or_default(),
         on_unknown: on_unknown.unwrap_or_default(),
-        shadow,
+        shadow: *shadow,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Canary pods that fail by themselves: decided at once, from the pods' status, without statistics.
 
 use super::scene::Scene;
-use super::snapshot::Pod;
+use super::snapshot::{OUT_OF_MEMORY, Pod};
 
 /// Waiting reasons that do not heal by waiting.
 const FATAL: [&str; 7] = [
@@ -31,5 +31,5 @@ pub fn failing(scene: &Scene<'_>) -> Option<String> {
 
 fn fault(pod: &Pod) -> Option<&str> {
     let waiting = pod.waiting.as_deref().filter(|reason| FATAL.contains(reason));
-    waiting.or_else(|| pod.ended.as_deref().filter(|reason| *reason == "OOMKilled"))
+    waiting.or_else(|| pod.ended.as_deref().filter(|reason| *reason == OUT_OF_MEMORY))
 }

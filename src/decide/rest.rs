@@ -272,6 +272,7 @@ fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary
         signatures: Vec::new(),
         paused: None,
         judge: serde_json::Value::Null,
+        values: serde_json::Value::Null,
         all_since: None,
         back: None,
         notes: Vec::new(),

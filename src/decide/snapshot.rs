@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::api::{Action, ReleaseSpec, ReleaseStatus};
 use crate::decide::judge::Slot;
+use crate::decide::values::Sample;
 
 /// Which Release.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +107,9 @@ pub struct PodSet {
     pub desired: Option<i32>,
 }
 
+/// Why a container ended that took more memory than it may.
+pub const OUT_OF_MEMORY: &str = "OOMKilled";
+
 /// A pod.
 #[derive(Clone, Debug, Default)]
 pub struct Pod {
@@ -115,11 +119,14 @@ pub struct Pod {
     pub ready_since: Option<Timestamp>,
     pub terminating: bool,
     pub started_at: Option<Timestamp>,
+    /// Of the container that was restarted most.
     pub restarts: u32,
+    /// Of all its containers.
+    pub restarts_in_all: u32,
     /// Why a container waits: `CrashLoopBackOff`, `ImagePullBackOff` ...
     pub waiting: Option<String>,
     pub waiting_message: Option<String>,
-    /// Why a container ended last, unless by itself and well: `OOMKilled`, `Error`.
+    /// Why a container ended last, unless by itself and well: `OOMKilled` before all others, `Error`.
     pub ended: Option<String>,
     pub unschedulable: bool,
     /// Its node is not heard from: its containers were ready when they were last heard of.
@@ -213,6 +220,8 @@ pub struct Measured {
     pub history: Arc<Vec<Slot>>,
     /// Canary pods that should have reported and did not: how many in the round that ended at this second.
     pub missing: Vec<(i64, u32)>,
+    /// Of criteria that do not count requests.
+    pub values: Vec<Sample>,
     /// Which series are read, for people.
     pub source: String,
     /// Why there is nothing, when there is nothing.

@@ -229,7 +229,8 @@ fn in_the_way(
         return Some(("Soak", format!("step {}: {words}", step.name), skip));
     }
     if !skipped && let Some(lacking) = still_lacking(draft, step, evidence, progress) {
-        return Some((lacking.reason, lacking.message, format!("send traffic, or {skip}")));
+        let (lacking, settle) = lacking;
+        return Some((lacking.reason, lacking.message, format!("{settle}, or {skip}")));
     }
     let approval = step.approval.as_ref()?;
     let since = progress.reached.map_or(scene.now(), |reached| reached.0);
@@ -245,13 +246,13 @@ fn in_the_way(
 /// How many times as long as the deadline a criterion with `onUnknown: Extend` is waited for.
 const EXTENDED: u32 = 3;
 
-/// What is Unknown and stands in the way: before the step's deadline everything, then what may not be passed over.
+/// What is Unknown and stands in the way, and what would settle it: before the step's deadline everything, then what may not be passed over.
 fn still_lacking(
     draft: &mut Draft<'_>,
     step: &PlannedStep,
     evidence: &Evidence,
     progress: &Progress,
-) -> Option<Reason> {
+) -> Option<(Reason, &'static str)> {
     let reached = progress.reached.map_or(draft.now().0, |reached| reached.0);
     let due = reached + step.deadline;
     let last = reached + step.deadline * EXTENDED;
@@ -262,7 +263,7 @@ fn still_lacking(
     }
     let is_due = draft.now().0 >= due;
     let lacking = evidence.lacking.iter().find(|lacking| !is_due || lacking.then != OnUnknown::Promote);
-    if let Some(Lacking { reason, then }) = lacking {
+    if let Some(Lacking { reason, settle, then }) = lacking {
         let message = match then {
             OnUnknown::Hold => reason.message.clone(),
             OnUnknown::Promote => {
@@ -274,7 +275,7 @@ fn still_lacking(
             }
             OnUnknown::Extend => reason.message.clone(),
         };
-        return Some(Reason { reason: reason.reason, message });
+        return Some((Reason { reason: reason.reason, message }, settle));
     }
     for passed in &evidence.lacking {
         let note = format!(

@@ -1,11 +1,12 @@
 //! From the index and what was measured to one owned, immutable [`Snapshot`].
 //!
-//! `probes`, `measure` and `credentials` fetch what the cluster does not push: answers of checks, counters, and what it takes to ask
-//! for them. They only read.
+//! `probes`, `measure`, `values` and `credentials` fetch what the cluster does not push: answers of checks, counters, other numbers,
+//! and what it takes to ask for them. They only read.
 
 pub mod credentials;
 pub mod measure;
 pub mod probes;
+pub mod values;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,9 +15,10 @@ use jiff::Timestamp;
 
 use crate::api::{FINGERPRINT, ReleaseSpec, ReleaseStatus};
 use crate::decide::snapshot::{
-    ActionFacts, JobFacts, Measured, Pod, PodSet, ProbeAnswer, ProbeId, ReleaseFacts, Served, Snapshot,
-    StoredTemplate, Workload,
+    ActionFacts, JobFacts, Measured, OUT_OF_MEMORY, Pod, PodSet, ProbeAnswer, ProbeId, ReleaseFacts, Served,
+    Snapshot, StoredTemplate, Workload,
 };
+use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
 use crate::watch::index::{DESIRED, Index};
 use crate::watch::slim;
@@ -179,10 +181,11 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         .is_some_and(|ready| ready.status == "False" && ready.reason.as_deref().is_none_or(str::is_empty));
     let waiting = containers()
         .find_map(|container| container.state.waiting.clone().filter(|waiting| waiting.reason.is_some()));
-    let ended = |container: &slim::ContainerStatus| {
-        let terminated =
-            container.state.terminated.clone().or_else(|| container.last_state.terminated.clone())?;
-        terminated.reason.filter(|_| terminated.exit_code != 0)
+    // That one was killed for its memory is not to be hidden by another one's, or a later, end.
+    let ended = || {
+        let ends = containers()
+            .flat_map(|container| [&container.state.terminated, &container.last_state.terminated]);
+        ends.flatten().filter(|end| end.exit_code != 0).filter_map(|end| end.reason.clone())
     };
     let running = status.container_statuses.iter().filter_map(|container| container.state.running.as_ref());
     let started = running.filter_map(|running| slim::moment(running.started_at.as_ref())).max();
@@ -195,9 +198,10 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
             || matches!(status.phase.as_str(), "Failed" | "Succeeded"),
         started_at: started,
         restarts: containers().map(|container| container.restart_count).max().unwrap_or(0),
+        restarts_in_all: containers().map(|container| container.restart_count).fold(0, u32::saturating_add),
         waiting: waiting.as_ref().and_then(|waiting| waiting.reason.clone()),
         waiting_message: waiting.and_then(|waiting| waiting.message),
-        ended: containers().find_map(ended),
+        ended: ended().find(|reason| reason == OUT_OF_MEMORY).or_else(|| ended().next()),
         unschedulable: condition("PodScheduled").is_some_and(|condition| {
             condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
         }),
@@ -286,5 +290,9 @@ fn since_written(mut measured: Measured, release: Option<&ReleaseFacts>) -> Meas
     if let Some(noted) = state.missing_noted {
         measured.missing.retain(|(t, _)| *t > noted);
     }
+    let known = run
+        .and_then(|run| serde_json::from_value::<ValuesState>(run.values.clone()).ok())
+        .unwrap_or_default();
+    measured.values.retain(|sample| known.lacks(sample));
     measured
 }

@@ -13,7 +13,7 @@ use crate::decide::plan::CheckKind;
 use crate::decide::snapshot::ProbeResult;
 
 /// Bytes of an answer that are looked at.
-const LOOKED_AT: usize = 64 * 1024;
+pub(super) const LOOKED_AT: usize = 64 * 1024;
 
 /// Asks once. An outage on the way is Unknown, an answer that is not the expected one is Failed.
 pub async fn ask(
@@ -52,40 +52,66 @@ async fn within(check: &HttpCheck) -> (ProbeResult, String) {
     }
 }
 
+/// Why a GET request gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GetError {
+    #[error("url or headers cannot be used")]
+    Unusable,
+    #[error("no answer: {0}")]
+    NoAnswer(String),
+    #[error("the answer broke off: {0}")]
+    Broken(String),
+}
+
+/// Asks, and waits for the head of the answer. With a client of [`measure::client`]: no redirects, no proxy.
+pub(super) async fn get<'a>(
+    client: &reqwest::Client,
+    url: &str,
+    headers: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<reqwest::Response, GetError> {
+    let mut request = client.get(url);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request.send().await.map_err(|error| match error.is_builder() {
+        true => GetError::Unusable,
+        false => GetError::NoAnswer(measure::innermost(&error)),
+    })
+}
+
+/// The body of an answer, as far as it is looked at.
+pub(super) async fn beginning(mut response: reqwest::Response) -> Result<Vec<u8>, GetError> {
+    let mut body = Vec::new();
+    while body.len() < LOOKED_AT {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(LOOKED_AT - body.len())]),
+            Ok(None) => break,
+            Err(error) => return Err(GetError::Broken(measure::innermost(&error))),
+        }
+    }
+    Ok(body)
+}
+
 async fn http(check: &HttpCheck) -> (ProbeResult, String) {
     let trust = if check.url.starts_with("https:") { Trust::System } else { Trust::Nothing };
     let client = match measure::client(trust) {
         Ok(client) => client,
         Err(error) => return (ProbeResult::Unknown, error.to_string()),
     };
-    let mut request = client.get(&check.url);
-    for (name, value) in &check.headers {
-        request = request.header(name, value);
-    }
-    let mut response = match request.send().await {
+    let headers = check.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let response = match get(&client, &check.url, headers).await {
         Ok(response) => response,
-        Err(error) if error.is_builder() => {
-            return (ProbeResult::Failed, "url or headers cannot be used".into());
-        }
-        Err(error) => return (ProbeResult::Unknown, format!("no answer: {}", measure::innermost(&error))),
+        Err(GetError::Unusable) => return (ProbeResult::Failed, GetError::Unusable.to_string()),
+        Err(error) => return (ProbeResult::Unknown, error.to_string()),
     };
     let status = i32::from(response.status().as_u16());
     if status != check.expect.status {
         return (ProbeResult::Failed, format!("answered {status}, expected {}", check.expect.status));
     }
-    let mut body = Vec::new();
-    while body.len() < LOOKED_AT {
-        match response.chunk().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(LOOKED_AT - body.len())]),
-            Ok(None) => break,
-            Err(error) => {
-                return (
-                    ProbeResult::Unknown,
-                    format!("the answer broke off: {}", measure::innermost(&error)),
-                );
-            }
-        }
-    }
+    let body = match beginning(response).await {
+        Ok(body) => body,
+        Err(error) => return (ProbeResult::Unknown, error.to_string()),
+    };
     if let Some(pattern) = &check.expect.body_matches {
         match Regex::new(pattern) {
             Err(error) => {

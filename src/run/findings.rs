@@ -10,11 +10,15 @@ use jiff::Timestamp;
 use crate::decide::Key;
 use crate::decide::judge::{Revision, Slot, State};
 use crate::decide::snapshot::{Measured, ProbeAnswer, ProbeId, ReleaseFacts};
+use crate::decide::values::{self, Sample};
 use crate::observe::Findings;
 use crate::observe::measure::counters::Taken;
 
 /// Slots kept for one run; the oldest go first.
 const MOST_SLOTS: usize = 50_000;
+
+/// Samples kept for one run; the oldest go first.
+const MOST_SAMPLES: usize = 5_000;
 
 /// Findings of all runs.
 #[derive(Default)]
@@ -37,7 +41,7 @@ impl SharedFindings {
     /// A round of measuring.
     pub fn add_round(&self, key: &Key, at: i64, taken: Taken, source: String, trouble: Option<String>) {
         let mut all = self.lock();
-        let Measured { slots, history: _, missing, source: known, trouble: known_trouble } =
+        let Measured { slots, history: _, missing, values: _, source: known, trouble: known_trouble } =
             &mut all.entry(key.clone()).or_default().measured;
         slots.extend(taken.slots);
         let excess = slots.len().saturating_sub(MOST_SLOTS);
@@ -58,6 +62,15 @@ impl SharedFindings {
         self.lock().entry(key.clone()).or_default().measured.history = Arc::new(slots);
     }
 
+    /// Readings of criteria that do not count requests.
+    pub fn add_samples(&self, key: &Key, samples: Vec<Sample>) {
+        let mut all = self.lock();
+        let values = &mut all.entry(key.clone()).or_default().measured.values;
+        values.extend(samples);
+        let excess = values.len().saturating_sub(MOST_SAMPLES);
+        values.drain(..excess);
+    }
+
     /// An answer to a check.
     pub fn add_answer(&self, key: &Key, id: ProbeId, answer: ProbeAnswer) {
         let mut all = self.lock();
@@ -75,6 +88,9 @@ impl SharedFindings {
             return;
         };
         let Some(found) = all.get_mut(key) else { return };
+        if let Ok(state) = serde_json::from_value::<values::State>(run.values.clone()) {
+            found.measured.values.retain(|sample| state.lacks(sample));
+        }
         let Ok(state) = serde_json::from_value::<State>(run.judge.clone()) else { return };
         if let Some(last) = state.last_slot {
             found.measured.slots.retain(|slot| slot.t > last);

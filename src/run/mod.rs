@@ -10,6 +10,7 @@ mod reconcile;
 mod sampler;
 pub mod settings;
 mod telemetry;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;

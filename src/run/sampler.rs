@@ -1,4 +1,5 @@
-//! Reading the pods of runs, over and over, while a run needs it: one task a run, all within one cap.
+//! Reading the pods of runs, over and over, while a run needs it: one task a run, all within one cap. Numbers that are read elsewhere
+//! are read by another task (`values`), so that neither waits for the other.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,22 +11,25 @@ use tokio::sync::watch;
 use super::clock;
 use super::findings::SharedFindings;
 use super::queue::Queue;
+use super::values::{self, ValueRounds};
 use crate::api::release::PrometheusSource;
 use crate::decide::judge::{Revision, Slot};
 use crate::decide::plan::Source;
+use crate::decide::values::{Gauge, Sample};
 use crate::decide::{Key, SampledPod, Sampling};
 use crate::observe::credentials;
 use crate::observe::measure::counters::{Ledger, Reading};
 use crate::observe::measure::names::{Detected, LatencyMetric, Names, RequestsMetric};
 use crate::observe::measure::prometheus::{Answers, Asker, Pod, Round};
-use crate::observe::measure::scrape::{self, Target};
+use crate::observe::measure::scrape::{self, PageRead, Target};
 use crate::observe::measure::servers::{Server, Servers};
 use crate::observe::measure::{self, ReadError, Trust};
+use crate::observe::values::of_pages;
 
 /// Pods of one run read at the same time.
 const AT_ONCE: usize = 64;
 /// For each query to a Prometheus server.
-const QUERY: Duration = Duration::from_secs(5);
+pub(super) const QUERY: Duration = Duration::from_secs(5);
 /// Credentials may change: they are read again after so long, and when the server refuses them.
 const CREDENTIALS_KEPT: i64 = 300;
 
@@ -42,7 +46,13 @@ pub struct Sampler {
 struct Measured {
     run: String,
     wanted: watch::Sender<Sampling>,
-    task: tokio::task::AbortHandle,
+    tasks: [tokio::task::AbortHandle; 2],
+}
+
+impl Measured {
+    fn abort(&self) {
+        self.tasks.iter().for_each(tokio::task::AbortHandle::abort);
+    }
 }
 
 impl Sampler {
@@ -60,7 +70,7 @@ impl Sampler {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(wanted) = wanted else {
             if let Some(ended) = runs.remove(key) {
-                ended.task.abort();
+                ended.abort();
             }
             return;
         };
@@ -80,24 +90,24 @@ impl Sampler {
         let (sender, receiver) = watch::channel(wanted);
         let rounds = Rounds {
             key: key.clone(),
-            reader: Reader {
-                client: self.client.clone(),
-                servers: self.servers.clone(),
-                http: None,
-                known: None,
-                asked: None,
-                detected: None,
-                history: None,
-            },
-            wanted: receiver,
+            reader: Reader::new(self.client.clone(), self.servers.clone()),
+            wanted: receiver.clone(),
             findings: self.findings.clone(),
             queue: self.queue.clone(),
             runs: self.runs.clone(),
             reads_per_second: self.reads_per_second,
         };
-        let task = tokio::spawn(rounds.go_on()).abort_handle();
-        if let Some(earlier) = runs.insert(key.clone(), Measured { run, wanted: sender, task }) {
-            earlier.task.abort();
+        let values = ValueRounds::new(
+            key.clone(),
+            Reader::new(self.client.clone(), self.servers.clone()),
+            receiver,
+            self.findings.clone(),
+            self.queue.clone(),
+        );
+        let tasks =
+            [tokio::spawn(rounds.go_on()), tokio::spawn(values.go_on())].map(|task| task.abort_handle());
+        if let Some(earlier) = runs.insert(key.clone(), Measured { run, wanted: sender, tasks }) {
+            earlier.abort();
         }
     }
 
@@ -105,7 +115,7 @@ impl Sampler {
     pub fn stop(&self) {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, run) in runs.drain() {
-            run.task.abort();
+            run.abort();
         }
     }
 }
@@ -124,30 +134,55 @@ struct Rounds {
 impl Rounds {
     async fn go_on(mut self) {
         let mut ledger = Ledger::new();
+        let mut gauged_at = i64::MIN;
         loop {
             let every = self.every();
             sleep_until_multiple(every).await;
             let wanted = self.wanted.borrow_and_update().clone();
             let at = clock::now().as_second();
+            let gauges_every = values::every(&wanted).max(every);
+            let is_due = at.saturating_sub(gauged_at) >= values::whole_seconds(gauges_every);
+            let gauges: Vec<_> = if is_due { values::on_pages(&wanted).collect() } else { Vec::new() };
+            if !wanted.counted && gauges.is_empty() {
+                continue;
+            }
             let deadline = every.min(Duration::from_secs(5)).mul_f64(0.8);
             if self.reader.starts_anew(&wanted) {
                 ledger = Ledger::new();
             }
-            let read = self.reader.read(&self.key.namespace, &wanted, at, deadline).await;
-            let results = read.unwrap_or_else(|error| {
-                wanted.pods.iter().map(|pod| (pod.name.clone(), Err(error.clone()))).collect()
-            });
-            let trouble = trouble(&wanted, &results);
-            let readings = readings(&wanted, results);
-            let taken = ledger.take(at, readings);
-            let source = self.reader.sentence();
-            // Before the first slots: what is learnt later is learnt by nobody.
-            if let Some(Ok(history)) = &mut self.reader.history
-                && !history.slots.is_empty()
-            {
-                self.findings.add_history(&self.key, std::mem::take(&mut history.slots));
+            let asked: Vec<Gauge> = gauges.iter().map(|(_, gauge)| (*gauge).clone()).collect();
+            let Read { counted, pages } =
+                self.reader.read(&self.key.namespace, &wanted, &asked, at, deadline).await;
+            if pages.is_empty() && !wanted.counted {
+                continue;
             }
-            self.findings.add_round(&self.key, at, taken, source, trouble);
+            if !pages.is_empty() {
+                gauged_at = at;
+                let sample = |(place, (criterion, _)): (usize, &(&str, &Gauge))| Sample {
+                    t: at,
+                    criterion: (*criterion).to_owned(),
+                    every: values::whole(gauges_every),
+                    blameless: false,
+                    found: of_pages(place, &pages),
+                };
+                self.findings.add_samples(&self.key, gauges.iter().enumerate().map(sample).collect());
+            }
+            if wanted.counted {
+                let results = counted.unwrap_or_else(|error| {
+                    wanted.pods.iter().map(|pod| (pod.name.clone(), Err(error.clone()))).collect()
+                });
+                let trouble = trouble(&wanted, &results);
+                let readings = readings(&wanted, results);
+                let taken = ledger.take(at, readings);
+                let source = self.reader.sentence();
+                // Before the first slots: what is learnt later is learnt by nobody.
+                if let Some(Ok(history)) = &mut self.reader.history
+                    && !history.slots.is_empty()
+                {
+                    self.findings.add_history(&self.key, std::mem::take(&mut history.slots));
+                }
+                self.findings.add_round(&self.key, at, taken, source, trouble);
+            }
             self.queue.wake(self.key.clone());
         }
     }
@@ -169,7 +204,7 @@ impl Rounds {
 }
 
 /// Slots begin at multiples of their length, so that all pods' slots are the same ones.
-async fn sleep_until_multiple(every: Duration) {
+pub(super) async fn sleep_until_multiple(every: Duration) {
     let every = i64::try_from(every.as_millis()).unwrap_or(1000).max(1000);
     let now = clock::now().as_millisecond();
     let wait = every - now.rem_euclid(every);
@@ -177,7 +212,7 @@ async fn sleep_until_multiple(every: Duration) {
 }
 
 /// What a run keeps from one round to the next.
-struct Reader {
+pub(super) struct Reader {
     client: Client,
     servers: Arc<Servers>,
     /// For the pods' own pages: its connections stay open.
@@ -204,7 +239,23 @@ struct Known {
     read_at: i64,
 }
 
+/// What came of a round.
+struct Read {
+    counted: Result<Answers, ReadError>,
+    /// The canary's pods' pages, where gauges were asked for.
+    pages: Vec<(String, Result<PageRead, ReadError>)>,
+}
+
 impl Reader {
+    pub(super) fn new(client: Client, servers: Arc<Servers>) -> Self {
+        Self { client, servers, http: None, known: None, asked: None, detected: None, history: None }
+    }
+
+    /// Credentials were refused: they are read again before they are used again.
+    pub(super) fn forget_credentials(&mut self) {
+        self.known = None;
+    }
+
     /// Whether other series are read from now on than in the rounds before: nothing can be compared then. Paths that are left
     /// out become more as the canary's probes become known, and never fewer.
     fn starts_anew(&mut self, wanted: &Sampling) -> bool {
@@ -226,26 +277,17 @@ impl Reader {
         &mut self,
         namespace: &str,
         wanted: &Sampling,
+        gauges: &[Gauge],
         at: i64,
         deadline: Duration,
-    ) -> Result<Answers, ReadError> {
+    ) -> Read {
         let names = names(wanted);
         match &wanted.source {
-            Source::Pods { .. } => self.read_pages(wanted, &names, deadline).await,
+            Source::Pods { .. } => self.read_pages(wanted, &names, gauges, deadline).await,
             Source::Prometheus { server, scrape_interval } => {
                 let round = Round { now: at, scrape_interval: *scrape_interval, deadline: QUERY };
-                let server = self.server(namespace, server, at).await?;
-                let read = self.ask(&server, namespace, wanted, &names, round).await;
-                let refused = match &read {
-                    Ok(answers) => answers
-                        .iter()
-                        .any(|(_, answer)| answer.as_ref().is_err_and(ReadError::is_about_credentials)),
-                    Err(error) => error.is_about_credentials(),
-                };
-                if refused {
-                    self.known = None;
-                }
-                read
+                let counted = self.read_server(namespace, wanted, server, &names, round).await;
+                Read { counted, pages: Vec::new() }
             }
         }
     }
@@ -269,33 +311,84 @@ impl Reader {
         }
     }
 
+    async fn read_server(
+        &mut self,
+        namespace: &str,
+        wanted: &Sampling,
+        source: &PrometheusSource,
+        names: &Names,
+        round: Round,
+    ) -> Result<Answers, ReadError> {
+        let server = self.server(namespace, source, round.now).await?;
+        let read = self.ask(&server, namespace, wanted, names, round).await;
+        let refused = match &read {
+            Ok(answers) => {
+                answers.iter().any(|(_, answer)| answer.as_ref().is_err_and(ReadError::is_about_credentials))
+            }
+            Err(error) => error.is_about_credentials(),
+        };
+        if refused {
+            self.forget_credentials();
+        }
+        read
+    }
+
     async fn read_pages(
         &mut self,
         wanted: &Sampling,
         names: &Names,
+        gauges: &[Gauge],
         deadline: Duration,
-    ) -> Result<Answers, ReadError> {
-        let http = match &mut self.http {
-            Some(http) => http,
-            none => none.insert(measure::client(Trust::Nothing)?),
+    ) -> Read {
+        let http = match &self.http {
+            Some(http) => http.clone(),
+            None => match measure::client(Trust::Nothing) {
+                Ok(http) => self.http.insert(http).clone(),
+                Err(error) => return Read { counted: Err(error), pages: Vec::new() },
+            },
         };
-        let targets: Vec<Target> = wanted
-            .pods
-            .iter()
-            .filter_map(|pod| {
+        let targets = |of: &dyn Fn(Revision) -> bool| -> Vec<Target> {
+            let target = |pod: &SampledPod| {
                 let ip = pod.ip.parse().ok()?;
                 Some(Target { pod: pod.name.clone(), ip, port: pod.port, path: pod.path.clone() })
-            })
-            .collect();
-        let known = match &mut self.detected {
-            Some(known) => known,
-            none => none.insert(scrape::detect(http, &targets, names, deadline, AT_ONCE).await?),
+            };
+            wanted.pods.iter().filter(|pod| of(pod.revision)).filter_map(target).collect()
         };
-        Ok(scrape::scrape(http, &targets, known, deadline, AT_ONCE).await)
+        let is_canary = |revision| revision == Revision::Canary;
+        let mut counted = Ok(Vec::new());
+        if wanted.counted {
+            let all = targets(&|_| true);
+            if self.detected.is_none() {
+                match scrape::detect(&http, &all, names, deadline, AT_ONCE).await {
+                    Ok(found) => self.detected = Some(found),
+                    Err(error) => counted = Err(error),
+                }
+            }
+            if let Some(known) = &self.detected {
+                let read = scrape::scrape_all(&http, &all, Some(known), gauges, deadline, AT_ONCE).await;
+                let of_canary: HashSet<&str> = wanted
+                    .pods
+                    .iter()
+                    .filter(|pod| is_canary(pod.revision))
+                    .map(|pod| pod.name.as_str())
+                    .collect();
+                let is_asked = |pod: &str| !gauges.is_empty() && of_canary.contains(pod);
+                let pages = read.iter().filter(|(pod, _)| is_asked(pod)).cloned().collect();
+                let series = |page: Result<PageRead, ReadError>| page.and_then(|page| page.counted);
+                counted = Ok(read.into_iter().map(|(pod, page)| (pod, series(page))).collect());
+                return Read { counted, pages };
+            }
+        }
+        // Gauges are there to be read also where no counter is.
+        let pages = match gauges {
+            [] => Vec::new(),
+            gauges => scrape::scrape_all(&http, &targets(&is_canary), None, gauges, deadline, AT_ONCE).await,
+        };
+        Read { counted, pages }
     }
 
     /// The server, with credentials that are not old. Where they cannot be read just now, those known stay in use.
-    async fn server(
+    pub(super) async fn server(
         &mut self,
         namespace: &str,
         source: &PrometheusSource,
@@ -407,6 +500,8 @@ mod tests {
         Sampling {
             run: "r1".to_owned(),
             source: Source::Pods { port: None, path: None },
+            counted: true,
+            values: Vec::new(),
             requests: None,
             latency: None,
             ignore_paths: Vec::new(),

@@ -316,7 +316,8 @@ async fn windows_without_data_are_left_out_and_never_taken_for_calm() {
     let gap = (END - 12 * HOUR, END - 9 * HOUR);
     let past = Past { gaps: vec![gap], ..Past::of(shop(&|_, _| 0.0)) };
     let more = ["--from", "2026-11-20T10:00:00Z", "-o", "json"];
-    let fixed: Vec<_> = usual().as_array().unwrap()[..2].to_vec();
+    let mut fixed: Vec<_> = usual().as_array().unwrap()[..2].to_vec();
+    fixed.push(json!({"name": "ready", "availability": {"limit": "90%"}}));
     let output = backtest(&past, "gap", &json!(fixed), &more).await;
     let told = document(&output);
     assert_eq!(output.status.code(), Some(0), "{told:#}");
@@ -324,6 +325,11 @@ async fn windows_without_data_are_left_out_and_never_taken_for_calm() {
         told["skipped"].as_array().unwrap().iter().filter(|skipped| skipped["why"] == "NoData").count();
     assert_eq!(without, 6, "{told:#}");
     assert_eq!(told["quiet"]["falseUndos"], 0);
+    assert!(
+        told["notes"].to_string().contains("not replayed, for they do not count requests: ready"),
+        "{told:#}"
+    );
+    assert_eq!(told["criteria"].as_array().unwrap().len(), 2);
     assert!(told["data"]["emptyRounds"].as_u64().unwrap() >= 700, "{}", told["data"]);
 }
 

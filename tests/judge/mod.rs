@@ -2,6 +2,7 @@
 
 mod noise;
 mod nonsense;
+mod properties;
 mod replay;
 mod vectors;
 mod zones;

@@ -192,8 +192,26 @@ async fn a_real_prometheus_is_read() {
     let found = totals(&values);
     assert!(found.requests > 0.0 && found.le[&Bound::INFINITE] > 0.0, "{found:?}");
 
-    let wrong = Prometheus { auth: Auth::Nobody, ..prometheus };
     let client = client(Trust::Only(CERTIFICATE.to_vec())).expect("a client");
+    let instant = async |query: &str| {
+        let found = prometheus.instant(&client, round(), query).await.map_err(|error| error.to_string())?;
+        Ok::<_, String>(found.iter().map(|number| number.value).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        instant(r#"count by (pod) (up{namespace="shop"} >= 0)"#).await.map(|found| found.len()),
+        Ok(2)
+    );
+    assert_eq!(instant("scalar(vector(0.5))").await, Ok(vec![0.5]));
+    assert_eq!(instant("1 / vector(0)").await, Ok(vec![f64::INFINITY]));
+    assert_eq!(instant("nowhere").await, Ok(Vec::new()));
+    let said = instant("sum(").await.expect_err("no query");
+    assert!(said.contains("parse error") && said.ends_with("correct the query"), "{said}");
+    let said = instant("up[1m]").await.expect_err("no numbers");
+    assert!(said.starts_with("the query gives a range"), "{said}");
+    let said = instant("http_server_request_duration_seconds").await.expect_err("no numbers");
+    assert!(said.starts_with("the query gives native histograms"), "{said}");
+
+    let wrong = Prometheus { auth: Auth::Nobody, ..prometheus };
     let asker = asker("shop", &pods(&["cart-1"]), &detected);
     let refused = Err(ReadError::Status { asked: Asked::Prometheus, status: 401 });
     assert_eq!(wrong.read(&client, round(), &[asker]).await[0][0].1, refused);

@@ -10,6 +10,7 @@ mod pods;
 mod presets;
 mod prometheus;
 mod servers;
+mod values;
 
 use tidegate::observe::measure::SeriesValue;
 use tidegate::observe::measure::counters::Totals;

@@ -14,6 +14,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate::api::{RELEASE_LABEL, ReleaseStatus};
+use tidegate::decide::snapshot::Measured;
+use tidegate::decide::values::{Found, Point, Sample};
 use tidegate::decide::{self, Decision, Intent, Key, Notice};
 use tidegate::observe::{Findings, observe};
 use tidegate::watch::index::{self, Index};
@@ -43,6 +45,9 @@ pub struct Pod {
     pub ready_since: Option<Timestamp>,
     pub terminating_since: Option<Timestamp>,
     pub crashing: bool,
+    pub restarts: u32,
+    /// Why its container ended before it was restarted.
+    pub ended: Option<&'static str>,
 }
 
 /// The world.
@@ -64,6 +69,9 @@ pub struct World {
     /// Replicas asked for lately: pods of a scale-up take a while.
     wanted_lately: VecDeque<(Timestamp, i32)>,
     next: u64,
+    /// What the criterion `memory` reads every 5 s.
+    pub memory: Option<f64>,
+    readings: Vec<Sample>,
     /// The most intents carried out before the operator dies in mid-look.
     pub dies_after: Option<usize>,
 }
@@ -110,6 +118,8 @@ impl World {
             status_writes: 0,
             wanted_lately: VecDeque::new(),
             next: 0,
+            memory: None,
+            readings: Vec::new(),
             dies_after: None,
         };
         world.until("adopted", |world| world.status.stable.is_some());
@@ -205,6 +215,7 @@ impl World {
             actions: self.actions.clone(),
             notices: self.notices.clone(),
             wanted_lately: self.wanted_lately.clone(),
+            readings: self.readings.clone(),
             ..*self
         }
     }
@@ -243,7 +254,7 @@ impl World {
     pub fn look(&mut self) -> Decision {
         let index = self.index();
         let key = Key { namespace: "ns".into(), name: "shop".into() };
-        let snapshot = observe(&index, &key, Findings::default(), self.now);
+        let snapshot = observe(&index, &key, self.findings(), self.now);
         let decision = decide::decide(&snapshot);
         assert!(
             decision.wake.is_none_or(|wake| wake <= self.now + Duration::from_secs(3600)),
@@ -263,6 +274,19 @@ impl World {
             self.note(&decision);
         }
         decision
+    }
+
+    fn findings(&mut self) -> Findings {
+        let t = self.now.as_second();
+        if let Some(value) = self.memory
+            && self.readings.last().is_none_or(|last| t >= last.t + 5)
+        {
+            let found = Found { points: vec![Point { series: "pod".into(), value }], ..Found::default() };
+            let criterion = "memory".into();
+            self.readings.push(Sample { t, criterion, every: 5, blameless: false, found: Ok(found) });
+        }
+        let measured = Measured { values: self.readings.clone(), ..Measured::default() };
+        Findings { measured, ..Findings::default() }
     }
 
     fn note(&mut self, decision: &Decision) {
@@ -373,6 +397,10 @@ impl World {
             } else {
                 json!({"running": {"startedAt": second(pod.born)}})
             };
+            // One that waited for something and had to begin again: nothing of note.
+            let waited =
+                json!({"restartCount": 0, "lastState": {"terminated": {"reason": "Error", "exitCode": 1}}});
+            let last = pod.ended.map(|reason| json!({"terminated": {"reason": reason, "exitCode": 137}}));
             let pod = json!({
                 "metadata": {
                     "name": pod.name, "namespace": "ns", "uid": pod.name, "ownerReferences": owner("ReplicaSet", &pod.set, &pod.set),
@@ -381,7 +409,8 @@ impl World {
                 "status": {
                     "phase": "Running", "podIP": "10.0.0.1",
                     "conditions": [{"type": "Ready", "status": if ready.is_some() { "True" } else { "False" }, "lastTransitionTime": second(ready.unwrap_or(pod.born))}],
-                    "containerStatuses": [{"restartCount": 0, "state": waiting}],
+                    "initContainerStatuses": [waited],
+                    "containerStatuses": [{"restartCount": pod.restarts, "state": waiting, "lastState": last.unwrap_or(json!({}))}],
                 },
             });
             index::apply::<slim::Pod>(&mut index, from(pod));

@@ -215,6 +215,8 @@ impl World {
                     ready_since: None,
                     terminating_since: None,
                     crashing,
+                    restarts: 0,
+                    ended: None,
                 };
                 self.pods.push(pod);
             }

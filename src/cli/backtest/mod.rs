@@ -135,8 +135,12 @@ pub async fn backtest(flags: &Flags, target: &Target) -> Result<Code> {
     let Asking { release, prometheus, trust, pods, names, mut notes } = asking(flags, target).await?;
     let plan = plan::plan(&release.spec, false)?;
     let criteria = plan.measuring.criteria.clone();
+    let others: Vec<&str> = plan.measuring.values.iter().map(|criterion| criterion.name.as_str()).collect();
     if criteria.is_empty() {
-        bail!("the Release has no criteria: nothing would be judged");
+        bail!("the Release has no criteria of error rates or latency: nothing could be replayed");
+    }
+    if !others.is_empty() {
+        notes.push(format!("not replayed, for they do not count requests: {}", others.join(", ")));
     }
     let scrape_interval = match (flags.scrape_interval, &plan.measuring.source) {
         (Some(said), _) => said.max(Duration::from_secs(1)),

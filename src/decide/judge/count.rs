@@ -112,21 +112,22 @@ impl Bounds {
 /// Requests of stable pods before its quantile is taken for known.
 const KNOWN_FROM: u64 = 200;
 
-/// The bound whose share of slower requests is nearest `tail`, as a ratio; bounds that nothing is slower than tell nothing.
+/// A bound that nothing is slower than is as near as one that a tenth of the wanted share is slower than.
+const NO_TAIL: f64 = 0.1;
+
+/// The bound whose share of slower requests is nearest `tail`, as a ratio.
 fn nearest(usual: &BTreeMap<Bound, u64>, tail: f64) -> Option<Bound> {
     let requests = *usual.get(&Bound::INFINITE)?;
     if requests < KNOWN_FROM {
         return None;
     }
-    let share = |count: u64| requests.saturating_sub(count) as f64 / requests as f64;
+    let distance = |count: u64| {
+        let share = requests.saturating_sub(count) as f64 / requests as f64;
+        (share.max(tail * NO_TAIL) / tail).ln().abs()
+    };
     let finite = usual.iter().filter(|(bound, _)| bound.seconds().is_finite());
-    let tails = finite.map(|(bound, count)| (*bound, share(*count))).filter(|(_, share)| *share > 0.0);
-    tails
-        .min_by(|one, other| {
-            let distance = |share: f64| (share / tail).ln().abs();
-            distance(one.1).total_cmp(&distance(other.1))
-        })
-        .map(|(bound, _)| bound)
+    let nearest = finite.min_by(|one, other| distance(*one.1).total_cmp(&distance(*other.1)));
+    nearest.map(|(bound, _)| *bound)
 }
 
 /// What the slot says to the criterion; `None` when it should say something and cannot: no

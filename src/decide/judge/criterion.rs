@@ -120,8 +120,8 @@ pub struct Thresholds {
 /// What the formulas need to know of a criterion.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Terms {
-    /// The share of bad requests that A1 tests for, strictly inside 0..1: at the limit, or at what is ignored. `None`: nothing is
-    /// ignored, and the limit is stable's.
+    /// The share of bad requests that A1 tests for, strictly inside 0..1: at the limit, the quantile's, or what is ignored. `None`:
+    /// nothing is ignored, and the limit is stable's.
     pub limit: Option<f64>,
     /// The same at the target; `None` when target and limit are one.
     pub target: Option<f64>,
@@ -207,7 +207,8 @@ impl Measure {
             Self::LatencyOfStable { quantile, limit, ignore_below } => {
                 let sound = is_quantile(quantile) && limit > 0.0 && limit.is_finite() && ignore_below >= 0.0;
                 sound.then(|| Terms {
-                    limit: None,
+                    // However much more of its tail is slow: by the quantile it is worse only with more than that.
+                    limit: Some(tail(quantile)),
                     target: None,
                     slow: Some(Slow::ThanStable {
                         tail: tail(quantile),

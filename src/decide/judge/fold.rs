@@ -188,10 +188,7 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
     if stable_trials.requests > 0 {
         memory.stable_served = Some(t);
     }
-    // What happens while stable is over the limit says nothing of the canary, neither way.
-    if !stable_is_over {
-        memory.canary.add(canary.counts);
-    }
+    count_canary(memory, stable_is_over, canary.counts);
     if !has_requests {
         return;
     }
@@ -246,6 +243,20 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
     if !stable_is_over && memory.is_breached(terms, thresholds) {
         memory.breached_at = Some(t);
     }
+}
+
+/// What happens while stable is over the limit says nothing of the canary, neither way; nor does what happened since that began.
+fn count_canary(memory: &mut Memory, stable_is_over: bool, counts: Counts) {
+    if memory.stable.excess() < SPEAKS_FOR_NOTHING {
+        memory.canary_before = None;
+    } else {
+        let before = *memory.canary_before.get_or_insert(memory.canary);
+        if stable_is_over {
+            memory.canary = before;
+            return;
+        }
+    }
+    memory.canary.add(counts);
 }
 
 /// Blocks that are over: the noise is learnt, and canary pods are ranked.

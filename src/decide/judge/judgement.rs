@@ -50,6 +50,12 @@ pub enum Reason {
     NoSuchBucket,
     /// Unknown: thresholds out of range, target above limit, or a name used twice.
     InvalidCriterion,
+    /// Unknown: it has to stand longer, or to be read more often, before it decides anything.
+    TooFewSamples,
+    /// What the criterion says it means that its source has no such number.
+    NoData,
+    /// Unknown: the source could not be read, or gave no number.
+    Unreadable,
 }
 
 /// A criterion's verdict with everything it rests on.

@@ -21,10 +21,13 @@ impl Case<'_> {
         if let Some(finding) = self.unmeasured() {
             return finding;
         }
-        let below = self.below_what_is_ignored();
+        let below = self.below_what_matters();
         if let Some(evidence) = below.filter(|evidence| evidence.log_e >= evidence.threshold) {
-            let message =
-                format!("{}, evidently at most {} whatever stable does", self.seen(), percent(self.null()));
+            let message = format!(
+                "{}, evidently less than {} whatever stable does",
+                self.seen_to_pass(),
+                percent(self.null())
+            );
             return self.found(Verdict::Pass, Reason::WithinLimit, message, None, evidence);
         }
         let evidence = Evidence {
@@ -96,8 +99,13 @@ impl Case<'_> {
         }
     }
 
-    fn below_what_is_ignored(&self) -> Option<Evidence> {
+    /// That fewer are bad than is ignored; of latency, that fewer are slower than the limit than are to be by the quantile.
+    fn below_what_matters(&self) -> Option<Evidence> {
         self.terms.limit.map(|_| self.pass_evidence())
+    }
+
+    fn seen_to_pass(&self) -> String {
+        seen(self.memory.canary.for_pass(), self.memory.bounds.and_then(|bounds| bounds.pass))
     }
 
     fn seen(&self) -> String {

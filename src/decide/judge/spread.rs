@@ -23,7 +23,7 @@ const ASSUMED_OF_ERRORS: f64 = 3.0;
 /// The same of requests that are too slow: they are more, and clump less.
 const ASSUMED_OF_SLOW: f64 = 0.5;
 /// No larger rate is assumed to burst any more for being larger: half of all requests cannot fail ten times as often.
-const LARGEST_BURSTING: f64 = 0.02;
+const LARGEST_BURSTING: f64 = 0.01;
 /// The assumption weighs as much as so many pod-minutes.
 const ASSUMED_MINUTES: f64 = 60.0;
 /// Where nothing is known of stable's rate it is taken for this share of the limit.
@@ -188,7 +188,9 @@ impl Spread {
         let rate = (self.seen.bad as f64 + 1.0) / (self.seen.requests as f64 + before);
         let measured = self.lambda(0).max(self.lambda(1));
         let square = if of_slow { ASSUMED_OF_SLOW } else { ASSUMED_OF_ERRORS };
-        let assumed = (BLOCKS[0] as f64 * square * rate * rate.min(LARGEST_BURSTING)).max(measured);
+        // Whoever keeps the limit has no more than it, whatever an incident makes of stable.
+        let usual = rate.min(null);
+        let assumed = (BLOCKS[0] as f64 * square * usual * usual.min(LARGEST_BURSTING)).max(measured);
         let trust = if self.is_calibrated() { 1.0 } else { self.minutes / (self.minutes + ASSUMED_MINUTES) };
         Tempering { lambda: trust * measured + (1.0 - trust) * assumed, rate }
     }

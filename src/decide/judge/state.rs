@@ -66,6 +66,9 @@ pub struct Memory {
     pub bounds: Option<Bounds>,
     /// The canary's counts since the test began.
     pub canary: Counts,
+    /// The canary's counts before something began to speak against stable; absent while nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_before: Option<Counts>,
     /// Canary pod-slots that had no histogram lately, since the step began, or not the bounds in use.
     #[serde(default)]
     pub unread: Recent,
@@ -154,6 +157,7 @@ impl Memory {
             shadow: false,
             bounds: None,
             canary: Counts::default(),
+            canary_before: None,
             unread: Recent::default(),
             schedule: Schedule::default(),
             limit: Suspicion::default(),

@@ -7,6 +7,7 @@
 //! scrape ─────┤                   one page a pod                    ┐
 //! prometheus ─┘ (through servers) one query a family and server     ┴─► Vec<SeriesValue> per pod ─► counters::Ledger ─► slots
 //! history ──── the past, from prometheus: read as rounds would have read it                      ─┘
+//! instant ───── (through servers) one query a criterion             ──► numbers, as they are
 //! ```
 //!
 //! Nothing here reads a clock: moments come in as parameters, in unix seconds. Nothing here judges: a pod that could not be
@@ -15,6 +16,7 @@
 pub mod counters;
 pub mod exposition;
 pub mod history;
+pub mod instant;
 pub mod names;
 pub mod native;
 mod presets;
@@ -365,7 +367,7 @@ pub(super) fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 /// The first `most` characters, without line breaks and other control characters.
-fn shortened(text: &str, most: usize) -> String {
+pub(super) fn shortened(text: &str, most: usize) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(most).collect()
 }
 

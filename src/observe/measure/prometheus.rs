@@ -616,7 +616,7 @@ pub(super) fn matchers(namespace: &str, pods: &str) -> String {
 }
 
 /// A pattern that matches these texts and no others (PromQL anchors patterns itself).
-pub(super) fn alternatives<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+pub(in crate::observe) fn alternatives<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let mut pattern = String::new();
     for (place, text) in texts.enumerate() {
         if place > 0 {
@@ -633,7 +633,7 @@ pub(super) fn alternatives<'a>(texts: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// A PromQL string.
-fn quoted(text: &str) -> String {
+pub(in crate::observe) fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for letter in text.chars() {
         match letter {

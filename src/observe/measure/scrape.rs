@@ -13,6 +13,7 @@ use reqwest::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMa
 use super::exposition::{self, ExpositionError, Limits, Sample};
 use super::names::{Detected, Names};
 use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue};
+use crate::decide::values::{Gauge, MOST_SERIES};
 
 /// Both formats; OpenMetrics first, because its end marks a whole page.
 const FORMATS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.9,*/*;q=0.1";
@@ -32,6 +33,15 @@ pub struct Target {
     pub path: String,
 }
 
+/// What one page gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PageRead {
+    /// The chosen series; empty where none were chosen.
+    pub counted: Result<Vec<SeriesValue>, ReadError>,
+    /// For each gauge that was asked for, the values of its series on this page.
+    pub gauges: Vec<Result<Vec<f64>, ReadError>>,
+}
+
 /// Reads the chosen series of every target, `at_once` at a time (0 counts as 1), each within `deadline`. The answers are in
 /// the order of the targets. A page that reads well and has none of the series is an empty list: a counter with labels
 /// appears only with the first request.
@@ -42,32 +52,22 @@ pub async fn scrape(
     deadline: Duration,
     at_once: usize,
 ) -> Vec<(String, Result<Vec<SeriesValue>, ReadError>)> {
-    let read = |page: Result<Page, ReadError>| {
-        let page = page?;
-        let mut values = Vec::new();
-        let mut unusable = None;
-        page.visit(|sample| {
-            // One more than allowed, to tell.
-            if values.len() > SERIES_PER_POD {
-                return;
-            }
-            let Some(value) = detected.value(&sample.name, sample.labels, sample.value) else { return };
-            if sample.value.is_finite() && sample.value >= 0.0 {
-                values.push(value);
-            } else if unusable.is_none() {
-                unusable = Some((sample.name.to_string(), sample.value.to_string()));
-            }
-        })?;
-        if values.len() > SERIES_PER_POD {
-            return Err(ReadError::TooManySeries { limit: SERIES_PER_POD });
-        }
-        match unusable {
-            Some((name, value)) if values.is_empty() => Err(ReadError::NotACounter { name, value }),
-            Some(_) | None => Ok(values),
-        }
-    };
+    let read = scrape_all(client, targets, Some(detected), &[], deadline, at_once).await;
+    read.into_iter().map(|(pod, page)| (pod, page.and_then(|page| page.counted))).collect()
+}
+
+/// The same, and these gauges from the same pages.
+pub async fn scrape_all(
+    client: &reqwest::Client,
+    targets: &[Target],
+    detected: Option<&Detected>,
+    gauges: &[Gauge],
+    deadline: Duration,
+    at_once: usize,
+) -> Vec<(String, Result<PageRead, ReadError>)> {
     // A list first: a lazy stream of borrowing futures is not general enough for a spawned task (rust-lang/rust#102211).
     let pages: Vec<_> = targets.iter().map(|target| page(client, target, deadline)).collect();
+    let read = |page: Result<Page, ReadError>| page.and_then(|page| page.read(detected, gauges));
     let answers: Vec<_> = futures::stream::iter(pages).buffered(at_once.max(1)).map(read).collect().await;
     targets.iter().zip(answers).map(|(target, answer)| (target.pod.clone(), answer)).collect()
 }
@@ -138,6 +138,41 @@ impl Kind {
 }
 
 impl Page {
+    fn read(&self, detected: Option<&Detected>, gauges: &[Gauge]) -> Result<PageRead, ReadError> {
+        let mut values = Vec::new();
+        let mut unusable = None;
+        let mut gauged: Vec<Vec<f64>> = vec![Vec::new(); gauges.len()];
+        self.visit(|sample| {
+            for (gauge, found) in gauges.iter().zip(&mut gauged) {
+                // One more than allowed, to tell.
+                if found.len() <= MOST_SERIES && is_of(gauge, sample) {
+                    found.push(sample.value);
+                }
+            }
+            if values.len() > SERIES_PER_POD {
+                return;
+            }
+            let chosen =
+                detected.and_then(|detected| detected.value(&sample.name, sample.labels, sample.value));
+            let Some(value) = chosen else { return };
+            if sample.value.is_finite() && sample.value >= 0.0 {
+                values.push(value);
+            } else if unusable.is_none() {
+                unusable = Some((sample.name.to_string(), sample.value.to_string()));
+            }
+        })?;
+        let gauges = gauged.into_iter().map(|found| match found.len() > MOST_SERIES {
+            true => Err(ReadError::TooManySeries { limit: MOST_SERIES }),
+            false => Ok(found),
+        });
+        let counted = match unusable {
+            _ if values.len() > SERIES_PER_POD => Err(ReadError::TooManySeries { limit: SERIES_PER_POD }),
+            Some((name, value)) if values.is_empty() => Err(ReadError::NotACounter { name, value }),
+            Some(_) | None => Ok(values),
+        };
+        Ok(PageRead { counted, gauges: gauges.collect() })
+    }
+
     fn visit(&self, visit: impl FnMut(&Sample<'_, '_>)) -> Result<(), ReadError> {
         let cut_off = |what: &str| Err(ReadError::NotMetrics(format!("it was cut off {what}")));
         if !self.framed && self.kind == Kind::Text && !self.bytes.ends_with(b"\n") && !self.bytes.is_empty() {
@@ -156,6 +191,13 @@ impl Page {
         }
         Ok(())
     }
+}
+
+fn is_of(gauge: &Gauge, sample: &Sample<'_, '_>) -> bool {
+    let has = |(name, value): (&String, &String)| {
+        sample.labels.iter().any(|(label, found)| label == name && found == value)
+    };
+    sample.name == gauge.name && gauge.labels.iter().all(has)
 }
 
 async fn page(client: &reqwest::Client, target: &Target, deadline: Duration) -> Result<Page, ReadError> {

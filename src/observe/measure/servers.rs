@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
+use super::instant::{InstantError, Number};
 use super::names::{Detected, Family, Names};
 use super::prometheus::{Answers, Asker, Pod, Prometheus, Round};
 use super::{Asked, ReadError, Trust, client};
@@ -19,6 +20,8 @@ use crate::decide::judge::Slot;
 const GATHER: Duration = Duration::from_millis(100);
 /// Readings of one server at the same time.
 const AT_ONCE: usize = 2;
+/// Queries for single numbers at the same time: they do not wait for readings, and readings not for them.
+const NUMBERS_AT_ONCE: usize = 4;
 
 /// All servers that runs read from.
 #[derive(Default)]
@@ -42,6 +45,7 @@ impl Servers {
             client: client(way.1.clone())?,
             prometheus: way.0.clone(),
             places: Semaphore::new(AT_ONCE),
+            places_for_numbers: Semaphore::new(NUMBERS_AT_ONCE),
             gathering: Mutex::default(),
         });
         known.insert(way, Arc::downgrade(&server));
@@ -54,6 +58,7 @@ pub struct Server {
     prometheus: Prometheus,
     client: reqwest::Client,
     places: Semaphore,
+    places_for_numbers: Semaphore,
     gathering: Mutex<HashMap<Same, Vec<Waiting>>>,
 }
 
@@ -95,6 +100,15 @@ impl Server {
     ) -> Result<Vec<Slot>, ReadError> {
         let _place = self.places.acquire().await;
         self.prometheus.history(&self.client, round, namespace, stable, detected).await
+    }
+
+    /// What a query gives now: see [`Prometheus::instant`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn instant(&self, round: Round, query: &str) -> Result<Vec<Number>, InstantError> {
+        let _place = self.places_for_numbers.acquire().await;
+        self.prometheus.instant(&self.client, round, query).await
     }
 
     /// Reads the pods of one run, together with all who ask for the same families in the same round: see [`Prometheus::read`].

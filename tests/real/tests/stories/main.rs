@@ -4,6 +4,7 @@ mod answers;
 mod capture;
 mod checks;
 mod crash_points;
+mod criteria;
 mod deletion;
 mod failing;
 mod given;

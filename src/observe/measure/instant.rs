@@ -1,0 +1,120 @@
+//! What a query of the user's gives now: one number, or one a series. Asked of the server as it is; nothing is differenced.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::ReadError;
+use super::prometheus::{Clock, Prometheus, Round};
+use crate::decide::values::MOST_SERIES;
+
+/// One series of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Number {
+    pub labels: BTreeMap<String, String>,
+    /// May be NaN or infinite.
+    pub value: f64,
+}
+
+/// Why there are no numbers, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InstantError {
+    /// The server could not be read.
+    #[error(transparent)]
+    Read(ReadError),
+    /// The server says what is wrong with the query, or with itself.
+    #[error("prometheus: {0}; if it stays so, correct the query")]
+    Refused(String),
+    /// What answered is no Prometheus, or not in the way that was asked for.
+    #[error("the answer cannot be read ({0})")]
+    Unreadable(String),
+    /// No vector and no scalar.
+    #[error("the query gives {0}: write one that gives a number, or one number a series")]
+    NoNumbers(&'static str),
+    /// More series than are looked at.
+    #[error(
+        "the query gives {found} series, at most {MOST_SERIES} are looked at: aggregate them, as with sum by (...)"
+    )]
+    TooManySeries {
+        /// How many there are.
+        found: usize,
+    },
+}
+
+impl InstantError {
+    /// Whether other credentials may help.
+    pub fn is_about_credentials(&self) -> bool {
+        match self {
+            Self::Read(error) => error.is_about_credentials(),
+            Self::Refused(_) | Self::Unreadable(_) | Self::NoNumbers(_) | Self::TooManySeries { .. } => false,
+        }
+    }
+}
+
+impl Prometheus {
+    /// The series that a query gives at the round's moment; none is an answer too.
+    ///
+    /// # Errors
+    /// When the server cannot be read, refuses the query, or gives something else than at most 100 numbers.
+    pub async fn instant(
+        &self,
+        client: &reqwest::Client,
+        round: Round,
+        query: &str,
+    ) -> Result<Vec<Number>, InstantError> {
+        let body = self.query(client, query, &mut Clock::present(round.now), round.deadline).await.map_err(
+            |error| match error {
+                ReadError::Api(what) => InstantError::Refused(what),
+                other => InstantError::Read(other),
+            },
+        )?;
+        let unreadable = |what: &str| InstantError::Unreadable(super::shortened(what, 200));
+        let Answer { status, error, data } =
+            serde_json::from_slice(&body).map_err(|error| unreadable(&error.to_string()))?;
+        let Some(data) = data.filter(|_| status == "success") else {
+            return Err(InstantError::Refused(super::shortened(&error.unwrap_or(status), 300)));
+        };
+        let number = |text: &str| text.parse::<f64>().map_err(|_| unreadable(text));
+        match data {
+            Data::Scalar((_, value)) => Ok(vec![Number { labels: BTreeMap::new(), value: number(&value)? }]),
+            Data::Vector(series) if series.len() > MOST_SERIES => {
+                Err(InstantError::TooManySeries { found: series.len() })
+            }
+            Data::Vector(series) => series
+                .into_iter()
+                .map(|Series { metric, value }| {
+                    let (_, value) = value.ok_or(InstantError::NoNumbers("native histograms"))?;
+                    Ok(Number { labels: metric, value: number(&value)? })
+                })
+                .collect(),
+            Data::Matrix(_) => Err(InstantError::NoNumbers("a range")),
+            Data::String(_) => Err(InstantError::NoNumbers("a text")),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    status: String,
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    data: Option<Data>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+enum Data {
+    Vector(Vec<Series>),
+    Scalar((f64, String)),
+    Matrix(IgnoredAny),
+    String(IgnoredAny),
+}
+
+#[derive(Deserialize)]
+struct Series {
+    metric: BTreeMap<String, String>,
+    #[serde(default)]
+    value: Option<(f64, String)>,
+}

@@ -1,0 +1,228 @@
+//! Reading the numbers of criteria that do not count requests, over and over, while a run needs it: queries, JSON answers, and gauges
+//! where a Prometheus server is the source. Gauges on the pods' own pages are read with the counters there (`sampler`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::clock;
+use super::findings::SharedFindings;
+use super::queue::Queue;
+use super::sampler::{QUERY, Reader, sleep_until_multiple};
+use crate::decide::judge::Revision;
+use crate::decide::plan::Source;
+use crate::decide::values::{Gauge, Kind, Sample};
+use crate::decide::{Key, SampledValue, Sampling};
+use crate::observe::measure::instant::InstantError;
+use crate::observe::measure::prometheus::Round;
+use crate::observe::measure::servers::Server;
+use crate::observe::measure::{self, ReadError, Trust};
+use crate::observe::values;
+
+/// How often numbers are read, but in the watch.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// How often these are read.
+pub(super) fn every(wanted: &Sampling) -> Duration {
+    wanted.every.unwrap_or(EVERY).max(Duration::from_secs(1))
+}
+
+pub(super) fn whole_seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn whole(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// Gauges that are read on the pods' own pages, with their criteria.
+pub(super) fn on_pages(wanted: &Sampling) -> impl Iterator<Item = (&str, &Gauge)> {
+    wanted.values.iter().filter_map(|value| match (&value.kind, &wanted.source) {
+        (Kind::PodGauge(gauge), Source::Pods { .. }) => Some((value.criterion.as_str(), gauge)),
+        (
+            Kind::PodGauge(_) | Kind::Promql { .. } | Kind::Json { .. } | Kind::Availability | Kind::Restarts,
+            Source::Pods { .. } | Source::Prometheus { .. },
+        ) => None,
+    })
+}
+
+/// The rounds of one run.
+pub(super) struct ValueRounds {
+    key: Key,
+    reader: Reader,
+    wanted: watch::Receiver<Sampling>,
+    findings: Arc<SharedFindings>,
+    queue: Arc<Queue>,
+    clients: Clients,
+}
+
+impl ValueRounds {
+    pub(super) fn new(
+        key: Key,
+        reader: Reader,
+        wanted: watch::Receiver<Sampling>,
+        findings: Arc<SharedFindings>,
+        queue: Arc<Queue>,
+    ) -> Self {
+        Self { key, reader, wanted, findings, queue, clients: Clients::default() }
+    }
+
+    pub(super) async fn go_on(mut self) {
+        loop {
+            let every = every(&self.wanted.borrow());
+            sleep_until_multiple(every).await;
+            let wanted = self.wanted.borrow_and_update().clone();
+            let at = clock::now().as_second();
+            let samples = self.read(&wanted, at, every).await;
+            if samples.is_empty() {
+                continue;
+            }
+            self.findings.add_samples(&self.key, samples);
+            self.queue.wake(self.key.clone());
+        }
+    }
+
+    async fn read(&mut self, wanted: &Sampling, at: i64, every: Duration) -> Vec<Sample> {
+        let is_here = |value: &&SampledValue| match value.kind {
+            Kind::Promql { .. } | Kind::Json { .. } => true,
+            Kind::PodGauge(_) => matches!(wanted.source, Source::Prometheus { .. }),
+            Kind::Availability | Kind::Restarts => false,
+        };
+        let here: Vec<&SampledValue> = wanted.values.iter().filter(is_here).collect();
+        let deadline = every.min(QUERY).mul_f64(0.8);
+        let server = match &wanted.source {
+            Source::Prometheus { server, scrape_interval }
+                if here.iter().any(|value| !matches!(value.kind, Kind::Json { .. })) =>
+            {
+                let round = Round { now: at, scrape_interval: *scrape_interval, deadline };
+                Some(self.reader.server(&self.key.namespace, server, at).await.map(|server| (server, round)))
+            }
+            Source::Prometheus { .. } | Source::Pods { .. } => None,
+        };
+        let canary: Vec<&str> = wanted
+            .pods
+            .iter()
+            .filter(|pod| pod.revision == Revision::Canary)
+            .map(|pod| pod.name.as_str())
+            .collect();
+        let asked = Asked { namespace: &self.key.namespace, canary: &canary, server, deadline };
+        let clients = &mut self.clients;
+        let readings: Vec<_> = here
+            .iter()
+            .filter(|value| !(canary.is_empty() && matches!(value.kind, Kind::PodGauge(_))))
+            .map(|value| (*value, clients.of(&value.kind)))
+            .collect();
+        let readings = readings.into_iter().map(|(value, client)| {
+            let asked = &asked;
+            // Waiting for one's turn is part of it: a round must not hold up the next one.
+            let most = deadline + Duration::from_millis(500);
+            async move {
+                let late = || Unread::from(format!("no answer within {} ms", most.as_millis()));
+                let found = tokio::time::timeout(most, asked.read(&value.kind, client)).await;
+                (value, found.unwrap_or_else(|_| Err(late())))
+            }
+        });
+        // A list first, as for pages.
+        let readings: Vec<_> = readings.collect();
+        let (mut samples, mut refused) = (Vec::new(), false);
+        for (value, found) in futures::future::join_all(readings).await {
+            refused |= found.as_ref().is_err_and(|error| error.credentials);
+            samples.push(Sample {
+                t: at,
+                criterion: value.criterion.clone(),
+                every: whole(every),
+                blameless: canary.is_empty(),
+                found: found.map_err(|error| error.why),
+            });
+        }
+        if refused {
+            self.reader.forget_credentials();
+        }
+        samples
+    }
+}
+
+/// What one round asks with.
+struct Asked<'a> {
+    namespace: &'a str,
+    canary: &'a [&'a str],
+    server: Option<Result<(Arc<Server>, Round), ReadError>>,
+    deadline: Duration,
+}
+
+/// Why there is no number.
+struct Unread {
+    why: String,
+    /// Other credentials may help.
+    credentials: bool,
+}
+
+impl From<InstantError> for Unread {
+    fn from(error: InstantError) -> Self {
+        Self { why: error.to_string(), credentials: error.is_about_credentials() }
+    }
+}
+
+impl From<String> for Unread {
+    fn from(why: String) -> Self {
+        Self { why, credentials: false }
+    }
+}
+
+impl Asked<'_> {
+    async fn read(
+        &self,
+        kind: &Kind,
+        client: Result<reqwest::Client, ReadError>,
+    ) -> Result<crate::decide::values::Found, Unread> {
+        match kind {
+            Kind::Json { url, pointer } => {
+                let client = client.map_err(|error| error.to_string())?;
+                Ok(values::of_json(&client, url, pointer, self.deadline).await?)
+            }
+            Kind::Promql { query, by } => {
+                let (server, round) = self.server()?;
+                Ok(values::of_query(server, round, query, by.as_deref()).await??)
+            }
+            Kind::PodGauge(gauge) => {
+                let (server, round) = self.server()?;
+                Ok(values::of_pods(server, round, self.namespace, self.canary, gauge).await?)
+            }
+            Kind::Availability | Kind::Restarts => Err("is not read".to_owned().into()),
+        }
+    }
+
+    fn server(&self) -> Result<(&Server, Round), Unread> {
+        match &self.server {
+            Some(Ok((server, round))) => Ok((server, *round)),
+            Some(Err(error)) => {
+                Err(Unread { why: error.to_string(), credentials: error.is_about_credentials() })
+            }
+            None => {
+                Err("there is no server to ask: write its url as metrics.prometheus.url".to_owned().into())
+            }
+        }
+    }
+}
+
+/// For JSON answers: connections stay open.
+#[derive(Default)]
+struct Clients {
+    plain: Option<reqwest::Client>,
+    encrypted: Option<reqwest::Client>,
+}
+
+impl Clients {
+    fn of(&mut self, kind: &Kind) -> Result<reqwest::Client, ReadError> {
+        let is_encrypted = matches!(kind, Kind::Json { url, .. } if url.starts_with("https:"));
+        let (known, trust) = match is_encrypted {
+            true => (&mut self.encrypted, Trust::System),
+            false => (&mut self.plain, Trust::Nothing),
+        };
+        match known {
+            Some(client) => Ok(client.clone()),
+            none => Ok(none.insert(measure::client(trust)?).clone()),
+        }
+    }
+}

@@ -43,17 +43,17 @@ use super::evidence::{ALTERNATIVES, LOG_ALTERNATIVES, log_mean_exp, log_sum_exp}
 const FROM_START: f64 = 0.65;
 
 /// Share of the cash at hand that one step may spend on late lanes.
-const STEP_SHARE: f64 = 0.7;
+const STEP_SHARE: f64 = 0.8;
 
 /// Slots at a step's start in which faults are likeliest: two minutes of one-second slots.
 const YOUNG_SLOTS: f64 = 120.0;
 /// Share of a step's allowance for the young slots, evenly.
-const YOUNG_SHARE: f64 = 0.35;
+const YOUNG_SHARE: f64 = 0.5;
 
 /// Slots of the even stretch: a quarter of an hour at one second, over an hour at five.
 const EVEN_SLOTS: f64 = 900.0;
 /// Share of a step's allowance for the even stretch, the young slots included.
-const EVEN_SHARE: f64 = 0.5;
+const EVEN_SHARE: f64 = 0.38;
 
 /// Scale of the tail a/((a+j)(a+j+1)), which sums to 1 and never ends.
 const TAIL_SLOTS: f64 = 1800.0;

@@ -26,6 +26,8 @@ const ASSUMED_OF_SLOW: f64 = 0.5;
 const LARGEST_BURSTING: f64 = 0.01;
 /// The assumption weighs as much as so many pod-minutes.
 const ASSUMED_MINUTES: f64 = 60.0;
+/// Bad requests that were seen before anything was seen (Jeffreys).
+const BEFORE: f64 = 0.5;
 /// Where nothing is known of stable's rate it is taken for this share of the limit.
 const UNKNOWN_RATE: f64 = 0.1;
 /// κ: how much more than estimated is allowed for where α rests on it.
@@ -184,8 +186,8 @@ impl Spread {
     /// What evidence is tempered by. `null`: the limit's share, a part of which stands in for stable's rate while nothing is known
     /// of it.
     pub fn tempering(&self, null: f64, of_slow: bool) -> Tempering {
-        let before = 1.0 / (UNKNOWN_RATE * null);
-        let rate = (self.seen.bad as f64 + 1.0) / (self.seen.requests as f64 + before);
+        let before = BEFORE / (UNKNOWN_RATE * null);
+        let rate = (self.seen.bad as f64 + BEFORE) / (self.seen.requests as f64 + before);
         let measured = self.lambda(0).max(self.lambda(1));
         let square = if of_slow { ASSUMED_OF_SLOW } else { ASSUMED_OF_ERRORS };
         // Whoever keeps the limit has no more than it, whatever an incident makes of stable.

@@ -146,6 +146,15 @@ pub fn cells() -> Vec<Cell> {
         let world = of(load, 5, noise, Defect::Errors { share: 0.045, from: 900.0 });
         add("5 % after 15 minutes".into(), world, errors(), Must::FoundLate(150.0));
     }
+    // The usual criterion, far from what stable does: a fault that begins after a minute.
+    for (load, canary_pods, median, p95) in [(20.0, 1, 5.0, 9.0), (100.0, 1, 3.0, 4.0), (20.0, 5, 3.0, 4.0)] {
+        let defect = Defect::Errors { share: 0.2, from: 60.0 };
+        let pods = World { canary_pods, stable_pods: 10 - canary_pods, ..World::usual(load, 1) };
+        let world = World { mean: 0.0, defect, ..pods };
+        let measure = Measure::ErrorRate { target: 0.01, limit: 0.05 };
+        let criterion = Criterion { measure, ..errors() };
+        add("20 % after a minute, limit 5 %".into(), world, criterion, Must::Found(median, p95));
+    }
     for (load, seconds) in [(10.0, 205.0), (100.0, 30.0)] {
         add("a good one passes".into(), World::usual(load, 5), errors(), Must::Passes(seconds));
     }

@@ -145,8 +145,7 @@ impl Latency {
 impl Percent {
     /// The share, 0 to 1, or `None` when the text is not a percentage.
     pub fn share(&self) -> Option<f64> {
-        let value: f64 = self.0.strip_suffix('%')?.parse().ok()?;
-        (0.0..=100.0).contains(&value).then_some(value / 100.0)
+        Percentage(self.0.clone()).factor().filter(|share| *share <= 1.0)
     }
 }
 

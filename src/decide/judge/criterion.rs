@@ -72,11 +72,6 @@ impl Measure {
     pub fn is_latency(&self) -> bool {
         matches!(self, Self::Latency { .. } | Self::LatencyOfStable { .. })
     }
-
-    /// Whether stable is what it is held against.
-    pub fn is_relative(&self) -> bool {
-        matches!(self, Self::ErrorRateOfStable { .. } | Self::LatencyOfStable { .. })
-    }
 }
 
 /// How sure the judge must be.
@@ -87,7 +82,7 @@ pub struct Settings {
     pub alpha: f64,
     /// Chance per criterion of a Pass for a canary at its limit, and of a Breach for one at its limit that is worse than stable.
     pub beta: f64,
-    /// Length of a slot in seconds, for messages only: evidence depends on counts alone.
+    /// Length of the first slot in seconds, and of slots in messages; how long later ones are follows from their starts.
     pub slot_seconds: u32,
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Evidence, Reason, Verdict,
-    evidence::{BETTER, Trials, WORSE},
+    evidence::{BETTER, WORSE},
     message::{requests, seen, threshold},
     need,
     state::Suspicion,
@@ -33,7 +33,7 @@ impl Case<'_> {
 
     fn breach(&self, t: i64) -> Finding {
         let suspicion = &self.memory.limit;
-        let trials = Trials::new(suspicion.requests, suspicion.bad);
+        let trials = suspicion.trials();
         Finding {
             verdict: Verdict::Breach,
             reason: Reason::AboveLimit,
@@ -64,8 +64,7 @@ impl Case<'_> {
     }
 
     fn no_worse_than_stable(&self) -> Finding {
-        let suspicion = &self.memory.limit;
-        let trials = Trials::new(suspicion.requests, suspicion.bad);
+        let trials = self.memory.limit.trials();
         Finding {
             verdict: Verdict::Hold,
             reason: Reason::StableAsBad,
@@ -87,7 +86,7 @@ impl Case<'_> {
         if evidence.log_e < evidence.threshold {
             return None;
         }
-        let trials = Trials::new(suspicion.requests, suspicion.bad);
+        let trials = suspicion.trials();
         let target = threshold("target", share, self.target_seconds());
         Some(Finding {
             verdict: Verdict::Hold,

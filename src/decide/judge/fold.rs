@@ -200,7 +200,7 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
     let plain = terms.limit.map(|limit| (limit, evidence::budget(trials, limit, &WORSE)));
     let above = plain.map(|(limit, logs)| {
         let spread = tempering.of_budget(canary_load, limit);
-        memory.tempered = Exact((spread * 1e3).round() / 1e3);
+        memory.tempered = Exact::thousandths(spread);
         evidence::temper(logs, spread)
     });
     // A slot in which stable happened to have no requests says nothing about who is worse; no
@@ -221,9 +221,10 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
         for (sum, log) in no_worse.0.iter_mut().zip(passing) {
             *sum = ((*sum + log) * 1e8).floor() / 1e8;
         }
-        memory.tempered = Exact((compared_by * 1e3).round() / 1e3);
+        memory.tempered = Exact::thousandths(compared_by);
     }
-    observe(&mut memory.limit, &memory.worse, terms, t, trials);
+    let excess = if terms.limit.is_some() { memory.limit.lanes.excess() } else { memory.worse.excess() };
+    observe(&mut memory.limit, excess, t, trials);
     if let Some(above) = above {
         // What is seen while stable is over the limit is not held against the canary.
         let above = if stable_is_over { above.map(|ratio| ratio.min(0.0)) } else { above };
@@ -232,8 +233,8 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
 
     if let (Some(null), Some(suspicion)) = (terms.target, &mut memory.target) {
         let trials = canary.counts.against_target();
-        let anew = suspicion.lanes.excess() < SPEAKS_FOR_NOTHING;
-        note(suspicion, anew, t, trials);
+        let excess = suspicion.lanes.excess();
+        observe(suspicion, excess, t, trials);
         let above = evidence::budget(trials, null, &WORSE);
         let above = evidence::temper(above, tempering.of_budget(canary_load, null));
         suspicion.lanes.advance(&above, bet, thresholds.above);
@@ -261,16 +262,18 @@ fn count_canary(memory: &mut Memory, stable_is_over: bool, counts: Counts) {
 
 /// Blocks that are over: the noise is learnt, and canary pods are ranked.
 fn turn(memory: &mut Memory, terms: &Terms, t: i64, threshold: f64) {
-    let by_counts = memory.worse.log_evidence(memory.schedule.cash);
-    let no_worse =
-        if terms.slow.is_some() && terms.times_stable.is_some() { 1.0 } else { terms.comparison().0 };
     for ended in memory.blocks.turn(t) {
         memory.spread.learn(&ended);
         if ended.length != memory.spread.ranked() {
             continue;
         }
+        let (no_worse, _) = terms.comparison();
         let Some(logs) = rank::block(&ended.canary, &ended.stable, no_worse) else { continue };
-        let rank = memory.rank.get_or_insert(Rank { lanes: Lanes::default(), cash: 0.5, stake: by_counts });
+        let rank = memory.rank.get_or_insert_with(|| Rank {
+            lanes: Lanes::default(),
+            cash: 0.5,
+            stake: memory.worse.log_evidence(memory.schedule.cash),
+        });
         let bet = rank.cash * RANK_BET;
         rank.cash -= bet;
         rank.lanes.advance(&logs, bet, threshold);
@@ -349,14 +352,9 @@ fn total<'a>(slots: impl Iterator<Item = &'a Slot>, terms: &Terms, bounds: Optio
 }
 
 /// Counts since something began to speak against the canary: what the evidence is about, and what
-/// people are shown. Begins anew while nothing speaks.
-fn observe(suspicion: &mut Suspicion, worse: &Lanes, terms: &Terms, t: i64, trials: Trials) {
-    let excess = if terms.limit.is_some() { suspicion.lanes.excess() } else { worse.excess() };
-    note(suspicion, excess < SPEAKS_FOR_NOTHING, t, trials);
-}
-
-fn note(suspicion: &mut Suspicion, anew: bool, t: i64, trials: Trials) {
-    if anew {
+/// people are shown. Begins anew while nothing speaks: `excess` is how far the evidence stands above its rest.
+fn observe(suspicion: &mut Suspicion, excess: f64, t: i64, trials: Trials) {
+    if excess < SPEAKS_FOR_NOTHING {
         suspicion.since = t;
         suspicion.requests = 0;
         suspicion.bad = 0;

@@ -1,8 +1,7 @@
 //! The zones of a criterion whose limit is stable's own.
 
 use super::{
-    Evidence, Reason, Verdict,
-    evidence::{self, Trials},
+    Evidence, Reason, Verdict, evidence,
     message::{percent, requests, seen},
     need,
     verdict::{Case, Finding},
@@ -42,8 +41,7 @@ impl Case<'_> {
     }
 
     fn worse_than_stable(&self) -> Finding {
-        let suspicion = &self.memory.limit;
-        let trials = Trials::new(suspicion.requests, suspicion.bad);
+        let trials = self.memory.limit.trials();
         let usual = self.memory.spread.seen.share().unwrap_or(0.0);
         let message =
             format!("{}, above {} ({})", seen(trials, self.limit_bound()), self.limit(), percent(usual),);

@@ -129,6 +129,13 @@ pub struct Suspicion {
     pub bad: u64,
 }
 
+impl Suspicion {
+    /// The requests since then.
+    pub(super) fn trials(&self) -> Trials {
+        Trials::new(self.requests, self.bad)
+    }
+}
+
 /// The rank test: from its first block on, half of what "worse than stable" was worth by then is bet on it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rank {
@@ -148,6 +155,13 @@ pub struct NoWorse(pub [f64; NO_WORSE.len()]);
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, JsonSchema)]
 #[schemars(with = "String")]
 pub struct Exact(pub f64);
+
+impl Exact {
+    /// To three decimals: what only people and plans need.
+    pub(super) fn thousandths(number: f64) -> Self {
+        Self((number * 1e3).round() / 1e3)
+    }
+}
 
 impl Memory {
     pub(super) fn new(measure: String, share: f64, terms: &Terms) -> Self {

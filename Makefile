@@ -12,6 +12,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 cache := $(or $(TIDEGATE_CACHE),$(HOME)/.cache/tidegate)
 tools := $(cache)/tools
 deny := cargo-deny@0.20.2
+fuzzer := cargo-fuzz@0.13.1
 
 # A cluster of yours is touched only when the command line names it: a KUBECONFIG that happens to be in the environment does not.
 ifneq ($(origin KUBECONFIG),command line)
@@ -83,6 +84,15 @@ test-deny: ## licences, sources and versions of dependencies
 	    env -u CARGO_TARGET_DIR cargo install --locked --root $(tools) $(deny); \
 	fi
 	PATH="$$PATH:$(tools)/bin" cargo deny --all-features check bans licenses sources
+
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz: ## fuzz everything that reads foreign bytes (needs a nightly toolchain; FUZZ_SECONDS=60 for each target)
+	$(step) 'cargo fuzz'
+	if ! command -v cargo-fuzz >/dev/null && [ ! -x $(tools)/bin/cargo-fuzz ]; then \
+	  env -u CARGO_TARGET_DIR cargo install --locked --root $(tools) $(fuzzer); \
+	fi
+	PATH="$$PATH:$(tools)/bin" fuzz/run.sh $(FUZZ_SECONDS)
 
 .PHONY: bench-undo bench-release bench-memory
 bench-undo: ## how long an undo takes, from the first bad answer (ten minutes)

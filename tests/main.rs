@@ -2,9 +2,11 @@
 
 mod architecture;
 mod cli;
+mod fuzzing;
 mod generated;
 mod judge;
 mod measure;
 mod past;
+mod reach;
 mod values;
 mod world;

@@ -106,7 +106,11 @@ async fn carry_out_one(
         Intent::CreateJob { name, check, run, attempt, body } => {
             match writer.create_job(&key.namespace, body).await {
                 Ok(()) => tracing::info!(release = %key, job = name, check, "made a job"),
-                Err(ActError::Refused(message)) => {
+                Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {
+                    let message = match error {
+                        ActError::Refused(message) => message,
+                        other => other.to_string(),
+                    };
                     let id = ProbeId { run: run.clone(), check: check.clone(), attempt: *attempt };
                     applied.refused.push((id, message));
                 }

@@ -13,8 +13,9 @@ use kube::core::ApiResource;
 use kube::{Client, Resource};
 use serde_json::Value;
 
-use crate::api::{Release, ReleaseAction};
+use crate::api::{ReleaseAction, Right};
 use crate::decide::Key;
+use crate::watch::slim;
 
 /// Field manager of every write.
 pub const MANAGER: &str = "tidegate";
@@ -38,6 +39,8 @@ pub enum ActError {
     Gone,
     #[error("the API server refused it: {0}")]
     Refused(String),
+    #[error("{0}")]
+    Forbidden(Right),
     #[error("no answer within {} s", DEADLINE.as_secs())]
     Deadline,
     #[error("the API server could not be asked: {0}")]
@@ -52,6 +55,7 @@ impl ActError {
             Self::Stale(_) => "stale",
             Self::Gone => "gone",
             Self::Refused(_) => "refused",
+            Self::Forbidden(_) => "forbidden",
             Self::Deadline => "deadline",
             Self::Unreachable(_) => "unreachable",
         }
@@ -93,8 +97,8 @@ impl Writer {
 
     /// Writes the status of a Release.
     pub async fn patch_release_status(&self, key: &Key, operations: Vec<Value>) -> Result<(), ActError> {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &key.namespace, &ApiResource::erase::<Release>(&()));
+        // Read as the watch reads it: what is nested too deeply for others has been written all the same.
+        let api: Api<slim::Release> = Api::namespaced(self.client.clone(), &key.namespace);
         let patch = json_patch(&operations)?;
         self.write(api.patch_status(&key.name, &PatchParams::apply(MANAGER), &Patch::Json::<()>(patch)))
             .await?;
@@ -180,6 +184,9 @@ fn unless_gone(result: Result<(), ActError>) -> Result<(), ActError> {
 
 /// A JSON patch whose `test` fails comes back as 422 (Invalid): the same as a conflict.
 fn classify(error: kube::Error) -> ActError {
+    if let Some(right) = Right::within(&error) {
+        return ActError::Forbidden(right);
+    }
     match error {
         kube::Error::Api(status) => match status.code {
             404 => ActError::Gone,

@@ -11,6 +11,7 @@ use super::measure::scrape::PageRead;
 use super::measure::servers::Server;
 use super::measure::{ReadError, shortened};
 use super::probes::{self, LOOKED_AT};
+use super::reach::Client;
 use crate::decide::values::{Found, Gauge, Point};
 
 /// Pods of one query.
@@ -122,12 +123,7 @@ pub async fn of_query(
 ///
 /// # Errors
 /// A sentence, when there is no whole answer with status 200 in time, or no number there.
-pub async fn of_json(
-    client: &reqwest::Client,
-    url: &str,
-    pointer: &str,
-    deadline: Duration,
-) -> Result<Found, String> {
+pub async fn of_json(client: &Client, url: &str, pointer: &str, deadline: Duration) -> Result<Found, String> {
     let asked = async {
         let response =
             probes::get(client, url, std::iter::empty()).await.map_err(|error| error.to_string())?;
@@ -141,7 +137,15 @@ pub async fn of_json(
     if body.len() >= LOOKED_AT {
         return Err(format!("the answer is larger than {} KiB", LOOKED_AT >> 10));
     }
-    let answer: serde_json::Value = serde_json::from_slice(&body)
+    number_at(&body, pointer)
+}
+
+/// The number that stands there in a JSON text.
+///
+/// # Errors
+/// A sentence, when it is no JSON or something else stands there.
+pub fn number_at(body: &[u8], pointer: &str) -> Result<Found, String> {
+    let answer: serde_json::Value = serde_json::from_slice(body)
         .map_err(|error| format!("the answer is no JSON ({})", shortened(&error.to_string(), 100)))?;
     match answer.pointer(pointer) {
         None | Some(serde_json::Value::Null) => Ok(Found::default()),

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::api::{Phase, ReleaseStatus};
+use crate::api::{Phase, ReleaseStatus, Right};
 use crate::decide::Key;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -23,6 +23,13 @@ struct Outcome {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Written {
     result: &'static str,
+}
+
+/// Closed sets: what the operator itself asks for.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Lacked {
+    verb: String,
+    resource: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -38,6 +45,7 @@ pub struct Metrics {
     runs: Family<Outcome, Counter>,
     undo_seconds: Histogram,
     events_dropped: Counter,
+    forbidden: Family<Lacked, Counter>,
     leading: Gauge<i64, AtomicI64>,
     phases: Family<InPhase, Gauge>,
     known: Mutex<HashMap<Key, Phase>>,
@@ -57,6 +65,7 @@ impl Metrics {
         let runs = Family::<Outcome, Counter>::default();
         let undo_seconds = Histogram::new([0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0]);
         let events_dropped = Counter::default();
+        let forbidden = Family::<Lacked, Counter>::default();
         let leading = Gauge::<i64, AtomicI64>::default();
         let phases = Family::<InPhase, Gauge>::default();
         registry.register("looks", "Looks at a Release", looks.clone());
@@ -68,6 +77,11 @@ impl Metrics {
             undo_seconds.clone(),
         );
         registry.register("events_dropped", "Events that could not be written", events_dropped.clone());
+        registry.register(
+            "forbidden",
+            "Requests that failed because the operator lacks a right",
+            forbidden.clone(),
+        );
         registry.register("leading", "1 while this process leads", leading.clone());
         registry.register("releases", "Releases by phase", phases.clone());
         Self {
@@ -77,6 +91,7 @@ impl Metrics {
             runs,
             undo_seconds,
             events_dropped,
+            forbidden,
             leading,
             phases,
             known: Mutex::default(),
@@ -96,6 +111,12 @@ impl Metrics {
     /// An event could not be written.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
+    }
+
+    /// A request failed because a right is missing.
+    pub fn forbidden(&self, right: &Right) {
+        let lacked = Lacked { verb: right.verb.clone(), resource: right.resource.clone() };
+        self.forbidden.get_or_create(&lacked).inc();
     }
 
     /// Whether this process leads.

@@ -23,12 +23,15 @@ pub async fn serve(
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     let readyz = move || {
-        let ready = first_lists.are_complete();
+        let (ready, lacking) = (first_lists.are_complete(), first_lists.lacking());
         async move {
-            if ready {
-                (StatusCode::OK, "ok")
+            if !lacking.is_empty() {
+                let lacking: Vec<_> = lacking.iter().map(ToString::to_string).collect();
+                (StatusCode::SERVICE_UNAVAILABLE, lacking.join("\n"))
+            } else if ready {
+                (StatusCode::OK, "ok".to_owned())
             } else {
-                (StatusCode::SERVICE_UNAVAILABLE, "the watches are not complete yet")
+                (StatusCode::SERVICE_UNAVAILABLE, "the watches are not complete yet".to_owned())
             }
         }
     };

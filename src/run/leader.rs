@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::clock;
 use crate::act::Fence;
+use crate::api::Right;
 
 /// Name of the Lease.
 const LEASE: &str = "tidegate";
@@ -94,7 +95,10 @@ impl Elector {
                     self.fence.end();
                     self.say(false);
                 }
-                Ok(Err(error)) => self.failed(&error.to_string()),
+                Ok(Err(error)) => {
+                    let lacking = Right::within(&error).map(|right| right.to_string());
+                    self.failed(&lacking.unwrap_or_else(|| error.to_string()));
+                }
                 Err(_) => self.failed("no answer in time"),
             }
             tokio::select! {

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::act::Writer;
 use crate::decide::Key;
+use crate::observe::reach::{ApiServer, Reach};
 use crate::report::{Metrics, Reporter};
 use crate::watch::{self as watches, FirstLists, SharedIndex};
 use findings::SharedFindings;
@@ -46,14 +47,18 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let config = cluster(&settings).await?;
     let client = Client::try_from(config.clone()).context("cannot make a client for the cluster")?;
-    let lease_client = Client::try_from(config).context("cannot make a client for the cluster")?;
+    let lease_client = Client::try_from(config.clone()).context("cannot make a client for the cluster")?;
     let metrics = Arc::new(Metrics::new());
     let (index, queue) = (SharedIndex::default(), Arc::new(Queue::default()));
     let waker = queue.clone();
-    let mut watching = watches::start(&client, &index, move |keys: Vec<Key>| {
+    let wake = move |keys: Vec<Key>| {
         for key in keys {
             waker.wake(key);
         }
+    };
+    let counted = metrics.clone();
+    let mut watching = watches::start(&client, &index, &settings.watch_namespaces, wake, move |right| {
+        counted.forbidden(right)
     })
     .await;
     let address = http::serve(settings.listen, watching.first_lists.clone(), metrics.clone())
@@ -68,13 +73,19 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         Elector::new(lease_client, &settings.lease_namespace, settings.identity(), fence.clone(), leading);
     let election = tokio::spawn(elector.campaign(stop.clone()));
 
+    let reach = Reach::guarded(api_server(&config, &client).await, settings.allow_loopback);
     let writer = Writer::new(client.clone(), fence);
     let findings = Arc::new(SharedFindings::default());
-    let sampler =
-        Arc::new(Sampler::new(client.clone(), findings.clone(), queue.clone(), settings.reads_per_second));
+    let sampler = Arc::new(Sampler::new(
+        client.clone(),
+        reach.clone(),
+        findings.clone(),
+        queue.clone(),
+        settings.reads_per_second,
+    ));
     let reconciler = Arc::new(Reconciler {
         index: index.clone(),
-        prober: Prober::new(client, findings.clone(), queue.clone()),
+        prober: Prober::new(client, reach, findings.clone(), queue.clone()),
         reporter: Reporter::start(writer.clone(), metrics.clone()),
         writer,
         queue: queue.clone(),
@@ -120,6 +131,20 @@ async fn cluster(settings: &Settings) -> anyhow::Result<Config> {
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
     Ok(config)
+}
+
+/// Where the API server is, so that no Release can send us there. What it says of itself is asked for once; without an answer the rest
+/// must do.
+async fn api_server(config: &Config, client: &Client) -> ApiServer {
+    let service = std::env::var("KUBERNETES_SERVICE_HOST").ok();
+    let advertised = match tokio::time::timeout(Duration::from_secs(5), client.list_core_api_versions()).await
+    {
+        Ok(Ok(said)) => {
+            said.server_address_by_client_cidrs.into_iter().map(|one| one.server_address).collect()
+        }
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    };
+    ApiServer::known(&config.cluster_url.to_string(), service.as_deref(), &advertised)
 }
 
 /// A worker: one look after the other, while leading, and not before everything has been listed once: a Release that has not been

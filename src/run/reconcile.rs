@@ -10,6 +10,7 @@ use super::prober::Prober;
 use super::queue::Queue;
 use super::sampler::Sampler;
 use crate::act::{self, ActError, Applied, Writer};
+use crate::api::Right;
 use crate::decide::snapshot::{ProbeAnswer, ProbeResult, ReleaseFacts};
 use crate::decide::{self, Decision, Key, Snapshot};
 use crate::observe;
@@ -62,7 +63,12 @@ impl Reconciler {
         self.reporter.wrote(&result);
         match result {
             Ok(applied) => self.done(key, &snapshot, &decision, applied),
-            Err(error) => self.failed(key, &error),
+            Err(error) => {
+                self.failed(key, &error);
+                if let ActError::Forbidden(right) = error {
+                    self.lacking(key, &snapshot, &right).await;
+                }
+            }
         }
         let needs = decide::needs(&snapshot);
         self.prober.ask(key, needs.probes);
@@ -89,6 +95,17 @@ impl Reconciler {
         }
         if !applied.refused.is_empty() {
             self.queue.wake(key.clone());
+        }
+    }
+
+    /// Says in status which right is missing, if that can be said.
+    async fn lacking(&self, key: &Key, snapshot: &Snapshot, right: &Right) {
+        let decision = decide::lacking::decide(snapshot, right);
+        let said = act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
+        self.reporter.wrote(&said);
+        if let Ok(applied) = said {
+            self.own.note(key, snapshot, &applied);
+            self.reporter.tell(key, snapshot.release.as_ref(), &decision, snapshot.now);
         }
     }
 

@@ -24,6 +24,7 @@ use crate::observe::measure::prometheus::{Answers, Asker, Pod, Round};
 use crate::observe::measure::scrape::{self, PageRead, Target};
 use crate::observe::measure::servers::{Server, Servers};
 use crate::observe::measure::{self, ReadError, Trust};
+use crate::observe::reach::{self, Reach};
 use crate::observe::values::of_pages;
 
 /// Pods of one run read at the same time.
@@ -58,11 +59,13 @@ impl Measured {
 impl Sampler {
     pub fn new(
         client: Client,
+        reach: Reach,
         findings: Arc<SharedFindings>,
         queue: Arc<Queue>,
         reads_per_second: u32,
     ) -> Self {
-        Self { client, servers: Arc::default(), findings, queue, reads_per_second, runs: Arc::default() }
+        let servers = Arc::new(Servers::within(reach));
+        Self { client, servers, findings, queue, reads_per_second, runs: Arc::default() }
     }
 
     /// Sees to it that exactly this is measured for a Release.
@@ -216,7 +219,7 @@ pub(super) struct Reader {
     client: Client,
     servers: Arc<Servers>,
     /// For the pods' own pages: its connections stay open.
-    http: Option<reqwest::Client>,
+    http: Option<reach::Client>,
     known: Option<Known>,
     /// What `detected` was chosen for.
     asked: Option<(Source, Names)>,
@@ -249,6 +252,11 @@ struct Read {
 impl Reader {
     pub(super) fn new(client: Client, servers: Arc<Servers>) -> Self {
         Self { client, servers, http: None, known: None, asked: None, detected: None, history: None }
+    }
+
+    /// Where numbers are read that are not the server's.
+    pub(super) fn servers(&self) -> &Servers {
+        &self.servers
     }
 
     /// Credentials were refused: they are read again before they are used again.
@@ -342,7 +350,7 @@ impl Reader {
     ) -> Read {
         let http = match &self.http {
             Some(http) => http.clone(),
-            None => match measure::client(Trust::Nothing) {
+            None => match self.servers.client(Trust::Nothing) {
                 Ok(http) => self.http.insert(http).clone(),
                 Err(error) => return Read { counted: Err(error), pages: Vec::new() },
             },

@@ -16,8 +16,9 @@ use crate::decide::values::{Gauge, Kind, Sample};
 use crate::decide::{Key, SampledValue, Sampling};
 use crate::observe::measure::instant::InstantError;
 use crate::observe::measure::prometheus::Round;
-use crate::observe::measure::servers::Server;
-use crate::observe::measure::{self, ReadError, Trust};
+use crate::observe::measure::servers::{Server, Servers};
+use crate::observe::measure::{ReadError, Trust};
+use crate::observe::reach::Client;
 use crate::observe::values;
 
 /// How often numbers are read, but in the watch.
@@ -107,11 +108,11 @@ impl ValueRounds {
             .map(|pod| pod.name.as_str())
             .collect();
         let asked = Asked { namespace: &self.key.namespace, canary: &canary, server, deadline };
-        let clients = &mut self.clients;
+        let (clients, servers) = (&mut self.clients, self.reader.servers());
         let readings: Vec<_> = here
             .iter()
             .filter(|value| !(canary.is_empty() && matches!(value.kind, Kind::PodGauge(_))))
-            .map(|value| (*value, clients.of(&value.kind)))
+            .map(|value| (*value, clients.of(&value.kind, servers)))
             .collect();
         let readings = readings.into_iter().map(|(value, client)| {
             let asked = &asked;
@@ -174,7 +175,7 @@ impl Asked<'_> {
     async fn read(
         &self,
         kind: &Kind,
-        client: Result<reqwest::Client, ReadError>,
+        client: Result<Client, ReadError>,
     ) -> Result<crate::decide::values::Found, Unread> {
         match kind {
             Kind::Json { url, pointer } => {
@@ -209,12 +210,12 @@ impl Asked<'_> {
 /// For JSON answers: connections stay open.
 #[derive(Default)]
 struct Clients {
-    plain: Option<reqwest::Client>,
-    encrypted: Option<reqwest::Client>,
+    plain: Option<Client>,
+    encrypted: Option<Client>,
 }
 
 impl Clients {
-    fn of(&mut self, kind: &Kind) -> Result<reqwest::Client, ReadError> {
+    fn of(&mut self, kind: &Kind, servers: &Servers) -> Result<Client, ReadError> {
         let is_encrypted = matches!(kind, Kind::Json { url, .. } if url.starts_with("https:"));
         let (known, trust) = match is_encrypted {
             true => (&mut self.encrypted, Trust::System),
@@ -222,7 +223,7 @@ impl Clients {
         };
         match known {
             Some(client) => Ok(client.clone()),
-            none => Ok(none.insert(measure::client(trust)?).clone()),
+            none => Ok(none.insert(servers.client(trust)?).clone()),
         }
     }
 }

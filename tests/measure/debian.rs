@@ -13,6 +13,7 @@ use tidegate::decide::judge::Bound;
 use tidegate::observe::measure::names::{Detected, Names};
 use tidegate::observe::measure::prometheus::{Auth, Pod, Prometheus, Round};
 use tidegate::observe::measure::{Asked, ReadError, SeriesValue, Trust, client};
+use tidegate::observe::reach::Reach;
 
 use super::pods::serve;
 use super::prometheus::{CERTIFICATE, asker, pods};
@@ -132,7 +133,7 @@ fn round() -> Round {
 /// Reads one pod, over and over until it has been scraped.
 #[expect(clippy::disallowed_methods, reason = "a server that never answers must not hang the tests")]
 async fn read(prometheus: &Prometheus, namespace: &str, pods: &[Pod]) -> (Detected, Vec<SeriesValue>) {
-    let client = client(Trust::Only(CERTIFICATE.to_vec())).expect("a client");
+    let client = client(Trust::Only(CERTIFICATE.to_vec()), &Reach::anywhere()).expect("a client");
     let begun = Instant::now();
     loop {
         let error = match prometheus.detect(&client, round(), namespace, pods, &Names::default()).await {
@@ -192,7 +193,7 @@ async fn a_real_prometheus_is_read() {
     let found = totals(&values);
     assert!(found.requests > 0.0 && found.le[&Bound::INFINITE] > 0.0, "{found:?}");
 
-    let client = client(Trust::Only(CERTIFICATE.to_vec())).expect("a client");
+    let client = client(Trust::Only(CERTIFICATE.to_vec()), &Reach::anywhere()).expect("a client");
     let instant = async |query: &str| {
         let found = prometheus.instant(&client, round(), query).await.map_err(|error| error.to_string())?;
         Ok::<_, String>(found.iter().map(|number| number.value).collect::<Vec<_>>())

@@ -10,6 +10,7 @@ use tidegate::decide::judge::Bound;
 use tidegate::observe::measure::names::{Detected, Names};
 use tidegate::observe::measure::prometheus::{Answers, Asker, Auth, Pod, Prometheus, Round};
 use tidegate::observe::measure::{Asked as Who, ReadError, Trust, client};
+use tidegate::observe::reach::Reach;
 
 use super::pods::serve;
 use super::{GO, chosen, totals};
@@ -60,7 +61,7 @@ pub fn asker(namespace: &str, pods: &[Pod], detected: &Detected) -> Asker {
 }
 
 async fn read(prometheus: &Prometheus, pods: &[Pod], detected: &Detected) -> Answers {
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let mut answers = prometheus.read(&client, ROUND, &[asker("shop", pods, detected)]).await;
     answers.remove(0)
 }
@@ -180,7 +181,7 @@ async fn a_server_that_does_not_answer_is_given_up() {
     let deadline = Duration::from_millis(200);
     let pods = pods(&["a"]);
     let round = Round { deadline, ..ROUND };
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let answer = prometheus.detect(&client, round, "shop", &pods, &Names::default()).await;
     assert_eq!(answer, Err(ReadError::Timeout { asked: Who::Prometheus, after: deadline }));
 }
@@ -194,7 +195,7 @@ async fn names_are_detected_with_one_query() {
         ]))
     })
     .await;
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let pods = pods(&["a", "b"]);
     let detected = prometheus.detect(&client, ROUND, "shop", &pods, &Names::default()).await;
     assert_eq!(detected, Ok(chosen(&Names::default(), GO).expect("fits")));
@@ -229,7 +230,7 @@ async fn native_histograms_give_requests_and_latency() {
         })
     };
     let (prometheus, asked) = fake(ask).await;
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let pods = pods(&["a"]);
     let detected =
         prometheus.detect(&client, ROUND, "shop", &pods, &Names::default()).await.expect("something fits");
@@ -263,7 +264,7 @@ async fn when_nothing_fits_the_counters_that_the_server_has_are_named() {
         })
     })
     .await;
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let error = prometheus
         .detect(&client, ROUND, "shop", &pods(&["a"]), &Names::default())
         .await
@@ -411,7 +412,7 @@ async fn only_the_ca_that_is_named_is_trusted() {
     let prometheus = Prometheus { url, auth: Auth::Nobody, headers: vec![] };
     let detected = chosen(&Names::default(), GO).expect("fits");
     let read = async |trust| {
-        let client = client(trust).expect("a client");
+        let client = client(trust, &Reach::anywhere()).expect("a client");
         let answers = prometheus.read(&client, ROUND, &[asker("shop", &pods(&["a"]), &detected)]).await;
         answers[0][0].1.clone()
     };
@@ -420,7 +421,7 @@ async fn only_the_ca_that_is_named_is_trusted() {
     assert_eq!(untrusted.category(), "refused", "{untrusted}");
     assert!(untrusted.to_string().contains("metrics.prometheus.ca"), "{untrusted}");
     for nothing in [&b""[..], b"not a certificate"] {
-        let error = client(Trust::Only(nothing.to_vec())).expect_err("no certificate");
+        let error = client(Trust::Only(nothing.to_vec()), &Reach::anywhere()).expect_err("no certificate");
         assert_eq!(
             error.to_string(),
             "metrics.prometheus.ca: it holds no certificate: put one there in PEM (BEGIN CERTIFICATE)"

@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 use super::ReadError;
 use super::prometheus::{Clock, Prometheus, Round};
 use crate::decide::values::MOST_SERIES;
+use crate::observe::reach::Client;
 
 /// One series of an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +60,7 @@ impl Prometheus {
     /// When the server cannot be read, refuses the query, or gives something else than at most 100 numbers.
     pub async fn instant(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         round: Round,
         query: &str,
     ) -> Result<Vec<Number>, InstantError> {
@@ -69,28 +70,36 @@ impl Prometheus {
                 other => InstantError::Read(other),
             },
         )?;
-        let unreadable = |what: &str| InstantError::Unreadable(super::shortened(what, 200));
-        let Answer { status, error, data } =
-            serde_json::from_slice(&body).map_err(|error| unreadable(&error.to_string()))?;
-        let Some(data) = data.filter(|_| status == "success") else {
-            return Err(InstantError::Refused(super::shortened(&error.unwrap_or(status), 300)));
-        };
-        let number = |text: &str| text.parse::<f64>().map_err(|_| unreadable(text));
-        match data {
-            Data::Scalar((_, value)) => Ok(vec![Number { labels: BTreeMap::new(), value: number(&value)? }]),
-            Data::Vector(series) if series.len() > MOST_SERIES => {
-                Err(InstantError::TooManySeries { found: series.len() })
-            }
-            Data::Vector(series) => series
-                .into_iter()
-                .map(|Series { metric, value }| {
-                    let (_, value) = value.ok_or(InstantError::NoNumbers("native histograms"))?;
-                    Ok(Number { labels: metric, value: number(&value)? })
-                })
-                .collect(),
-            Data::Matrix(_) => Err(InstantError::NoNumbers("a range")),
-            Data::String(_) => Err(InstantError::NoNumbers("a text")),
+        numbers(&body)
+    }
+}
+
+/// What the body of an answer says.
+///
+/// # Errors
+/// As [`Prometheus::instant`].
+pub fn numbers(body: &[u8]) -> Result<Vec<Number>, InstantError> {
+    let unreadable = |what: &str| InstantError::Unreadable(super::shortened(what, 200));
+    let Answer { status, error, data } =
+        serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))?;
+    let Some(data) = data.filter(|_| status == "success") else {
+        return Err(InstantError::Refused(super::shortened(&error.unwrap_or(status), 300)));
+    };
+    let number = |text: &str| text.parse::<f64>().map_err(|_| unreadable(text));
+    match data {
+        Data::Scalar((_, value)) => Ok(vec![Number { labels: BTreeMap::new(), value: number(&value)? }]),
+        Data::Vector(series) if series.len() > MOST_SERIES => {
+            Err(InstantError::TooManySeries { found: series.len() })
         }
+        Data::Vector(series) => series
+            .into_iter()
+            .map(|Series { metric, value }| {
+                let (_, value) = value.ok_or(InstantError::NoNumbers("native histograms"))?;
+                Ok(Number { labels: metric, value: number(&value)? })
+            })
+            .collect(),
+        Data::Matrix(_) => Err(InstantError::NoNumbers("a range")),
+        Data::String(_) => Err(InstantError::NoNumbers("a text")),
     }
 }
 

@@ -14,6 +14,7 @@ use super::exposition::{self, ExpositionError, Limits, Sample};
 use super::names::{Detected, Names};
 use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue};
 use crate::decide::values::{Gauge, MOST_SERIES};
+use crate::observe::reach::Client;
 
 /// Both formats; OpenMetrics first, because its end marks a whole page.
 const FORMATS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.9,*/*;q=0.1";
@@ -46,7 +47,7 @@ pub struct PageRead {
 /// the order of the targets. A page that reads well and has none of the series is an empty list: a counter with labels
 /// appears only with the first request.
 pub async fn scrape(
-    client: &reqwest::Client,
+    client: &Client,
     targets: &[Target],
     detected: &Detected,
     deadline: Duration,
@@ -58,7 +59,7 @@ pub async fn scrape(
 
 /// The same, and these gauges from the same pages.
 pub async fn scrape_all(
-    client: &reqwest::Client,
+    client: &Client,
     targets: &[Target],
     detected: Option<&Detected>,
     gauges: &[Gauge],
@@ -78,7 +79,7 @@ pub async fn scrape_all(
 /// # Errors
 /// When no target could be read (the first one's error) or nothing fits (see [`Names::choose`]).
 pub async fn detect(
-    client: &reqwest::Client,
+    client: &Client,
     targets: &[Target],
     names: &Names,
     deadline: Duration,
@@ -200,12 +201,14 @@ fn is_of(gauge: &Gauge, sample: &Sample<'_, '_>) -> bool {
     sample.name == gauge.name && gauge.labels.iter().all(has)
 }
 
-async fn page(client: &reqwest::Client, target: &Target, deadline: Duration) -> Result<Page, ReadError> {
+async fn page(client: &Client, target: &Target, deadline: Duration) -> Result<Page, ReadError> {
     let answer = async {
-        let response =
-            client.get(address(target)?).header(ACCEPT, FORMATS).send().await.map_err(|error| {
-                ReadError::Refused { asked: Asked::Pod, problem: super::innermost(&error) }
-            })?;
+        let response = client
+            .get(address(target)?)?
+            .header(ACCEPT, FORMATS)
+            .send()
+            .await
+            .map_err(|error| ReadError::unsent(Asked::Pod, &error))?;
         let status = response.status();
         if status != reqwest::StatusCode::OK {
             return Err(ReadError::Status { asked: Asked::Pod, status: status.as_u16() });

@@ -34,7 +34,7 @@ impl Operator {
 
     /// Starts one with further environment or flags.
     pub async fn start_with(cluster: &Cluster, more: impl FnOnce(&mut Command)) -> Result<Self> {
-        let kubeconfig = kubeconfig(cluster).await?;
+        let kubeconfig = kubeconfig(cluster, "tidegate").await?;
         let mut operator = Self::start_through(&kubeconfig, more).await?;
         operator.token = Some(kubeconfig);
         Ok(operator)
@@ -42,6 +42,13 @@ impl Operator {
 
     /// Starts one that reaches the API server through this kubeconfig.
     pub async fn start_through(kubeconfig: &Path, more: impl FnOnce(&mut Command)) -> Result<Self> {
+        let operator = Self::launch(kubeconfig, more).await?;
+        operator.until_ready().await?;
+        Ok(operator)
+    }
+
+    /// The same, and does not wait until it is ready.
+    pub async fn launch(kubeconfig: &Path, more: impl FnOnce(&mut Command)) -> Result<Self> {
         let port = free_port()?;
         let log = scratch()?.join(format!("operator-{}-{port}.log", std::process::id()));
         let address = format!("127.0.0.1:{port}");
@@ -51,6 +58,8 @@ impl Operator {
         command.args(["--pdeathsig", "KILL"]).arg(binary("tidegate")?);
         command
             .args(["--listen", &address])
+            // Pods of our own control plane are processes here.
+            .arg("--allow-loopback")
             .env("TIDEGATE_KUBECONFIG", kubeconfig)
             .env("NO_COLOR", "1")
             .env("POD_NAMESPACE", NAMESPACE)
@@ -62,9 +71,7 @@ impl Operator {
         let child = tokio::spawn(async move { command.spawn() })
             .await?
             .context("cannot start the operator (with setpriv)")?;
-        let operator = Self { child, log, address, token: None };
-        operator.until_ready().await?;
-        Ok(operator)
+        Ok(Self { child, log, address, token: None })
     }
 
     /// Its process.
@@ -110,6 +117,12 @@ impl Operator {
         Ok(kilobytes * 1024)
     }
 
+    /// What it says under this path: `/metrics`, `/readyz`.
+    pub async fn says(&self, path: &str) -> Result<String> {
+        let client = reqwest::Client::new();
+        Ok(client.get(format!("http://{}{path}", self.address)).send().await?.text().await?)
+    }
+
     async fn until_ready(&self) -> Result<()> {
         let client = reqwest::Client::new();
         let asked = async {
@@ -146,8 +159,8 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// A kubeconfig with the operator's own token.
-pub async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
+/// A kubeconfig with a token of an account in the operator's namespace: `tidegate` is the operator's own.
+pub async fn kubeconfig(cluster: &Cluster, account: &str) -> Result<PathBuf> {
     let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client("admin").await?, NAMESPACE);
     let request = TokenRequest {
         spec: TokenRequestSpec {
@@ -157,7 +170,7 @@ pub async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
         },
         ..TokenRequest::default()
     };
-    let answer = accounts.create_token_request("tidegate", &PostParams::default(), &request).await?;
+    let answer = accounts.create_token_request(account, &PostParams::default(), &request).await?;
     let token = answer.status.context("the token request has no answer")?.token;
     let mut config = Kubeconfig::read_from(&cluster.kubeconfig)?;
     let current = config.current_context.clone().unwrap_or_default();

@@ -56,7 +56,7 @@ impl Gate {
 impl Relay {
     /// Listens from now on, and lets everything through.
     pub async fn start(cluster: &Cluster) -> Result<Self> {
-        let token = operator::kubeconfig(cluster).await?;
+        let token = operator::kubeconfig(cluster, "tidegate").await?;
         let read = Kubeconfig::read_from(&token)?;
         std::fs::remove_file(token)?;
         let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;

@@ -23,8 +23,11 @@ use tidegate::observe::{self, Findings, probes, values};
 use tidegate::watch::index::{self, Index};
 use tidegate::watch::slim;
 
+/// Looks at an input.
+pub type Target = fn(&[u8]);
+
 /// Every target and its name.
-pub const TARGETS: [(&str, fn(&[u8])); 13] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("exposition", exposition),
     ("prometheus", prometheus),
     ("numbers", numbers),

@@ -8,6 +8,7 @@ pub mod check;
 pub mod crds;
 pub mod criterion;
 pub mod release;
+pub mod report;
 pub mod right;
 pub mod status;
 pub mod text;
@@ -16,6 +17,7 @@ pub use action::{Action, ReleaseAction, ReleaseActionSpec, ReleaseActionStatus};
 pub use check::Check;
 pub use criterion::{Criterion, OnLimit};
 pub use release::{Capacity, CaptureMode, OnDelete, Release, ReleaseSpec};
+pub use report::{ReleaseReport, ReleaseReportSpec};
 pub use right::Right;
 pub use status::{Outcome, Phase, ReleaseStatus};
 

@@ -258,6 +258,14 @@ async fn lacking_one(stage: &Stage, lacking: &Right, rest: &[Right]) {
             story.say("admin", spec).await.expect("said");
             told("MissingRight").await;
         }
+        // The record of a run stops no run.
+        ("releasereports", "create") => {
+            story.adopt(story.deployment(2), story.release(halves())).await;
+            story.ship_paper("v2", json!({})).await;
+            ended(&story, 1, "Succeeded").await;
+            let logged = &logged;
+            story.until("a line in the log", |_| async move { logged().contains(&said(lacking)) }).await;
+        }
         // What can be said nowhere else is in the log.
         ("releases/status", "patch") | ("events", "create") => {
             story.apply(story.deployment(2)).await;

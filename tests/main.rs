@@ -8,5 +8,6 @@ mod judge;
 mod measure;
 mod past;
 mod reach;
+mod tls;
 mod values;
 mod world;

@@ -4,6 +4,7 @@ mod clock;
 mod findings;
 mod http;
 mod leader;
+mod link;
 mod prober;
 mod queue;
 mod reconcile;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -27,6 +27,7 @@ use crate::report::{Metrics, Reporter};
 use crate::watch::{self as watches, FirstLists, SharedIndex};
 use findings::SharedFindings;
 use leader::{Elector, LeaseFence};
+use link::Link;
 use prober::Prober;
 use queue::Queue;
 use reconcile::{OwnWrites, Reconciler};
@@ -44,11 +45,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     telemetry::start(settings.log_format);
     // Fails only when one is installed already.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    let config = cluster(&settings).await?;
-    let client = Client::try_from(config.clone()).context("cannot make a client for the cluster")?;
-    let lease_client = Client::try_from(config).context("cannot make a client for the cluster")?;
     let metrics = Arc::new(Metrics::new());
-    let (index, queue) = (SharedIndex::default(), Arc::new(Queue::default()));
+    let link = Link::find(&settings, metrics.clone()).await?;
+    let client = link.client().context("cannot make a client for the cluster")?;
+    let lease_client = link.client().context("cannot make a client for the cluster")?;
+    let (index, queue) = (SharedIndex::default(), Arc::new(Queue::with_turns(settings.workers)));
     let waker = queue.clone();
     let mut watching = watches::start(&client, &index, move |keys: Vec<Key>| {
         for key in keys {
@@ -56,9 +57,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         }
     })
     .await;
-    let address = http::serve(settings.listen, watching.first_lists.clone(), metrics.clone())
-        .await
-        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let address =
+        http::serve(settings.listen, watching.first_lists.clone(), link.answers.clone(), metrics.clone())
+            .await
+            .with_context(|| format!("cannot listen on {}", settings.listen))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
 
     let fence = Arc::new(LeaseFence::default());
@@ -81,10 +83,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         findings,
         sampler: sampler.clone(),
         own: OwnWrites::default(),
+        under_way: link.runs.clone(),
     });
     let (looks_stop_sender, looks_stop) = watch::channel(false);
     let mut workers = JoinSet::new();
-    for _ in 0..settings.workers {
+    for _ in 0..settings.workers + queue::BESIDES {
         let first_lists = watching.first_lists.clone();
         workers.spawn(work(reconciler.clone(), first_lists, follow.clone(), looks_stop.clone()));
     }
@@ -104,22 +107,6 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     election.await.context("the election ended badly")?;
     tracing::info!("stopped");
     Ok(())
-}
-
-async fn cluster(settings: &Settings) -> anyhow::Result<Config> {
-    let mut config = match &settings.kubeconfig {
-        Some(path) => {
-            let kubeconfig = kube::config::Kubeconfig::read_from(path)
-                .with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
-            Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?
-        }
-        None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Config::incluster()?,
-        None => Config::infer().await.context("no cluster: neither in one nor a kubeconfig")?,
-    };
-    // The client would repeat a write up to 15 times over minutes; repeating is ours, from a new snapshot.
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(5));
-    Ok(config)
 }
 
 /// A worker: one look after the other, while leading, and not before everything has been listed once: a Release that has not been
@@ -177,6 +164,7 @@ async fn lead(
         metrics.set_leading(false);
         reconciler.sampler.stop();
         reconciler.findings.clear();
+        reconciler.under_way.clear();
     }
 }
 

@@ -134,7 +134,7 @@ async fn a_silent_watch_is_noticed_within_twelve_seconds_of_a_run_and_goes_on_fr
     let stage = stage(silent_watches);
     let config = watcher::Config::default().timeout(60);
     let mut events = pin!(watcher(maps(&stage), config));
-    let watch_for = Duration::from_secs(129);
+    let watch_for = Duration::from_secs(100);
     let at_rest = async { while events.next().await.is_some() {} };
     assert!(tokio::time::timeout(watch_for, at_rest).await.is_err(), "a watch does not end by itself");
     stage.runs.note(&key(), true);
@@ -149,9 +149,9 @@ async fn a_silent_watch_is_noticed_within_twelve_seconds_of_a_run_and_goes_on_fr
         .map(|(at, uri)| (at.as_secs(), uri.as_str()))
         .collect();
     let moments: Vec<u64> = watches.iter().map(|(at, _)| *at).collect();
-    assert_eq!(moments, [0, 65, 139, 151, 163], "{watches:#?}");
+    assert_eq!(moments, [0, 65, 110, 122, 134], "{watches:#?}");
     for (at, uri) in &watches {
-        let seconds = if *at < 129 { 60 } else { 10 };
+        let seconds = if *at < 100 { 60 } else { 10 };
         assert!(uri.contains(&format!("timeoutSeconds={seconds}&")), "{at}: {uri}");
         assert!(uri.contains("resourceVersion=7"), "{uri}");
     }

@@ -1,103 +1,134 @@
-//! The API server's own record of who wrote what when, held against who held the Lease: whether there were ever two writers.
+//! What the operator asked of the API server, from the API server's own audit log.
 
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// One request of an operator that the API server has answered.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The operator: what it calls itself.
-    pub agent: String,
-    pub received: Timestamp,
-    pub answered: Timestamp,
-    pub verb: String,
-    /// `deployments/ns/shop/status`
-    pub object: String,
-    pub code: i64,
+use crate::operator::NAMESPACE;
+
+/// Requests of the operator.
+#[derive(Default)]
+pub struct Requests {
+    /// By verb and resource: watches and the Lease's left out.
+    counted: BTreeMap<(String, String), u64>,
+    pub lease: u64,
+    /// Answered with 400 and above; counted above too.
+    pub failed: u64,
 }
 
-impl Request {
-    fn read(line: &Value) -> Option<Self> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let agent = line["userAgent"].as_str().filter(|agent| agent.starts_with("tidegate/"))?;
-        let object = &line["objectRef"];
-        let names = ["resource", "namespace", "name", "subresource"].map(|part| text(&object[part]));
-        Some(Self {
-            agent: agent.to_owned(),
-            received: line["requestReceivedTimestamp"].as_str()?.parse().ok()?,
-            answered: line["stageTimestamp"].as_str()?.parse().ok()?,
-            verb: text(&line["verb"]),
-            object: names.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/"),
-            code: line["responseStatus"]["code"].as_i64()?,
-        })
+impl Requests {
+    /// Reads those of a time out of an audit log.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(audit: &Path, from: Timestamp, to: Timestamp) -> Result<Self> {
+        let mut requests = Self::default();
+        each(audit, from, to, |_, event| requests.count(event))?;
+        Ok(requests)
     }
 
-    /// Whether it changed anything.
-    pub fn took_effect(&self) -> bool {
-        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete") && self.code < 300
+    fn count(&mut self, event: &Value) {
+        let verb = event["verb"].as_str().unwrap_or_default();
+        let object = &event["objectRef"];
+        let resource = object["resource"].as_str().or(event["requestURI"].as_str()).unwrap_or_default();
+        if verb == "watch" {
+            return;
+        }
+        if resource == "leases" {
+            self.lease += 1;
+            return;
+        }
+        let resource = match object["subresource"].as_str() {
+            Some(part) => format!("{resource}/{part}"),
+            None => resource.to_owned(),
+        };
+        self.failed += u64::from(event["responseStatus"]["code"].as_i64().is_some_and(|code| code >= 400));
+        *self.counted.entry((verb.to_owned(), resource)).or_default() += 1;
     }
 
-    fn is_about_the_lease(&self) -> bool {
-        self.object.starts_with("leases/")
+    /// All that are no reads.
+    pub fn writes(&self) -> u64 {
+        self.counted.iter().filter(|((verb, _), _)| !is_read(verb)).map(|(_, number)| number).sum()
+    }
+
+    /// Gets and lists.
+    pub fn reads(&self) -> u64 {
+        self.counted.iter().filter(|((verb, _), _)| is_read(verb)).map(|(_, number)| number).sum()
+    }
+
+    /// Writes of a resource.
+    pub fn of(&self, resource: &str) -> u64 {
+        let these = self.counted.iter().filter(|((verb, of), _)| of == resource && !is_read(verb));
+        these.map(|(_, number)| number).sum()
+    }
+
+    /// A line for each kind.
+    pub fn print(&self) {
+        for ((verb, resource), number) in &self.counted {
+            println!("  {number:4}  {verb:8} {resource}");
+        }
+        println!("  {:4}  failed of these; {} of the Lease besides", self.failed, self.lease);
+    }
+
+    /// For the file.
+    pub fn json(&self) -> Value {
+        let counted = self
+            .counted
+            .iter()
+            .map(|((verb, resource), number)| (format!("{verb} {resource}"), json!(number)));
+        Value::Object(counted.collect())
     }
 }
 
-/// All requests of operators, in the order in which they were answered.
-pub fn requests(log: &Path) -> Result<Vec<Request>> {
-    let text = std::fs::read_to_string(log).with_context(|| log.display().to_string())?;
-    // The last line may not be whole yet.
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let ended = lines.filter(|line| line["stage"] == "ResponseComplete");
-    let mut requests: Vec<Request> = ended.filter_map(|line| Request::read(&line)).collect();
-    requests.sort_by_key(|request| request.answered);
-    Ok(requests)
+fn is_read(verb: &str) -> bool {
+    matches!(verb, "get" | "list")
 }
 
-/// Writes that took effect and that the API server received after it had told another operator that it leads.
-pub fn of_deposed(requests: &[Request]) -> Vec<String> {
-    let leads = |request: &&Request| request.is_about_the_lease() && request.took_effect();
-    let terms: Vec<&Request> = requests.iter().filter(leads).collect();
-    let writes = requests.iter().filter(|request| request.took_effect() && !request.is_about_the_lease());
-    let by_another = |write: &&Request| {
-        let known = terms.partition_point(|term| term.answered < write.received);
-        known > 0 && terms[known - 1].agent != write.agent
-    };
-    writes
-        .filter(by_another)
-        .map(|write| format!("{} {} {} {}", write.received, write.agent, write.verb, write.object))
-        .collect()
+/// When the operator's patches of Deployments of a namespace reached the API server, by name, in order.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn patches(
+    audit: &Path,
+    namespace: &str,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<BTreeMap<String, Vec<Timestamp>>> {
+    let mut patches = BTreeMap::<String, Vec<Timestamp>>::new();
+    each(audit, from, to, |at, event| {
+        let object = &event["objectRef"];
+        if event["verb"] == "patch" && object["resource"] == "deployments" && object["namespace"] == namespace
+        {
+            let name = object["name"].as_str().unwrap_or_default().to_owned();
+            patches.entry(name).or_default().push(at);
+        }
+    })?;
+    patches.values_mut().for_each(|moments| moments.sort());
+    Ok(patches)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(agent: &str, second: i64, verb: &str, object: &str, code: i64) -> Request {
-        let at = Timestamp::from_second(second).unwrap();
-        let (agent, verb, object) = (agent.to_owned(), verb.to_owned(), object.to_owned());
-        Request { agent, received: at, answered: at, verb, object, code }
+/// Completed requests of the operator that were received in a stretch of time.
+fn each(audit: &Path, from: Timestamp, to: Timestamp, mut take: impl FnMut(Timestamp, &Value)) -> Result<()> {
+    let user = format!("system:serviceaccount:{NAMESPACE}:tidegate");
+    let log = std::fs::File::open(audit).context("the audit log")?;
+    for line in BufReader::new(log).lines() {
+        let line = line.context("the audit log")?;
+        // Most lines are of others, and parsing takes its time.
+        if !line.contains(&user) {
+            continue;
+        }
+        let event: Value = serde_json::from_str(&line).context("a line of the audit log")?;
+        if event["stage"] != "ResponseComplete" || event["user"]["username"] != user.as_str() {
+            continue;
+        }
+        let at: Timestamp = event["requestReceivedTimestamp"].as_str().context("no time")?.parse()?;
+        if at >= from && at < to {
+            take(at, &event);
+        }
     }
-
-    #[test]
-    fn a_write_that_takes_effect_after_another_has_the_lease_is_found() {
-        let lease = "leases/tidegate-system/tidegate";
-        let shop = "deployments/ns/shop";
-        let requests = [
-            request("a", 1, "update", lease, 200),
-            request("a", 2, "patch", shop, 200),
-            request("b", 3, "update", lease, 409),
-            request("a", 4, "patch", shop, 200),
-            request("b", 20, "update", lease, 200),
-            request("a", 21, "patch", shop, 422),
-            request("a", 22, "get", shop, 200),
-            request("b", 23, "patch", shop, 200),
-        ];
-        assert_eq!(of_deposed(&requests), Vec::<String>::new());
-        let late = request("a", 24, "patch", shop, 200);
-        let found = of_deposed(&[&requests[..], &[late]].concat());
-        assert_eq!(found, ["1970-01-01T00:00:24Z a patch deployments/ns/shop"]);
-    }
+    Ok(())
 }

@@ -12,12 +12,12 @@ use clap::Parser;
 use futures::FutureExt;
 use futures::future::join_all;
 use serde_json::{Value, json};
-use tidegate_real::audit;
 use tidegate_real::chaos::{Dice, Pair};
 use tidegate_real::cluster::{Options, scratch};
 use tidegate_real::operator::unique;
 use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::Story;
+use tidegate_real::writers;
 use tokio::sync::watch;
 
 /// Pods of each Deployment.
@@ -78,7 +78,7 @@ async fn chaos(settings: &Settings) -> Result<usize> {
                 Err(violated) => violations.push(violated),
             }
         }
-        let two_writers = audit::of_deposed(&audit::requests(&log)?);
+        let two_writers = writers::of_deposed(&writers::requests(&log)?);
         invariants += 1;
         violations.extend(two_writers.into_iter().map(|write| format!("a deposed operator wrote: {write}")));
         println!(

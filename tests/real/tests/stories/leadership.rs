@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tidegate_real::audit;
 use tidegate_real::cluster::{Options, scratch};
 use tidegate_real::operator::{Operator, kubeconfig_behind, unique};
 use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::Story;
+use tidegate_real::writers;
 
 use crate::given::{ended, quick};
 
@@ -88,13 +88,13 @@ fn of_two_operators_one_writes_whoever_is_frozen_cut_off_asked_to_end_or_killed(
         assert!(handed_over < Duration::from_millis(2500), "handed over after {handed_over:?}");
         assert!(taken_over < Duration::from_millis(16_500), "taken over after {taken_over:?}");
 
-        let requests = audit::requests(&log).expect("the audit log");
+        let requests = writers::requests(&log).expect("the audit log");
         let writers =
-            |request: &&audit::Request| request.took_effect() && !request.object.starts_with("leases");
+            |request: &&writers::Request| request.took_effect() && !request.object.starts_with("leases");
         let agents: std::collections::BTreeSet<&str> =
             requests.iter().filter(writers).map(|request| request.agent.as_str()).collect();
         assert_eq!(agents.len(), 3, "each of the three has written: {agents:?}");
-        assert_eq!(audit::of_deposed(&requests), Vec::<String>::new());
+        assert_eq!(writers::of_deposed(&requests), Vec::<String>::new());
         std::fs::remove_file(log).expect("removed");
     });
 }

@@ -60,6 +60,10 @@ impl Link {
             None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Config::incluster()?,
             None => Config::infer().await.context("no cluster: neither in one nor a kubeconfig")?,
         };
+        anyhow::ensure!(
+            config.proxy_url.is_none(),
+            "a proxy to the API server is not supported: take proxy-url out"
+        );
         // The API server's audit log says which of the replicas it was.
         let agent = format!("tidegate/{} ({})", env!("CARGO_PKG_VERSION"), settings.identity());
         let agent = HeaderValue::try_from(agent).context("the identity is not fit for a header")?;

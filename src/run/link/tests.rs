@@ -11,7 +11,6 @@ use futures::StreamExt;
 use http::{Request, Response};
 use http_body::Frame;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Patch, PatchParams};
 use kube::client::{Body, ClientBuilder};
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -175,8 +174,8 @@ async fn who_is_asked_to_come_back_later_does_and_a_write_is_told_at_once() {
     assert_eq!(wait(read), (429, Some(7)));
     assert_eq!(clock::instant() - began, Duration::from_secs(7), "a read comes back no sooner");
     let began = clock::instant();
-    let patch = Patch::Merge(serde_json::json!({}));
-    let written = maps(&stage).patch("a", &PatchParams::default(), &patch).await.expect_err("throttled");
+    let patch = Request::patch("/api/v1/namespaces/default/configmaps/a").body(Vec::new()).unwrap();
+    let written = stage.client.request::<ConfigMap>(patch).await.expect_err("throttled");
     assert_eq!(wait(written), (429, Some(7)));
     assert_eq!(clock::instant(), began);
     assert_eq!(stage.answers.trouble(), None, "it is there, only busy");

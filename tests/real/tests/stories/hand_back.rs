@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use tidegate_real::cluster::repository;
 use tidegate_real::stage::{Stage, usual};
-use tidegate_real::story::Story;
+use tidegate_real::story::{PATIENCE, Story};
 
 use crate::given::{paste, say};
 
@@ -219,7 +219,8 @@ async fn delete_namespace(story: &Story<'_>) {
     let namespaces = kube::Api::<k8s_openapi::api::core::v1::Namespace>::all(story.client.clone());
     namespaces.delete(&story.namespace, &kube::api::DeleteParams::default()).await.expect("deleted");
     story
-        .until("the namespace is gone", |story| {
+        // The namespace controller takes its time with nine of them on a busy machine.
+        .until_within(3 * PATIENCE, "the namespace is gone", |story| {
             let namespaces = namespaces.clone();
             async move { namespaces.get_opt(&story.namespace).await.is_ok_and(|found| found.is_none()) }
         })

@@ -6,5 +6,6 @@ mod generated;
 mod judge;
 mod measure;
 mod past;
+mod tls;
 mod values;
 mod world;

@@ -20,12 +20,9 @@ use crate::observe::measure::servers::Server;
 use crate::observe::measure::{self, ReadError, Trust};
 use crate::observe::values;
 
-/// How often numbers are read, but in the watch.
-const EVERY: Duration = Duration::from_secs(5);
-
 /// How often these are read.
 pub(super) fn every(wanted: &Sampling) -> Duration {
-    wanted.every.unwrap_or(EVERY).max(Duration::from_secs(1))
+    wanted.every.unwrap_or(values::EVERY).max(Duration::from_secs(1))
 }
 
 pub(super) fn whole_seconds(time: Duration) -> i64 {

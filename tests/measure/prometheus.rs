@@ -13,6 +13,7 @@ use tidegate::observe::measure::{Asked as Who, ReadError, Trust, client};
 
 use super::pods::serve;
 use super::{GO, chosen, totals};
+use crate::tls::{self, CERTIFICATE};
 
 pub const NOW: i64 = 1_700_000_000;
 
@@ -369,44 +370,10 @@ async fn an_answer_of_fifty_megabytes_is_asked_for_in_parts() {
     assert_eq!(*asked.lock().expect("not poisoned"), 3);
 }
 
-pub const CERTIFICATE: &[u8] = include_bytes!("tls/server.crt");
-
-/// Serves one answer to each connection, over TLS, with a certificate that signs itself.
-fn serve_tls(answer: &'static str) -> u16 {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use std::io::{Read, Write};
-
-    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).expect("a key");
-    let _already = rustls::crypto::ring::default_provider().install_default();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .expect("they fit");
-    let config = Arc::new(config);
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            let mut connection = connection;
-            let mut tls = rustls::ServerConnection::new(config.clone()).expect("a server");
-            let mut stream = rustls::Stream::new(&mut tls, &mut connection);
-            let mut request = [0; 4096];
-            // Fails when the client does not trust us.
-            if stream.read(&mut request).is_ok() {
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
-                let _sent = stream.write_all((head + answer).as_bytes());
-                let _flushed = stream.flush();
-            }
-        }
-    });
-    port
-}
-
 #[tokio::test]
 async fn only_the_ca_that_is_named_is_trusted() {
-    let port = serve_tls(r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#);
+    let nothing = r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
+    let port = tls::serve(|_| nothing.to_owned());
     let url = format!("https://localhost:{port}");
     let prometheus = Prometheus { url, auth: Auth::Nobody, headers: vec![] };
     let detected = chosen(&Names::default(), GO).expect("fits");

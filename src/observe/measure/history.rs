@@ -21,9 +21,9 @@ const HISTORY_PODS: usize = 12;
 /// The shortest rounds of history: noise is learnt in blocks of minutes.
 const SHORTEST: Duration = Duration::from_secs(15);
 /// An answer that is too large is asked for in halves, down to so many seconds.
-const SHORTEST_STRETCH: i64 = 60;
+pub(super) const SHORTEST_STRETCH: i64 = 60;
 /// Samples kept of one stretch.
-const MOST_SAMPLES: usize = 4_000_000;
+pub(super) const MOST_SAMPLES: usize = 4_000_000;
 
 /// Pods by the pattern of their names, in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,12 +8,14 @@
 //! prometheus ─┘ (through servers) one query a family and server     ┴─► Vec<SeriesValue> per pod ─► counters::Ledger ─► slots
 //! history ──── the past, from prometheus: read as rounds would have read it                      ─┘
 //! instant ───── (through servers) one query a criterion             ──► numbers, as they are
+//! earlier ───── the past of those
 //! ```
 //!
 //! Nothing here reads a clock: moments come in as parameters, in unix seconds. Nothing here judges: a pod that could not be
 //! read is *missing*, never zero, and what that means is the judge's business.
 
 pub mod counters;
+pub mod earlier;
 pub mod exposition;
 pub mod history;
 pub mod instant;

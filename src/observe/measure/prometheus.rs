@@ -611,7 +611,7 @@ fn pods_of(asked: &[Wanted<'_>]) -> String {
 }
 
 /// Matchers of the pods of a namespace whose names fit a pattern.
-pub(super) fn matchers(namespace: &str, pods: &str) -> String {
+pub(in crate::observe) fn matchers(namespace: &str, pods: &str) -> String {
     format!("namespace={},pod=~{}", quoted(namespace), quoted(pods))
 }
 

@@ -105,6 +105,14 @@ bench-undo bench-release bench-memory bench-scale: cluster
 	$(step) '$@'
 	target/measured/$@
 
+CHAOS_MINUTES ?= 10
+.PHONY: chaos
+chaos: cluster ## runs among faults at random, on the real control plane (CHAOS_MINUTES=10)
+	$(step) 'building'
+	cargo build --workspace --bins
+	$(step) '$@'
+	target/debug/chaos --minutes $(CHAOS_MINUTES)
+
 .PHONY: judge-vectors judge-worlds bench-judge
 judge-vectors: ## the judge's formulas against vectors of an independent implementation, with the count
 	cargo test --workspace --test without_cluster judge::vectors -- --nocapture

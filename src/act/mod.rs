@@ -4,6 +4,7 @@
 //! goes last: it may lag what was done by one write, it never leads it. But for one case: why a run goes back is noted before it is
 //! ordered, and ordered all the same when it cannot be noted.
 
+mod budget;
 pub mod writer;
 
 use serde_json::json;
@@ -40,6 +41,7 @@ pub async fn carry_out(
     decision: &Decision,
 ) -> Result<Applied, ActError> {
     let mut applied = Applied::default();
+    let writer = &if decision.urgent { writer.going_back() } else { writer.clone() };
     if decision.note_first {
         match write_status(writer, key, release, decision, &mut applied).await {
             Ok(()) => {}

@@ -1,8 +1,9 @@
 //! Every metric of the operator, in one place. Labels come from closed sets; names of objects stand only in logs and events.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -33,6 +34,12 @@ struct Lacked {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Asked {
+    request: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct InPhase {
     phase: String,
 }
@@ -47,6 +54,8 @@ pub struct Metrics {
     events_dropped: Counter,
     forbidden: Family<Lacked, Counter>,
     leading: Gauge<i64, AtomicI64>,
+    requests: Family<Asked, Counter>,
+    unanswered: Gauge<f64, AtomicU64>,
     phases: Family<InPhase, Gauge>,
     known: Mutex<HashMap<Key, Phase>>,
 }
@@ -67,6 +76,8 @@ impl Metrics {
         let events_dropped = Counter::default();
         let forbidden = Family::<Lacked, Counter>::default();
         let leading = Gauge::<i64, AtomicI64>::default();
+        let requests = Family::<Asked, Counter>::default();
+        let unanswered = Gauge::<f64, AtomicU64>::default();
         let phases = Family::<InPhase, Gauge>::default();
         registry.register("looks", "Looks at a Release", looks.clone());
         registry.register("writes", "Writes to the cluster, by what came of them", writes.clone());
@@ -83,6 +94,16 @@ impl Metrics {
             forbidden.clone(),
         );
         registry.register("leading", "1 while this process leads", leading.clone());
+        registry.register(
+            "api_requests",
+            "Requests to the API server, by kind and by what came of them",
+            requests.clone(),
+        );
+        registry.register(
+            "api_unanswered_seconds",
+            "How long ago the API server last answered (the lease alone is asked about every two seconds)",
+            unanswered.clone(),
+        );
         registry.register("releases", "Releases by phase", phases.clone());
         Self {
             registry,
@@ -93,6 +114,8 @@ impl Metrics {
             events_dropped,
             forbidden,
             leading,
+            requests,
+            unanswered,
             phases,
             known: Mutex::default(),
         }
@@ -122,6 +145,16 @@ impl Metrics {
     /// Whether this process leads.
     pub fn set_leading(&self, leading: bool) {
         self.leading.set(i64::from(leading));
+    }
+
+    /// A request to the API server, and what came of it: each out of a closed set.
+    pub fn asked(&self, request: &'static str, outcome: &'static str) {
+        self.requests.get_or_create(&Asked { request, outcome }).inc();
+    }
+
+    /// How long ago the API server last answered.
+    pub fn set_unanswered(&self, silence: Duration) {
+        self.unanswered.set(silence.as_secs_f64());
     }
 
     /// Status was written.

@@ -4,6 +4,7 @@ mod clock;
 mod findings;
 mod http;
 mod leader;
+mod link;
 mod prober;
 mod queue;
 mod reconcile;
@@ -16,18 +17,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::act::Writer;
 use crate::decide::Key;
-use crate::observe::reach::{ApiServer, Reach};
+use crate::observe::reach::Reach;
 use crate::report::{Metrics, Reporter};
 use crate::watch::{self as watches, FirstLists, SharedIndex};
 use findings::SharedFindings;
 use leader::{Elector, LeaseFence};
+use link::Link;
 use prober::Prober;
 use queue::Queue;
 use reconcile::{OwnWrites, Reconciler};
@@ -45,11 +46,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     telemetry::start(settings.log_format);
     // Fails only when one is installed already.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    let config = cluster(&settings).await?;
-    let client = Client::try_from(config.clone()).context("cannot make a client for the cluster")?;
-    let lease_client = Client::try_from(config.clone()).context("cannot make a client for the cluster")?;
     let metrics = Arc::new(Metrics::new());
-    let (index, queue) = (SharedIndex::default(), Arc::new(Queue::default()));
+    let link = Link::find(&settings, metrics.clone()).await?;
+    let client = link.client().context("cannot make a client for the cluster")?;
+    let lease_client = link.client().context("cannot make a client for the cluster")?;
+    let (index, queue) = (SharedIndex::default(), Arc::new(Queue::with_turns(settings.workers)));
     let waker = queue.clone();
     let wake = move |keys: Vec<Key>| {
         for key in keys {
@@ -61,9 +62,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         counted.forbidden(right)
     })
     .await;
-    let address = http::serve(settings.listen, watching.first_lists.clone(), metrics.clone())
-        .await
-        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let address =
+        http::serve(settings.listen, watching.first_lists.clone(), link.answers.clone(), metrics.clone())
+            .await
+            .with_context(|| format!("cannot listen on {}", settings.listen))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
 
     let fence = Arc::new(LeaseFence::default());
@@ -73,7 +75,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         Elector::new(lease_client, &settings.lease_namespace, settings.identity(), fence.clone(), leading);
     let election = tokio::spawn(elector.campaign(stop.clone()));
 
-    let reach = Reach::guarded(api_server(&config, &client).await, settings.allow_loopback);
+    let reach = Reach::guarded(link.api_server(&client).await, settings.allow_loopback);
     let writer = Writer::new(client.clone(), fence);
     let findings = Arc::new(SharedFindings::default());
     let sampler = Arc::new(Sampler::new(
@@ -92,10 +94,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         findings,
         sampler: sampler.clone(),
         own: OwnWrites::default(),
+        under_way: link.runs.clone(),
     });
     let (looks_stop_sender, looks_stop) = watch::channel(false);
     let mut workers = JoinSet::new();
-    for _ in 0..settings.workers {
+    for _ in 0..settings.workers + queue::BESIDES {
         let first_lists = watching.first_lists.clone();
         workers.spawn(work(reconciler.clone(), first_lists, follow.clone(), looks_stop.clone()));
     }
@@ -115,36 +118,6 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     election.await.context("the election ended badly")?;
     tracing::info!("stopped");
     Ok(())
-}
-
-async fn cluster(settings: &Settings) -> anyhow::Result<Config> {
-    let mut config = match &settings.kubeconfig {
-        Some(path) => {
-            let kubeconfig = kube::config::Kubeconfig::read_from(path)
-                .with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
-            Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?
-        }
-        None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Config::incluster()?,
-        None => Config::infer().await.context("no cluster: neither in one nor a kubeconfig")?,
-    };
-    // The client would repeat a write up to 15 times over minutes; repeating is ours, from a new snapshot.
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(5));
-    Ok(config)
-}
-
-/// Where the API server is, so that no Release can send us there. What it says of itself is asked for once; without an answer the rest
-/// must do.
-async fn api_server(config: &Config, client: &Client) -> ApiServer {
-    let service = std::env::var("KUBERNETES_SERVICE_HOST").ok();
-    let advertised = match tokio::time::timeout(Duration::from_secs(5), client.list_core_api_versions()).await
-    {
-        Ok(Ok(said)) => {
-            said.server_address_by_client_cidrs.into_iter().map(|one| one.server_address).collect()
-        }
-        Ok(Err(_)) | Err(_) => Vec::new(),
-    };
-    ApiServer::known(&config.cluster_url.to_string(), service.as_deref(), &advertised)
 }
 
 /// A worker: one look after the other, while leading, and not before everything has been listed once: a Release that has not been
@@ -202,6 +175,7 @@ async fn lead(
         metrics.set_leading(false);
         reconciler.sampler.stop();
         reconciler.findings.clear();
+        reconciler.under_way.clear();
     }
 }
 

@@ -5,11 +5,13 @@ use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, DefaultBackoff, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -21,9 +23,11 @@ use super::slim;
 use crate::api::{RELEASE_LABEL, Right};
 use crate::decide::Key;
 
-/// Seconds after which the API server ends a watch by itself. Below the 240 s after which some load balancers drop an idle
-/// connection without a word.
-const WATCH_SECONDS: u32 = 200;
+/// Seconds after which the API server ends a watch by itself; one that it does not end is ended here, five seconds later. So long a
+/// silence can go unnoticed at rest; whoever makes the client sees to it that it is shorter while a run is under way.
+const WATCH_SECONDS: u32 = 60;
+/// The longest pause after a watch could not be begun: an API server that is back is heard again soon.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Label of our admission policies and their bindings.
 const OURS: &str = "app.kubernetes.io/part-of=tidegate";
 
@@ -97,6 +101,24 @@ pub async fn start(
 
 fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
+/// Pauses after failures: those of the library, up to a limit of ours.
+#[derive(Default)]
+struct Pauses(DefaultBackoff);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|pause| pause.min(LONGEST_PAUSE))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
 }
 
 /// Kinds of admission policies that this API server serves: an old one has no mutating ones, and says so once, here.
@@ -200,7 +222,7 @@ impl Starter<'_> {
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         let index = self.index.clone();
         let wake = wake.clone();
-        let stream = watch(api, config().labels(OURS)).default_backoff();
+        let stream = watch(api, config().labels(OURS)).backoff(Pauses::default());
         let mut listing = std::collections::BTreeSet::new();
         self.run(kind.to_owned(), stream, move |event: Event<DynamicObject>| {
             let mut index = index.lock();
@@ -246,7 +268,7 @@ impl Starter<'_> {
         K: Resource + DeserializeOwned + Clone + Debug + Send + 'static,
         K::DynamicType: Clone,
     {
-        self.run(name, watch(api, config).default_backoff(), take);
+        self.run(name, watch(api, config).backoff(Pauses::default()), take);
     }
 
     fn run<K: Send + 'static>(

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
 use kube::config::{AuthInfo, Context as KubeContext, Kubeconfig, NamedAuthInfo, NamedContext};
+use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::cluster::{Cluster, repository, scratch};
@@ -103,6 +104,19 @@ impl Operator {
         Ok(())
     }
 
+    /// What one of its endpoints answers: whether it is well, and the text.
+    pub async fn ask(&self, path: &str) -> Result<(bool, String)> {
+        let answer = reqwest::get(format!("http://{}/{path}", self.address)).await?;
+        Ok((answer.status().is_success(), answer.text().await?))
+    }
+
+    /// One of its counters, with these labels; 0 as long as there is none.
+    pub async fn counter(&self, series: &str) -> Result<f64> {
+        let (_, page) = self.ask("metrics").await?;
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        Ok(line.map(str::parse).transpose()?.unwrap_or(0.0))
+    }
+
     /// What it has written.
     pub fn read_log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -174,6 +188,24 @@ pub fn binary(name: &str) -> Result<PathBuf> {
 
 /// A kubeconfig with a token of an account in the operator's namespace: `tidegate` is the operator's own.
 pub async fn kubeconfig(cluster: &Cluster, account: &str) -> Result<PathBuf> {
+    let token = token(cluster, account).await?;
+    write_private(&config(cluster, AuthInfo { token: Some(token.into()), ..AuthInfo::default() })?)
+}
+
+/// The same, and between the two is a proxy of our own cluster's (`POST /proxy`), which is told what to do by this name.
+pub async fn kubeconfig_behind(cluster: &Cluster, proxy: &str) -> Result<PathBuf> {
+    let token = token(cluster, "tidegate").await?;
+    let mut config = config(cluster, AuthInfo { token: Some(token.into()), ..AuthInfo::default() })?;
+    let made: Value = serde_json::from_str(&cluster.control(&format!("proxy?name={proxy}")).await?)?;
+    let server = made["server"].as_str().context("the proxy has no address")?;
+    for named in &mut config.clusters {
+        named.cluster.get_or_insert_default().server = Some(server.to_owned());
+    }
+    write_private(&config)
+}
+
+/// A token of a ServiceAccount of the operator's namespace.
+pub async fn token(cluster: &Cluster, account: &str) -> Result<String> {
     let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client("admin").await?, NAMESPACE);
     let request = TokenRequest {
         spec: TokenRequestSpec {
@@ -184,7 +216,11 @@ pub async fn kubeconfig(cluster: &Cluster, account: &str) -> Result<PathBuf> {
         ..TokenRequest::default()
     };
     let answer = accounts.create_token_request(account, &PostParams::default(), &request).await?;
-    let token = answer.status.context("the token request has no answer")?.token;
+    Ok(answer.status.context("the token request has no answer")?.token)
+}
+
+/// A kubeconfig for the cluster with these credentials.
+pub fn config(cluster: &Cluster, user: AuthInfo) -> Result<Kubeconfig> {
     let mut config = Kubeconfig::read_from(&cluster.kubeconfig)?;
     let current = config.current_context.clone().unwrap_or_default();
     let context = config
@@ -193,17 +229,14 @@ pub async fn kubeconfig(cluster: &Cluster, account: &str) -> Result<PathBuf> {
         .find(|context| context.name == current)
         .and_then(|named| named.context.clone());
     let context = context.context("the kubeconfig has no current context")?;
-    config.auth_infos = vec![NamedAuthInfo {
-        name: "operator".into(),
-        auth_info: Some(AuthInfo { token: Some(token.into()), ..AuthInfo::default() }),
-        ..NamedAuthInfo::default()
-    }];
+    config.auth_infos =
+        vec![NamedAuthInfo { name: "operator".into(), auth_info: Some(user), ..NamedAuthInfo::default() }];
     config.contexts = vec![NamedContext {
         name: current,
         context: Some(KubeContext { user: Some("operator".into()), ..context }),
         ..NamedContext::default()
     }];
-    write_private(&config)
+    Ok(config)
 }
 
 /// Writes a kubeconfig that only we can read.

@@ -81,6 +81,7 @@ impl ActError {
             | Self::Stale(_)
             | Self::Gone
             | Self::Refused(_)
+            | Self::Forbidden(_)
             | Self::Deadline
             | Self::Unreachable(_) => Duration::ZERO,
         }

@@ -112,7 +112,7 @@ impl Elector {
                 }
                 Ok(Err(error)) => {
                     let lacking = Right::within(&error).map(|right| right.to_string());
-                    self.failed(&lacking.unwrap_or_else(|| error.to_string()));
+                    self.failed(&lacking.unwrap_or_else(|| error.to_string()))
                 }
                 Err(_) => self.failed("no answer in time"),
             };

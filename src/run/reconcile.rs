@@ -236,6 +236,7 @@ mod tests {
     use super::super::queue::BESIDES;
     use super::*;
     use crate::act::Fence;
+    use crate::observe::reach::Reach;
     use crate::report::Metrics;
     use crate::watch::{index, slim};
 
@@ -274,10 +275,10 @@ mod tests {
         let writer = Writer::new(client.clone(), Arc::new(Leads));
         Arc::new(Reconciler {
             index: SharedIndex::default(),
-            prober: Prober::new(client.clone(), findings.clone(), queue.clone()),
+            prober: Prober::new(client.clone(), Reach::anywhere(), findings.clone(), queue.clone()),
             reporter: Reporter::start(writer.clone(), metrics),
             writer,
-            sampler: Arc::new(Sampler::new(client, findings.clone(), queue.clone(), 300)),
+            sampler: Arc::new(Sampler::new(client, Reach::anywhere(), findings.clone(), queue.clone(), 300)),
             queue,
             findings,
             own: OwnWrites::default(),

@@ -15,7 +15,7 @@ use kube::{Client, ResourceExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::clock;
+use super::clock::{self, Clock};
 use crate::act::Fence;
 
 /// Name of the Lease.
@@ -63,6 +63,7 @@ impl LeaseFence {
 /// Takes part in the election until told to stop.
 pub struct Elector {
     api: Api<Lease>,
+    clock: Clock,
     identity: String,
     fence: Arc<LeaseFence>,
     leading: watch::Sender<bool>,
@@ -73,12 +74,13 @@ pub struct Elector {
 impl Elector {
     pub fn new(
         client: Client,
+        clock: Clock,
         namespace: &str,
         identity: String,
         fence: Arc<LeaseFence>,
         leading: watch::Sender<bool>,
     ) -> Self {
-        Self { api: Api::namespaced(client, namespace), identity, fence, leading, seen: None }
+        Self { api: Api::namespaced(client, namespace), clock, identity, fence, leading, seen: None }
     }
 
     /// Campaigns, leads and renews until `stop` says so; then gives the Lease up, so that another can take over at once.
@@ -98,8 +100,9 @@ impl Elector {
                 Err(_) => self.failed("no answer in time"),
             }
             tokio::select! {
-                () = tokio::time::sleep(RETRY_PERIOD) => {}
+                biased;
                 _ = stop.wait_for(|stop| *stop) => break,
+                () = tokio::time::sleep(RETRY_PERIOD) => {}
             }
         }
         self.give_up().await;
@@ -155,7 +158,7 @@ impl Elector {
     }
 
     fn record(&self, old: Option<&LeaseSpec>) -> LeaseSpec {
-        let now = MicroTime(clock::now());
+        let now = MicroTime(self.clock.now());
         let mine = old.is_some_and(|old| old.holder_identity.as_ref() == Some(&self.identity));
         let acquired =
             old.filter(|_| mine).and_then(|old| old.acquire_time.clone()).unwrap_or_else(|| now.clone());

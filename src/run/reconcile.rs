@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::clock;
+use super::clock::{self, Clock};
 use super::findings::SharedFindings;
 use super::prober::Prober;
 use super::queue::Queue;
@@ -23,6 +23,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// What a look needs.
 pub struct Reconciler {
+    pub clock: Clock,
     pub index: SharedIndex,
     pub writer: Writer,
     pub queue: Arc<Queue>,
@@ -49,7 +50,7 @@ struct OwnWrite {
 impl Reconciler {
     /// Looks at one Release.
     pub async fn look(&self, key: &Key) {
-        let now = clock::now();
+        let now = self.clock.now();
         let findings = self.findings.of(key, now);
         let snapshot = observe::observe(&self.index.lock(), key, findings, now);
         if self.own.newer_than(key, &snapshot) {

@@ -11,6 +11,7 @@ mod given;
 mod good_and_bad;
 mod judging;
 mod measuring;
+mod model;
 mod motion;
 mod ownership;
 mod people;

@@ -27,7 +27,7 @@ fn setup(dice: &mut Dice) -> Setup {
         replicas: i32::try_from(replicas).unwrap_or(1),
         strategy: strategy(dice),
         min_ready: *dice.pick(&[0, 0, 0, 1, 5]),
-        release: release(dice),
+        release: release(dice, candidates > 0),
         ready_after: *dice.pick(&[100, 500, 1000, 1500, 4000, 20_000]),
         policies: !dice.once_in(4),
         candidates,
@@ -47,8 +47,15 @@ fn strategy(dice: &mut Dice) -> Value {
     json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}})
 }
 
-fn release(dice: &mut Dice) -> Value {
-    let soak = |dice: &mut Dice| json!(*dice.pick(&["2s", "10s", "1m", "5m", "1h", "8h"]));
+/// `short`: renewing a Lease every two seconds, or reading pages every second, is too much for hours.
+fn release(dice: &mut Dice, short: bool) -> Value {
+    let soak = |dice: &mut Dice| {
+        json!(if short {
+            *dice.pick(&["2s", "10s", "30s"])
+        } else {
+            *dice.pick(&["2s", "10s", "1m", "5m", "1h", "1h", "8h", "2s", "10s", "1m", "50h"])
+        })
+    };
     let steps = match dice.below(4) {
         0 => {
             json!([{"name": "pilot", "replicas": 1, "soak": soak(dice)}, {"name": "half", "replicas": "50%", "soak": soak(dice)}])
@@ -104,8 +111,10 @@ fn events(dice: &mut Dice, setup: &Setup) -> Vec<(u64, Event)> {
     let mut at = 0;
     let mut version = 1;
     let mut all = Vec::new();
-    // Most stories are dense; some spread over days.
-    let gap = *dice.pick(&[1_500, 6_000, 6_000, 20_000, 20_000, 90_000, 1_200_000]);
+    // Most stories are dense; some spread over hours.
+    let measured = setup.release["criteria"].as_array().is_some_and(|all| !all.is_empty());
+    let gaps = [1_500, 6_000, 6_000, 20_000, 20_000, 90_000, 1_200_000];
+    let gap = *dice.pick(if measured || setup.candidates > 0 { &gaps[..4] } else { &gaps });
     for index in 0..dice.between(2, 12) {
         at += dice.below(gap) + 20;
         let event = if index == 0 { push(dice, &mut version) } else { event(dice, &mut version, setup) };

@@ -27,6 +27,23 @@ pub struct Setup {
     pub candidates: usize,
 }
 
+impl Setup {
+    /// Milliseconds of all soaks.
+    pub fn soaks(&self) -> u64 {
+        let soak = |step: &Value| {
+            let text = step["soak"].as_str().unwrap_or("0s");
+            let (number, unit) = text.split_at(text.len().saturating_sub(1));
+            let seconds = match unit {
+                "h" => 3600,
+                "m" => 60,
+                _ => 1,
+            };
+            number.parse::<u64>().unwrap_or(0) * seconds * 1000
+        };
+        self.release["steps"].as_array().into_iter().flatten().map(soak).sum()
+    }
+}
+
 impl Default for Setup {
     fn default() -> Self {
         Self {

@@ -13,7 +13,7 @@ pub enum Fault {
     Lost,
     /// It took effect, and the connection breaks.
     Answerless,
-    /// It took effect, and nothing is ever answered.
+    /// It took effect, and nothing is answered until the connection breaks.
     Swallowed,
     /// It is on its way for so many milliseconds, whoever waits for it or not.
     Late(u64),

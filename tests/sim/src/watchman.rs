@@ -294,7 +294,7 @@ impl World {
             if !status["run"].is_null() || !matches!(phase, "Idle" | "Rejected") {
                 return Err(format!("phase {phase}"));
             }
-            if status["stable"].is_null() {
+            if status["stable"].is_null() && status["handedBack"].is_null() {
                 return Err("nothing is stable".to_owned());
             }
             if status["observedGeneration"]

@@ -8,7 +8,7 @@ use tidegate_sim::seeds;
 use tidegate_sim::shrink::shrink;
 
 /// Seeds of the set.
-const SEEDS: u64 = 250;
+const SEEDS: u64 = 60;
 
 #[test]
 fn whatever_happens_the_invariants_hold_and_it_comes_to_rest() {

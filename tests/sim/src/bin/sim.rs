@@ -45,7 +45,12 @@ fn main() -> ExitCode {
                     steps.fetch_add(outcome.steps, Ordering::Relaxed);
                     checks.fetch_add(outcome.checks, Ordering::Relaxed);
                     if asked.log {
-                        println!("seed {seed}\n{}\n{}", outcome.log.join("\n"), outcome.described);
+                        println!(
+                            "seed {seed}\n{}\n{}\n{}",
+                            seeds::story(seed),
+                            outcome.log.join("\n"),
+                            outcome.described
+                        );
                     }
                     if let Some(violation) = outcome.violations.first()
                         && let Ok(mut failed) = failed.lock()

@@ -26,6 +26,9 @@ pub use store::{Name, Store};
 /// Milliseconds from a process to the server.
 const WAY: u64 = 1;
 
+/// Milliseconds after which a connection breaks on which nothing comes.
+const SILENCE: u64 = 60_000;
+
 type Reply = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 
 /// A client of one process of the operator.
@@ -88,7 +91,9 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
         Some(Fault::Swallowed) => {
             on_its_way(&shared, process, wait).await;
             drop(answer(&shared, &request));
-            std::future::pending().await
+            // Nobody waits so long but who has no patience of their own; then what lies between breaks the connection.
+            on_its_way(&shared, process, SILENCE).await;
+            return broken();
         }
         Some(Fault::Conflict) | None => {
             on_its_way(&shared, process, wait).await;

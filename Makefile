@@ -104,11 +104,12 @@ mutants: ## bugs made on purpose, in a copy of the tree: do the tests notice?
 	$(step) '$@'
 	target/debug/mutants
 
-.PHONY: bench-undo bench-release bench-memory
+.PHONY: bench-undo bench-release bench-memory bench-scale
 bench-undo: ## how long an undo takes, from the first bad answer (ten minutes)
 bench-release: ## what a run and rest cost the API server (three minutes)
 bench-memory: ## what the operator keeps in memory (five minutes)
-bench-undo bench-release bench-memory: cluster
+bench-scale: ## 10,000 Releases at rest, 200 runs at once, 100 breaches in the same second (half an hour)
+bench-undo bench-release bench-memory bench-scale: cluster
 	$(step) 'building with optimisation (five minutes or so the first time)'
 	cargo build --workspace --bins --profile measured
 	$(step) '$@'

@@ -23,6 +23,8 @@ pub struct Applied {
     pub revision: Option<i64>,
     /// Jobs that the API server refused, and its words: an answer to their check.
     pub refused: Vec<(ProbeId, String)>,
+    /// The record of a run that the API server refused, and its words.
+    pub unreported: Option<String>,
     /// Writes that went out.
     pub writes: usize,
 }
@@ -65,9 +67,13 @@ async fn write_status(
     applied: &mut Applied,
 ) -> Result<(), ActError> {
     if let (Some(status), Some(release)) = (&decision.status, release) {
+        let mut value = json!(status);
+        if applied.unreported.is_some() {
+            value["lastRun"]["report"] = json!("");
+        }
         let patch = vec![
             json!({"op": "test", "path": "/metadata/resourceVersion", "value": release.resource_version}),
-            json!({"op": "add", "path": "/status", "value": status}),
+            json!({"op": "add", "path": "/status", "value": value}),
         ];
         writer.patch_release_status(key, patch).await?;
         applied.revision = Some(status.revision);
@@ -109,6 +115,24 @@ async fn carry_out_one(
                 Err(ActError::Refused(message)) => {
                     let id = ProbeId { run: run.clone(), check: check.clone(), attempt: *attempt };
                     applied.refused.push((id, message));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Intent::KeepReport { name, report } => {
+            let body = json!({
+                "apiVersion": "tidegate.dev/v1alpha1", "kind": "ReleaseReport",
+                "metadata": {
+                    "name": name, "namespace": key.namespace,
+                    "labels": { RELEASE_LABEL: key.name },
+                },
+                "spec": report,
+            });
+            match writer.create_report(&key.namespace, &body).await {
+                Ok(()) => {}
+                Err(error @ (ActError::Refused(_) | ActError::Gone)) => {
+                    tracing::warn!(release = %key, report = name, %error, "the record of the run could not be kept");
+                    applied.unreported = Some(error.to_string());
                 }
                 Err(error) => return Err(error),
             }

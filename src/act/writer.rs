@@ -13,7 +13,7 @@ use kube::core::ApiResource;
 use kube::{Client, Resource};
 use serde_json::Value;
 
-use crate::api::{Release, ReleaseAction};
+use crate::api::{Release, ReleaseAction, ReleaseReport};
 use crate::decide::Key;
 
 /// Field manager of every write.
@@ -128,6 +128,11 @@ impl Writer {
     /// Makes a Job. One of the same name is the same try of the same check.
     pub async fn create_job(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
         self.create::<Job>(namespace, body).await
+    }
+
+    /// Keeps the record of a run. One of the same name is of the same run.
+    pub async fn create_report(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
+        self.create::<ReleaseReport>(namespace, body).await
     }
 
     /// Writes an event.

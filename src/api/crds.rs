@@ -3,7 +3,7 @@
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use super::{Release, ReleaseAction};
+use super::{Release, ReleaseAction, ReleaseReport};
 
 /// Every CRD with the name of its file in `crds/`, as YAML.
 ///
@@ -15,7 +15,11 @@ pub fn all() -> Vec<(&'static str, String)> {
         tidy(&mut value);
         serde_saphyr::to_string(&value).expect("JSON is YAML")
     };
-    vec![("releases.yaml", render(Release::crd())), ("releaseactions.yaml", render(ReleaseAction::crd()))]
+    vec![
+        ("releases.yaml", render(Release::crd())),
+        ("releaseactions.yaml", render(ReleaseAction::crd())),
+        ("releasereports.yaml", render(ReleaseReport::crd())),
+    ]
 }
 
 /// An optional enum lists `null` among its values: kubectl would show it in messages.

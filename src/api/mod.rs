@@ -8,6 +8,7 @@ pub mod check;
 pub mod crds;
 pub mod criterion;
 pub mod release;
+pub mod report;
 pub mod status;
 pub mod text;
 
@@ -15,6 +16,7 @@ pub use action::{Action, ReleaseAction, ReleaseActionSpec, ReleaseActionStatus};
 pub use check::Check;
 pub use criterion::{Criterion, OnLimit};
 pub use release::{Capacity, CaptureMode, OnDelete, Release, ReleaseSpec};
+pub use report::{ReleaseReport, ReleaseReportSpec};
 pub use status::{Outcome, Phase, ReleaseStatus};
 
 /// API group of every kind.

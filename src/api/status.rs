@@ -233,6 +233,15 @@ pub struct VerdictStatus {
     /// Where the numbers come from: the series that is read.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
+    /// The time it rests on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// What would make it say something else: `by 14 requests in a row that are bad`
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub settle: String,
+    /// Too little is known of stable pods' noise: how errors clump is in part assumed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uncalibrated: bool,
     /// ln of the evidence, and what it must reach.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub evidence: String,
@@ -245,6 +254,14 @@ pub struct VerdictStatus {
     /// Measured and reported, enforced never.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shadow: bool,
+}
+
+/// A stretch of time.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    pub from: Stamp,
+    pub until: Stamp,
 }
 
 /// What stands in the way, and what takes it away.
@@ -360,10 +377,35 @@ pub struct Run {
     /// Going back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back: Option<Back>,
+    /// Steps that were left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub passed: Vec<StepPassed>,
     /// What people should know and that does not stop the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub notes: Vec<String>,
+}
+
+/// A step that was left.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct StepPassed {
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// Canary pods when it was left, of how many.
+    pub pods: i32,
+    pub of: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Stamp>,
+    /// When its pods first stood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Stamp>,
+    pub left: Stamp,
+    /// Who said skip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub skipped_by: Option<String>,
 }
 
 /// Which part of a run.
@@ -506,6 +548,9 @@ pub struct LastRun {
     pub changed_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoTimes>,
+    /// The ReleaseReport with everything else; empty when the API server refused it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub report: String,
 }
 
 /// When what happened in an undo.

@@ -30,7 +30,7 @@ pub fn explain(release: &Release, actions: &[ReleaseAction], look: Look) -> Stri
     blocker(&mut page, status, look);
     said(&mut page, status, &actions, look);
     if let Some(last) = &status.last_run {
-        last_run(&mut page, last, look);
+        last_run(&mut page, &release, last, look);
     }
     page.into_text()
 }
@@ -311,7 +311,7 @@ fn spoken(action: &ReleaseAction, look: Look) -> String {
 }
 
 /// Why the last run ended as it did, with every second accounted for.
-fn last_run(page: &mut Page, last: &LastRun, look: Look) {
+fn last_run(page: &mut Page, release: &Release, last: &LastRun, look: Look) {
     page.heading("How the last run ended");
     let outcome = format!("{:?}", last.outcome);
     let lasted = span(last.ended_at.0.duration_since(last.started_at.0));
@@ -327,6 +327,11 @@ fn last_run(page: &mut Page, last: &LastRun, look: Look) {
             sentence(&last.message)
         ),
     );
+    if !last.report.is_empty() {
+        let namespace = release.namespace().unwrap_or_default();
+        let command = format!("kubectl get releasereport {} -n {namespace} -o yaml", last.report);
+        page.hang("  ", &format!("Everything it rests on: {}", command.bold()));
+    }
     let Some(times) = &last.undo else { return };
     if let Some(by) = &times.by {
         page.hang("  ", &format!("Going back was said by {by}."));

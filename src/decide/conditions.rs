@@ -148,6 +148,8 @@ pub fn blank_numbers(status: &mut ReleaseStatus) {
         verdict.have = 0;
         verdict.need = None;
         verdict.evidence.clear();
+        verdict.window = None;
+        verdict.settle.clear();
         verdict.finds.clear();
         // Whether it is blind is worth a write, by how much is not.
         verdict.blind.truncate(verdict.blind.len().min(1));

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::snapshot::{Key, Template};
-use crate::api::{Action, ReleaseStatus};
+use crate::api::{Action, ReleaseReportSpec, ReleaseStatus};
 
 /// What is to be done now.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +34,8 @@ pub enum Intent {
     PatchWorkload { name: String, patch: Vec<Value>, why: String },
     /// A Job of a check. A refusal is an answer to the check.
     CreateJob { name: String, check: String, run: String, attempt: i32, body: Value },
+    /// Keep the record of a run. A refusal is told, and stops nothing.
+    KeepReport { name: String, report: Box<ReleaseReportSpec> },
     /// Say on a ReleaseAction what came of it.
     MarkAction { name: String, done: bool, message: String, at: Timestamp },
 }

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::conditions;
 use super::decision::{self, Decision, Intent, Notice};
 use super::fields::Wanted;
+use super::record;
 use super::snapshot::{ReleaseFacts, Snapshot, Workload};
-use crate::api::status::{Blocker, CaptureStatus, LastRun, Run, Stamp, UndoTimes};
+use crate::api::status::{Blocker, CaptureStatus, LastRun, Run, Stamp};
 use crate::api::{Action, CaptureMode, Outcome, Phase, ReleaseStatus};
 
 /// No decision sleeps longer: nothing depends on an event arriving.
@@ -138,17 +139,10 @@ impl<'a> Draft<'a> {
         self.status.run.as_mut().expect("rules of a run are only reached with one")
     }
 
-    /// Ends the run.
+    /// Ends the run, and keeps its record. Before stable becomes another.
     pub fn end_run(&mut self, outcome: Outcome, message: impl Into<String>) {
         let Some(run) = self.status.run.take() else { return };
         let message = message.into();
-        let undo = run.back.as_ref().map(|back| UndoTimes {
-            breach_at: back.breach_at,
-            decided_at: back.decided_at,
-            ordered_at: back.ordered_at,
-            restored_at: back.restored_at,
-            by: back.by.clone(),
-        });
         let canary = self.status.canary.take().unwrap_or_default();
         let note = format!("run {} {}: {message}", run.id, conditions::outcome_word(outcome));
         self.notices.push(match outcome {
@@ -157,17 +151,21 @@ impl<'a> Draft<'a> {
                 Notice::normal(conditions::outcome_reason(outcome), note)
             }
         });
-        self.status.last_run = Some(LastRun {
-            id: run.id,
+        let last = LastRun {
+            id: run.id.clone(),
             number: run.number,
             outcome,
             message,
             started_at: run.started_at,
             ended_at: self.now(),
-            fingerprint: canary.fingerprint,
-            changed_by: run.changed_by,
-            undo,
-        });
+            fingerprint: canary.fingerprint.clone(),
+            changed_by: run.changed_by.clone(),
+            undo: record::undo_of(&run).map(|undo| undo.times),
+            report: record::name_of(self.name(), &run, outcome),
+        };
+        let report = record::keep(self, run, canary, &last);
+        self.intents.push(report);
+        self.status.last_run = Some(last);
         self.status.step = None;
     }
 

@@ -8,7 +8,7 @@ use super::judge::{self, Judgement, Measure, OnLimit, OnUnknown, Revision, Slot,
 use super::scene::Scene;
 use super::snapshot::Measured;
 use super::{sight, values};
-use crate::api::status::VerdictStatus;
+use crate::api::status::{Stamp, VerdictStatus, Window};
 
 /// What the measurements say.
 #[derive(Debug, Default)]
@@ -306,8 +306,16 @@ fn said(judgement: &Judgement) -> VerdictStatus {
         reason: format!("{:?}", judgement.reason),
         have: i64::try_from(judgement.have).unwrap_or(i64::MAX),
         need: judgement.need.map(|need| i64::try_from(need).unwrap_or(i64::MAX)),
+        window: judgement.window.and_then(window),
+        settle: judgement.settle.clone(),
+        uncalibrated: !judgement.calibrated,
         ..VerdictStatus::default()
     }
+}
+
+fn window((from, until): (i64, i64)) -> Option<Window> {
+    let stamp = |seconds: i64| Timestamp::from_second(seconds).ok().map(Stamp);
+    Some(Window { from: stamp(from)?, until: stamp(until)? })
 }
 
 fn shortened(message: &str) -> String {

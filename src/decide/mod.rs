@@ -17,6 +17,7 @@ mod orphan;
 pub mod pace;
 pub mod plan;
 mod podhealth;
+mod record;
 mod rest;
 mod run;
 mod scene;

@@ -275,6 +275,7 @@ fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary
         values: serde_json::Value::Null,
         all_since: None,
         back: None,
+        passed: Vec::new(),
         notes: Vec::new(),
     });
     draft.status.verdicts.clear();

@@ -61,8 +61,8 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
     }
     if stage == Stage::Watch {
         // All its pods are there and nothing was breached: a newer version does not take it away, it follows it.
-        draft.status.stable = Some(canary);
         draft.end_run(Outcome::Superseded, format!("{who} wrote a newer template during the watch"));
+        draft.status.stable = Some(canary);
         draft.phase(Phase::Idle, "a newer template has come during the watch");
         return Some(());
     }

@@ -13,9 +13,11 @@ use super::pace::{self, Next, Pace};
 use super::plan::{Plan, PlannedStep};
 use super::rest;
 use super::scene::Scene;
-use crate::api::status::{Cause, Progress, Stage, Stamp, StepStatus};
+use crate::api::status::{Cause, Progress, Stage, Stamp, StepPassed, StepStatus};
 use crate::api::{Action, Phase};
 
+/// Steps left in one run that are remembered.
+const REMEMBERED: usize = 64;
 /// How much of a soak a restart may cost at most.
 const COUNT_IN_EVERY: Duration = Duration::from_secs(60);
 
@@ -312,6 +314,7 @@ fn leave(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, plan: 
     let step = &plan.steps[index];
     let id = draft.run().id.clone();
     evidence::begin_step(draft);
+    note_passed(draft, scene, step);
     draft.wake_in(Duration::from_millis(200));
     if index + 1 < plan.steps.len() {
         let note = format!(
@@ -340,6 +343,23 @@ fn leave(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, plan: 
     run.all_since = Some(now);
     run.progress = Progress { begun: Some(now), ..Progress::default() };
     draft.phase(Phase::Watching, "all pods are on the new revision; watching");
+}
+
+fn note_passed(draft: &mut Draft<'_>, scene: &Scene<'_>, step: &PlannedStep) {
+    let left = draft.now();
+    let run = draft.run();
+    if run.passed.len() >= REMEMBERED {
+        return;
+    }
+    run.passed.push(StepPassed {
+        name: step.name.clone(),
+        pods: scene.stand.canary,
+        of: scene.stand.replicas,
+        begun: run.progress.begun,
+        reached: run.progress.reached,
+        left,
+        skipped_by: run.progress.skipped.as_ref().map(|said| said.by.clone()),
+    });
 }
 
 fn note_step(draft: &mut Draft<'_>, plan: &Plan, index: usize, pods: i32) {

@@ -53,13 +53,10 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
 fn succeed(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let canary = draft.status.canary.clone().unwrap_or_default();
     draft.status.rejected.retain(|known| known.fingerprint != canary.fingerprint);
-    draft.status.stable = Some(canary.clone());
     let took = draft.run().started_at.0;
     let seconds = (scene.now() - took).total(jiff::Unit::Second).unwrap_or(0.0);
     draft.end_run(Outcome::Succeeded, format!("{} is out after {seconds:.0} s", canary.revision));
-    if let Some(last) = &mut draft.status.last_run {
-        last.fingerprint = canary.fingerprint;
-    }
+    draft.status.stable = Some(canary);
     draft.status.verdicts.clear();
     draft.phase(Phase::Idle, "stable serves; waiting for a new template");
 }

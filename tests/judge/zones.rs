@@ -266,3 +266,18 @@ fn no_breach_comes_from_fewer_than_three_slots() {
         }
     }
 }
+
+#[test]
+fn every_verdict_says_what_would_change_it_and_over_what_time_it_was_reached() {
+    let settle = |criterion: &Criterion, slots: &[Slot]| judged(criterion, slots).settle;
+    let one = errors(0.01, 0.01);
+    assert_eq!(settle(&one, &run_at(500, 50)), "by nothing: a breach stands until its run has ended");
+    assert_eq!(settle(&one, &[]), "by about 497 requests");
+    let passing = judged(&one, &run_at(0, 100));
+    assert_eq!(passing.verdict, Verdict::Pass);
+    let in_a_row: u64 =
+        passing.settle.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a number");
+    assert!((1..20).contains(&in_a_row), "{}", passing.settle);
+    let (from, until) = passing.window.expect("a window");
+    assert_eq!(until - from, 100);
+}

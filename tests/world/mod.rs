@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tidegate::api::{RELEASE_LABEL, ReleaseStatus};
+use tidegate::api::{RELEASE_LABEL, ReleaseReportSpec, ReleaseStatus};
 use tidegate::decide::snapshot::Measured;
 use tidegate::decide::values::{Found, Point, Sample};
 use tidegate::decide::{self, Decision, Intent, Key, Notice};
@@ -35,6 +35,7 @@ pub struct World {
     pub deployment: Option<Value>,
     pub templates: BTreeMap<String, Value>,
     pub actions: Vec<Value>,
+    pub reports: BTreeMap<String, ReleaseReportSpec>,
     pub policy: bool,
     pub ready_after: Duration,
     pub notices: Vec<Notice>,
@@ -97,6 +98,7 @@ impl World {
             deployment: Some(deployment),
             templates: BTreeMap::new(),
             actions: Vec::new(),
+            reports: BTreeMap::new(),
             policy: true,
             ready_after: Duration::from_millis(1000),
             notices: Vec::new(),
@@ -196,6 +198,7 @@ impl World {
             status: self.status.clone(),
             deployment: self.deployment.clone(),
             native: self.native.clone(),
+            reports: self.reports.clone(),
             templates: self.templates.clone(),
             actions: self.actions.clone(),
             notices: self.notices.clone(),
@@ -280,6 +283,10 @@ impl World {
         let Some(status) = decision.status.as_ref().filter(|_| self.release.is_some()) else { return };
         self.status = serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap();
         self.status_writes += 1;
+        if let Some(last) = &self.status.last_run {
+            let report = self.reports.get(&last.report).expect("a run that has ended has its record");
+            assert_eq!((&report.run, report.outcome), (&last.id, last.outcome));
+        }
         self.notices.extend(decision.notices.iter().cloned());
     }
 
@@ -310,6 +317,11 @@ impl World {
                 let action =
                     self.actions.iter_mut().find(|action| action["metadata"]["name"] == **name).unwrap();
                 action["status"] = json!({"result": "Done"});
+            }
+            Intent::KeepReport { name, report } => {
+                // Written in JSON as the API server gets it; a second one of the same name is refused, and the first stays.
+                let read = serde_json::from_value(json!(report)).expect("a report reads back");
+                self.reports.entry(name.clone()).or_insert(read);
             }
             Intent::CreateJob { .. } => {}
         }

@@ -3,7 +3,7 @@
 use super::{
     Evidence, Reason, Verdict,
     evidence::{BETTER, WORSE},
-    message::{requests, seen, threshold},
+    message::{STANDS, requests, seen, threshold},
     need,
     state::Suspicion,
     verdict::{Case, Finding},
@@ -16,8 +16,8 @@ impl Case<'_> {
             log_e: self.memory.stable.log_evidence(self.cash()),
             threshold: self.thresholds.above,
         };
-        if let Some(t) = self.memory.breached_at {
-            self.breach(t)
+        if let Some(until) = self.memory.breached_at {
+            self.breach(until)
         } else if stable.log_e >= stable.threshold {
             self.stable_as_bad(stable)
         } else if self.memory.stable_served.is_some() && self.above_limit().log_e >= self.thresholds.worse {
@@ -31,7 +31,7 @@ impl Case<'_> {
         }
     }
 
-    fn breach(&self, t: i64) -> Finding {
+    fn breach(&self, until: i64) -> Finding {
         let suspicion = &self.memory.limit;
         let trials = suspicion.trials();
         Finding {
@@ -40,9 +40,10 @@ impl Case<'_> {
             message: format!(
                 "{} within {} s, above {}",
                 seen(trials, self.limit_bound()),
-                t.saturating_sub(suspicion.since).saturating_add(1),
+                until.saturating_sub(suspicion.since),
                 self.limit(),
             ),
+            settle: STANDS.to_owned(),
             trials,
             need: None,
             evidence: self.breach_evidence(),
@@ -50,13 +51,15 @@ impl Case<'_> {
     }
 
     fn stable_as_bad(&self, evidence: Evidence) -> Finding {
+        let settle = "when stable is below it".to_owned();
         Finding {
             verdict: Verdict::Hold,
             reason: Reason::StableAsBad,
             message: format!(
-                "stable itself is over {}, which is not this release's fault; settled when stable is below it",
+                "stable itself is over {}, which is not this release's fault; settled {settle}",
                 self.limit()
             ),
+            settle,
             trials: self.memory.canary.against_limit(),
             need: None,
             evidence,
@@ -65,14 +68,16 @@ impl Case<'_> {
 
     fn no_worse_than_stable(&self) -> Finding {
         let trials = self.memory.limit.trials();
+        let settle = "by more requests to either".to_owned();
         Finding {
             verdict: Verdict::Hold,
             reason: Reason::StableAsBad,
             message: format!(
-                "{}, above {} but not evidently worse than stable; settled by more requests to either",
+                "{}, above {} but not evidently worse than stable; settled {settle}",
                 seen(trials, self.limit_bound()),
                 self.limit(),
             ),
+            settle,
             trials,
             need: None,
             evidence: self.breach_evidence(),
@@ -96,6 +101,7 @@ impl Case<'_> {
                 seen(trials, self.memory.bounds.map(|bounds| bounds.target)),
                 self.limit(),
             ),
+            settle: format!("by a rate below {target} for a while"),
             trials,
             need: None,
             evidence,
@@ -121,6 +127,7 @@ impl Case<'_> {
                     requests(self.memory.limit.requests),
                     self.limit(),
                 ),
+                settle: "by more requests".to_owned(),
                 trials,
                 need: None,
                 evidence: lately,
@@ -141,7 +148,8 @@ impl Case<'_> {
                 format!("{seen}, evidently below {} and not evidently above the target", self.limit());
             (Reason::WithinLimit, message)
         };
-        Finding { verdict: Verdict::Pass, reason, message, trials, need: None, evidence }
+        let settle = self.bad_ones_in_a_row();
+        Finding { verdict: Verdict::Pass, reason, message, settle, trials, need: None, evidence }
     }
 
     /// Requests came, and do not yet suffice.
@@ -173,24 +181,24 @@ impl Case<'_> {
         let need = settle.map(|(first, more)| first.max(have.saturating_add(more)));
         let seen = seen(trials, bound);
         let limit = self.limit();
-        let (reason, message) = match need {
+        let (reason, message, settle) = match need {
             Some(need) => {
                 let toward = if worse { "above" } else { "below" };
                 let message = format!(
                     "{have} of about {} needed to tell whether it is {toward} {limit}; so far {seen}",
                     requests(need),
                 );
-                (Reason::TooFewRequests, message)
+                let settle = format!("by about {} more at this rate", requests(need.saturating_sub(have)));
+                (Reason::TooFewRequests, message, settle)
             }
             None => {
-                let message = format!(
-                    "{seen}, too near {limit} to tell on which side it is; \
-                     settled by a rate that is clearly lower or higher, or another limit"
-                );
-                (Reason::NearLimit, message)
+                let settle = "by a rate that is clearly lower or higher, or another limit".to_owned();
+                let message =
+                    format!("{seen}, too near {limit} to tell on which side it is; settled {settle}");
+                (Reason::NearLimit, message, settle)
             }
         };
-        Finding { verdict: Verdict::Unknown, reason, message, trials, need, evidence }
+        Finding { verdict: Verdict::Unknown, reason, message, settle, trials, need, evidence }
     }
 
     fn target_evidence(&self, suspicion: &Suspicion) -> Evidence {

@@ -51,6 +51,7 @@ pub fn fold(criteria: &[Criterion], state: &mut State, slots: &[Slot], settings:
         let seconds = since_last.map_or_else(|| f64::from(settings.slot_seconds.max(1)), |long| long as f64);
         state.first_slot.get_or_insert(t);
         state.last_slot = Some(t);
+        state.measured_until = t.saturating_add(seconds.round() as i64);
         let canaries = lines.iter().filter(|slot| slot.revision == Revision::Canary);
         state.reported.add(t, canaries.count() as u64);
         state.missing.turn(t);
@@ -240,9 +241,10 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
         suspicion.lanes.advance(&above, bet, thresholds.above);
     }
     // A block that ends with this slot speaks in it.
-    turn(memory, terms, t.saturating_add(seconds.round() as i64), thresholds.worse);
+    let end = t.saturating_add(seconds.round() as i64);
+    turn(memory, terms, end, thresholds.worse);
     if !stable_is_over && memory.is_breached(terms, thresholds) {
-        memory.breached_at = Some(t);
+        memory.breached_at = Some(end);
     }
 }
 

@@ -70,6 +70,11 @@ pub struct Judgement {
     pub reason: Reason,
     /// Why, for people: a sentence with the numbers and what would settle it.
     pub message: String,
+    /// What would make it say something else, in a few words: `by 14 bad requests in a row`.
+    pub settle: String,
+    /// The time that was measured: start of the first slot and end of the last one, seconds. `None`: nothing was.
+    #[schemars(with = "Option<[i64; 2]>")]
+    pub window: Option<(i64, i64)>,
     /// Share of bad requests, 0..=1; for latency the share slower than the bound in use. Of the
     /// whole test, but for Breach and AboveTarget since something began to speak against the
     /// canary.

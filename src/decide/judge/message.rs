@@ -8,6 +8,9 @@ use super::{
     state::Memory,
 };
 
+/// What would undo a breach.
+pub const STANDS: &str = "by nothing: a breach stands until its run has ended";
+
 /// "0.31 %": three significant digits.
 pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;

@@ -14,6 +14,7 @@
 //! fault that starts late, [`split`] shares α among the criteria, [`fold`](fn@fold) moves the state, [`judge`](fn@judge) applies the
 //! zones, [`need`] and [`interval`] are for people.
 
+mod account;
 pub mod count;
 pub mod criterion;
 pub mod evidence;
@@ -33,9 +34,11 @@ pub mod spread;
 mod state;
 mod verdict;
 
+pub use account::Account;
 pub use criterion::{Criterion, Measure, OnLimit, OnUnknown, Settings, Thresholds};
 pub use fold::{fold, learn};
 pub use judgement::{Evidence, Judgement, Reason, Verdict};
+pub use message::STANDS;
 pub use slot::{Bound, BoundError, Revision, Slot};
 pub use state::{Exact, Memory, State, Suspicion, begin_step, note_missing};
 pub use verdict::judge;

@@ -1,9 +1,12 @@
 //! How many requests a verdict takes: for messages and plans, never for a verdict.
 
-use super::evidence::{BETTER, LOG_ALTERNATIVES, Logs, WORSE, log_ratios};
+use super::evidence::{BETTER, LOG_ALTERNATIVES, Logs, Trials, WORSE, budget, log_mean_exp, log_ratios};
 
 /// Halvings of a search: three digits are enough for people.
 const HALVINGS: usize = 20;
+
+/// So many bad requests in a row are looked at, at most.
+const MOST_IN_A_ROW: u64 = 1 << 40;
 
 /// Below this growth (nats a request) the answer would be "for ever".
 const NO_GROWTH: f64 = 1e-15;
@@ -45,6 +48,28 @@ pub fn smallest(have: u64, null: f64, threshold: f64, spread: f64) -> Option<f64
     Some(above)
 }
 
+/// How many bad requests, one after the other, would take a Pass back.
+pub(super) fn bad_in_a_row(seen: Trials, null: f64, threshold: f64) -> u64 {
+    let passes = |more: u64| {
+        let trials = Trials::new(seen.requests.saturating_add(more), seen.bad.saturating_add(more));
+        log_mean_exp(&budget(trials, null, &BETTER)) >= threshold
+    };
+    let mut above = 1;
+    while passes(above) && above < MOST_IN_A_ROW {
+        above *= 2;
+    }
+    let mut below = above / 2;
+    while above - below > 1 {
+        let middle = below + (above - below) / 2;
+        if passes(middle) {
+            below = middle;
+        } else {
+            above = middle;
+        }
+    }
+    above
+}
+
 /// Requests for `nats` more of evidence at the rate that suits `odds` best.
 pub(super) fn more(nats: f64, share: f64, null: f64, odds: &Logs) -> Option<u64> {
     requests(nats, growth(share, null, odds))
@@ -62,4 +87,23 @@ fn growth(share: f64, null: f64, odds: &Logs) -> f64 {
 
 fn requests(nats: f64, growth: f64) -> Option<u64> {
     (growth > NO_GROWTH).then(|| (nats.max(0.0) / growth).round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_bad_request_fewer_and_it_would_still_pass() {
+        for (requests, bad) in [(497, 0), (1000, 1), (20_000, 90), (1_000_000, 100)] {
+            let (seen, threshold) = (Trials::new(requests, bad), 20_f64.ln());
+            let more = bad_in_a_row(seen, 0.01, threshold);
+            let evidence =
+                |more: u64| log_mean_exp(&budget(Trials::new(requests + more, bad + more), 0.01, &BETTER));
+            assert!(
+                evidence(more) < threshold && evidence(more - 1) >= threshold,
+                "{requests} {bad}: {more}"
+            );
+        }
+    }
 }

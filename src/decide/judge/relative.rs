@@ -2,7 +2,7 @@
 
 use super::{
     Evidence, Reason, Verdict, evidence,
-    message::{percent, requests, seen},
+    message::{STANDS, percent, requests, seen},
     need,
     verdict::{Case, Finding},
 };
@@ -27,7 +27,8 @@ impl Case<'_> {
                 self.seen_to_pass(),
                 percent(self.null())
             );
-            return self.found(Verdict::Pass, Reason::WithinLimit, message, None, evidence);
+            let settle = self.bad_ones_in_a_row();
+            return self.found(Verdict::Pass, Reason::WithinLimit, (message, settle), None, evidence);
         }
         let evidence = Evidence {
             log_e: self.memory.no_worse.map_or(0.0, |logs| evidence::log_mean_exp(&logs.0)),
@@ -35,7 +36,8 @@ impl Case<'_> {
         };
         if evidence.log_e >= evidence.threshold {
             let message = format!("{}, evidently below {}", self.compared(usual), self.limit());
-            return self.found(Verdict::Pass, Reason::WithinLimit, message, None, evidence);
+            let settle = self.worse_settles();
+            return self.found(Verdict::Pass, Reason::WithinLimit, (message, settle), None, evidence);
         }
         self.no_evidence_of_worse(usual)
     }
@@ -45,20 +47,21 @@ impl Case<'_> {
         let usual = self.memory.spread.seen.share().unwrap_or(0.0);
         let message =
             format!("{}, above {} ({})", seen(trials, self.limit_bound()), self.limit(), percent(usual),);
+        let said = (message, STANDS.to_owned());
         Finding {
             trials,
-            ..self.found(Verdict::Breach, Reason::WorseThanStable, message, None, self.breach_evidence())
+            ..self.found(Verdict::Breach, Reason::WorseThanStable, said, None, self.breach_evidence())
         }
     }
 
     fn nothing_to_compare(&self) -> Finding {
-        let message = if self.memory.spread.seen.requests == 0 && self.memory.usual.is_empty() {
-            "no stable pod had requests yet, so there is nothing to compare with; settled by traffic to stable pods".to_owned()
+        let why = if self.memory.spread.seen.requests == 0 && self.memory.usual.is_empty() {
+            "no stable pod had requests yet, so there is nothing to compare with"
         } else {
-            "too few requests to stable pods, or no histogram of them, to know their quantile; settled by traffic to stable pods"
-                .to_owned()
+            "too few requests to stable pods, or no histogram of them, to know their quantile"
         };
-        self.found(Verdict::Unknown, Reason::NothingToCompare, message, None, self.breach_evidence())
+        let said = settled(why, "by traffic to stable pods");
+        self.found(Verdict::Unknown, Reason::NothingToCompare, said, None, self.breach_evidence())
     }
 
     /// Nothing speaks against it: enough when something as bad as twice the limit would have spoken by now.
@@ -78,7 +81,8 @@ impl Case<'_> {
                     self.limit(),
                     requests(need),
                 );
-                self.found(Verdict::Pass, Reason::NoWorse, message, None, evidence)
+                let said = (message, self.worse_settles());
+                self.found(Verdict::Pass, Reason::NoWorse, said, None, evidence)
             }
             Some(need) => {
                 let message = format!(
@@ -86,15 +90,21 @@ impl Case<'_> {
                     requests(need),
                     self.limit(),
                 );
-                self.found(Verdict::Unknown, Reason::TooFewRequests, message, Some(need), evidence)
+                let said = (message, format!("by about {} more", requests(need - have)));
+                self.found(Verdict::Unknown, Reason::TooFewRequests, said, Some(need), evidence)
             }
             None => {
-                let message = format!(
-                    "{compared}: too few bad ones among stable's requests to compare with; settled by a value for ignoreBelow, or more traffic"
-                );
-                self.found(Verdict::Unknown, Reason::TooFewRequests, message, None, evidence)
+                let why = format!("{compared}: too few bad ones among stable's requests to compare with");
+                let said = settled(&why, "by a value for ignoreBelow, or more traffic");
+                self.found(Verdict::Unknown, Reason::TooFewRequests, said, None, evidence)
             }
         }
+    }
+
+    /// What would end a Pass that rests on the comparison.
+    fn worse_settles(&self) -> String {
+        let Evidence { log_e, threshold } = self.breach_evidence();
+        format!("by evidence that it is worse than stable, {log_e:.1} of {threshold:.1} so far")
     }
 
     /// That fewer are bad than is ignored; of latency, that fewer are slower than the limit than are to be by the quantile.
@@ -125,10 +135,16 @@ impl Case<'_> {
         &self,
         verdict: Verdict,
         reason: Reason,
-        message: String,
+        (message, settle): (String, String),
         need: Option<u64>,
         evidence: Evidence,
     ) -> Finding {
-        Finding { verdict, reason, message, trials: self.memory.canary.against_limit(), need, evidence }
+        let trials = self.memory.canary.against_limit();
+        Finding { verdict, reason, message, settle, trials, need, evidence }
     }
+}
+
+/// A message that ends with what settles it, and that by itself.
+fn settled(why: &str, settle: &str) -> (String, String) {
+    (format!("{why}; settled {settle}"), settle.to_owned())
 }

@@ -31,6 +31,8 @@ pub struct State {
     /// Start of the last slot folded, seconds: slots up to here are never folded again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_slot: Option<i64>,
+    /// End of the last slot folded, seconds; 0 before the first.
+    pub measured_until: i64,
     /// Canary pod-slots that reported lately, since the step began.
     pub reported: Recent,
     /// Canary pod-slots that should have reported lately, since the step began, and did not.
@@ -109,7 +111,7 @@ pub struct Memory {
     pub usual: BTreeMap<Bound, u64>,
     /// φ of the last slot, by which evidence against the canary was divided.
     pub tempered: Exact,
-    /// The slot whose fold brought the evidence over the threshold. Sticky.
+    /// End of the slot whose fold brought the evidence over the threshold, seconds. Sticky.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breached_at: Option<i64>,
 }
@@ -222,6 +224,11 @@ impl Memory {
 }
 
 impl State {
+    /// Start of the first slot that counts and end of the last, seconds.
+    pub fn window(&self) -> Option<(i64, i64)> {
+        self.first_slot.map(|first| (first, self.measured_until))
+    }
+
     /// Requests a second and pod, as far as seen.
     pub fn traffic(&self) -> Option<f64> {
         (self.pod_seconds > 0).then(|| self.pod_requests as f64 / self.pod_seconds as f64)

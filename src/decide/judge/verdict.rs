@@ -48,7 +48,6 @@ pub fn judge(criteria: &[Criterion], state: &State, settings: &Settings) -> Vec<
                         terms,
                         memory,
                         state,
-                        settings,
                         thresholds: settings.thresholds(memory.share.0),
                     };
                     case.judgement()
@@ -65,7 +64,6 @@ pub(super) struct Case<'a> {
     pub(super) terms: Terms,
     pub(super) memory: &'a Memory,
     pub(super) state: &'a State,
-    pub(super) settings: &'a Settings,
     pub(super) thresholds: Thresholds,
 }
 
@@ -74,6 +72,8 @@ pub(super) struct Finding {
     pub(super) verdict: Verdict,
     pub(super) reason: Reason,
     pub(super) message: String,
+    /// What would change it.
+    pub(super) settle: String,
     pub(super) trials: Trials,
     pub(super) need: Option<u64>,
     pub(super) evidence: Evidence,
@@ -81,7 +81,7 @@ pub(super) struct Finding {
 
 impl Case<'_> {
     fn judgement(&self) -> Judgement {
-        let Finding { verdict, reason, message, trials, need, evidence } =
+        let Finding { verdict, reason, message, settle, trials, need, evidence } =
             if self.terms.times_stable.is_some() { self.against_stable() } else { self.against_limit() };
         let note = substitutes(self.memory, &self.terms, &self.criterion.measure);
         let error = (-self.thresholds.above).exp();
@@ -90,6 +90,8 @@ impl Case<'_> {
             verdict,
             reason,
             message: format!("{}{note}.", sentence(&message)),
+            settle,
+            window: self.window(),
             value: trials.share(),
             interval: (trials.requests > 0).then(|| confidence(trials, error)),
             limit: self.limit_share(),
@@ -115,29 +117,29 @@ impl Case<'_> {
         let too_many_missing = missing as f64 > MOST_MISSING * due as f64;
         let have = self.memory.canary.requests;
         let without_bucket = self.memory.bounds.is_some_and(|bounds| bounds.pass.is_none());
-        let (reason, need, message) = if too_many_missing {
+        let (reason, need, message, settle) = if too_many_missing {
+            let settle = "when the pods report again".to_owned();
             let message = format!(
                 "{missing} of {due} measurements of canary pods were missing lately, at most {} may be; \
-                 settled when the pods report again",
+                 settled {settle}",
                 percent(MOST_MISSING)
             );
-            (Reason::MissingData, None, message)
+            (Reason::MissingData, None, message, settle)
         } else if without_bucket {
+            let settle = "by a bucket bound there".to_owned();
             let message = format!(
                 "no histogram bucket ends at or below {}: {} measured, but nothing can show that it is kept; \
-                 settled by a bucket bound there",
+                 settled {settle}",
                 self.limit(),
                 requests(have),
             );
-            (Reason::NoSuchBucket, None, message)
+            (Reason::NoSuchBucket, None, message, settle)
         } else if have == 0 {
             let need = need::to_pass(0.0, self.null(), self.thresholds.above);
-            let message = format!(
-                "no requests reached the canary in {} s; about {} needed",
-                self.seconds(),
-                requests(need.unwrap_or(u64::MAX)),
-            );
-            (Reason::NoRequests, need, message)
+            let needed = requests(need.unwrap_or(u64::MAX));
+            let message =
+                format!("no requests reached the canary in {} s; about {needed} needed", self.seconds());
+            (Reason::NoRequests, need, message, format!("by about {needed}"))
         } else {
             return None;
         };
@@ -145,10 +147,17 @@ impl Case<'_> {
             verdict: Verdict::Unknown,
             reason,
             message,
+            settle,
             trials: self.memory.canary.against_limit(),
             need,
             evidence: self.pass_evidence(),
         })
+    }
+
+    /// What would end a Pass.
+    pub(super) fn bad_ones_in_a_row(&self) -> String {
+        let more = need::bad_in_a_row(self.memory.canary.for_pass(), self.null(), self.thresholds.above);
+        format!("by {} in a row that are bad", requests(more))
     }
 
     pub(super) fn cash(&self) -> f64 {
@@ -202,14 +211,15 @@ impl Case<'_> {
         self.memory.bounds.map(|bounds| bounds.limit)
     }
 
+    /// From the first slot on; a breach rests on nothing that came after it.
+    fn window(&self) -> Option<(i64, i64)> {
+        let (from, until) = self.state.window()?;
+        Some((from, self.memory.breached_at.unwrap_or(until)))
+    }
+
     /// Time covered by the slots folded.
     fn seconds(&self) -> i64 {
-        match (self.state.first_slot, self.state.last_slot) {
-            (Some(first), Some(last)) => {
-                last.saturating_sub(first).saturating_add(i64::from(self.settings.slot_seconds))
-            }
-            (Some(_) | None, _) => 0,
-        }
+        self.state.window().map_or(0, |(from, until)| until.saturating_sub(from))
     }
 }
 
@@ -221,6 +231,8 @@ fn invalid(criterion: &Criterion) -> Judgement {
         message: "This criterion cannot be judged: error rates and quantiles lie between 0 and 1, latencies \
                   above 0, the target is not above the limit, and each name stands once."
             .to_owned(),
+        settle: "by numbers that make sense".to_owned(),
+        window: None,
         value: None,
         interval: None,
         limit: 0.0,

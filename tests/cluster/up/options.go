@@ -23,6 +23,7 @@ type options struct {
 	users          []plane.User
 	emulate        string
 	audit          string
+	join           string
 	firstBackoff   time.Duration
 	longestBackoff time.Duration
 }
@@ -47,6 +48,7 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	})
 	flags.StringVar(&o.emulate, "emulate", "", "Kubernetes `VERSION` to behave like, as 1.34")
 	flags.StringVar(&o.audit, "audit", "", "`FILE` for the API server's audit log (who did what to which object)")
+	flags.StringVar(&o.join, "join", "", "`KUBECONFIG` of an administrator of another cluster: no control plane is started, the nodes join that one, users are impersonated there")
 	flags.Func("backoff", "`FIRST,LONGEST` pause before a crashing container is started again (default 1s,30s)", o.parseBackoff)
 	o.firstBackoff, o.longestBackoff = time.Second, 30*time.Second
 	if err := flags.Parse(args); err != nil {
@@ -54,6 +56,9 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	}
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q: see tidegate-cluster up --help", flags.Arg(0))
+	}
+	if o.join != "" && (o.audit != "" || o.emulate != "") {
+		return nil, errors.New("--audit and --emulate are for a control plane of our own: leave them out with --join")
 	}
 	if o.processNodes < 0 || o.paperNodes < 0 || o.podsPerNode < 1 {
 		return nil, fmt.Errorf("--process-nodes and --paper-nodes must not be negative, --node-pods must be at least 1")

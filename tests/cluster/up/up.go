@@ -119,7 +119,7 @@ func run(ctx context.Context, o *options) error {
 	if err := logClients(filepath.Join(dir, "logs")); err != nil {
 		return err
 	}
-	control, err := plane.Start(ctx, plane.Options{Binary: binary, Dir: dir, Users: o.users, Emulate: o.emulate, AuditFile: audit})
+	control, err := startPlane(ctx, o, plane.Options{Binary: binary, Dir: dir, Users: o.users, Emulate: o.emulate, AuditFile: audit})
 	if err != nil {
 		return err
 	}
@@ -132,6 +132,9 @@ func run(ctx context.Context, o *options) error {
 	}
 	defer spawn.KillMarked(mark)
 	defer nodes.stop()
+	if o.join != "" {
+		defer nodes.leave()
+	}
 	if err := nodes.waitReady(ctx); err != nil {
 		return err
 	}
@@ -146,6 +149,14 @@ func run(ctx context.Context, o *options) error {
 	<-ctx.Done()
 	log.Printf("stopping: %v", context.Cause(ctx))
 	return nil
+}
+
+// startPlane starts a control plane, or joins one.
+func startPlane(ctx context.Context, o *options, wanted plane.Options) (*plane.Plane, error) {
+	if o.join != "" {
+		return plane.Join(o.join, wanted)
+	}
+	return plane.Start(ctx, wanted)
 }
 
 // logClients gives what the client library has to say of the nodes' calls a file of its own, as the components have.
@@ -207,7 +218,7 @@ type nodes struct {
 	client   kubernetes.Interface
 	fleet    *node.Fleet
 	machines []*process.Machine
-	count    int
+	names    []string
 	stop     func()
 }
 
@@ -242,7 +253,11 @@ func startNodes(parent context.Context, o *options, control *plane.Plane, dir, m
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(parent)
-	n := &nodes{client: client, fleet: fleet, count: o.processNodes + o.paperNodes}
+	n := &nodes{client: client, fleet: fleet}
+	add := func(name, kind string, machine node.Machine) {
+		n.names = append(n.names, name)
+		fleet.Add(name, kind, o.podsPerNode, kubeletPort, machine)
+	}
 	n.stop = func() {
 		cancel()
 		for _, m := range n.machines {
@@ -261,11 +276,11 @@ func startNodes(parent context.Context, o *options, control *plane.Plane, dir, m
 	for i := range o.processNodes {
 		machine := process.NewMachine(ctx, settings)
 		n.machines = append(n.machines, machine)
-		fleet.Add(fmt.Sprintf("process-%d", i+1), "process", o.podsPerNode, kubeletPort, machine)
+		add(fmt.Sprintf("process-%d", i+1), "process", machine)
 	}
 	desk := paper.NewDesk(ctx, reporter, paperWriters)
 	for i := range o.paperNodes {
-		fleet.Add(fmt.Sprintf("paper-%d", i+1), "paper", o.podsPerNode, kubeletPort, paper.NewMachine(desk))
+		add(fmt.Sprintf("paper-%d", i+1), "paper", paper.NewMachine(desk))
 	}
 	kubelet := &process.Kubelet{}
 	if err := kubelet.Serve(ctx, kubeletPort, control.Trust.Serving, n.machines); err != nil {
@@ -277,6 +292,17 @@ func startNodes(parent context.Context, o *options, control *plane.Plane, dir, m
 		return nil, err
 	}
 	return n, nil
+}
+
+// leave takes the nodes out of a cluster that goes on without them.
+func (n *nodes) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, name := range n.names {
+		if err := n.client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+			log.Printf("node %s stays in the cluster: %v", name, err)
+		}
+	}
 }
 
 // waitReady waits until pods can be created and scheduled.
@@ -307,12 +333,12 @@ func (n *nodes) missing(ctx context.Context) string {
 		isReady := slices.ContainsFunc(one.Status.Conditions, func(c corev1.NodeCondition) bool {
 			return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 		})
-		if isReady && len(one.Spec.Taints) == 0 {
+		if isReady && len(one.Spec.Taints) == 0 && slices.Contains(n.names, one.Name) {
 			ready++
 		}
 	}
-	if ready < n.count {
-		return fmt.Sprintf("%d of %d nodes are ready", ready, n.count)
+	if ready < len(n.names) {
+		return fmt.Sprintf("%d of %d nodes are ready", ready, len(n.names))
 	}
 	if _, err := n.client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{}); err != nil {
 		return err.Error()

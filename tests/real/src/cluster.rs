@@ -20,6 +20,8 @@ pub struct Options {
     pub images: Vec<(String, String)>,
     /// An older API server: `1.34` serves no mutating policies.
     pub emulate: Option<String>,
+    /// The kubeconfig of an administrator of another cluster: only nodes are started, and join it.
+    pub join: Option<PathBuf>,
     /// Where the API server writes its audit log.
     pub audit: Option<PathBuf>,
 }
@@ -53,6 +55,9 @@ impl Cluster {
         }
         if let Some(audit) = &options.audit {
             command.arg("--audit").arg(audit);
+        }
+        if let Some(kubeconfig) = &options.join {
+            command.arg("--join").arg(kubeconfig);
         }
         let log = scratch()?.join(format!("cluster-{}.log", std::process::id()));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;

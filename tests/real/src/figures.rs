@@ -27,6 +27,12 @@ impl Spread {
         self.0.get(self.0.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
     }
 
+    /// The 99th percentile, by the nearest rank.
+    pub fn p99(&self) -> f64 {
+        let rank = (self.0.len() * 99).div_ceil(100);
+        self.0.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+    }
+
     pub fn most(&self) -> f64 {
         self.0.last().copied().unwrap_or(f64::NAN)
     }

@@ -4,7 +4,9 @@
 //! ServiceAccount, [`load::Load`] that counts what users see, and [`story::Story`]: a namespace with a Deployment and its Release,
 //! and waits with a deadline. No sleeping: a story waits for a condition, and when it does not come, says what stood there instead.
 
+pub mod audit;
 pub mod cluster;
+pub mod crowd;
 pub mod figures;
 pub mod guard;
 pub mod load;
@@ -13,3 +15,4 @@ pub mod relay;
 pub mod stage;
 pub mod story;
 pub mod timeline;
+pub mod told;

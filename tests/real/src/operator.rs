@@ -110,6 +110,19 @@ impl Operator {
         Ok(kilobytes * 1024)
     }
 
+    /// CPU time used so far, in seconds.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        /// Clock ticks a second in /proc: 100 on every Linux.
+        const TICKS: f64 = 100.0;
+        let pid = self.pid().context("the operator has ended")?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let after_name = stat.rsplit_once(')').context("no stat")?.1;
+        let mut fields = after_name.split_whitespace().skip(11);
+        let mut ticks = || fields.next()?.parse::<f64>().ok();
+        let (user, system) = (ticks().context("no user time")?, ticks().context("no system time")?);
+        Ok((user + system) / TICKS)
+    }
+
     async fn until_ready(&self) -> Result<()> {
         let client = reqwest::Client::new();
         let asked = async {

@@ -25,13 +25,15 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// The stage that stories share which do not disturb each other.
+    /// The stage that stories share which do not disturb each other: on a cluster of the user's, when `TIDEGATE_TEST_KUBECONFIG`
+    /// names one.
     pub async fn shared() -> &'static Stage {
         static SHARED: OnceCell<Stage> = OnceCell::const_new();
         SHARED
             .get_or_init(|| async {
                 // Stories run on runtimes of their own, one each: what the stage starts must not end with the first of them.
-                Stage::with_operator(usual(), None)
+                let join = std::env::var_os("TIDEGATE_TEST_KUBECONFIG").map(PathBuf::from);
+                Stage::with_operator(Options { join, ..usual() }, None)
                     .await
                     .unwrap_or_else(|error| panic!("no stage: {error:#}"))
             })
@@ -69,10 +71,7 @@ impl Stage {
     }
 
     async fn set_up(options: Options, turn: Option<SemaphorePermit<'static>>) -> Result<Self> {
-        let cluster = match std::env::var_os("TIDEGATE_TEST_KUBECONFIG") {
-            Some(path) => Cluster::of(&PathBuf::from(path)),
-            None => Cluster::start(&options).await?,
-        };
+        let cluster = Cluster::start(&options).await?;
         let client = cluster.client("admin").await?;
         install(&client, options.emulate.is_none()).await?;
         Ok(Self { cluster, client, operator: Mutex::new(None), _turn: turn })

@@ -5,19 +5,16 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use futures::{StreamExt, TryStreamExt};
-use kube::Api;
-use kube::api::ListParams;
 use serde_json::{Value, json};
-use tidegate::api::Release;
 use tidegate_real::cluster::Options;
+use tidegate_real::crowd;
 use tidegate_real::figures::Figures;
-use tidegate_real::stage::{self, Stage};
+use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, paper_deployment};
 
 const RELEASES: usize = 1000;
-/// Objects that are made at the same time.
-const AT_ONCE: usize = 8;
+/// For all of them to be there.
+const LONGEST: Duration = Duration::from_secs(900);
 /// From the last change to rest.
 const SETTLE: Duration = Duration::from_secs(20);
 
@@ -31,25 +28,21 @@ async fn bench() -> Result<bool> {
     let stage = Stage::own(Options { paper_nodes: 3, ..Options::default() }).await?;
     let story = Story::begin(&stage, "memory").await;
     let mut figures = Figures::new("bench-memory");
-    make(&story, 0..1, deployment).await?;
-    make(&story, 0..1, release).await?;
-    adopted(&story, 1).await?;
+    crowd::make(&story, 0..1, deployment).await?;
+    crowd::make(&story, 0..1, release).await?;
+    crowd::adopted(&story, 1, LONGEST).await?;
     tokio::time::sleep(SETTLE).await;
     let one = resident(&stage).await?;
     println!("1 Release: {one:.1} MB");
 
-    make(&story, 1..RELEASES, deployment).await?;
-    story
-        .until_within(Duration::from_secs(900), "all pods Ready", async |story| {
-            ready(story).await >= RELEASES
-        })
-        .await;
+    crowd::make(&story, 1..RELEASES, deployment).await?;
+    story.until_within(LONGEST, "all pods Ready", async |story| crowd::ready(story).await >= RELEASES).await;
     let without = resident(&stage).await?;
     println!("{RELEASES} Deployments with a pod each, 1 Release: {without:.1} MB");
     let began = Instant::now();
-    make(&story, 1..RELEASES, release).await?;
+    crowd::make(&story, 1..RELEASES, release).await?;
     let made = began.elapsed().as_secs_f64();
-    adopted(&story, RELEASES).await?;
+    crowd::adopted(&story, RELEASES, LONGEST).await?;
     let adopted = began.elapsed().as_secs_f64();
     println!("{RELEASES} Releases made in {made:.1} s, the last one taken up after {adopted:.1} s");
     tokio::time::sleep(SETTLE).await;
@@ -68,17 +61,8 @@ async fn bench() -> Result<bool> {
     figures.end()
 }
 
-/// Makes one of a kind for each number.
-async fn make(story: &Story<'_>, numbers: std::ops::Range<usize>, kind: fn(&str) -> Value) -> Result<()> {
-    let made = futures::stream::iter(numbers).map(|number| {
-        let mut document = kind(&format!("shop-{number}"));
-        document["metadata"]["namespace"] = json!(story.namespace);
-        async move { stage::apply(&story.client, &document, "bench").await.map(|_| ()) }
-    });
-    made.buffer_unordered(AT_ONCE).try_collect().await
-}
-
-fn deployment(name: &str) -> Value {
+fn deployment(number: usize) -> Value {
+    let name = crowd::name(number);
     let mut deployment = paper_deployment(1);
     deployment["metadata"]["name"] = json!(name);
     deployment["spec"]["selector"]["matchLabels"]["app"] = json!(name);
@@ -86,34 +70,12 @@ fn deployment(name: &str) -> Value {
     deployment
 }
 
-fn release(name: &str) -> Value {
+fn release(number: usize) -> Value {
+    let name = crowd::name(number);
     json!({
         "apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "metadata": {"name": name},
         "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}},
     })
-}
-
-/// Pods that are Ready.
-async fn ready(story: &Story<'_>) -> usize {
-    let sets = story.list("apps/v1", "ReplicaSet").await;
-    sets.iter().filter(|set| set["status"]["readyReplicas"].as_i64() == Some(1)).count()
-}
-
-/// Waits until so many Releases know their stable revision.
-async fn adopted(story: &Story<'_>, number: usize) -> Result<()> {
-    let api: Api<Release> = Api::namespaced(story.client.clone(), &story.namespace);
-    let all = async {
-        loop {
-            let releases = api.list(&ListParams::default()).await?;
-            let known =
-                |release: &Release| release.status.as_ref().is_some_and(|status| status.stable.is_some());
-            if releases.items.iter().filter(|release| known(release)).count() >= number {
-                return anyhow::Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(900), all).await.context("not all Releases were taken up")?
 }
 
 /// Resident memory of the operator, in MB of 1,000,000 bytes.

@@ -1,17 +1,16 @@
 //! `make bench-release`: what a good three-step run of ten pods costs the API server, from its own audit log; and what rest costs.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tidegate_real::audit::Requests;
 use tidegate_real::cluster::{Options, scratch};
 use tidegate_real::figures::Figures;
 use tidegate_real::load::Load;
-use tidegate_real::operator::{NAMESPACE, binary, unique};
+use tidegate_real::operator::{binary, unique};
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, shop_deployment};
 
@@ -102,86 +101,4 @@ fn spec() -> Value {
 
 fn count(number: u64) -> f64 {
     number as f64
-}
-
-/// Requests of the operator.
-#[derive(Default)]
-struct Requests {
-    /// By verb and resource: watches and the Lease's left out.
-    counted: BTreeMap<(String, String), u64>,
-    lease: u64,
-    /// Answered with 400 and above; counted above too.
-    failed: u64,
-}
-
-impl Requests {
-    /// Reads those of a time out of an audit log.
-    fn read(audit: &Path, from: Timestamp, to: Timestamp) -> Result<Self> {
-        let user = format!("system:serviceaccount:{NAMESPACE}:tidegate");
-        let mut requests = Self::default();
-        for line in std::fs::read_to_string(audit).context("the audit log")?.lines() {
-            let event: Value = serde_json::from_str(line).context("a line of the audit log")?;
-            if event["stage"] != "ResponseComplete" || event["user"]["username"] != user.as_str() {
-                continue;
-            }
-            let at: Timestamp = event["requestReceivedTimestamp"].as_str().context("no time")?.parse()?;
-            if at < from || at >= to {
-                continue;
-            }
-            requests.count(&event);
-        }
-        Ok(requests)
-    }
-
-    fn count(&mut self, event: &Value) {
-        let verb = event["verb"].as_str().unwrap_or_default();
-        let object = &event["objectRef"];
-        let resource = object["resource"].as_str().or(event["requestURI"].as_str()).unwrap_or_default();
-        if verb == "watch" {
-            return;
-        }
-        if resource == "leases" {
-            self.lease += 1;
-            return;
-        }
-        let resource = match object["subresource"].as_str() {
-            Some(part) => format!("{resource}/{part}"),
-            None => resource.to_owned(),
-        };
-        self.failed += u64::from(event["responseStatus"]["code"].as_i64().is_some_and(|code| code >= 400));
-        *self.counted.entry((verb.to_owned(), resource)).or_default() += 1;
-    }
-
-    fn writes(&self) -> u64 {
-        self.counted.iter().filter(|((verb, _), _)| !is_read(verb)).map(|(_, number)| number).sum()
-    }
-
-    fn reads(&self) -> u64 {
-        self.counted.iter().filter(|((verb, _), _)| is_read(verb)).map(|(_, number)| number).sum()
-    }
-
-    /// Writes of a resource.
-    fn of(&self, resource: &str) -> u64 {
-        let these = self.counted.iter().filter(|((verb, of), _)| of == resource && !is_read(verb));
-        these.map(|(_, number)| number).sum()
-    }
-
-    fn print(&self) {
-        for ((verb, resource), number) in &self.counted {
-            println!("  {number:4}  {verb:8} {resource}");
-        }
-        println!("  {:4}  failed of these; {} of the Lease besides", self.failed, self.lease);
-    }
-
-    fn json(&self) -> Value {
-        let counted = self
-            .counted
-            .iter()
-            .map(|((verb, resource), number)| (format!("{verb} {resource}"), json!(number)));
-        Value::Object(counted.collect())
-    }
-}
-
-fn is_read(verb: &str) -> bool {
-    matches!(verb, "get" | "list")
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tidegate_real::load::Load;
 use tidegate_real::stage::Stage;
@@ -41,7 +42,35 @@ fn five_percent_of_errors_are_found_against_a_limit_of_one() {
         undo_in_order(&last, true);
         let message = last["message"].as_str().unwrap_or_default();
         assert!(message.contains("above the limit of 1 %"), "{message}");
+        recorded(&story, last["report"].as_str().unwrap_or_default()).await;
     });
+}
+
+/// The record of the run says everything that the verdict rests on, and nobody can make it say something else.
+async fn recorded(story: &Story<'_>, name: &str) {
+    let report = story.get("tidegate.dev/v1alpha1", "ReleaseReport", name).await;
+    let spec = &report["spec"];
+    let evidence = &spec["evidence"][0];
+    assert_eq!(
+        (&spec["release"], &spec["outcome"], &evidence["verdict"], &evidence["uncalibrated"]),
+        (&json!("shop"), &json!("Undone"), &json!("Breach"), &json!(true)),
+        "{report:#}"
+    );
+    for part in ["source", "window", "interval", "limit", "settle", "canary", "stable", "suspicion"] {
+        assert!(!evidence[part].is_null(), "no {part}: {report:#}");
+    }
+    assert!(evidence["canary"]["bad"].as_i64() > Some(0), "{report:#}");
+    let number = |text: &Value| text.as_str().and_then(|text| text.parse::<f64>().ok());
+    let tests = evidence["tests"].as_array().map(Vec::as_slice).unwrap_or_default();
+    assert_eq!(tests.len(), 2, "{report:#}");
+    for test in tests {
+        assert!(number(&test["evidence"]) >= number(&test["threshold"]), "{report:#}");
+    }
+    let other = json!({"spec": {"outcome": "Succeeded"}});
+    let reports = story.api("tidegate.dev/v1alpha1", "ReleaseReport");
+    let refusal = reports.patch(name, &PatchParams::default(), &Patch::Merge(other)).await;
+    let refusal = refusal.expect_err("a record was changed").to_string();
+    assert!(refusal.contains("it cannot be changed"), "{refusal}");
 }
 
 #[test]

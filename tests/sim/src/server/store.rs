@@ -25,9 +25,10 @@ const fn kind(api_version: &'static str, kind: &'static str, plural: &'static st
 }
 
 /// All of them.
-pub const KINDS: [Kind; 15] = [
+pub const KINDS: [Kind; 16] = [
     kind("tidegate.dev/v1alpha1", "Release", "releases"),
     kind("tidegate.dev/v1alpha1", "ReleaseAction", "releaseactions"),
+    kind("tidegate.dev/v1alpha1", "ReleaseReport", "releasereports"),
     kind("apps/v1", "Deployment", "deployments"),
     kind("apps/v1", "ReplicaSet", "replicasets"),
     kind("apps/v1", "ControllerRevision", "controllerrevisions"),

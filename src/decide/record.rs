@@ -1,0 +1,109 @@
+//! The record of a run that ends: everything status knew of it, before status forgets it.
+//!
+//! It is made in the look that ends the run and written before the status that says so, under a name that is the run's own: killed in
+//! between, the next look finds it written. Should that look see the run end otherwise, both are kept, and status names the right one.
+
+use super::conditions::outcome_reason;
+use super::decision::Intent;
+use super::draft::Draft;
+use super::judge;
+use crate::api::Outcome;
+use crate::api::report::{Counted, Evidence, ReleaseReportSpec, Suspicion, Test, Undo};
+use crate::api::status::{LastRun, RevisionStatus, Run, Stamp, UndoTimes, VerdictStatus};
+
+/// Longest message that is kept, in characters.
+const LONGEST: usize = 1024;
+
+/// The name of the record of a run, `checkout-r7-undone-20261121-101500`: with its start, since another Release of the same name counts
+/// its runs from 1 again.
+pub fn name_of(release: &str, run: &Run, outcome: Outcome) -> String {
+    let outcome = outcome_reason(outcome).to_lowercase();
+    format!("{release}-{}-{outcome}-{}", run.id, run.started_at.0.strftime("%Y%m%d-%H%M%S"))
+}
+
+/// The way back, with its times.
+pub fn undo_of(run: &Run) -> Option<Undo> {
+    let back = run.back.as_ref()?;
+    Some(Undo {
+        cause: back.cause,
+        message: shortened(&back.message),
+        times: UndoTimes {
+            breach_at: back.breach_at,
+            decided_at: back.decided_at,
+            ordered_at: back.ordered_at,
+            restored_at: back.restored_at,
+            by: back.by.clone(),
+        },
+    })
+}
+
+/// Writes the record of a run that has ended. `canary` is what it released; stable is still what served before.
+pub fn keep(draft: &Draft<'_>, run: Run, canary: RevisionStatus, last: &LastRun) -> Intent {
+    let state: judge::State = serde_json::from_value(run.judge.clone()).unwrap_or_default();
+    let evidence = |verdict: &VerdictStatus| {
+        let memory = state.criteria.get(&verdict.criterion);
+        memory.map_or_else(
+            || Evidence { verdict: verdict.clone(), ..Evidence::default() },
+            |memory| in_full(verdict, memory),
+        )
+    };
+    let target = draft.release.spec.as_ref().map_or("", |spec| &spec.target_ref.name);
+    let spec = ReleaseReportSpec {
+        release: draft.name().to_owned(),
+        release_uid: draft.release.uid.clone(),
+        target: format!("deployment/{target}"),
+        run: run.id.clone(),
+        outcome: last.outcome,
+        message: shortened(&last.message),
+        started_at: run.started_at,
+        ended_at: last.ended_at,
+        changed_by: run.changed_by.clone(),
+        stable: draft.status.stable.clone().unwrap_or_default(),
+        canary,
+        evidence: draft.status.verdicts.iter().map(evidence).collect(),
+        undo: undo_of(&run),
+        checks: run.checks,
+        signatures: run.signatures,
+        steps: run.passed,
+        notes: run.notes.iter().map(|note| shortened(note)).collect(),
+        written_by: concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    Intent::KeepReport { name: last.report.clone(), report: Box::new(spec) }
+}
+
+fn in_full(verdict: &VerdictStatus, memory: &judge::Memory) -> Evidence {
+    let account = memory.account(&judge::Settings::default());
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let counted = |requests: u64, bad: u64| Counted { requests: number(requests), bad: number(bad) };
+    let suspicion = account.suspicion.and_then(|(since, trials)| {
+        let since = Stamp(jiff::Timestamp::from_second(since).ok()?);
+        Some(Suspicion { since, requests: number(trials.requests), bad: number(trials.bad) })
+    });
+    let test = |of: &str, evidence: judge::Evidence| Test {
+        of: of.to_owned(),
+        evidence: format!("{:.2}", evidence.log_e),
+        threshold: format!("{:.2}", evidence.threshold),
+    };
+    let tests = [
+        Some(test("worse than stable", account.worse)),
+        account.above_limit.map(|evidence| test("above the limit", evidence)),
+        account.above_target.map(|evidence| test("above the target", evidence)),
+    ];
+    let bounds = account.bounds.map(|bounds| {
+        let all = [Some(bounds.limit), Some(bounds.target), bounds.pass, bounds.stable];
+        all.into_iter().flatten().map(|bound| bound.to_string()).collect()
+    });
+    Evidence {
+        verdict: verdict.clone(),
+        canary: Some(counted(account.canary.requests, account.canary.bad)),
+        stable: Some(counted(account.stable.requests, account.stable.bad)),
+        suspicion,
+        tests: tests.into_iter().flatten().collect(),
+        divided_by: account.divided_by.to_string(),
+        bounds: bounds.unwrap_or_default(),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(LONGEST).collect()
+}

@@ -1,0 +1,294 @@
+//! `make bench-scale`: many Releases at rest, many runs at once, and many breaches in the same second.
+//!
+//! All pods are reported by their status only. Breaches come from numbers that this program serves: it knows to the millisecond when the
+//! operator was told, and the API server's audit log knows when the undo arrived.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tidegate_real::audit::{self, Requests};
+use tidegate_real::cluster::{Options, scratch};
+use tidegate_real::crowd::{self, Crowd};
+use tidegate_real::figures::{Figures, Spread};
+use tidegate_real::operator::{Operator, unique};
+use tidegate_real::stage::Stage;
+use tidegate_real::story::{Story, paper_deployment};
+use tidegate_real::told::Told;
+
+/// Pods of each Deployment in a run.
+const PODS: usize = 10;
+/// How long rest is looked at.
+const REST: Duration = Duration::from_secs(60);
+/// From the last change to rest.
+const SETTLE: Duration = Duration::from_secs(20);
+/// A bad number counts from its third reading on.
+const BAD_READINGS: usize = 3;
+/// A paper pod becomes Ready after one second.
+const POD_START: f64 = 1.0;
+/// Between two breaches that come one by one.
+const ONE_BY_ONE: Duration = Duration::from_millis(700);
+
+/// How many of what.
+#[derive(Parser)]
+struct Flags {
+    /// Releases at rest, the first thousand of them looked at before the rest is made
+    #[arg(long, default_value_t = 10_000)]
+    releases: usize,
+    /// Runs at once
+    #[arg(long, default_value_t = 200)]
+    runs: usize,
+    /// Breaches in the same second
+    #[arg(long, default_value_t = 100)]
+    breaches: usize,
+}
+
+fn main() -> Result<ExitCode> {
+    let flags = Flags::parse();
+    if flags.breaches >= flags.runs {
+        bail!("--breaches must be fewer than --runs: the others breach one by one before");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let held = runtime.block_on(bench(&flags))?;
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn bench(flags: &Flags) -> Result<bool> {
+    let audit = scratch()?.join(format!("audit-{}.log", unique()));
+    let options = Options { paper_nodes: 30, audit: Some(audit.clone()), ..Options::default() };
+    let stage = Stage::own(options).await?;
+    let mut figures = Figures::new("bench-scale");
+    let resting = Story::begin(&stage, "resting").await;
+    let first = flags.releases.min(1000);
+    adoption(&stage, &resting, 0, first, &mut figures).await?;
+    rest(&stage, &audit, first, &mut figures).await?;
+    if flags.releases > first {
+        adoption(&stage, &resting, first, flags.releases, &mut figures).await?;
+        rest(&stage, &audit, flags.releases, &mut figures).await?;
+    }
+    runs(&stage, &audit, flags, &mut figures).await?;
+    stage.operator.lock().await.take();
+    stage.cluster.stop().await?;
+    std::fs::remove_file(audit)?;
+    figures.end()
+}
+
+/// New Releases are there when the operator starts; then it is started again.
+async fn adoption(
+    stage: &Stage,
+    story: &Story<'_>,
+    from: usize,
+    to: usize,
+    figures: &mut Figures,
+) -> Result<()> {
+    println!("making {} Deployments with a pod each", to - from);
+    crowd::make(story, from..to, |number| named(number, paper_deployment(1))).await?;
+    story
+        .until_within(Duration::from_secs(1800), "all pods Ready", async |story| {
+            crowd::ready(story).await >= to
+        })
+        .await;
+    stage.kill_operator().await?;
+    crowd::make(story, from..to, |number| release(number, json!({}))).await?;
+    let began = Instant::now();
+    stage.start_operator().await?;
+    crowd::adopted(story, to, Duration::from_secs(900)).await?;
+    let adopted = began.elapsed().as_secs_f64();
+    println!("{} new Releases taken up in {adopted:.1} s from the operator's start", to - from);
+    figures.add(&format!("adopted_{to}_s"), adopted);
+    if from == 0 {
+        figures.aim("a thousand new Releases taken up, in seconds", adopted, 10.0);
+    }
+    tokio::time::sleep(SETTLE).await;
+
+    stage.kill_operator().await?;
+    let began = Instant::now();
+    stage.start_operator().await?;
+    until_looked_at(stage, to).await?;
+    let restarted = began.elapsed().as_secs_f64();
+    println!("{to} Releases looked at {restarted:.2} s after a restart");
+    figures.add(&format!("restart_{to}_s"), restarted);
+    if from == 0 {
+        figures.aim("a thousand Releases looked at after a restart, in seconds", restarted, 1.0);
+    }
+    Ok(())
+}
+
+/// Memory, CPU and requests at rest.
+async fn rest(stage: &Stage, audit: &Path, number: usize, figures: &mut Figures) -> Result<()> {
+    tokio::time::sleep(SETTLE).await;
+    let (began, cpu) = (Timestamp::now(), with_operator(stage, Operator::cpu_seconds).await?);
+    tokio::time::sleep(REST).await;
+    let cpu = with_operator(stage, Operator::cpu_seconds).await? - cpu;
+    let requests = Requests::read(audit, began, Timestamp::now())?;
+    let resident = with_operator(stage, Operator::resident).await? as f64 / 1e6;
+    let other = requests.reads() + requests.writes();
+    println!(
+        "{number} Releases at rest: {resident:.1} MB, {cpu:.2} CPU s a minute, {other} requests besides the Lease's {}",
+        requests.lease
+    );
+    figures.add(&format!("rest_{number}_mb"), resident);
+    figures.add(&format!("rest_{number}_cpu_s_per_min"), cpu);
+    figures.add(&format!("rest_{number}_requests_per_min"), other);
+    if number > 1000 {
+        figures.aim("resident memory at rest, in MB", resident, 150.0);
+        figures.aim("CPU at rest, in seconds a minute", cpu, 0.1);
+    }
+    figures.aim("requests at rest that are not the Lease's", other as f64, 0.0);
+    Ok(())
+}
+
+/// Many runs at once; some breach one by one, then many in the same second.
+async fn runs(stage: &Stage, audit: &Path, flags: &Flags, figures: &mut Figures) -> Result<()> {
+    let told = Told::serve().await?;
+    let story = Story::begin(stage, "running").await;
+    let pods = i32::try_from(PODS)?;
+    println!("making {} Deployments with {PODS} pods each", flags.runs);
+    crowd::make(&story, 0..flags.runs, |number| named(number, paper_deployment(pods))).await?;
+    let all = async |story: &Story<'_>| crowd::pods_ready(story).await >= flags.runs * PODS;
+    story.until_within(Duration::from_secs(900), "all pods Ready", all).await;
+    crowd::make(&story, 0..flags.runs, |number| release(number, judged(&told.url(number)))).await?;
+    crowd::adopted(&story, flags.runs, Duration::from_secs(300)).await?;
+
+    let crowd = Crowd::watch(&story.client, &story.namespace);
+    let began = Timestamp::now();
+    crowd::ship(&story, 0..flags.runs).await?;
+    let half = async |story: &Story<'_>| crowd::in_phase(story, "Soaking").await >= flags.runs;
+    story.until_within(Duration::from_secs(300), "all at half", half).await;
+    tokio::time::sleep(SETTLE).await;
+    let requests = Requests::read(audit, began, Timestamp::now())?;
+    let each = (requests.writes() - requests.of("events")) as f64 / flags.runs as f64;
+    let resident = with_operator(stage, Operator::resident).await? as f64 / 1e6;
+    println!("{} runs at once: {resident:.1} MB, {each:.1} writes each to come to half", flags.runs);
+    figures.add("runs_mb", resident);
+    figures.add("run_writes_to_half", each);
+
+    let alone: BTreeSet<usize> = (flags.breaches..flags.runs).collect();
+    let began = Timestamp::now();
+    for number in &alone {
+        told.turn_bad(*number);
+        tokio::time::sleep(ONE_BY_ONE).await;
+    }
+    let undone = undone(&story, audit, &crowd, &told, &alone, began).await?;
+    undone.sum_up("alone", "one by one, with the other runs beside them", figures);
+
+    let together: BTreeSet<usize> = (0..flags.breaches).collect();
+    let began = Timestamp::now();
+    together.iter().for_each(|number| told.turn_bad(*number));
+    let undone = self::undone(&story, audit, &crowd, &told, &together, began).await?;
+    undone.sum_up("together", "in the same second", figures);
+    figures.aim("undo patch after the verdict at p99, in seconds", undone.patch.p99(), 0.5);
+    figures.aim("last bad pod ordered away after the patch at p99, in seconds", undone.ordered.p99(), 2.0);
+    figures.aim("restored after the patch at p99, in seconds", undone.restored.p99(), POD_START + 2.0);
+    Ok(())
+}
+
+/// How long each undo took, in seconds.
+#[derive(Default)]
+struct Undone {
+    patch: Spread,
+    ordered: Spread,
+    restored: Spread,
+}
+
+impl Undone {
+    fn sum_up(&self, key: &str, what: &str, figures: &mut Figures) {
+        println!("breaches {what}, in seconds: median and p99");
+        for (name, of, spread) in [
+            ("patch", "from the third bad number to the undo patch", &self.patch),
+            ("ordered", "from there until the last bad pod was ordered away", &self.ordered),
+            ("restored", "from the patch until all stable pods were Ready", &self.restored),
+        ] {
+            println!("  {:7.3} {:7.3}  {of}", spread.median(), spread.p99());
+            figures.add(&format!("{key}_{name}_p50_s"), spread.median());
+            figures.add(&format!("{key}_{name}_p99_s"), spread.p99());
+            figures.keep(&format!("{key}_{name}"), spread.json());
+        }
+    }
+}
+
+/// Waits until all of these are undone, and says how long it took.
+async fn undone(
+    story: &Story<'_>,
+    audit: &Path,
+    crowd: &Crowd,
+    told: &Told,
+    which: &BTreeSet<usize>,
+    began: Timestamp,
+) -> Result<Undone> {
+    let names: BTreeSet<String> = which.iter().map(|number| crowd::name(*number)).collect();
+    let all = async |story: &Story<'_>| crowd::undone(story, &names).await;
+    story.until_within(Duration::from_secs(300), "all undone", all).await;
+    let patches = audit::patches(audit, &story.namespace, began, Timestamp::now())?;
+    let mut undone = Undone::default();
+    for number in which {
+        let name = crowd::name(*number);
+        let verdict =
+            told.bad_readings(*number).get(BAD_READINGS - 1).copied().context("too few readings")?;
+        let patch = patches.get(&name).and_then(|all| all.iter().find(|at| **at >= verdict));
+        let patch = *patch.with_context(|| format!("{name} was never patched"))?;
+        let (ordered, restored) =
+            crowd.way_back(&name, patch).with_context(|| format!("{name} is not back"))?;
+        let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64().max(0.0);
+        undone.patch.add(seconds(verdict, patch));
+        undone.ordered.add(seconds(patch, ordered));
+        undone.restored.add(seconds(patch, restored));
+    }
+    Ok(undone)
+}
+
+fn named(number: usize, mut deployment: Value) -> Value {
+    let name = crowd::name(number);
+    deployment["metadata"]["name"] = json!(name);
+    deployment["spec"]["selector"]["matchLabels"]["app"] = json!(name);
+    let metadata = &mut deployment["spec"]["template"]["metadata"];
+    metadata["labels"]["app"] = json!(name);
+    metadata["annotations"]["paper.tidegate.dev/ready-after"] = json!(format!("{POD_START}s"));
+    deployment
+}
+
+fn release(number: usize, more: Value) -> Value {
+    let name = crowd::name(number);
+    let mut spec = json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}});
+    if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
+        spec.extend(more.clone());
+    }
+    json!({"apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "metadata": {"name": name}, "spec": spec})
+}
+
+fn judged(url: &str) -> Value {
+    json!({
+        "steps": [{"name": "half", "replicas": "50%", "soak": "1h"}, {"name": "all", "replicas": "100%"}],
+        "criteria": [{
+            "name": "number",
+            "value": {"json": {"url": url, "pointer": "/value"}, "limit": "value > 1", "for": "5s"},
+        }],
+    })
+}
+
+/// Waits until the operator has looked at so many Releases since it started.
+async fn until_looked_at(stage: &Stage, number: usize) -> Result<()> {
+    let address = stage.operator.lock().await.as_ref().context("no operator")?.address.clone();
+    let client = reqwest::Client::new();
+    let looked = async {
+        loop {
+            let page = client.get(format!("http://{address}/metrics")).send().await?.text().await?;
+            let looks = page.lines().find_map(|line| line.strip_prefix("tidegate_looks_total "));
+            if looks.and_then(|looks| looks.trim().parse::<usize>().ok()).is_some_and(|looks| looks >= number)
+            {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), looked).await.context("not all were looked at")?
+}
+
+async fn with_operator<T>(stage: &Stage, of: impl Fn(&Operator) -> Result<T>) -> Result<T> {
+    of(stage.operator.lock().await.as_ref().context("no operator")?)
+}

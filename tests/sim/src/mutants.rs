@@ -21,9 +21,9 @@ const SEEDS: &[&str] = &["--test", "seeds"];
 pub const MUTANTS: [Mutant; 12] = [
     Mutant {
         name: "a lost fence",
-        file: "src/act/writer.rs",
-        finds: "if !self.fence.holds() {",
-        becomes: "if false {",
+        file: "src/run/leader.rs",
+        finds: "self.until.load(Ordering::Acquire) > self.milliseconds(clock::instant())",
+        becomes: "self.until.load(Ordering::Acquire) > 0 && self.milliseconds(clock::instant()) > 0",
         noticed_by: PLAYS,
     },
     Mutant {
@@ -45,7 +45,7 @@ pub const MUTANTS: [Mutant; 12] = [
         file: "src/decide/fields.rs",
         finds: "operations.extend(self.patch_annotations(workload));",
         becomes: "if operations.is_empty() { operations.extend(self.patch_annotations(workload)); }",
-        noticed_by: SEEDS,
+        noticed_by: PLAYS,
     },
     Mutant {
         name: "status is written after the undo",

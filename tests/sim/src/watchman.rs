@@ -159,6 +159,11 @@ impl World {
         });
     }
 
+    /// Nobody told the process what came of its last write: it cannot know that it took effect.
+    pub fn unanswered(&mut self, process: usize) {
+        self.watchman.written.remove(&process);
+    }
+
     fn check_status(&mut self, before: Option<&Value>, after: &Value) {
         let nothing = Value::Null;
         let (old, new) = (before.map_or(&nothing, |before| &before["status"]), &after["status"]);
@@ -167,6 +172,12 @@ impl World {
         self.check("4 (one status write a look)", is == was + 1 || was == 0, || {
             format!("revision {was}, then {is}")
         });
+        if self.policies && new["phase"] == "Soaking" {
+            let target = self.deployment().cloned();
+            let ours = target.as_ref().is_some_and(|it| !it["metadata"]["annotations"][ORIGINALS].is_null());
+            let moves = target.is_some_and(|it| it["spec"]["paused"] != true);
+            self.check("13 (paused between moves)", !(ours && moves), || "it soaks and may move".to_owned());
+        }
         let (old, new) = (&old["run"], &new["run"]);
         if new.is_null() {
             return;

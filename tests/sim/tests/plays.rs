@@ -22,6 +22,56 @@ fn a_version_whose_pods_crash_comes_back() {
     let outcome = told("at 1000 push v2 crash");
     assert_eq!(outcome.end.version, "v1", "{}", outcome.log.join("\n"));
     assert_eq!(outcome.end.outcome, "Undone");
+    // Its pods crash a second after they start: what waits for anything else is later.
+    let ordered = outcome.log.iter().rev().find(|line| line.contains("operator 0 wrote deployments/shop"));
+    let seconds: Option<f64> = ordered.and_then(|line| line.split(' ').next()?.parse().ok());
+    assert!(seconds.is_some_and(|seconds| seconds < 6.0), "{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn one_that_is_cut_off_from_the_lease_writes_no_more_when_another_leads() {
+    let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"for":"20s","every":"5s"}]}"#;
+    let outcome = told(&format!(
+        "candidates 2\n{release}\nat 1000 push v2 good\nat 6000 cut-off 60\nat 90000 pages honest"
+    ));
+    assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
+    let wrote = |who: &str| outcome.log.iter().any(|line| line.contains(&format!("{who} wrote deployments")));
+    assert!(wrote("operator 0") && wrote("operator 1"), "{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn what_cannot_be_measured_is_not_promoted_and_not_undone() {
+    let release = r#"release {"criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"1m","every":"30s"}]}"#;
+    for pages in ["silent", "nonsense"] {
+        let outcome =
+            told(&format!("{release}\nat 500 pages {pages}\nat 1000 push v2 good\nat 120000 pages {pages}"));
+        let moved = |line: &&String| line.contains("operator 0 wrote deployments") && line.contains("\"v2\"");
+        let before = outcome.log.iter().take_while(|line| !line.contains("120.")).filter(moved).count();
+        assert!(before > 1, "{}", outcome.log.join("\n"));
+    }
+}
+
+#[test]
+fn while_its_watches_bring_nothing_it_does_not_decide_on_what_was_before_its_own_writes() {
+    let outcome = told("at 1000 push v2 good\nat 1003 hold-watches 3000\nat 9000 hold-watches 4000");
+    assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn a_job_that_failed_is_run_once_more_when_somebody_says_retry() {
+    let job = r#"{"name":"backup","job":{"template":{"spec":{"template":{"metadata":{"annotations":{"fails":"true"}},"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"c"}]}}}}}}"#;
+    let release = format!(
+        r#"release {{"criteria":[],"preflight":[{job}],"steps":[{{"name":"all","replicas":"100%"}}],"watch":[{{"for":"3s","every":"1s"}}]}}"#
+    );
+    let outcome = told(&format!("{release}\nat 1000 push v2 good\nat 20000 say Retry"));
+    assert_eq!(outcome.end.jobs, 2, "{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn a_rejected_version_that_is_applied_again_is_held_and_no_run_begins() {
+    let outcome = told("at 1000 push v2 crash\nat 20000 apply\nat 40000 apply");
+    assert_eq!(outcome.end.phase, "Rejected", "{}", outcome.log.join("\n"));
+    assert!(!outcome.log.iter().any(|line| line.contains("run r2")), "{}", outcome.log.join("\n"));
 }
 
 #[test]

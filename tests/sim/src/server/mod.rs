@@ -54,7 +54,9 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
             let shared = shared.clone();
             let arrives = async move {
                 tokio::time::sleep(Duration::from_millis(wait + late)).await;
-                answer(&shared, &request)
+                let answer = answer(&shared, &request);
+                shared.lock().unanswered(process);
+                answer
             };
             tokio::spawn(arrives).await?
         }
@@ -86,11 +88,13 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
         Some(Fault::Answerless) => {
             on_its_way(&shared, process, wait).await;
             drop(answer(&shared, &request));
+            shared.lock().unanswered(process);
             return broken();
         }
         Some(Fault::Swallowed) => {
             on_its_way(&shared, process, wait).await;
             drop(answer(&shared, &request));
+            shared.lock().unanswered(process);
             // Nobody waits so long but who has no patience of their own; then what lies between breaks the connection.
             on_its_way(&shared, process, SILENCE).await;
             return broken();

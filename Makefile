@@ -12,6 +12,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 cache := $(or $(TIDEGATE_CACHE),$(HOME)/.cache/tidegate)
 tools := $(cache)/tools
 deny := cargo-deny@0.20.2
+fuzzer := cargo-fuzz@0.13.1
 
 # A cluster of yours is touched only when the command line names it: a KUBECONFIG that happens to be in the environment does not.
 ifneq ($(origin KUBECONFIG),command line)
@@ -104,6 +105,15 @@ mutants: ## bugs made on purpose, in a copy of the tree: do the tests notice?
 	$(step) '$@'
 	target/debug/mutants
 
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz: ## fuzz everything that reads foreign bytes (needs a nightly toolchain; FUZZ_SECONDS=60 for each target)
+	$(step) 'cargo fuzz'
+	if ! command -v cargo-fuzz >/dev/null && [ ! -x $(tools)/bin/cargo-fuzz ]; then \
+	  env -u CARGO_TARGET_DIR cargo install --locked --root $(tools) $(fuzzer); \
+	fi
+	PATH="$$PATH:$(tools)/bin" fuzz/run.sh $(FUZZ_SECONDS)
+
 .PHONY: bench-undo bench-release bench-memory bench-scale
 bench-undo: ## how long an undo takes, from the first bad answer (ten minutes)
 bench-release: ## what a run and rest cost the API server (three minutes)
@@ -114,6 +124,14 @@ bench-undo bench-release bench-memory bench-scale: cluster
 	cargo build --workspace --bins --profile measured
 	$(step) '$@'
 	target/measured/$@
+
+CHAOS_MINUTES ?= 10
+.PHONY: chaos
+chaos: cluster ## runs among faults at random, on the real control plane (CHAOS_MINUTES=10)
+	$(step) 'building'
+	cargo build --workspace --bins
+	$(step) '$@'
+	target/debug/chaos --minutes $(CHAOS_MINUTES)
 
 .PHONY: judge-vectors judge-worlds bench-judge
 judge-vectors: ## the judge's formulas against vectors of an independent implementation, with the count

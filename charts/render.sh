@@ -32,8 +32,19 @@ HEAD
   $helm template tidegate charts/tidegate --namespace tidegate-system "$@"
 } >"$rendered"
 
+# What a test installs that has the operator look at two namespaces only.
+namespaced=$(mktemp)
+trap 'rm -f "$rendered" "$namespaced"' EXIT
+{
+  echo '# Rendered from charts/tidegate by charts/render.sh. Do not edit.'
+  # shellcheck disable=SC2086
+  $helm template tidegate charts/tidegate --namespace tidegate-system --set crds.install=false --set 'watchNamespaces={team-a,team-b}' "$@"
+} >"$namespaced"
+
 if [ "$check" ]; then
   diff -u install.yaml "$rendered"
+  diff -u tests/real/namespaced.yaml "$namespaced"
 else
   cat "$rendered" >install.yaml
+  cat "$namespaced" >tests/real/namespaced.yaml
 fi

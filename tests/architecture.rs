@@ -86,6 +86,14 @@ fn only_run_reads_clocks_and_there_one_file() {
 }
 
 #[test]
+fn nobody_asks_anybody_but_through_a_client_that_looks_where_it_goes() {
+    let ways = ["reqwest::Client", "reqwest::get", "TcpStream", "UdpSocket", "hyper_util"];
+    nowhere("", &ways, |path| path.ends_with("observe/reach.rs") || path.ends_with("observe/measure/mod.rs"));
+    // There a builder is made, and handed on.
+    nowhere("observe/measure", &["build()", "http: reqwest"], |_| false);
+}
+
+#[test]
 fn what_users_write_knows_nothing_of_those_who_carry_it_out() {
     nowhere("api", &["crate::decide", "crate::act", "crate::run", "crate::watch", "crate::observe"], |_| {
         false

@@ -2,9 +2,12 @@
 
 mod architecture;
 mod cli;
+mod fuzzing;
 mod generated;
 mod judge;
 mod measure;
 mod past;
+mod reach;
+mod tls;
 mod values;
 mod world;

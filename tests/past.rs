@@ -1,17 +1,23 @@
 //! A fake Prometheus with a past: pods that were scraped every 15 s, their counts made from a seed. It understands the few queries that
 //! are asked of it and no PromQL beyond.
 
+mod numbers;
+
 use std::fmt::Write as _;
 use std::future::IntoFuture as _;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use jiff::Timestamp;
+
+pub use self::numbers::{Curve, Gauge, Number};
+use crate::tls;
 
 pub const SCRAPE: i64 = 15;
 /// 2026-11-18T00:00:00Z
@@ -37,8 +43,16 @@ pub struct Past {
     pub gaps: Vec<(i64, i64)>,
     /// The longest range that is answered, in seconds.
     pub longest: i64,
-    /// Whoever asks must have this.
-    pub token: Option<&'static str>,
+    /// Whoever asks must have this header, with this value.
+    pub wants: Option<(&'static str, &'static str)>,
+    /// How long each answer takes.
+    pub slow: Duration,
+    /// Questions that have come in.
+    pub questions: Arc<AtomicI64>,
+    /// Queries of somebody's.
+    pub numbers: Vec<Number>,
+    /// Gauges of all pods.
+    pub gauges: Vec<Gauge>,
 }
 
 #[derive(Clone)]
@@ -85,6 +99,11 @@ impl Pod {
         Pod { name: name.to_owned(), from, counts }
     }
 
+    /// Its last scrape.
+    fn to(&self) -> i64 {
+        self.from + SCRAPE * i64::try_from(self.counts.len() - 1).expect("few")
+    }
+
     /// Requests and failed ones that were counted up to a moment.
     pub fn counted(&self, at: i64) -> (u64, u64) {
         let scrapes = usize::try_from((at - self.from).div_euclid(SCRAPE)).expect("it is there");
@@ -102,7 +121,11 @@ impl Past {
             asked: Arc::default(),
             gaps: Vec::new(),
             longest: i64::MAX,
-            token: None,
+            wants: None,
+            slow: Duration::ZERO,
+            questions: Arc::default(),
+            numbers: Vec::new(),
+            gauges: Vec::new(),
         }
     }
 
@@ -110,11 +133,11 @@ impl Past {
     pub async fn serve(&self) -> String {
         let past = self.clone();
         let query = move |headers: HeaderMap, body: String| async move {
-            let bearer = headers.get("authorization").and_then(|header| header.to_str().ok());
-            match past.token {
-                Some(token) if bearer != Some(&format!("Bearer {token}")) => {
-                    StatusCode::UNAUTHORIZED.into_response()
-                }
+            past.questions.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(past.slow).await;
+            let said = |name: &str| headers.get(name).and_then(|header| header.to_str().ok());
+            match past.wants {
+                Some((name, value)) if said(name) != Some(value) => StatusCode::UNAUTHORIZED.into_response(),
                 _ => past.answer(&body),
             }
         };
@@ -125,15 +148,15 @@ impl Past {
         format!("http://127.0.0.1:{port}")
     }
 
+    /// The same over TLS.
+    pub fn serve_tls(&self) -> String {
+        let past = self.clone();
+        let port = tls::serve(move |body| past.text(body));
+        format!("https://localhost:{port}")
+    }
+
     fn answer(&self, body: &str) -> Response {
-        let form = reqwest::Url::parse(&format!("http://form/?{body}")).expect("a form");
-        let field = |name: &str| {
-            form.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).expect(name)
-        };
-        let (query, time) = (field("query"), field("time").parse::<i64>().expect("a moment"));
-        self.asked.lock().expect("not poisoned").push((query.clone(), time));
-        let text = self.result(&query, time);
-        let mut response = ([("content-type", "application/json")], text).into_response();
+        let mut response = ([("content-type", "application/json")], self.text(body)).into_response();
         if let Some(ahead) = self.ahead {
             let shown = Timestamp::from_second(self.now.load(Ordering::Relaxed) + ahead).expect("a moment");
             let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&shown);
@@ -142,10 +165,23 @@ impl Past {
         response
     }
 
+    fn text(&self, body: &str) -> String {
+        let form = reqwest::Url::parse(&format!("http://form/?{body}")).expect("a form");
+        let field = |name: &str| {
+            form.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).expect(name)
+        };
+        let (query, time) = (field("query"), field("time").parse::<i64>().expect("a moment"));
+        self.asked.lock().expect("not poisoned").push((query.clone(), time));
+        self.number(&query, time).unwrap_or_else(|| self.result(&query, time))
+    }
+
     /// `time` is by the server's clock.
     fn result(&self, query: &str, time: i64) -> String {
         let ahead = self.ahead.unwrap_or(0);
-        let pattern = query.split("pod=~\"").nth(1).and_then(|rest| rest.split('"').next()).expect("pods");
+        let Some(pattern) = query.split("pod=~\"").nth(1).and_then(|rest| rest.split('"').next()) else {
+            return r#"{"status":"error","errorType":"bad_data","error":"parse error: unclosed ("}"#
+                .to_owned();
+        };
         let pattern =
             regex_lite::Regex::new(&format!("^(?:{})$", pattern.replace("\\\\", "\\"))).expect("a pattern");
         let range = query

@@ -4,6 +4,7 @@
 //! goes last: it may lag what was done by one write, it never leads it. But for one case: why a run goes back is noted before it is
 //! ordered, and ordered all the same when it cannot be noted.
 
+mod budget;
 pub mod writer;
 
 use serde_json::json;
@@ -40,6 +41,7 @@ pub async fn carry_out(
     decision: &Decision,
 ) -> Result<Applied, ActError> {
     let mut applied = Applied::default();
+    let writer = &if decision.urgent { writer.going_back() } else { writer.clone() };
     if decision.note_first {
         match write_status(writer, key, release, decision, &mut applied).await {
             Ok(()) => {}
@@ -112,7 +114,11 @@ async fn carry_out_one(
         Intent::CreateJob { name, check, run, attempt, body } => {
             match writer.create_job(&key.namespace, body).await {
                 Ok(()) => tracing::info!(release = %key, job = name, check, "made a job"),
-                Err(ActError::Refused(message)) => {
+                Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {
+                    let message = match error {
+                        ActError::Refused(message) => message,
+                        other => other.to_string(),
+                    };
                     let id = ProbeId { run: run.clone(), check: check.clone(), attempt: *attempt };
                     applied.refused.push((id, message));
                 }
@@ -130,7 +136,7 @@ async fn carry_out_one(
             });
             match writer.create_report(&key.namespace, &body).await {
                 Ok(()) => {}
-                Err(error @ (ActError::Refused(_) | ActError::Gone)) => {
+                Err(error @ (ActError::Refused(_) | ActError::Forbidden(_) | ActError::Gone)) => {
                     tracing::warn!(release = %key, report = name, %error, "the record of the run could not be kept");
                     applied.unreported = Some(error.to_string());
                 }

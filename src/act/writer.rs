@@ -1,5 +1,5 @@
 //! The only client that writes. Each write has a field manager, a deadline, and a valid fence: a leader that was deposed refuses
-//! its own writes before they go out.
+//! its own writes before they go out, and waits for none longer than it leads.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,18 +13,23 @@ use kube::core::ApiResource;
 use kube::{Client, Resource};
 use serde_json::Value;
 
-use crate::api::{Release, ReleaseAction, ReleaseReport};
+use super::budget::Budget;
+use crate::api::{ReleaseAction, ReleaseReport, Right};
 use crate::decide::Key;
+use crate::watch::slim;
 
 /// Field manager of every write.
 pub const MANAGER: &str = "tidegate";
 /// No single write takes longer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Whether this process may still write. Asked before each write.
+/// Writes that may go out in a second. As many again on the way back.
+const WRITES_PER_SECOND: usize = 400;
+
+/// How long this process may still write. Asked before each write.
 pub trait Fence: Send + Sync + 'static {
-    /// False once another process may have become the leader.
-    fn holds(&self) -> bool;
+    /// Zero once another process may have become the leader.
+    fn remaining(&self) -> Duration;
 }
 
 /// Why a write did not happen.
@@ -38,8 +43,12 @@ pub enum ActError {
     Gone,
     #[error("the API server refused it: {0}")]
     Refused(String),
-    #[error("no answer within {} s", DEADLINE.as_secs())]
+    #[error("{0}")]
+    Forbidden(Right),
+    #[error("no answer in time")]
     Deadline,
+    #[error("the API server asks to come back in {} s", .0.as_secs())]
+    Throttled(Duration),
     #[error("the API server could not be asked: {0}")]
     Unreachable(String),
 }
@@ -52,7 +61,9 @@ impl ActError {
             Self::Stale(_) => "stale",
             Self::Gone => "gone",
             Self::Refused(_) => "refused",
+            Self::Forbidden(_) => "forbidden",
             Self::Deadline => "deadline",
+            Self::Throttled(_) => "throttled",
             Self::Unreachable(_) => "unreachable",
         }
     }
@@ -61,6 +72,20 @@ impl ActError {
     pub fn look_again(&self) -> bool {
         matches!(self, Self::Stale(_) | Self::Gone)
     }
+
+    /// How long the API server wants to be left alone.
+    pub fn come_back_in(&self) -> Duration {
+        match self {
+            Self::Throttled(wait) => *wait,
+            Self::Fenced
+            | Self::Stale(_)
+            | Self::Gone
+            | Self::Refused(_)
+            | Self::Forbidden(_)
+            | Self::Deadline
+            | Self::Unreachable(_) => Duration::ZERO,
+        }
+    }
 }
 
 /// The only client that writes.
@@ -68,12 +93,21 @@ impl ActError {
 pub struct Writer {
     client: Client,
     fence: Arc<dyn Fence>,
+    budget: Budget,
+    /// What goes back does not wait behind what goes on.
+    budget_back: Budget,
 }
 
 impl Writer {
     /// A writer behind a fence.
     pub fn new(client: Client, fence: Arc<dyn Fence>) -> Self {
-        Self { client, fence }
+        let [budget, budget_back] = [(); 2].map(|()| Budget::per_second(WRITES_PER_SECOND));
+        Self { client, fence, budget, budget_back }
+    }
+
+    /// The same, for what goes back.
+    pub fn going_back(&self) -> Self {
+        Self { budget: self.budget_back.clone(), ..self.clone() }
     }
 
     /// Patches a Deployment; returns its generation.
@@ -93,8 +127,8 @@ impl Writer {
 
     /// Writes the status of a Release.
     pub async fn patch_release_status(&self, key: &Key, operations: Vec<Value>) -> Result<(), ActError> {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &key.namespace, &ApiResource::erase::<Release>(&()));
+        // Read as the watch reads it: what is nested too deeply for others has been written all the same.
+        let api: Api<slim::Release> = Api::namespaced(self.client.clone(), &key.namespace);
         let patch = json_patch(&operations)?;
         self.write(api.patch_status(&key.name, &PatchParams::apply(MANAGER), &Patch::Json::<()>(patch)))
             .await?;
@@ -156,10 +190,12 @@ impl Writer {
     }
 
     async fn write<T>(&self, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ActError> {
-        if !self.fence.holds() {
+        self.budget.spend().await;
+        let led_for = self.fence.remaining();
+        if led_for.is_zero() {
             return Err(ActError::Fenced);
         }
-        match tokio::time::timeout(DEADLINE, request).await {
+        match tokio::time::timeout(DEADLINE.min(led_for), request).await {
             Ok(Ok(written)) => Ok(written),
             Ok(Err(error)) => Err(classify(error)),
             Err(_) => Err(ActError::Deadline),
@@ -185,6 +221,9 @@ fn unless_gone(result: Result<(), ActError>) -> Result<(), ActError> {
 
 /// A JSON patch whose `test` fails comes back as 422 (Invalid): the same as a conflict.
 fn classify(error: kube::Error) -> ActError {
+    if let Some(right) = Right::within(&error) {
+        return ActError::Forbidden(right);
+    }
     match error {
         kube::Error::Api(status) => match status.code {
             404 => ActError::Gone,
@@ -192,9 +231,63 @@ fn classify(error: kube::Error) -> ActError {
             422 if status.message.contains("testing value") || status.message.contains("test failed") => {
                 ActError::Stale(status.message.clone())
             }
-            400 | 401 | 403 | 405 | 413 | 415 | 422 => ActError::Refused(status.message.clone()),
+            // An expired token is renewed; what we wrote was never looked at.
+            400 | 403 | 405 | 413 | 415 | 422 => ActError::Refused(status.message.clone()),
+            429 | 503 => match status.details.as_ref().map(|details| details.retry_after_seconds) {
+                Some(seconds) if seconds > 0 => ActError::Throttled(Duration::from_secs(u64::from(seconds))),
+                _ => ActError::Unreachable(status.message.clone()),
+            },
             _ => ActError::Unreachable(status.message.clone()),
         },
         other => ActError::Unreachable(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    fn answered(code: u16, retry_after_seconds: u32) -> ActError {
+        let details = serde_json::json!({ "retryAfterSeconds": retry_after_seconds });
+        let status =
+            serde_json::json!({ "status": "Failure", "message": "no", "code": code, "details": details });
+        classify(kube::Error::Api(serde_json::from_value::<Box<Status>>(status).unwrap()))
+    }
+
+    #[test]
+    fn an_expired_token_is_no_answer_to_what_was_asked() {
+        assert_eq!(answered(403, 0).category(), "refused");
+        assert_eq!(answered(401, 0).category(), "unreachable");
+    }
+
+    #[test]
+    fn how_long_it_wants_to_be_left_alone_is_kept() {
+        assert_eq!(answered(429, 7).come_back_in(), Duration::from_secs(7));
+        assert_eq!(answered(503, 7).come_back_in(), Duration::from_secs(7));
+        assert_eq!(answered(503, 0).category(), "unreachable");
+    }
+
+    struct Leads(Duration);
+
+    impl Fence for Leads {
+        fn remaining(&self) -> Duration {
+            self.0
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_is_waited_for_no_longer_than_we_lead() {
+        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
+        });
+        let client = Client::new(silent, "default");
+        let key = Key { namespace: "ns".into(), name: "shop".into() };
+        for (leads, wanted) in [(0, "fenced"), (3, "deadline")] {
+            let writer = Writer::new(client.clone(), Arc::new(Leads(Duration::from_secs(leads))));
+            let written = writer.patch_release_status(&key, Vec::new());
+            let written = tokio::time::timeout(Duration::from_millis(leads * 1000 + 100), written).await;
+            assert_eq!(written.expect("in time").expect_err("not written").category(), wanted);
+        }
     }
 }

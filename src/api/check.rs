@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::{Latency, Span};
+use super::text::{HeaderText, Latency, Span};
 
 /// A one-off verification. Exactly one kind.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
@@ -81,10 +81,13 @@ fn job_template(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 pub struct HttpCheck {
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https']").message("is not an http(s) URL"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]+://[^/?#@]*([/?#]|$)')").message("no user in the URL: whoever reads the Release reads it"))]
     pub url: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 16), extend("maxProperties" = 16))]
-    pub headers: BTreeMap<String, String>,
+    #[x_kube(validation = Rule::new("self.all(name, name.size() <= 64 && name.matches('^[A-Za-z0-9-]+$'))").message("a header's name is made of at most 64 letters, digits and '-'"))]
+    #[x_kube(validation = Rule::new("!self.exists(name, name.lowerAscii() in ['host', 'connection', 'content-length', 'transfer-encoding', 'te', 'upgrade'])").message("headers: host, connection, content-length, transfer-encoding, te and upgrade are not yours to write"))]
+    pub headers: BTreeMap<String, HeaderText>,
     #[serde(default)]
     pub expect: Expect,
 }
@@ -131,10 +134,11 @@ pub struct ConfigCheck {
 }
 
 /// A Secret or ConfigMap of the Release's namespace.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigObject {
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not the name of an object\"".into())))]
     pub name: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

@@ -162,6 +162,7 @@ pub struct PodGauge {
 pub struct JsonNumber {
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https']").message("is not an http(s) URL"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]+://[^/?#@]*([/?#]|$)')").message("no user in the URL: whoever reads the Release reads it"))]
     pub url: String,
     /// Where it stands in the answer, as RFC 6901 has it: /queue/length
     #[schemars(length(max = 256))]

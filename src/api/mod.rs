@@ -9,6 +9,7 @@ pub mod crds;
 pub mod criterion;
 pub mod release;
 pub mod report;
+pub mod right;
 pub mod status;
 pub mod text;
 
@@ -17,6 +18,7 @@ pub use check::Check;
 pub use criterion::{Criterion, OnLimit};
 pub use release::{Capacity, CaptureMode, OnDelete, Release, ReleaseSpec};
 pub use report::{ReleaseReport, ReleaseReportSpec};
+pub use right::Right;
 pub use status::{Outcome, Phase, ReleaseStatus};
 
 /// API group of every kind.

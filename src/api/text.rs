@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $rule:literal, $message:literal) => {
+        text!($(#[$doc])* $name, 64, $rule, $message);
+    };
+    ($(#[$doc:meta])* $name:ident, $longest:literal, $rule:literal, $message:literal) => {
         $(#[$doc])*
         #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
         #[serde(transparent)]
@@ -26,7 +29,7 @@ macro_rules! text {
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
                 json_schema!({
-                    "type": "string", "maxLength": 64,
+                    "type": "string", "maxLength": $longest,
                     "x-kubernetes-validations": [{
                         "rule": $rule,
                         "messageExpression": concat!("\"'\" + self + \"' ", $message, "\""),
@@ -76,6 +79,26 @@ text!(
     "self.matches('^value (>|>=|<|<=) -?[0-9]{1,15}([.][0-9]{1,9})?(e[+-]?[0-9]{1,2})?$')",
     "is not a comparison: write value > 0.8, with >, >=, < or <=, and blanks around it"
 );
+
+text!(
+    /// The value of a header.
+    HeaderText,
+    1024,
+    "self.matches('^[ -~]*$')",
+    "is not a header's value: write printable ASCII"
+);
+
+/// Whether this can be the name of an object: one that cannot might make another request of ours than the one that was meant.
+///
+/// ```
+/// use tidegate::api::text::is_object_name;
+/// assert!(is_object_name("prometheus-token.v2"));
+/// assert!(!is_object_name("../../../other/secrets/token") && !is_object_name("token?watch=1"));
+/// ```
+pub fn is_object_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    !text.is_empty() && text.len() <= 253 && !text.starts_with('.') && text.bytes().all(fits)
+}
 
 impl Condition {
     /// The comparison and the number, or `None` when the text is not a condition.
@@ -206,11 +229,7 @@ impl Share {
             IntOrString::Int(pods) if *pods >= 1 => *pods,
             IntOrString::Int(_) => return None,
             IntOrString::String(text) => {
-                let percent: i64 = text.strip_suffix('%')?.parse().ok()?;
-                if !(1..=100).contains(&percent) {
-                    return None;
-                }
-                i32::try_from(i64::from(replicas) * percent / 100).ok()?
+                i32::try_from(i64::from(replicas) * whole_percent(text)? / 100).ok()?
             }
         };
         Some(wanted.max(1).min(replicas))
@@ -221,12 +240,16 @@ impl Share {
         match &self.0 {
             IntOrString::Int(_) => self.of(replicas),
             IntOrString::String(text) => {
-                let percent: i64 = text.strip_suffix('%')?.parse().ok()?;
-                let up = (i64::from(replicas) * percent + 99) / 100;
+                let up = (i64::from(replicas) * whole_percent(text)? + 99) / 100;
                 Some(i32::try_from(up).ok()?.max(1).min(replicas))
             }
         }
     }
+}
+
+/// `10%`, from 1% to 100%.
+fn whole_percent(text: &str) -> Option<i64> {
+    text.strip_suffix('%')?.parse().ok().filter(|percent| (1..=100).contains(percent))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `kubectl tidegate judge`: the judge over slots in a file. No cluster is asked; the same slots give the same lines, byte for byte.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -55,8 +55,7 @@ pub enum Output {
 /// # Errors
 /// When a file cannot be read, or the criteria are wrong. A line of slots that is wrong is named, and passed over.
 pub fn judge(files: &Files) -> Result<Code> {
-    let text = std::fs::read_to_string(&files.criteria)
-        .with_context(|| format!("cannot read {}", files.criteria.display()))?;
+    let text = terminal::read_text(&files.criteria)?;
     let asked = parse(&text).with_context(|| files.criteria.display().to_string())?;
     let mut trouble = Trouble::default();
     let history = match &asked.history {
@@ -165,21 +164,31 @@ impl Trouble {
 
 fn read_slots(file: &Path, trouble: &mut Trouble) -> Result<Vec<Slot>> {
     let open = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let mut reader = BufReader::new(open);
+    slots_of(BufReader::new(open), file, trouble).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// Slots, one a line. `file` names it where a line is wrong.
+///
+/// # Errors
+/// When it cannot be read at all.
+pub fn slots_of(mut reader: impl BufRead, file: &Path, trouble: &mut Trouble) -> std::io::Result<Vec<Slot>> {
     let (mut slots, mut line, mut number) = (Vec::new(), Vec::new(), 0);
     loop {
         line.clear();
         number += 1;
-        let read =
-            reader.read_until(b'\n', &mut line).with_context(|| format!("cannot read {}", file.display()))?;
+        // One byte more than is allowed, to tell; what is left of such a line is passed over without being kept.
+        let read = reader.by_ref().take(LONGEST_LINE as u64 + 1).read_until(b'\n', &mut line)?;
         if read == 0 {
             return Ok(slots);
+        }
+        if line.len() > LONGEST_LINE && !line.ends_with(b"\n") {
+            reader.skip_until(b'\n')?;
         }
         let text = line.trim_ascii();
         if text.is_empty() {
             continue;
         }
-        if text.len() > LONGEST_LINE {
+        if line.len() > LONGEST_LINE {
             trouble.note(file, number, &format!("longer than {LONGEST_LINE} bytes"));
             continue;
         }

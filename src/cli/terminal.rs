@@ -1,13 +1,17 @@
 //! The terminal and the clock: the only place of the CLI that asks the machine it runs on.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 
 /// Lines longer than this are hard to read, however wide the terminal is.
 const WIDEST: usize = 120;
+/// Longer files are not read.
+const LONGEST_FILE: u64 = 4 << 20;
 
 /// The present moment.
 #[expect(clippy::disallowed_methods, reason = "a person looks at this: ages and countdowns are about now")]
@@ -23,6 +27,21 @@ pub fn is_watched() -> bool {
 /// A variable of the environment, unless it is empty.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A file that somebody names, as text.
+///
+/// # Errors
+/// When it cannot be read, is no UTF-8, or is longer than any manifest.
+pub fn read_text(path: &Path) -> Result<String> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
+    let mut text = String::new();
+    file.take(LONGEST_FILE + 1).read_to_string(&mut text).with_context(|| format!("cannot read {shown}"))?;
+    if text.len() as u64 > LONGEST_FILE {
+        bail!("{shown} is longer than {} MiB", LONGEST_FILE >> 20);
+    }
+    Ok(text)
 }
 
 /// Waits until somebody wants this to end: the terminal is to be left as it was found.

@@ -29,7 +29,7 @@ pub fn outcome_word(outcome: Outcome) -> &'static str {
 }
 
 /// Blockers that only a person can take away: kstatus calls that stalled.
-const STALLED: [&str; 9] = [
+const STALLED: [&str; 10] = [
     "TargetMissing",
     "TargetTaken",
     "InvalidSpec",
@@ -39,6 +39,7 @@ const STALLED: [&str; 9] = [
     "CheckFailed",
     "StableTemplateLost",
     "HandedBack",
+    "MissingRight",
 ];
 
 /// Sets the conditions and the summary from the rest of status. A transition time changes only when the status does.

@@ -23,6 +23,13 @@ pub struct Decision {
     pub urgent: bool,
 }
 
+impl Decision {
+    /// Whether anything is to be written.
+    pub fn writes(&self) -> bool {
+        !self.intents.is_empty() || self.status.is_some()
+    }
+}
+
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Intent {

@@ -12,6 +12,7 @@ mod draft;
 mod evidence;
 pub mod fields;
 pub mod judge;
+pub mod lacking;
 pub mod needs;
 mod orphan;
 pub mod pace;

@@ -12,6 +12,11 @@ use crate::api::{Action, CaptureMode, Outcome, Phase};
 
 /// There is no such Deployment.
 pub fn target_missing(draft: &mut Draft<'_>) {
+    if let (Err(problem), None) = (&draft.release.spec, &draft.status.run) {
+        let problem = format!("spec {problem}");
+        draft.phase(Phase::Idle, problem.clone());
+        return draft.blocked("InvalidSpec", problem, draft.edit());
+    }
     let name = draft.release.spec.as_ref().map_or_else(|_| "?".into(), |spec| spec.target_ref.name.clone());
     draft.end_run(Outcome::Aborted, "the Deployment was deleted");
     forget(draft);

@@ -8,7 +8,9 @@ use kube::{Api, Client};
 
 use super::measure::prometheus::{Auth, Prometheus};
 use super::measure::{ReadError, Trust};
+use crate::api::Right;
 use crate::api::release::{CaSource, PrometheusAuth, PrometheusSource};
+use crate::api::text::is_object_name;
 
 /// For each object.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -108,6 +110,9 @@ impl<'a> Object<'a> {
             })
         };
         let what = self.what();
+        if !is_object_name(name) {
+            return Err(lacking(field, format!("{what} cannot be: write the name of one")));
+        }
         let unread = |why: &str| ReadError::Credentials {
             field,
             problem: format!("{what} could not be read: {why}; it is tried again"),
@@ -119,16 +124,12 @@ impl<'a> Object<'a> {
                 field,
                 format!("there is no {what} in namespace {namespace}: create it, or name another"),
             )),
-            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
-                let fix = match kind {
-                    Kind::Secret => {
-                        "bind ClusterRole tidegate-secrets in this namespace (secrets.namespaces of the chart)"
-                    }
-                    Kind::ConfigMap => "let it get configmaps, as ClusterRole tidegate does",
-                };
-                Err(lacking(field, format!("the operator may not read {what}: {fix}")))
-            }
-            Ok(Err(_)) => Err(unread("the API server gave an error")),
+            Ok(Err(error)) => match Right::within(&error) {
+                Some(right) => {
+                    Err(lacking(field, format!("the operator may not read {what}: {}", right.remedy())))
+                }
+                None => Err(unread("the API server gave an error")),
+            },
             Err(_) => Err(unread("the API server did not answer")),
         }
     }

@@ -1,11 +1,12 @@
 //! From the index and what was measured to one owned, immutable [`Snapshot`].
 //!
 //! `probes`, `measure`, `values` and `credentials` fetch what the cluster does not push: answers of checks, counters, other numbers,
-//! and what it takes to ask for them. They only read.
+//! and what it takes to ask for them. They only read, and `reach` says where they may.
 
 pub mod credentials;
 pub mod measure;
 pub mod probes;
+pub mod reach;
 pub mod values;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{FINGERPRINT, ReleaseSpec, ReleaseStatus};
+use crate::api::{ReleaseActionSpec, ReleaseActionStatus, ReleaseSpec, ReleaseStatus};
 use crate::decide::snapshot::{
     ActionFacts, JobFacts, Measured, OUT_OF_MEMORY, Pod, PodSet, ProbeAnswer, ProbeId, ReleaseFacts, Served,
     Snapshot, StoredTemplate, Workload,
@@ -187,6 +188,7 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
             .flat_map(|container| [&container.state.terminated, &container.last_state.terminated]);
         ends.flatten().filter(|end| end.exit_code != 0).filter_map(|end| end.reason.clone())
     };
+    let restarts = || containers().map(|container| u32::try_from(container.restart_count).unwrap_or(0));
     let running = status.container_statuses.iter().filter_map(|container| container.state.running.as_ref());
     let started = running.filter_map(|running| slim::moment(running.started_at.as_ref())).max();
     Pod {
@@ -197,8 +199,8 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         terminating: metadata.deletion_timestamp.is_some()
             || matches!(status.phase.as_str(), "Failed" | "Succeeded"),
         started_at: started,
-        restarts: containers().map(|container| container.restart_count).max().unwrap_or(0),
-        restarts_in_all: containers().map(|container| container.restart_count).fold(0, u32::saturating_add),
+        restarts: restarts().max().unwrap_or(0),
+        restarts_in_all: restarts().fold(0, u32::saturating_add),
         waiting: waiting.as_ref().and_then(|waiting| waiting.reason.clone()),
         waiting_message: waiting.and_then(|waiting| waiting.message),
         ended: ended().find(|reason| reason == OUT_OF_MEMORY).or_else(|| ended().next()),
@@ -219,7 +221,6 @@ fn templates(
     let mine = |kept: &slim::StoredTemplate| uid.is_none_or(|uid| owned_by(&kept.metadata, uid));
     let of = |((_, name), kept): (&(String, String), &slim::StoredTemplate)| {
         // The fingerprint is taken from the template itself: what an annotation says may have been changed.
-        debug_assert!(kept.metadata.annotations.as_ref().is_none_or(|all| all.contains_key(FINGERPRINT)));
         (
             name.clone(),
             StoredTemplate { fingerprint: kept.data.fingerprint.clone(), template: kept.data.text.clone() },
@@ -249,17 +250,22 @@ fn actions(index: &Index, release: &(String, String)) -> Vec<ActionFacts> {
     let mut actions: Vec<ActionFacts> = index
         .actions
         .children(release)
-        .map(|((_, name), action)| ActionFacts {
-            uid: action.metadata.uid.clone().unwrap_or_default(),
-            name: name.clone(),
-            created: slim::moment(action.metadata.creation_timestamp.as_ref())
-                .unwrap_or(Timestamp::UNIX_EPOCH),
-            action: action.spec.action,
-            role: action.spec.role.clone(),
-            run: action.spec.run.clone(),
-            by: action.spec.by.clone(),
-            reason: action.spec.reason.clone().unwrap_or_default(),
-            marked: action.status.as_ref().is_some_and(|status| !status.result.is_empty()),
+        // What this build does not know how to do is passed over.
+        .filter_map(|((_, name), action)| {
+            let said: ReleaseActionSpec = action.spec.text.read().ok()?;
+            let marked = action.status.read::<Option<ReleaseActionStatus>>().ok().flatten();
+            Some(ActionFacts {
+                uid: action.metadata.uid.clone().unwrap_or_default(),
+                name: name.clone(),
+                created: slim::moment(action.metadata.creation_timestamp.as_ref())
+                    .unwrap_or(Timestamp::UNIX_EPOCH),
+                action: said.action,
+                role: said.role,
+                run: said.run,
+                by: said.by,
+                reason: said.reason.unwrap_or_default(),
+                marked: marked.is_some_and(|status| !status.result.is_empty()),
+            })
         })
         .collect();
     actions.sort_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name)));

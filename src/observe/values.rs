@@ -3,16 +3,21 @@
 //! Nothing here judges. What could not be read is an error or counted as missing; a source that answers and has no such number gives
 //! a [`Found`] with nothing in it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::measure::instant::{InstantError, Number};
-use super::measure::prometheus::{Round, alternatives, quoted};
+use super::measure::earlier::{Earlier, Then};
+use super::measure::instant::{InstantError, Labels, Number};
+use super::measure::prometheus::{Round, alternatives, matchers, quoted};
 use super::measure::scrape::PageRead;
 use super::measure::servers::Server;
 use super::measure::{ReadError, shortened};
 use super::probes::{self, LOOKED_AT};
-use crate::decide::values::{Found, Gauge, Point};
+use super::reach::Client;
+use crate::decide::values::{Found, Gauge, MOST_SERIES, Point};
 
+/// How often numbers are read, but in the watch.
+pub const EVERY: Duration = Duration::from_secs(5);
 /// Pods of one query.
 const PODS_A_QUERY: usize = 50;
 
@@ -52,12 +57,7 @@ pub async fn of_pods(
 ) -> Result<Found, InstantError> {
     let mut found = Found::default();
     for pods in pods.chunks(PODS_A_QUERY) {
-        let mut matchers = vec![
-            format!("namespace={}", quoted(namespace)),
-            format!("pod=~{}", quoted(&alternatives(pods.iter().copied()))),
-        ];
-        matchers.extend(gauge.labels.iter().map(|(name, value)| format!("{name}={}", quoted(value))));
-        let query = format!("{}{{{}}}", gauge.name, matchers.join(","));
+        let query = selector(namespace, &alternatives(pods.iter().copied()), gauge);
         for Number { labels, value } in server.instant(round, &query).await? {
             if let Some(pod) = labels.get("pod") {
                 found.points.push(Point { series: pod.clone(), value });
@@ -68,6 +68,32 @@ pub async fn of_pods(
     let without: Vec<&str> = pods.iter().filter(has).copied().collect();
     miss_some(&mut found, &without);
     Ok(found)
+}
+
+/// A gauge of all pods whose names fit a pattern.
+pub fn selector(namespace: &str, pods: &str, gauge: &Gauge) -> String {
+    let labels = gauge.labels.iter().map(|(name, value)| format!(",{name}={}", quoted(value)));
+    format!("{}{{{}{}}}", gauge.name, matchers(namespace, pods), labels.collect::<String>())
+}
+
+/// Whether pods are Ready (1) or not (0), as kube-state-metrics has it; without pods that are over.
+pub fn readiness(namespace: &str, pods: &str) -> String {
+    let of = |name: &str, labels: &[(&str, &str)]| {
+        let labels = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
+        selector(namespace, pods, &Gauge { name: name.to_owned(), labels })
+    };
+    let ready = of("kube_pod_status_ready", &[("condition", "true")]);
+    let over = ["Failed", "Succeeded"].map(|phase| of("kube_pod_status_phase", &[("phase", phase)]));
+    format!(
+        "{ready} unless on (namespace, pod) ({} == 1) unless on (namespace, pod) ({} == 1)",
+        over[0], over[1]
+    )
+}
+
+/// How often containers of pods were restarted, as kube-state-metrics has it.
+pub fn restarts(namespace: &str, pods: &str) -> String {
+    let name = "kube_pod_container_status_restarts_total".to_owned();
+    format!("sum by (pod) ({})", selector(namespace, pods, &Gauge { name, labels: BTreeMap::new() }))
 }
 
 fn miss(found: &mut Found, why: String) {
@@ -98,36 +124,61 @@ pub async fn of_query(
     by: Option<&str>,
 ) -> Result<Result<Found, String>, InstantError> {
     let numbers = server.instant(round, query).await?;
+    Ok(of_numbers(numbers.iter().map(|Number { labels, value }| (labels, *value)), by))
+}
+
+/// What a query gave, at each moment of a stretch of the past.
+pub fn of_earlier(earlier: &Earlier, by: Option<&str>) -> Vec<(i64, Result<Found, String>)> {
+    let found = |(at, numbers): (i64, Then<'_>)| {
+        let numbers = numbers.and_then(|numbers| match numbers.len() {
+            found if found > MOST_SERIES => Err(InstantError::TooManySeries { found }),
+            _ => Ok(numbers),
+        });
+        let found = numbers.map_err(|error| error.to_string());
+        (at, found.and_then(|numbers| of_numbers(numbers.into_iter(), by)))
+    };
+    earlier.moments().into_iter().map(found).collect()
+}
+
+/// A gauge of pods, at each moment of a stretch of the past; pods that had none then are not in it.
+pub fn of_pods_earlier(earlier: &Earlier) -> Vec<(i64, Result<Found, String>)> {
+    let point = |(labels, value): (&Labels, f64)| Some(Point { series: labels.get("pod")?.clone(), value });
+    let found = |(at, numbers): (i64, Then<'_>)| {
+        let points = numbers.map(|numbers| numbers.into_iter().filter_map(point).collect());
+        (at, points.map(|points| Found { points, ..Found::default() }).map_err(|error| error.to_string()))
+    };
+    earlier.moments().into_iter().map(found).collect()
+}
+
+fn of_numbers<'a>(
+    numbers: impl ExactSizeIterator<Item = (&'a Labels, f64)>,
+    by: Option<&str>,
+) -> Result<Found, String> {
     if by.is_none() && numbers.len() > 1 {
-        return Ok(Err(format!(
+        return Err(format!(
             "the query gives {} series: write the label that tells them apart as by, or aggregate them, as with sum(...)",
             numbers.len()
-        )));
+        ));
     }
     let mut points = Vec::new();
-    for Number { labels, value } in numbers {
+    for (labels, value) in numbers {
         let series = match by {
             None => String::new(),
             Some(by) => match labels.get(by) {
                 Some(name) => shortened(name, 64),
-                None => return Ok(Err(format!("a series of the query has no label {by}: correct by"))),
+                None => return Err(format!("a series of the query has no label {by}: correct by")),
             },
         };
         points.push(Point { series, value });
     }
-    Ok(Ok(Found { points, ..Found::default() }))
+    Ok(Found { points, ..Found::default() })
 }
 
 /// A number in the answer to a GET request.
 ///
 /// # Errors
 /// A sentence, when there is no whole answer with status 200 in time, or no number there.
-pub async fn of_json(
-    client: &reqwest::Client,
-    url: &str,
-    pointer: &str,
-    deadline: Duration,
-) -> Result<Found, String> {
+pub async fn of_json(client: &Client, url: &str, pointer: &str, deadline: Duration) -> Result<Found, String> {
     let asked = async {
         let response =
             probes::get(client, url, std::iter::empty()).await.map_err(|error| error.to_string())?;
@@ -141,7 +192,15 @@ pub async fn of_json(
     if body.len() >= LOOKED_AT {
         return Err(format!("the answer is larger than {} KiB", LOOKED_AT >> 10));
     }
-    let answer: serde_json::Value = serde_json::from_slice(&body)
+    number_at(&body, pointer)
+}
+
+/// The number that stands there in a JSON text.
+///
+/// # Errors
+/// A sentence, when it is no JSON or something else stands there.
+pub fn number_at(body: &[u8], pointer: &str) -> Result<Found, String> {
+    let answer: serde_json::Value = serde_json::from_slice(body)
         .map_err(|error| format!("the answer is no JSON ({})", shortened(&error.to_string(), 100)))?;
     match answer.pointer(pointer) {
         None | Some(serde_json::Value::Null) => Ok(Found::default()),

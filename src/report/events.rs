@@ -10,7 +10,7 @@ use kube::api::ObjectMeta;
 use tokio::sync::mpsc;
 
 use super::Metrics;
-use crate::act::Writer;
+use crate::act::{ActError, Writer};
 use crate::decide::{Key, Notice};
 
 /// A notice about a Release.
@@ -27,7 +27,13 @@ pub async fn write_all(writer: Writer, mut waiting: mpsc::Receiver<Telling>, met
     while let Some(telling) = waiting.recv().await {
         let event = event(&telling);
         if let Err(error) = writer.create_event(&telling.key.namespace, &event).await {
-            tracing::debug!(release = %telling.key, %error, "an event could not be written");
+            match &error {
+                ActError::Forbidden(right) => {
+                    metrics.forbidden(right);
+                    tracing::warn!(release = %telling.key, %error, "an event could not be written");
+                }
+                _ => tracing::debug!(release = %telling.key, %error, "an event could not be written"),
+            }
             metrics.event_dropped();
         }
     }

@@ -1,8 +1,9 @@
 //! Every metric of the operator, in one place. Labels come from closed sets; names of objects stand only in logs and events.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -12,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::api::{Phase, ReleaseStatus};
+use crate::api::{Phase, ReleaseStatus, Right};
 use crate::decide::Key;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -23,6 +24,19 @@ struct Outcome {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Written {
     result: &'static str,
+}
+
+/// Closed sets: what the operator itself asks for.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Lacked {
+    verb: String,
+    resource: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Asked {
+    request: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -38,7 +52,10 @@ pub struct Metrics {
     runs: Family<Outcome, Counter>,
     undo_seconds: Histogram,
     events_dropped: Counter,
+    forbidden: Family<Lacked, Counter>,
     leading: Gauge<i64, AtomicI64>,
+    requests: Family<Asked, Counter>,
+    unanswered: Gauge<f64, AtomicU64>,
     phases: Family<InPhase, Gauge>,
     known: Mutex<HashMap<Key, Phase>>,
 }
@@ -57,7 +74,10 @@ impl Metrics {
         let runs = Family::<Outcome, Counter>::default();
         let undo_seconds = Histogram::new([0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0]);
         let events_dropped = Counter::default();
+        let forbidden = Family::<Lacked, Counter>::default();
         let leading = Gauge::<i64, AtomicI64>::default();
+        let requests = Family::<Asked, Counter>::default();
+        let unanswered = Gauge::<f64, AtomicU64>::default();
         let phases = Family::<InPhase, Gauge>::default();
         registry.register("looks", "Looks at a Release", looks.clone());
         registry.register("writes", "Writes to the cluster, by what came of them", writes.clone());
@@ -68,7 +88,22 @@ impl Metrics {
             undo_seconds.clone(),
         );
         registry.register("events_dropped", "Events that could not be written", events_dropped.clone());
+        registry.register(
+            "forbidden",
+            "Requests that failed because the operator lacks a right",
+            forbidden.clone(),
+        );
         registry.register("leading", "1 while this process leads", leading.clone());
+        registry.register(
+            "api_requests",
+            "Requests to the API server, by kind and by what came of them",
+            requests.clone(),
+        );
+        registry.register(
+            "api_unanswered_seconds",
+            "How long ago the API server last answered (the lease alone is asked about every two seconds)",
+            unanswered.clone(),
+        );
         registry.register("releases", "Releases by phase", phases.clone());
         Self {
             registry,
@@ -77,7 +112,10 @@ impl Metrics {
             runs,
             undo_seconds,
             events_dropped,
+            forbidden,
             leading,
+            requests,
+            unanswered,
             phases,
             known: Mutex::default(),
         }
@@ -98,9 +136,25 @@ impl Metrics {
         self.events_dropped.inc();
     }
 
+    /// A request failed because a right is missing.
+    pub fn forbidden(&self, right: &Right) {
+        let lacked = Lacked { verb: right.verb.clone(), resource: right.resource.clone() };
+        self.forbidden.get_or_create(&lacked).inc();
+    }
+
     /// Whether this process leads.
     pub fn set_leading(&self, leading: bool) {
         self.leading.set(i64::from(leading));
+    }
+
+    /// A request to the API server, and what came of it: each out of a closed set.
+    pub fn asked(&self, request: &'static str, outcome: &'static str) {
+        self.requests.get_or_create(&Asked { request, outcome }).inc();
+    }
+
+    /// How long ago the API server last answered.
+    pub fn set_unanswered(&self, silence: Duration) {
+        self.unanswered.set(silence.as_secs_f64());
     }
 
     /// Status was written.

@@ -38,7 +38,12 @@ impl Reporter {
         self.metrics.looked();
         match result {
             Ok(applied) => self.metrics.wrote("ok", applied.writes),
-            Err(error) => self.metrics.wrote(error.category(), 1),
+            Err(error) => {
+                self.metrics.wrote(error.category(), 1);
+                if let ActError::Forbidden(right) = error {
+                    self.metrics.forbidden(right);
+                }
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use super::link::Answers;
 use crate::report::Metrics;
 use crate::watch::FirstLists;
 
@@ -18,21 +19,28 @@ use crate::watch::FirstLists;
 pub async fn serve(
     listen: SocketAddr,
     first_lists: FirstLists,
+    answers: Arc<Answers>,
     metrics: Arc<Metrics>,
 ) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
+    let asked = answers.clone();
     let readyz = move || {
-        let ready = first_lists.are_complete();
+        let lacking: Vec<String> = first_lists.lacking().iter().map(ToString::to_string).collect();
+        let unready = match first_lists.are_complete() {
+            _ if !lacking.is_empty() => Some(lacking.join("\n")),
+            true => asked.trouble(),
+            false => Some("the watches are not complete yet".to_owned()),
+        };
         async move {
-            if ready {
-                (StatusCode::OK, "ok")
-            } else {
-                (StatusCode::SERVICE_UNAVAILABLE, "the watches are not complete yet")
+            match unready {
+                None => (StatusCode::OK, "ok".to_owned()),
+                Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
             }
         }
     };
     let page = move || {
+        metrics.set_unanswered(answers.silent_for());
         let text = metrics.page();
         async move { ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text) }
     };

@@ -1,8 +1,11 @@
 //! Leader election on a Lease, by client-go's rules: 15 s lease, 10 s to renew it, a try every 2 s. Another's lease has expired when
-//! *our* monotonic clock has seen it unchanged for its whole duration: wall clocks are never compared.
+//! *our* monotonic clock has seen it unchanged for its whole duration: wall clocks are never compared. A leader renews from what it
+//! wrote last and reads only when somebody else wrote in between; who waits looks every second, so that a lease that was given up is
+//! taken within that.
 //!
 //! The fence ends 10 s after the last renewal began, before anybody else may take over: a leader that was frozen or cut off finds
-//! its own writes refused when it wakes.
+//! its own writes refused when it wakes. The writer gives no write more time than is left of it, and the kernel gives up what it could
+//! not deliver five seconds later (`link`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,12 +20,15 @@ use tokio::time::Instant;
 
 use super::clock::{self, Clock};
 use crate::act::Fence;
+use crate::api::Right;
 
 /// Name of the Lease.
 const LEASE: &str = "tidegate";
 const LEASE_DURATION: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
+/// How often one that does not lead looks.
+const FOLLOW_PERIOD: Duration = Duration::from_secs(1);
 /// No single request about the Lease takes longer.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -41,8 +47,9 @@ impl Default for LeaseFence {
 }
 
 impl Fence for LeaseFence {
-    fn holds(&self) -> bool {
-        self.until.load(Ordering::Acquire) > self.milliseconds(clock::instant())
+    fn remaining(&self) -> Duration {
+        let until = self.until.load(Ordering::Acquire);
+        Duration::from_millis(until.saturating_sub(self.milliseconds(clock::instant())))
     }
 }
 
@@ -67,8 +74,15 @@ pub struct Elector {
     identity: String,
     fence: Arc<LeaseFence>,
     leading: watch::Sender<bool>,
-    /// The other's record, and since when it has not changed.
-    seen: Option<(String, Instant)>,
+    /// What we wrote last, as long as it is certain that it stands.
+    mine: Option<Lease>,
+    /// The other's record, since when it has not changed, and when it will have expired.
+    seen: Option<Seen>,
+}
+
+struct Seen {
+    version: String,
+    expires: Instant,
 }
 
 impl Elector {
@@ -80,39 +94,61 @@ impl Elector {
         fence: Arc<LeaseFence>,
         leading: watch::Sender<bool>,
     ) -> Self {
-        Self { api: Api::namespaced(client, namespace), clock, identity, fence, leading, seen: None }
+        Self {
+            api: Api::namespaced(client, namespace),
+            clock,
+            identity,
+            fence,
+            leading,
+            mine: None,
+            seen: None,
+        }
     }
 
     /// Campaigns, leads and renews until `stop` says so; then gives the Lease up, so that another can take over at once.
     pub async fn campaign(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             let began = clock::instant();
-            match tokio::time::timeout(REQUEST_DEADLINE, self.try_to_lead()).await {
+            let wait = match tokio::time::timeout(self.patience(), self.try_to_lead()).await {
                 Ok(Ok(true)) => {
                     self.fence.extend(began);
                     self.say(true);
+                    RETRY_PERIOD
                 }
                 Ok(Ok(false)) => {
                     self.fence.end();
                     self.say(false);
+                    self.until_expiry().min(FOLLOW_PERIOD)
                 }
-                Ok(Err(error)) => self.failed(&error.to_string()),
+                Ok(Err(error)) => {
+                    let lacking = Right::within(&error).map(|right| right.to_string());
+                    self.failed(&lacking.unwrap_or_else(|| error.to_string()))
+                }
                 Err(_) => self.failed("no answer in time"),
-            }
+            };
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                () = tokio::time::sleep(RETRY_PERIOD) => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
         self.give_up().await;
     }
 
-    fn failed(&self, why: &str) {
+    /// As long as a leader can still renew in time; then it is none any more, and says so.
+    fn patience(&self) -> Duration {
+        match self.fence.remaining() {
+            Duration::ZERO => REQUEST_DEADLINE,
+            remaining => remaining.min(REQUEST_DEADLINE),
+        }
+    }
+
+    fn failed(&self, why: &str) -> Duration {
         tracing::warn!(why, "the lease could not be renewed");
-        if !self.fence.holds() {
+        if self.fence.remaining().is_zero() {
             self.say(false);
         }
+        RETRY_PERIOD
     }
 
     fn say(&self, leading: bool) {
@@ -125,36 +161,60 @@ impl Elector {
     }
 
     async fn try_to_lead(&mut self) -> Result<bool, kube::Error> {
+        // Taken out until it is certain that what is written now stands: if not, it is read first.
+        if let Some(mine) = self.mine.take() {
+            let spec = self.record(mine.spec.as_ref());
+            let renewed = Lease { spec: Some(spec), ..mine };
+            let renewed = self.api.replace(LEASE, &PostParams::default(), &renewed).await;
+            if self.won(renewed)? {
+                return Ok(true);
+            }
+        }
         let Some(lease) = self.api.get_opt(LEASE).await? else {
             let lease = Lease {
                 metadata: ObjectMeta { name: Some(LEASE.into()), ..ObjectMeta::default() },
                 spec: Some(self.record(None)),
             };
-            return won(self.api.create(&PostParams::default(), &lease).await);
+            let made = self.api.create(&PostParams::default(), &lease).await;
+            return self.won(made);
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();
         if !holder.is_empty() && holder != self.identity && !self.expired(&lease, &spec) {
             return Ok(false);
         }
-        let renewed = Lease { spec: Some(self.record(Some(&spec))), ..lease };
-        won(self.api.replace(LEASE, &PostParams::default(), &renewed).await)
+        let taken = Lease { spec: Some(self.record(Some(&spec))), ..lease };
+        let taken = self.api.replace(LEASE, &PostParams::default(), &taken).await;
+        self.won(taken)
+    }
+
+    /// Losing a race for the Lease is not an error, nor is one that is gone.
+    fn won(&mut self, result: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+        match result {
+            Ok(lease) => {
+                self.mine = Some(lease);
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn expired(&mut self, lease: &Lease, spec: &LeaseSpec) -> bool {
         let version = lease.resource_version().unwrap_or_default();
         let now = clock::instant();
-        let since = match &self.seen {
-            Some((known, since)) if *known == version => *since,
-            _ => {
-                self.seen = Some((version, now));
-                now
-            }
-        };
-        let duration = spec
-            .lease_duration_seconds
-            .map_or(LEASE_DURATION, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
-        now >= since + duration
+        if self.seen.as_ref().is_none_or(|seen| seen.version != version) {
+            let duration = spec
+                .lease_duration_seconds
+                .map_or(LEASE_DURATION, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
+            self.seen = Some(Seen { version, expires: now + duration });
+        }
+        self.until_expiry().is_zero()
+    }
+
+    fn until_expiry(&self) -> Duration {
+        let now = clock::instant();
+        self.seen.as_ref().map_or(FOLLOW_PERIOD, |seen| seen.expires.saturating_duration_since(now))
     }
 
     fn record(&self, old: Option<&LeaseSpec>) -> LeaseSpec {
@@ -173,15 +233,19 @@ impl Elector {
         }
     }
 
-    async fn give_up(&self) {
-        let led = self.fence.holds();
+    async fn give_up(&mut self) {
+        let led = !self.fence.remaining().is_zero();
         self.fence.end();
         self.say(false);
         if !led {
             return;
         }
+        let mine = self.mine.take();
         let released = async {
-            let lease = self.api.get(LEASE).await?;
+            let lease = match mine {
+                Some(mine) => mine,
+                None => self.api.get(LEASE).await?,
+            };
             let spec = lease.spec.clone().unwrap_or_default();
             if spec.holder_identity.as_ref() != Some(&self.identity) {
                 return Ok(());
@@ -200,11 +264,136 @@ impl Elector {
     }
 }
 
-/// Losing a race for the Lease is not an error.
-fn won(result: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
-    match result {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-        Err(error) => Err(error),
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An API server that knows one Lease.
+    #[derive(Default)]
+    struct Server {
+        lease: Option<Value>,
+        version: u64,
+        asked: Vec<(Method, String)>,
+        /// Who gets no answers.
+        cut_off: Option<&'static str>,
+    }
+
+    type Shared = Arc<Mutex<Server>>;
+
+    impl Server {
+        fn answer(&mut self, who: &str, method: &Method, body: &[u8]) -> (u16, Value) {
+            self.asked.push((method.clone(), who.to_owned()));
+            let failure = |code: u16, reason: &str| {
+                (code, json!({"status": "Failure", "message": "no", "reason": reason, "code": code}))
+            };
+            let known = self.lease.as_ref().map(|lease| lease["metadata"]["resourceVersion"].clone());
+            if *method == Method::GET {
+                return self.lease.clone().map_or_else(|| failure(404, "NotFound"), |lease| (200, lease));
+            }
+            let mut written: Value = serde_json::from_slice(body).unwrap();
+            if known.is_some_and(|known| written["metadata"]["resourceVersion"] != known) {
+                return failure(409, "Conflict");
+            }
+            self.version += 1;
+            written["metadata"]["resourceVersion"] = json!(self.version.to_string());
+            self.lease = Some(written.clone());
+            (200, written)
+        }
+    }
+
+    /// One that takes part, and what tells it to stop.
+    struct Campaign {
+        fence: Arc<LeaseFence>,
+        leads: watch::Receiver<bool>,
+        stop: watch::Sender<bool>,
+    }
+
+    fn begin(server: &Shared, who: &'static str) -> Campaign {
+        let server = server.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
+            async move {
+                if server.lock().unwrap().cut_off == Some(who) {
+                    return std::future::pending().await;
+                }
+                let method = request.method().clone();
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let (code, text) = server.lock().unwrap().answer(who, &method, &body);
+                let mut response = Response::new(Body::from(text.to_string().into_bytes()));
+                *response.status_mut() = code.try_into().unwrap();
+                Ok::<_, std::io::Error>(response)
+            }
+        });
+        let fence = Arc::new(LeaseFence::default());
+        let (leading, leads) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
+        let client = Client::new(service, "default");
+        let elector = Elector::new(client, Clock::machine(), "ns", who.to_owned(), fence.clone(), leading);
+        tokio::spawn(elector.campaign(stopped));
+        Campaign { fence, leads, stop }
+    }
+
+    async fn takes(campaign: &mut Campaign) -> Duration {
+        let began = clock::instant();
+        campaign.leads.wait_for(|leads| *leads).await.unwrap();
+        clock::instant() - began
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_rest_a_leader_writes_thirty_times_a_minute_and_reads_nothing() {
+        let server = Shared::default();
+        let mut campaign = begin(&server, "a");
+        takes(&mut campaign).await;
+        server.lock().unwrap().asked.clear();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let asked = std::mem::take(&mut server.lock().unwrap().asked);
+        assert!(asked.iter().all(|(method, _)| *method == Method::PUT), "{asked:?}");
+        assert!((29..=31).contains(&asked.len()), "{}", asked.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_given_up_is_taken_within_a_second_and_one_that_is_not_renewed_after_sixteen() {
+        let server = Shared::default();
+        let mut first = begin(&server, "a");
+        takes(&mut first).await;
+        let mut second = begin(&server, "b");
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(!*second.leads.borrow(), "it is renewed");
+        first.stop.send(true).unwrap();
+        let handed_over = takes(&mut second).await;
+        assert!(handed_over <= Duration::from_millis(1100), "{handed_over:?}");
+
+        let mut third = begin(&server, "c");
+        tokio::time::sleep(Duration::from_millis(20_500)).await;
+        server.lock().unwrap().cut_off = Some("b");
+        let taken_over = takes(&mut third).await;
+        assert!(taken_over <= Duration::from_millis(16_100), "{taken_over:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_cut_off_may_not_write_any_more_before_another_may() {
+        let server = Shared::default();
+        let mut first = begin(&server, "a");
+        takes(&mut first).await;
+        let mut second = begin(&server, "b");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        server.lock().unwrap().cut_off = Some("a");
+        let cut = clock::instant();
+        while !first.fence.remaining().is_zero() {
+            assert!(second.fence.remaining().is_zero(), "two writers");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(clock::instant() - cut <= RENEW_DEADLINE);
+        takes(&mut second).await;
+        assert!(first.fence.remaining().is_zero());
+        server.lock().unwrap().cut_off = None;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(!*first.leads.borrow() && *second.leads.borrow(), "it learns of it when it is heard again");
     }
 }

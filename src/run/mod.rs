@@ -4,6 +4,7 @@ mod clock;
 mod findings;
 mod http;
 pub mod leader;
+pub mod link;
 mod operator;
 mod prober;
 mod queue;
@@ -14,16 +15,17 @@ mod telemetry;
 mod values;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
-use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::observe::measure::{self, Trust};
+use crate::observe::reach::Reach;
+use crate::report::Metrics;
 pub use clock::Clock;
 use leader::{Elector, LeaseFence};
+use link::Link;
 pub use operator::{Leadership, Operator, Parts};
 pub use settings::Settings;
 
@@ -35,22 +37,28 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     telemetry::start(settings.log_format);
     // Fails only when one is installed already.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    let config = cluster(&settings).await?;
-    let client = Client::try_from(config.clone()).context("cannot make a client for the cluster")?;
-    let lease_client = Client::try_from(config).context("cannot make a client for the cluster")?;
+    let metrics = Arc::new(Metrics::new());
+    let link = Link::find(&settings, metrics.clone()).await?;
+    let client = link.client().context("cannot make a client for the cluster")?;
+    let lease_client = link.client().context("cannot make a client for the cluster")?;
     let clock = Clock::machine();
+    let reach = Reach::guarded(link.api_server(&client).await, settings.allow_loopback);
     let fence = Arc::new(LeaseFence::default());
     let (leading, follow) = watch::channel(false);
     let operator = Operator::start(Parts {
         client,
+        namespaces: settings.watch_namespaces.clone(),
         clock: clock.clone(),
-        pages: Arc::new(measure::client(Trust::Nothing)?),
+        pages: Arc::new(measure::client(Trust::Nothing, &reach)?),
+        reach,
         leadership: Leadership { fence: fence.clone(), leading: follow },
+        under_way: link.runs.clone(),
+        metrics: metrics.clone(),
         reads_per_second: settings.reads_per_second,
         workers: settings.workers,
     })
     .await;
-    let address = http::serve(settings.listen, operator.first_lists(), operator.metrics())
+    let address = http::serve(settings.listen, operator.first_lists(), link.answers.clone(), metrics)
         .await
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "started");
@@ -65,22 +73,6 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     election.await.context("the election ended badly")?;
     tracing::info!("stopped");
     Ok(())
-}
-
-async fn cluster(settings: &Settings) -> anyhow::Result<Config> {
-    let mut config = match &settings.kubeconfig {
-        Some(path) => {
-            let kubeconfig = kube::config::Kubeconfig::read_from(path)
-                .with_context(|| format!("cannot read kubeconfig {}", path.display()))?;
-            Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?
-        }
-        None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => Config::incluster()?,
-        None => Config::infer().await.context("no cluster: neither in one nor a kubeconfig")?,
-    };
-    // The client would repeat a write up to 15 times over minutes; repeating is ours, from a new snapshot.
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(5));
-    Ok(config)
 }
 
 async fn asked_to_stop() {

@@ -11,13 +11,15 @@ use tokio::task::JoinSet;
 
 use super::clock::Clock;
 use super::findings::SharedFindings;
+use super::link::UnderWay;
 use super::prober::Prober;
-use super::queue::Queue;
+use super::queue::{self, Queue};
 use super::reconcile::{OwnWrites, Reconciler};
 use super::sampler::Sampler;
 use crate::act::{Fence, Writer};
 use crate::decide::Key;
 use crate::observe::measure::scrape::Pages;
+use crate::observe::reach::Reach;
 use crate::report::{Metrics, Reporter};
 use crate::watch::{self as watches, FirstLists, SharedIndex, Watching};
 
@@ -26,10 +28,17 @@ const LAST_LOOKS: Duration = Duration::from_secs(20);
 
 /// What the loop is made of.
 pub struct Parts {
+    /// Every request of it has an end (`link`).
     pub client: Client,
+    /// Where to watch; none: everywhere.
+    pub namespaces: Vec<String>,
     pub clock: Clock,
     pub pages: Arc<dyn Pages>,
+    pub reach: Reach,
     pub leadership: Leadership,
+    /// Is told whether a run is under way.
+    pub under_way: Arc<UnderWay>,
+    pub metrics: Arc<Metrics>,
     /// Pods read in a second by all runs together.
     pub reads_per_second: u32,
     /// Releases worked on at the same time.
@@ -56,29 +65,31 @@ pub struct Operator {
 impl Operator {
     /// Starts watching, and looks at Releases as soon as it leads and everything has been listed once.
     pub async fn start(parts: Parts) -> Self {
-        let Parts { client, clock, pages, leadership, reads_per_second, workers: at_once } = parts;
+        let Parts { client, namespaces, clock, pages, reach, leadership, under_way, metrics, .. } = parts;
         let Leadership { fence, leading } = leadership;
-        let metrics = Arc::new(Metrics::new());
-        let (index, queue) = (SharedIndex::default(), Arc::new(Queue::default()));
+        let (index, queue) = (SharedIndex::default(), Arc::new(Queue::with_turns(parts.workers)));
         let waker = queue.clone();
-        let watching = watches::start(&client, &index, move |keys: Vec<Key>| {
+        let wake = move |keys: Vec<Key>| {
             for key in keys {
                 waker.wake(key);
             }
-        })
-        .await;
+        };
+        let counted = metrics.clone();
+        let watching =
+            watches::start(&client, &index, &namespaces, wake, move |right| counted.forbidden(right)).await;
         let writer = Writer::new(client.clone(), fence);
         let findings = Arc::new(SharedFindings::default());
         let sampler = Arc::new(Sampler::new(
             client.clone(),
             pages,
+            reach.clone(),
             clock.clone(),
             findings.clone(),
             queue.clone(),
-            reads_per_second,
+            parts.reads_per_second,
         ));
         let reconciler = Arc::new(Reconciler {
-            prober: Prober::new(client, clock.clone(), findings.clone(), queue.clone()),
+            prober: Prober::new(client, reach, clock.clone(), findings.clone(), queue.clone()),
             clock,
             index: index.clone(),
             reporter: Reporter::start(writer.clone(), metrics.clone()),
@@ -87,10 +98,11 @@ impl Operator {
             findings,
             sampler,
             own: OwnWrites::default(),
+            under_way,
         });
         let (looks_stop, stop) = watch::channel(false);
         let mut workers = JoinSet::new();
-        for _ in 0..at_once {
+        for _ in 0..parts.workers + queue::BESIDES {
             let first_lists = watching.first_lists.clone();
             workers.spawn(work(reconciler.clone(), first_lists, leading.clone(), stop.clone()));
         }
@@ -100,11 +112,6 @@ impl Operator {
     /// Complete once the operator knows everything that is there.
     pub fn first_lists(&self) -> FirstLists {
         self.watching.first_lists.clone()
-    }
-
-    /// What it counts.
-    pub fn metrics(&self) -> Arc<Metrics> {
-        self.metrics.clone()
     }
 
     /// Goes on until asked to stop. Then looks under way end; nothing is written after that.
@@ -183,6 +190,7 @@ async fn lead(
         metrics.set_leading(false);
         reconciler.sampler.stop();
         reconciler.findings.clear();
+        reconciler.under_way.clear();
     }
 }
 

@@ -11,6 +11,7 @@ use super::queue::Queue;
 use crate::decide::snapshot::{ProbeAnswer, ProbeId};
 use crate::decide::{Key, Probe};
 use crate::observe::probes;
+use crate::observe::reach::Reach;
 
 /// Questions under way at most; further ones wait for the next look.
 const MOST: usize = 64;
@@ -18,6 +19,7 @@ const MOST: usize = 64;
 /// Questions under way.
 pub struct Prober {
     client: Client,
+    reach: Reach,
     clock: Clock,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
@@ -25,8 +27,14 @@ pub struct Prober {
 }
 
 impl Prober {
-    pub fn new(client: Client, clock: Clock, findings: Arc<SharedFindings>, queue: Arc<Queue>) -> Self {
-        Self { client, clock, findings, queue, asked: Arc::default() }
+    pub fn new(
+        client: Client,
+        reach: Reach,
+        clock: Clock,
+        findings: Arc<SharedFindings>,
+        queue: Arc<Queue>,
+    ) -> Self {
+        Self { client, reach, clock, findings, queue, asked: Arc::default() }
     }
 
     /// Asks what is not being asked already.
@@ -39,11 +47,12 @@ impl Prober {
             }
             drop(asked);
             let (client, findings, queue) = (self.client.clone(), self.findings.clone(), self.queue.clone());
-            let (clock, under_way) = (self.clock.clone(), self.asked.clone());
+            let (reach, under_way) = (self.reach.clone(), self.asked.clone());
+            let clock = self.clock.clone();
             tokio::spawn(async move {
                 let (key, id) = question.clone();
                 let (result, message) =
-                    probes::ask(&client, &key.namespace, &probe.kind, probe.timeout).await;
+                    probes::ask(&client, &reach, &key.namespace, &probe.kind, probe.timeout).await;
                 findings.add_answer(&key, id, ProbeAnswer { at: clock.now(), result, message });
                 under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&question);
                 queue.wake(key);

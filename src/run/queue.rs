@@ -1,5 +1,9 @@
 //! Which Release to look at next. One Release is never worked on twice at once; what goes back goes first; each sleeps until its
 //! wake time or an event, whichever comes first.
+//!
+//! What takes long is writing. So looking is for everybody, at once, and writing takes turns: a look that finds that its Release has
+//! to go back goes on and writes; any other one that has something to write needs one of a few turns, and comes again when it is
+//! given one. So a Release that has to go back is found out, and goes, however many wait for a slow API server.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,8 +14,10 @@ use tokio::time::Instant;
 use super::clock;
 use crate::decide::Key;
 
+/// Looks that may be under way besides those that have a turn to write.
+pub const BESIDES: u16 = 16;
+
 /// The queue. Shared by reference; none of its calls but `next` waits.
-#[derive(Default)]
 pub struct Queue {
     state: Mutex<State>,
     changed: Notify,
@@ -27,11 +33,23 @@ struct State {
     again: HashSet<Key>,
     /// Going back: goes to the front whenever it is woken.
     going_back: HashSet<Key>,
+    /// Turns to write that nobody has.
+    turns: u16,
+    writing: HashSet<Key>,
+    /// Has something to write; first come, first served.
+    in_turn: VecDeque<Key>,
+    has_place: HashSet<Key>,
     timers: BTreeSet<(Instant, Key)>,
     timer_of: HashMap<Key, Instant>,
 }
 
 impl Queue {
+    /// A queue in which so many Releases that do not go back are written about at once.
+    pub fn with_turns(turns: u16) -> Self {
+        let state = State { turns, ..State::default() };
+        Self { state: Mutex::new(state), changed: Notify::new() }
+    }
+
     /// Something about this Release may have changed.
     pub fn wake(&self, key: Key) {
         self.lock().enqueue(key);
@@ -74,10 +92,29 @@ impl Queue {
         }
     }
 
+    /// Whether a Release that is being looked at may be written about now. If not, it comes again when it is its turn.
+    pub fn may_write(&self, key: &Key) -> bool {
+        let mut state = self.lock();
+        if state.writing.contains(key) {
+            return true;
+        }
+        if state.turns > 0 && state.in_turn.is_empty() {
+            state.give_turn(key);
+            return true;
+        }
+        if state.has_place.insert(key.clone()) {
+            state.in_turn.push_back(key.clone());
+        }
+        false
+    }
+
     /// It has been looked at.
     pub fn done(&self, key: &Key, going_back: bool) {
         let mut state = self.lock();
         state.running.remove(key);
+        if state.writing.remove(key) {
+            state.turns += 1;
+        }
         if going_back {
             state.going_back.insert(key.clone());
         } else {
@@ -118,11 +155,29 @@ impl State {
         }
         if let Some(key) = self.urgent.pop_front().or_else(|| self.waiting.pop_front()) {
             self.queued.remove(&key);
-            self.running.insert(key.clone());
-            self.forget_timer(&key);
+            self.begin(&key);
+            return (Some(key), None);
+        }
+        if self.turns > 0
+            && let Some(place) = self.in_turn.iter().position(|key| !self.running.contains(key))
+            && let Some(key) = self.in_turn.remove(place)
+        {
+            self.has_place.remove(&key);
+            self.give_turn(&key);
+            self.begin(&key);
             return (Some(key), None);
         }
         (None, self.timers.first().map(|(at, _)| *at))
+    }
+
+    fn begin(&mut self, key: &Key) {
+        self.running.insert(key.clone());
+        self.forget_timer(key);
+    }
+
+    fn give_turn(&mut self, key: &Key) {
+        self.turns -= 1;
+        self.writing.insert(key.clone());
     }
 
     fn forget_timer(&mut self, key: &Key) {
@@ -143,7 +198,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_goes_back_goes_first() {
-        let queue = Queue::default();
+        let queue = Queue::with_turns(8);
         queue.wake(key("bad"));
         assert_eq!(queue.next().await, key("bad"));
         queue.done(&key("bad"), true);
@@ -155,7 +210,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn woken_while_worked_on_it_is_looked_at_once_more_and_by_one_only() {
-        let queue = Queue::default();
+        let queue = Queue::with_turns(8);
         queue.wake(key("a"));
         let taken = queue.next().await;
         queue.wake(key("a"));
@@ -166,7 +221,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_sleeps_until_the_earliest_wake() {
-        let queue = Queue::default();
+        let queue = Queue::with_turns(8);
         let start = clock::instant();
         queue.wake_at(key("late"), start + Duration::from_secs(60));
         queue.wake_at(key("early"), start + Duration::from_secs(5));
@@ -175,5 +230,28 @@ mod tests {
         assert_eq!(clock::instant() - start, Duration::from_secs(5));
         assert_eq!(queue.next().await, key("late"));
         assert_eq!(clock::instant() - start, Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_something_to_write_waits_for_a_turn_and_keeps_the_place() {
+        let queue = Queue::with_turns(1);
+        for name in ["a", "b", "c"] {
+            queue.wake(key(name));
+        }
+        let looks = [queue.next().await, queue.next().await, queue.next().await];
+        assert_eq!(looks.iter().map(|key| queue.may_write(key)).collect::<Vec<_>>(), [true, false, false]);
+        queue.done(&looks[1], false);
+        queue.done(&looks[2], false);
+        queue.wake(key("c"));
+        assert_eq!(queue.next().await, key("c"), "whatever happens to it is looked at meanwhile");
+        assert!(!queue.may_write(&key("c")));
+        queue.done(&key("c"), false);
+        assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
+        queue.done(&looks[0], false);
+        for name in ["b", "c"] {
+            assert_eq!(queue.next().await, key(name));
+            assert!(queue.may_write(&key(name)), "it has been given the turn");
+            queue.done(&key(name), false);
+        }
     }
 }

@@ -1,25 +1,34 @@
 //! One look at one Release: observe → decide → act → report, and what is needed for the next look.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::clock::{self, Clock};
 use super::findings::SharedFindings;
+use super::link::UnderWay;
 use super::prober::Prober;
 use super::queue::Queue;
 use super::sampler::Sampler;
 use crate::act::{self, ActError, Applied, Writer};
+use crate::api::Right;
 use crate::decide::snapshot::{ProbeAnswer, ProbeResult, ReleaseFacts};
 use crate::decide::{self, Decision, Key, Snapshot};
 use crate::observe;
 use crate::report::Reporter;
 use crate::watch::SharedIndex;
 
-/// How long to wait for our own last write to come back to us before looking anyway.
+/// How often to look whether our own last write has come back to us.
 const OWN_WRITE: Duration = Duration::from_millis(250);
+/// Looks after which what we wrote is no measure any more. A watch that has gone silent has been ended by then (`link::patience`).
+const MOST_WAITS: u32 = 120;
 /// Longest back-off of a Release whose writes fail.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// The same while it goes back: that is tried again as soon as it can succeed.
+const LONGEST_BACKOFF_BACK: Duration = Duration::from_secs(3);
 
 /// What a look needs.
 pub struct Reconciler {
@@ -32,6 +41,7 @@ pub struct Reconciler {
     pub prober: Prober,
     pub reporter: Reporter,
     pub own: OwnWrites,
+    pub under_way: Arc<UnderWay>,
 }
 
 /// What we wrote last, by Release: a snapshot older than that is not decided on.
@@ -45,6 +55,16 @@ struct OwnWrite {
     /// The Release's uid and `status.revision`.
     release: Option<(String, i64)>,
     failures: u32,
+    /// Looks that found it missing.
+    waits: u32,
+    /// Nothing is written before, whatever happens meanwhile; but what goes back is held up only by failures of its own.
+    backs_off: Option<BackOff>,
+}
+
+#[derive(Clone, Copy)]
+struct BackOff {
+    until: Instant,
+    back: bool,
 }
 
 impl Reconciler {
@@ -59,16 +79,27 @@ impl Reconciler {
             return;
         }
         let decision = decide::decide(&snapshot);
-        let result = act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
-        self.reporter.wrote(&result);
-        match result {
-            Ok(applied) => self.done(key, &snapshot, &decision, applied),
-            Err(error) => self.failed(key, &error),
-        }
+        let runs = |release: &ReleaseFacts| release.status.run.is_some();
+        self.under_way.note(key, decision.urgent || snapshot.release.as_ref().is_some_and(runs));
         let needs = decide::needs(&snapshot);
         self.prober.ask(key, needs.probes);
         self.sampler.ensure(key, needs.sampling);
-        self.findings.prune(key, snapshot.release.as_ref());
+        if let Some(until) = self.own.backs_off(key, decision.urgent).filter(|_| decision.writes()) {
+            self.queue.wake_at(key.clone(), until);
+        } else if decision.urgent || !decision.writes() || self.queue.may_write(key) {
+            let result = act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
+            self.reporter.wrote(&result);
+            match result {
+                Ok(applied) => self.done(key, &snapshot, &decision, applied),
+                Err(error) => {
+                    self.failed(key, &error, decision.urgent);
+                    if let ActError::Forbidden(right) = error {
+                        self.lacking(key, &snapshot, &right).await;
+                    }
+                }
+            }
+            self.findings.prune(key, snapshot.release.as_ref());
+        }
         self.queue.done(key, decision.urgent);
     }
 
@@ -93,18 +124,40 @@ impl Reconciler {
         }
     }
 
-    fn failed(&self, key: &Key, error: &ActError) {
+    /// Says in status which right is missing, if that can be said.
+    async fn lacking(&self, key: &Key, snapshot: &Snapshot, right: &Right) {
+        let decision = decide::lacking::decide(snapshot, right);
+        let said = act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
+        self.reporter.wrote(&said);
+        if let Ok(applied) = said {
+            self.own.note(key, snapshot, &applied);
+            self.reporter.tell(key, snapshot.release.as_ref(), &decision, snapshot.now);
+        }
+    }
+
+    fn failed(&self, key: &Key, error: &ActError, back: bool) {
         let failures = self.own.count_failure(key);
         let wait = if error.look_again() && failures < 5 {
             Duration::from_millis(20)
         } else {
-            Duration::from_millis(500).saturating_mul(1 << failures.min(10)).min(LONGEST_BACKOFF)
+            let longest = if back { LONGEST_BACKOFF_BACK } else { LONGEST_BACKOFF };
+            let wait = Duration::from_millis(500).saturating_mul(1 << failures.min(10));
+            spread(key, wait.max(error.come_back_in()).min(longest))
         };
         if !error.look_again() {
+            self.own.back_off(key, BackOff { until: clock::instant() + wait, back });
             tracing::warn!(release = %key, %error, retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "a write failed");
         }
         self.queue.wake_at(key.clone(), clock::instant() + wait);
     }
+}
+
+/// Up to a quarter longer, each Release in a way of its own: those that failed together do not come again together.
+fn spread(key: &Key, wait: Duration) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    let part = u32::try_from(hasher.finish() % 1000).unwrap_or(0);
+    wait + wait.mul_f64(f64::from(part) / 4000.0)
 }
 
 impl OwnWrites {
@@ -126,8 +179,8 @@ impl OwnWrites {
     fn give_up_waiting(&self, key: &Key) -> bool {
         let mut all = self.lock();
         let Some(own) = all.get_mut(key) else { return true };
-        own.failures += 1;
-        if own.failures > 20 {
+        own.waits += 1;
+        if own.waits > MOST_WAITS {
             all.remove(key);
             return true;
         }
@@ -141,7 +194,16 @@ impl OwnWrites {
         let release = snapshot.release.as_ref().map(|release| release.uid.clone());
         own.target = target.zip(applied.generation).or(own.target.take());
         own.release = release.zip(applied.revision).or(own.release.take());
-        own.failures = 0;
+        (own.failures, own.waits, own.backs_off) = (0, 0, None);
+    }
+
+    fn back_off(&self, key: &Key, how: BackOff) {
+        self.lock().entry(key.clone()).or_default().backs_off = Some(how);
+    }
+
+    fn backs_off(&self, key: &Key, back: bool) -> Option<Instant> {
+        let known = self.lock().get(key)?.backs_off?;
+        (known.until > clock::instant() && (known.back || !back)).then_some(known.until)
     }
 
     fn count_failure(&self, key: &Key) -> u32 {
@@ -162,5 +224,193 @@ impl OwnWrites {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, OwnWrite>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::super::queue::BESIDES;
+    use super::*;
+    use crate::act::Fence;
+    use crate::observe::measure::{self, Trust};
+    use crate::observe::reach::Reach;
+    use crate::report::Metrics;
+    use crate::watch::{index, slim};
+
+    struct Leads;
+
+    impl Fence for Leads {
+        fn remaining(&self) -> Duration {
+            Duration::from_secs(10)
+        }
+    }
+
+    type Written = Arc<Mutex<Vec<(String, Instant)>>>;
+
+    /// An API server that takes two seconds for each request.
+    fn slow(written: Written) -> Client {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let written = written.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                if *request.method() == Method::PATCH {
+                    let path = request.uri().path().to_owned();
+                    written.lock().unwrap().push((path, clock::instant()));
+                }
+                let text =
+                    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 2}});
+                Ok::<_, std::io::Error>(Response::new(Body::from(text.to_string().into_bytes())))
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    fn reconciler(client: Client, turns: u16) -> Arc<Reconciler> {
+        let metrics = Arc::new(Metrics::new());
+        let queue = Arc::new(Queue::with_turns(turns));
+        let findings = Arc::new(SharedFindings::default());
+        let writer = Writer::new(client.clone(), Arc::new(Leads));
+        let pages = Arc::new(measure::client(Trust::Nothing, &Reach::anywhere()).expect("a client"));
+        Arc::new(Reconciler {
+            index: SharedIndex::default(),
+            prober: Prober::new(
+                client.clone(),
+                Reach::anywhere(),
+                Clock::machine(),
+                findings.clone(),
+                queue.clone(),
+            ),
+            reporter: Reporter::start(writer.clone(), metrics),
+            writer,
+            sampler: Arc::new(Sampler::new(
+                client,
+                pages,
+                Reach::anywhere(),
+                Clock::machine(),
+                findings.clone(),
+                queue.clone(),
+                300,
+            )),
+            clock: Clock::machine(),
+            queue,
+            findings,
+            own: OwnWrites::default(),
+            under_way: Arc::default(),
+        })
+    }
+
+    fn deployment(name: &str, more: &dyn Fn(&mut Value)) -> slim::Deployment {
+        let mut deployment = json!({
+            "metadata": {"name": name, "namespace": "ns", "uid": name, "generation": 1, "annotations": {}},
+            "spec": {"replicas": 4, "strategy": {"type": "RollingUpdate"}, "template": {"metadata": {}, "spec": {"version": 2}}},
+        });
+        more(&mut deployment);
+        serde_json::from_value(deployment).unwrap()
+    }
+
+    fn release(name: &str) -> slim::Release {
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
+        let release = json!({"metadata": {"name": name, "namespace": "ns", "uid": name}, "spec": {"targetRef": target}});
+        serde_json::from_value(release).unwrap()
+    }
+
+    /// A Deployment in mid-run whose Release is gone: it goes back, and nobody knows before it has been looked at.
+    fn bad(index: &mut index::Index) -> Key {
+        let originals = json!({"paused": null, "minReadySeconds": null, "progressDeadlineSeconds": null, "strategy": {"type": "RollingUpdate"}});
+        let parked = |deployment: &mut Value| {
+            deployment["metadata"]["labels"] = json!({"tidegate.dev/release": "bad"});
+            deployment["metadata"]["annotations"] =
+                json!({"tidegate.dev/originals": originals.to_string(), "tidegate.dev/stable": "bad-1"});
+            deployment["spec"]["minReadySeconds"] = json!(2_147_483_646);
+        };
+        index::apply(index, deployment("bad", &parked));
+        let kept = json!({
+            "metadata": {
+                "name": "bad-1", "namespace": "ns", "labels": {"tidegate.dev/release": "bad"},
+                "annotations": {"tidegate.dev/fingerprint": "x"},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "bad", "uid": "bad"}],
+            },
+            "data": {"metadata": {}, "spec": {"version": 1}},
+        });
+        index::apply(index, serde_json::from_value::<slim::StoredTemplate>(kept).unwrap());
+        Key { namespace: "ns".into(), name: "bad".into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_back_is_not_held_up_by_a_hundred_that_wait_for_a_slow_server() {
+        let written = Written::default();
+        let reconciler = reconciler(slow(written.clone()), 8);
+        let mut keys = Vec::new();
+        let bad = {
+            let mut index = reconciler.index.lock();
+            for number in 0..100 {
+                let name = format!("shop-{number}");
+                index::apply(&mut index, deployment(&name, &|_| {}));
+                index::apply(&mut index, release(&name));
+                keys.push(Key { namespace: "ns".into(), name });
+            }
+            bad(&mut index)
+        };
+        for key in keys {
+            reconciler.queue.wake(key);
+        }
+        reconciler.queue.wake(bad);
+        let began = clock::instant();
+        for _ in 0..8 + BESIDES {
+            let reconciler = reconciler.clone();
+            tokio::spawn(async move {
+                loop {
+                    let key = reconciler.queue.next().await;
+                    reconciler.look(&key).await;
+                }
+            });
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let written = written.lock().unwrap().clone();
+        let when = |path: &str| {
+            let at = written.iter().find(|(written, _)| written.ends_with(path)).map(|(_, at)| *at - began);
+            at.unwrap_or_else(|| panic!("{path} was not written: {written:?}"))
+        };
+        let all: Vec<_> = (0..100).map(|number| when(&format!("/deployments/shop-{number}"))).collect();
+        assert!(all.iter().max() > Some(&Duration::from_secs(20)), "they do wait for each other: {all:?}");
+        let back = when("/deployments/bad");
+        assert!(back < Duration::from_millis(2100), "it went back after {back:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_happens_meanwhile_a_busy_api_server_is_left_alone_for_as_long_as_it_asks() {
+        let asked = Arc::<Mutex<Vec<Instant>>>::default();
+        let noted = asked.clone();
+        let busy = tower::service_fn(move |_: Request<Body>| {
+            noted.lock().unwrap().push(clock::instant());
+            let text = json!({
+                "kind": "Status", "status": "Failure", "message": "busy", "reason": "TooManyRequests", "code": 429,
+                "details": {"retryAfterSeconds": 20},
+            });
+            let mut response = Response::new(Body::from(text.to_string().into_bytes()));
+            *response.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
+            async move { Ok::<_, std::io::Error>(response) }
+        });
+        let reconciler = reconciler(Client::new(busy, "default"), 8);
+        let shop = Key { namespace: "ns".into(), name: "shop".into() };
+        {
+            let mut index = reconciler.index.lock();
+            index::apply(&mut index, deployment("shop", &|_| {}));
+            index::apply(&mut index, release("shop"));
+        }
+        for _ in 0..300 {
+            reconciler.queue.wake(shop.clone());
+            let key = reconciler.queue.next().await;
+            reconciler.look(&key).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let asked = asked.lock().unwrap().clone();
+        assert_eq!(asked.len(), 2, "in thirty seconds: {asked:?}");
+        assert!(asked[1] - asked[0] >= Duration::from_secs(20));
     }
 }

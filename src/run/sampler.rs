@@ -24,6 +24,7 @@ use crate::observe::measure::prometheus::{Answers, Asker, Pod, Round};
 use crate::observe::measure::scrape::{self, PageRead, Pages, Target};
 use crate::observe::measure::servers::{Server, Servers};
 use crate::observe::measure::{self, ReadError};
+use crate::observe::reach::Reach;
 use crate::observe::values::of_pages;
 
 /// Pods of one run read at the same time.
@@ -69,12 +70,13 @@ impl Sampler {
     pub fn new(
         client: Client,
         pages: Arc<dyn Pages>,
+        reach: Reach,
         clock: Clock,
         findings: Arc<SharedFindings>,
         queue: Arc<Queue>,
         reads_per_second: u32,
     ) -> Self {
-        let sources = Sources { client, pages, servers: Arc::default() };
+        let sources = Sources { client, pages, servers: Arc::new(Servers::within(reach)) };
         Self { sources, clock, findings, queue, reads_per_second, runs: Arc::default() }
     }
 
@@ -268,6 +270,11 @@ struct Read {
 impl Reader {
     pub(super) fn new(sources: Sources) -> Self {
         Self { sources, known: None, asked: None, detected: None, history: None }
+    }
+
+    /// Where numbers are read that are not the server's.
+    pub(super) fn servers(&self) -> &Servers {
+        &self.sources.servers
     }
 
     /// Credentials were refused: they are read again before they are used again.

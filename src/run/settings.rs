@@ -32,6 +32,12 @@ pub struct Settings {
     /// Releases worked on at the same time.
     #[arg(long, env = "TIDEGATE_WORKERS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
+    /// Namespaces whose Releases are carried out, separated by commas. Default: all.
+    #[arg(long, env = "TIDEGATE_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+    /// Let Releases send the operator to its own machine (127.0.0.0/8, ::1). For tests, whose pods are there.
+    #[arg(long, env = "TIDEGATE_ALLOW_LOOPBACK")]
+    pub allow_loopback: bool,
 }
 
 /// What else the binary does.

@@ -16,16 +16,14 @@ use crate::decide::values::{Gauge, Kind, Sample};
 use crate::decide::{Key, SampledValue, Sampling};
 use crate::observe::measure::instant::InstantError;
 use crate::observe::measure::prometheus::Round;
-use crate::observe::measure::servers::Server;
-use crate::observe::measure::{self, ReadError, Trust};
+use crate::observe::measure::servers::{Server, Servers};
+use crate::observe::measure::{ReadError, Trust};
+use crate::observe::reach::Client;
 use crate::observe::values;
-
-/// How often numbers are read, but in the watch.
-const EVERY: Duration = Duration::from_secs(5);
 
 /// How often these are read.
 pub(super) fn every(wanted: &Sampling) -> Duration {
-    wanted.every.unwrap_or(EVERY).max(Duration::from_secs(1))
+    wanted.every.unwrap_or(values::EVERY).max(Duration::from_secs(1))
 }
 
 pub(super) fn whole_seconds(time: Duration) -> i64 {
@@ -109,11 +107,11 @@ impl ValueRounds {
             .map(|pod| pod.name.as_str())
             .collect();
         let asked = Asked { namespace: &self.key.namespace, canary: &canary, server, deadline };
-        let clients = &mut self.clients;
+        let (clients, servers) = (&mut self.clients, self.reader.servers());
         let readings: Vec<_> = here
             .iter()
             .filter(|value| !(canary.is_empty() && matches!(value.kind, Kind::PodGauge(_))))
-            .map(|value| (*value, clients.of(&value.kind)))
+            .map(|value| (*value, clients.of(&value.kind, servers)))
             .collect();
         let readings = readings.into_iter().map(|(value, client)| {
             let asked = &asked;
@@ -176,7 +174,7 @@ impl Asked<'_> {
     async fn read(
         &self,
         kind: &Kind,
-        client: Result<reqwest::Client, ReadError>,
+        client: Result<Client, ReadError>,
     ) -> Result<crate::decide::values::Found, Unread> {
         match kind {
             Kind::Json { url, pointer } => {
@@ -211,12 +209,12 @@ impl Asked<'_> {
 /// For JSON answers: connections stay open.
 #[derive(Default)]
 struct Clients {
-    plain: Option<reqwest::Client>,
-    encrypted: Option<reqwest::Client>,
+    plain: Option<Client>,
+    encrypted: Option<Client>,
 }
 
 impl Clients {
-    fn of(&mut self, kind: &Kind) -> Result<reqwest::Client, ReadError> {
+    fn of(&mut self, kind: &Kind, servers: &Servers) -> Result<Client, ReadError> {
         let is_encrypted = matches!(kind, Kind::Json { url, .. } if url.starts_with("https:"));
         let (known, trust) = match is_encrypted {
             true => (&mut self.encrypted, Trust::System),
@@ -224,7 +222,7 @@ impl Clients {
         };
         match known {
             Some(client) => Ok(client.clone()),
-            none => Ok(none.insert(measure::client(trust)?).clone()),
+            none => Ok(none.insert(servers.client(trust)?).clone()),
         }
     }
 }

@@ -74,9 +74,9 @@ pub fn delete<T: Indexed + ResourceExt>(index: &mut Index, object: &T) -> Vec<Ke
     concerned
 }
 
-/// A listing ended: what it did not name is gone.
-pub fn end_listing<T: Indexed>(index: &mut Index) -> Vec<Key> {
-    let gone = T::table(index).end_listing();
+/// A listing of a namespace, or of all, ended: what it did not name is gone.
+pub fn end_listing<T: Indexed>(index: &mut Index, namespace: Option<&str>) -> Vec<Key> {
+    let gone = T::table(index).end_listing(namespace);
     gone.iter().flat_map(|(_, object)| object.concerns(index)).collect()
 }
 

@@ -1,14 +1,19 @@
 //! Slim views of cluster objects: only what is read is deserialised and kept, and what is read seldom stays text.
+//!
+//! One object that cannot be read must not stop the watch of all others, so whatever users write freely (a spec, a template that is
+//! kept) is taken as it comes, however deep it is, and read where it is looked at.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::api::{ReleaseActionSpec, ReleaseActionStatus};
 use crate::decide::snapshot::Template;
 
 /// A part of an object, kept as JSON text: a tree of maps takes ten times the room, and is needed only for a look.
@@ -31,15 +36,9 @@ impl Default for Document {
     }
 }
 
-impl From<&Value> for Document {
-    fn from(value: &Value) -> Self {
-        Self(value.to_string().into())
-    }
-}
-
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Value::deserialize(deserializer).map(|value| Self::from(&value))
+        Box::<RawValue>::deserialize(deserializer).map(|text| Self(text.into()))
     }
 }
 
@@ -47,6 +46,7 @@ impl<'de> Deserialize<'de> for Document {
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = "crate::api::Release")]
 pub struct Release {
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     #[serde(default)]
     pub spec: ReleaseSpec,
@@ -63,26 +63,56 @@ pub struct ReleaseSpec {
 
 impl<'de> Deserialize<'de> for ReleaseSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spec = Value::deserialize(deserializer)?;
-        let target = spec["targetRef"]["name"].as_str().map(str::to_owned);
-        Ok(Self { target, text: Document::from(&spec) })
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Target {
+            target_ref: Named,
+        }
+        #[derive(Deserialize)]
+        struct Named {
+            name: String,
+        }
+        let text = Document::deserialize(deserializer)?;
+        let target = text.read::<Target>().ok().map(|spec| spec.target_ref.name);
+        Ok(Self { target, text })
     }
 }
 
-/// A ReleaseAction.
+/// A ReleaseAction, which may be of a kind that this build does not know.
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = "crate::api::ReleaseAction")]
 pub struct ReleaseAction {
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
-    pub spec: ReleaseActionSpec,
+    pub spec: ActionSpec,
     #[serde(default)]
-    pub status: Option<ReleaseActionStatus>,
+    pub status: Document,
+}
+
+/// What is said, and the name of the Release by which it is looked up.
+#[derive(Clone, Debug)]
+pub struct ActionSpec {
+    pub release: String,
+    pub text: Document,
+}
+
+impl<'de> Deserialize<'de> for ActionSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize, Default)]
+        struct Named {
+            release: String,
+        }
+        let text = Document::deserialize(deserializer)?;
+        let Named { release } = text.read().unwrap_or_default();
+        Ok(Self { release, text })
+    }
 }
 
 /// A Deployment.
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = "k8s_openapi::api::apps::v1::Deployment")]
 pub struct Deployment {
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     pub spec: DeploymentSpec,
     #[serde(default)]
@@ -127,6 +157,7 @@ pub struct KeptTemplate {
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = "k8s_openapi::api::apps::v1::ReplicaSet")]
 pub struct ReplicaSet {
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     pub spec: ReplicaSetSpec,
 }
@@ -143,6 +174,7 @@ pub struct ReplicaSetSpec {
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = "k8s_openapi::api::core::v1::Pod")]
 pub struct Pod {
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     #[serde(default)]
     pub status: PodStatus,
@@ -154,6 +186,7 @@ pub struct PodStatus {
     pub phase: String,
     #[serde(rename = "podIP")]
     pub pod_ip: Option<String>,
+    #[serde(deserialize_with = "time")]
     pub start_time: Option<Time>,
     pub conditions: Vec<PodCondition>,
     pub container_statuses: Vec<ContainerStatus>,
@@ -168,14 +201,14 @@ pub struct PodCondition {
     pub status: String,
     #[serde(default)]
     pub reason: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "time")]
     pub last_transition_time: Option<Time>,
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerStatus {
-    pub restart_count: u32,
+    pub restart_count: i32,
     pub state: ContainerState,
     pub last_state: ContainerState,
 }
@@ -198,6 +231,7 @@ pub struct Waiting {
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Running {
+    #[serde(deserialize_with = "time")]
     pub started_at: Option<Time>,
 }
 
@@ -212,6 +246,7 @@ pub struct Terminated {
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = "k8s_openapi::api::apps::v1::ControllerRevision")]
 pub struct StoredTemplate {
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     #[serde(deserialize_with = "template")]
     pub data: KeptTemplate,
@@ -221,6 +256,7 @@ pub struct StoredTemplate {
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = "k8s_openapi::api::batch::v1::Job")]
 pub struct Job {
+    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     #[serde(default)]
     pub status: JobStatus,
@@ -267,8 +303,48 @@ fn without_hash(template: &mut Value) {
     }
 }
 
+/// What is read of an object's metadata. Who manages which field is not: that list is as deep as the object.
+fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Known {
+        name: Option<String>,
+        namespace: Option<String>,
+        uid: Option<String>,
+        resource_version: Option<String>,
+        generation: Option<i64>,
+        creation_timestamp: Option<Time>,
+        deletion_timestamp: Option<Time>,
+        labels: Option<BTreeMap<String, String>>,
+        annotations: Option<BTreeMap<String, String>>,
+        owner_references: Option<Vec<OwnerReference>>,
+    }
+    let known = Known::deserialize(deserializer)?;
+    Ok(ObjectMeta {
+        name: known.name,
+        namespace: known.namespace,
+        uid: known.uid,
+        resource_version: known.resource_version,
+        generation: known.generation,
+        creation_timestamp: known.creation_timestamp,
+        deletion_timestamp: known.deletion_timestamp,
+        labels: known.labels,
+        annotations: known.annotations,
+        owner_references: known.owner_references,
+        ..ObjectMeta::default()
+    })
+}
+
+/// A moment that somebody wrote into a status: one that is none is left out.
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| text.parse().ok()).map(Time))
+}
+
+/// A template, and whatever else somebody keeps under our label: that has no fingerprint that a template has.
 fn template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeptTemplate, D::Error> {
-    let mut value = Value::deserialize(deserializer)?;
+    let text = Document::deserialize(deserializer)?;
+    let mut value: Value = text.read().unwrap_or_default();
     without_hash(&mut value);
     let containers = value["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let images =

@@ -1,13 +1,17 @@
 //! One watch a kind, for ever, with back-off; each event goes into the index and wakes the Releases that it concerns.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, DefaultBackoff, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -16,12 +20,14 @@ use tokio::task::JoinSet;
 
 use super::index::{self, Indexed, SharedIndex};
 use super::slim;
-use crate::api::RELEASE_LABEL;
+use crate::api::{RELEASE_LABEL, Right};
 use crate::decide::Key;
 
-/// Seconds after which the API server ends a watch by itself. Below the 240 s after which some load balancers drop an idle
-/// connection without a word.
-const WATCH_SECONDS: u32 = 200;
+/// Seconds after which the API server ends a watch by itself; one that it does not end is ended here, five seconds later. So long a
+/// silence can go unnoticed at rest; whoever makes the client sees to it that it is shorter while a run is under way.
+const WATCH_SECONDS: u32 = 60;
+/// The longest pause after a watch could not be begun: an API server that is back is heard again soon.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Label of our admission policies and their bindings.
 const OURS: &str = "app.kubernetes.io/part-of=tidegate";
 
@@ -40,6 +46,8 @@ pub struct FirstLists(Arc<Listed>);
 struct Listed {
     missing: AtomicUsize,
     changed: Notify,
+    /// Rights without which a kind cannot be watched, by kind.
+    lacking: Mutex<BTreeMap<String, Right>>,
 }
 
 impl FirstLists {
@@ -54,21 +62,29 @@ impl FirstLists {
         }
     }
 
+    /// Rights that are missing to watch everything.
+    pub fn lacking(&self) -> Vec<Right> {
+        self.0.lacking.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     /// Whether every kind has been listed once.
     pub fn are_complete(&self) -> bool {
         self.0.missing.load(Ordering::Acquire) == 0
     }
 }
 
-/// Starts all watches. `wake` is told which Releases a change concerns; it must not block.
+/// Starts all watches, of these namespaces or, where none are named, of all. `wake` is told which Releases a change concerns, `refused` which right is missing; neither must block.
 pub async fn start(
     client: &Client,
     index: &SharedIndex,
+    namespaces: &[String],
     wake: impl Fn(Vec<Key>) + Clone + Send + 'static,
+    refused: impl Fn(&Right) + Send + Sync + 'static,
 ) -> Watching {
     let listed = FirstLists::default();
     let mut tasks = JoinSet::new();
-    let mut starter = Starter { client, index, listed: &listed, tasks: &mut tasks };
+    let mut starter =
+        Starter { client, index, namespaces, listed: &listed, tasks: &mut tasks, refused: Arc::new(refused) };
     let labelled = || config().labels(RELEASE_LABEL);
     starter.kind::<slim::Release>(config(), &wake);
     starter.kind::<slim::ReleaseAction>(config(), &wake);
@@ -85,6 +101,24 @@ pub async fn start(
 
 fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
+/// Pauses after failures: those of the library, up to a limit of ours.
+#[derive(Default)]
+struct Pauses(DefaultBackoff);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|pause| pause.min(LONGEST_PAUSE))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
 }
 
 /// Kinds of admission policies that this API server serves: an old one has no mutating ones, and says so once, here.
@@ -110,15 +144,20 @@ async fn served_policies(client: &Client) -> Vec<&'static str> {
 struct Starter<'a> {
     client: &'a Client,
     index: &'a SharedIndex,
+    namespaces: &'a [String],
     listed: &'a FirstLists,
     tasks: &'a mut JoinSet<()>,
+    refused: Refused,
 }
+
+/// Is told of rights that are missing.
+type Refused = Arc<dyn Fn(&Right) + Send + Sync>;
 
 impl Starter<'_> {
     fn kind<K>(&mut self, config: watcher::Config, wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static))
     where
         K: Indexed
-            + Resource<DynamicType = ()>
+            + Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + ResourceExt
             + DeserializeOwned
             + Clone
@@ -126,19 +165,49 @@ impl Starter<'_> {
             + Send
             + 'static,
     {
-        let api: Api<K> = Api::all(self.client.clone());
+        if self.namespaces.is_empty() {
+            return self.kind_in::<K>(None, config, wake);
+        }
+        for namespace in self.namespaces {
+            self.kind_in::<K>(Some(namespace), config.clone(), wake);
+        }
+    }
+
+    fn kind_in<K>(
+        &mut self,
+        namespace: Option<&str>,
+        config: watcher::Config,
+        wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static),
+    ) where
+        K: Indexed
+            + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + ResourceExt
+            + DeserializeOwned
+            + Clone
+            + Debug
+            + Send
+            + 'static,
+    {
+        let client = self.client.clone();
+        let (api, name): (Api<K>, String) = match namespace {
+            None => (Api::all(client), K::kind(&()).into_owned()),
+            Some(namespace) => {
+                (Api::namespaced(client, namespace), format!("{} in {namespace}", K::kind(&())))
+            }
+        };
+        let namespace = namespace.map(str::to_owned);
         let index = self.index.clone();
         let wake = wake.clone();
-        self.spawn(K::kind(&()).into_owned(), api, config, move |event| {
+        self.spawn(name, api, config, move |event| {
             let mut index = index.lock();
             let concerned = match event {
                 Event::Apply(object) | Event::InitApply(object) => index::apply(&mut index, object),
                 Event::Delete(object) => index::delete(&mut index, &object),
                 Event::Init => {
-                    K::table(&mut index).begin_listing();
+                    K::table(&mut index).begin_listing(namespace.as_deref());
                     Vec::new()
                 }
-                Event::InitDone => index::end_listing::<K>(&mut index),
+                Event::InitDone => index::end_listing::<K>(&mut index, namespace.as_deref()),
             };
             drop(index);
             wake(concerned);
@@ -153,7 +222,7 @@ impl Starter<'_> {
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         let index = self.index.clone();
         let wake = wake.clone();
-        let stream = watch(api, config().labels(OURS)).default_backoff();
+        let stream = watch(api, config().labels(OURS)).backoff(Pauses::default());
         let mut listing = std::collections::BTreeSet::new();
         self.run(kind.to_owned(), stream, move |event: Event<DynamicObject>| {
             let mut index = index.lock();
@@ -199,7 +268,7 @@ impl Starter<'_> {
         K: Resource + DeserializeOwned + Clone + Debug + Send + 'static,
         K::DynamicType: Clone,
     {
-        self.run(name, watch(api, config).default_backoff(), take);
+        self.run(name, watch(api, config).backoff(Pauses::default()), take);
     }
 
     fn run<K: Send + 'static>(
@@ -208,7 +277,7 @@ impl Starter<'_> {
         stream: impl futures::Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
         mut take: impl FnMut(Event<K>) + Send + 'static,
     ) {
-        let listed = self.listed.0.clone();
+        let (listed, refused) = (self.listed.0.clone(), self.refused.clone());
         listed.missing.fetch_add(1, Ordering::AcqRel);
         self.tasks.spawn(async move {
             let mut stream = pin!(stream);
@@ -216,6 +285,7 @@ impl Starter<'_> {
             while let Some(event) = stream.next().await {
                 match event {
                     Ok(event) => {
+                        listed.lacking.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
                         let done = matches!(event, Event::InitDone);
                         take(event);
                         if done && std::mem::take(&mut first) {
@@ -223,12 +293,31 @@ impl Starter<'_> {
                             listed.changed.notify_waiters();
                         }
                     }
-                    Err(error) => {
-                        tracing::warn!(kind = name, %error, "a watch was interrupted; it goes on by itself")
-                    }
+                    Err(error) => match lacking(&error) {
+                        Some(right) => {
+                            tracing::error!(kind = name, "{right}");
+                            refused(&right);
+                            let mut known = listed.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+                            known.insert(name.clone(), right);
+                        }
+                        None => {
+                            tracing::warn!(kind = name, %error, "a watch was interrupted; it goes on by itself");
+                        }
+                    },
                 }
             }
         });
+    }
+}
+
+/// The right that a watch failed for want of.
+fn lacking(error: &watcher::Error) -> Option<Right> {
+    match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+            Right::within(error)
+        }
+        watcher::Error::WatchError(status) if status.code == 403 => Right::lacking(&status.message),
+        _ => None,
     }
 }
 

@@ -13,8 +13,8 @@ pub type ObjectKey = (String, String);
 pub struct Table<T> {
     objects: BTreeMap<ObjectKey, Box<Entry<T>>>,
     children: HashMap<ObjectKey, Vec<ObjectKey>>,
-    /// Names seen in a listing that is under way.
-    listing: Option<BTreeSet<ObjectKey>>,
+    /// Names seen in listings that are under way, by the namespace that is listed; `None`: all of them.
+    listings: HashMap<Option<String>, BTreeSet<ObjectKey>>,
 }
 
 #[derive(Debug)]
@@ -25,15 +25,17 @@ struct Entry<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), children: HashMap::new(), listing: None }
+        Self { objects: BTreeMap::new(), children: HashMap::new(), listings: HashMap::new() }
     }
 }
 
 impl<T> Table<T> {
     /// Puts an object in, or its newer version.
     pub fn apply(&mut self, key: ObjectKey, parent: Option<ObjectKey>, object: T) {
-        if let Some(listing) = &mut self.listing {
-            listing.insert(key.clone());
+        for (namespace, listed) in &mut self.listings {
+            if namespace.as_ref().is_none_or(|namespace| *namespace == key.0) {
+                listed.insert(key.clone());
+            }
         }
         self.unlink(&key);
         if let Some(parent) = &parent {
@@ -52,16 +54,17 @@ impl<T> Table<T> {
         self.objects.remove(key).map(|entry| entry.object)
     }
 
-    /// A listing begins: what it does not name is gone when it ends.
-    pub fn begin_listing(&mut self) {
-        self.listing = Some(BTreeSet::new());
+    /// A listing of a namespace, or of all, begins: what it does not name is gone when it ends.
+    pub fn begin_listing(&mut self, namespace: Option<&str>) {
+        self.listings.insert(namespace.map(str::to_owned), BTreeSet::new());
     }
 
     /// A listing ends. Returns what it did not name.
-    pub fn end_listing(&mut self) -> Vec<(ObjectKey, T)> {
-        let Some(listed) = self.listing.take() else { return Vec::new() };
-        let gone: Vec<ObjectKey> =
-            self.objects.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+    pub fn end_listing(&mut self, namespace: Option<&str>) -> Vec<(ObjectKey, T)> {
+        let Some(listed) = self.listings.remove(&namespace.map(str::to_owned)) else { return Vec::new() };
+        let is_gone =
+            |key: &&ObjectKey| namespace.is_none_or(|namespace| namespace == key.0) && !listed.contains(*key);
+        let gone: Vec<ObjectKey> = self.objects.keys().filter(is_gone).cloned().collect();
         gone.into_iter().filter_map(|key| self.delete(&key).map(|object| (key, object))).collect()
     }
 
@@ -102,10 +105,24 @@ mod tests {
         let mut table = Table::default();
         table.apply(key("a"), Some(key("p")), 1);
         table.apply(key("b"), Some(key("p")), 2);
-        table.begin_listing();
+        table.begin_listing(None);
         table.apply(key("b"), Some(key("q")), 3);
-        assert_eq!(table.end_listing(), vec![(key("a"), 1)]);
+        assert_eq!(table.end_listing(None), vec![(key("a"), 1)]);
         assert_eq!(table.children(&key("p")).count(), 0);
         assert_eq!(table.children(&key("q")).map(|(_, object)| *object).collect::<Vec<_>>(), vec![3]);
+    }
+
+    #[test]
+    fn a_listing_of_one_namespace_says_nothing_of_another() {
+        let in_namespace = |namespace: &str| (namespace.to_owned(), "a".to_owned());
+        let mut table = Table::default();
+        table.apply(in_namespace("one"), None, 1);
+        table.apply(in_namespace("two"), None, 2);
+        table.begin_listing(Some("one"));
+        table.begin_listing(Some("two"));
+        table.apply(in_namespace("two"), None, 3);
+        assert_eq!(table.end_listing(Some("one")), vec![(in_namespace("one"), 1)]);
+        assert_eq!(table.end_listing(Some("two")), vec![]);
+        assert_eq!(table.get(&in_namespace("two")), Some(&3));
     }
 }

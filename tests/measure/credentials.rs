@@ -25,7 +25,11 @@ async fn cluster() -> kube::Client {
         let data = match name.as_str() {
             "basic" => json!({"username": "YWxpY2U=", "password": "cDpzcwo="}),
             "token" => json!({"token": "dDBrZW4K", "empty": "", "words": "dHdvIHdvcmRz"}),
-            "hidden" => return failure(403, "Forbidden"),
+            "hidden" => {
+                let words = "secrets \"hidden\" is forbidden: User \"operator\" cannot get resource \"secrets\" in API group \"\" \
+                             in the namespace \"shop\"";
+                return failure(403, words);
+            }
             "broken" => return failure(400, "BadRequest"),
             _ => return failure(404, "NotFound"),
         };
@@ -97,7 +101,7 @@ async fn what_is_missing_is_named_with_its_field_and_the_fix() {
         (
             bearer("hidden", "token"),
             "metrics.prometheus.auth.bearer: the operator may not read secret hidden: bind ClusterRole tidegate-secrets \
-             in this namespace (secrets.namespaces of the chart)",
+             in namespace shop (secrets.namespaces of the chart)",
         ),
         (
             bearer("broken", "token"),

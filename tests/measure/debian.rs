@@ -10,13 +10,16 @@ use axum::Router;
 use axum::http::header;
 use axum::routing::get;
 use tidegate::decide::judge::Bound;
+use tidegate::observe::measure::history::Stretch;
 use tidegate::observe::measure::names::{Detected, Names};
 use tidegate::observe::measure::prometheus::{Auth, Pod, Prometheus, Round};
 use tidegate::observe::measure::{Asked, ReadError, SeriesValue, Trust, client};
+use tidegate::observe::reach::Reach;
 
 use super::pods::serve;
-use super::prometheus::{CERTIFICATE, asker, pods};
+use super::prometheus::{asker, pods};
 use super::{GO, totals};
+use crate::tls::CERTIFICATE;
 
 /// Of the password `test`.
 const HASH: &str = "$2b$12$hNf2lSsxfm0.i4a.1kVpSOVyBCfIB51VRjgBUyv6kdnyTlgWj81Ay";
@@ -132,7 +135,7 @@ fn round() -> Round {
 /// Reads one pod, over and over until it has been scraped.
 #[expect(clippy::disallowed_methods, reason = "a server that never answers must not hang the tests")]
 async fn read(prometheus: &Prometheus, namespace: &str, pods: &[Pod]) -> (Detected, Vec<SeriesValue>) {
-    let client = client(Trust::Only(CERTIFICATE.to_vec())).expect("a client");
+    let client = client(Trust::Only(CERTIFICATE.to_vec()), &Reach::anywhere()).expect("a client");
     let begun = Instant::now();
     loop {
         let error = match prometheus.detect(&client, round(), namespace, pods, &Names::default()).await {
@@ -192,7 +195,7 @@ async fn a_real_prometheus_is_read() {
     let found = totals(&values);
     assert!(found.requests > 0.0 && found.le[&Bound::INFINITE] > 0.0, "{found:?}");
 
-    let client = client(Trust::Only(CERTIFICATE.to_vec())).expect("a client");
+    let client = client(Trust::Only(CERTIFICATE.to_vec()), &Reach::anywhere()).expect("a client");
     let instant = async |query: &str| {
         let found = prometheus.instant(&client, round(), query).await.map_err(|error| error.to_string())?;
         Ok::<_, String>(found.iter().map(|number| number.value).collect::<Vec<_>>())
@@ -211,8 +214,19 @@ async fn a_real_prometheus_is_read() {
     let said = instant("http_server_request_duration_seconds").await.expect_err("no numbers");
     assert!(said.starts_with("the query gives native histograms"), "{said}");
 
+    let round = round();
+    let stretch = Stretch { from: round.now - 20, to: round.now };
+    for query in ["0.5 # half", "vector(0.5)"] {
+        let query = prometheus.over_time(&client, query, round.now, round.deadline).await.expect(query);
+        let earlier = prometheus.earlier(&client, &query, stretch, 5, round.deadline).await.expect("a past");
+        let moments = earlier.moments();
+        assert_eq!(moments.len(), 4, "{moments:?}");
+        let half = |numbers: &Vec<(_, f64)>| numbers.iter().map(|(_, value)| *value).eq([0.5]);
+        assert!(moments.values().all(|read| read.as_ref().is_ok_and(half)), "{moments:?}");
+    }
+
     let wrong = Prometheus { auth: Auth::Nobody, ..prometheus };
     let asker = asker("shop", &pods(&["cart-1"]), &detected);
     let refused = Err(ReadError::Status { asked: Asked::Prometheus, status: 401 });
-    assert_eq!(wrong.read(&client, round(), &[asker]).await[0][0].1, refused);
+    assert_eq!(wrong.read(&client, round, &[asker]).await[0][0].1, refused);
 }

@@ -9,6 +9,7 @@ use tidegate::observe::measure::history::{PodsLike, Rounds, Stretch};
 use tidegate::observe::measure::names::{Detected, Names};
 use tidegate::observe::measure::prometheus::{Auth, Pod, Prometheus, Round};
 use tidegate::observe::measure::{ReadError, Trust, client};
+use tidegate::observe::reach::{Client, Reach};
 
 use super::{GO, chosen};
 use crate::past::{self, BEGINNING, HOUR, Past, SCRAPE};
@@ -23,9 +24,9 @@ fn detected() -> Detected {
     chosen(&Names::default(), GO).expect("fits")
 }
 
-async fn server(past: &Past) -> (Prometheus, reqwest::Client) {
+async fn server(past: &Past) -> (Prometheus, Client) {
     let prometheus = Prometheus { url: past.serve().await, auth: Auth::Nobody, headers: vec![] };
-    (prometheus, client(Trust::Nothing).expect("a client"))
+    (prometheus, client(Trust::Nothing, &Reach::anywhere()).expect("a client"))
 }
 
 fn nine() -> Vec<past::Pod> {

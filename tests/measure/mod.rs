@@ -3,6 +3,7 @@
 mod counters;
 mod credentials;
 mod debian;
+mod earlier;
 mod exposition;
 mod history;
 mod names;

@@ -9,6 +9,7 @@ use axum::routing::get;
 use tidegate::observe::measure::names::Names;
 use tidegate::observe::measure::scrape::{Target, detect, scrape};
 use tidegate::observe::measure::{Asked, ReadError, Trust, client};
+use tidegate::observe::reach::Reach;
 
 use super::{GO, PROM_CLIENT, chosen, totals};
 
@@ -50,7 +51,7 @@ async fn each_pod_is_read_or_has_its_own_error() {
     drop(free);
 
     let detected = chosen(&Names::default(), GO).expect("fits");
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let paths = ["/slow", "/go", "/idle", "/html", "/cut", "/broken", "/away", "/big", "/bomb", "/nothing"];
     let mut targets: Vec<_> = paths.iter().map(|path| target(port, path)).collect();
     targets.push(Target { pod: "nobody".to_owned(), port: nobody, ..target(port, "/") });
@@ -116,7 +117,7 @@ async fn names_are_detected_over_several_pods() {
         .route("/idle", get(|| async { "go_goroutines 5\n" }))
         .route("/broken", get(|| async { StatusCode::SERVICE_UNAVAILABLE }));
     let port = serve(router).await;
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let seen = async |paths: &[&str]| {
         let targets: Vec<_> = paths.iter().map(|path| target(port, path)).collect();
         detect(&client, &targets, &Names::default(), DEADLINE, 8).await
@@ -139,7 +140,7 @@ async fn both_formats_are_asked_for_and_a_path_cannot_become_a_host() {
         format!("http_requests_total{{code=\"200\",uri=\"{uri}\"}} 1\n")
     };
     let port = serve(Router::new().fallback(echo)).await;
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let detected = chosen(&Names::default(), GO).expect("fits");
     for path in ["metrics?name=a&b=c", "/x/../metrics", "@example.com/", "//example.com/", ""] {
         let answers = scrape(&client, &[target(port, path)], &detected, DEADLINE, 1).await;
@@ -214,7 +215,7 @@ async fn what_is_no_page_of_metrics_says_what_to_write() {
         ),
     ];
     let detected = chosen(&Names::default(), "http_requests_total{code=\"200\"} 1").expect("fits");
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     for (answer, expected) in cases {
         let port = raw(answer.into_bytes()).await;
         let answers = scrape(&client, &[target(port, "/")], &detected, DEADLINE, 1).await;
@@ -232,7 +233,7 @@ async fn fifty_megabytes_are_not_read_to_their_end() {
     let page = line.repeat((50 << 20) / line.len());
     let port = raw(format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{page}").into_bytes()).await;
     let detected = chosen(&Names::default(), GO).expect("fits");
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let answers = scrape(&client, &[target(port, "/")], &detected, DEADLINE, 1).await;
     assert_eq!(answers[0].1, Err(ReadError::TooLarge { asked: Asked::Pod, limit: 4 << 20 }));
 }

@@ -10,9 +10,11 @@ use tidegate::decide::judge::Bound;
 use tidegate::observe::measure::names::{Detected, Names};
 use tidegate::observe::measure::prometheus::{Answers, Asker, Auth, Pod, Prometheus, Round};
 use tidegate::observe::measure::{Asked as Who, ReadError, Trust, client};
+use tidegate::observe::reach::Reach;
 
 use super::pods::serve;
 use super::{GO, chosen, totals};
+use crate::tls::{self, CERTIFICATE};
 
 pub const NOW: i64 = 1_700_000_000;
 
@@ -60,7 +62,7 @@ pub fn asker(namespace: &str, pods: &[Pod], detected: &Detected) -> Asker {
 }
 
 async fn read(prometheus: &Prometheus, pods: &[Pod], detected: &Detected) -> Answers {
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let mut answers = prometheus.read(&client, ROUND, &[asker("shop", pods, detected)]).await;
     answers.remove(0)
 }
@@ -180,7 +182,7 @@ async fn a_server_that_does_not_answer_is_given_up() {
     let deadline = Duration::from_millis(200);
     let pods = pods(&["a"]);
     let round = Round { deadline, ..ROUND };
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let answer = prometheus.detect(&client, round, "shop", &pods, &Names::default()).await;
     assert_eq!(answer, Err(ReadError::Timeout { asked: Who::Prometheus, after: deadline }));
 }
@@ -194,7 +196,7 @@ async fn names_are_detected_with_one_query() {
         ]))
     })
     .await;
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let pods = pods(&["a", "b"]);
     let detected = prometheus.detect(&client, ROUND, "shop", &pods, &Names::default()).await;
     assert_eq!(detected, Ok(chosen(&Names::default(), GO).expect("fits")));
@@ -229,7 +231,7 @@ async fn native_histograms_give_requests_and_latency() {
         })
     };
     let (prometheus, asked) = fake(ask).await;
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let pods = pods(&["a"]);
     let detected =
         prometheus.detect(&client, ROUND, "shop", &pods, &Names::default()).await.expect("something fits");
@@ -263,7 +265,7 @@ async fn when_nothing_fits_the_counters_that_the_server_has_are_named() {
         })
     })
     .await;
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let error = prometheus
         .detect(&client, ROUND, "shop", &pods(&["a"]), &Names::default())
         .await
@@ -369,49 +371,15 @@ async fn an_answer_of_fifty_megabytes_is_asked_for_in_parts() {
     assert_eq!(*asked.lock().expect("not poisoned"), 3);
 }
 
-pub const CERTIFICATE: &[u8] = include_bytes!("tls/server.crt");
-
-/// Serves one answer to each connection, over TLS, with a certificate that signs itself.
-fn serve_tls(answer: &'static str) -> u16 {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use std::io::{Read, Write};
-
-    let certificate = CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).expect("a key");
-    let _already = rustls::crypto::ring::default_provider().install_default();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .expect("they fit");
-    let config = Arc::new(config);
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            let mut connection = connection;
-            let mut tls = rustls::ServerConnection::new(config.clone()).expect("a server");
-            let mut stream = rustls::Stream::new(&mut tls, &mut connection);
-            let mut request = [0; 4096];
-            // Fails when the client does not trust us.
-            if stream.read(&mut request).is_ok() {
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
-                let _sent = stream.write_all((head + answer).as_bytes());
-                let _flushed = stream.flush();
-            }
-        }
-    });
-    port
-}
-
 #[tokio::test]
 async fn only_the_ca_that_is_named_is_trusted() {
-    let port = serve_tls(r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#);
+    let nothing = r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
+    let port = tls::serve(|_| nothing.to_owned());
     let url = format!("https://localhost:{port}");
     let prometheus = Prometheus { url, auth: Auth::Nobody, headers: vec![] };
     let detected = chosen(&Names::default(), GO).expect("fits");
     let read = async |trust| {
-        let client = client(trust).expect("a client");
+        let client = client(trust, &Reach::anywhere()).expect("a client");
         let answers = prometheus.read(&client, ROUND, &[asker("shop", &pods(&["a"]), &detected)]).await;
         answers[0][0].1.clone()
     };
@@ -420,7 +388,7 @@ async fn only_the_ca_that_is_named_is_trusted() {
     assert_eq!(untrusted.category(), "refused", "{untrusted}");
     assert!(untrusted.to_string().contains("metrics.prometheus.ca"), "{untrusted}");
     for nothing in [&b""[..], b"not a certificate"] {
-        let error = client(Trust::Only(nothing.to_vec())).expect_err("no certificate");
+        let error = client(Trust::Only(nothing.to_vec()), &Reach::anywhere()).expect_err("no certificate");
         assert_eq!(
             error.to_string(),
             "metrics.prometheus.ca: it holds no certificate: put one there in PEM (BEGIN CERTIFICATE)"

@@ -8,6 +8,7 @@ use tidegate::observe::measure::names::{Detected, Names};
 use tidegate::observe::measure::prometheus::Auth;
 use tidegate::observe::measure::servers::Servers;
 use tidegate::observe::measure::{ReadError, Trust};
+use tidegate::observe::reach::Reach;
 
 use super::prometheus::{NOW, ROUND, asker, fake, pods, queries, success};
 use super::{chosen, totals};
@@ -31,7 +32,7 @@ async fn runs_of_one_round_share_their_queries() {
         ]))
     })
     .await;
-    let servers = Servers::default();
+    let servers = Servers::within(Reach::anywhere());
     let read = async |namespace: &str, pod: &str, names: &Names| {
         let server = servers.at(way.clone(), Trust::Nothing).expect("a server");
         let detected = chosen(names, "http_requests_total{code=\"200\"} 1").expect("fits");
@@ -49,7 +50,7 @@ async fn runs_of_one_round_share_their_queries() {
 #[tokio::test]
 async fn a_hundred_runs_are_a_few_queries() {
     let (way, asked) = fake(|_| success(json!([]))).await;
-    let server = Servers::default().at(way, Trust::Nothing).expect("a server");
+    let server = Servers::within(Reach::anywhere()).at(way, Trust::Nothing).expect("a server");
     let detected = counted();
     let runs = (0..100).map(|run| {
         let names: Vec<_> = (0..10).map(|pod| format!("shop-{run}-59c8fd7b4d-{pod:05}")).collect();
@@ -76,7 +77,7 @@ async fn what_goes_wrong_for_one_run_does_not_go_wrong_for_others() {
         success(json!([{"metric": metric, "values": [[NOW, "3"]]}]))
     })
     .await;
-    let server = Servers::default().at(way, Trust::Nothing).expect("a server");
+    let server = Servers::within(Reach::anywhere()).at(way, Trust::Nothing).expect("a server");
     let detected = counted();
     let (cart, noisy) = tokio::join!(
         server.read(ROUND, asker("shop", &pods(&["cart-1"]), &detected)),
@@ -91,7 +92,7 @@ async fn what_goes_wrong_for_one_run_does_not_go_wrong_for_others() {
 #[tokio::test]
 async fn a_server_is_the_same_only_for_those_who_speak_to_it_in_the_same_way() {
     let (way, _) = fake(|_| success(json!([]))).await;
-    let servers = Servers::default();
+    let servers = Servers::within(Reach::anywhere());
     let at = |way: &_| servers.at(Clone::clone(way), Trust::Nothing).expect("a server");
     let first = at(&way);
     assert!(Arc::ptr_eq(&first, &at(&way)));

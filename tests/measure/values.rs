@@ -12,6 +12,7 @@ use tidegate::observe::measure::names::Names;
 use tidegate::observe::measure::scrape::{Target, scrape_all};
 use tidegate::observe::measure::servers::{Server, Servers};
 use tidegate::observe::measure::{Trust, client};
+use tidegate::observe::reach::Reach;
 use tidegate::observe::values::{of_json, of_pages, of_pods, of_query};
 
 use super::pods::serve;
@@ -55,7 +56,7 @@ async fn gauges_are_read_on_the_same_page_as_the_counters() {
         port,
         path: format!("/{path}"),
     };
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let detected = chosen(&Names::default(), "http_requests_total{code=\"200\"} 1").expect("fits");
     let gauges = [gauge("rss", &[]), gauge("queue", &[("kind", "mail")]), gauge("rss", &[("kind", "mail")])];
     let read = async |pods: &[&str]| {
@@ -97,7 +98,7 @@ async fn server(
     answer: impl Fn(&str) -> (StatusCode, Value) + Clone + Send + Sync + 'static,
 ) -> (std::sync::Arc<Server>, super::prometheus::Asked) {
     let (way, asked) = fake(answer).await;
-    (Servers::default().at(way, Trust::Nothing).expect("a server"), asked)
+    (Servers::within(Reach::anywhere()).at(way, Trust::Nothing).expect("a server"), asked)
 }
 
 #[tokio::test]
@@ -236,7 +237,7 @@ async fn a_number_is_read_where_the_pointer_points() {
         .route("/away", get(|| async { Redirect::temporary("/stats") }))
         .route("/slow", get(|| async { std::future::pending::<&str>().await }));
     let port = serve(router).await;
-    let client = client(Trust::Nothing).expect("a client");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     type Pointed<'a> = Vec<(&'a str, Result<Found, &'a str>)>;
     let cases: [(&str, Pointed<'_>); 5] = [
         (

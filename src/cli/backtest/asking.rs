@@ -111,10 +111,18 @@ fn names_objects(source: &PrometheusSource) -> bool {
 
 /// The Release of a file, and its Deployment's template if that is there too.
 fn from_file(path: &Path, name: Option<&str>) -> Result<(Release, Option<Value>)> {
-    let shown = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+    let shown = path.display().to_string();
+    let text = terminal::read_text(path)?;
+    release_in(&text, &shown, name)
+}
+
+/// The same from a file's text. `shown`: how the file is called.
+///
+/// # Errors
+/// When it is no YAML, or which Release is meant cannot be told.
+pub fn release_in(text: &str, shown: &str, name: Option<&str>) -> Result<(Release, Option<Value>)> {
     let documents =
-        serde_saphyr::from_multiple::<Value>(&text).with_context(|| format!("{shown} is no YAML"))?;
+        serde_saphyr::from_multiple::<Value>(text).with_context(|| format!("{shown} is no YAML"))?;
     let wanted = |document: &&Value| {
         document["kind"] == "Release" && name.is_none_or(|name| document["metadata"]["name"] == name)
     };

@@ -1,43 +1,48 @@
 //! `kubectl tidegate backtest`: a Release's criteria over the last days, by the same judge. Would it have undone good releases, and
 //! let bad ones through?
 //!
-//! [`asking`] finds out what to replay and whom to ask, this file fetches hour by hour, [`replay`] is pure, [`text`] shows what came
-//! of it. Reads, and changes nothing.
+//! [`asking`] finds out what to replay and whom to ask, [`fetching`] asks hour by hour, [`replay`] is pure, [`text`] shows what came of
+//! it. Reads, and changes nothing.
 
-mod asking;
+pub mod asking;
+mod course;
+mod fetching;
+mod kept;
 pub mod limits;
 pub mod outcome;
 pub mod replay;
+mod revisions;
+mod rotation;
 pub mod spans;
+mod tally;
 pub mod text;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use futures::stream::{self, StreamExt};
 
 use self::asking::{Asking, asking};
+use self::fetching::{CHUNK, Hour, Number, Server};
+use self::kept::HISTORY;
 use self::outcome::{Called, Outcome, suggest};
-use self::replay::{HISTORY, Replay, Task};
+use self::replay::{Replay, Task};
 use self::spans::{When, moment, shown};
+use self::tally::rfc3339;
 use super::connect::Target;
 use super::view::Look;
 use super::{Code, span, terminal};
 use crate::decide::plan::{self, Plan, Source};
-use crate::observe::measure::history::{PodsLike, Rounds, Samples, Stretch, stale_after};
+use crate::decide::values;
+use crate::observe::measure::client;
+use crate::observe::measure::history::{PodsLike, Rounds, Stretch, stale_after};
 use crate::observe::measure::names::Detected;
-use crate::observe::measure::{ReadError, client};
+use crate::observe::reach::Reach;
 
-/// Seconds fetched with one query a family.
-const CHUNK: i64 = 3600;
-/// Queries at the same time.
+/// Hours that are asked for at the same time.
 const AT_ONCE: usize = 2;
-/// For each query.
-const QUERY: Duration = Duration::from_secs(60);
-/// Moments at which names are looked for, from the end on.
-const LOOKS: i64 = 8;
 /// The shortest window, in seconds.
 const SHORTEST: i64 = 600;
 /// There are at least so many windows, however long a run takes, unless their length is given.
@@ -127,21 +132,21 @@ fn a_share(text: &str) -> Result<f64, String> {
     number.ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "write 0.01 or 1%".to_owned())
 }
 
-/// Replays, and says what came of it.
+/// Replays, and says what came of it, unless somebody interrupts.
 ///
 /// # Errors
 /// When it could not be done: no such Release, no answer, or no quiet window at all.
 pub async fn backtest(flags: &Flags, target: &Target) -> Result<Code> {
+    tokio::select! {
+        code = replayed(flags, target) => code,
+        () = terminal::interrupted() => Ok(Code::Interrupted),
+    }
+}
+
+async fn replayed(flags: &Flags, target: &Target) -> Result<Code> {
     let Asking { release, prometheus, trust, pods, names, mut notes } = asking(flags, target).await?;
     let plan = plan::plan(&release.spec, false)?;
-    let criteria = plan.measuring.criteria.clone();
-    let others: Vec<&str> = plan.measuring.values.iter().map(|criterion| criterion.name.as_str()).collect();
-    if criteria.is_empty() {
-        bail!("the Release has no criteria of error rates or latency: nothing could be replayed");
-    }
-    if !others.is_empty() {
-        notes.push(format!("not replayed, for they do not count requests: {}", others.join(", ")));
-    }
+    let counted = plan.measuring.criteria.clone();
     let scrape_interval = match (flags.scrape_interval, &plan.measuring.source) {
         (Some(said), _) => said.max(Duration::from_secs(1)),
         (None, Source::Prometheus { scrape_interval, .. }) => *scrape_interval,
@@ -149,44 +154,36 @@ pub async fn backtest(flags: &Flags, target: &Target) -> Result<Code> {
     };
     let interval = whole_seconds(scrape_interval).max(1);
     let within = range(flags, interval)?;
-    let client = client(trust)?;
-
-    let mut detected = Err(ReadError::NoSamples);
-    for look in 0..LOOKS {
-        let at = within.to - look * (within.to - within.from) / LOOKS;
-        detected = prometheus.detect_like(&client, &pods, at, QUERY, &names).await;
-        if !matches!(detected, Err(ReadError::NoCounter { .. } | ReadError::NoSuchCounter { .. })) {
-            break;
-        }
-    }
-    let detected: Detected = detected.with_context(|| {
-        let PodsLike { namespace, pattern } = &pods;
-        format!("cannot read pods {pattern} of namespace {namespace} from {}", prometheus.url)
-    })?;
-
     let (window, steps) = window(flags, &plan, within, &mut notes)?;
-    let mut releases = Vec::new();
-    for (known, called) in
-        [(&flags.bad, Called::Bad), (&flags.good, Called::Good), (&flags.release, Called::Release)]
-    {
-        releases.extend(known.iter().map(|when| (*when, called)));
+    let releases = releases(flags, within)?;
+    // Whoever runs this could ask there without us.
+    let client = client(trust, &Reach::anywhere())?;
+    let server = Server { prometheus, client, pods };
+    let detected: Option<Detected> = match server.detect(within, &names).await {
+        Err(error) if counted.is_empty() && error.category() == "no_counter" => {
+            notes.push(
+                "the pods have no known counter in Prometheus: name past releases with --release, --good and --bad"
+                    .to_owned(),
+            );
+            None
+        }
+        detected => {
+            let PodsLike { namespace, pattern } = &server.pods;
+            let url = &server.prometheus.url;
+            let which = || format!("cannot read pods {pattern} of namespace {namespace} from {url}");
+            Some(detected.with_context(which)?)
+        }
+    };
+    let (numbers, asked) = numbers(&server, &plan.measuring.values, within, &mut notes).await?;
+    if counted.is_empty() && numbers.is_empty() {
+        bail!("the Release has no criteria of which Prometheus knows the past; {}", notes.join("; "));
     }
-    let outside = |when: &&When| when.from < within.from || when.to > within.to;
-    let known = releases.iter().map(|(when, _)| when).chain(&flags.incident);
-    if let Some(outside) = known.clone().find(outside) {
-        bail!(
-            "{} to {} is not within what is replayed, {} to {}: widen it with --days, or --from and --to",
-            shown(outside.from),
-            shown(outside.to),
-            shown(within.from),
-            shown(within.to)
-        );
-    }
-    let watch = plan.measuring.watch.last().map_or(0, |stage| whole_seconds(stage.until)).min(CHUNK);
-    let incidents = flags.incident.clone();
-    let task =
-        Task { criteria: criteria.clone(), within, interval, window, steps, watch, incidents, releases };
 
+    let watch = plan.measuring.watch.last().map_or(0, |stage| whole_seconds(stage.until)).min(CHUNK);
+    let is_latency = counted.iter().any(|criterion| criterion.measure.is_latency());
+    let incidents = flags.incident.clone();
+    let task = Task { counted, numbers, within, interval, window, steps, watch, incidents, releases };
+    let criteria = limits::all(&task.counted, &task.numbers);
     let mut replay = Replay::new(task);
     let from = within.from - HISTORY;
     let mut rounds = Rounds::new(from, scrape_interval);
@@ -196,31 +193,22 @@ pub async fn backtest(flags: &Flags, target: &Target) -> Result<Code> {
         .map(|from| Stretch { from, to: (from + CHUNK).min(within.to) })
         .collect();
     let mut progress = terminal::Progress::new(hours.len(), "hours");
-    let fetch = |stretch: Stretch| {
-        let (prometheus, client, pods, detected) = (&prometheus, &client, &pods, &detected);
-        async move {
-            let read = prometheus.samples(client, pods, detected, stretch, QUERY).await;
-            let read = match read {
-                // Once more: three days are many questions.
-                Err(ReadError::Timeout { .. } | ReadError::Broken { .. } | ReadError::Refused { .. }) => {
-                    prometheus.samples(client, pods, detected, stretch, QUERY).await
-                }
-                read => read,
-            };
-            (stretch, read)
-        }
-    };
     let mut apart = None;
+    let fetch = |stretch: Stretch| server.hour(detected.as_ref(), &asked, stretch);
     let mut fetched = stream::iter(hours).map(fetch).buffered(AT_ONCE);
-    while let Some((stretch, read)) = fetched.next().await {
-        let samples: Samples =
-            read.with_context(|| format!("the hour until {} cannot be read", shown(stretch.to)))?;
+    while let Some(hour) = fetched.next().await {
+        let Hour { stretch, samples, numbers } = hour?;
+        for (place, moments) in numbers.into_iter().enumerate() {
+            replay.take_number(place, moments);
+        }
         apart = apart.or(samples.apart());
         rounds.add(samples);
         let is_last = stretch.to >= within.to;
         let until = if is_last { stretch.to } else { stretch.to - 2 * stale_after(scrape_interval) };
         while let Some((at, taken)) = rounds.next_until(until) {
             replay.take(at, taken);
+            // Whoever interrupts need not wait for the end of an hour.
+            tokio::task::yield_now().await;
         }
         progress.step();
     }
@@ -233,20 +221,21 @@ pub async fn backtest(flags: &Flags, target: &Target) -> Result<Code> {
             "samples are {apart:.0} s apart: write metrics.prometheus.scrapeInterval: {apart:.0}s into the Release (here --scrape-interval), or every other slot is empty"
         ));
     }
-    if !detected.has_latency() && criteria.iter().any(|criterion| criterion.measure.is_latency()) {
+    if is_latency && detected.as_ref().is_some_and(|detected| !detected.has_latency()) {
         notes.push("there is no histogram of latency: its criteria stay Unknown".to_owned());
     }
-    let quiet = replayed.quiet(&criteria);
+    let quiet = replayed.quiet();
     let name = release.metadata.name.clone().unwrap_or_default();
+    let series = detected.as_ref().map_or_else(|| "no counters".to_owned(), Detected::sentence);
     let outcome = Outcome {
-        release: format!("{}/{name}", pods.namespace),
-        source: format!("{}: {}", prometheus.url, detected.sentence()),
-        from: rfc3339(within.from)?,
-        to: rfc3339(within.to)?,
+        release: format!("{}/{name}", server.pods.namespace),
+        source: format!("{}: {series}", server.prometheus.url),
+        from: rfc3339(within.from),
+        to: rfc3339(within.to),
         interval,
         window,
         data: replayed.data.clone(),
-        criteria: replayed.criteria(&criteria),
+        criteria: replayed.criteria(),
         suggested: suggest(&criteria, &replayed.quiet, &replayed.releases, flags.max_false_undos),
         ok: quiet.per_run <= flags.max_false_undos,
         releases: replayed.releases,
@@ -267,6 +256,50 @@ pub async fn backtest(flags: &Flags, target: &Target) -> Result<Code> {
         bail!("no window could be replayed: {}", text::why_none(&outcome));
     }
     Ok(if outcome.ok { Code::Yes } else { Code::No })
+}
+
+/// Numbers of which Prometheus knows the past, and how to ask for them; of the others a note says why not.
+async fn numbers(
+    server: &Server,
+    criteria: &[values::Criterion],
+    within: When,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<values::Criterion>, Vec<Number>)> {
+    let (mut numbers, mut asked, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for criterion in criteria {
+        match server.number(criterion, within).await? {
+            Ok(number) => {
+                numbers.push(criterion.clone());
+                asked.push(number);
+            }
+            Err(why) => others.push(format!("{} ({why})", criterion.name)),
+        }
+    }
+    if !others.is_empty() {
+        notes.push(format!("not replayed: {}", others.join(", ")));
+    }
+    Ok((numbers, asked))
+}
+
+/// Past releases that somebody knows of.
+fn releases(flags: &Flags, within: When) -> Result<Vec<(When, Called)>> {
+    let called = [(&flags.bad, Called::Bad), (&flags.good, Called::Good), (&flags.release, Called::Release)];
+    let releases: Vec<(When, Called)> = called
+        .into_iter()
+        .flat_map(|(known, called)| known.iter().map(move |when| (*when, called)))
+        .collect();
+    let outside = |when: &&When| when.from < within.from || when.to > within.to;
+    let mut known = releases.iter().map(|(when, _)| when).chain(&flags.incident);
+    if let Some(outside) = known.find(outside) {
+        bail!(
+            "{} to {} is not within what is replayed, {} to {}: widen it with --days, or --from and --to",
+            shown(outside.from),
+            shown(outside.to),
+            shown(within.from),
+            shown(within.to)
+        );
+    }
+    Ok(releases)
 }
 
 fn range(flags: &Flags, interval: i64) -> Result<When> {
@@ -314,9 +347,4 @@ fn window(flags: &Flags, plan: &Plan, within: When, notes: &mut Vec<String>) -> 
 
 fn whole_seconds(length: Duration) -> i64 {
     i64::try_from(length.as_secs()).unwrap_or(i64::MAX)
-}
-
-fn rfc3339(at: i64) -> Result<String> {
-    let at = jiff::Timestamp::from_second(at).map_err(|error| anyhow!("{error}"))?;
-    Ok(at.to_string())
 }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::limits::{self, FACTORS};
-use crate::decide::judge::{Criterion, OnLimit};
+use super::limits::{FACTORS, Limited};
 
 /// Confidence of [`Quiet::at_most`].
 const CONFIDENCE: f64 = 0.95;
@@ -64,6 +63,10 @@ pub struct Data {
     pub empty_rounds: u64,
     /// Requests.
     pub requests: u64,
+    /// Samples of numbers that are no counts of requests.
+    pub samples: u64,
+    /// Those of them that could not be read.
+    pub unread: u64,
 }
 
 /// Quiet windows, in each of which several pods in turn were taken for the canary.
@@ -265,15 +268,10 @@ pub struct Suggested {
 /// One replay of a quiet window: of each criterion, how many limits of the grid were breached, from the lowest on.
 pub type Deepest = Vec<usize>;
 
-/// Whether a breach of this criterion goes back.
-pub fn undoes(criterion: &Criterion) -> bool {
-    !criterion.shadow && criterion.on_limit == OnLimit::Undo
-}
-
 /// Expected false undos with each criterion's limit that far up the grid.
-pub fn rate(criteria: &[Criterion], replays: &[Deepest], places: &[usize]) -> f64 {
+pub fn rate(criteria: &[Limited], replays: &[Deepest], places: &[usize]) -> f64 {
     let undone = replays.iter().filter(|deepest| {
-        criteria.iter().enumerate().any(|(at, criterion)| undoes(criterion) && deepest[at] > places[at])
+        criteria.iter().enumerate().any(|(at, criterion)| criterion.undoes() && deepest[at] > places[at])
     });
     share(undone.count(), replays.len())
 }
@@ -287,7 +285,7 @@ pub fn share(part: usize, all: usize) -> f64 {
 
 /// Raises the limit that gives most false undos, step by step, until there are few enough.
 pub fn suggest(
-    criteria: &[Criterion],
+    criteria: &[Limited],
     replays: &[Deepest],
     releases: &[OfRelease],
     most: f64,
@@ -297,8 +295,7 @@ pub fn suggest(
         let breaches = |at: usize| replays.iter().filter(|deepest| deepest[at] > places[at]).count();
         let higher = |at: &usize| {
             let next = FACTORS.get(places[*at] + 1);
-            undoes(&criteria[*at])
-                && next.is_some_and(|factor| limits::scaled(&criteria[*at], *factor).is_some())
+            criteria[*at].undoes() && next.is_some_and(|factor| criteria[*at].scaled(*factor).is_some())
         };
         let worst = (0..criteria.len()).filter(higher).max_by_key(|at| (breaches(*at), usize::MAX - at))?;
         places[worst] += 1;
@@ -306,8 +303,7 @@ pub fn suggest(
     let changed = criteria.iter().zip(&places).filter(|(_, place)| **place > 0);
     let limits = changed
         .filter_map(|(criterion, place)| {
-            let scaled = limits::scaled(criterion, FACTORS[*place])?;
-            Some((criterion.name.clone(), limits::limit(&scaled)))
+            Some((criterion.name().to_owned(), criterion.scaled(FACTORS[*place])?.limit()))
         })
         .collect();
     let missed = releases.iter().filter(|release| {

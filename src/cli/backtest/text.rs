@@ -16,25 +16,27 @@ pub fn render(outcome: &Outcome, look: Look) -> String {
     page.raw(&release.bold().to_string());
     page.field("replayed", &format!("{} to {}, after an hour to learn from", moment(from), moment(to)));
     page.field("source", &plain(source));
-    page.field(
-        "data",
-        &format!(
+    let mut read = Vec::new();
+    if data.slots > 0 || data.samples == 0 {
+        read.push(format!(
             "{}, {} requests in slots of {interval} s; {} of the pods' slots are missing",
             count(signed(data.pods), "pod"),
             data.requests,
             percent(ratio(data.missing, data.slots))
-        ),
-    );
+        ));
+    }
+    if data.samples > 0 {
+        let unread = percent(ratio(data.unread, data.samples));
+        read.push(format!("{} samples of other numbers; {unread} of them could not be read", data.samples));
+    }
+    page.field("data", &read.join("; "));
     let length = span(SignedDuration::from_secs(*window));
-    page.field(
-        "windows",
-        &format!(
-            "{} of {length} replayed, {} with one pod or another as the canary; {}",
-            quiet.windows,
-            count(signed(quiet.replays), "time"),
-            skipped(outcome)
-        ),
-    );
+    let mut windows = format!("{} of {length} replayed", quiet.windows);
+    if quiet.replays > quiet.windows {
+        let times = count(signed(quiet.replays), "time");
+        windows.push_str(&format!(", {times} with one pod or another as the canary"));
+    }
+    page.field("windows", &format!("{windows}; {}", skipped(outcome)));
     page.heading("Quiet windows");
     criteria(&mut page, &outcome.criteria, quiet.replays);
     if !outcome.releases.is_empty() {

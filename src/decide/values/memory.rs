@@ -104,6 +104,11 @@ impl State {
         Some(self.criteria.get(criterion)?.breached.as_ref()?.streak.since)
     }
 
+    /// The sample with which it had been breached for long enough.
+    pub fn breached_at(&self, criterion: &str) -> Option<i64> {
+        Some(self.criteria.get(criterion)?.breached.as_ref()?.streak.last)
+    }
+
     /// When to look again, for criteria that are watched all the time: when a limit will have been breached for long enough.
     pub fn due(&self, criterion: &Criterion) -> Option<i64> {
         let memory = self.criteria.get(&criterion.name).filter(|memory| memory.breached.is_none())?;

@@ -13,6 +13,7 @@ pub use super::prometheus::stale_after;
 use super::prometheus::{Clock, Pod, Prometheus, Round, WholeSeries, alternatives, matchers, parsed};
 use super::{Counts, ReadError, SERIES_PER_POD, SeriesValue};
 use crate::decide::judge::{Revision, Slot};
+use crate::observe::reach::Client;
 
 /// How far back a run looks for what is usual on stable pods, in seconds.
 const HISTORY: i64 = 3600;
@@ -21,9 +22,9 @@ const HISTORY_PODS: usize = 12;
 /// The shortest rounds of history: noise is learnt in blocks of minutes.
 const SHORTEST: Duration = Duration::from_secs(15);
 /// An answer that is too large is asked for in halves, down to so many seconds.
-const SHORTEST_STRETCH: i64 = 60;
+pub(super) const SHORTEST_STRETCH: i64 = 60;
 /// Samples kept of one stretch.
-const MOST_SAMPLES: usize = 4_000_000;
+pub(super) const MOST_SAMPLES: usize = 4_000_000;
 
 /// Pods by the pattern of their names, in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl Prometheus {
     /// As there.
     pub async fn detect_like(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         pods: &PodsLike,
         at: i64,
         deadline: Duration,
@@ -109,7 +110,7 @@ impl Prometheus {
     /// Those of its queries, and [`ReadError::TooLarge`] when all together are too many.
     pub async fn samples(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         pods: &PodsLike,
         detected: &Detected,
         stretch: Stretch,
@@ -147,7 +148,7 @@ impl Prometheus {
     #[expect(clippy::too_many_arguments, reason = "one query, and where its samples go")]
     async fn samples_of(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         pods: &PodsLike,
         detected: &Detected,
         Family { name, matcher }: &Family,
@@ -193,7 +194,7 @@ impl Prometheus {
     /// When a query fails. It is not worth a second one: the hour is soon over.
     pub async fn history(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         round: Round,
         namespace: &str,
         stable: &[Pod],

@@ -1,6 +1,7 @@
 //! What a query of the user's gives now: one number, or one a series. Asked of the server as it is; nothing is differenced.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -8,11 +9,15 @@ use serde::de::IgnoredAny;
 use super::ReadError;
 use super::prometheus::{Clock, Prometheus, Round};
 use crate::decide::values::MOST_SERIES;
+use crate::observe::reach::Client;
+
+/// What tells series apart.
+pub type Labels = BTreeMap<String, String>;
 
 /// One series of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Number {
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// May be NaN or infinite.
     pub value: f64,
 }
@@ -59,39 +64,70 @@ impl Prometheus {
     /// When the server cannot be read, refuses the query, or gives something else than at most 100 numbers.
     pub async fn instant(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         round: Round,
         query: &str,
     ) -> Result<Vec<Number>, InstantError> {
-        let body = self.query(client, query, &mut Clock::present(round.now), round.deadline).await.map_err(
-            |error| match error {
-                ReadError::Api(what) => InstantError::Refused(what),
-                other => InstantError::Read(other),
-            },
-        )?;
-        let unreadable = |what: &str| InstantError::Unreadable(super::shortened(what, 200));
-        let Answer { status, error, data } =
-            serde_json::from_slice(&body).map_err(|error| unreadable(&error.to_string()))?;
-        let Some(data) = data.filter(|_| status == "success") else {
-            return Err(InstantError::Refused(super::shortened(&error.unwrap_or(status), 300)));
-        };
-        let number = |text: &str| text.parse::<f64>().map_err(|_| unreadable(text));
-        match data {
-            Data::Scalar((_, value)) => Ok(vec![Number { labels: BTreeMap::new(), value: number(&value)? }]),
-            Data::Vector(series) if series.len() > MOST_SERIES => {
-                Err(InstantError::TooManySeries { found: series.len() })
-            }
-            Data::Vector(series) => series
-                .into_iter()
-                .map(|Series { metric, value }| {
-                    let (_, value) = value.ok_or(InstantError::NoNumbers("native histograms"))?;
-                    Ok(Number { labels: metric, value: number(&value)? })
-                })
-                .collect(),
-            Data::Matrix(_) => Err(InstantError::NoNumbers("a range")),
-            Data::String(_) => Err(InstantError::NoNumbers("a text")),
+        let body = self.query(client, query, &mut Clock::present(round.now), round.deadline).await?;
+        numbers(&body)
+    }
+
+    /// The answer to an instant query as it is.
+    pub(super) async fn data(
+        &self,
+        client: &Client,
+        query: &str,
+        clock: &mut Clock,
+        deadline: Duration,
+    ) -> Result<Data, InstantError> {
+        data_in(&self.query(client, query, clock, deadline).await?)
+    }
+}
+
+/// What the body of an answer says.
+///
+/// # Errors
+/// As [`Prometheus::instant`].
+pub fn numbers(body: &[u8]) -> Result<Vec<Number>, InstantError> {
+    match data_in(body)? {
+        Data::Scalar((_, value)) => Ok(vec![Number { labels: Labels::new(), value: number(&value)? }]),
+        Data::Vector(series) if series.len() > MOST_SERIES => {
+            Err(InstantError::TooManySeries { found: series.len() })
+        }
+        Data::Vector(series) => series
+            .into_iter()
+            .map(|Series { metric, value }| {
+                let (_, value) = value.ok_or(InstantError::NoNumbers("native histograms"))?;
+                Ok(Number { labels: metric, value: number(&value)? })
+            })
+            .collect(),
+        Data::Matrix(_) => Err(InstantError::NoNumbers("a range")),
+        Data::String(_) => Err(InstantError::NoNumbers("a text")),
+    }
+}
+
+fn data_in(body: &[u8]) -> Result<Data, InstantError> {
+    let Answer { status, error, data } =
+        serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))?;
+    data.filter(|_| status == "success")
+        .ok_or_else(|| InstantError::Refused(super::shortened(&error.unwrap_or(status), 300)))
+}
+
+impl From<ReadError> for InstantError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Api(what) => Self::Refused(what),
+            other => Self::Read(other),
         }
     }
+}
+
+fn unreadable(what: &str) -> InstantError {
+    InstantError::Unreadable(super::shortened(what, 200))
+}
+
+fn number(text: &str) -> Result<f64, InstantError> {
+    text.parse().map_err(|_| unreadable(text))
 }
 
 #[derive(Deserialize)]
@@ -105,7 +141,7 @@ struct Answer {
 
 #[derive(Deserialize)]
 #[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
-enum Data {
+pub(super) enum Data {
     Vector(Vec<Series>),
     Scalar((f64, String)),
     Matrix(IgnoredAny),
@@ -113,8 +149,8 @@ enum Data {
 }
 
 #[derive(Deserialize)]
-struct Series {
-    metric: BTreeMap<String, String>,
+pub(super) struct Series {
+    metric: Labels,
     #[serde(default)]
     value: Option<(f64, String)>,
 }

@@ -8,12 +8,14 @@
 //! prometheus ─┘ (through servers) one query a family and server     ┴─► Vec<SeriesValue> per pod ─► counters::Ledger ─► slots
 //! history ──── the past, from prometheus: read as rounds would have read it                      ─┘
 //! instant ───── (through servers) one query a criterion             ──► numbers, as they are
+//! earlier ───── the past of those
 //! ```
 //!
 //! Nothing here reads a clock: moments come in as parameters, in unix seconds. Nothing here judges: a pod that could not be
 //! read is *missing*, never zero, and what that means is the judge's business.
 
 pub mod counters;
+pub mod earlier;
 pub mod exposition;
 pub mod history;
 pub mod instant;
@@ -26,6 +28,7 @@ pub mod servers;
 
 use std::time::Duration;
 
+use super::reach::{Client, Denied, Reach};
 use crate::decide::judge::Bound;
 
 /// The most series of the chosen families that one pod may have. More is [`ReadError::TooManySeries`].
@@ -65,17 +68,14 @@ pub enum Trust {
     Only(Vec<u8>),
 }
 
-/// A client for the readers of this module: no redirects (a pod must not send the operator elsewhere), no proxy from the
-/// environment (pod addresses are local), gzip, few idle connections.
+/// A client for the readers of this module, which asks within this reach: gzip, few idle connections.
 ///
 /// # Errors
 /// [`ReadError::Client`] when the TLS roots cannot be loaded, [`ReadError::Credentials`] when those given are none.
-pub fn client(trust: Trust) -> Result<reqwest::Client, ReadError> {
+pub fn client(trust: Trust, reach: &Reach) -> Result<Client, ReadError> {
     // Fails when one is installed already, which is just as good; without any, `build` would panic.
     let _already = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
         .gzip(true)
         .pool_max_idle_per_host(2)
         .pool_idle_timeout(Duration::from_secs(60));
@@ -84,7 +84,7 @@ pub fn client(trust: Trust) -> Result<reqwest::Client, ReadError> {
         Trust::System => builder,
         Trust::Only(pem) => builder.tls_certs_only(certificates(&pem)?),
     };
-    builder.build().map_err(|error| ReadError::Client(innermost(&error)))
+    Client::new(builder, reach).map_err(|error| ReadError::Client(innermost(&error)))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, ReadError> {
@@ -139,6 +139,9 @@ pub enum ReadError {
         /// Whether it is so until somebody changes something; else the API server could just not be asked.
         lasting: bool,
     },
+    /// Nobody whom a Release may send the operator to.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// No connection.
     #[error("no connection{}: {problem}; {}", to(.asked), reach(.asked))]
     Refused {
@@ -333,7 +336,10 @@ impl ReadError {
     /// One word out of a closed set, for metric labels and event reasons.
     pub fn category(&self) -> &'static str {
         match self {
-            ReadError::Client(_) | ReadError::Address(_) | ReadError::Credentials { .. } => "settings",
+            ReadError::Client(_)
+            | ReadError::Address(_)
+            | ReadError::Denied(_)
+            | ReadError::Credentials { .. } => "settings",
             ReadError::Refused { .. } | ReadError::Broken { .. } => "refused",
             ReadError::Timeout { .. } => "timeout",
             ReadError::Status { .. } => "status",
@@ -348,6 +354,14 @@ impl ReadError {
             | ReadError::NoStatusLabel { .. } => "no_counter",
             ReadError::NoSamples | ReadError::Stale { .. } => "stale",
             ReadError::Api(_) => "api",
+        }
+    }
+
+    /// Why a request did not get an answer.
+    fn unsent(asked: Asked, error: &reqwest::Error) -> Self {
+        match Denied::within(error) {
+            Some(denied) => denied.into(),
+            None => ReadError::Refused { asked, problem: innermost(error) },
         }
     }
 

@@ -40,7 +40,7 @@ struct Bucket {
 /// `{"count": "8", "sum": "0.3", "buckets": [[0, "0.5", "1", "8"]]}`; a bucket's first number says which of its bounds belong
 /// to it, which makes no difference for durations.
 #[derive(Deserialize)]
-pub(super) struct Shown {
+pub struct Shown {
     count: String,
     #[serde(default)]
     buckets: Vec<(u8, String, String, String)>,

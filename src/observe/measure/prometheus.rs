@@ -17,6 +17,7 @@ use super::exposition::Label;
 use super::names::{Detected, Family, Names};
 use super::native;
 use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue};
+use crate::observe::reach::Client;
 
 /// Bytes of one answer.
 pub const ANSWER_BYTES: usize = 16 << 20;
@@ -170,7 +171,7 @@ impl Prometheus {
     /// askers, is asked for again in parts, so that nobody's pods spoil it for others.
     ///
     /// Unlike on a pod's own page, no sample at all is [`ReadError::NoSamples`]: Prometheus may just not scrape that pod.
-    pub async fn read(&self, client: &reqwest::Client, round: Round, askers: &[Asker]) -> Vec<Answers> {
+    pub async fn read(&self, client: &Client, round: Round, askers: &[Asker]) -> Vec<Answers> {
         let families = askers.first().map(|asker| asker.detected.families()).unwrap_or_default();
         debug_assert!(askers.iter().all(|asker| asker.detected.families() == families));
         let longest =
@@ -205,7 +206,10 @@ impl Prometheus {
             // Whoever does not answer one does not answer the next either, and the round has only so much time.
             let all = matches!(
                 error,
-                ReadError::Refused { .. } | ReadError::Timeout { .. } | ReadError::Status { .. }
+                ReadError::Refused { .. }
+                    | ReadError::Denied(_)
+                    | ReadError::Timeout { .. }
+                    | ReadError::Status { .. }
             );
             let rest = if all { open.drain(..).collect() } else { Vec::new() };
             for at in std::iter::once(batch).chain(rest).flatten() {
@@ -221,7 +225,7 @@ impl Prometheus {
 
     async fn read_batch(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         round: Round,
         clock: &mut Clock,
         families: &[Family],
@@ -271,7 +275,7 @@ impl Prometheus {
     /// message.
     pub async fn detect(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         round: Round,
         namespace: &str,
         pods: &[Pod],
@@ -286,7 +290,7 @@ impl Prometheus {
     /// The same for the pods of these matchers.
     pub(super) async fn detect_among(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         clock: &mut Clock,
         deadline: Duration,
         matchers: &str,
@@ -325,7 +329,7 @@ impl Prometheus {
     /// The body of a successful or an explained answer to an instant query.
     pub(super) async fn query(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         query: &str,
         clock: &mut Clock,
         deadline: Duration,
@@ -342,7 +346,7 @@ impl Prometheus {
     /// The same at a moment of the server's clock, with what that clock showed.
     async fn query_at(
         &self,
-        client: &reqwest::Client,
+        client: &Client,
         query: &str,
         time: i64,
         deadline: Duration,
@@ -351,7 +355,7 @@ impl Prometheus {
         let url = reqwest::Url::parse(&url).map_err(|error| ReadError::Address(error.to_string()))?;
         let timeout = format!("{}ms", deadline.as_millis().max(1));
         let form = [("query", query), ("time", &time.to_string()), ("timeout", &timeout)];
-        let mut request = client.post(url).form(&form);
+        let mut request = client.post(url)?.form(&form);
         request = match &self.auth {
             Auth::Nobody => request,
             Auth::Bearer(token) => request.bearer_auth(token),
@@ -364,7 +368,7 @@ impl Prometheus {
         let answer = async {
             let response = request.send().await.map_err(|error| match error.is_builder() {
                 true => ReadError::Address(super::innermost(&error)),
-                false => ReadError::Refused { asked, problem: super::innermost(&error) },
+                false => ReadError::unsent(asked, &error),
             })?;
             let status = response.status();
             let answered = shown_by(response.headers());
@@ -385,7 +389,7 @@ impl Prometheus {
 }
 
 /// What the server's clock showed when it answered. An answer out of a cache (it has an `Age`) shows another moment.
-fn shown_by(headers: &reqwest::header::HeaderMap) -> Option<Timestamp> {
+pub fn shown_by(headers: &reqwest::header::HeaderMap) -> Option<Timestamp> {
     let date = headers.get("date").filter(|_| !headers.contains_key("age"))?;
     Some(jiff::fmt::rfc2822::parse(date.to_str().ok()?).ok()?.timestamp())
 }
@@ -481,10 +485,10 @@ struct Data<S> {
     result: Vec<S>,
 }
 
-/// A series with its samples, or with what is kept of them.
+/// A series of an answer with its samples, or with what is kept of them.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "V: Deserialize<'de> + Default, H: Deserialize<'de> + Default"))]
-pub(super) struct Series<'a, V, H> {
+pub struct Series<'a, V, H> {
     #[serde(borrow)]
     pub metric: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
     /// Of a range.
@@ -499,12 +503,13 @@ pub(super) struct Series<'a, V, H> {
 }
 
 /// With its newest sample only.
-type NewestSeries<'a> = Series<'a, Newest<&'a str>, Newest<native::Shown>>;
+pub type NewestSeries<'a> = Series<'a, Newest<&'a str>, Newest<native::Shown>>;
 
 /// With all of its samples.
-pub(super) type WholeSeries<'a> = Series<'a, Vec<(f64, &'a str)>, Vec<(f64, native::Shown)>>;
+pub type WholeSeries<'a> = Series<'a, Vec<(f64, &'a str)>, Vec<(f64, native::Shown)>>;
 
 impl<V, H> Series<'_, V, H> {
+    /// Its labels, without those that tell where it was collected.
     pub fn counting_labels(&self) -> Vec<Label<'_>> {
         let counts = |label: &str, value: &str| {
             let perhaps = PERHAPS_COLLECTION_LABELS.contains(&label);
@@ -523,7 +528,7 @@ fn is_dns_label(text: &str) -> bool {
 }
 
 /// The newest of a list of samples; the others are not kept.
-struct Newest<T>(Option<(f64, T)>);
+pub struct Newest<T>(pub Option<(f64, T)>);
 
 impl<T> Default for Newest<T> {
     fn default() -> Self {
@@ -561,7 +566,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Newest<T> {
     }
 }
 
-pub(super) fn parsed<'a, S: Deserialize<'a>>(body: &'a [u8]) -> Result<Vec<S>, ReadError> {
+/// The series of an answer.
+///
+/// # Errors
+/// When it is none of Prometheus', or says what went wrong.
+pub fn parsed<'a, S: Deserialize<'a>>(body: &'a [u8]) -> Result<Vec<S>, ReadError> {
     let answer: Answer<'a, S> = serde_json::from_slice(body)
         .map_err(|error| ReadError::NotPrometheus(super::shortened(&error.to_string(), 200)))?;
     match (answer.status.as_ref(), answer.data) {
@@ -611,7 +620,7 @@ fn pods_of(asked: &[Wanted<'_>]) -> String {
 }
 
 /// Matchers of the pods of a namespace whose names fit a pattern.
-pub(super) fn matchers(namespace: &str, pods: &str) -> String {
+pub(in crate::observe) fn matchers(namespace: &str, pods: &str) -> String {
     format!("namespace={},pod=~{}", quoted(namespace), quoted(pods))
 }
 

@@ -15,6 +15,7 @@ use super::exposition::{self, ExpositionError, Limits, Sample};
 use super::names::{Detected, Names};
 use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue};
 use crate::decide::values::{Gauge, MOST_SERIES};
+use crate::observe::reach::Client;
 
 /// Both formats; OpenMetrics first, because its end marks a whole page.
 const FORMATS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.9,*/*;q=0.1";
@@ -40,7 +41,7 @@ pub trait Pages: Send + Sync + 'static {
     fn page<'a>(&'a self, target: &'a Target, deadline: Duration) -> BoxFuture<'a, Result<Page, ReadError>>;
 }
 
-impl Pages for reqwest::Client {
+impl Pages for Client {
     fn page<'a>(&'a self, target: &'a Target, deadline: Duration) -> BoxFuture<'a, Result<Page, ReadError>> {
         page(self, target, deadline).boxed()
     }
@@ -218,12 +219,14 @@ fn is_of(gauge: &Gauge, sample: &Sample<'_, '_>) -> bool {
     sample.name == gauge.name && gauge.labels.iter().all(has)
 }
 
-async fn page(client: &reqwest::Client, target: &Target, deadline: Duration) -> Result<Page, ReadError> {
+async fn page(client: &Client, target: &Target, deadline: Duration) -> Result<Page, ReadError> {
     let answer = async {
-        let response =
-            client.get(address(target)?).header(ACCEPT, FORMATS).send().await.map_err(|error| {
-                ReadError::Refused { asked: Asked::Pod, problem: super::innermost(&error) }
-            })?;
+        let response = client
+            .get(address(target)?)?
+            .header(ACCEPT, FORMATS)
+            .send()
+            .await
+            .map_err(|error| ReadError::unsent(Asked::Pod, &error))?;
         let status = response.status();
         if status != reqwest::StatusCode::OK {
             return Err(ReadError::Status { asked: Asked::Pod, status: status.as_u16() });

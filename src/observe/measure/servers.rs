@@ -15,6 +15,7 @@ use super::names::{Detected, Family, Names};
 use super::prometheus::{Answers, Asker, Pod, Prometheus, Round};
 use super::{Asked, ReadError, Trust, client};
 use crate::decide::judge::Slot;
+use crate::observe::reach::{Client, Reach};
 
 /// How long the first of a round waits for others. Rounds begin at the same second for all runs.
 const GATHER: Duration = Duration::from_millis(100);
@@ -24,12 +25,25 @@ const AT_ONCE: usize = 2;
 const NUMBERS_AT_ONCE: usize = 4;
 
 /// All servers that runs read from.
-#[derive(Default)]
 pub struct Servers {
+    reach: Reach,
     known: Mutex<HashMap<(Prometheus, Trust), Weak<Server>>>,
 }
 
 impl Servers {
+    /// None yet, and where they may be.
+    pub fn within(reach: Reach) -> Self {
+        Self { reach, known: Mutex::default() }
+    }
+
+    /// A client for what is read beside them.
+    ///
+    /// # Errors
+    /// As [`client`].
+    pub fn client(&self, trust: Trust) -> Result<Client, ReadError> {
+        client(trust, &self.reach)
+    }
+
     /// The server to which this is the way. It is forgotten when nobody holds it any more.
     ///
     /// # Errors
@@ -42,7 +56,7 @@ impl Servers {
             return Ok(server);
         }
         let server = Arc::new(Server {
-            client: client(way.1.clone())?,
+            client: self.client(way.1.clone())?,
             prometheus: way.0.clone(),
             places: Semaphore::new(AT_ONCE),
             places_for_numbers: Semaphore::new(NUMBERS_AT_ONCE),
@@ -56,7 +70,7 @@ impl Servers {
 /// One server.
 pub struct Server {
     prometheus: Prometheus,
-    client: reqwest::Client,
+    client: Client,
     places: Semaphore,
     places_for_numbers: Semaphore,
     gathering: Mutex<HashMap<Same, Vec<Waiting>>>,

@@ -121,6 +121,15 @@ func (p *Plane) ClientRelay() (*Relay, error) {
 	return NewRelay(port, p.apiAddress)
 }
 
+// ClientFront makes a front of the API server for a client; its authorities are written below the directory of its name.
+func (p *Plane) ClientFront(name string) (*Front, error) {
+	port, err := p.Claims.Port()
+	if err != nil {
+		return nil, err
+	}
+	return NewFront(port, p.apiAddress, p.Trust, p.path("fronts", name)), nil
+}
+
 func (p *Plane) start(ctx context.Context) error {
 	var err error
 	if p.Trust, err = NewTrust(p.path("trust")); err != nil {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type control struct {
 
 	mu      sync.Mutex
 	proxies map[string]*plane.Relay
+	fronts  map[string]*plane.Front
 }
 
 // refusal is an error that is the caller's.
@@ -45,7 +47,7 @@ func badRequest(format string, arguments ...any) error {
 
 // startControl serves until the context ends, and returns the endpoint's URL.
 func startControl(ctx context.Context, p *plane.Plane, fleet *node.Fleet) (string, error) {
-	c := &control{plane: p, fleet: fleet, proxies: map[string]*plane.Relay{}}
+	c := &control{plane: p, fleet: fleet, proxies: map[string]*plane.Relay{}, fronts: map[string]*plane.Front{}}
 	port, err := p.Claims.Port()
 	if err != nil {
 		return "", err
@@ -93,6 +95,7 @@ func (c *control) routes() http.Handler {
 	handle("POST /components/{name}/{verb}", c.component)
 	handle("POST /proxy", c.makeProxy)
 	handle("POST /proxies/{name}/{verb}", c.proxy)
+	handle("POST /front", c.front)
 	handle("POST /nodes/{name}/{verb}", c.node)
 	handle("/", func(r *http.Request) (any, error) {
 		return nil, notFound("no such call: %s %s; see the README", r.Method, r.URL.Path)
@@ -234,6 +237,29 @@ func (c *control) proxy(r *http.Request) (any, error) {
 		return nil, notFound("a proxy can delay, hang, cut and resume, not %q", verb)
 	}
 	return c.state(), nil
+}
+
+// front makes a front, or rotates the authority of one that is there.
+func (c *control) front(r *http.Request) (any, error) {
+	name := r.URL.Query().Get("name")
+	if name == "" || strings.ContainsAny(name, "/.") {
+		return nil, badRequest("name the front: front?name=operator")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	front, exists := c.fronts[name]
+	if !exists {
+		var err error
+		if front, err = c.plane.ClientFront(name); err != nil {
+			return nil, err
+		}
+		c.fronts[name] = front
+	}
+	authority, err := front.Rotate()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"server": front.Server, "ca": authority}, nil
 }
 
 func (c *control) node(r *http.Request) (any, error) {

@@ -113,6 +113,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// Where its API server is.
+    pub fn server(&self) -> Result<String> {
+        let config = Kubeconfig::read_from(&self.kubeconfig)?;
+        let cluster = config.clusters.into_iter().find_map(|named| named.cluster?.server);
+        cluster.context("the kubeconfig has no cluster")
+    }
+
     /// Whether it is ours to disturb.
     pub fn is_ours(&self) -> bool {
         self.child.is_some()

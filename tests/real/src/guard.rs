@@ -10,6 +10,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::serde::de::DeserializeOwned;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::oneshot;
@@ -92,9 +93,11 @@ where
     let mut first = Some(first);
     let task = tokio::spawn(async move {
         let mut known: BTreeMap<String, V> = BTreeMap::new();
-        let mut stream = pin!(watcher::watcher(api, watcher::Config::default()));
+        let mut stream = pin!(watcher::watcher(api, watcher::Config::default()).default_backoff());
         let mut complete = false;
-        while let Some(Ok(event)) = stream.next().await {
+        while let Some(event) = stream.next().await {
+            // An API server that is away comes back.
+            let Ok(event) = event else { continue };
             match event {
                 Event::Apply(object) | Event::InitApply(object) => match read(&object) {
                     Some(value) => {
@@ -107,7 +110,10 @@ where
                 Event::Delete(object) => {
                     known.remove(&object.name_any());
                 }
-                Event::Init => complete = false,
+                Event::Init => {
+                    known.clear();
+                    complete = false;
+                }
                 Event::InitDone => complete = true,
             }
             if complete {

@@ -5,7 +5,9 @@
 //! and waits with a deadline. No sleeping: a story waits for a condition, and when it does not come, says what stood there instead.
 
 pub mod audit;
+pub mod chaos;
 pub mod cluster;
+pub mod credentials;
 pub mod crowd;
 pub mod figures;
 pub mod guard;
@@ -16,3 +18,4 @@ pub mod stage;
 pub mod story;
 pub mod timeline;
 pub mod told;
+pub mod writers;

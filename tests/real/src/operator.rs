@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
 use kube::config::{AuthInfo, Context as KubeContext, Kubeconfig, NamedAuthInfo, NamedContext};
+use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::cluster::{Cluster, repository, scratch};
@@ -34,7 +35,7 @@ impl Operator {
 
     /// Starts one with further environment or flags.
     pub async fn start_with(cluster: &Cluster, more: impl FnOnce(&mut Command)) -> Result<Self> {
-        let kubeconfig = kubeconfig(cluster).await?;
+        let kubeconfig = kubeconfig(cluster, "tidegate").await?;
         let mut operator = Self::start_through(&kubeconfig, more).await?;
         operator.token = Some(kubeconfig);
         Ok(operator)
@@ -42,6 +43,13 @@ impl Operator {
 
     /// Starts one that reaches the API server through this kubeconfig.
     pub async fn start_through(kubeconfig: &Path, more: impl FnOnce(&mut Command)) -> Result<Self> {
+        let operator = Self::launch(kubeconfig, more).await?;
+        operator.until_ready().await?;
+        Ok(operator)
+    }
+
+    /// The same, and does not wait until it is ready.
+    pub async fn launch(kubeconfig: &Path, more: impl FnOnce(&mut Command)) -> Result<Self> {
         let port = free_port()?;
         let log = scratch()?.join(format!("operator-{}-{port}.log", std::process::id()));
         let address = format!("127.0.0.1:{port}");
@@ -51,6 +59,8 @@ impl Operator {
         command.args(["--pdeathsig", "KILL"]).arg(binary("tidegate")?);
         command
             .args(["--listen", &address])
+            // Pods of our own control plane are processes here.
+            .arg("--allow-loopback")
             .env("TIDEGATE_KUBECONFIG", kubeconfig)
             .env("NO_COLOR", "1")
             .env("POD_NAMESPACE", NAMESPACE)
@@ -62,9 +72,7 @@ impl Operator {
         let child = tokio::spawn(async move { command.spawn() })
             .await?
             .context("cannot start the operator (with setpriv)")?;
-        let operator = Self { child, log, address, token: None };
-        operator.until_ready().await?;
-        Ok(operator)
+        Ok(Self { child, log, address, token: None })
     }
 
     /// Its process.
@@ -96,6 +104,19 @@ impl Operator {
         Ok(())
     }
 
+    /// What one of its endpoints answers: whether it is well, and the text.
+    pub async fn ask(&self, path: &str) -> Result<(bool, String)> {
+        let answer = reqwest::get(format!("http://{}/{path}", self.address)).await?;
+        Ok((answer.status().is_success(), answer.text().await?))
+    }
+
+    /// One of its counters, with these labels; 0 as long as there is none.
+    pub async fn counter(&self, series: &str) -> Result<f64> {
+        let (_, page) = self.ask("metrics").await?;
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        Ok(line.map(str::parse).transpose()?.unwrap_or(0.0))
+    }
+
     /// What it has written.
     pub fn read_log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -108,6 +129,12 @@ impl Operator {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
         let kilobytes: u64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;
         Ok(kilobytes * 1024)
+    }
+
+    /// What it says under this path: `/metrics`, `/readyz`.
+    pub async fn says(&self, path: &str) -> Result<String> {
+        let client = reqwest::Client::new();
+        Ok(client.get(format!("http://{}{path}", self.address)).send().await?.text().await?)
     }
 
     /// CPU time used so far, in seconds.
@@ -159,8 +186,26 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// A kubeconfig with the operator's own token.
-pub async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
+/// A kubeconfig with a token of an account in the operator's namespace: `tidegate` is the operator's own.
+pub async fn kubeconfig(cluster: &Cluster, account: &str) -> Result<PathBuf> {
+    let token = token(cluster, account).await?;
+    write_private(&config(cluster, AuthInfo { token: Some(token.into()), ..AuthInfo::default() })?)
+}
+
+/// The same, and between the two is a proxy of our own cluster's (`POST /proxy`), which is told what to do by this name.
+pub async fn kubeconfig_behind(cluster: &Cluster, proxy: &str) -> Result<PathBuf> {
+    let token = token(cluster, "tidegate").await?;
+    let mut config = config(cluster, AuthInfo { token: Some(token.into()), ..AuthInfo::default() })?;
+    let made: Value = serde_json::from_str(&cluster.control(&format!("proxy?name={proxy}")).await?)?;
+    let server = made["server"].as_str().context("the proxy has no address")?;
+    for named in &mut config.clusters {
+        named.cluster.get_or_insert_default().server = Some(server.to_owned());
+    }
+    write_private(&config)
+}
+
+/// A token of a ServiceAccount of the operator's namespace.
+pub async fn token(cluster: &Cluster, account: &str) -> Result<String> {
     let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client("admin").await?, NAMESPACE);
     let request = TokenRequest {
         spec: TokenRequestSpec {
@@ -170,8 +215,12 @@ pub async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
         },
         ..TokenRequest::default()
     };
-    let answer = accounts.create_token_request("tidegate", &PostParams::default(), &request).await?;
-    let token = answer.status.context("the token request has no answer")?.token;
+    let answer = accounts.create_token_request(account, &PostParams::default(), &request).await?;
+    Ok(answer.status.context("the token request has no answer")?.token)
+}
+
+/// A kubeconfig for the cluster with these credentials.
+pub fn config(cluster: &Cluster, user: AuthInfo) -> Result<Kubeconfig> {
     let mut config = Kubeconfig::read_from(&cluster.kubeconfig)?;
     let current = config.current_context.clone().unwrap_or_default();
     let context = config
@@ -180,17 +229,14 @@ pub async fn kubeconfig(cluster: &Cluster) -> Result<PathBuf> {
         .find(|context| context.name == current)
         .and_then(|named| named.context.clone());
     let context = context.context("the kubeconfig has no current context")?;
-    config.auth_infos = vec![NamedAuthInfo {
-        name: "operator".into(),
-        auth_info: Some(AuthInfo { token: Some(token.into()), ..AuthInfo::default() }),
-        ..NamedAuthInfo::default()
-    }];
+    config.auth_infos =
+        vec![NamedAuthInfo { name: "operator".into(), auth_info: Some(user), ..NamedAuthInfo::default() }];
     config.contexts = vec![NamedContext {
         name: current,
         context: Some(KubeContext { user: Some("operator".into()), ..context }),
         ..NamedContext::default()
     }];
-    write_private(&config)
+    Ok(config)
 }
 
 /// Writes a kubeconfig that only we can read.

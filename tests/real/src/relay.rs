@@ -1,10 +1,12 @@
 //! Stands between an operator and the API server, counts its writes, and after a chosen one lets no answer through any more: the
-//! moment between a write and knowing about it, at which a process can be killed.
+//! moment between a write and knowing about it, at which a process can be killed. It also makes the weather: an API server that is
+//! slow, broken, or asks to be left alone, and watches that fall silent.
 //!
 //! Plain HTTP on the operator's side. What it forwards it sends as the operator's own ServiceAccount.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use axum::Router;
@@ -12,11 +14,12 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
 use kube::config::{
     Cluster as KubeCluster, Context, KubeConfigOptions, Kubeconfig, NamedCluster, NamedContext,
 };
 use kube::{Client, Config};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::cluster::Cluster;
@@ -37,6 +40,32 @@ struct Shared {
     client: Client,
     gate: Mutex<Gate>,
     closed: Notify,
+    weather: watch::Sender<Weather>,
+    /// How often the watches that were open have fallen silent.
+    silences: watch::Sender<u32>,
+    refused: Mutex<Vec<Refused>>,
+}
+
+/// How the API server is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weather {
+    #[default]
+    Fair,
+    /// Every request but those about the Lease takes so much longer.
+    Slow(Duration),
+    /// Every request but those about the Lease is answered with 500.
+    Broken,
+    /// Every request but those about the Lease is answered with 429, in plain text as by the API server's own overload, and asked to
+    /// come back after so many seconds.
+    Overloaded(u64),
+}
+
+/// A request that was asked to come back later.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub at: Instant,
+    /// Method and path.
+    pub what: String,
 }
 
 #[derive(Default)]
@@ -56,7 +85,7 @@ impl Gate {
 impl Relay {
     /// Listens from now on, and lets everything through.
     pub async fn start(cluster: &Cluster) -> Result<Self> {
-        let token = operator::kubeconfig(cluster).await?;
+        let token = operator::kubeconfig(cluster, "tidegate").await?;
         let read = Kubeconfig::read_from(&token)?;
         std::fs::remove_file(token)?;
         let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
@@ -65,6 +94,9 @@ impl Relay {
             client: Client::try_from(config)?,
             gate: Mutex::default(),
             closed: Notify::new(),
+            weather: watch::Sender::default(),
+            silences: watch::Sender::default(),
+            refused: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let server = format!("http://{}", listener.local_addr()?);
@@ -95,6 +127,21 @@ impl Relay {
             }
             changed.await;
         }
+    }
+
+    /// Changes the weather for requests that come from now on.
+    pub fn set_weather(&self, weather: Weather) {
+        self.shared.weather.send_replace(weather);
+    }
+
+    /// The watches that are open fall silent: they stay open, and nothing comes any more. New ones are well.
+    pub fn silence_watches(&self) {
+        self.shared.silences.send_modify(|times| *times += 1);
+    }
+
+    /// Requests that were asked to come back later.
+    pub async fn refused(&self) -> Vec<Refused> {
+        self.shared.refused.lock().await.clone()
     }
 
     /// Writes that took effect since it began to count.
@@ -129,6 +176,24 @@ fn to(server: String) -> Kubeconfig {
 }
 
 async fn relay(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let weather = *shared.weather.borrow();
+    if !request.uri().path().contains("/leases") {
+        match weather {
+            Weather::Fair => {}
+            Weather::Slow(so_much) => tokio::time::sleep(so_much).await,
+            Weather::Broken => return (StatusCode::INTERNAL_SERVER_ERROR, "it is broken").into_response(),
+            Weather::Overloaded(seconds) => {
+                let what = format!("{} {}", request.method(), request.uri().path());
+                shared.refused.lock().await.push(Refused { at: Instant::now(), what });
+                let later = [(header::RETRY_AFTER, seconds.to_string())];
+                let text = "Too many requests, please try again later.";
+                return (StatusCode::TOO_MANY_REQUESTS, later, text).into_response();
+            }
+        }
+    }
+    if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+        return heard(&shared, forward(&shared.client, request).await);
+    }
     if !counts(&request) {
         return forward(&shared.client, request).await;
     }
@@ -149,6 +214,23 @@ async fn relay(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         return std::future::pending().await;
     }
     response
+}
+
+/// A watch, as long as it is not told to be silent.
+fn heard(shared: &Shared, response: Response) -> Response {
+    let mut silences = shared.silences.subscribe();
+    let before = *silences.borrow_and_update();
+    response.map(|body| {
+        let events = (body.into_data_stream(), silences);
+        Body::from_stream(futures::stream::unfold(events, move |(mut events, mut silences)| async move {
+            let silenced = async { silences.wait_for(|times| *times > before).await.is_ok() };
+            tokio::select! {
+                biased;
+                _ = silenced => std::future::pending().await,
+                event = events.next() => event.map(|event| (event, (events, silences))),
+            }
+        }))
+    })
 }
 
 /// Whether it is a write that the end of a run rests on.

@@ -121,7 +121,12 @@ pub fn usual() -> Options {
 
 /// Installs Tidegate from `install.yaml`, all but the operator's own pods: it runs as a process here.
 pub async fn install(client: &Client, mutating: bool) -> Result<()> {
-    let text = std::fs::read_to_string(repository().join("install.yaml")).context("install.yaml")?;
+    install_from(client, "install.yaml", mutating).await
+}
+
+/// The same from another manifest of the repository.
+pub async fn install_from(client: &Client, path: &str, mutating: bool) -> Result<()> {
+    let text = std::fs::read_to_string(repository().join(path)).with_context(|| path.to_owned())?;
     for document in documents(&text)? {
         let kind = document["kind"].as_str().unwrap_or_default().to_owned();
         if kind.is_empty() || (kind.starts_with("Mutating") && !mutating) {

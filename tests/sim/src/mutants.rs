@@ -22,8 +22,8 @@ pub const MUTANTS: [Mutant; 12] = [
     Mutant {
         name: "a lost fence",
         file: "src/run/leader.rs",
-        finds: "self.until.load(Ordering::Acquire) > self.milliseconds(clock::instant())",
-        becomes: "self.until.load(Ordering::Acquire) > 0 && self.milliseconds(clock::instant()) > 0",
+        finds: "Duration::from_millis(until.saturating_sub(self.milliseconds(clock::instant())))",
+        becomes: "Duration::from_millis(until)",
         noticed_by: PLAYS,
     },
     Mutant {

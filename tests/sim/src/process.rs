@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use tidegate::act::Fence;
+use tidegate::observe::reach::{ApiServer, Reach};
+use tidegate::report::Metrics;
 use tidegate::run::leader::{Elector, LeaseFence};
+use tidegate::run::link::{Answers, Patience, UnderWay};
 use tidegate::run::{Clock, Leadership, Operator, Parts};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -26,8 +30,8 @@ pub struct Process {
 struct Alone;
 
 impl Fence for Alone {
-    fn holds(&self) -> bool {
-        true
+    fn remaining(&self) -> Duration {
+        Duration::from_secs(3600)
     }
 }
 
@@ -40,13 +44,15 @@ impl Process {
             stamp(epoch.now()) + jiff::SignedDuration::from_millis(off.load(Ordering::Relaxed))
         });
         let (stop, mut asked) = watch::channel(false);
+        let (metrics, under_way) = (Arc::new(Metrics::new()), Arc::new(UnderWay::default()));
+        let patience = Patience::new(Arc::new(Answers::default()), under_way.follow(), metrics.clone());
         let mut tasks = Vec::new();
         let (leadership, last) = if elects {
             let identity = format!("operator-{number}");
             shared.lock().watchman.identities.insert(number, identity.clone());
             let fence = Arc::new(LeaseFence::default());
             let (leading, follow) = watch::channel(false);
-            let client = server::client(shared, number);
+            let client = server::client(shared, number, &patience);
             let elector =
                 Elector::new(client, clock.clone(), "tidegate-system", identity, fence.clone(), leading);
             // Given up last, as the process does it.
@@ -58,10 +64,14 @@ impl Process {
             (Leadership { fence: Arc::new(Alone), leading: follow }, leads)
         };
         let parts = Parts {
-            client: server::client(shared, number),
+            client: server::client(shared, number, &patience),
+            namespaces: Vec::new(),
             clock,
             pages: Arc::new(Pods(shared.clone())),
+            reach: Reach::guarded(ApiServer::known("https://api", None, &[]), false),
             leadership,
+            under_way,
+            metrics,
             reads_per_second: 300,
             workers: 2,
         };

@@ -53,7 +53,7 @@ fn release(dice: &mut Dice, short: bool) -> Value {
         json!(if short {
             *dice.pick(&["2s", "10s", "30s"])
         } else {
-            *dice.pick(&["2s", "10s", "1m", "5m", "1h", "1h", "8h", "2s", "10s", "1m", "50h"])
+            *dice.pick(&["2s", "10s", "10s", "1m", "1m", "5m", "30m"])
         })
     };
     let steps = match dice.below(4) {

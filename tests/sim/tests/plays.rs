@@ -63,7 +63,8 @@ fn a_job_that_failed_is_run_once_more_when_somebody_says_retry() {
     let release = format!(
         r#"release {{"criteria":[],"preflight":[{job}],"steps":[{{"name":"all","replicas":"100%"}}],"watch":[{{"for":"3s","every":"1s"}}]}}"#
     );
-    let outcome = told(&format!("{release}\nat 1000 push v2 good\nat 20000 say Retry"));
+    let outcome =
+        told(&format!("{release}\nat 1000 push v2 good\nat 20000 say Retry\nat 60000 pages honest"));
     assert_eq!(outcome.end.jobs, 2, "{}", outcome.log.join("\n"));
 }
 

@@ -17,12 +17,19 @@ pub struct Answer {
     pub status: u16,
     pub body: &'static str,
     pub after: Duration,
+    /// Where it sends whoever asks.
+    pub location: Option<&'static str>,
 }
 
 impl Answer {
     /// At once.
     pub fn of(status: u16, body: &'static str) -> Self {
-        Self { status, body, after: Duration::ZERO }
+        Self { status, body, after: Duration::ZERO, location: None }
+    }
+
+    /// A redirect.
+    pub fn to(self, location: &'static str) -> Self {
+        Self { location: Some(location), ..self }
     }
 }
 
@@ -35,7 +42,8 @@ impl Answers {
         let answer = told.clone();
         std::thread::spawn(move || {
             for mut connection in listener.incoming().flatten() {
-                let Answer { status, body, after } = answer.lock().expect("no panic while telling").clone();
+                let Answer { status, body, after, location } =
+                    answer.lock().expect("no panic while telling").clone();
                 std::thread::spawn(move || {
                     let _read = connection.read(&mut [0; 4096]);
                     std::thread::sleep(after);
@@ -43,8 +51,9 @@ impl Answers {
                         return;
                     }
                     let length = body.len();
+                    let location = location.map(|to| format!("location: {to}\r\n")).unwrap_or_default();
                     let head = format!(
-                        "HTTP/1.1 {status} So\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+                        "HTTP/1.1 {status} So\r\n{location}content-length: {length}\r\nconnection: close\r\n\r\n"
                     );
                     let _sent = connection.write_all(format!("{head}{body}").as_bytes());
                 });

@@ -200,7 +200,7 @@ fn a_secret_is_unknown_without_rights_and_its_value_is_never_told() {
         grant(&story, "alice", "tidegate-release-manager").await;
         story.ship_paper("v2", json!({})).await;
         let hint =
-            "the operator may not read secret stripe: bind ClusterRole tidegate-secrets in this namespace";
+            "the operator may not read secret stripe: bind ClusterRole tidegate-secrets in namespace secret-";
         blocked_saying(&story, "CheckUnknown", hint).await;
         story
             .apply(json!({

@@ -1,6 +1,6 @@
-//! The operator as a process: killed in every phase, frozen while it leads, cut off from the API server, watched from outside.
+//! The operator as a process: killed in every phase, started anew, watched from outside.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_real::operator::Operator;
@@ -223,72 +223,6 @@ async fn versions(story: &Story<'_>) -> Value {
 
 async fn until_it_says(stage: &Stage, what: &str) -> bool {
     stage.operator.lock().await.as_ref().is_some_and(|operator| operator.read_log().contains(what))
-}
-
-#[test]
-fn of_two_operators_one_leads_and_one_that_was_frozen_writes_no_more() {
-    tidegate_real::story::on_stage(async {
-        let stage = Stage::without_operator(usual()).await.expect("a stage");
-        let relay = Relay::start(&stage.cluster).await.expect("a relay");
-        let mut first = Operator::start_through(&relay.kubeconfig, |_| {}).await.expect("an operator");
-        let story = Story::begin(&stage, "two").await;
-        let says = |operator: &Operator, what: &str, times: usize| {
-            operator.read_log().matches(what).count() >= times
-        };
-        story.until("the first leads", |_| async { says(&first, "leading ident", 1) }).await;
-        let mut second = Operator::start(&stage.cluster).await.expect("an operator");
-        let mut spec = quick();
-        spec["steps"][0]["soak"] = json!("25s");
-        story.adopt(story.deployment(10), story.release(spec)).await;
-        story.ship_paper("v2", json!({})).await;
-        story.until_phase("Soaking").await;
-        assert!(!says(&second, "leading ident", 1), "{}", second.read_log());
-
-        first.signal("STOP").await.expect("frozen");
-        relay.open().await;
-        story.until("the second leads", |_| async { says(&second, "leading ident", 1) }).await;
-        let ended = story.until_ended(1).await;
-        assert_eq!(ended["outcome"], "Succeeded", "{}\n{}", story.describe().await, second.read_log());
-        first.signal("CONT").await.expect("woken");
-        story.until("the first knows", |_| async { says(&first, "not leading any more", 1) }).await;
-        story.ship_paper("v3", json!({})).await;
-        story.until_phase("Soaking").await;
-        assert_eq!(relay.writes().await, Vec::<String>::new(), "{}", first.read_log());
-
-        let asked = Instant::now();
-        second.stop().await.expect("stopped");
-        story.until("the first leads again", |_| async { says(&first, "leading ident", 2) }).await;
-        assert!(asked.elapsed() < Duration::from_secs(10), "handed over after {:?}", asked.elapsed());
-
-        let mut third = Operator::start(&stage.cluster).await.expect("an operator");
-        let killed = Instant::now();
-        first.kill().await.expect("killed");
-        story.until("the third leads", |_| async { says(&third, "leading ident", 1) }).await;
-        assert!(killed.elapsed() < Duration::from_secs(30), "taken over after {:?}", killed.elapsed());
-        let ended = story.until_ended(2).await;
-        assert_eq!(ended["outcome"], "Succeeded", "{}\n{}", story.describe().await, third.read_log());
-        third.stop().await.expect("stopped");
-    });
-}
-
-#[test]
-fn an_api_server_that_restarts_in_mid_run_is_waited_for() {
-    tidegate_real::story::on_stage(async {
-        let stage = Stage::own(usual()).await.expect("a stage");
-        let good = Story::begin(&stage, "restart-good").await;
-        let bad = Story::begin(&stage, "restart-bad").await;
-        let slow = json!({"paper.tidegate.dev/ready-after": "3s"});
-        good.adopt(good.deployment(4), good.release(quick())).await;
-        bad.adopt(bad.deployment(4), bad.release(quick())).await;
-        good.ship_paper("v2", slow).await;
-        good.until_phase("Moving").await;
-        bad.ship_paper("v2", json!({"paper.tidegate.dev/crash": "true"})).await;
-        stage.cluster.control("components/kube-apiserver/restart").await.expect("restarted");
-        for (story, outcome) in [(&good, "Succeeded"), (&bad, "Undone")] {
-            let ended = story.until_ended(1).await;
-            assert_eq!(ended["outcome"], outcome, "{}", story.describe().await);
-        }
-    });
 }
 
 #[test]

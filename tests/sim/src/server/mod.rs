@@ -15,7 +15,8 @@ use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use kube::Client;
-use kube::client::Body;
+use kube::client::{Body, ClientBuilder};
+use tidegate::run::link::Patience;
 use tower::BoxError;
 
 use crate::network::Fault;
@@ -31,10 +32,11 @@ const SILENCE: u64 = 60_000;
 
 type Reply = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 
-/// A client of one process of the operator.
-pub fn client(shared: &Shared, process: usize) -> Client {
+/// A client of one process of the operator, as patient as in production.
+pub fn client(shared: &Shared, process: usize, patience: &Patience) -> Client {
     let shared = shared.clone();
-    Client::new(tower::service_fn(move |request| serve(shared.clone(), process, request)), "default")
+    let service = tower::service_fn(move |request| serve(shared.clone(), process, request));
+    ClientBuilder::new(service, "default").with_layer(patience).build()
 }
 
 async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> Result<Reply, BoxError> {

@@ -1,0 +1,210 @@
+//! `make chaos`: good versions go out, bad ones come back and runs are aborted while faults happen at random, for a stated time.
+//!
+//! What must hold of every run: it ends as it must, and once; the owner's limits are kept to all along; the Deployment's fields are
+//! the owner's again; and no write of an operator took effect after the other one had been told that it leads.
+
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Parser;
+use futures::FutureExt;
+use futures::future::join_all;
+use serde_json::{Value, json};
+use tidegate_real::chaos::{Dice, Pair};
+use tidegate_real::cluster::{Options, scratch};
+use tidegate_real::operator::unique;
+use tidegate_real::stage::{Stage, usual};
+use tidegate_real::story::Story;
+use tidegate_real::writers;
+use tokio::sync::watch;
+
+/// Pods of each Deployment.
+const PODS: usize = 8;
+/// The longest that a run may take among all the faults.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Stories among faults, for a stated time.
+#[derive(Parser)]
+struct Settings {
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// Which faults. Default: others each time.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Good,
+    Bad,
+    Aborted,
+}
+
+const KINDS: [Kind; 6] = [Kind::Good, Kind::Bad, Kind::Good, Kind::Aborted, Kind::Bad, Kind::Good];
+
+fn main() -> Result<ExitCode> {
+    let settings = Settings::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let violations = runtime.block_on(chaos(&settings))?;
+    Ok(if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn chaos(settings: &Settings) -> Result<usize> {
+    let began = Instant::now();
+    let seed = settings.seed.unwrap_or_else(|| {
+        u64::from(std::process::id()) ^ jiff::Timestamp::now().as_millisecond().unsigned_abs()
+    });
+    println!("seed {seed}");
+    let log = scratch()?.join(format!("audit-{}.log", unique()));
+    let stage = Stage::without_operator(Options { audit: Some(log.clone()), ..usual() }).await?;
+    let mut pair = Pair::start(&stage).await?;
+    let mut dice = Dice::new(seed);
+    let (mut runs, mut faults, mut invariants, mut violations) = (0, 0, 0, Vec::<String>::new());
+    while began.elapsed() < Duration::from_secs(settings.minutes * 60) && violations.is_empty() {
+        let (stop, stopped) = watch::channel(false);
+        let stories = async {
+            let ends = join_all(KINDS.map(|kind| told(&stage, kind))).await;
+            stop.send_replace(true);
+            ends
+        };
+        let (ends, suffered) = futures::join!(stories, pair.suffer(&mut dice, stopped));
+        faults += suffered?;
+        for end in ends {
+            runs += 1;
+            match end {
+                Ok(held) => invariants += held,
+                Err(violated) => violations.push(violated),
+            }
+        }
+        let two_writers = writers::of_deposed(&writers::requests(&log)?);
+        invariants += 1;
+        violations.extend(two_writers.into_iter().map(|write| format!("a deposed operator wrote: {write}")));
+        println!(
+            "{} s: {runs} runs, {faults} faults, {} violations",
+            began.elapsed().as_secs(),
+            violations.len()
+        );
+    }
+    for violation in &violations {
+        println!("\nviolated: {violation}");
+    }
+    if violations.is_empty() {
+        std::fs::remove_file(log)?;
+    } else {
+        println!("\nseed {seed}\n{}{}", pair.logs(), log.display());
+    }
+    drop(pair);
+    stage.cluster.stop().await?;
+    let minutes = began.elapsed().as_secs_f64() / 60.0;
+    let violated = violations.len();
+    println!(
+        "chaos: minutes={minutes:.1} runs={runs} faults={faults} invariants={invariants} violations={violated}"
+    );
+    Ok(violated)
+}
+
+/// Plays one, and says how many things held.
+async fn told(stage: &Stage, kind: Kind) -> Result<usize, String> {
+    let told = AssertUnwindSafe(tell(stage, kind)).catch_unwind().await;
+    told.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Err(text.unwrap_or_else(|| "a story broke off".to_owned()))
+    })
+    .map_err(|violated| format!("{kind:?}: {violated}"))
+}
+
+async fn tell(stage: &Stage, kind: Kind) -> Result<usize, String> {
+    // What a story itself asks may meet a control plane that is away: it begins when it can.
+    let story = begin(stage, kind).await;
+    let before =
+        until_some(|| async { Some(story.target().await["spec"].clone()).filter(Value::is_object) }).await;
+    let guard = story.guard().await;
+    let version = match kind {
+        Kind::Good | Kind::Aborted => json!({"version": "v2"}),
+        Kind::Bad => json!({"version": "v2", "paper.tidegate.dev/crash": "true"}),
+    };
+    let shipped = json!({"spec": {"template": {"metadata": {"annotations": version}}}});
+    until_some(|| async { story.try_patch(shipped.clone()).await.ok() }).await;
+    if matches!(kind, Kind::Aborted) {
+        let abort = json!({"action": "Abort", "reason": "the story says so"});
+        let past_preflight = |status: &Value| status["run"]["id"].is_string();
+        story
+            .until_within(PATIENCE, "a run", |story| async move { past_preflight(&story.status().await) })
+            .await;
+        until_some(|| async { story.say("admin", abort.clone()).await.ok() }).await;
+    }
+    let (outcome, at_the_end) = match kind {
+        Kind::Good => ("Succeeded", "v2"),
+        Kind::Bad => ("Undone", "v1"),
+        Kind::Aborted => ("Aborted", "v1"),
+    };
+    let ends = |story| ended(story, &before, outcome, at_the_end);
+    story.until_within(PATIENCE, &format!("{outcome}, and {at_the_end} with the owner's fields"), ends).await;
+    let worst = guard.worst();
+    drop(guard);
+    // A quarter each of eight may be missing or over; on the way back the missing stable pods are surged all at once.
+    let most = match kind {
+        Kind::Good => PODS + 2,
+        Kind::Bad | Kind::Aborted => PODS + PODS / 2,
+    };
+    if worst.least_ready < PODS - 2 || worst.most_ordered > most {
+        return Err(format!("the owner's limits: {worst:?}\n{}", story.describe().await));
+    }
+    let number = story.status().await["lastRun"]["number"].take();
+    if number != json!(1) {
+        return Err(format!("one run, not {number}\n{}", story.describe().await));
+    }
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": story.namespace}});
+    let namespaces =
+        tidegate_real::stage::api_of(&story.client, &namespace).map_err(|error| error.to_string())?;
+    until_some(|| async { namespaces.delete(&story.namespace, &Default::default()).await.ok() }).await;
+    Ok(5)
+}
+
+async fn begin<'s>(stage: &'s Stage, kind: Kind) -> Story<'s> {
+    let release = json!({
+        "steps": [
+            {"name": "quarter", "replicas": "25%", "soak": "3s"},
+            {"name": "half", "replicas": "50%", "soak": "3s"},
+            {"name": "all", "replicas": "100%"},
+        ],
+        "criteria": [],
+        "watch": [{"for": "3s", "every": "1s"}],
+    });
+    let tried = || async {
+        let story = Story::begin(stage, &format!("{kind:?}").to_lowercase()).await;
+        let replicas = i32::try_from(PODS).expect("few");
+        story.apply(story.deployment(replicas)).await;
+        story.apply(story.release(release.clone())).await;
+        story
+    };
+    let story = until_some(|| async { AssertUnwindSafe(tried()).catch_unwind().await.ok() }).await;
+    let adopted = |story| async move { Story::status(story).await["stable"]["fingerprint"].is_string() };
+    story.until_within(PATIENCE, "adopted", adopted).await;
+    story
+}
+
+/// Whether all of it has come to this end.
+async fn ended(story: &Story<'_>, before: &Value, outcome: &str, version: &str) -> bool {
+    if story.status().await["lastRun"]["outcome"] != outcome {
+        return false;
+    }
+    let mut spec = story.target().await["spec"].take();
+    let at = spec["template"]["metadata"]["annotations"]["version"] == version;
+    spec["template"] = before["template"].clone();
+    let pods = story.pods().await;
+    let all = pods.iter().all(|pod| pod["metadata"]["annotations"]["version"] == version);
+    at && spec == *before && pods.len() == PODS && all
+}
+
+/// Tries until there is an answer.
+async fn until_some<T, F: Future<Output = Option<T>>>(ask: impl Fn() -> F) -> T {
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

@@ -1,0 +1,225 @@
+//! The API server as it really is: slow, broken, overloaded, silent, restarted, upgraded; credentials and authorities that change.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tidegate_real::credentials::Credentials;
+use tidegate_real::operator::Operator;
+use tidegate_real::relay::{Refused, Relay, Weather};
+use tidegate_real::stage::{self, Stage, usual};
+use tidegate_real::story::Story;
+
+use crate::given::{by_hand, ended, halves, quick, say, until_soaking};
+
+#[test]
+fn an_api_server_and_an_etcd_that_restart_in_mid_run_are_waited_for() {
+    tidegate_real::story::on_stage(async {
+        let stage = Stage::own(usual()).await.expect("a stage");
+        let good = Story::begin(&stage, "restart-good").await;
+        let bad = Story::begin(&stage, "restart-bad").await;
+        let slow = json!({"paper.tidegate.dev/ready-after": "3s"});
+        good.adopt(good.deployment(4), good.release(quick())).await;
+        bad.adopt(bad.deployment(4), bad.release(quick())).await;
+        good.ship_paper("v2", slow).await;
+        good.until_phase("Moving").await;
+        bad.ship_paper("v2", json!({"paper.tidegate.dev/crash": "true"})).await;
+        for component in ["kube-apiserver", "etcd"] {
+            let restart = format!("components/{component}/restart");
+            stage.cluster.control(&restart).await.expect("restarted");
+        }
+        for (story, outcome) in [(&good, "Succeeded"), (&bad, "Undone")] {
+            let ended = story.until_ended(1).await;
+            assert_eq!(ended["outcome"], outcome, "{}", story.describe().await);
+        }
+    });
+}
+
+/// A stage whose operator reaches the API server through a relay.
+async fn behind_a_relay() -> (Stage, Relay) {
+    let stage = Stage::without_operator(usual()).await.expect("a stage");
+    let relay = Relay::start(&stage.cluster).await.expect("a relay");
+    let operator = Operator::start_through(&relay.kubeconfig, |_| {}).await.expect("an operator");
+    *stage.operator.lock().await = Some(operator);
+    (stage, relay)
+}
+
+/// Two Deployments of four, adopted.
+async fn two<'s>(stage: &'s Stage, name: &str) -> [Story<'s>; 2] {
+    let begin = |which: &'static str| async move {
+        let story = Story::begin(stage, &format!("{name}-{which}")).await;
+        story.adopt(story.deployment(4), story.release(halves())).await;
+        story
+    };
+    let (good, bad) = futures::join!(begin("good"), begin("bad"));
+    [good, bad]
+}
+
+/// A good version and a bad one.
+async fn ship([good, bad]: &[Story<'_>; 2]) {
+    good.ship_paper("v2", json!({})).await;
+    bad.ship_paper("v2", json!({"paper.tidegate.dev/crash": "true"})).await;
+}
+
+async fn come_to_their_ends([good, bad]: &[Story<'_>; 2]) {
+    ended(good, 1, "Succeeded").await;
+    ended(bad, 1, "Undone").await;
+    bad.until("four pods of version 1", |story| async move {
+        let pods = story.pods().await;
+        pods.len() == 4 && pods.iter().all(|pod| pod["metadata"]["annotations"]["version"] == "v1")
+    })
+    .await;
+}
+
+#[test]
+fn whatever_the_weather_a_good_version_goes_out_and_a_bad_one_comes_back() {
+    tidegate_real::story::on_stage(async {
+        let (stage, relay) = behind_a_relay().await;
+        let (slow, stormy) = futures::join!(two(&stage, "slow"), two(&stage, "stormy"));
+        relay.set_weather(Weather::Slow(Duration::from_secs(2)));
+        ship(&slow).await;
+        come_to_their_ends(&slow).await;
+
+        relay.set_weather(Weather::Fair);
+        ship(&stormy).await;
+        relay.set_weather(Weather::Overloaded(3));
+        let overloaded = Instant::now();
+        stormy[1]
+            .until("asked again, after having been asked to come back later", |_| async {
+                let refused = relay.refused().await;
+                refused.iter().any(|refused| refused.at > overloaded + Duration::from_secs(4))
+            })
+            .await;
+        relay.set_weather(Weather::Broken);
+        let broken = requests(&stage, "trouble").await;
+        stormy[1]
+            .until("some more are answered with an error", |_| async {
+                requests(&stage, "trouble").await >= broken + 3.0
+            })
+            .await;
+        relay.set_weather(Weather::Fair);
+        come_to_their_ends(&stormy).await;
+        assert_eq!(too_soon(&relay.refused().await, Duration::from_secs(3)), Vec::<String>::new());
+    });
+}
+
+/// Requests of the operator that came to this.
+async fn requests(stage: &Stage, outcome: &str) -> f64 {
+    let operator = stage.operator.lock().await;
+    let operator = operator.as_ref().expect("an operator");
+    let mut sum = 0.0;
+    for kind in ["read", "write", "watch"] {
+        let series = format!(r#"tidegate_api_requests_total{{request="{kind}",outcome="{outcome}"}}"#);
+        sum += operator.counter(&series).await.unwrap_or_default();
+    }
+    sum
+}
+
+/// What was asked again before the time that it had been asked to wait. Two Releases of one namespace would be two.
+fn too_soon(refused: &[Refused], wait: Duration) -> Vec<String> {
+    let mut last = BTreeMap::<&str, Instant>::new();
+    let mut found = Vec::new();
+    for Refused { at, what } in refused {
+        // Events are tried once each, one after the other: each is another one.
+        let before = last.insert(what, *at).filter(|_| !what.contains("/events"));
+        if let Some(before) = before
+            && *at < before + wait - Duration::from_millis(100)
+        {
+            found.push(format!("{what} after {:?}", *at - before));
+        }
+    }
+    found
+}
+
+#[test]
+fn an_abort_is_heard_although_every_watch_has_fallen_silent() {
+    tidegate_real::story::on_stage(async {
+        let (stage, relay) = behind_a_relay().await;
+        let story = Story::begin(&stage, "silent").await;
+        story.adopt(story.deployment(4), story.release(by_hand())).await;
+        // At rest a silence lasts longer; what is shipped into it is seen when the next watch begins.
+        story.ship_paper("v2", json!({})).await;
+        until_soaking(&story, "half").await;
+        relay.silence_watches();
+        let silent = Instant::now();
+        say(&story, "Abort").await;
+        let last = story.until_ended(1).await;
+        assert_eq!(last["outcome"], "Aborted", "{}", story.describe().await);
+        // Twelve seconds, then one pod start.
+        assert!(silent.elapsed() < Duration::from_secs(20), "heard after {:?}", silent.elapsed());
+    });
+}
+
+#[test]
+fn a_crd_is_upgraded_under_a_running_operator() {
+    tidegate_real::story::on_stage(async {
+        let stage = Stage::own(usual()).await.expect("a stage");
+        let story = Story::begin(&stage, "upgraded").await;
+        let mut spec = by_hand();
+        spec["watch"] = json!([{"for": "1s", "every": "1s"}]);
+        story.adopt(story.deployment(4), story.release(spec)).await;
+        story.ship_paper("v2", json!({})).await;
+        until_soaking(&story, "half").await;
+
+        let text = std::fs::read_to_string(tidegate_real::cluster::repository().join("crds/releases.yaml"));
+        let mut crd = stage::documents(&text.expect("the CRD")).expect("YAML").remove(0);
+        let mut newer = crd["spec"]["versions"][0].clone();
+        newer["name"] = json!("v1beta1");
+        newer["storage"] = json!(false);
+        newer["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["dreams"] =
+            json!({"type": "string"});
+        crd["spec"]["versions"][0]["schema"] = newer["schema"].clone();
+        crd["spec"]["versions"].as_array_mut().expect("versions").push(newer);
+        stage::apply(&story.client, &crd, "upgrade").await.expect("upgraded");
+        story
+            .until("the new version is served, with the new field", |story| async move {
+                let dreams = kube::api::Patch::Merge(json!({"spec": {"dreams": "of sheep"}}));
+                let newer = story.api("tidegate.dev/v1beta1", "Release");
+                let patched = newer.patch("shop", &kube::api::PatchParams::default(), &dreams).await;
+                patched.is_ok_and(|release| release.data["spec"]["dreams"] == "of sheep")
+            })
+            .await;
+        for step in ["half", "all"] {
+            until_soaking(&story, step).await;
+            say(&story, "Skip").await;
+        }
+        ended(&story, 1, "Succeeded").await;
+        story.ship_paper("v3", json!({"paper.tidegate.dev/crash": "true"})).await;
+        ended(&story, 2, "Undone").await;
+        let release = story.get("tidegate.dev/v1alpha1", "Release", "shop").await;
+        assert_eq!(release["spec"]["dreams"], "of sheep", "what this build does not know is kept");
+    });
+}
+
+#[test]
+fn a_token_that_is_void_and_an_authority_that_is_another_are_read_again() {
+    tidegate_real::story::on_stage(async {
+        let stage = Stage::shared().await;
+        if !stage.cluster.is_ours() {
+            return;
+        }
+        let story = Story::begin(stage, "rotated").await;
+        let credentials = Credentials::begin(&stage.cluster, &story.namespace).await.expect("credentials");
+        // It follows the operator of the stage and never leads: what it asks and is answered is all that is looked at.
+        let operator = Operator::start_through(&credentials.kubeconfig, |_| {}).await.expect("an operator");
+        let operator = &operator;
+        let of = |outcome: &'static str| async move {
+            let series = format!(r#"tidegate_api_requests_total{{request="lease",outcome="{outcome}"}}"#);
+            operator.counter(&series).await.expect("a metric")
+        };
+        assert!(of("ok").await >= 1.0);
+        credentials.renew(&stage.cluster).await.expect("renewed");
+        story.until("its token is refused", |_| async { of("unauthorized").await >= 1.0 }).await;
+        credentials.rotate_authority(&stage.cluster).await.expect("rotated");
+        story.until("it trusts no more", |_| async { of("unreachable").await >= 1.0 }).await;
+        let before = of("ok").await;
+        story
+            .until_within(Duration::from_secs(90), "it uses the new one", |_| async {
+                of("ok").await >= before + 3.0
+            })
+            .await;
+        story
+            .until("it is ready", |_| async { operator.ask("readyz").await.is_ok_and(|(ready, _)| ready) })
+            .await;
+    });
+}

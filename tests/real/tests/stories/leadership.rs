@@ -1,0 +1,100 @@
+//! Two operators: one leads. It is frozen, cut off, asked to end, killed: the other takes over, and there are never two who write.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tidegate_real::cluster::{Options, scratch};
+use tidegate_real::operator::{Operator, kubeconfig_behind, unique};
+use tidegate_real::stage::{Stage, usual};
+use tidegate_real::story::Story;
+use tidegate_real::writers;
+
+use crate::given::{ended, quick};
+
+/// How often an operator has begun to lead.
+fn led(operator: &Operator) -> usize {
+    operator.read_log().matches("leading ident").count()
+}
+
+/// How often it has noticed that it leads no more.
+fn deposed(operator: &Operator) -> usize {
+    operator.read_log().matches("not leading any more").count()
+}
+
+async fn behind(stage: &Stage, proxy: &str) -> Operator {
+    let kubeconfig = kubeconfig_behind(&stage.cluster, proxy).await.expect("a proxy");
+    Operator::start_through(&kubeconfig, |_| {}).await.expect("an operator")
+}
+
+#[test]
+fn of_two_operators_one_writes_whoever_is_frozen_cut_off_asked_to_end_or_killed() {
+    tidegate_real::story::on_stage(async {
+        let log = scratch().expect("a directory").join(format!("audit-{}.log", unique()));
+        let options = Options { audit: Some(log.clone()), ..usual() };
+        let stage = Stage::without_operator(options).await.expect("a stage");
+        let mut first = behind(&stage, "first").await;
+        let story = Story::begin(&stage, "two").await;
+        story.until("the first leads", |_| async { led(&first) == 1 }).await;
+        let mut second = behind(&stage, "second").await;
+        let mut spec = quick();
+        spec["steps"][0]["soak"] = json!("25s");
+        story.adopt(story.deployment(10), story.release(spec)).await;
+        story.ship_paper("v2", json!({})).await;
+        story.until_phase("Soaking").await;
+        assert_eq!(led(&second), 0, "{}", second.read_log());
+
+        first.signal("STOP").await.expect("frozen");
+        story.until("the second leads", |_| async { led(&second) == 1 }).await;
+        ended(&story, 1, "Succeeded").await;
+        first.signal("CONT").await.expect("woken");
+        story.until("the first knows", |_| async { deposed(&first) == 1 }).await;
+
+        story.ship_paper("v3", json!({})).await;
+        story.until_phase("Soaking").await;
+        stage.cluster.control("proxies/second/hang").await.expect("cut off");
+        story.until("the first leads again", |_| async { led(&first) == 2 }).await;
+        assert_eq!(deposed(&second), 1, "it knew before that it might not lead: {}", second.read_log());
+        ended(&story, 2, "Succeeded").await;
+        story
+            .until("the second says that it is cut off", |_| async {
+                let (ready, why) = second.ask("readyz").await.expect("an answer");
+                !ready && why.contains("has not answered for")
+            })
+            .await;
+        let silent = second.counter("tidegate_api_unanswered_seconds").await.expect("a metric");
+        assert!(silent >= 30.0, "{silent}");
+        story.ship_paper("v4", json!({})).await;
+        story.until_phase("Soaking").await;
+        stage.cluster.control("proxies/second/resume").await.expect("healed");
+        story
+            .until("the second is ready again", |_| async {
+                second.ask("readyz").await.is_ok_and(|(ready, _)| ready)
+            })
+            .await;
+
+        let asked = Instant::now();
+        first.stop().await.expect("stopped");
+        story.until("the second leads again", |_| async { led(&second) == 2 }).await;
+        let handed_over = asked.elapsed();
+
+        let third = Operator::start(&stage.cluster).await.expect("an operator");
+        let killed = Instant::now();
+        second.kill().await.expect("killed");
+        story.until("the third leads", |_| async { led(&third) == 1 }).await;
+        let taken_over = killed.elapsed();
+        ended(&story, 3, "Succeeded").await;
+        println!("handed over after {handed_over:?}, taken over after {taken_over:?}");
+        // Looked at every 50 ms, on a machine that is busy with other stories.
+        assert!(handed_over < Duration::from_millis(2500), "handed over after {handed_over:?}");
+        assert!(taken_over < Duration::from_millis(16_500), "taken over after {taken_over:?}");
+
+        let requests = writers::requests(&log).expect("the audit log");
+        let writers =
+            |request: &&writers::Request| request.took_effect() && !request.object.starts_with("leases");
+        let agents: std::collections::BTreeSet<&str> =
+            requests.iter().filter(writers).map(|request| request.agent.as_str()).collect();
+        assert_eq!(agents.len(), 3, "each of the three has written: {agents:?}");
+        assert_eq!(writers::of_deposed(&requests), Vec::<String>::new());
+        std::fs::remove_file(log).expect("removed");
+    });
+}

@@ -1,0 +1,279 @@
+//! The operator's rights: each is taken away in turn, and what is missing then is said with the rule that gives it. A rule that nothing
+//! here needs fails the story.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, join_all};
+use futures::stream::{self, StreamExt};
+use serde_json::{Value, json};
+use tidegate_real::operator::{NAMESPACE, Operator, kubeconfig};
+use tidegate_real::stage::{self, Stage, documents, usual};
+use tidegate_real::story::{Story, on_stage};
+
+use crate::given::{ended, halves, quick, with};
+
+/// Group, resource, verb.
+type Right = (String, String, String);
+
+/// What a role of `install.yaml` gives.
+fn rights_of(kind: &str, name: &str) -> BTreeSet<Right> {
+    let path = tidegate_real::cluster::repository().join("install.yaml");
+    let text = std::fs::read_to_string(path).expect("install.yaml");
+    let all = documents(&text).expect("YAML");
+    let role = all.iter().find(|one| one["kind"] == kind && one["metadata"]["name"] == name).expect("a role");
+    let words = |list: &Value| -> Vec<String> {
+        list.as_array().into_iter().flatten().filter_map(|word| word.as_str().map(str::to_owned)).collect()
+    };
+    let mut rights = BTreeSet::new();
+    for rule in role["rules"].as_array().expect("rules") {
+        for group in words(&rule["apiGroups"]) {
+            for resource in words(&rule["resources"]) {
+                for verb in words(&rule["verbs"]) {
+                    rights.insert((group.clone(), resource.clone(), verb));
+                }
+            }
+        }
+    }
+    rights
+}
+
+fn rule((group, resource, verb): &Right) -> Value {
+    json!({"apiGroups": [group], "resources": [resource], "verbs": [verb]})
+}
+
+/// The rule as the operator says it.
+fn said((group, resource, verb): &Right) -> String {
+    let group = if group.is_empty() { "''" } else { group };
+    format!("add {{apiGroups: [{group}], resources: [{resource}], verbs: [{verb}]}} to ")
+}
+
+/// Gives an account of the operator's namespace these rights: everywhere, or in one namespace.
+async fn give(stage: &Stage, account: &str, name: &str, namespace: Option<&str>, rights: &[&Right]) {
+    let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
+    let mut metadata = json!({"name": name});
+    if let Some(namespace) = namespace {
+        metadata["namespace"] = json!(namespace);
+    }
+    let group = "rbac.authorization.k8s.io";
+    let role = json!({
+        "apiVersion": format!("{group}/v1"), "kind": kind, "metadata": metadata,
+        "rules": rights.iter().map(|right| rule(right)).collect::<Vec<_>>(),
+    });
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"), "kind": format!("{kind}Binding"), "metadata": metadata,
+        "roleRef": {"apiGroup": group, "kind": kind, "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}],
+    });
+    for document in [role, binding] {
+        stage::apply(&stage.client, &document, "story").await.expect("a role and its binding");
+    }
+}
+
+/// An operator with an account of its own, which watches with these rights and campaigns with those in a namespace of its own.
+async fn lone(stage: &Stage, name: &str, everywhere: &[&Right], election: &[&Right], held: bool) -> Operator {
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE},
+    });
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    for document in [account, namespace] {
+        stage::apply(&stage.client, &document, "story").await.expect("an account and a namespace");
+    }
+    if held {
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": "tidegate", "namespace": name}, "spec": {},
+        });
+        stage::apply(&stage.client, &lease, "story").await.expect("a lease of nobody");
+    }
+    give(stage, name, name, None, everywhere).await;
+    give(stage, name, name, Some(name), election).await;
+    let kubeconfig = kubeconfig(&stage.cluster, name).await.expect("a token");
+    let launched = Operator::launch(&kubeconfig, |command| {
+        command.env("POD_NAMESPACE", name);
+    });
+    launched.await.expect("an operator")
+}
+
+/// Waits until the operator says so, in its log or under a path.
+async fn until_says(operator: &Operator, path: Option<&str>, words: &str) {
+    let waited = async {
+        loop {
+            let text = match path {
+                None => operator.read_log(),
+                Some(path) => operator.says(path).await.unwrap_or_default(),
+            };
+            if text.contains(words) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), waited).await;
+    assert!(waited.is_ok(), "{path:?} does not say '{words}':\n{}", operator.read_log());
+}
+
+fn counted((_, resource, verb): &Right) -> String {
+    format!(r#"tidegate_forbidden_total{{verb="{verb}",resource="{resource}"}}"#)
+}
+
+fn name_of((_, resource, verb): &Right) -> String {
+    format!("no-{verb}-{}", resource.replace('/', "-"))
+}
+
+fn is_for_watching((_, _, verb): &Right) -> bool {
+    ["list", "watch"].contains(&verb.as_str())
+}
+
+#[test]
+fn each_right_of_the_operator_is_needed_and_is_named_when_it_is_missing() {
+    on_stage(async {
+        let stage = Stage::without_operator(usual()).await.expect("a stage");
+        let (everywhere, election) =
+            (rights_of("ClusterRole", "tidegate"), rights_of("Role", "tidegate-leader"));
+        let watching: Vec<&Right> = everywhere.iter().filter(|right| is_for_watching(right)).collect();
+        let election: Vec<&Right> = election.iter().collect();
+        let (stage, watching, election) = (&stage, &watching, &election);
+        let without = |all: &Vec<&'_ Right>, lacking: &Right| -> Vec<Right> {
+            all.iter().filter(|right| **right != lacking).map(|right| (*right).clone()).collect()
+        };
+
+        // Watches: an operator each, six at a time. It is not ready, and says why.
+        let watches = watching.iter().map(|lacking| async move {
+            let rest = without(watching, lacking);
+            let rest: Vec<&Right> = rest.iter().collect();
+            let operator = lone(stage, &name_of(lacking), &rest, election, false).await;
+            until_says(&operator, Some("/readyz"), &said(lacking)).await;
+            until_says(&operator, Some("/metrics"), &counted(lacking)).await;
+            until_says(&operator, None, &said(lacking)).await;
+        });
+        let watches: Vec<BoxFuture<'_, ()>> = watches.map(|one| Box::pin(one) as BoxFuture<'_, ()>).collect();
+        stream::iter(watches).buffer_unordered(6).collect::<Vec<()>>().await;
+
+        // The election: an operator each, which never leads.
+        join_all(election.iter().map(|lacking| async move {
+            let rest = without(election, lacking);
+            let rest: Vec<&Right> = rest.iter().collect();
+            let held = lacking.2 == "update";
+            let operator = lone(stage, &name_of(lacking), watching, &rest, held).await;
+            until_says(&operator, None, &said(lacking)).await;
+            assert!(!operator.read_log().contains("leading"), "{}", operator.read_log());
+        }))
+        .await;
+
+        // Everything else: one operator that may watch everywhere, and in each namespace everything but one thing.
+        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {}});
+        let bindings = stage::api_of(&stage.client, &binding).expect("a kind");
+        bindings.delete("tidegate", &Default::default()).await.expect("taken away");
+        give(stage, "tidegate", "story-watching", None, watching).await;
+        stage.start_operator().await.expect("an operator");
+        let others: Vec<&Right> = everywhere.iter().filter(|right| !is_for_watching(right)).collect();
+        let others = &others;
+        let mut stories: Vec<BoxFuture<'_, ()>> = vec![Box::pin(with_all(stage, others))];
+        for lacking in others {
+            let rest = without(others, lacking);
+            stories.push(Box::pin(async move { lacking_one(stage, lacking, &rest).await }));
+        }
+        join_all(stories).await;
+    });
+}
+
+fn checked() -> Value {
+    let pod = json!({
+        "restartPolicy": "Never", "nodeSelector": {"tidegate.dev/node": "paper"},
+        "containers": [{"name": "smoke", "image": "smoke:v1"}],
+    });
+    let annotations = json!({"paper.tidegate.dev/ready-after": "200ms", "paper.tidegate.dev/exit-code": "0"});
+    let template = json!({"metadata": {"annotations": annotations}, "spec": pod});
+    let smoke =
+        json!({"name": "smoke", "job": {"template": {"spec": {"backoffLimit": 0, "template": template}}}});
+    let config = json!({"name": "config", "config": {"configMaps": [{"name": "kube-root-ca.crt", "keys": [{"key": "ca.crt"}]}]}});
+    with(halves(), json!({"preflight": [smoke, config]}))
+}
+
+async fn begun<'s>(stage: &'s Stage, name: &str, rights: &[&Right]) -> Story<'s> {
+    let story = Story::begin(stage, name).await;
+    give(stage, "tidegate", "story", Some(&story.namespace), rights).await;
+    story
+}
+
+/// With all of them everything works.
+async fn with_all(stage: &Stage, rights: &[&Right]) {
+    let story = begun(stage, "all-rights", rights).await;
+    story.adopt(story.deployment(2), story.release(checked())).await;
+    story.ship_paper("v2", json!({})).await;
+    ended(&story, 1, "Succeeded").await;
+}
+
+/// Without one of them it is said which.
+async fn lacking_one(stage: &Stage, lacking: &Right, rest: &[Right]) {
+    let rights: Vec<&Right> = rest.iter().collect();
+    let story = begun(stage, &name_of(lacking), &rights).await;
+    let log = stage.operator.lock().await.as_ref().expect("an operator").log.clone();
+    let logged = || std::fs::read_to_string(&log).unwrap_or_default();
+    let told = async |reason: &str| {
+        story.until_blocked(reason).await;
+        let blocker = story.status().await["blockedBy"].take();
+        assert!(
+            blocker["message"].as_str().is_some_and(|words| words.contains(&said(lacking))),
+            "{blocker:#}"
+        );
+    };
+    let (_, resource, verb) = lacking;
+    match (resource.as_str(), verb.as_str()) {
+        // Taking the Deployment up.
+        ("deployments", "patch") | ("controllerrevisions", "create") => {
+            story.apply(story.deployment(2)).await;
+            story.apply(story.release(quick())).await;
+            told("MissingRight").await;
+            // Given back, it goes on by itself.
+            let all: Vec<&Right> = rights.iter().copied().chain([lacking]).collect();
+            give(stage, "tidegate", "story", Some(&story.namespace), &all).await;
+            story
+                .until("adopted", |story| async move {
+                    let status = story.status().await;
+                    status["stable"]["fingerprint"].is_string() && status["blockedBy"].is_null()
+                })
+                .await;
+        }
+        // Forgetting the template before the last one.
+        ("controllerrevisions", "delete") => {
+            story.adopt(story.deployment(2), story.release(halves())).await;
+            story.ship_paper("v2", json!({})).await;
+            told("MissingRight").await;
+        }
+        ("jobs", "create") => {
+            story.adopt(story.deployment(2), story.release(checked())).await;
+            story.ship_paper("v2", json!({})).await;
+            told("CheckFailed").await;
+        }
+        ("configmaps", "get") => {
+            story.adopt(story.deployment(2), story.release(checked())).await;
+            story.ship_paper("v2", json!({})).await;
+            told("CheckUnknown").await;
+        }
+        ("releaseactions/status", "patch") => {
+            story.adopt(story.deployment(2), story.release(quick())).await;
+            let spec = json!({"action": "Pause", "by": "admin"});
+            story.say("admin", spec).await.expect("said");
+            told("MissingRight").await;
+        }
+        // The record of a run stops no run.
+        ("releasereports", "create") => {
+            story.adopt(story.deployment(2), story.release(halves())).await;
+            story.ship_paper("v2", json!({})).await;
+            ended(&story, 1, "Succeeded").await;
+            let logged = &logged;
+            story.until("a line in the log", |_| async move { logged().contains(&said(lacking)) }).await;
+        }
+        // What can be said nowhere else is in the log.
+        ("releases/status", "patch") | ("events", "create") => {
+            story.apply(story.deployment(2)).await;
+            story.apply(story.release(halves())).await;
+            story.ship_paper("v2", json!({})).await;
+            let logged = &logged;
+            story.until("a line in the log", |_| async move { logged().contains(&said(lacking)) }).await;
+        }
+        _ => panic!("no story shows that {lacking:?} is needed"),
+    }
+}

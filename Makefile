@@ -85,6 +85,26 @@ test-deny: ## licences, sources and versions of dependencies
 	fi
 	PATH="$$PATH:$(tools)/bin" cargo deny --all-features check bans licenses sources
 
+.PHONY: sim crash mutants
+SEEDS ?= 100000
+FIRST ?= 0
+sim: ## stories and faults from seeds in a simulated cluster, SEEDS=100000 of them from FIRST=0
+	$(step) 'building with optimisation'
+	cargo build --package tidegate-sim --profile measured
+	$(step) '$@'
+	target/measured/sim --seeds $(SEEDS) --first $(FIRST)
+
+crash: ## a dozen stories in it, the operator killed after each of its writes
+	$(step) 'building with optimisation'
+	cargo build --package tidegate-sim --profile measured
+	$(step) '$@'
+	target/measured/crash
+
+mutants: ## bugs made on purpose, in a copy of the tree: do the tests notice?
+	cargo build --workspace --bins
+	$(step) '$@'
+	target/debug/mutants
+
 FUZZ_SECONDS ?= 60
 .PHONY: fuzz
 fuzz: ## fuzz everything that reads foreign bytes (needs a nightly toolchain; FUZZ_SECONDS=60 for each target)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use crate::act::{ActError, Applied, Writer};
 use crate::decide::snapshot::ReleaseFacts;
@@ -20,6 +21,7 @@ const WAITING: usize = 1000;
 /// Tells people what was done.
 pub struct Reporter {
     events: mpsc::Sender<Telling>,
+    writing: AbortHandle,
     metrics: Arc<Metrics>,
 }
 
@@ -27,8 +29,8 @@ impl Reporter {
     /// Starts the task that writes events.
     pub fn start(writer: Writer, metrics: Arc<Metrics>) -> Self {
         let (events, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(events::write_all(writer, waiting, metrics.clone()));
-        Self { events, metrics }
+        let writing = tokio::spawn(events::write_all(writer, waiting, metrics.clone())).abort_handle();
+        Self { events, writing, metrics }
     }
 
     /// A round of writing ended.
@@ -72,5 +74,12 @@ impl Reporter {
                 self.metrics.event_dropped();
             }
         }
+    }
+}
+
+impl Drop for Reporter {
+    /// Whoever does not act any more tells nothing any more.
+    fn drop(&mut self) {
+        self.writing.abort();
     }
 }

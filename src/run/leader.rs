@@ -18,7 +18,7 @@ use kube::{Client, ResourceExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::clock;
+use super::clock::{self, Clock};
 use crate::act::Fence;
 use crate::api::Right;
 
@@ -70,6 +70,7 @@ impl LeaseFence {
 /// Takes part in the election until told to stop.
 pub struct Elector {
     api: Api<Lease>,
+    clock: Clock,
     identity: String,
     fence: Arc<LeaseFence>,
     leading: watch::Sender<bool>,
@@ -87,12 +88,21 @@ struct Seen {
 impl Elector {
     pub fn new(
         client: Client,
+        clock: Clock,
         namespace: &str,
         identity: String,
         fence: Arc<LeaseFence>,
         leading: watch::Sender<bool>,
     ) -> Self {
-        Self { api: Api::namespaced(client, namespace), identity, fence, leading, mine: None, seen: None }
+        Self {
+            api: Api::namespaced(client, namespace),
+            clock,
+            identity,
+            fence,
+            leading,
+            mine: None,
+            seen: None,
+        }
     }
 
     /// Campaigns, leads and renews until `stop` says so; then gives the Lease up, so that another can take over at once.
@@ -117,8 +127,9 @@ impl Elector {
                 Err(_) => self.failed("no answer in time"),
             };
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                biased;
                 _ = stop.wait_for(|stop| *stop) => break,
+                () = tokio::time::sleep(wait) => {}
             }
         }
         self.give_up().await;
@@ -207,7 +218,7 @@ impl Elector {
     }
 
     fn record(&self, old: Option<&LeaseSpec>) -> LeaseSpec {
-        let now = MicroTime(clock::now());
+        let now = MicroTime(self.clock.now());
         let mine = old.is_some_and(|old| old.holder_identity.as_ref() == Some(&self.identity));
         let acquired =
             old.filter(|_| mine).and_then(|old| old.acquire_time.clone()).unwrap_or_else(|| now.clone());
@@ -323,7 +334,7 @@ mod tests {
         let (leading, leads) = watch::channel(false);
         let (stop, stopped) = watch::channel(false);
         let client = Client::new(service, "default");
-        let elector = Elector::new(client, "ns", who.to_owned(), fence.clone(), leading);
+        let elector = Elector::new(client, Clock::machine(), "ns", who.to_owned(), fence.clone(), leading);
         tokio::spawn(elector.campaign(stopped));
         Campaign { fence, leads, stop }
     }

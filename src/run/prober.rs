@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::Client;
 
-use super::clock;
+use super::clock::Clock;
 use super::findings::SharedFindings;
 use super::queue::Queue;
 use crate::decide::snapshot::{ProbeAnswer, ProbeId};
@@ -20,14 +20,21 @@ const MOST: usize = 64;
 pub struct Prober {
     client: Client,
     reach: Reach,
+    clock: Clock,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
     asked: Arc<Mutex<HashSet<(Key, ProbeId)>>>,
 }
 
 impl Prober {
-    pub fn new(client: Client, reach: Reach, findings: Arc<SharedFindings>, queue: Arc<Queue>) -> Self {
-        Self { client, reach, findings, queue, asked: Arc::default() }
+    pub fn new(
+        client: Client,
+        reach: Reach,
+        clock: Clock,
+        findings: Arc<SharedFindings>,
+        queue: Arc<Queue>,
+    ) -> Self {
+        Self { client, reach, clock, findings, queue, asked: Arc::default() }
     }
 
     /// Asks what is not being asked already.
@@ -41,11 +48,12 @@ impl Prober {
             drop(asked);
             let (client, findings, queue) = (self.client.clone(), self.findings.clone(), self.queue.clone());
             let (reach, under_way) = (self.reach.clone(), self.asked.clone());
+            let clock = self.clock.clone();
             tokio::spawn(async move {
                 let (key, id) = question.clone();
                 let (result, message) =
                     probes::ask(&client, &reach, &key.namespace, &probe.kind, probe.timeout).await;
-                findings.add_answer(&key, id, ProbeAnswer { at: clock::now(), result, message });
+                findings.add_answer(&key, id, ProbeAnswer { at: clock.now(), result, message });
                 under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&question);
                 queue.wake(key);
             });

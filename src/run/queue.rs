@@ -82,6 +82,7 @@ impl Queue {
             match sleep_until {
                 Some(at) => {
                     tokio::select! {
+                        biased;
                         () = changed => {}
                         () = tokio::time::sleep_until(at) => {}
                     }

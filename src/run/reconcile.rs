@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::clock;
+use super::clock::{self, Clock};
 use super::findings::SharedFindings;
 use super::link::UnderWay;
 use super::prober::Prober;
@@ -32,6 +32,7 @@ const LONGEST_BACKOFF_BACK: Duration = Duration::from_secs(3);
 
 /// What a look needs.
 pub struct Reconciler {
+    pub clock: Clock,
     pub index: SharedIndex,
     pub writer: Writer,
     pub queue: Arc<Queue>,
@@ -69,7 +70,7 @@ struct BackOff {
 impl Reconciler {
     /// Looks at one Release.
     pub async fn look(&self, key: &Key) {
-        let now = clock::now();
+        let now = self.clock.now();
         let findings = self.findings.of(key, now);
         let snapshot = observe::observe(&self.index.lock(), key, findings, now);
         if self.own.newer_than(key, &snapshot) {
@@ -236,6 +237,7 @@ mod tests {
     use super::super::queue::BESIDES;
     use super::*;
     use crate::act::Fence;
+    use crate::observe::measure::{self, Trust};
     use crate::observe::reach::Reach;
     use crate::report::Metrics;
     use crate::watch::{index, slim};
@@ -273,12 +275,28 @@ mod tests {
         let queue = Arc::new(Queue::with_turns(turns));
         let findings = Arc::new(SharedFindings::default());
         let writer = Writer::new(client.clone(), Arc::new(Leads));
+        let pages = Arc::new(measure::client(Trust::Nothing, &Reach::anywhere()).expect("a client"));
         Arc::new(Reconciler {
             index: SharedIndex::default(),
-            prober: Prober::new(client.clone(), Reach::anywhere(), findings.clone(), queue.clone()),
+            prober: Prober::new(
+                client.clone(),
+                Reach::anywhere(),
+                Clock::machine(),
+                findings.clone(),
+                queue.clone(),
+            ),
             reporter: Reporter::start(writer.clone(), metrics),
             writer,
-            sampler: Arc::new(Sampler::new(client, Reach::anywhere(), findings.clone(), queue.clone(), 300)),
+            sampler: Arc::new(Sampler::new(
+                client,
+                pages,
+                Reach::anywhere(),
+                Clock::machine(),
+                findings.clone(),
+                queue.clone(),
+                300,
+            )),
+            clock: Clock::machine(),
             queue,
             findings,
             own: OwnWrites::default(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kube::Client;
 use tokio::sync::watch;
 
-use super::clock;
+use super::clock::Clock;
 use super::findings::SharedFindings;
 use super::queue::Queue;
 use super::values::{self, ValueRounds};
@@ -21,10 +21,10 @@ use crate::observe::credentials;
 use crate::observe::measure::counters::{Ledger, Reading};
 use crate::observe::measure::names::{Detected, LatencyMetric, Names, RequestsMetric};
 use crate::observe::measure::prometheus::{Answers, Asker, Pod, Round};
-use crate::observe::measure::scrape::{self, PageRead, Target};
+use crate::observe::measure::scrape::{self, PageRead, Pages, Target};
 use crate::observe::measure::servers::{Server, Servers};
-use crate::observe::measure::{self, ReadError, Trust};
-use crate::observe::reach::{self, Reach};
+use crate::observe::measure::{self, ReadError};
+use crate::observe::reach::Reach;
 use crate::observe::values::of_pages;
 
 /// Pods of one run read at the same time.
@@ -34,10 +34,20 @@ pub(super) const QUERY: Duration = Duration::from_secs(5);
 /// Credentials may change: they are read again after so long, and when the server refuses them.
 const CREDENTIALS_KEPT: i64 = 300;
 
+/// Where numbers come from.
+#[derive(Clone)]
+pub(super) struct Sources {
+    /// For credentials.
+    client: Client,
+    /// The pods' own pages.
+    pages: Arc<dyn Pages>,
+    servers: Arc<Servers>,
+}
+
 /// All runs that are measured.
 pub struct Sampler {
-    client: Client,
-    servers: Arc<Servers>,
+    sources: Sources,
+    clock: Clock,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
     reads_per_second: u32,
@@ -59,13 +69,15 @@ impl Measured {
 impl Sampler {
     pub fn new(
         client: Client,
+        pages: Arc<dyn Pages>,
         reach: Reach,
+        clock: Clock,
         findings: Arc<SharedFindings>,
         queue: Arc<Queue>,
         reads_per_second: u32,
     ) -> Self {
-        let servers = Arc::new(Servers::within(reach));
-        Self { client, servers, findings, queue, reads_per_second, runs: Arc::default() }
+        let sources = Sources { client, pages, servers: Arc::new(Servers::within(reach)) };
+        Self { sources, clock, findings, queue, reads_per_second, runs: Arc::default() }
     }
 
     /// Sees to it that exactly this is measured for a Release.
@@ -93,7 +105,8 @@ impl Sampler {
         let (sender, receiver) = watch::channel(wanted);
         let rounds = Rounds {
             key: key.clone(),
-            reader: Reader::new(self.client.clone(), self.servers.clone()),
+            clock: self.clock.clone(),
+            reader: Reader::new(self.sources.clone()),
             wanted: receiver.clone(),
             findings: self.findings.clone(),
             queue: self.queue.clone(),
@@ -102,7 +115,8 @@ impl Sampler {
         };
         let values = ValueRounds::new(
             key.clone(),
-            Reader::new(self.client.clone(), self.servers.clone()),
+            self.clock.clone(),
+            Reader::new(self.sources.clone()),
             receiver,
             self.findings.clone(),
             self.queue.clone(),
@@ -123,9 +137,16 @@ impl Sampler {
     }
 }
 
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 /// The rounds of one run.
 struct Rounds {
     key: Key,
+    clock: Clock,
     reader: Reader,
     wanted: watch::Receiver<Sampling>,
     findings: Arc<SharedFindings>,
@@ -140,9 +161,9 @@ impl Rounds {
         let mut gauged_at = i64::MIN;
         loop {
             let every = self.every();
-            sleep_until_multiple(every).await;
+            sleep_until_multiple(every, &self.clock).await;
             let wanted = self.wanted.borrow_and_update().clone();
-            let at = clock::now().as_second();
+            let at = self.clock.now().as_second();
             let gauges_every = values::every(&wanted).max(every);
             let is_due = at.saturating_sub(gauged_at) >= values::whole_seconds(gauges_every);
             let gauges: Vec<_> = if is_due { values::on_pages(&wanted).collect() } else { Vec::new() };
@@ -207,19 +228,16 @@ impl Rounds {
 }
 
 /// Slots begin at multiples of their length, so that all pods' slots are the same ones.
-pub(super) async fn sleep_until_multiple(every: Duration) {
+pub(super) async fn sleep_until_multiple(every: Duration, clock: &Clock) {
     let every = i64::try_from(every.as_millis()).unwrap_or(1000).max(1000);
-    let now = clock::now().as_millisecond();
+    let now = clock.now().as_millisecond();
     let wait = every - now.rem_euclid(every);
     tokio::time::sleep(Duration::from_millis(wait.unsigned_abs())).await;
 }
 
 /// What a run keeps from one round to the next.
 pub(super) struct Reader {
-    client: Client,
-    servers: Arc<Servers>,
-    /// For the pods' own pages: its connections stay open.
-    http: Option<reach::Client>,
+    sources: Sources,
     known: Option<Known>,
     /// What `detected` was chosen for.
     asked: Option<(Source, Names)>,
@@ -250,13 +268,13 @@ struct Read {
 }
 
 impl Reader {
-    pub(super) fn new(client: Client, servers: Arc<Servers>) -> Self {
-        Self { client, servers, http: None, known: None, asked: None, detected: None, history: None }
+    pub(super) fn new(sources: Sources) -> Self {
+        Self { sources, known: None, asked: None, detected: None, history: None }
     }
 
     /// Where numbers are read that are not the server's.
     pub(super) fn servers(&self) -> &Servers {
-        &self.servers
+        &self.sources.servers
     }
 
     /// Credentials were refused: they are read again before they are used again.
@@ -348,13 +366,7 @@ impl Reader {
         gauges: &[Gauge],
         deadline: Duration,
     ) -> Read {
-        let http = match &self.http {
-            Some(http) => http.clone(),
-            None => match self.servers.client(Trust::Nothing) {
-                Ok(http) => self.http.insert(http).clone(),
-                Err(error) => return Read { counted: Err(error), pages: Vec::new() },
-            },
-        };
+        let from = self.sources.pages.clone();
         let targets = |of: &dyn Fn(Revision) -> bool| -> Vec<Target> {
             let target = |pod: &SampledPod| {
                 let ip = pod.ip.parse().ok()?;
@@ -367,13 +379,13 @@ impl Reader {
         if wanted.counted {
             let all = targets(&|_| true);
             if self.detected.is_none() {
-                match scrape::detect(&http, &all, names, deadline, AT_ONCE).await {
+                match scrape::detect(&*from, &all, names, deadline, AT_ONCE).await {
                     Ok(found) => self.detected = Some(found),
                     Err(error) => counted = Err(error),
                 }
             }
             if let Some(known) = &self.detected {
-                let read = scrape::scrape_all(&http, &all, Some(known), gauges, deadline, AT_ONCE).await;
+                let read = scrape::scrape_all(&*from, &all, Some(known), gauges, deadline, AT_ONCE).await;
                 let of_canary: HashSet<&str> = wanted
                     .pods
                     .iter()
@@ -390,7 +402,7 @@ impl Reader {
         // Gauges are there to be read also where no counter is.
         let pages = match gauges {
             [] => Vec::new(),
-            gauges => scrape::scrape_all(&http, &targets(&is_canary), None, gauges, deadline, AT_ONCE).await,
+            gauges => scrape::scrape_all(&*from, &targets(&is_canary), None, gauges, deadline, AT_ONCE).await,
         };
         Read { counted, pages }
     }
@@ -406,9 +418,9 @@ impl Reader {
         if let Some(known) = known.filter(|known| at - known.read_at < CREDENTIALS_KEPT) {
             return Ok(known.server.clone());
         }
-        match credentials::way(&self.client, namespace, source).await {
+        match credentials::way(&self.sources.client, namespace, source).await {
             Ok((prometheus, trust)) => {
-                let server = self.servers.at(prometheus, trust)?;
+                let server = self.sources.servers.at(prometheus, trust)?;
                 self.known = Some(Known { source: source.clone(), server: server.clone(), read_at: at });
                 Ok(server)
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::clock;
+use super::clock::Clock;
 use super::findings::SharedFindings;
 use super::queue::Queue;
 use super::sampler::{QUERY, Reader, sleep_until_multiple};
@@ -48,6 +48,7 @@ pub(super) fn on_pages(wanted: &Sampling) -> impl Iterator<Item = (&str, &Gauge)
 /// The rounds of one run.
 pub(super) struct ValueRounds {
     key: Key,
+    clock: Clock,
     reader: Reader,
     wanted: watch::Receiver<Sampling>,
     findings: Arc<SharedFindings>,
@@ -58,20 +59,21 @@ pub(super) struct ValueRounds {
 impl ValueRounds {
     pub(super) fn new(
         key: Key,
+        clock: Clock,
         reader: Reader,
         wanted: watch::Receiver<Sampling>,
         findings: Arc<SharedFindings>,
         queue: Arc<Queue>,
     ) -> Self {
-        Self { key, reader, wanted, findings, queue, clients: Clients::default() }
+        Self { key, clock, reader, wanted, findings, queue, clients: Clients::default() }
     }
 
     pub(super) async fn go_on(mut self) {
         loop {
             let every = every(&self.wanted.borrow());
-            sleep_until_multiple(every).await;
+            sleep_until_multiple(every, &self.clock).await;
             let wanted = self.wanted.borrow_and_update().clone();
-            let at = clock::now().as_second();
+            let at = self.clock.now().as_second();
             let samples = self.read(&wanted, at, every).await;
             if samples.is_empty() {
                 continue;

@@ -1,14 +1,14 @@
 //! A small world without a cluster: the native Deployment controller as a model, pods that become Ready after a while, and the real
 //! `observe` and `decide` of the operator, under a virtual clock. What the operator orders is applied as the JSON patch it is.
 //!
-//! The model knows one Deployment. It is held to the source of the real controller (k8s.io/kubernetes/pkg/controller/deployment,
-//! v1.37); what only an API server can tell (admission, conflicts, rights) is told by the stories on a real one.
+//! The model of the native controller is the simulated cluster's (`tests/sim`), where the operator's whole loop runs behind an API
+//! server; what only a real one can tell (admission, rights) is told by the stories there.
 
-mod native;
 mod random;
 mod stories;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,45 +20,19 @@ use tidegate::decide::{self, Decision, Intent, Key, Notice};
 use tidegate::observe::{Findings, observe};
 use tidegate::watch::index::{self, Index};
 use tidegate::watch::slim;
+use tidegate_sim::native::Native;
 
 /// One tick of the world.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A ReplicaSet of the world.
-#[derive(Clone, Debug)]
-pub struct Set {
-    pub name: String,
-    pub template: Value,
-    pub replicas: i32,
-    pub min_ready: i32,
-    pub desired: i32,
-    pub max: i32,
-    pub born: u64,
-}
-
-/// A pod of the world.
-#[derive(Clone, Debug)]
-pub struct Pod {
-    pub name: String,
-    pub set: String,
-    pub born: Timestamp,
-    pub ready_since: Option<Timestamp>,
-    pub terminating_since: Option<Timestamp>,
-    pub crashing: bool,
-    pub restarts: u32,
-    /// Why its container ended before it was restarted.
-    pub ended: Option<&'static str>,
-}
-
 /// The world.
 pub struct World {
-    pub now: Timestamp,
+    /// ReplicaSets, pods, and the moment.
+    native: Native,
     /// `None`: deleted.
     pub release: Option<Value>,
     pub status: ReleaseStatus,
     pub deployment: Option<Value>,
-    pub sets: Vec<Set>,
-    pub pods: Vec<Pod>,
     pub templates: BTreeMap<String, Value>,
     pub actions: Vec<Value>,
     pub reports: BTreeMap<String, ReleaseReportSpec>,
@@ -85,6 +59,20 @@ pub fn template(version: &str, bad: bool) -> Value {
     })
 }
 
+impl Deref for World {
+    type Target = Native;
+
+    fn deref(&self) -> &Native {
+        &self.native
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Native {
+        &mut self.native
+    }
+}
+
 fn set_paused(spec: &mut Value, paused: bool) {
     if paused {
         spec["paused"] = json!(true);
@@ -104,12 +92,10 @@ impl World {
             "status": {},
         });
         let mut world = Self {
-            now: Timestamp::from_second(1_800_000_000).unwrap(),
+            native: Native::new(Timestamp::from_second(1_800_000_000).unwrap()),
             release: Some(spec),
             status: ReleaseStatus::default(),
             deployment: Some(deployment),
-            sets: Vec::new(),
-            pods: Vec::new(),
             templates: BTreeMap::new(),
             actions: Vec::new(),
             reports: BTreeMap::new(),
@@ -211,9 +197,8 @@ impl World {
             release: self.release.clone(),
             status: self.status.clone(),
             deployment: self.deployment.clone(),
+            native: self.native.clone(),
             reports: self.reports.clone(),
-            sets: self.sets.clone(),
-            pods: self.pods.clone(),
             templates: self.templates.clone(),
             actions: self.actions.clone(),
             notices: self.notices.clone(),
@@ -233,10 +218,11 @@ impl World {
     pub fn quiet_tick(&mut self) {
         self.now += TICK;
         let now = self.now;
+        let ready_after = self.ready_after;
         self.pods
             .retain(|pod| pod.terminating_since.is_none_or(|since| now < since + Duration::from_millis(300)));
         for pod in &mut self.pods {
-            let up = now >= pod.born + self.ready_after && !pod.crashing && pod.terminating_since.is_none();
+            let up = now >= pod.born + ready_after && !pod.crashing && pod.terminating_since.is_none();
             if up && pod.ready_since.is_none() {
                 pod.ready_since = Some(now);
             }
@@ -249,7 +235,8 @@ impl World {
             }
         }
         for _ in 0..4 {
-            self.native();
+            let spec = self.deployment.as_ref().map(|deployment| &deployment["spec"]);
+            self.native.round(spec);
         }
     }
 
@@ -477,16 +464,6 @@ impl World {
 
     pub fn phase(&self) -> String {
         self.status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default()
-    }
-
-    /// Ready pods that are not on their way out.
-    pub fn ready(&self) -> usize {
-        self.pods.iter().filter(|pod| pod.ready_since.is_some() && pod.terminating_since.is_none()).count()
-    }
-
-    /// Pods that are not on their way out.
-    pub fn alive(&self) -> usize {
-        self.pods.iter().filter(|pod| pod.terminating_since.is_none()).count()
     }
 
     /// The fewest and the most replicas asked for lately.

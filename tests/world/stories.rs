@@ -570,7 +570,7 @@ fn at_half(world: &mut World) {
     });
 }
 
-fn canary_pods(world: &mut World) -> impl Iterator<Item = &mut super::Pod> {
+fn canary_pods(world: &mut World) -> impl Iterator<Item = &mut tidegate_sim::native::Pod> {
     let newest = world.sets.iter().max_by_key(|set| set.born).map(|set| set.name.clone());
     world.pods.iter_mut().filter(move |pod| Some(&pod.set) == newest.as_ref())
 }

@@ -6,7 +6,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use reqwest::Version;
 use reqwest::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 
@@ -34,6 +35,18 @@ pub struct Target {
     pub path: String,
 }
 
+/// Who fetches the pods' pages: an HTTP client, or, where there is no network, whoever knows what the pods would answer.
+pub trait Pages: Send + Sync + 'static {
+    /// The page of this target, within `deadline`.
+    fn page<'a>(&'a self, target: &'a Target, deadline: Duration) -> BoxFuture<'a, Result<Page, ReadError>>;
+}
+
+impl Pages for Client {
+    fn page<'a>(&'a self, target: &'a Target, deadline: Duration) -> BoxFuture<'a, Result<Page, ReadError>> {
+        page(self, target, deadline).boxed()
+    }
+}
+
 /// What one page gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PageRead {
@@ -47,19 +60,19 @@ pub struct PageRead {
 /// the order of the targets. A page that reads well and has none of the series is an empty list: a counter with labels
 /// appears only with the first request.
 pub async fn scrape(
-    client: &Client,
+    from: &dyn Pages,
     targets: &[Target],
     detected: &Detected,
     deadline: Duration,
     at_once: usize,
 ) -> Vec<(String, Result<Vec<SeriesValue>, ReadError>)> {
-    let read = scrape_all(client, targets, Some(detected), &[], deadline, at_once).await;
+    let read = scrape_all(from, targets, Some(detected), &[], deadline, at_once).await;
     read.into_iter().map(|(pod, page)| (pod, page.and_then(|page| page.counted))).collect()
 }
 
 /// The same, and these gauges from the same pages.
 pub async fn scrape_all(
-    client: &Client,
+    from: &dyn Pages,
     targets: &[Target],
     detected: Option<&Detected>,
     gauges: &[Gauge],
@@ -67,7 +80,7 @@ pub async fn scrape_all(
     at_once: usize,
 ) -> Vec<(String, Result<PageRead, ReadError>)> {
     // A list first: a lazy stream of borrowing futures is not general enough for a spawned task (rust-lang/rust#102211).
-    let pages: Vec<_> = targets.iter().map(|target| page(client, target, deadline)).collect();
+    let pages: Vec<_> = targets.iter().map(|target| from.page(target, deadline)).collect();
     let read = |page: Result<Page, ReadError>| page.and_then(|page| page.read(detected, gauges));
     let answers: Vec<_> = futures::stream::iter(pages).buffered(at_once.max(1)).map(read).collect().await;
     targets.iter().zip(answers).map(|(target, answer)| (target.pod.clone(), answer)).collect()
@@ -79,14 +92,14 @@ pub async fn scrape_all(
 /// # Errors
 /// When no target could be read (the first one's error) or nothing fits (see [`Names::choose`]).
 pub async fn detect(
-    client: &Client,
+    from: &dyn Pages,
     targets: &[Target],
     names: &Names,
     deadline: Duration,
     at_once: usize,
 ) -> Result<Detected, ReadError> {
     let pages: Vec<_> =
-        targets.iter().take(PODS_SURVEYED).map(|target| page(client, target, deadline)).collect();
+        targets.iter().take(PODS_SURVEYED).map(|target| from.page(target, deadline)).collect();
     let mut pages = futures::stream::iter(pages).buffered(at_once.max(1));
     let mut survey = names.survey();
     let mut failed = None;
@@ -103,7 +116,7 @@ pub async fn detect(
 }
 
 /// A page as it came.
-struct Page {
+pub struct Page {
     bytes: Vec<u8>,
     kind: Kind,
     /// Whether HTTP itself told where the page ends. If not, a page that was cut off looks whole.
@@ -139,6 +152,11 @@ impl Kind {
 }
 
 impl Page {
+    /// A whole page in the text format.
+    pub fn text(bytes: Vec<u8>) -> Self {
+        Self { bytes, kind: Kind::Text, framed: true }
+    }
+
     fn read(&self, detected: Option<&Detected>, gauges: &[Gauge]) -> Result<PageRead, ReadError> {
         let mut values = Vec::new();
         let mut unusable = None;

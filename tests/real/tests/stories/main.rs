@@ -15,6 +15,7 @@ mod hostile;
 mod judging;
 mod leadership;
 mod measuring;
+mod model;
 mod motion;
 mod namespaces;
 mod ownership;

@@ -1,34 +1,90 @@
-//! The native Deployment controller, as a model: one sync a call. Names follow its source.
+//! The native Deployment and ReplicaSet controllers, as a model: one round a call. Names follow their source
+//! (k8s.io/kubernetes/pkg/controller/deployment, v1.37).
+//!
+//! It knows one Deployment, and nothing of an API server: what goes in is its spec, what comes out are ReplicaSets and pods. When pods
+//! become Ready, and when they are gone after their end, is for whoever plays the kubelet.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Pod, Set, World};
+/// A ReplicaSet.
+#[derive(Clone, Debug)]
+pub struct Set {
+    pub name: String,
+    pub template: Value,
+    pub replicas: i32,
+    pub min_ready: i32,
+    /// The Deployment's replicas when it was scaled last.
+    pub desired: i32,
+    /// The same with the surge.
+    pub max: i32,
+    pub born: u64,
+}
 
-impl World {
+/// A pod.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    pub name: String,
+    pub set: String,
+    pub born: Timestamp,
+    pub ready_since: Option<Timestamp>,
+    pub terminating_since: Option<Timestamp>,
+    pub crashing: bool,
+    pub restarts: u32,
+    /// Why its container ended before it was restarted.
+    pub ended: Option<&'static str>,
+}
+
+/// What the controllers made, and the moment.
+#[derive(Clone, Debug)]
+pub struct Native {
+    pub now: Timestamp,
+    pub sets: Vec<Set>,
+    pub pods: Vec<Pod>,
+    made: u64,
+}
+
+impl Native {
+    /// Nothing yet.
+    pub fn new(now: Timestamp) -> Self {
+        Self { now, sets: Vec::new(), pods: Vec::new(), made: 0 }
+    }
+
     /// Available pods of a set: Ready for its minReadySeconds.
     pub fn available(&self, set: &Set) -> i32 {
         let long_enough = |pod: &&Pod| {
             let Some(since) = pod.ready_since else { return false };
-            let seconds = u64::try_from(set.min_ready).unwrap();
-            pod.terminating_since.is_none() && self.now >= since + std::time::Duration::from_secs(seconds)
+            let seconds = u64::try_from(set.min_ready).unwrap_or(0);
+            pod.terminating_since.is_none() && self.now >= since + Duration::from_secs(seconds)
         };
         let pods = self.pods.iter().filter(|pod| pod.set == set.name);
-        i32::try_from(pods.filter(long_enough).count()).unwrap()
+        count(pods.filter(long_enough).count())
     }
 
-    /// One sync of the Deployment, and of each ReplicaSet.
-    pub fn native(&mut self) {
-        if self.deployment.is_some() {
-            self.sync();
+    /// Ready pods that are not on their way out.
+    pub fn ready(&self) -> usize {
+        self.pods.iter().filter(|pod| pod.ready_since.is_some() && pod.terminating_since.is_none()).count()
+    }
+
+    /// Pods that are not on their way out.
+    pub fn alive(&self) -> usize {
+        self.pods.iter().filter(|pod| pod.terminating_since.is_none()).count()
+    }
+
+    /// One sync of the Deployment with this spec, where there is one, and of each ReplicaSet.
+    pub fn round(&mut self, spec: Option<&Value>) {
+        if let Some(spec) = spec {
+            self.sync(spec);
         }
         self.sync_sets();
     }
 
-    fn sync(&mut self) {
-        let spec = self.deployment()["spec"].clone();
-        let replicas = self.replicas();
+    fn sync(&mut self, spec: &Value) {
+        let replicas = number(&spec["replicas"]);
         let paused = spec["paused"] == true;
-        let min_ready = i32::try_from(spec["minReadySeconds"].as_i64().unwrap_or(0)).unwrap();
+        let min_ready = number(&spec["minReadySeconds"]);
         let mut new = self.sets.iter().position(|set| set.template == spec["template"]);
         if let Some(new) = new {
             self.sets[new].min_ready = min_ready;
@@ -45,16 +101,16 @@ impl World {
                 self.sets.iter_mut().for_each(|set| set.replicas = 0);
                 return;
             }
-            self.next += 1;
+            self.made += 1;
             let first = if recreate { replicas } else { (replicas + surge - total).clamp(0, replicas) };
             self.sets.push(Set {
-                name: format!("s{}", self.next),
+                name: format!("s{}", self.made),
                 template: spec["template"].clone(),
                 replicas: first,
                 min_ready,
                 desired: replicas,
                 max: replicas + surge,
-                born: self.next,
+                born: self.made,
             });
             new = Some(self.sets.len() - 1);
             if first > 0 {
@@ -184,6 +240,7 @@ impl World {
         } else {
             let annotated = f64::from(if set.max > 0 { set.max } else { set.replicas });
             let size = f64::from(set.replicas) * f64::from(replicas + surge) / annotated;
+            // Pods are few: the number fits.
             size.round() as i32 - set.replicas
         };
         let allowed = to_add - added;
@@ -199,18 +256,17 @@ impl World {
 
     /// The ReplicaSet controller: makes and deletes pods; those that are not Ready go first, then the youngest.
     fn sync_sets(&mut self) {
-        for set in self.sets.clone() {
-            let crashing = set.template["metadata"]["annotations"]["crash"] == "true";
+        let wanted = |set: &Set| (set.name.clone(), set.replicas, crashes(&set.template));
+        for (name, replicas, crashing) in self.sets.iter().map(wanted).collect::<Vec<_>>() {
             let mut alive: Vec<usize> = (0..self.pods.len())
-                .filter(|pod| self.pods[*pod].set == set.name && self.pods[*pod].terminating_since.is_none())
+                .filter(|pod| self.pods[*pod].set == name && self.pods[*pod].terminating_since.is_none())
                 .collect();
-            let want = usize::try_from(set.replicas).unwrap();
+            let want = usize::try_from(replicas).unwrap_or(0);
             for _ in alive.len()..want {
-                self.next += 1;
-                let name = format!("p{}", self.next);
+                self.made += 1;
                 let pod = Pod {
-                    name,
-                    set: set.name.clone(),
+                    name: format!("p{}", self.made),
+                    set: name.clone(),
                     born: self.now,
                     ready_since: None,
                     terminating_since: None,
@@ -232,13 +288,27 @@ impl World {
     }
 }
 
-fn fenceposts(strategy: &Value, replicas: i32) -> (i32, i32) {
+/// What a pod of this template does: `crash` says that it ends again and again.
+fn crashes(template: &Value) -> bool {
+    template["metadata"]["annotations"]["crash"] == "true"
+}
+
+fn number(value: &Value) -> i32 {
+    value.as_i64().and_then(|number| i32::try_from(number).ok()).unwrap_or(0)
+}
+
+fn count(pods: usize) -> i32 {
+    i32::try_from(pods).unwrap_or(i32::MAX)
+}
+
+/// maxSurge and maxUnavailable in pods.
+pub fn fenceposts(strategy: &Value, replicas: i32) -> (i32, i32) {
     let of = |value: &Value, up: bool| match value.as_str() {
         Some(text) => {
-            let percent: i32 = text.trim_end_matches('%').parse().unwrap();
+            let percent: i32 = text.trim_end_matches('%').parse().unwrap_or(25);
             if up { (replicas * percent + 99) / 100 } else { replicas * percent / 100 }
         }
-        None => i32::try_from(value.as_i64().unwrap_or(0)).unwrap(),
+        None => number(value),
     };
     let rolling = &strategy["rollingUpdate"];
     match (of(&rolling["maxSurge"], true), of(&rolling["maxUnavailable"], false)) {

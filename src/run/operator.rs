@@ -1,0 +1,212 @@
+//! The loop, from the watches to the writes, made of what it is given: a client, a clock, who fetches pods' pages, who leads. It knows no
+//! process: no settings, no signals, no sockets of its own. Dropped, it ends as a process does that is killed.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::clock::Clock;
+use super::findings::SharedFindings;
+use super::link::UnderWay;
+use super::prober::Prober;
+use super::queue::{self, Queue};
+use super::reconcile::{OwnWrites, Reconciler};
+use super::sampler::Sampler;
+use crate::act::{Fence, Writer};
+use crate::decide::Key;
+use crate::observe::measure::scrape::Pages;
+use crate::observe::reach::Reach;
+use crate::report::{Metrics, Reporter};
+use crate::watch::{self as watches, FirstLists, SharedIndex, Watching};
+
+/// How long looks under way may take to end when the process stops.
+const LAST_LOOKS: Duration = Duration::from_secs(20);
+
+/// What the loop is made of.
+pub struct Parts {
+    /// Every request of it has an end (`link`).
+    pub client: Client,
+    /// Where to watch; none: everywhere.
+    pub namespaces: Vec<String>,
+    pub clock: Clock,
+    pub pages: Arc<dyn Pages>,
+    pub reach: Reach,
+    pub leadership: Leadership,
+    /// Is told whether a run is under way.
+    pub under_way: Arc<UnderWay>,
+    pub metrics: Arc<Metrics>,
+    /// Pods read in a second by all runs together.
+    pub reads_per_second: u32,
+    /// Releases worked on at the same time.
+    pub workers: u16,
+}
+
+/// Whether this process leads, and whether it may still write.
+pub struct Leadership {
+    pub fence: Arc<dyn Fence>,
+    pub leading: watch::Receiver<bool>,
+}
+
+/// The loop, under way.
+pub struct Operator {
+    index: SharedIndex,
+    reconciler: Arc<Reconciler>,
+    metrics: Arc<Metrics>,
+    leading: watch::Receiver<bool>,
+    watching: Watching,
+    workers: JoinSet<()>,
+    looks_stop: watch::Sender<bool>,
+}
+
+impl Operator {
+    /// Starts watching, and looks at Releases as soon as it leads and everything has been listed once.
+    pub async fn start(parts: Parts) -> Self {
+        let Parts { client, namespaces, clock, pages, reach, leadership, under_way, metrics, .. } = parts;
+        let Leadership { fence, leading } = leadership;
+        let (index, queue) = (SharedIndex::default(), Arc::new(Queue::with_turns(parts.workers)));
+        let waker = queue.clone();
+        let wake = move |keys: Vec<Key>| {
+            for key in keys {
+                waker.wake(key);
+            }
+        };
+        let counted = metrics.clone();
+        let watching =
+            watches::start(&client, &index, &namespaces, wake, move |right| counted.forbidden(right)).await;
+        let writer = Writer::new(client.clone(), fence);
+        let findings = Arc::new(SharedFindings::default());
+        let sampler = Arc::new(Sampler::new(
+            client.clone(),
+            pages,
+            reach.clone(),
+            clock.clone(),
+            findings.clone(),
+            queue.clone(),
+            parts.reads_per_second,
+        ));
+        let reconciler = Arc::new(Reconciler {
+            prober: Prober::new(client, reach, clock.clone(), findings.clone(), queue.clone()),
+            clock,
+            index: index.clone(),
+            reporter: Reporter::start(writer.clone(), metrics.clone()),
+            writer,
+            queue,
+            findings,
+            sampler,
+            own: OwnWrites::default(),
+            under_way,
+        });
+        let (looks_stop, stop) = watch::channel(false);
+        let mut workers = JoinSet::new();
+        for _ in 0..parts.workers + queue::BESIDES {
+            let first_lists = watching.first_lists.clone();
+            workers.spawn(work(reconciler.clone(), first_lists, leading.clone(), stop.clone()));
+        }
+        Self { index, reconciler, metrics, leading, watching, workers, looks_stop }
+    }
+
+    /// Complete once the operator knows everything that is there.
+    pub fn first_lists(&self) -> FirstLists {
+        self.watching.first_lists.clone()
+    }
+
+    /// Goes on until asked to stop. Then looks under way end; nothing is written after that.
+    pub async fn until(mut self, asked_to_stop: impl Future<Output = ()>) {
+        let first_lists = self.first_lists();
+        tokio::select! {
+            biased;
+            () = asked_to_stop => tracing::info!("asked to stop"),
+            () = lead(&self.index, &self.reconciler, &self.metrics, self.leading.clone(), first_lists) => {}
+            ended = self.watching.tasks.join_next() => tracing::error!(?ended, "a watch ended"),
+        }
+        let _told = self.looks_stop.send(true);
+        self.reconciler.sampler.stop();
+        let all_ended = async { while self.workers.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_LOOKS, all_ended).await.is_err() {
+            tracing::warn!("a look was still under way");
+        }
+    }
+}
+
+/// A worker: one look after the other, while leading, and not before everything has been listed once: a Release that has not been
+/// listed yet looks like one that was deleted.
+async fn work(
+    reconciler: Arc<Reconciler>,
+    first_lists: FirstLists,
+    mut leading: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
+) {
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => return,
+        () = first_lists.complete() => {}
+    }
+    loop {
+        let leads = async { leading.wait_for(|leading| *leading).await.is_ok() };
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            leads = leads => if !leads { return },
+        }
+        let key = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            key = reconciler.queue.next() => key,
+        };
+        if *leading.borrow() {
+            reconciler.look(&key).await;
+        } else {
+            // Deposed while it waited: whoever leads looks, and so do we when we lead again.
+            reconciler.queue.done(&key, false);
+        }
+    }
+}
+
+/// Each time this process becomes the leader everything is looked at anew.
+async fn lead(
+    index: &SharedIndex,
+    reconciler: &Reconciler,
+    metrics: &Metrics,
+    mut leading: watch::Receiver<bool>,
+    first_lists: FirstLists,
+) {
+    loop {
+        if leading.wait_for(|leading| *leading).await.is_err() {
+            return;
+        }
+        first_lists.complete().await;
+        metrics.set_leading(true);
+        reconciler.own.clear();
+        for key in everything(index) {
+            reconciler.queue.wake(key);
+        }
+        if leading.wait_for(|leading| !*leading).await.is_err() {
+            return;
+        }
+        metrics.set_leading(false);
+        reconciler.sampler.stop();
+        reconciler.findings.clear();
+        reconciler.under_way.clear();
+    }
+}
+
+/// Every Release, and what deleted ones left behind.
+fn everything(index: &SharedIndex) -> Vec<Key> {
+    let index = index.lock();
+    let key = |namespace: &String, name: &String| Key { namespace: namespace.clone(), name: name.clone() };
+    let releases = index.releases.iter().map(|((namespace, name), _)| key(namespace, name));
+    let labelled = index.deployments.iter().filter_map(|((namespace, _), deployment)| {
+        Some(key(namespace, deployment.metadata.labels.as_ref()?.get(crate::api::RELEASE_LABEL)?))
+    });
+    let kept = index.templates.iter().filter_map(|((namespace, _), template)| {
+        Some(key(namespace, template.metadata.labels.as_ref()?.get(crate::api::RELEASE_LABEL)?))
+    });
+    let mut all: Vec<Key> = releases.chain(labelled).chain(kept).collect();
+    all.sort();
+    all.dedup();
+    all
+}

@@ -1,0 +1,48 @@
+//! The model of the native controllers (`tests/sim`) held against the native controllers: the same writes, and as many pods of each
+//! version on both.
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use tidegate_real::stage::Stage;
+use tidegate_real::story::{Story, on_stage};
+use tidegate_sim::scripts::{Counts, Script, on_the_model, scripts};
+
+/// Pods ordered by version, once the controller has seen the last write.
+async fn counts(story: &Story<'_>) -> Option<Counts> {
+    let target = story.target().await;
+    let seen = target["status"]["observedGeneration"] == target["metadata"]["generation"];
+    let sets = story.list("apps/v1", "ReplicaSet").await;
+    let of = |set: &Value| {
+        let version =
+            set["spec"]["template"]["metadata"]["annotations"]["version"].as_str().unwrap_or_default();
+        (version.to_owned(), set["spec"]["replicas"].as_i64().unwrap_or(0))
+    };
+    seen.then(|| sets.iter().map(of).filter(|(_, pods)| *pods > 0).collect())
+}
+
+async fn agrees(stage: &Stage, script: Script) {
+    let story = Story::begin(stage, "model").await;
+    let mut deployment = story.deployment(script.replicas);
+    let modelled = on_the_model(&deployment, &script);
+    // Nobody's Deployment: no Release, no label, no policy.
+    deployment["spec"]["replicas"] = json!(script.replicas);
+    story.apply(deployment).await;
+    story
+        .until("all of it Ready", |story| async move {
+            story.target().await["status"]["availableReplicas"] == script.replicas
+        })
+        .await;
+    for (write, wanted) in script.writes.iter().zip(&modelled) {
+        story.patch(json!({"spec": write})).await;
+        let what = format!("{}: {wanted:?} after {write}", script.name);
+        story.until(&what, |story| async move { counts(story).await.as_ref() == Some(wanted) }).await;
+    }
+}
+
+#[test]
+fn the_model_and_the_native_controllers_have_as_many_pods_of_each_version_after_every_write() {
+    on_stage(async {
+        let stage = Stage::shared().await;
+        join_all(scripts().into_iter().map(|script| agrees(stage, script))).await;
+    });
+}

@@ -1,0 +1,86 @@
+//! Crash points: the same story, with the operator killed right after its first, second, ... nth write, and with operators that each
+//! live for a few writes only. The end has to be the same one.
+
+use crate::play::{End, Outcome, play};
+use crate::story::{Event, Story};
+
+/// Most points of one story; stories are short.
+const MOST: u32 = 80;
+/// Lives of so many writes each.
+const LIVES: [u32; 4] = [1, 2, 3, 5];
+
+const QUICK: &str = r#""criteria":[],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"20s","every":"5s"}]"#;
+const MEASURED: &str = r#""criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}],"steps":[{"name":"tenth","replicas":"10%","soak":"30s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"10m","every":"5s"}]"#;
+const JOB: &str = r#""preflight":[{"name":"backup","job":{"template":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"c"}]}}}}}}]"#;
+const APPROVAL: &str = r#""preflight":[{"name":"sign-off","approval":{"roles":["qa"]}}]"#;
+
+/// A story and its name.
+pub struct Plot {
+    pub name: &'static str,
+    pub story: Story,
+}
+
+/// The dozen.
+pub fn plots() -> Vec<Plot> {
+    let plot = |name, release: &[&str], events: &str| {
+        let text = format!("replicas 10\nrelease {{{}}}\n{events}", release.join(","));
+        Plot { name, story: text.parse().unwrap_or_else(|error| panic!("{name}: {error}")) }
+    };
+    vec![
+        plot("a good run", &[QUICK], "at 1000 push v2 good"),
+        plot("bad at 10 %", &[MEASURED], "at 1000 push v2 errors"),
+        plot("bad in the watch", &[MEASURED], "at 1000 push v2 late"),
+        plot("pods that crash", &[QUICK], "at 1000 push v2 crash"),
+        plot("superseded", &[QUICK], "at 1000 push v2 stuck\nat 9000 push v3 good"),
+        plot("aborted", &[QUICK], "at 1000 push v2 stuck\nat 9000 say Abort"),
+        plot("the Release deleted in mid-run", &[QUICK], "at 1000 push v2 stuck\nat 9000 delete-release"),
+        plot("a job first", &[QUICK, JOB], "at 1000 push v2 good"),
+        plot("an approval first", &[QUICK, APPROVAL], "at 1000 push v2 good\nat 20000 say Approve qa"),
+        plot("from 10 to 0 to 10", &[QUICK], "at 1000 push v2 good\nat 9000 scale 0\nat 40000 scale 10"),
+        plot("reverted by its owner", &[QUICK], "at 1000 push v2 stuck\nat 9000 push v1 good"),
+        plot("handed back", &[QUICK], "at 1000 push v2 stuck\nat 9000 say HandBack"),
+        plot("rejected and applied again", &[QUICK], "at 1000 push v2 crash\nat 9000 apply\nat 60000 apply"),
+    ]
+}
+
+/// What came of a plot.
+#[derive(Debug, Default)]
+pub struct Crashed {
+    pub points: u32,
+    pub checks: u64,
+    /// The story that went wrong, and what did.
+    pub wrong: Vec<(Story, String)>,
+}
+
+/// Plays it as it is, and with every death.
+pub fn crash(plot: &Plot) -> Crashed {
+    let mut crashed = Crashed::default();
+    let usual = play(&plot.story, 0);
+    if let Some(violation) = usual.violations.first() {
+        crashed.wrong.push((plot.story.clone(), format!("{}: {violation}", plot.name)));
+        return crashed;
+    }
+    let once = (1..=usual.writes_in_story.min(MOST)).map(Event::Kill);
+    // Two looks of one life, seconds apart, are the least that counters can be read with.
+    let measured = plot.story.setup.release["criteria"].as_array().is_some_and(|all| !all.is_empty());
+    let least = if measured { 3 } else { 1 };
+    let again = LIVES.into_iter().filter(|writes| *writes >= least).map(Event::Mortal);
+    for death in once.chain(again) {
+        let mut story = plot.story.clone();
+        story.events.insert(0, (0, death.clone()));
+        let outcome = play(&story, 0);
+        crashed.points += 1;
+        crashed.checks += outcome.checks;
+        if let Some(what) = differs(&usual.end, &outcome) {
+            crashed.wrong.push((story, format!("{}, {death}: {what}", plot.name)));
+        }
+    }
+    crashed
+}
+
+fn differs(usual: &End, outcome: &Outcome) -> Option<String> {
+    if let Some(violation) = outcome.violations.first() {
+        return Some(violation.clone());
+    }
+    (*usual != outcome.end).then(|| format!("ends as {:?}, usually {usual:?}", outcome.end))
+}

@@ -1,0 +1,106 @@
+//! Bugs made on purpose, one at a time: each has to make the tests fail. A bug that no test notices is a promise that nothing holds.
+
+/// A bug.
+pub struct Mutant {
+    /// What goes wrong.
+    pub name: &'static str,
+    /// Where, from the top of the repository.
+    pub file: &'static str,
+    /// What stands there, exactly once.
+    pub finds: &'static str,
+    pub becomes: &'static str,
+    /// Arguments of `cargo test` that run those who have to notice.
+    pub noticed_by: &'static [&'static str],
+}
+
+const WORLD: &[&str] = &["--test", "without_cluster"];
+const PLAYS: &[&str] = &["--test", "plays"];
+const SEEDS: &[&str] = &["--test", "seeds"];
+
+/// All of them.
+pub const MUTANTS: [Mutant; 12] = [
+    Mutant {
+        name: "a lost fence",
+        file: "src/run/leader.rs",
+        finds: "Duration::from_millis(until.saturating_sub(self.milliseconds(clock::instant())))",
+        becomes: "Duration::from_millis(until)",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "an undo that waits for the soak to end",
+        file: "src/decide/run.rs",
+        finds: "if let Some(failing) = podhealth::failing(scene) {",
+        becomes: "if let Some(failing) = podhealth::failing(scene).filter(|_| stage == Stage::Watch) {",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "Unknown counts as passed",
+        file: "src/decide/evidence.rs",
+        finds: "evidence.lacking.push(Lacking { reason, settle, then: enforced.on_unknown });",
+        becomes: "let _as_passed = Lacking { reason, settle, then: enforced.on_unknown };",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "the originals are written in a second patch",
+        file: "src/decide/fields.rs",
+        finds: "operations.extend(self.patch_annotations(workload));",
+        becomes: "if operations.is_empty() { operations.extend(self.patch_annotations(workload)); }",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "status is written after the undo",
+        file: "src/decide/back.rs",
+        finds: "draft.note_first();",
+        becomes: "",
+        noticed_by: SEEDS,
+    },
+    Mutant {
+        name: "decided on a snapshot older than our own last write",
+        file: "src/run/reconcile.rs",
+        finds: "if self.own.newer_than(key, &snapshot) {",
+        becomes: "if self.own.newer_than(key, &snapshot) && false {",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "not paused between moves",
+        file: "src/decide/fields.rs",
+        finds: "let mut wanted = Self { paused: Some(true), ..Self::default() };",
+        becomes: "let mut wanted = Self::default();",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a job's name without its try",
+        file: "src/decide/checks.rs",
+        finds: "let tail = format!(\"-{}-{short}-{attempt}\", id.run);",
+        becomes: "let tail = format!(\"-{}-{short}\", id.run);",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a rejected template is forgotten",
+        file: "src/decide/back.rs",
+        finds: "rejected.truncate(REMEMBERED);",
+        becomes: "rejected.clear();",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "an undo waits its turn",
+        file: "src/run/queue.rs",
+        finds: "if self.going_back.contains(&key) {",
+        becomes: "if self.going_back.contains(&key) && false {",
+        noticed_by: &["--lib", "--package", "tidegate"],
+    },
+    Mutant {
+        name: "a patch that does not test the generation",
+        file: "src/decide/fields.rs",
+        finds: ".insert(0, json!({\"op\": \"test\", \"path\": \"/metadata/generation\", \"value\": workload.generation}));",
+        becomes: ".insert(0, json!({\"op\": \"test\", \"path\": \"/metadata/name\", \"value\": workload.name}));",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a step more than the owner's surge",
+        file: "src/decide/pace.rs",
+        finds: "let surge = limits.surge.min(room);",
+        becomes: "let surge = (limits.surge + 1).min(room);",
+        noticed_by: WORLD,
+    },
+];

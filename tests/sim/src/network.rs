@@ -1,0 +1,135 @@
+//! The network between the operator's processes and the API server, and what goes wrong in it: each fault falls on a request by its
+//! number, so that a story can name it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What happens to one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// An error of the server's before it took effect.
+    Failed,
+    /// The connection breaks before it took effect.
+    Lost,
+    /// It took effect, and the connection breaks.
+    Answerless,
+    /// It took effect, and nothing is answered until the connection breaks.
+    Swallowed,
+    /// It is on its way for so many milliseconds, whoever waits for it or not.
+    Late(u64),
+    /// Somebody else was first, says the server.
+    Conflict,
+    /// Too many requests, says the server.
+    Throttled,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed => out.write_str("failed"),
+            Self::Lost => out.write_str("lost"),
+            Self::Answerless => out.write_str("answerless"),
+            Self::Swallowed => out.write_str("swallowed"),
+            Self::Late(wait) => write!(out, "late {wait}"),
+            Self::Conflict => out.write_str("conflict"),
+            Self::Throttled => out.write_str("throttled"),
+        }
+    }
+}
+
+impl std::str::FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        Ok(match word {
+            "failed" => Self::Failed,
+            "lost" => Self::Lost,
+            "answerless" => Self::Answerless,
+            "swallowed" => Self::Swallowed,
+            "late" => Self::Late(rest.parse().map_err(|error| format!("{text}: {error}"))?),
+            "conflict" => Self::Conflict,
+            "throttled" => Self::Throttled,
+            _ => return Err(format!("no fault: {text}")),
+        })
+    }
+}
+
+/// A process of the operator, as the network sees it.
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub alive: bool,
+    /// Nothing of it goes through, and nothing comes to it, before.
+    pub cut_off_until: u64,
+    writes: u32,
+    dies_after: Option<u32>,
+}
+
+/// The network.
+#[derive(Default)]
+pub struct Network {
+    pub processes: Vec<Process>,
+    /// By the number of the request.
+    pub faults: BTreeMap<u64, Fault>,
+    requests: u64,
+}
+
+impl Network {
+    /// A new process.
+    pub fn join(&mut self) -> usize {
+        self.processes.push(Process { alive: true, cut_off_until: 0, writes: 0, dies_after: None });
+        self.processes.len() - 1
+    }
+
+    /// One more request, and what happens to it.
+    pub fn request(&mut self) -> Option<Fault> {
+        self.requests += 1;
+        self.faults.get(&self.requests).copied()
+    }
+
+    /// So many there were.
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    pub fn is_alive(&self, process: usize) -> bool {
+        self.processes.get(process).is_some_and(|process| process.alive)
+    }
+
+    /// A process is to die right after so many more writes.
+    pub fn dies_after(&mut self, process: usize, writes: u32) {
+        if let Some(process) = self.processes.get_mut(process) {
+            process.dies_after = Some(process.writes + writes);
+        }
+    }
+
+    pub fn kill(&mut self, process: usize) {
+        if let Some(process) = self.processes.get_mut(process) {
+            process.alive = false;
+        }
+    }
+
+    pub fn wrote(&mut self, process: usize) {
+        let Some(process) = self.processes.get_mut(process) else { return };
+        process.writes += 1;
+        if process.dies_after == Some(process.writes) {
+            process.alive = false;
+        }
+    }
+
+    /// Writes of all processes.
+    pub fn writes(&self) -> u32 {
+        self.processes.iter().map(|process| process.writes).sum()
+    }
+
+    pub fn cut_off(&mut self, process: usize, until: u64) {
+        if let Some(process) = self.processes.get_mut(process) {
+            process.cut_off_until = until;
+        }
+    }
+
+    /// Until when a process is cut off.
+    pub fn held_until(&self, process: usize) -> Option<u64> {
+        self.processes.get(process).map(|process| process.cut_off_until)
+    }
+}

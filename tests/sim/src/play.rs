@@ -1,0 +1,480 @@
+//! Plays a story: lets time pass in a world, does what the story says, and sees to it that an operator lives. When the story is over
+//! nothing goes wrong any more, people do what they are asked for, and it has to come to rest.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use serde_json::{Value, json};
+use tokio::runtime::Builder;
+
+use crate::cluster::target;
+use crate::process::Process;
+use crate::server::store::kind_of;
+use crate::server::{Who, requests};
+use crate::story::{Conduct, Event, ROLE, Setup, Story};
+use crate::world::{NAMESPACE, Pages, Shared, TARGET, World};
+
+/// Milliseconds until another process comes for one that died.
+const NEXT_PROCESS: u64 = 1_500;
+/// Milliseconds between two looks whether it rests.
+const LOOK: u64 = 5_000;
+/// Milliseconds until it has to rest once the story is over, beside its soaks: every wake is within the hour.
+const PATIENCE: u64 = 4 * 3_600_000;
+/// Milliseconds after which somebody gives up on a version that nothing is known of.
+const LONG: u64 = 300_000;
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub violations: Vec<String>,
+    /// Every change of an object that somebody made.
+    pub log: Vec<String>,
+    /// Turns of the world and requests.
+    pub steps: u64,
+    pub checks: u64,
+    /// Writes of operators.
+    pub writes: u32,
+    /// Those since the Deployment was adopted.
+    pub writes_in_story: u32,
+    /// The world as it was in the end.
+    pub end: End,
+    pub described: String,
+}
+
+/// What two plays of a story must have in common.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct End {
+    pub version: Value,
+    pub phase: Value,
+    pub outcome: Value,
+    pub pods: usize,
+    pub jobs: usize,
+    pub rejected: usize,
+}
+
+/// Plays it. `seed`: for what libraries throw dice for.
+pub fn play(story: &Story, seed: u64) -> Outcome {
+    fastrand::seed(seed);
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without threads");
+    let outcome = runtime.block_on(async { Player::new(story).play().await });
+    // What waits for ever is dropped with it.
+    runtime.shutdown_background();
+    outcome
+}
+
+struct Player<'s> {
+    story: &'s Story,
+    shared: Shared,
+    clock_off: Arc<AtomicI64>,
+    processes: Vec<Process>,
+    /// When another one comes.
+    next_process: u64,
+    next_event: usize,
+    /// When the world was ready for the story.
+    began: Option<u64>,
+    /// What the owner's manifest says.
+    manifest: Manifest,
+    steps: u64,
+    last: End,
+    /// Writes that each process lives for.
+    mortal: Option<u32>,
+    mended: bool,
+    writes_before: u32,
+}
+
+#[derive(Clone)]
+struct Manifest {
+    template: Value,
+    strategy: Value,
+}
+
+impl<'s> Player<'s> {
+    fn new(story: &'s Story) -> Self {
+        let setup = &story.setup;
+        let mut world = World::new(setup.policies, setup.ready_after);
+        let manifest = Manifest { template: template(1, Conduct::Good), strategy: setup.strategy.clone() };
+        make_deployment(&mut world, setup, &manifest);
+        world.begin_ready();
+        make_release(&mut world, setup);
+        Self {
+            story,
+            shared: Shared::new(world),
+            clock_off: Arc::default(),
+            processes: Vec::new(),
+            next_process: 0,
+            next_event: 0,
+            began: None,
+            manifest,
+            steps: 0,
+            last: End::default(),
+            mortal: None,
+            mended: false,
+            writes_before: 0,
+        }
+    }
+
+    async fn play(mut self) -> Outcome {
+        let mut look_at = 0;
+        let mut over_at = None;
+        let mut rested = false;
+        loop {
+            let now = self.turn();
+            if !self.shared.lock().watchman.violations.is_empty() {
+                break;
+            }
+            if self.began.is_none() && !self.shared.lock().status()["stable"].is_null() {
+                let mut world = self.shared.lock();
+                world.network.faults = self.faults_from_here(&world);
+                self.writes_before = world.network.writes();
+                self.began = Some(now);
+            }
+            let next_event = self.next_event_at();
+            if next_event.is_some_and(|at| at <= now) {
+                self.happen(now);
+                continue;
+            }
+            if self.began.is_some() && next_event.is_none() && now >= look_at {
+                look_at = now + LOOK;
+                let over = *over_at.get_or_insert_with(|| {
+                    self.shared.lock().calm();
+                    now
+                });
+                match self.rests() {
+                    Ok(()) if rested => break,
+                    Ok(()) => rested = true,
+                    Err(why) => {
+                        rested = false;
+                        self.help(now > over + LONG);
+                        if now > over + PATIENCE + 3 * self.story.setup.soaks() {
+                            self.shared.lock().violated("9 (it comes to rest)", why);
+                            break;
+                        }
+                    }
+                }
+            }
+            if self.began.is_none() && now > PATIENCE {
+                self.shared
+                    .lock()
+                    .violated("9 (it comes to rest)", "the Deployment is not adopted".to_owned());
+                break;
+            }
+            let next = self.next_turn().min(next_event.unwrap_or(if self.began.is_some() {
+                look_at
+            } else {
+                u64::MAX
+            }));
+            let wait = tokio::time::sleep_until(self.shared.epoch.at(next.max(now + 1)));
+            tokio::select! {
+                biased;
+                () = self.shared.changed.notified() => {}
+                () = wait => {}
+            }
+        }
+        self.outcome()
+    }
+
+    /// Faults of the story count from its beginning.
+    fn faults_from_here(&self, world: &World) -> std::collections::BTreeMap<u64, crate::network::Fault> {
+        let before = world.network.requests();
+        self.story.faults.iter().map(|(number, fault)| (before + number, *fault)).collect()
+    }
+
+    /// What is due now is done.
+    fn turn(&mut self) -> u64 {
+        self.steps += 1;
+        let now = {
+            let mut world = self.shared.lock();
+            let now = world.now;
+            world.store.flush(now);
+            world.settle();
+            now
+        };
+        let (dead, alive): (Vec<Process>, Vec<Process>) = {
+            let world = self.shared.lock();
+            let lives = |process: &Process| world.network.is_alive(process.number) && !process.has_ended();
+            std::mem::take(&mut self.processes).into_iter().partition(|process| !lives(process))
+        };
+        self.processes = alive;
+        for process in dead {
+            process.kill(&self.shared);
+            self.next_process = now + NEXT_PROCESS;
+        }
+        let elects = self.story.setup.candidates > 0;
+        if self.processes.len() < self.story.setup.candidates.max(1) && now >= self.next_process {
+            let process = Process::start(&self.shared, &self.clock_off, elects);
+            if let Some(writes) = self.mortal {
+                self.shared.lock().network.dies_after(process.number, writes);
+            }
+            self.processes.push(process);
+        }
+        now
+    }
+
+    fn next_turn(&self) -> u64 {
+        let missing = self.processes.len() < self.story.setup.candidates.max(1);
+        let world = self.shared.lock();
+        let due = world.cluster.due().min(world.store.flush_due());
+        if missing { due.min(self.next_process) } else { due }
+    }
+
+    fn next_event_at(&self) -> Option<u64> {
+        let (at, _) = self.story.events.get(self.next_event)?;
+        Some(self.began? + at)
+    }
+
+    fn happen(&mut self, now: u64) {
+        let (_, event) = &self.story.events[self.next_event];
+        self.next_event += 1;
+        let leader = self.leader();
+        let number = leader.map(|index| self.processes[index].number);
+        let mut world = self.shared.lock();
+        let seconds = format!("{}.{:03}", now / 1000, now % 1000);
+        world.log.push(format!("{seconds} -- {event}"));
+        match event {
+            Event::Push(version, conduct) => {
+                self.manifest.template = template(*version, *conduct);
+                let template = self.manifest.template.clone();
+                world.write_target("owner", |object| object["spec"]["template"] = template);
+            }
+            Event::Apply => {
+                let Manifest { template, strategy } = self.manifest.clone();
+                world.write_target("gitops", |object| {
+                    object["spec"]["template"] = template;
+                    object["spec"]["strategy"] = strategy;
+                });
+            }
+            Event::Scale(replicas) => world.scale_target(*replicas),
+            Event::Say(action, role) => say(&mut world, action, *role),
+            Event::Pause(paused) => {
+                world.write_target("owner", |object| object["spec"]["paused"] = json!(paused))
+            }
+            Event::Edit(strategy) => {
+                self.manifest.strategy = strategy.clone();
+                world.write_target("owner", |object| object["spec"]["strategy"] = strategy.clone());
+            }
+            Event::Suspend(suspend) => write_release(&mut world, |spec| spec["suspend"] = json!(suspend)),
+            Event::DeleteRelease => world.delete(&Who::Person("owner"), "releases", &target()),
+            Event::MakeRelease => make_release(&mut world, &self.story.setup),
+            Event::DeleteDeployment => world.delete(&Who::Person("owner"), "deployments", &target()),
+            Event::MakeDeployment => make_deployment(&mut world, &self.story.setup, &self.manifest),
+            Event::Lose(pods, seconds, come_back) => {
+                let until = now + seconds * 1000;
+                world.cluster.lose(*pods, now, until, *come_back);
+                world.watchman.excused_until = until + 120_000;
+            }
+            Event::Clock(seconds) => {
+                self.clock_off.fetch_add(seconds * 1000, Ordering::Relaxed);
+            }
+            Event::Pages(pages) => world.pages = *pages,
+            Event::Kill(writes) => {
+                if let Some(number) = number {
+                    match writes {
+                        0 => world.network.kill(number),
+                        writes => world.network.dies_after(number, *writes),
+                    }
+                }
+            }
+            Event::Mortal(writes) => {
+                self.mortal = Some(*writes);
+                for process in &self.processes {
+                    world.network.dies_after(process.number, *writes);
+                }
+            }
+            Event::Restart => {
+                if let Some(index) = leader {
+                    self.processes[index].ask_to_stop();
+                }
+            }
+            Event::CutOff(seconds) => {
+                if let Some(number) = number {
+                    let until = now + seconds * 1000;
+                    world.network.cut_off(number, until);
+                    world.store.hold(Some(number), until);
+                }
+            }
+            Event::DropWatches => world.store.drop_watches(),
+            Event::HoldWatches(wait) => {
+                let until = now + wait;
+                world.store.hold(None, until);
+            }
+            Event::Compact => world.store.compact(),
+            Event::Replay(changes) => {
+                for plural in ["deployments", "releases", "replicasets", "pods"] {
+                    world.store.replay(plural, *changes);
+                }
+            }
+            Event::Sleep(wait) => {
+                world.cluster.asleep_until = now + wait;
+                world.watchman.excused_until = world.watchman.excused_until.max(now + wait + 10_000);
+            }
+        }
+    }
+
+    /// The process that holds the Lease, or the only one.
+    fn leader(&self) -> Option<usize> {
+        let world = self.shared.lock();
+        let holder = world
+            .store
+            .all("leases")
+            .next()
+            .and_then(|(_, lease)| lease["spec"]["holderIdentity"].as_str().map(str::to_owned));
+        let leads = |process: &Process| {
+            let identity = world.watchman.identities.get(&process.number);
+            identity.is_none() || identity == holder.as_ref()
+        };
+        self.processes.iter().position(leads)
+    }
+
+    fn rests(&mut self) -> Result<(), String> {
+        let world = self.shared.lock();
+        world.at_rest()?;
+        if world.status()["blockedBy"]["reason"] == "PausedByOwner" {
+            return Err("the owner has paused it".to_owned());
+        }
+        let end = end(&world);
+        if end != self.last {
+            self.last = end;
+            return Err("it was another one a moment ago".to_owned());
+        }
+        Ok(())
+    }
+
+    /// People do what status asks them to do.
+    fn help(&mut self, long: bool) {
+        let mut world = self.shared.lock();
+        if world.deployment().is_some_and(|it| it["spec"]["replicas"] == 0) {
+            world.scale_target(3);
+        }
+        let reason = world.status()["blockedBy"]["reason"].as_str().unwrap_or_default().to_owned();
+        if long && world.status()["run"].is_null() && !self.mended {
+            // What nobody undoes, because nothing else is known to be good, its owner mends.
+            self.mended = true;
+            let mended = template(1000, Conduct::Good);
+            world.write_target("owner", |object| object["spec"]["template"] = mended);
+            return;
+        }
+        match reason.as_str() {
+            "PausedByOwner" => world.write_target("owner", |object| object["spec"]["paused"] = json!(false)),
+            "AwaitingStable" => world.write_target("owner", |object| object["spec"]["paused"] = json!(false)),
+            "AwaitingApproval" => {
+                world.check_signatures();
+                say(&mut world, "Approve", Some(ROLE));
+            }
+            "Paused" | "OriginalsTampered" => say(&mut world, "Resume", None),
+            "CheckFailed" => say(&mut world, "Skip", None),
+            "InvalidSpec" => {
+                write_release(&mut world, |spec| spec["steps"] = json!([{"name": "all", "replicas": "100%"}]))
+            }
+            "Suspended" => write_release(&mut world, |spec| spec["suspend"] = json!(false)),
+            "NoMeasurements" | "NotEnoughEvidence" | "AboveTarget" | "AboveLimit" | "StableAsBad" if long => {
+                say(&mut world, "Abort", None);
+            }
+            _ => {}
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        let mut world = self.shared.lock();
+        let requests = world.network.requests();
+        Outcome {
+            violations: std::mem::take(&mut world.watchman.violations),
+            log: std::mem::take(&mut world.log),
+            steps: self.steps + requests,
+            checks: world.watchman.checks,
+            writes: world.network.writes(),
+            writes_in_story: world.network.writes() - self.writes_before,
+            end: end(&world),
+            described: world.describe(),
+        }
+    }
+}
+
+fn end(world: &World) -> End {
+    let status = world.status();
+    End {
+        version: world
+            .deployment()
+            .map_or(Value::Null, |it| it["spec"]["template"]["metadata"]["annotations"]["version"].clone()),
+        phase: status["phase"].clone(),
+        outcome: status["lastRun"]["outcome"].clone(),
+        pods: world.cluster.native.ready(),
+        jobs: world.store.all("jobs").count(),
+        rejected: status["rejected"].as_array().map_or(0, Vec::len),
+    }
+}
+
+/// A template of this version.
+pub fn template(version: u32, conduct: Conduct) -> Value {
+    let mut annotations = json!({"version": format!("v{version}")});
+    match conduct {
+        Conduct::Good => {}
+        Conduct::Crash => annotations["crash"] = json!("true"),
+        Conduct::Stuck => annotations["never-ready"] = json!("true"),
+        Conduct::Errors => annotations["errors"] = json!("20"),
+        Conduct::Late => annotations["errors-late"] = json!("20"),
+    }
+    json!({
+        "metadata": {"labels": {"app": TARGET}, "annotations": annotations},
+        "spec": {"containers": [{"name": "shop", "image": format!("shop:v{version}"), "ports": [{"name": "http", "containerPort": 8080}]}]},
+    })
+}
+
+fn make_deployment(world: &mut World, setup: &Setup, manifest: &Manifest) {
+    let mut object = json!({
+        "metadata": {"name": TARGET, "labels": {"app": TARGET}},
+        "spec": {
+            "replicas": setup.replicas, "progressDeadlineSeconds": 600, "strategy": manifest.strategy,
+            "selector": {"matchLabels": {"app": TARGET}}, "template": manifest.template,
+        },
+    });
+    if setup.min_ready > 0 {
+        object["spec"]["minReadySeconds"] = json!(setup.min_ready);
+    }
+    if let Some(kind) = kind_of("deployments") {
+        drop(requests::create(world, &Who::Person("owner"), kind, NAMESPACE, object));
+    }
+}
+
+fn make_release(world: &mut World, setup: &Setup) {
+    let mut spec = json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": TARGET}});
+    for (field, value) in setup.release.as_object().into_iter().flatten() {
+        spec[field] = value.clone();
+    }
+    world.make(
+        &Who::Person("owner"),
+        "releases",
+        NAMESPACE,
+        json!({"metadata": {"name": TARGET}, "spec": spec}),
+    );
+}
+
+fn write_release(world: &mut World, change: impl FnOnce(&mut Value)) {
+    let (Some(before), Some(kind)) = (world.release().cloned(), kind_of("releases")) else { return };
+    let mut object = (*before).clone();
+    change(&mut object["spec"]);
+    drop(requests::update(world, &Who::Person("owner"), kind, &target(), &before, object, false));
+}
+
+fn say(world: &mut World, action: &str, role: Option<&str>) {
+    if matches!(action, "Retry") {
+        world.watchman.retried = true;
+    }
+    let mut spec = json!({"release": TARGET, "action": action, "reason": "because"});
+    if let Some(role) = role {
+        spec["role"] = json!(role);
+    }
+    let object = json!({"metadata": {"generateName": "said-"}, "spec": spec});
+    world.make(&Who::Person("alice"), "releaseactions", NAMESPACE, object);
+}
+
+impl World {
+    /// From here on nothing goes wrong any more.
+    fn calm(&mut self) {
+        self.network.faults.clear();
+        self.pages = Pages::Honest;
+    }
+}

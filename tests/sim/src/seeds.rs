@@ -1,0 +1,213 @@
+//! Stories from seeds: worlds of every shape, people and machines at their worst, and a network that fails.
+
+use serde_json::{Value, json};
+
+use crate::dice::Dice;
+use crate::network::Fault;
+use crate::story::{Conduct, Event, ROLE, Setup, Story};
+use crate::world::Pages;
+
+/// The story of a seed.
+pub fn story(seed: u64) -> Story {
+    let mut dice = Dice::new(seed, 0);
+    let setup = setup(&mut dice);
+    let events = events(&mut dice, &setup);
+    let faults = faults(&mut dice);
+    Story { setup, events, faults }
+}
+
+fn setup(dice: &mut Dice) -> Setup {
+    let replicas = match dice.below(100) {
+        0 => dice.between(101, 500),
+        1..=4 => dice.between(21, 100),
+        _ => *dice.pick(&[1, 1, 2, 3, 4, 5, 7, 10, 10, 16, 20]),
+    };
+    let candidates = *dice.pick(&[0, 0, 0, 0, 1, 2]);
+    Setup {
+        replicas: i32::try_from(replicas).unwrap_or(1),
+        strategy: strategy(dice),
+        min_ready: *dice.pick(&[0, 0, 0, 1, 5]),
+        release: release(dice, candidates > 0),
+        ready_after: *dice.pick(&[100, 500, 1000, 1500, 4000, 20_000]),
+        policies: !dice.once_in(4),
+        candidates,
+    }
+}
+
+fn strategy(dice: &mut Dice) -> Value {
+    if dice.once_in(20) {
+        return json!({"type": "Recreate"});
+    }
+    let amount = |dice: &mut Dice, least: i64| match dice.below(2) {
+        0 => json!(dice.between(least, 4)),
+        _ => json!(format!("{}%", dice.pick(&[1, 10, 25, 25, 34, 50, 100]))),
+    };
+    let surge = if dice.once_in(3) { json!(0) } else { amount(dice, 1) };
+    let unavailable = if surge == json!(0) || dice.once_in(2) { amount(dice, 1) } else { json!(0) };
+    json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}})
+}
+
+/// `short`: renewing a Lease every two seconds, or reading pages every second, is too much for hours.
+fn release(dice: &mut Dice, short: bool) -> Value {
+    let soak = |dice: &mut Dice| {
+        json!(if short {
+            *dice.pick(&["2s", "10s", "30s"])
+        } else {
+            *dice.pick(&["2s", "10s", "10s", "1m", "1m", "5m", "30m"])
+        })
+    };
+    let steps = match dice.below(4) {
+        0 => {
+            json!([{"name": "pilot", "replicas": 1, "soak": soak(dice)}, {"name": "half", "replicas": "50%", "soak": soak(dice)}])
+        }
+        1 => {
+            json!([{"name": "tenth", "replicas": "10%", "soak": soak(dice)}, {"name": "all", "replicas": "100%"}])
+        }
+        2 => {
+            json!([{"name": "some", "replicas": 3}, {"name": "most", "replicas": "80%", "soak": soak(dice)}, {"name": "all", "replicas": "100%", "soak": "3s"}])
+        }
+        _ => json!([{"name": "all", "replicas": "100%"}]),
+    };
+    let mut release = json!({
+        "steps": steps,
+        "criteria": [],
+        "watch": [{"for": *dice.pick(&["3s", "1m", "10m"]), "every": "1s"}],
+    });
+    if dice.once_in(6) {
+        // Measured: short soaks, since it is looked at every second.
+        release["criteria"] = json!([{"name": "errors", "errorRate": {"target": "1%", "limit": "5%"}}]);
+        release["steps"] = json!([{"name": "pilot", "replicas": 1, "soak": "20s"}, {"name": "half", "replicas": "50%", "soak": "20s"}]);
+        release["watch"] = json!([{"for": "30s", "every": "5s"}]);
+    }
+    match dice.below(10) {
+        0 | 1 => release["capture"] = json!("Paused"),
+        2 => release["capture"] = json!("React"),
+        _ => {}
+    }
+    let mut checks = Vec::new();
+    if dice.once_in(4) {
+        let annotations = if dice.once_in(4) { json!({"fails": "true"}) } else { json!({}) };
+        let pod = json!({"metadata": {"annotations": annotations}, "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "c"}]}});
+        checks.push(
+            json!({"name": "backup", "job": {"template": {"spec": {"backoffLimit": 0, "template": pod}}}}),
+        );
+    }
+    if dice.once_in(5) {
+        checks.push(json!({"name": "sign-off", "approval": {"roles": [ROLE]}}));
+    }
+    if !checks.is_empty() {
+        release["preflight"] = json!(checks);
+    }
+    if dice.once_in(5) {
+        release["undo"] = json!({"capacity": *dice.pick(&["MitigateFirst", "CapacityFirst"])});
+    }
+    if dice.once_in(4) {
+        release["onDelete"] = json!("Finish");
+    }
+    release
+}
+
+fn events(dice: &mut Dice, setup: &Setup) -> Vec<(u64, Event)> {
+    let mut at = 0;
+    let mut version = 1;
+    let mut all = Vec::new();
+    // Most stories are dense; some spread over hours.
+    let measured = setup.release["criteria"].as_array().is_some_and(|all| !all.is_empty());
+    let gaps = [1_500, 6_000, 6_000, 20_000, 20_000, 90_000, 1_200_000];
+    let gap = *dice.pick(if measured || setup.candidates > 0 { &gaps[..4] } else { &gaps });
+    for index in 0..dice.between(2, 12) {
+        at += dice.below(gap) + 20;
+        let event = if index == 0 { push(dice, &mut version) } else { event(dice, &mut version, setup) };
+        all.push((at, event));
+        match all.last() {
+            Some((_, Event::DeleteRelease)) => all.push((at + dice.below(20_000), Event::MakeRelease)),
+            Some((_, Event::DeleteDeployment)) => all.push((at + dice.below(20_000), Event::MakeDeployment)),
+            // A storm: an autoscaler that does not know what it wants.
+            Some((_, Event::Scale(_))) if dice.once_in(4) => {
+                for _ in 0..dice.between(2, 5) {
+                    at += dice.below(3_000);
+                    all.push((at, scale(dice, setup)));
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+    all.sort_by_key(|(at, _)| *at);
+    all
+}
+
+fn push(dice: &mut Dice, version: &mut u32) -> Event {
+    let conduct = *dice.pick(&[
+        Conduct::Good,
+        Conduct::Good,
+        Conduct::Good,
+        Conduct::Crash,
+        Conduct::Stuck,
+        Conduct::Errors,
+    ]);
+    if dice.once_in(4) {
+        // One that has been there before.
+        let again = u32::try_from(dice.below(u64::from(*version))).unwrap_or(0) + 1;
+        return Event::Push(again, Conduct::Good);
+    }
+    *version += 1;
+    Event::Push(*version, conduct)
+}
+
+fn scale(dice: &mut Dice, setup: &Setup) -> Event {
+    let most = i64::from(setup.replicas) * 2;
+    Event::Scale(match dice.below(5) {
+        0 => 0,
+        1 => 1,
+        _ => i32::try_from(dice.between(1, most)).unwrap_or(1),
+    })
+}
+
+fn event(dice: &mut Dice, version: &mut u32, setup: &Setup) -> Event {
+    match dice.below(40) {
+        0..=7 => push(dice, version),
+        8 | 9 => Event::Apply,
+        10..=13 => scale(dice, setup),
+        14 => Event::Say("Abort", None),
+        15 => Event::Say(*dice.pick(&["Pause", "Resume", "Retry", "Skip", "ClearRejection"]), None),
+        16 => Event::Say("Approve", Some(ROLE)),
+        17 => Event::Say(*dice.pick(&["HandBack", "Reject", "Pause"]), None),
+        18 => Event::Pause(true),
+        19 => Event::Pause(false),
+        20 => Event::Edit(strategy(dice)),
+        21 => Event::Suspend(dice.once_in(2)),
+        22 => Event::DeleteRelease,
+        23 => Event::DeleteDeployment,
+        24 | 25 => {
+            Event::Lose(usize::try_from(dice.between(1, 3)).unwrap_or(1), dice.below(60) + 1, dice.once_in(2))
+        }
+        26 => Event::Clock(*dice.pick(&[-3600, -30, 5, 40, 7200])),
+        27 => Event::Pages(*dice.pick(&[Pages::Honest, Pages::Silent, Pages::Nonsense, Pages::Stuck])),
+        28..=31 => Event::Kill(u32::try_from(dice.below(6)).unwrap_or(0)),
+        32 => Event::Restart,
+        33 | 34 => Event::CutOff(dice.below(40) + 1),
+        35 => Event::DropWatches,
+        36 => Event::HoldWatches(dice.below(8_000)),
+        37 => Event::Compact,
+        38 => Event::Replay(usize::try_from(dice.below(10)).unwrap_or(1)),
+        _ => Event::Sleep(dice.below(6_000)),
+    }
+}
+
+fn faults(dice: &mut Dice) -> std::collections::BTreeMap<u64, Fault> {
+    let many = *dice.pick(&[0, 0, 2, 5, 20]);
+    let mut fault = || {
+        let number = dice.below(120) + 1;
+        let fault = match dice.below(8) {
+            0 => Fault::Failed,
+            1 => Fault::Lost,
+            2 | 3 => Fault::Answerless,
+            4 => Fault::Swallowed,
+            5 => Fault::Late(dice.below(14_000)),
+            6 => Fault::Conflict,
+            _ => Fault::Throttled,
+        };
+        (number, fault)
+    };
+    (0..many).map(|_| fault()).collect()
+}

@@ -1,0 +1,174 @@
+//! An API server in memory, as a service that a client is made of: the operator's requests arrive here as they would arrive at a real
+//! one, but for the bytes on the wire.
+
+pub mod admission;
+pub mod requests;
+pub mod store;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::Response;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use kube::Client;
+use kube::client::{Body, ClientBuilder};
+use tidegate::run::link::Patience;
+use tower::BoxError;
+
+use crate::network::Fault;
+use crate::world::Shared;
+pub use requests::{Answer, Request, Who};
+pub use store::{Name, Store};
+
+/// Milliseconds from a process to the server.
+const WAY: u64 = 1;
+
+/// Milliseconds after which a connection breaks on which nothing comes.
+const SILENCE: u64 = 60_000;
+
+type Reply = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
+
+/// A client of one process of the operator, as patient as in production.
+pub fn client(shared: &Shared, process: usize, patience: &Patience) -> Client {
+    let shared = shared.clone();
+    let service = tower::service_fn(move |request| serve(shared.clone(), process, request));
+    ClientBuilder::new(service, "default").with_layer(patience).build()
+}
+
+async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> Result<Reply, BoxError> {
+    let request = read(process, request).await?;
+    let (fault, wait) = {
+        let mut world = shared.lock();
+        world.check_sent(process, &request);
+        let about_leading = request.path.contains("/leases");
+        let fault = if about_leading { None } else { world.network.request() };
+        let cut_off = world.watch_held_until(process).saturating_sub(world.now);
+        (fault, cut_off + WAY)
+    };
+    let broken = || Err("connection reset by peer".into());
+    let answer = match fault {
+        Some(Fault::Late(late)) => {
+            // It arrives, whether or not the operator still waits.
+            let shared = shared.clone();
+            let arrives = async move {
+                tokio::time::sleep(Duration::from_millis(wait + late)).await;
+                let answer = answer(&shared, &request);
+                shared.lock().unanswered(process);
+                answer
+            };
+            tokio::spawn(arrives).await?
+        }
+        Some(Fault::Failed) => {
+            on_its_way(&shared, process, wait).await;
+            refuse(500, "InternalError", "etcdserver: request timed out")
+        }
+        Some(Fault::Throttled) => {
+            on_its_way(&shared, process, wait).await;
+            refuse(
+                429,
+                "TooManyRequests",
+                "the server has received too many requests and has asked us to try again later",
+            )
+        }
+        Some(Fault::Conflict) if matches!(request.method.as_str(), "PATCH" | "PUT") => {
+            on_its_way(&shared, process, wait).await;
+            let refusal = requests::conflict(
+                "objects",
+                "this",
+                "the object has been modified; please apply your changes to the latest version and try again",
+            );
+            Answer::Whole(refusal.code, refusal.body())
+        }
+        Some(Fault::Lost) => {
+            on_its_way(&shared, process, wait).await;
+            return broken();
+        }
+        Some(Fault::Answerless) => {
+            on_its_way(&shared, process, wait).await;
+            drop(answer(&shared, &request));
+            shared.lock().unanswered(process);
+            return broken();
+        }
+        Some(Fault::Swallowed) => {
+            on_its_way(&shared, process, wait).await;
+            drop(answer(&shared, &request));
+            shared.lock().unanswered(process);
+            // Nobody waits so long but who has no patience of their own; then what lies between breaks the connection.
+            on_its_way(&shared, process, SILENCE).await;
+            return broken();
+        }
+        Some(Fault::Conflict) | None => {
+            on_its_way(&shared, process, wait).await;
+            answer(&shared, &request)
+        }
+    };
+    // A process that has died right after its write does not learn of it.
+    alive(&shared, process).await;
+    reply(answer)
+}
+
+async fn on_its_way(shared: &Shared, process: usize, milliseconds: u64) {
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    alive(shared, process).await;
+}
+
+/// Goes on only for a process that lives.
+async fn alive(shared: &Shared, process: usize) {
+    let lives = shared.lock().network.is_alive(process);
+    if !lives {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn answer(shared: &Shared, request: &Request) -> Answer {
+    let answer = requests::answer(&mut shared.lock(), request);
+    shared.changed.notify_one();
+    answer
+}
+
+fn refuse(code: u16, reason: &'static str, message: &str) -> Answer {
+    Answer::Whole(code, requests::Refusal::new(code, reason, message).body())
+}
+
+async fn read(process: usize, request: http::Request<Body>) -> Result<Request, BoxError> {
+    let (parts, body) = request.into_parts();
+    let header = |name| {
+        parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default()
+    };
+    Ok(Request {
+        who: Who::Operator(process),
+        content_type: header(CONTENT_TYPE).to_owned(),
+        metadata_only: header(ACCEPT).contains("as=PartialObjectMetadata"),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        method: parts.method,
+        body: body.collect().await?.to_bytes(),
+    })
+}
+
+fn reply(answer: Answer) -> Result<Reply, BoxError> {
+    Ok(match answer {
+        Answer::Whole(code, value) => {
+            let body = Full::new(Bytes::from(value.to_string()))
+                .map_err(|never: std::convert::Infallible| match never {});
+            Response::builder()
+                .status(code)
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.boxed_unsync())?
+        }
+        Answer::Watch(receiver) => {
+            let lines = futures::stream::unfold(receiver, |mut receiver| async move {
+                receiver.recv().await.map(|line| (line, receiver))
+            });
+            let body = StreamBody::new(lines.map(|line| Ok(Frame::data(line))));
+            Response::builder()
+                .status(200)
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.boxed_unsync())?
+        }
+    })
+}

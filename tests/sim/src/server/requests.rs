@@ -1,0 +1,470 @@
+//! One request and its answer: paths, verbs, patches, the status subresource, generations, conflicts; in the words of the real server
+//! (v1.37) where the operator reads them.
+//!
+//! It answers what the operator asks for. Anything else is 404 or 405, and fails whoever relies on it.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+use super::admission;
+use super::store::{KINDS, Kind, Name, Selector, kind_of};
+use crate::time::second;
+use crate::world::World;
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// A process of the operator.
+    Operator(usize),
+    /// A person or a tool of theirs.
+    Person(&'static str),
+    /// Controllers of the cluster itself.
+    Cluster,
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub who: Who,
+    pub method: http::Method,
+    pub path: String,
+    pub query: String,
+    pub content_type: String,
+    /// Asks for metadata only.
+    pub metadata_only: bool,
+    pub body: Bytes,
+}
+
+/// Its answer.
+pub enum Answer {
+    Whole(u16, Value),
+    Watch(UnboundedReceiver<Bytes>),
+}
+
+/// A refusal.
+#[derive(Debug)]
+pub struct Refusal {
+    pub code: u16,
+    reason: &'static str,
+    pub message: String,
+}
+
+impl Refusal {
+    pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into() }
+    }
+
+    /// As the body of an answer.
+    pub fn body(&self) -> Value {
+        json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code,
+        })
+    }
+}
+
+/// What a path names.
+struct Place {
+    kind: &'static Kind,
+    namespace: String,
+    name: Option<String>,
+    status: bool,
+}
+
+/// Answers.
+pub fn answer(world: &mut World, request: &Request) -> Answer {
+    match respond(world, request) {
+        Ok(answer) => answer,
+        Err(refusal) => Answer::Whole(refusal.code, refusal.body()),
+    }
+}
+
+fn respond(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
+    let segments: Vec<&str> = request.path.trim_matches('/').split('/').collect();
+    if let ["apis", group, version] = segments.as_slice() {
+        return Ok(Answer::Whole(200, resources(world, &format!("{group}/{version}"))));
+    }
+    let place = place(&segments)
+        .ok_or_else(|| Refusal::new(404, "NotFound", "the server could not find the requested resource"))?;
+    let query = |name: &str| -> Option<Cow<'_, str>> {
+        url::form_urlencoded::parse(request.query.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
+    };
+    let Place { kind, namespace, name, status } = place;
+    let plural = kind.plural;
+    let whole = |object: &Value| {
+        if request.metadata_only {
+            let metadata = object["metadata"].clone();
+            return json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+        }
+        object.clone()
+    };
+    match (request.method.as_str(), name) {
+        ("GET", None) => {
+            let selector = Selector::parse(query("labelSelector").as_deref());
+            if query("watch").as_deref() == Some("true") {
+                return watch(
+                    world,
+                    request,
+                    plural,
+                    selector,
+                    query("resourceVersion").as_deref(),
+                    query("timeoutSeconds").as_deref(),
+                );
+            }
+            list(world, kind, &selector, query("limit").as_deref(), query("continue").as_deref())
+        }
+        ("GET", Some(name)) => {
+            let found = world
+                .store
+                .get(plural, &(namespace, name.clone()))
+                .ok_or_else(|| not_found(plural, &name))?;
+            Ok(Answer::Whole(200, whole(found)))
+        }
+        ("POST", None) => {
+            let object: Value = read(&request.body)?;
+            let made = create(world, &request.who, kind, &namespace, object)?;
+            Ok(Answer::Whole(201, whole(&made)))
+        }
+        ("PUT" | "PATCH", Some(name)) => {
+            let name: Name = (namespace, name);
+            let before = world.store.get(plural, &name).cloned().ok_or_else(|| not_found(plural, &name.1))?;
+            let changed = match request.method.as_str() {
+                "PUT" => read(&request.body)?,
+                _ => patched(&before, request)?,
+            };
+            let stored = update(world, &request.who, kind, &name, &before, changed, status)?;
+            Ok(Answer::Whole(200, whole(&stored)))
+        }
+        ("DELETE", Some(name)) => {
+            let key = (namespace, name.clone());
+            let before = world.store.get(plural, &key).cloned().ok_or_else(|| not_found(plural, &name))?;
+            let options: Value = if request.body.is_empty() { Value::Null } else { read(&request.body)? };
+            let wanted = &options["preconditions"]["uid"];
+            if !wanted.is_null() && *wanted != before["metadata"]["uid"] {
+                return Err(conflict(plural, &name, "the UID in the precondition does not match"));
+            }
+            world.delete(&request.who, plural, &key);
+            Ok(Answer::Whole(
+                200,
+                json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
+            ))
+        }
+        _ => Err(Refusal::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )),
+    }
+}
+
+fn place(segments: &[&str]) -> Option<Place> {
+    let (api_version, rest) = match segments {
+        ["api", version, rest @ ..] => ((*version).to_owned(), rest),
+        ["apis", group, version, rest @ ..] => (format!("{group}/{version}"), rest),
+        _ => return None,
+    };
+    let (namespace, rest) = match rest {
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
+        rest => ("", rest),
+    };
+    let kind = kind_of(rest.first()?).filter(|kind| kind.api_version == api_version)?;
+    Some(Place {
+        kind,
+        namespace: namespace.to_owned(),
+        name: rest.get(1).map(|name| (*name).to_owned()),
+        status: rest.get(2) == Some(&"status"),
+    })
+}
+
+/// What a group serves; an old server has no mutating admission policies.
+fn resources(world: &World, group: &str) -> Value {
+    let served = KINDS
+        .iter()
+        .filter(|kind| kind.api_version == group)
+        .filter(|kind| world.policies || !kind.kind.starts_with("Mutating"));
+    let resource = |kind: &Kind| {
+        json!({"name": kind.plural, "singularName": "", "namespaced": false, "kind": kind.kind,
+            "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"]})
+    };
+    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group, "resources": served.map(resource).collect::<Vec<_>>()})
+}
+
+fn list(
+    world: &World,
+    kind: &Kind,
+    selector: &Selector,
+    limit: Option<&str>,
+    from: Option<&str>,
+) -> Result<Answer, Refusal> {
+    let limit = limit.and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
+    // The version of the first page is that of all: what happens in between comes again with the watch.
+    let (revision, after) = match from {
+        Some(token) => {
+            let mut parts = token.splitn(3, '/');
+            let mut part = || parts.next().unwrap_or_default().to_owned();
+            (part(), Some((part(), part())))
+        }
+        None => (world.store.revision().to_string(), None),
+    };
+    let mut items = Vec::new();
+    let mut last = None;
+    let mut next = String::new();
+    for (name, object) in world.store.page(kind.plural, selector, after.as_ref()) {
+        if items.len() == limit {
+            let (namespace, name): Name = last.unwrap_or_default();
+            next = format!("{revision}/{namespace}/{name}");
+            break;
+        }
+        last = Some(name.clone());
+        items.push(&**object);
+    }
+    Ok(Answer::Whole(
+        200,
+        json!({
+            "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version,
+            "metadata": {"resourceVersion": revision, "continue": next}, "items": items,
+        }),
+    ))
+}
+
+fn watch(
+    world: &mut World,
+    request: &Request,
+    plural: &'static str,
+    selector: Selector,
+    since: Option<&str>,
+    seconds: Option<&str>,
+) -> Result<Answer, Refusal> {
+    let Who::Operator(process) = request.who else {
+        return Err(Refusal::new(405, "MethodNotAllowed", "only the operator watches here"));
+    };
+    let since = since.and_then(|since| since.parse().ok()).unwrap_or(0);
+    let seconds: u64 = seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(300);
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let ends_at = world.now + seconds * 1000;
+    let held_until = world.watch_held_until(process);
+    world
+        .store
+        .watch(plural, selector, since, process, held_until, ends_at, sender)
+        .map(|()| Answer::Watch(receiver))
+        .map_err(|()| Refusal::new(410, "Expired", format!("too old resource version: {since}")))
+}
+
+fn patched(before: &Value, request: &Request) -> Result<Value, Refusal> {
+    let mut object = before.clone();
+    match request.content_type.as_str() {
+        "application/json-patch+json" => {
+            let patch: json_patch::Patch = read(&request.body)?;
+            json_patch::patch(&mut object, &patch).map_err(|error| match error.kind {
+                json_patch::PatchErrorKind::TestFailed => Refusal::new(
+                    422,
+                    "Invalid",
+                    format!("the server rejected our request due to an error in our request: testing value {} failed: test failed", error.path),
+                ),
+                _ => Refusal::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {error}")),
+            })?;
+        }
+        "application/merge-patch+json" => json_patch::merge(&mut object, &read(&request.body)?),
+        other => {
+            return Err(Refusal::new(
+                415,
+                "UnsupportedMediaType",
+                format!("the body of the request was in an unknown format: {other}"),
+            ));
+        }
+    }
+    Ok(object)
+}
+
+/// Makes an object.
+pub fn create(
+    world: &mut World,
+    who: &Who,
+    kind: &'static Kind,
+    namespace: &str,
+    mut object: Value,
+) -> Result<Value, Refusal> {
+    let plural = kind.plural;
+    let number = world.store.number();
+    let name = match (object["metadata"]["name"].as_str(), object["metadata"]["generateName"].as_str()) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(start)) => format!("{start}{number:05}"),
+        (None, None) => {
+            return Err(Refusal::new(
+                422,
+                "Invalid",
+                format!("{} \"\" is invalid: metadata.name: Required value", kind.kind),
+            ));
+        }
+    };
+    let key = (namespace.to_owned(), name.clone());
+    if world.store.get(plural, &key).is_some() {
+        return Err(Refusal::new(409, "AlreadyExists", format!("{plural} \"{name}\" already exists")));
+    }
+    object["apiVersion"] = json!(kind.api_version);
+    object["kind"] = json!(kind.kind);
+    let now = world.now;
+    let metadata = &mut object["metadata"];
+    metadata["name"] = json!(name);
+    if !namespace.is_empty() {
+        metadata["namespace"] = json!(namespace);
+    }
+    metadata["uid"] = json!(format!("u{number}"));
+    metadata["creationTimestamp"] = json!(second(now));
+    metadata["generation"] = json!(1);
+    if plural == "releaseactions" {
+        let release = object["spec"]["release"].as_str().unwrap_or_default().to_owned();
+        let release = world.store.get("releases", &(namespace.to_owned(), release)).cloned();
+        if let Who::Person(user) = who {
+            admission::action(&mut object, user, release.as_deref());
+        }
+    }
+    if plural == "deployments" {
+        if let (Who::Person(user), true) = (who, world.policies) {
+            admission::workload(None, &mut object, user);
+        }
+        defaults(&mut object);
+    }
+    let made = world.commit(who, plural, key, None, object);
+    Ok((*made).clone())
+}
+
+/// Stores a newer version of an object.
+pub fn update(
+    world: &mut World,
+    who: &Who,
+    kind: &'static Kind,
+    name: &Name,
+    before: &Value,
+    mut object: Value,
+    status: bool,
+) -> Result<Value, Refusal> {
+    let plural = kind.plural;
+    let known = &before["metadata"]["resourceVersion"];
+    let sent = &object["metadata"]["resourceVersion"];
+    if !sent.is_null() && sent != known {
+        return Err(conflict(
+            plural,
+            &name.1,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        ));
+    }
+    if plural == "leases" && sent.is_null() {
+        return Err(Refusal::new(
+            422,
+            "Invalid",
+            "metadata.resourceVersion: Invalid value: must be specified for an update",
+        ));
+    }
+    if status {
+        // The status subresource changes nothing else.
+        let mut whole = before.clone();
+        whole["status"] = object["status"].take();
+        object = whole;
+    } else {
+        match before.get("status") {
+            Some(status) if has_status(plural) => object["status"] = status.clone(),
+            None if has_status(plural) => drop(object.as_object_mut().map(|object| object.remove("status"))),
+            Some(_) | None => {}
+        }
+        for field in ["uid", "creationTimestamp", "name", "namespace", "generation"] {
+            if let Some(value) = before["metadata"].get(field) {
+                object["metadata"][field] = value.clone();
+            }
+        }
+        if plural == "deployments" {
+            if let (Who::Person(user), true) = (who, world.policies) {
+                admission::workload(Some(before), &mut object, user);
+            }
+            defaults(&mut object);
+            possible(&object)?;
+        }
+        let annotated =
+            plural == "deployments" && object["metadata"]["annotations"] != before["metadata"]["annotations"];
+        if object["spec"] != before["spec"] || annotated {
+            object["metadata"]["generation"] =
+                json!(before["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+        }
+    }
+    let stored = world.commit(who, plural, name.clone(), Some(before), object);
+    Ok((*stored).clone())
+}
+
+fn has_status(plural: &str) -> bool {
+    matches!(plural, "deployments" | "releases" | "releaseactions" | "replicasets" | "pods" | "jobs")
+}
+
+/// What the API server fills in, and leaves out.
+fn defaults(deployment: &mut Value) {
+    let Some(spec) = deployment["spec"].as_object_mut() else { return };
+    for (field, nothing) in [("minReadySeconds", json!(0)), ("paused", json!(false))] {
+        if spec.get(field).is_some_and(|value| *value == nothing || value.is_null()) {
+            spec.remove(field);
+        }
+    }
+    for (field, usual) in
+        [("replicas", json!(1)), ("progressDeadlineSeconds", json!(600)), ("revisionHistoryLimit", json!(10))]
+    {
+        if spec.get(field).is_none_or(Value::is_null) {
+            spec.insert(field.to_owned(), usual);
+        }
+    }
+    let strategy = spec.entry("strategy").or_insert_with(|| json!({}));
+    if strategy["type"].is_null() {
+        strategy["type"] = json!("RollingUpdate");
+    }
+    if strategy["type"] == "RollingUpdate" {
+        for field in ["maxSurge", "maxUnavailable"] {
+            if strategy["rollingUpdate"][field].is_null() {
+                strategy["rollingUpdate"][field] = json!("25%");
+            }
+        }
+    }
+    if deployment["metadata"]["annotations"].as_object().is_some_and(serde_json::Map::is_empty) {
+        drop(deployment["metadata"].as_object_mut().map(|metadata| metadata.remove("annotations")));
+    }
+}
+
+/// What validation refuses.
+fn possible(deployment: &Value) -> Result<(), Refusal> {
+    let spec = &deployment["spec"];
+    let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
+    let invalid = |what: &str| {
+        Err(Refusal::new(422, "Invalid", format!("Deployment.apps \"{name}\" is invalid: {what}")))
+    };
+    let min_ready = spec["minReadySeconds"].as_i64().unwrap_or(0);
+    if spec["progressDeadlineSeconds"].as_i64().unwrap_or(600) <= min_ready {
+        return invalid("spec.progressDeadlineSeconds: Invalid value: must be greater than minReadySeconds");
+    }
+    let rolling = &spec["strategy"]["rollingUpdate"];
+    if spec["strategy"]["type"] == "Recreate" && !rolling.is_null() {
+        return invalid(
+            "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'",
+        );
+    }
+    let nothing = |value: &Value| *value == json!(0) || *value == json!("0%");
+    if nothing(&rolling["maxSurge"]) && nothing(&rolling["maxUnavailable"]) {
+        return invalid(
+            "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0",
+        );
+    }
+    Ok(())
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| Refusal::new(400, "BadRequest", error.to_string()))
+}
+
+fn not_found(plural: &str, name: &str) -> Refusal {
+    Refusal::new(404, "NotFound", format!("{plural} \"{name}\" not found"))
+}
+
+/// Somebody else was first.
+pub fn conflict(plural: &str, name: &str, why: &str) -> Refusal {
+    Refusal::new(409, "Conflict", format!("Operation cannot be fulfilled on {plural} \"{name}\": {why}"))
+}

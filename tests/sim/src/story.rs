@@ -1,0 +1,287 @@
+//! A story: how a world is made, what happens in it and when, and what goes wrong in the network. As text it can be pasted into a test.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::{Value, json};
+
+use crate::network::Fault;
+use crate::world::Pages;
+
+/// How a world is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setup {
+    pub replicas: i32,
+    /// `spec.strategy` of the Deployment.
+    pub strategy: Value,
+    /// `spec.minReadySeconds` of the Deployment.
+    pub min_ready: i32,
+    /// `spec` of the Release, but for its target.
+    pub release: Value,
+    /// Milliseconds from a pod's start to its readiness.
+    pub ready_after: u64,
+    /// The API server has mutating admission policies.
+    pub policies: bool,
+    /// Processes of the operator, which elect a leader; 0: one, which leads by itself.
+    pub candidates: usize,
+}
+
+impl Setup {
+    /// Milliseconds of all soaks.
+    pub fn soaks(&self) -> u64 {
+        let soak = |step: &Value| {
+            let text = step["soak"].as_str().unwrap_or("0s");
+            let (number, unit) = text.split_at(text.len().saturating_sub(1));
+            let seconds = match unit {
+                "h" => 3600,
+                "m" => 60,
+                _ => 1,
+            };
+            number.parse::<u64>().unwrap_or(0) * seconds * 1000
+        };
+        self.release["steps"].as_array().into_iter().flatten().map(soak).sum()
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            replicas: 4,
+            strategy: json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}),
+            min_ready: 0,
+            release: json!({
+                "criteria": [],
+                "steps": [{"name": "one", "replicas": 1}, {"name": "half", "replicas": "50%", "soak": "1m"}, {"name": "all", "replicas": "100%"}],
+                "watch": [{"for": "2m", "every": "30s"}],
+            }),
+            ready_after: 1000,
+            policies: true,
+            candidates: 0,
+        }
+    }
+}
+
+/// What pods of a template do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduct {
+    Good,
+    /// They end again and again.
+    Crash,
+    /// They never become Ready.
+    Stuck,
+    /// A fifth of their answers are errors.
+    Errors,
+    /// The same, but good for the first three minutes.
+    Late,
+}
+
+/// Something that happens.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The owner writes a template of this version.
+    Push(u32, Conduct),
+    /// A tool applies the owner's manifest once more: template and strategy, whatever stands there.
+    Apply,
+    Scale(i32),
+    /// Somebody says it, in a role or in none.
+    Say(&'static str, Option<&'static str>),
+    /// `kubectl rollout pause` and `resume`.
+    Pause(bool),
+    /// Somebody writes the strategy.
+    Edit(Value),
+    /// The Release's `spec.suspend`.
+    Suspend(bool),
+    DeleteRelease,
+    MakeRelease,
+    DeleteDeployment,
+    MakeDeployment,
+    /// So many pods are on a node that is not heard from for so many seconds, and come back or not.
+    Lose(usize, u64, bool),
+    /// The operator's clock jumps by so many seconds.
+    Clock(i64),
+    Pages(Pages),
+    /// The operator that leads dies right after so many more writes; 0: now.
+    Kill(u32),
+    /// From here on every operator dies right after so many writes.
+    Mortal(u32),
+    /// The operator that leads is asked to stop, and another one comes.
+    Restart,
+    /// The operator that leads is cut off for so many seconds.
+    CutOff(u64),
+    /// All watches end.
+    DropWatches,
+    /// Watches bring nothing for so many milliseconds.
+    HoldWatches(u64),
+    /// The API server forgets how things came to be as they are.
+    Compact,
+    /// Watches bring the last so many changes again.
+    Replay(usize),
+    /// The native controllers do nothing for so many milliseconds.
+    Sleep(u64),
+}
+
+/// A story.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Story {
+    pub setup: Setup,
+    /// Milliseconds since the world was ready, and what happens then.
+    pub events: Vec<(u64, Event)>,
+    /// By the number of the request.
+    pub faults: BTreeMap<u64, Fault>,
+}
+
+const SAID: [&str; 9] =
+    ["Approve", "Reject", "Abort", "Pause", "Resume", "Retry", "Skip", "ClearRejection", "HandBack"];
+
+impl fmt::Display for Event {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Push(version, conduct) => {
+                write!(out, "push v{version} {}", format!("{conduct:?}").to_lowercase())
+            }
+            Self::Apply => out.write_str("apply"),
+            Self::Scale(replicas) => write!(out, "scale {replicas}"),
+            Self::Say(action, None) => write!(out, "say {action}"),
+            Self::Say(action, Some(role)) => write!(out, "say {action} {role}"),
+            Self::Pause(paused) => write!(out, "pause {paused}"),
+            Self::Edit(strategy) => write!(out, "edit {strategy}"),
+            Self::Suspend(suspend) => write!(out, "suspend {suspend}"),
+            Self::DeleteRelease => out.write_str("delete-release"),
+            Self::MakeRelease => out.write_str("make-release"),
+            Self::DeleteDeployment => out.write_str("delete-deployment"),
+            Self::MakeDeployment => out.write_str("make-deployment"),
+            Self::Lose(pods, seconds, back) => write!(out, "lose {pods} {seconds} {back}"),
+            Self::Clock(seconds) => write!(out, "clock {seconds}"),
+            Self::Pages(pages) => write!(out, "pages {}", format!("{pages:?}").to_lowercase()),
+            Self::Kill(writes) => write!(out, "kill {writes}"),
+            Self::Mortal(writes) => write!(out, "mortal {writes}"),
+            Self::Restart => out.write_str("restart"),
+            Self::CutOff(seconds) => write!(out, "cut-off {seconds}"),
+            Self::DropWatches => out.write_str("drop-watches"),
+            Self::HoldWatches(wait) => write!(out, "hold-watches {wait}"),
+            Self::Compact => out.write_str("compact"),
+            Self::Replay(changes) => write!(out, "replay {changes}"),
+            Self::Sleep(wait) => write!(out, "sleep {wait}"),
+        }
+    }
+}
+
+impl FromStr for Event {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let words: Vec<&str> = rest.split(' ').collect();
+        let of = |index: usize| words.get(index).copied().unwrap_or_default();
+        let number = |index: usize| of(index).parse::<i64>().map_err(|error| format!("{text}: {error}"));
+        let natural = |index: usize| of(index).parse::<u64>().map_err(|error| format!("{text}: {error}"));
+        let small = |index: usize| of(index).parse::<u32>().map_err(|error| format!("{text}: {error}"));
+        let count = |index: usize| of(index).parse::<usize>().map_err(|error| format!("{text}: {error}"));
+        Ok(match word {
+            "push" => {
+                let version =
+                    of(0).trim_start_matches('v').parse().map_err(|error| format!("{text}: {error}"))?;
+                let conduct = match of(1) {
+                    "good" => Conduct::Good,
+                    "crash" => Conduct::Crash,
+                    "stuck" => Conduct::Stuck,
+                    "errors" => Conduct::Errors,
+                    "late" => Conduct::Late,
+                    other => return Err(format!("no conduct: {other}")),
+                };
+                Self::Push(version, conduct)
+            }
+            "apply" => Self::Apply,
+            "scale" => Self::Scale(i32::try_from(number(0)?).map_err(|error| error.to_string())?),
+            "say" => {
+                let action = SAID
+                    .into_iter()
+                    .find(|said| *said == of(0))
+                    .ok_or_else(|| format!("nobody says {}", of(0)))?;
+                Self::Say(action, if of(1) == ROLE { Some(ROLE) } else { None })
+            }
+            "pause" => Self::Pause(of(0) == "true"),
+            "edit" => Self::Edit(serde_json::from_str(rest).map_err(|error| error.to_string())?),
+            "suspend" => Self::Suspend(of(0) == "true"),
+            "delete-release" => Self::DeleteRelease,
+            "make-release" => Self::MakeRelease,
+            "delete-deployment" => Self::DeleteDeployment,
+            "make-deployment" => Self::MakeDeployment,
+            "lose" => Self::Lose(count(0)?, natural(1)?, of(2) == "true"),
+            "clock" => Self::Clock(number(0)?),
+            "pages" => Self::Pages(match of(0) {
+                "honest" => Pages::Honest,
+                "silent" => Pages::Silent,
+                "nonsense" => Pages::Nonsense,
+                "stuck" => Pages::Stuck,
+                other => return Err(format!("no such pages: {other}")),
+            }),
+            "kill" => Self::Kill(small(0)?),
+            "mortal" => Self::Mortal(small(0)?),
+            "restart" => Self::Restart,
+            "cut-off" => Self::CutOff(natural(0)?),
+            "drop-watches" => Self::DropWatches,
+            "hold-watches" => Self::HoldWatches(natural(0)?),
+            "compact" => Self::Compact,
+            "replay" => Self::Replay(count(0)?),
+            "sleep" => Self::Sleep(natural(0)?),
+            _ => return Err(format!("nothing that happens: {text}")),
+        })
+    }
+}
+
+/// The role in which people approve.
+pub const ROLE: &str = "qa";
+
+impl fmt::Display for Story {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setup { replicas, strategy, min_ready, release, ready_after, policies, candidates } = &self.setup;
+        writeln!(out, "replicas {replicas}")?;
+        writeln!(out, "strategy {strategy}")?;
+        writeln!(out, "min-ready {min_ready}")?;
+        writeln!(out, "release {release}")?;
+        writeln!(out, "ready-after {ready_after}")?;
+        writeln!(out, "policies {policies}")?;
+        writeln!(out, "candidates {candidates}")?;
+        for (at, event) in &self.events {
+            writeln!(out, "at {at} {event}")?;
+        }
+        for (number, fault) in &self.faults {
+            writeln!(out, "request {number} {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Story {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut story = Self::default();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (word, rest) = line.split_once(' ').ok_or_else(|| format!("half a line: {line}"))?;
+            let wrong = |error: &dyn fmt::Display| format!("{line}: {error}");
+            let setup = &mut story.setup;
+            match word {
+                "replicas" => setup.replicas = rest.parse().map_err(|error| wrong(&error))?,
+                "strategy" => setup.strategy = serde_json::from_str(rest).map_err(|error| wrong(&error))?,
+                "min-ready" => setup.min_ready = rest.parse().map_err(|error| wrong(&error))?,
+                "release" => setup.release = serde_json::from_str(rest).map_err(|error| wrong(&error))?,
+                "ready-after" => setup.ready_after = rest.parse().map_err(|error| wrong(&error))?,
+                "policies" => setup.policies = rest == "true",
+                "candidates" => setup.candidates = rest.parse().map_err(|error| wrong(&error))?,
+                "at" => {
+                    let (at, event) = rest.split_once(' ').ok_or_else(|| wrong(&"nothing happens"))?;
+                    story.events.push((at.parse().map_err(|error| wrong(&error))?, event.parse()?));
+                }
+                "request" => {
+                    let (number, fault) = rest.split_once(' ').ok_or_else(|| wrong(&"no fault"))?;
+                    story.faults.insert(number.parse().map_err(|error| wrong(&error))?, fault.parse()?);
+                }
+                _ => return Err(wrong(&"no such word")),
+            }
+        }
+        Ok(story)
+    }
+}

@@ -1,0 +1,247 @@
+//! A world: what the API server stores, the cluster behind it, the network in between, and the watchman who looks at every step.
+//!
+//! It is plain data and knows no task. `play` lets time pass in it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::cluster::{Cluster, target};
+use crate::network::Network;
+use crate::server::requests;
+use crate::server::store::kind_of;
+use crate::server::{Name, Store, Who};
+use crate::time::Epoch;
+use crate::watchman::Watchman;
+
+/// Where everything happens.
+pub const NAMESPACE: &str = "shop";
+/// The Deployment, and the Release.
+pub const TARGET: &str = "shop";
+/// Milliseconds until the native controllers look at a change.
+const LAG: u64 = 8;
+
+/// Everything there is.
+pub struct World {
+    /// Milliseconds since it began.
+    pub now: u64,
+    /// The API server has mutating admission policies.
+    pub policies: bool,
+    pub store: Store,
+    pub cluster: Cluster,
+    pub network: Network,
+    pub watchman: Watchman,
+    /// Changes of objects, one line each.
+    pub log: Vec<String>,
+    /// What the pods' pages say.
+    pub pages: Pages,
+}
+
+/// What the pods' pages say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// What they count.
+    Honest,
+    /// Nothing: the connection is refused.
+    Silent,
+    /// No numbers.
+    Nonsense,
+    /// The same counts again and again, and now and then fewer.
+    Stuck,
+}
+
+/// A world that several may look at; a change tells whoever lets time pass.
+#[derive(Clone)]
+pub struct Shared {
+    world: Arc<Mutex<World>>,
+    pub changed: Arc<Notify>,
+    pub epoch: Epoch,
+}
+
+impl Shared {
+    pub fn new(world: World) -> Self {
+        Self { world: Arc::new(Mutex::new(world)), changed: Arc::default(), epoch: Epoch::begin() }
+    }
+
+    /// The world as it is now. Never held across an await.
+    pub fn lock(&self) -> MutexGuard<'_, World> {
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.now = self.epoch.now();
+        world
+    }
+}
+
+impl World {
+    pub fn new(policies: bool, ready_after: u64) -> Self {
+        let mut world = Self {
+            now: 0,
+            policies,
+            store: Store::default(),
+            cluster: Cluster::new(ready_after),
+            network: Network::default(),
+            watchman: Watchman::default(),
+            log: Vec::new(),
+            pages: Pages::Honest,
+        };
+        world.install();
+        world
+    }
+
+    /// The admission policies of the chart, by name: what they do is `server::admission`'s.
+    fn install(&mut self) {
+        let mut names = vec![("validatingadmissionpolicies", "tidegate-action-rights")];
+        if self.policies {
+            names.push(("mutatingadmissionpolicies", "tidegate-workload-hold"));
+            names.push(("mutatingadmissionpolicies", "tidegate-workload-pace"));
+        }
+        for (plural, name) in names {
+            let binding = match plural {
+                "validatingadmissionpolicies" => "validatingadmissionpolicybindings",
+                _ => "mutatingadmissionpolicybindings",
+            };
+            for plural in [plural, binding] {
+                let labels = json!({"app.kubernetes.io/part-of": "tidegate"});
+                self.make(&Who::Cluster, plural, "", json!({"metadata": {"name": name, "labels": labels}}));
+            }
+        }
+    }
+
+    /// Stores a change that has passed everything that could refuse it.
+    pub fn commit(
+        &mut self,
+        who: &Who,
+        plural: &'static str,
+        name: Name,
+        before: Option<&Value>,
+        object: Value,
+    ) -> Arc<Value> {
+        self.check_write(who, plural, before, &object);
+        let stored = self.store.put(plural, name, object);
+        if matches!(plural, "deployments" | "jobs" | "releases") {
+            self.cluster.touch(self.now, LAG);
+        }
+        self.counted(who, plural, before.map_or("made", |_| "wrote"), &stored);
+        stored
+    }
+
+    /// Takes an object out.
+    pub fn delete(&mut self, who: &Who, plural: &'static str, name: &Name) {
+        if let Some(gone) = self.store.remove(plural, name) {
+            self.cluster.touch(self.now, LAG);
+            self.counted(who, plural, "deleted", &gone);
+        }
+    }
+
+    /// A line in the log; and a process may die after its nth write.
+    fn counted(&mut self, who: &Who, plural: &str, verb: &str, object: &Value) {
+        if plural == "leases" {
+            return;
+        }
+        let who = match who {
+            Who::Operator(process) => {
+                if plural != "events" {
+                    self.network.wrote(*process);
+                }
+                format!("operator {process}")
+            }
+            Who::Person(name) => (*name).to_owned(),
+            Who::Cluster => return,
+        };
+        let metadata = &object["metadata"];
+        let spec = &object["spec"];
+        let about = match plural {
+            "deployments" => format!(
+                " generation {} version {} paused {} minReadySeconds {} strategy {} replicas {}",
+                metadata["generation"],
+                spec["template"]["metadata"]["annotations"]["version"],
+                spec["paused"],
+                spec["minReadySeconds"],
+                spec["strategy"]["rollingUpdate"],
+                spec["replicas"],
+            ),
+            "releases" => format!(
+                " {} {} {}",
+                object["status"]["phase"],
+                object["status"]["summary"]["message"],
+                object["status"]["run"]["step"]
+            ),
+            "events" => format!(" {}", object["note"]),
+            _ => String::new(),
+        };
+        let seconds = format!("{}.{:03}", self.now / 1000, self.now % 1000);
+        let name = metadata["name"].as_str().unwrap_or_default();
+        self.log.push(format!("{seconds} {who} {verb} {plural}/{name}{about}"));
+    }
+
+    /// Somebody makes an object; one that is there already stays.
+    pub fn make(&mut self, who: &Who, plural: &str, namespace: &str, object: Value) {
+        let Some(kind) = kind_of(plural) else { return };
+        // The only refusal is that it is there.
+        drop(requests::create(self, who, kind, namespace, object));
+    }
+
+    /// Somebody writes the Deployment; what the API server refuses is not written.
+    pub fn write_target(&mut self, who: &'static str, change: impl FnOnce(&mut Value)) {
+        let Some(before) = self.store.get("deployments", &target()).cloned() else { return };
+        let Some(kind) = kind_of("deployments") else { return };
+        let mut object = (*before).clone();
+        change(&mut object);
+        drop(requests::update(self, &Who::Person(who), kind, &target(), &before, object, false));
+    }
+
+    /// Somebody scales it: the scale subresource is no business of the policies.
+    pub fn scale_target(&mut self, replicas: i32) {
+        let Some(before) = self.store.get("deployments", &target()).cloned() else { return };
+        if before["spec"]["replicas"] == replicas {
+            return;
+        }
+        let mut object = (*before).clone();
+        object["spec"]["replicas"] = json!(replicas);
+        object["metadata"]["generation"] = json!(before["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+        self.commit(&Who::Person("autoscaler"), "deployments", target(), Some(&before), object);
+    }
+
+    /// Until when watches that this process starts now are held back.
+    pub fn watch_held_until(&self, process: usize) -> u64 {
+        self.network.held_until(process).filter(|until| *until > self.now).unwrap_or(0)
+    }
+
+    /// The Deployment.
+    pub fn deployment(&self) -> Option<&Arc<Value>> {
+        self.store.get("deployments", &target())
+    }
+
+    /// The Release.
+    pub fn release(&self) -> Option<&Arc<Value>> {
+        self.store.get("releases", &(NAMESPACE.to_owned(), TARGET.to_owned()))
+    }
+
+    /// Its status; null where there is none.
+    pub fn status(&self) -> &Value {
+        static NOTHING: Value = Value::Null;
+        self.release().map_or(&NOTHING, |release| &release["status"])
+    }
+
+    /// Everything about the Deployment, its Release and its pods, for people.
+    pub fn describe(&self) -> String {
+        let deployment = self.deployment().map(|it| (**it).clone()).unwrap_or_default();
+        let mut status = self.status().clone();
+        if let Some(status) = status.as_object_mut() {
+            status.remove("conditions");
+        }
+        let sets = self.cluster.native.sets.iter().map(|set| {
+            let version = &set.template["metadata"]["annotations"]["version"];
+            format!("{} {version} x{} (desired {})", set.name, set.replicas, set.desired)
+        });
+        format!(
+            "at {} s\nspec {:#}\nannotations {:#}\nsets {:#?}\n{} Ready of {} pods\nstatus {status:#}",
+            self.now / 1000,
+            deployment["spec"],
+            deployment["metadata"]["annotations"],
+            sets.collect::<Vec<_>>(),
+            self.cluster.native.ready(),
+            self.cluster.native.alive(),
+        )
+    }
+}

@@ -1,0 +1,60 @@
+//! A fixed set of seeds, and the dozen stories with every death. `make sim` and `make crash` play many more.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tidegate_sim::crash::{crash, plots};
+use tidegate_sim::play::play;
+use tidegate_sim::seeds;
+use tidegate_sim::shrink::shrink;
+
+/// Seeds of the set.
+const SEEDS: u64 = 60;
+
+#[test]
+fn whatever_happens_the_invariants_hold_and_it_comes_to_rest() {
+    let next = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= SEEDS {
+                        return;
+                    }
+                    let story = seeds::story(seed);
+                    if let Some(violation) = play(&story, seed).violations.first() {
+                        let short = shrink(&story, seed, violation);
+                        panic!("seed {seed}: {violation}\n{short}\n{}", play(&short, seed).log.join("\n"));
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_seed_is_one_story_to_the_last_write() {
+    for seed in 1000..1010 {
+        let story = seeds::story(seed);
+        assert_eq!(story.to_string().parse().as_ref(), Ok(&story));
+        assert_eq!(play(&story, seed).log, play(&story, seed).log, "seed {seed}");
+    }
+}
+
+#[test]
+fn killed_after_any_write_every_story_ends_as_it_always_does() {
+    let plots = plots();
+    std::thread::scope(|scope| {
+        for part in plots.chunks(plots.len().div_ceil(2)) {
+            scope.spawn(move || {
+                for plot in part {
+                    let crashed = crash(plot);
+                    assert!(crashed.points > 4, "{}: {crashed:?}", plot.name);
+                    if let Some((story, what)) = crashed.wrong.first() {
+                        panic!("{what}\n{story}\n{}", play(story, 0).log.join("\n"));
+                    }
+                }
+            });
+        }
+    });
+}

@@ -252,7 +252,7 @@ fn watch(
         .store
         .watch(plural, selector, since, process, held_until, ends_at, sender)
         .map(|()| Answer::Watch(receiver))
-        .map_err(|()| Refusal::new(410, "Expired", format!("too old resource version: {since}")))
+        .map_err(|_| Refusal::new(410, "Expired", format!("too old resource version: {since}")))
 }
 
 fn patched(before: &Value, request: &Request) -> Result<Value, Refusal> {

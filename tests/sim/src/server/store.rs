@@ -111,6 +111,10 @@ struct Table {
     history: VecDeque<Change>,
 }
 
+/// What has happened since then is not kept any more.
+#[derive(Debug)]
+pub struct Expired;
+
 /// Everything that is stored.
 pub struct Store {
     revision: u64,
@@ -203,7 +207,10 @@ impl Store {
         self.tables.entry(plural).or_default().history.push_back(change);
     }
 
-    /// Starts telling somebody what has happened since a version. `Err`: that is too long ago.
+    /// Starts telling somebody what has happened since a version.
+    ///
+    /// # Errors
+    /// When that is too long ago.
     #[expect(clippy::too_many_arguments, reason = "a watch is all of this")]
     pub fn watch(
         &mut self,
@@ -214,9 +221,9 @@ impl Store {
         held_until: u64,
         ends_at: u64,
         sender: UnboundedSender<Bytes>,
-    ) -> Result<(), ()> {
+    ) -> Result<(), Expired> {
         if since < self.compacted {
-            return Err(());
+            return Err(Expired);
         }
         let mut watcher =
             Watcher { plural, selector, process, ends_at, held_until, waiting: VecDeque::new(), sender };

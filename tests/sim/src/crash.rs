@@ -52,8 +52,8 @@ pub struct Crashed {
     pub wrong: Vec<(Story, String)>,
 }
 
-/// Plays it as it is, and with every death.
-pub fn crash(plot: &Plot) -> Crashed {
+/// Plays it as it is, and with every death, or with one in so many.
+pub fn crash(plot: &Plot, one_in: usize) -> Crashed {
     let mut crashed = Crashed::default();
     let usual = play(&plot.story, 0);
     if let Some(violation) = usual.violations.first() {
@@ -65,7 +65,7 @@ pub fn crash(plot: &Plot) -> Crashed {
     let measured = plot.story.setup.release["criteria"].as_array().is_some_and(|all| !all.is_empty());
     let least = if measured { 3 } else { 1 };
     let again = LIVES.into_iter().filter(|writes| *writes >= least).map(Event::Mortal);
-    for death in once.chain(again) {
+    for death in once.chain(again).step_by(one_in.max(1)) {
         let mut story = plot.story.clone();
         story.events.insert(0, (0, death.clone()));
         let outcome = play(&story, 0);

@@ -163,15 +163,20 @@ fn scale(dice: &mut Dice, setup: &Setup) -> Event {
     })
 }
 
+fn say(dice: &mut Dice, actions: &[&'static str]) -> Event {
+    let action: &&'static str = dice.pick(actions);
+    Event::Say(action, None)
+}
+
 fn event(dice: &mut Dice, version: &mut u32, setup: &Setup) -> Event {
     match dice.below(40) {
         0..=7 => push(dice, version),
         8 | 9 => Event::Apply,
         10..=13 => scale(dice, setup),
         14 => Event::Say("Abort", None),
-        15 => Event::Say(dice.pick::<&str>(&["Pause", "Resume", "Retry", "Skip", "ClearRejection"]), None),
+        15 => say(dice, &["Pause", "Resume", "Retry", "Skip", "ClearRejection"]),
         16 => Event::Say("Approve", Some(ROLE)),
-        17 => Event::Say(dice.pick::<&str>(&["HandBack", "Reject", "Pause"]), None),
+        17 => say(dice, &["HandBack", "Reject", "Pause"]),
         18 => Event::Pause(true),
         19 => Event::Pause(false),
         20 => Event::Edit(strategy(dice)),

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     plots.get(index).map(|plot| (index, plot))
                 } {
-                    let crashed = crash(plot);
+                    let crashed = crash(plot, 1);
                     if let Ok(mut results) = results.lock() {
                         results.push((index, crashed));
                     }

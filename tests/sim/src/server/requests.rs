@@ -248,11 +248,10 @@ fn watch(
     let (sender, receiver) = mpsc::unbounded_channel();
     let ends_at = world.now + seconds * 1000;
     let held_until = world.watch_held_until(process);
-    world
-        .store
-        .watch(plural, selector, since, process, held_until, ends_at, sender)
-        .map(|()| Answer::Watch(receiver))
-        .map_err(|_| Refusal::new(410, "Expired", format!("too old resource version: {since}")))
+    if !world.store.watch(plural, selector, since, process, held_until, ends_at, sender) {
+        return Err(Refusal::new(410, "Expired", format!("too old resource version: {since}")));
+    }
+    Ok(Answer::Watch(receiver))
 }
 
 fn patched(before: &Value, request: &Request) -> Result<Value, Refusal> {

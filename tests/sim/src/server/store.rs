@@ -207,10 +207,7 @@ impl Store {
         self.tables.entry(plural).or_default().history.push_back(change);
     }
 
-    /// Starts telling somebody what has happened since a version.
-    ///
-    /// # Errors
-    /// When that is too long ago.
+    /// Starts telling somebody what has happened since a version. False: that is too long ago.
     #[expect(clippy::too_many_arguments, reason = "a watch is all of this")]
     pub fn watch(
         &mut self,
@@ -221,9 +218,9 @@ impl Store {
         held_until: u64,
         ends_at: u64,
         sender: UnboundedSender<Bytes>,
-    ) -> Result<(), Expired> {
+    ) -> bool {
         if since < self.compacted {
-            return Err(Expired);
+            return false;
         }
         let mut watcher =
             Watcher { plural, selector, process, ends_at, held_until, waiting: VecDeque::new(), sender };
@@ -236,7 +233,7 @@ impl Store {
             lines.forget();
         }
         self.watchers.push(watcher);
-        Ok(())
+        true
     }
 
     /// Delivers what was held back until now, and ends watches whose time is over.

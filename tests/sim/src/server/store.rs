@@ -111,10 +111,6 @@ struct Table {
     history: VecDeque<Change>,
 }
 
-/// What has happened since then is not kept any more.
-#[derive(Debug)]
-pub struct Expired;
-
 /// Everything that is stored.
 pub struct Store {
     revision: u64,

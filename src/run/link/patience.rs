@@ -19,10 +19,10 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::{Body as HttpBody, Frame};
 use kube::client::Body;
 use serde_json::json;
-use tokio::sync::watch;
 use tower::{BoxError, Layer, Service};
 
 use super::Answers;
+use super::under_way::AnyUnderWay;
 use crate::report::Metrics;
 
 /// Until an answer begins: a list of five hundred objects from a busy server.
@@ -42,12 +42,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Patience {
     answers: Arc<Answers>,
-    under_way: watch::Receiver<bool>,
+    under_way: AnyUnderWay,
     metrics: Arc<Metrics>,
 }
 
 impl Patience {
-    pub fn new(answers: Arc<Answers>, under_way: watch::Receiver<bool>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(answers: Arc<Answers>, under_way: AnyUnderWay, metrics: Arc<Metrics>) -> Self {
         Self { answers, under_way, metrics }
     }
 
@@ -176,7 +176,7 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let kind = Kind::of(&request);
-        let hurried = kind == Kind::Watch && *self.patience.under_way.borrow();
+        let hurried = kind == Kind::Watch && self.patience.under_way.is();
         if hurried && let Some(uri) = living(request.uri(), WATCH_UNDER_WAY) {
             *request.uri_mut() = uri;
         }
@@ -217,10 +217,8 @@ fn lifetime() -> Duration {
 }
 
 /// A watch that began at rest: once a run is under way it has as long to live as those that begin then.
-async fn end_of_rest(mut under_way: watch::Receiver<bool>) {
-    if under_way.wait_for(|any| *any).await.is_err() {
-        std::future::pending::<()>().await;
-    }
+async fn end_of_rest(under_way: AnyUnderWay) {
+    under_way.begins().await;
     tokio::time::sleep(lifetime()).await;
 }
 

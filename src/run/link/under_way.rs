@@ -1,9 +1,10 @@
 //! Whether any run is under way: while one is, a watch that has gone silent must be noticed sooner.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::decide::Key;
 
@@ -11,7 +12,42 @@ use crate::decide::Key;
 #[derive(Default)]
 pub struct UnderWay {
     keys: Mutex<HashSet<Key>>,
-    any: watch::Sender<bool>,
+    any: AnyUnderWay,
+}
+
+/// Whether there is any. Those who wait for one are woken in the order in which they began to wait, so that the same story has the same
+/// requests in the same order: tokio's watch channel wakes them in an order of its own.
+#[derive(Clone, Default)]
+pub struct AnyUnderWay(Arc<Any>);
+
+#[derive(Default)]
+struct Any {
+    is: AtomicBool,
+    began: Notify,
+}
+
+impl AnyUnderWay {
+    /// Whether there is one now.
+    pub fn is(&self) -> bool {
+        self.0.is.load(Ordering::Acquire)
+    }
+
+    /// Waits until there is one.
+    pub async fn begins(&self) {
+        loop {
+            let began = self.0.began.notified();
+            if self.is() {
+                return;
+            }
+            began.await;
+        }
+    }
+
+    fn say(&self, any: bool) {
+        if !self.0.is.swap(any, Ordering::AcqRel) && any {
+            self.0.began.notify_waiters();
+        }
+    }
 }
 
 impl UnderWay {
@@ -23,21 +59,17 @@ impl UnderWay {
         } else {
             keys.remove(key);
         }
-        self.say(!keys.is_empty());
+        self.any.say(!keys.is_empty());
     }
 
     /// Another process leads: it is its business.
     pub fn clear(&self) {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.say(false);
+        self.any.say(false);
     }
 
     /// Whether there is any, from now on.
-    pub fn follow(&self) -> watch::Receiver<bool> {
-        self.any.subscribe()
-    }
-
-    fn say(&self, any: bool) {
-        self.any.send_if_modified(|known| std::mem::replace(known, any) != any);
+    pub fn follow(&self) -> AnyUnderWay {
+        self.any.clone()
     }
 }

@@ -51,7 +51,7 @@ fn killed_after_one_write_or_another_every_story_ends_as_it_always_does() {
             scope.spawn(move || {
                 for plot in part {
                     let crashed = crash(plot, DEATHS);
-                    assert!(crashed.points > 3, "{}: {crashed:?}", plot.name);
+                    assert!(crashed.points > 2, "{}: {crashed:?}", plot.name);
                     if let Some((story, what)) = crashed.wrong.first() {
                         panic!("{what}\n{story}\n{}", play(story, 0).log.join("\n"));
                     }

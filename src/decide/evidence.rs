@@ -318,7 +318,8 @@ fn window((from, until): (i64, i64)) -> Option<Window> {
     Some(Window { from: stamp(from)?, until: stamp(until)? })
 }
 
-fn shortened(message: &str) -> String {
+/// As much of a message as is kept.
+pub fn shortened(message: &str) -> String {
     message.chars().take(1024).collect()
 }
 

@@ -6,13 +6,11 @@
 use super::conditions::outcome_reason;
 use super::decision::Intent;
 use super::draft::Draft;
+use super::evidence::shortened;
 use super::judge;
 use crate::api::Outcome;
 use crate::api::report::{Counted, Evidence, ReleaseReportSpec, Suspicion, Test, Undo};
 use crate::api::status::{LastRun, RevisionStatus, Run, Stamp, UndoTimes, VerdictStatus};
-
-/// Longest message that is kept, in characters.
-const LONGEST: usize = 1024;
 
 /// The name of the record of a run, `checkout-r7-undone-20261121-101500`: with its start, since another Release of the same name counts
 /// its runs from 1 again.
@@ -102,8 +100,4 @@ fn in_full(verdict: &VerdictStatus, memory: &judge::Memory) -> Evidence {
         divided_by: account.divided_by.to_string(),
         bounds: bounds.unwrap_or_default(),
     }
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(LONGEST).collect()
 }

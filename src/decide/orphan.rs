@@ -55,9 +55,14 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
             return decision;
         }
     }
-    let wanted = Wanted::given_back(&originals).labelled(None);
-    order(&mut decision, target, &wanted, "the Release is gone: hand the Deployment back");
+    let wanted = Wanted::given_back(&originals);
+    if wanted.patch(target).is_some() {
+        order(&mut decision, target, &wanted, "the Release is gone: hand the Deployment back");
+        return decision;
+    }
+    // The label goes last: who waits for it to go, to remove the operator next, leaves nothing behind.
     drop_templates(&mut decision, snapshot);
+    order(&mut decision, target, &wanted.labelled(None), "the Release is gone: nothing of it is left");
     decision
         .notices
         .push(Notice::normal("HandedBack", "its Release is gone: the Deployment is its owner's again"));

@@ -512,6 +512,28 @@ fn a_release_deleted_in_mid_run_goes_back_and_gives_the_deployment_back() {
 }
 
 #[test]
+fn a_deployment_without_our_label_has_nothing_of_ours_left_also_when_the_operator_goes_at_once() {
+    for phase in ["Idle", "Preflight", "Moving", "Soaking", "Undoing"] {
+        let mut world = World::new(10, quarter(), quick());
+        let before = world.deployment()["spec"].clone();
+        if phase != "Idle" {
+            world.push(template("v2", phase == "Undoing"));
+            world.until(phase, |world| world.phase() == phase);
+        }
+        world.release = None;
+        for _ in 0..6000 {
+            if world.deployment()["metadata"]["labels"].get("tidegate.dev/release").is_none() {
+                break;
+            }
+            world.dies_after = Some(1);
+            world.tick();
+        }
+        assert_eq!(world.deployment()["spec"], before, "{phase}\n{}", world.describe());
+        assert!(world.templates.is_empty(), "{phase}: {:?}", world.templates.keys());
+    }
+}
+
+#[test]
 fn killed_after_any_write_it_comes_to_the_same_end() {
     for bad in [false, true] {
         // Every second look, and every one of up to two writes in it: all of them take minutes without optimisation.

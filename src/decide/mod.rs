@@ -4,6 +4,7 @@
 //! Going back is looked at before going on, everywhere.
 
 mod actions;
+mod approval;
 mod back;
 mod checks;
 mod conditions;
@@ -11,6 +12,7 @@ pub mod decision;
 mod draft;
 mod evidence;
 pub mod fields;
+mod jobs;
 pub mod judge;
 pub mod lacking;
 pub mod needs;
@@ -18,6 +20,7 @@ mod orphan;
 pub mod pace;
 pub mod plan;
 mod podhealth;
+mod preflight;
 mod record;
 mod rest;
 mod run;
@@ -30,7 +33,7 @@ mod watching;
 
 pub use decision::{Decision, Intent, Notice, Owner};
 pub use evidence::{duration, percent};
-pub use needs::{Needs, Probe, SampledPod, SampledValue, Sampling, needs};
+pub use needs::{Needs, Probe, ProbedPod, SampledPod, SampledValue, Sampling, needs};
 pub use snapshot::{Key, Snapshot};
 
 use draft::Draft;

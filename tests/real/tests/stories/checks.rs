@@ -189,9 +189,7 @@ fn a_configmap_must_have_its_keys_as_they_should_be() {
 fn production_needs_a_value_of_its_own_and_long_enough() {
     on_stage(async {
         let staging = Story::begin(Stage::shared().await, "staging").await;
-        let map = |key: &str| {
-            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"client": key}})
-        };
+        let map = |key: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"client": key}});
         staging.apply(map("c0rrecthorse")).await;
         let other = json!({"namespace": staging.namespace});
         let keys = json!([{"key": "client", "minLength": 12, "differsFrom": other}]);
@@ -218,9 +216,7 @@ fn production_needs_a_value_of_its_own_and_long_enough() {
 #[test]
 fn each_new_pod_is_asked_by_its_own_address_before_its_step_counts() {
     on_stage(async {
-        let smoke = |version: &str| {
-            json!({"name": "smoke", "http": {"podPath": "/version", "expect": {"bodyMatches": version, "headers": {"content-type": "^text/plain"}}}})
-        };
+        let smoke = |version: &str| json!({"name": "smoke", "http": {"podPath": "/version", "expect": {"bodyMatches": version, "headers": {"content-type": "^text/plain"}}}});
         let release = |version: &str| {
             let half = json!({"name": "half", "replicas": "50%", "checks": [smoke(version)]});
             with(quick(), json!({"criteria": [], "steps": [half, {"name": "all", "replicas": "100%"}]}))

@@ -61,9 +61,16 @@ fn a_check_takes_the_rights_that_it_uses_from_whoever_writes_it() {
         let story = Story::begin(stage, "lending").await;
         let other = Story::begin(stage, "lending-staging").await;
         let (here, there) = (story.namespace.clone(), other.namespace.clone());
-        give(&story, &here, "writes", rule("tidegate.dev", "releases", &["get", "create", "patch", "update"])).await;
+        give(
+            &story,
+            &here,
+            "writes",
+            rule("tidegate.dev", "releases", &["get", "create", "patch", "update"]),
+        )
+        .await;
         let nothing = json!({});
-        until_told(&story, &nothing, "bob may not release deployments shop: it takes the verb patch on it").await;
+        until_told(&story, &nothing, "bob may not release deployments shop: it takes the verb patch on it")
+            .await;
         give(&story, &here, "patches", rule("apps", "deployments", &["patch"])).await;
         until_told(&story, &nothing, "").await;
 
@@ -71,9 +78,17 @@ fn a_check_takes_the_rights_that_it_uses_from_whoever_writes_it() {
         let secrets = config("secrets", None);
         let maps = config("configMaps", None);
         let kinds = [
-            (job, "bob may not write a job check without the verb create on jobs.batch", ("batch", "jobs", "create")),
+            (
+                job,
+                "bob may not write a job check without the verb create on jobs.batch",
+                ("batch", "jobs", "create"),
+            ),
             (secrets, "bob may not name a Secret without the verb get on secrets", ("", "secrets", "get")),
-            (maps, "bob may not name a ConfigMap without the verb get on configmaps", ("", "configmaps", "get")),
+            (
+                maps,
+                "bob may not name a ConfigMap without the verb get on configmaps",
+                ("", "configmaps", "get"),
+            ),
         ];
         for (check, words, (group, resource, verb)) in kinds {
             let before = json!({"preflight": [check]});

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::decision::{Intent, Notice};
 use super::draft::Draft;
 use super::fields::Wanted;
+use super::gate;
 use super::needs::ASK_AGAIN;
 use super::plan::{CheckKind, PlannedCheck};
 use super::rest;
@@ -17,6 +18,9 @@ use super::snapshot::{JobFacts, ProbeId, ProbeResult};
 use crate::api::check::Approval;
 use crate::api::status::{CheckState, CheckStatus, Progress, Run, Signature, Stage};
 use crate::api::{Action, Phase, RELEASE_LABEL};
+
+/// Notes of a run that are kept.
+const MOST_NOTES: usize = 16;
 
 /// What to do before the first pod.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
@@ -46,8 +50,12 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
             });
         }
     }
+    // Signatures may be given before it is time; a check is to be true when the first pod goes out.
+    let hold = gate::before_the_first_pod(scene.snapshot, plan, draft.run());
     for (index, check) in plan.checks.iter().enumerate() {
-        look(draft, scene, check, index);
+        if hold.is_none() || matches!(check.kind, CheckKind::Approval(_)) {
+            look(draft, scene, check, index);
+        }
     }
     draft.wake_in(rest::LOOK_AGAIN);
     if let Some(said) = draft.run().paused.clone() {
@@ -56,10 +64,19 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if plan.suspend {
         return draft.held("Suspended", "spec.suspend is true", "set spec.suspend to false");
     }
+    let has_failed = draft.run().checks.iter().any(|check| check.state == CheckState::Failed);
+    if let Some(mut hold) = hold.filter(|_| !has_failed) {
+        hold.message.push_str(&unsigned(draft, &plan.checks));
+        return draft.held_by(hold);
+    }
     if !open(draft, &plan.checks) {
         return;
     }
     let run = draft.run();
+    if let Some(unread) = scene.snapshot.freezes.unread.clone().filter(|unread| !run.notes.contains(unread)) {
+        run.notes.truncate(MOST_NOTES - 1);
+        run.notes.push(unread);
+    }
     run.stage = Stage::Steps;
     run.step = 0;
     run.progress = Progress { begun: Some(now), ..Progress::default() };
@@ -111,6 +128,20 @@ fn open(draft: &mut Draft<'_>, planned: &[PlannedCheck]) -> bool {
         None => draft.blocked("CheckRunning", message, "wait"),
     }
     false
+}
+
+/// The signatures that are still missing, and can be given meanwhile: a sentence, or nothing.
+fn unsigned(draft: &mut Draft<'_>, planned: &[PlannedCheck]) -> String {
+    let waiting = planned.iter().filter(|check| matches!(check.kind, CheckKind::Approval(_)));
+    let run = draft.run();
+    let known = waiting.filter_map(|check| run.checks.iter().find(|known| known.name == check.name));
+    let lacking = known.filter(|known| known.state == CheckState::Waiting);
+    let words: Vec<String> = lacking.map(|known| format!("{}: {}", known.name, known.message)).collect();
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(". It can be signed meanwhile: {}", words.join("; "))
+    }
 }
 
 /// Looks at one check, and sets it going.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::conditions;
 use super::decision::{self, Decision, Intent, Notice};
 use super::fields::Wanted;
+use super::gate::Hold;
 use super::record;
 use super::snapshot::{ReleaseFacts, Snapshot, Workload};
 use crate::api::status::{Blocker, CaptureStatus, LastRun, Run, Stamp};
@@ -89,6 +90,18 @@ impl<'a> Draft<'a> {
         let message = message.into();
         self.phase(Phase::Held, message.clone());
         self.blocked(reason, message, unblock);
+    }
+
+    /// Held by a freeze or a window, and looked at again when that ends.
+    pub fn held_by(&mut self, hold: Hold) {
+        let Hold { reason, message, until, unblock } = hold;
+        self.held(reason, message, unblock);
+        if let Some(blocker) = &mut self.status.blocked_by {
+            blocker.until = until.map(Stamp);
+        }
+        if let Some(until) = until {
+            self.wake_at(until);
+        }
     }
 
     /// Look again then.

@@ -5,12 +5,15 @@
 
 mod actions;
 mod back;
+pub mod calendar;
 mod checks;
 mod conditions;
+pub mod cron;
 pub mod decision;
 mod draft;
 mod evidence;
 pub mod fields;
+pub mod gate;
 pub mod judge;
 pub mod lacking;
 pub mod needs;

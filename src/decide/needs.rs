@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::gate;
 use super::judge::Revision;
 use super::plan::{self, CheckKind, Measuring, Plan, Source};
 use super::snapshot::{ProbeId, ProbeResult, Snapshot};
@@ -80,7 +81,9 @@ pub fn needs(snapshot: &Snapshot) -> Needs {
         Stage::Preflight => {
             let recreate = run.originals["strategy"]["type"] == "Recreate";
             let Ok(plan) = plan::plan(spec, recreate) else { return Needs::default() };
-            Needs { sampling: None, probes: probes(snapshot, run, &plan) }
+            let waits = gate::before_the_first_pod(snapshot, &plan, run).is_some();
+            let probes = if waits { Vec::new() } else { probes(snapshot, run, &plan) };
+            Needs { sampling: None, probes }
         }
         Stage::Steps | Stage::Watch => {
             let metrics = spec.metrics.clone().unwrap_or_default();

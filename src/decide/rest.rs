@@ -275,6 +275,7 @@ fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary
         progress: Progress::default(),
         checks: Vec::new(),
         signatures: Vec::new(),
+        passes: Vec::new(),
         paused: None,
         judge: serde_json::Value::Null,
         values: serde_json::Value::Null,

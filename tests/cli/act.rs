@@ -10,6 +10,7 @@ fn saying(action: Action, role: Option<&str>) -> Saying {
         action,
         release: "checkout".into(),
         role: role.map(Into::into),
+        pass: None,
         reason: Some("green".into()),
         wait: None,
     }

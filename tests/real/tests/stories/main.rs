@@ -26,3 +26,4 @@ mod reach;
 mod refused;
 mod rights;
 mod superseded;
+mod windows;

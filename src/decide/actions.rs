@@ -192,7 +192,7 @@ fn retry(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
                 && run.stage == Stage::Preflight
             {
                 check.state = CheckState::Waiting;
-                check.attempt += 1;
+                check.attempt = check.attempt.saturating_add(1);
                 check.since = Some(now);
                 again += 1;
             }

@@ -210,7 +210,7 @@ impl<'a> Draft<'a> {
         let status = match due {
             Some(wait) if wait.is_zero() => {
                 let mut status = self.status;
-                status.revision = old.revision + 1;
+                status.revision = old.revision.saturating_add(1);
                 status.at = Some(Stamp(self.snapshot.now));
                 Some(status)
             }

@@ -11,7 +11,7 @@ use tidegate_real::operator::{NAMESPACE, Operator, kubeconfig};
 use tidegate_real::stage::{self, Stage, documents, usual};
 use tidegate_real::story::{Story, on_stage};
 
-use crate::given::{ended, halves, quick, with};
+use crate::given::{by_hand, ended, halves, quick, say, until_at, with};
 
 /// Group, resource, verb.
 type Right = (String, String, String);
@@ -150,6 +150,8 @@ fn each_right_of_the_operator_is_needed_and_is_named_when_it_is_missing() {
         let watches: Vec<BoxFuture<'_, ()>> = watches.map(|one| Box::pin(one) as BoxFuture<'_, ()>).collect();
         stream::iter(watches).buffer_unordered(6).collect::<Vec<()>>().await;
 
+        without_freezes(stage, &everywhere, election).await;
+
         // The election: an operator each, which never leads.
         join_all(election.iter().map(|lacking| async move {
             let rest = without(election, lacking);
@@ -203,6 +205,38 @@ async fn with_all(stage: &Stage, rights: &[&Right]) {
     story.adopt(story.deployment(2), story.release(checked())).await;
     story.ship_paper("v2", json!({})).await;
     ended(&story, 1, "Succeeded").await;
+}
+
+/// Freezes, and the namespaces that they select, are done without: that they are is said, and kept in the record.
+async fn without_freezes(stage: &Stage, everywhere: &BTreeSet<Right>, election: &[&Right]) {
+    let rest: Vec<&Right> = everywhere
+        .iter()
+        .filter(|(_, resource, _)| !["freezes", "namespaces"].contains(&resource.as_str()))
+        .collect();
+    let operator = lone(stage, "no-freezes", &rest, election, false).await;
+    let lacking = ("tidegate.dev".to_owned(), "freezes".to_owned(), "list".to_owned());
+    until_says(&operator, Some("/readyz"), &said(&lacking)).await;
+    let story = Story::begin(stage, "without-freezes").await;
+    story.adopt(story.deployment(2), story.release(halves())).await;
+    story.ship_paper("v2", json!({})).await;
+    let last = ended(&story, 1, "Succeeded").await;
+    let report = last["report"].as_str().unwrap_or_default();
+    let report = story.get("tidegate.dev/v1alpha1", "ReleaseReport", report).await;
+    let notes = report["spec"]["notes"].to_string();
+    assert!(notes.contains("freezes may not all be known") && notes.contains(&said(&lacking)), "{report:#}");
+    // It goes back as ever.
+    story.apply(story.release(by_hand())).await;
+    story.ship_paper("v3", json!({})).await;
+    until_at(&story, "half").await;
+    say(&story, "Abort").await;
+    ended(&story, 2, "Aborted").await;
+    // The next operator has nothing to do here.
+    story.delete("tidegate.dev/v1alpha1", "Release", "shop").await;
+    story
+        .until("given back", |story| async move {
+            story.target().await["metadata"]["labels"]["tidegate.dev/release"].is_null()
+        })
+        .await;
 }
 
 /// Without one of them it is said which.

@@ -7,7 +7,7 @@ use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::{Story, on_stage};
 
 use crate::given::{
-    adopted, by_hand, ended, grant, halves, pods_of, quick, says, shipped, stands_still, until_at, with,
+    adopted, by_hand, ended, grant, halves, pods_of, quick, say, says, shipped, stands_still, until_at, with,
 };
 
 const SHORT: Duration = Duration::from_secs(2);
@@ -136,7 +136,7 @@ fn a_freeze_that_comes_in_mid_run_holds_the_next_step_and_no_undo() {
         let story = shipped("freeze-mid-run", 4, by_hand()).await;
         until_at(&story, "half").await;
         apply(&story, freeze(&story, json!({}))).await;
-        crate::given::say(&story, "Skip").await;
+        say(&story, "Skip").await;
         story.until_blocked("Frozen").await;
         let status = story.status().await;
         assert_eq!(
@@ -146,7 +146,7 @@ fn a_freeze_that_comes_in_mid_run_holds_the_next_step_and_no_undo() {
         );
         stands_still(&story, SHORT).await;
         assert_eq!(pods_of(&story, "v2").await, 2, "{}", story.describe().await);
-        crate::given::say(&story, "Abort").await;
+        say(&story, "Abort").await;
         ended(&story, 1, "Aborted").await;
         assert_eq!(pods_of(&story, "v1").await, 4, "{}", story.describe().await);
         lift(&story).await;
@@ -174,9 +174,9 @@ fn outside_its_windows_a_run_waits_and_begins_when_they_are_open() {
         story.ship_paper("v3", json!({})).await;
         until_at(&story, "half").await;
         story.apply(story.release(with(by_hand(), json!({"windows": closed()})))).await;
-        crate::given::say(&story, "Skip").await;
+        say(&story, "Skip").await;
         story.until_blocked("OutsideWindow").await;
-        crate::given::say(&story, "Abort").await;
+        say(&story, "Abort").await;
         ended(&story, 2, "Aborted").await;
         assert_eq!(pods_of(&story, "v2").await, 4, "{}", story.describe().await);
     });

@@ -75,10 +75,21 @@ async fn lone(stage: &Stage, name: &str, everywhere: &[&Right], election: &[&Rig
     let account = json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE},
     });
+    stage::apply(&stage.client, &account, "story").await.expect("an account");
+    lone_as(stage, name, name, everywhere, election, held).await
+}
+
+/// The same with an account that there is: the admission policies know the operator by its own.
+async fn lone_as(
+    stage: &Stage,
+    account: &str,
+    name: &str,
+    everywhere: &[&Right],
+    election: &[&Right],
+    held: bool,
+) -> Operator {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    for document in [account, namespace] {
-        stage::apply(&stage.client, &document, "story").await.expect("an account and a namespace");
-    }
+    stage::apply(&stage.client, &namespace, "story").await.expect("a namespace");
     if held {
         let lease = json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
@@ -86,9 +97,9 @@ async fn lone(stage: &Stage, name: &str, everywhere: &[&Right], election: &[&Rig
         });
         stage::apply(&stage.client, &lease, "story").await.expect("a lease of nobody");
     }
-    give(stage, name, name, None, everywhere).await;
-    give(stage, name, name, Some(name), election).await;
-    let kubeconfig = kubeconfig(&stage.cluster, name).await.expect("a token");
+    give(stage, account, name, None, everywhere).await;
+    give(stage, account, name, Some(name), election).await;
+    let kubeconfig = kubeconfig(&stage.cluster, account).await.expect("a token");
     let launched = Operator::launch(&kubeconfig, |command| {
         command.env("POD_NAMESPACE", name);
     });
@@ -150,8 +161,6 @@ fn each_right_of_the_operator_is_needed_and_is_named_when_it_is_missing() {
         let watches: Vec<BoxFuture<'_, ()>> = watches.map(|one| Box::pin(one) as BoxFuture<'_, ()>).collect();
         stream::iter(watches).buffer_unordered(6).collect::<Vec<()>>().await;
 
-        without_freezes(stage, &everywhere, election).await;
-
         // The election: an operator each, which never leads.
         join_all(election.iter().map(|lacking| async move {
             let rest = without(election, lacking);
@@ -167,6 +176,8 @@ fn each_right_of_the_operator_is_needed_and_is_named_when_it_is_missing() {
         let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {}});
         let bindings = stage::api_of(&stage.client, &binding).expect("a kind");
         bindings.delete("tidegate", &Default::default()).await.expect("taken away");
+        without_freezes(stage, &everywhere, election).await;
+        bindings.delete("no-freezes", &Default::default()).await.expect("taken away");
         give(stage, "tidegate", "story-watching", None, watching).await;
         stage.start_operator().await.expect("an operator");
         let others: Vec<&Right> = everywhere.iter().filter(|right| !is_for_watching(right)).collect();
@@ -213,7 +224,7 @@ async fn without_freezes(stage: &Stage, everywhere: &BTreeSet<Right>, election: 
         .iter()
         .filter(|(_, resource, _)| !["freezes", "namespaces"].contains(&resource.as_str()))
         .collect();
-    let operator = lone(stage, "no-freezes", &rest, election, false).await;
+    let operator = lone_as(stage, "tidegate", "no-freezes", &rest, election, false).await;
     let lacking = ("tidegate.dev".to_owned(), "freezes".to_owned(), "list".to_owned());
     until_says(&operator, Some("/readyz"), &said(&lacking)).await;
     let story = Story::begin(stage, "without-freezes").await;

@@ -57,15 +57,19 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
             look(draft, scene, check, index);
         }
     }
-    draft.wake_in(rest::LOOK_AGAIN);
+    // Held by the calendar it may be for weeks, and many at a time: only what ends that, or somebody's word, is a reason to look.
+    let has_failed = draft.run().checks.iter().any(|check| check.state == CheckState::Failed);
+    let hold = hold.filter(|_| !has_failed);
+    if hold.is_none() {
+        draft.wake_in(rest::LOOK_AGAIN);
+    }
     if let Some(said) = draft.run().paused.clone() {
         return draft.held("Paused", said.sentence("pause"), draft.command(Action::Resume));
     }
     if plan.suspend {
         return draft.held("Suspended", "spec.suspend is true", "set spec.suspend to false");
     }
-    let has_failed = draft.run().checks.iter().any(|check| check.state == CheckState::Failed);
-    if let Some(mut hold) = hold.filter(|_| !has_failed) {
+    if let Some(mut hold) = hold {
         hold.message.push_str(&unsigned(draft, &plan.checks));
         return draft.held_by(hold);
     }

@@ -20,6 +20,9 @@ const NUMBERS_EVERY: Duration = Duration::from_secs(15);
 /// Counts of pods that merely moved are written this often.
 const COUNTS_EVERY: Duration = Duration::from_secs(2);
 
+/// How much a window is too short is written anew this often.
+const MISSING_EVERY: Duration = Duration::from_secs(300);
+
 /// A decision in the making.
 pub struct Draft<'a> {
     pub snapshot: &'a Snapshot,
@@ -94,13 +97,18 @@ impl<'a> Draft<'a> {
 
     /// Held by a freeze or a window, and looked at again when that ends.
     pub fn held_by(&mut self, hold: Hold) {
-        let Hold { reason, message, until, unblock } = hold;
+        let Hold { reason, message, until, closes, unblock } = hold;
         self.held(reason, message, unblock);
         if let Some(blocker) = &mut self.status.blocked_by {
             blocker.until = until.map(Stamp);
         }
         if let Some(until) = until {
             self.wake_at(until);
+        }
+        if let Some(closes) = closes {
+            // What is missing grows meanwhile.
+            self.wake_at(closes);
+            self.wake_in(MISSING_EVERY);
         }
     }
 

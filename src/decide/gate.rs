@@ -31,6 +31,8 @@ pub struct Hold {
     pub reason: &'static str,
     pub message: String,
     pub until: Option<Timestamp>,
+    /// What is open now, and too short, closes: another sentence is true then.
+    pub closes: Option<Timestamp>,
     /// What ends it sooner.
     pub unblock: String,
 }
@@ -93,11 +95,8 @@ fn hold(snapshot: &Snapshot, plan: &Plan, run: &Run, needed: Duration) -> Option
         && let Some(freeze) = ahead().find(|freeze| freeze.name == *name)
     {
         let missing = words(rounded_up(*missing));
-        return Some(frozen(
-            snapshot,
-            freeze,
-            &format!("comes at {closes:.0}, {takes}: {missing} are missing; it holds"),
-        ));
+        let does = format!("comes at {closes:.0}, {takes}: {missing} are missing; it holds");
+        return Some(Hold { closes: Some(*closes), ..frozen(snapshot, freeze, &does) });
     }
     let skip = decision::command(&snapshot.key, Action::Skip);
     let closed = match (&short, calendar.shut_at(now)) {
@@ -145,7 +144,8 @@ fn hold(snapshot: &Snapshot, plan: &Plan, run: &Run, needed: Duration) -> Option
             (WINDOW_NEVER_OPENS, message, None, format!("{} (spec.windows), or {skip}", edit(snapshot)))
         }
     };
-    Some(Hold { reason, message: shortened(&message), until, unblock })
+    let closes = short.map(|short| short.closes);
+    Some(Hold { reason, message: shortened(&message), until, closes, unblock })
 }
 
 fn edit(snapshot: &Snapshot) -> String {
@@ -164,7 +164,7 @@ fn frozen(snapshot: &Snapshot, freeze: &FreezeFacts, does: &str) -> Hold {
         (who, pass_command(snapshot, name, grounds))
     };
     let message = format!("freeze {name} {does} {end}: {reason}. {who}");
-    Hold { reason: FROZEN, message: shortened(&message), until, unblock }
+    Hold { reason: FROZEN, message: shortened(&message), until, closes: None, unblock }
 }
 
 /// The command line that lets the run pass a freeze.

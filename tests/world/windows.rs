@@ -450,3 +450,15 @@ fn waiting_for_a_window_writes_nothing() {
     }
     assert_eq!((world.writes_to_deployment, world.status_writes), writes, "{}", world.describe());
 }
+
+#[test]
+fn held_by_the_calendar_it_is_looked_at_when_that_ends_and_once_an_hour() {
+    for (window, until) in [("08:20", Some("2027-01-15T08:20:00Z")), ("18:00", None)] {
+        let mut world = World::new(10, quarter(), fridays(window, "23:00"));
+        world.push(template("v2", false));
+        world.until("held", |world| blocker(world).0 == "OutsideWindow");
+        let wake = world.look().wake.expect("a wake");
+        let hour = world.now + 60 * MINUTE;
+        assert_eq!(wake, until.map_or(hour, at));
+    }
+}

@@ -173,4 +173,5 @@ targets! {
     a_text_may_hold_anything: "texts", MUTATIONS;
     a_pattern_may_hold_anything: "pattern", FEWER;
     an_address_may_hold_anything: "addresses", MUTATIONS;
+    windows_may_hold_anything: "windows", FEWER;
 }

@@ -1,6 +1,7 @@
 //! What needs no cluster.
 
 mod architecture;
+mod calendar;
 mod cli;
 mod fuzzing;
 mod generated;

@@ -8,9 +8,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidegate::api::right::Right;
-use tidegate::api::text::{Condition, Latency, LatencyLimit, Percent, Percentage, Share, Span};
+use tidegate::api::text::{
+    Condition, CronForm, Latency, LatencyLimit, Percent, Percentage, Share, Span, ZoneName,
+};
+use tidegate::api::windows::{Window, Windows};
 use tidegate::cli::backtest::asking;
 use tidegate::cli::judge as judge_command;
+use tidegate::decide::calendar::{Fit, calendar};
 use tidegate::decide::judge::{self, Bound, Criterion, Measure, OnLimit, OnUnknown, Settings, State};
 use tidegate::decide::{self, Key};
 use tidegate::observe::measure::counters::Totals;
@@ -27,7 +31,7 @@ use tidegate::watch::slim;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("exposition", exposition),
     ("prometheus", prometheus),
     ("numbers", numbers),
@@ -41,6 +45,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("texts", texts),
     ("pattern", pattern),
     ("addresses", addresses),
+    ("windows", windows),
 ];
 
 /// A pod's page, text format or OpenMetrics.
@@ -280,6 +285,7 @@ fn index_of(world: &Value) -> Index {
     all::<slim::StoredTemplate>(&mut index, &world["templates"]);
     all::<slim::Job>(&mut index, &world["jobs"]);
     all::<slim::ReleaseAction>(&mut index, &world["actions"]);
+    all::<slim::Freeze>(&mut index, &world["freezes"]);
     let kinds = ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"];
     let names = ["tidegate-workload-hold", "tidegate-workload-pace"];
     index.policies = kinds.iter().flat_map(|kind| names.map(|name| format!("{kind}/{name}"))).collect();
@@ -364,6 +370,37 @@ pub fn addresses(data: &[u8]) {
         }
     } else {
         assert_ne!(host.trim_end_matches('.'), "metadata.google.internal", "{url}");
+    }
+}
+
+/// What a Release says of windows, as JSON; a cron form, where it is none. What opens is open then, and not before.
+pub fn windows(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let windows = serde_json::from_str::<Windows>(text).unwrap_or_else(|_| Windows {
+        allow: vec![Window {
+            cron: Some(CronForm(text.to_owned())),
+            r#for: Some(Span("90m".to_owned())),
+            time_zone: Some(ZoneName("Europe/Oslo".to_owned())),
+            ..Window::default()
+        }],
+        blackouts: Vec::new(),
+    });
+    // As many as the API server lets through.
+    let windows = Windows {
+        allow: windows.allow.into_iter().take(8).collect(),
+        blackouts: windows.blackouts.into_iter().take(32).collect(),
+    };
+    let calendar = match calendar(Some(&windows)) {
+        Ok(calendar) => calendar,
+        Err(wrong) => return assert!(wrong.field.starts_with("spec.windows.") && !wrong.problem.is_empty()),
+    };
+    for second in [1_790_000_000, 0, -377_000_000_000, 253_000_000_000] {
+        let now = jiff::Timestamp::from_second(second).expect("a moment");
+        let needed = Duration::from_secs(2 * 3600);
+        if let Fit::Later { at, .. } = calendar.fit(now, needed) {
+            assert!(at > now, "{at}");
+            assert_eq!(calendar.fit(at, needed), Fit::Now, "{at}");
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a ReleaseAction cannot be changed: make another"))]
 #[x_kube(validation = Rule::new("self.action in ['Approve', 'Reject'] ? has(self.role) : !has(self.role)").message("role goes with Approve and Reject, and only with them"))]
+#[x_kube(validation = Rule::new("self.action == 'PassFreeze' ? has(self.freeze) && has(self.ground) : !has(self.freeze) && !has(self.ground)").message("freeze and ground go with PassFreeze, and only with it"))]
 #[x_kube(validation = Rule::new("self.action in ['Approve', 'Retry', 'Resume', 'Pause'] || (has(self.reason) && self.reason.size() >= 3)").message(Message::Expression("self.action + ' needs a reason of at least 3 characters'".into())))]
 pub struct ReleaseActionSpec {
     /// The Release, in the same namespace.
@@ -37,6 +38,14 @@ pub struct ReleaseActionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub role: Option<String>,
+    /// The Freeze that is passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub freeze: Option<String>,
+    /// On which of its grounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub ground: Option<String>,
     /// The run it is about (.status.run.id). Written by the API server when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -65,8 +74,10 @@ pub enum Action {
     Resume,
     /// Try failed checks again, or the rejected template.
     Retry,
-    /// Count what is waited for (checks, a soak, the watch) as done.
+    /// Count what is waited for (checks, a soak, the watch, a window) as done.
     Skip,
+    /// Let the run pass a Freeze, on one of its grounds.
+    PassFreeze,
     /// Forget a rejection.
     ClearRejection,
     /// Give the Deployment back to its owner as it is.
@@ -84,6 +95,7 @@ impl Action {
             Self::Resume => "resume",
             Self::Retry => "retry",
             Self::Skip => "skip",
+            Self::PassFreeze => "pass-freeze",
             Self::ClearRejection => "clear-rejection",
             Self::HandBack => "hand-back",
         }

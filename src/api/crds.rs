@@ -3,7 +3,7 @@
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use super::{Release, ReleaseAction, ReleaseReport};
+use super::{Freeze, Release, ReleaseAction, ReleaseReport};
 
 /// Every CRD with the name of its file in `crds/`, as YAML.
 ///
@@ -19,6 +19,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         ("releases.yaml", render(Release::crd())),
         ("releaseactions.yaml", render(ReleaseAction::crd())),
         ("releasereports.yaml", render(ReleaseReport::crd())),
+        ("freezes.yaml", render(Freeze::crd())),
     ]
 }
 

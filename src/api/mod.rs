@@ -7,15 +7,18 @@ pub mod action;
 pub mod check;
 pub mod crds;
 pub mod criterion;
+pub mod freeze;
 pub mod release;
 pub mod report;
 pub mod right;
 pub mod status;
 pub mod text;
+pub mod windows;
 
 pub use action::{Action, ReleaseAction, ReleaseActionSpec, ReleaseActionStatus};
 pub use check::Check;
 pub use criterion::{Criterion, OnLimit};
+pub use freeze::{Freeze, FreezeSpec};
 pub use release::{Capacity, CaptureMode, OnDelete, Release, ReleaseSpec};
 pub use report::{ReleaseReport, ReleaseReportSpec};
 pub use right::Right;

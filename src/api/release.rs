@@ -8,6 +8,7 @@ use super::check::{Approval, Check};
 use super::criterion::{Criterion, OnLimit};
 use super::status::ReleaseStatus;
 use super::text::{Share, Span};
+use super::windows::Windows;
 
 /// How one workload is released, and where its release stands. With nothing but `targetRef`: steps of 10%, 50% and 100%,
 /// measured by the pods' own /metrics.
@@ -43,6 +44,9 @@ pub struct ReleaseSpec {
     /// Where measurements come from. Default: the pods' own /metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
+    /// When runs may start and move on. Default: always. Going back is never held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Windows>,
     /// Checks before the first pod, all at the same time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

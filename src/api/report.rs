@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::status::{
-    Cause, CheckStatus, Outcome, RevisionStatus, Signature, Stamp, StepPassed, UndoTimes, VerdictStatus,
+    Cause, CheckStatus, Outcome, Pass, RevisionStatus, Signature, Stamp, StepPassed, UndoTimes, VerdictStatus,
 };
 
 /// The record of one run: what, who, when, each check and verdict with its evidence.
@@ -65,6 +65,10 @@ pub struct ReleaseReportSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub signatures: Vec<Signature>,
+    /// Windows and freezes that somebody let it pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub passes: Vec<Pass>,
     /// Steps in the order in which they were left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

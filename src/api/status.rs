@@ -360,6 +360,10 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub signatures: Vec<Signature>,
+    /// What would have held it, and was passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub passes: Vec<Pass>,
     /// Standing still because somebody said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Said>,
@@ -489,6 +493,44 @@ pub struct Signature {
     /// UID of the ReleaseAction.
     #[serde(default)]
     pub action: String,
+}
+
+/// Somebody let the run pass what would have held it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Pass {
+    pub of: Passed,
+    /// Name of the Freeze; empty for windows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub freeze: String,
+    /// Its UID: another one may come to have the name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub freeze_uid: String,
+    /// On which of its grounds.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
+    pub ground: String,
+    #[schemars(length(max = 1024))]
+    pub by: String,
+    pub at: Stamp,
+    #[serde(default)]
+    #[schemars(length(max = 1024))]
+    pub reason: String,
+    /// UID of the ReleaseAction.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub action: String,
+}
+
+/// What was passed.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// The windows of the Release.
+    Windows,
+    /// A Freeze.
+    Freeze,
 }
 
 /// Going back: why, to what end, and when what happened.

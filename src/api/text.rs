@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use jiff::civil;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,32 @@ text!(
     "is not a header's value: write printable ASCII"
 );
 
+text!(
+    /// A time of day: 09:00, 16:30.
+    TimeOfDay,
+    "self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')",
+    "is not a time of day: write 09:00 or 16:30, in quotes"
+);
+text!(
+    /// A day: 2026-12-20.
+    Date,
+    "self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$')",
+    "is not a day: write 2026-12-20, in quotes"
+);
+text!(
+    /// A time zone of the IANA database: Europe/Oslo, UTC.
+    ZoneName,
+    "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$')",
+    "is not a time zone: write Europe/Oslo, America/New_York or UTC"
+);
+text!(
+    /// Moments that come again, in cron form: 0 9 * * Mon-Thu.
+    CronForm,
+    128,
+    "self.matches('^[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}$')",
+    "is not in cron form: write five fields with a blank between them, as in 0 9 * * Mon-Thu (minute, hour, day of the month, month, day of the week)"
+);
+
 /// Whether this can be the name of an object: one that cannot might make another request of ours than the one that was meant.
 ///
 /// ```
@@ -113,6 +140,38 @@ impl Condition {
         let is_number = number.starts_with(|first: char| first.is_ascii_digit() || first == '-');
         let number: f64 = number.parse().ok().filter(|_| is_number)?;
         ([">", ">=", "<", "<="].contains(&comparison) && number.is_finite()).then_some((comparison, number))
+    }
+}
+
+impl TimeOfDay {
+    /// The time, or `None` when the text is not one.
+    ///
+    /// ```
+    /// use tidegate::api::text::TimeOfDay;
+    /// assert_eq!(TimeOfDay("16:30".into()).parse(), Some(jiff::civil::time(16, 30, 0, 0)));
+    /// assert_eq!(TimeOfDay("9:00".into()).parse(), None);
+    /// ```
+    pub fn parse(&self) -> Option<civil::Time> {
+        let (hour, minute) = self.0.split_once(':')?;
+        let two = |text: &str| {
+            let fits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+            fits.then(|| text.parse::<i8>().ok()).flatten()
+        };
+        civil::Time::new(two(hour)?, two(minute)?, 0, 0).ok()
+    }
+}
+
+impl Date {
+    /// The day, or `None` when there is none such.
+    ///
+    /// ```
+    /// use tidegate::api::text::Date;
+    /// assert_eq!(Date("2028-02-29".into()).parse(), Some(jiff::civil::date(2028, 2, 29)));
+    /// assert_eq!(Date("2026-02-29".into()).parse(), None);
+    /// ```
+    pub fn parse(&self) -> Option<civil::Date> {
+        let fits = self.0.len() == 10 && self.0.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        fits.then(|| self.0.parse().ok()).flatten()
     }
 }
 

@@ -18,9 +18,17 @@ pub struct Saying {
     pub action: Action,
     pub release: String,
     pub role: Option<String>,
+    pub pass: Option<Passing>,
     pub reason: Option<String>,
     /// How long to wait for what comes of it; `None`: not at all.
     pub wait: Option<Duration>,
+}
+
+/// Which freeze is passed, and on which of its grounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passing {
+    pub freeze: String,
+    pub ground: String,
 }
 
 /// How often the answer is looked for.
@@ -70,7 +78,7 @@ pub async fn say(cluster: &Cluster, saying: &Saying) -> Result<Code> {
 /// # Errors
 /// When a signature has no role: which one is never guessed.
 pub fn compose(saying: &Saying, release: &Release, by: Option<String>) -> Result<ReleaseAction> {
-    let Saying { action, release: name, role, reason, wait: _ } = saying;
+    let Saying { action, release: name, role, pass, reason, wait: _ } = saying;
     if matches!(action, Action::Approve | Action::Reject) && role.is_none() {
         return Err(anyhow!("{} needs --role: {}", action.command(), awaited(release)));
     }
@@ -79,6 +87,8 @@ pub fn compose(saying: &Saying, release: &Release, by: Option<String>) -> Result
         release: name.clone(),
         action: *action,
         role: role.clone(),
+        freeze: pass.as_ref().map(|pass| pass.freeze.clone()),
+        ground: pass.as_ref().map(|pass| pass.ground.clone()),
         run,
         reason: reason.clone(),
         by,
@@ -89,15 +99,21 @@ pub fn compose(saying: &Saying, release: &Release, by: Option<String>) -> Result
     Ok(made)
 }
 
-/// The command that shows the missing right. A role is a subresource of releases, and two actions share another's verb.
+/// The command that shows the missing right. A role is a subresource of releases, a ground one of freezes, and two actions share another's
+/// verb.
 pub fn can_i(saying: &Saying, namespace: &str) -> String {
+    if let Some(Passing { freeze, ground }) = &saying.pass {
+        return format!("kubectl auth can-i pass freezes.tidegate.dev/{freeze} --subresource={ground}");
+    }
     let right = match saying.action {
         Action::Approve | Action::Reject => "approve",
         Action::Pause | Action::Resume => "pause",
-        other
-        @ (Action::Abort | Action::Retry | Action::Skip | Action::ClearRejection | Action::HandBack) => {
-            other.command()
-        }
+        other @ (Action::Abort
+        | Action::Retry
+        | Action::Skip
+        | Action::PassFreeze
+        | Action::ClearRejection
+        | Action::HandBack) => other.command(),
     };
     let role = saying.role.as_ref().map(|role| format!(" --subresource={role}")).unwrap_or_default();
     format!("kubectl auth can-i {right} releases.tidegate.dev/{}{role} -n {namespace}", saying.release)

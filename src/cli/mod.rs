@@ -24,7 +24,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
-use self::act::Saying;
+use self::act::{Passing, Saying};
 use self::connect::{Cluster, Target};
 use self::show::Show;
 use self::view::plain;
@@ -109,10 +109,23 @@ enum Command {
         #[command(flatten)]
         reason: Reason,
     },
-    /// Count what is waited for (checks, a soak, the watch) as done
+    /// Count what is waited for (checks, a soak, the watch, a window) as done
     Skip {
         #[command(flatten)]
         said: Said,
+        #[command(flatten)]
+        reason: NeededReason,
+    },
+    /// Let the run that is under way pass a freeze
+    PassFreeze {
+        #[command(flatten)]
+        said: Said,
+        /// The Freeze
+        #[arg(long)]
+        freeze: String,
+        /// On which of its grounds
+        #[arg(long)]
+        ground: String,
         #[command(flatten)]
         reason: NeededReason,
     },
@@ -228,6 +241,10 @@ async fn dispatch(Arguments { command, target, color: _ }: Arguments) -> Result<
         Command::Resume { said, reason } => saying(Action::Resume, said, None, reason.reason),
         Command::Retry { said, reason } => saying(Action::Retry, said, None, reason.reason),
         Command::Skip { said, reason } => saying(Action::Skip, said, None, Some(reason.reason)),
+        Command::PassFreeze { said, freeze, ground, reason } => {
+            let pass = Some(Passing { freeze, ground });
+            Saying { pass, ..saying(Action::PassFreeze, said, None, Some(reason.reason)) }
+        }
         Command::ClearRejection { said, reason } => {
             saying(Action::ClearRejection, said, None, Some(reason.reason))
         }
@@ -237,5 +254,5 @@ async fn dispatch(Arguments { command, target, color: _ }: Arguments) -> Result<
 
 fn saying(action: Action, said: Said, role: Option<String>, reason: Option<String>) -> Saying {
     let wait = (!said.no_wait).then_some(said.wait);
-    Saying { action, release: said.name, role, reason, wait }
+    Saying { action, release: said.name, role, pass: None, reason, wait }
 }

@@ -8,7 +8,8 @@ use super::status::{UNSEEN, check_state, full_name, phase, replicas, verdict};
 use super::view::{Look, Page, ago, harmless, moment, seconds, sentence, span};
 use super::{steps, undo};
 use crate::api::status::{
-    Back, Cause, CheckStatus, LastRun, ReleaseStatus, Run, Said, Signature, Stage, UndoTimes, VerdictStatus,
+    Back, Cause, CheckStatus, LastRun, Pass, Passed, ReleaseStatus, Run, Said, Signature, Stage, UndoTimes,
+    VerdictStatus,
 };
 use crate::api::{Phase, Release, ReleaseAction};
 
@@ -49,6 +50,9 @@ fn now(page: &mut Page, release: &Release, status: &ReleaseStatus, look: Look) {
             }
             if let Some(skipped) = &run.progress.skipped {
                 page.hang("  ", &quoted("What this step waits for was skipped", skipped, look));
+            }
+            for pass in &run.passes {
+                page.hang("  ", &passed(pass, look));
             }
             for note in &run.notes {
                 page.hang("  ", &sentence(note));
@@ -307,6 +311,8 @@ fn spoken(action: &ReleaseAction, look: Look) -> String {
     let spec = &action.spec;
     let by = spec.by.as_deref().unwrap_or("somebody");
     let role = spec.role.as_ref().map(|role| format!(" as {role}")).unwrap_or_default();
+    let freeze = spec.freeze.as_ref().map(|freeze| format!(" {freeze}")).unwrap_or_default();
+    let ground = spec.ground.as_ref().map(|ground| format!(" on grounds of {ground}")).unwrap_or_default();
     let run = spec.run.as_ref().map(|run| format!(" to {run}")).unwrap_or_default();
     let at = action.creation_timestamp().map(|at| format!(" {}", ago(at.0, look.now))).unwrap_or_default();
     let result = match &action.status {
@@ -314,7 +320,7 @@ fn spoken(action: &ReleaseAction, look: Look) -> String {
         None => " No answer yet.".to_owned(),
     };
     format!(
-        "{by} said {:?}{role}{run}{at}{}.{result}",
+        "{by} said {:?}{freeze}{ground}{role}{run}{at}{}.{result}",
         spec.action,
         because(spec.reason.as_deref().unwrap_or_default())
     )
@@ -380,6 +386,15 @@ fn row(page: &mut Page, at: Timestamp, took: &str, words: &str) {
 
 fn quoted(what: &str, said: &Said, look: Look) -> String {
     format!("{what} by {} {}{}.", said.by, ago(said.at.0, look.now), because(&said.reason))
+}
+
+fn passed(pass: &Pass, look: Look) -> String {
+    let Pass { of, freeze, freeze_uid: _, ground, by, at, reason, action: _ } = pass;
+    let what = match of {
+        Passed::Windows => "Its windows do not hold it".to_owned(),
+        Passed::Freeze => format!("Freeze {freeze} does not hold it, on grounds of {ground}"),
+    };
+    format!("{what}: {by} said so {}{}.", ago(at.0, look.now), because(reason))
 }
 
 fn because(reason: &str) -> String {

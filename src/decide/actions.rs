@@ -5,15 +5,20 @@ use super::checks;
 use super::decision::{Intent, Notice};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted};
+use super::gate;
 use super::plan::CheckKind;
 use super::scene::Scene;
-use super::snapshot::ActionFacts;
+use super::snapshot::{ActionFacts, FreezeFacts};
 use crate::api::check::Approval;
-use crate::api::status::{Cause, CheckState, CheckStatus, Handled, Run, Said, Signature, Stage, Stamp};
+use crate::api::status::{
+    Cause, CheckState, CheckStatus, Handled, Pass, Passed, Run, Said, Signature, Stage, Stamp,
+};
 use crate::api::{Action, Outcome};
 
 /// Entries kept at most; an action is handled again only if it was made more than this many actions ago and never marked.
 const MOST_HANDLED: usize = 64;
+/// Windows and freezes that a run passes at most.
+const MOST_PASSES: usize = 16;
 
 /// Marks actions that status says took effect, and forgets those that carry their mark.
 pub fn mark(draft: &mut Draft<'_>) {
@@ -84,6 +89,7 @@ fn take(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
         Action::Resume => resume(draft, scene),
         Action::Retry => retry(draft, scene),
         Action::Skip => skip(draft, scene, action),
+        Action::PassFreeze => pass_freeze(draft, scene, action),
         Action::ClearRejection => clear_rejection(draft),
         Action::HandBack => hand_back(draft, scene, action),
     }
@@ -225,8 +231,17 @@ fn retry(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
     Ok(format!("template {} is put back and tried again", rejected.revision))
 }
 
+/// What is skipped is what status says it waits for: a window, else what its stage waits for.
 fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
     let said = said(draft, action);
+    let blocker = draft.release.status.blocked_by.as_ref().map(|blocker| blocker.reason.as_str());
+    if blocker.is_some_and(gate::is_of_windows) {
+        pass(draft, action, Passed::Windows, None)?;
+        return Ok("its windows do not hold this run any more".into());
+    }
+    if blocker == Some(gate::FROZEN) {
+        return Err("a freeze holds it: that is passed with pass-freeze, on one of its grounds".into());
+    }
     let approvals: Vec<String> = match &scene.plan {
         Ok(plan) => plan
             .checks
@@ -277,6 +292,54 @@ fn pass_over(check: &mut CheckStatus, said: &Said) -> bool {
         check.message = format!("skipped by {}: {}", said.by, said.reason).chars().take(512).collect();
     }
     is_open
+}
+
+fn pass_freeze(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
+    let name = action.freeze.as_deref().unwrap_or_default();
+    let ground = action.ground.as_deref().unwrap_or_default();
+    let Some(freeze) = scene.snapshot.freezes.known.iter().find(|freeze| freeze.name == name) else {
+        return Err(format!("there is no freeze {name} that is about this release"));
+    };
+    if freeze.until <= scene.now() {
+        return Err(format!("freeze {name} is over"));
+    }
+    if !freeze.grounds.iter().any(|known| known == ground) {
+        let grounds = if freeze.grounds.is_empty() { "none".to_owned() } else { freeze.grounds.join(", ") };
+        return Err(format!(
+            "'{ground}' is no ground on which freeze {name} may be passed; there is: {grounds}"
+        ));
+    }
+    pass(draft, action, Passed::Freeze, Some(freeze))?;
+    Ok(format!("freeze {name} does not hold this run any more"))
+}
+
+/// Notes that the run may pass.
+fn pass(
+    draft: &mut Draft<'_>,
+    action: &ActionFacts,
+    of: Passed,
+    freeze: Option<&FreezeFacts>,
+) -> Result<(), String> {
+    let said = said(draft, action);
+    let run = going_on(draft)?;
+    let (name, uid) = freeze.map(|freeze| (freeze.name.clone(), freeze.uid.clone())).unwrap_or_default();
+    if run.passes.iter().any(|pass| pass.of == of && pass.freeze_uid == uid) {
+        return Err("this run may pass already".into());
+    }
+    if run.passes.len() >= MOST_PASSES {
+        return Err("this run has passed too much".into());
+    }
+    run.passes.push(Pass {
+        of,
+        freeze: name,
+        freeze_uid: uid,
+        ground: freeze.and(action.ground.clone()).unwrap_or_default(),
+        by: said.by,
+        at: said.at,
+        reason: said.reason,
+        action: action.uid.clone(),
+    });
+    Ok(())
 }
 
 fn clear_rejection(draft: &mut Draft<'_>) -> Result<String, String> {

@@ -43,8 +43,14 @@ pub struct Standing {
     pub waiting: Vec<CheckStatus>,
 }
 
-/// Looks at the checks of one place, and sets them going. `step`: at which; `None`: before the first pod.
-pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &[PlannedCheck], step: Option<&str>) {
+/// Looks at the checks of one place, and sets those going whose time it is. `step`: at which; `None`: before the first pod.
+pub fn look(
+    draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
+    planned: &[PlannedCheck],
+    step: Option<&str>,
+    is_time: impl Fn(&PlannedCheck) -> bool,
+) {
     let now = draft.now();
     let run = draft.run();
     let is_here = |known: &CheckStatus| known.step.as_deref() == step;
@@ -67,7 +73,7 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &[PlannedCheck], 
             }),
         }
     }
-    for check in planned {
+    for check in planned.iter().filter(|check| is_time(check)) {
         look_at(draft, scene, check, step);
     }
 }
@@ -75,7 +81,7 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &[PlannedCheck], 
 /// Another try, said by somebody, or because everything begins again.
 pub fn begin_again(known: &mut CheckStatus, now: Stamp) {
     known.state = CheckState::Waiting;
-    known.attempt += 1;
+    known.attempt = known.attempt.saturating_add(1);
     known.retried = 0;
     known.retry_at = None;
     known.since = Some(now);
@@ -169,7 +175,7 @@ fn failed(draft: &mut Draft<'_>, check: &PlannedCheck, index: usize) {
         let wait = backoff(retries.backoff, known.retried, &id);
         let at = Stamp(now.0 + wait);
         known.retried += 1;
-        known.attempt += 1;
+        known.attempt = known.attempt.saturating_add(1);
         known.state = CheckState::Waiting;
         known.since = Some(now);
         known.retry_at = Some(at);

@@ -29,7 +29,7 @@ pub fn outcome_word(outcome: Outcome) -> &'static str {
 }
 
 /// Blockers that only a person can take away: kstatus calls that stalled.
-const STALLED: [&str; 10] = [
+const STALLED: [&str; 12] = [
     "TargetMissing",
     "TargetTaken",
     "InvalidSpec",
@@ -40,6 +40,8 @@ const STALLED: [&str; 10] = [
     "StableTemplateLost",
     "HandedBack",
     "MissingRight",
+    "WindowTooShort",
+    "WindowNeverOpens",
 ];
 
 /// Sets the conditions and the summary from the rest of status. A transition time changes only when the status does.

@@ -87,6 +87,7 @@ pub fn command(key: &Key, action: Action) -> String {
     let command = kubectl(key, &format!("tidegate {} {}", action.command(), key.name));
     match action {
         Action::Approve | Action::Retry | Action::Resume | Action::Pause => command,
+        Action::PassFreeze => format!("{command} --freeze ... --ground ... --reason '...'"),
         Action::Reject | Action::Abort | Action::Skip | Action::ClearRejection | Action::HandBack => {
             format!("{command} --reason '...'")
         }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::conditions;
 use super::decision::{self, Decision, Intent, Notice};
 use super::fields::Wanted;
+use super::gate::Hold;
 use super::record;
 use super::snapshot::{ReleaseFacts, Snapshot, Workload};
 use crate::api::status::{Blocker, CaptureStatus, LastRun, Run, Stamp};
@@ -18,6 +19,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 const NUMBERS_EVERY: Duration = Duration::from_secs(15);
 /// Counts of pods that merely moved are written this often.
 const COUNTS_EVERY: Duration = Duration::from_secs(2);
+
+/// How much a window is too short is written anew this often.
+const MISSING_EVERY: Duration = Duration::from_secs(300);
 
 /// A decision in the making.
 pub struct Draft<'a> {
@@ -89,6 +93,23 @@ impl<'a> Draft<'a> {
         let message = message.into();
         self.phase(Phase::Held, message.clone());
         self.blocked(reason, message, unblock);
+    }
+
+    /// Held by a freeze or a window, and looked at again when that ends.
+    pub fn held_by(&mut self, hold: Hold) {
+        let Hold { reason, message, until, closes, unblock } = hold;
+        self.held(reason, message, unblock);
+        if let Some(blocker) = &mut self.status.blocked_by {
+            blocker.until = until.map(Stamp);
+        }
+        if let Some(until) = until {
+            self.wake_at(until);
+        }
+        if let Some(closes) = closes {
+            // What is missing grows meanwhile.
+            self.wake_at(closes);
+            self.wake_in(MISSING_EVERY);
+        }
     }
 
     /// Look again then.
@@ -197,7 +218,7 @@ impl<'a> Draft<'a> {
         let status = match due {
             Some(wait) if wait.is_zero() => {
                 let mut status = self.status;
-                status.revision = old.revision + 1;
+                status.revision = old.revision.saturating_add(1);
                 status.at = Some(Stamp(self.snapshot.now));
                 Some(status)
             }

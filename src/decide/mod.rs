@@ -6,12 +6,15 @@
 mod actions;
 mod approval;
 mod back;
+pub mod calendar;
 mod checks;
 mod conditions;
+pub mod cron;
 pub mod decision;
 mod draft;
 mod evidence;
 pub mod fields;
+pub mod gate;
 mod jobs;
 pub mod judge;
 pub mod lacking;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::checks;
+use super::gate;
 use super::judge::Revision;
 use super::plan::{self, CheckKind, Measuring, PlannedCheck, Question, Source};
 use super::snapshot::{ProbeId, Snapshot};
@@ -117,6 +118,7 @@ fn probes(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<Probe> {
     let recreate = run.originals["strategy"]["type"] == "Recreate";
     let Ok(plan) = plan::plan(spec, recreate) else { return Vec::new() };
     let (planned, step) = match run.stage {
+        Stage::Preflight if gate::before_the_first_pod(snapshot, &plan, run).is_some() => return Vec::new(),
         Stage::Preflight => (&plan.checks, None),
         Stage::Steps => match usize::try_from(run.step).ok().and_then(|index| plan.steps.get(index)) {
             Some(step) => (&step.checks, Some(step.name.as_str())),

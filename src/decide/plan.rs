@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::calendar::{self, Calendar};
 use super::{judge, values};
 use crate::api::check::{Approval, ConfigCheck, HttpCheck, OnFailure, Severity};
 use crate::api::criterion::{Criterion, NoData, OnLimit, OnUnknown, Reference, ValueBound};
@@ -35,6 +36,8 @@ pub struct Plan {
     pub checks: Vec<PlannedCheck>,
     /// Never empty; the last one is all pods.
     pub steps: Vec<PlannedStep>,
+    /// When it may start and move on.
+    pub calendar: Calendar,
     pub measuring: Measuring,
     pub undo_budget: Option<Duration>,
     pub suspend: bool,
@@ -141,6 +144,7 @@ pub fn plan(spec: &ReleaseSpec, recreate: bool) -> Result<Plan, PlanError> {
     Ok(Plan {
         checks: checks(&spec.preflight, "spec.preflight")?,
         steps: steps(spec, recreate)?,
+        calendar: calendar::calendar(spec.windows.as_ref())?,
         measuring: measuring(spec)?,
         undo_budget: match spec.undo.as_ref().and_then(|undo| undo.budget.as_ref()) {
             Some(budget) => Some(span(budget, || "spec.undo.budget".into())?),

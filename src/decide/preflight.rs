@@ -7,11 +7,15 @@ use super::checks;
 use super::decision::Notice;
 use super::draft::Draft;
 use super::fields::Wanted;
+use super::gate;
 use super::plan::{CheckKind, PlannedCheck};
 use super::rest;
 use super::scene::Scene;
 use crate::api::status::{CheckState, CheckStatus, Progress, Stage};
 use crate::api::{Action, Phase};
+
+/// Notes of a run that are kept.
+const MOST_NOTES: usize = 16;
 
 /// What to do before the first pod.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
@@ -27,19 +31,35 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
             return draft.held("InvalidSpec", problem.to_string(), unblock);
         }
     };
-    checks::look(draft, scene, &plan.checks, None);
-    draft.wake_in(rest::LOOK_AGAIN);
+    // Signatures may be given before it is time; a check is to be true when the first pod goes out.
+    let hold = gate::before_the_first_pod(scene.snapshot, plan, draft.run());
+    let is_time = |check: &PlannedCheck| hold.is_none() || matches!(check.kind, CheckKind::Approval(_));
+    checks::look(draft, scene, &plan.checks, None, is_time);
+    // Held by the calendar it may be for weeks, and many at a time: only what ends that, or somebody's word, is a reason to look.
+    let has_failed = checks::standing(draft.run(), &plan.checks, None).failed.is_some();
+    let hold = hold.filter(|_| !has_failed);
+    if hold.is_none() {
+        draft.wake_in(rest::LOOK_AGAIN);
+    }
     if let Some(said) = draft.run().paused.clone() {
         return draft.held("Paused", said.sentence("pause"), draft.command(Action::Resume));
     }
     if plan.suspend {
         return draft.held("Suspended", "spec.suspend is true", "set spec.suspend to false");
     }
+    if let Some(mut hold) = hold {
+        hold.message.push_str(&unsigned(draft, &plan.checks));
+        return draft.held_by(hold);
+    }
     if !open(draft, &plan.checks) {
         return;
     }
     let now = draft.now();
     let run = draft.run();
+    if let Some(unread) = scene.snapshot.freezes.unread.clone().filter(|unread| !run.notes.contains(unread)) {
+        run.notes.truncate(MOST_NOTES - 1);
+        run.notes.push(unread);
+    }
     run.stage = Stage::Steps;
     run.step = 0;
     run.progress = Progress { begun: Some(now), ..Progress::default() };
@@ -50,6 +70,20 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
     draft.phase(Phase::Moving, "the checks have passed; the first move begins");
     draft.wake_in(Duration::from_millis(200));
+}
+
+/// The signatures that are still missing, and can be given meanwhile: a sentence, or nothing.
+fn unsigned(draft: &mut Draft<'_>, planned: &[PlannedCheck]) -> String {
+    let waiting = planned.iter().filter(|check| matches!(check.kind, CheckKind::Approval(_)));
+    let run = draft.run();
+    let known = waiting.filter_map(|check| run.checks.iter().find(|known| known.name == check.name));
+    let lacking = known.filter(|known| known.state == CheckState::Waiting);
+    let words: Vec<String> = lacking.map(|known| format!("{}: {}", known.name, known.message)).collect();
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(". It can be signed meanwhile: {}", words.join("; "))
+    }
 }
 
 /// "all 3 checks passed", or which did not and were no more than warnings.

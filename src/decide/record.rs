@@ -62,6 +62,7 @@ pub fn keep(draft: &Draft<'_>, run: Run, canary: RevisionStatus, last: &LastRun)
         undo: undo_of(&run),
         checks: run.checks,
         signatures: run.signatures,
+        passes: run.passes,
         steps: run.passed,
         notes: run.notes.iter().map(|note| shortened(note)).collect(),
         written_by: concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -261,7 +261,7 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
 }
 
 fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary: RevisionStatus) {
-    let number = draft.status.last_run.as_ref().map_or(0, |last| last.number) + 1;
+    let number = draft.status.last_run.as_ref().map_or(0, |last| last.number).saturating_add(1);
     let now = draft.now();
     let changed_by = scene.target.changed_by.clone();
     let who = changed_by.as_deref().unwrap_or("somebody");
@@ -280,6 +280,7 @@ fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary
         progress: Progress::default(),
         checks: Vec::new(),
         signatures: Vec::new(),
+        passes: Vec::new(),
         paused: None,
         judge: serde_json::Value::Null,
         values: serde_json::Value::Null,

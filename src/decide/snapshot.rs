@@ -47,6 +47,7 @@ pub struct Snapshot {
     pub jobs: BTreeMap<String, JobFacts>,
     /// ReleaseActions about this Release, oldest first.
     pub actions: Vec<ActionFacts>,
+    pub freezes: Freezes,
     pub served: Served,
     /// Answers of http and config checks, and refused Jobs, by `ProbeId`.
     pub probes: BTreeMap<ProbeId, ProbeAnswer>,
@@ -172,11 +173,35 @@ pub struct ActionFacts {
     pub created: Timestamp,
     pub action: Action,
     pub role: Option<String>,
+    pub freeze: Option<String>,
+    pub ground: Option<String>,
     pub run: Option<String>,
     pub by: Option<String>,
     pub reason: String,
     /// It carries a result already.
     pub marked: bool,
+}
+
+/// The freezes that are about this Release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Freezes {
+    /// By name; those that are over too.
+    pub known: Vec<FreezeFacts>,
+    /// Why there may be others: what cannot be read.
+    pub unread: Option<String>,
+}
+
+/// A freeze.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreezeFacts {
+    pub name: String,
+    pub uid: String,
+    pub from: Timestamp,
+    /// `Timestamp::MAX`: until it is deleted.
+    pub until: Timestamp,
+    pub reason: String,
+    /// Grounds on which it may be passed.
+    pub grounds: Vec<String>,
 }
 
 /// What the API server enforces for us.

@@ -9,6 +9,7 @@ use super::decision::Notice;
 use super::draft::Draft;
 use super::evidence::{self, Evidence, Lacking, Reason};
 use super::fields::{Originals, Wanted};
+use super::gate;
 use super::judge::OnUnknown;
 use super::pace::{self, Next, Pace};
 use super::plan::{Plan, PlannedStep};
@@ -47,6 +48,16 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     let next = if originals.recreate() { recreate(scene) } else { forward(scene, step, pods) };
     if next != Next::Rest {
         rest_soak(draft);
+    }
+    let begun = draft.run().progress.moved.is_some() || draft.run().progress.reached.is_some();
+    if matches!(next, Next::Order(_))
+        && scene.stand.canary == 0
+        && !begun
+        && let Some(hold) = gate::before_a_move(scene.snapshot, plan, draft.run())
+    {
+        draft.want(scene.target, &Wanted::frozen(&originals), "stand still");
+        draft.wake_in(rest::LOOK_AGAIN);
+        return draft.held_by(hold);
     }
     match next {
         Next::TooMany => {
@@ -178,7 +189,7 @@ fn soak(
     let progress = &mut draft.run().progress;
     progress.moved = None;
     progress.good = scene.stand.good;
-    checks::look(draft, scene, &step.checks, Some(&step.name));
+    checks::look(draft, scene, &step.checks, Some(&step.name), |_| true);
     let checked = checked(draft, step);
     if let Checked::Undo(message) = checked {
         return back::begin(draft, scene, back::Why::new(Cause::CheckFailed, message));
@@ -220,6 +231,14 @@ fn soak(
             return draft.phase(Phase::Soaking, message);
         }
         return draft.held(reason, message, unblock);
+    }
+    if index + 1 < plan.steps.len()
+        && let Some(mut hold) = gate::before_a_move(scene.snapshot, plan, draft.run())
+    {
+        stand_still(draft, scene, originals);
+        draft.wake_in(rest::LOOK_AGAIN);
+        hold.message = format!("step {} is done and the next one waits: {}", step.name, hold.message);
+        return draft.held_by(hold);
     }
     leave(draft, scene, originals, plan, index);
 }

@@ -13,16 +13,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kube::api::ObjectMeta;
 
-use crate::api::{ReleaseActionSpec, ReleaseActionStatus, ReleaseSpec, ReleaseStatus};
+use crate::api::freeze::Labels;
+use crate::api::{FreezeSpec, ReleaseActionSpec, ReleaseActionStatus, ReleaseSpec, ReleaseStatus};
 use crate::decide::snapshot::{
-    ActionFacts, JobFacts, Measured, OUT_OF_MEMORY, Pod, PodSet, ProbeAnswer, ProbeId, ReleaseFacts, Served,
-    Snapshot, StoredTemplate, Workload,
+    ActionFacts, FreezeFacts, Freezes, JobFacts, Measured, OUT_OF_MEMORY, Pod, PodSet, ProbeAnswer, ProbeId,
+    ReleaseFacts, Served, Snapshot, StoredTemplate, Workload,
 };
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
 use crate::watch::index::{DESIRED, Index};
 use crate::watch::slim;
+
+/// Label of every namespace: its name.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// What was measured and answered, from memory.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +66,7 @@ pub fn observe(index: &Index, key: &Key, findings: Findings, now: Timestamp) -> 
         templates: templates(index, &name, uid.as_deref()),
         jobs: index.jobs.children(&name).map(|((_, job), facts)| (job.clone(), job_facts(facts))).collect(),
         actions: actions(index, &name),
+        freezes: freezes(index, &name),
         served: served(index),
         looking_since: findings.looking_since,
         probes: findings.probes,
@@ -168,7 +174,7 @@ fn pods_of(index: &Index, key: &Key, deployment: &slim::Deployment) -> (Vec<PodS
     (sets, pods)
 }
 
-fn owned_by(metadata: &kube::api::ObjectMeta, uid: &str) -> bool {
+fn owned_by(metadata: &ObjectMeta, uid: &str) -> bool {
     metadata.owner_references.as_ref().is_some_and(|owners| owners.iter().any(|owner| owner.uid == uid))
 }
 
@@ -261,6 +267,8 @@ fn actions(index: &Index, release: &(String, String)) -> Vec<ActionFacts> {
                     .unwrap_or(Timestamp::UNIX_EPOCH),
                 action: said.action,
                 role: said.role,
+                freeze: said.freeze,
+                ground: said.ground,
                 run: said.run,
                 by: said.by,
                 reason: said.reason.unwrap_or_default(),
@@ -270,6 +278,46 @@ fn actions(index: &Index, release: &(String, String)) -> Vec<ActionFacts> {
         .collect();
     actions.sort_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name)));
     actions
+}
+
+/// Freezes that select the Release. One that this build cannot read holds: somebody has ordered it.
+fn freezes(index: &Index, release: &(String, String)) -> Freezes {
+    let labels = |metadata: &ObjectMeta| metadata.labels.clone().unwrap_or_default();
+    let own = index.releases.get(release).map(|release| labels(&release.metadata)).unwrap_or_default();
+    let namespace = (release.0.clone(), release.0.clone());
+    let mut around =
+        index.namespaces.get(&namespace).map(|namespace| labels(&namespace.metadata)).unwrap_or_default();
+    // The API server sees to it that each has this one: it is so also of a namespace that cannot be read.
+    around.insert(NAMESPACE_NAME.to_owned(), release.0.clone());
+    let facts = |freeze: &slim::Freeze| {
+        let name = freeze.metadata.name.clone().unwrap_or_default();
+        let uid = freeze.metadata.uid.clone().unwrap_or_default();
+        let spec: FreezeSpec = match freeze.spec.read() {
+            Ok(spec) => spec,
+            Err(error) => {
+                let reason = format!("this operator cannot read what it says: {error}");
+                let (from, until) = (Timestamp::MIN, Timestamp::MAX);
+                return Some(FreezeFacts { name, uid, from, until, reason, grounds: Vec::new() });
+            }
+        };
+        let FreezeSpec { from, to, reason, namespace_selector, release_selector, passes } = spec;
+        let selects = |selector: Option<Labels>, labels: &BTreeMap<String, String>| {
+            selector.is_none_or(|selector| selector.match_these(labels))
+        };
+        (selects(namespace_selector, &around) && selects(release_selector, &own)).then(|| FreezeFacts {
+            name,
+            uid,
+            from: from.map_or(Timestamp::MIN, |from| from.0),
+            until: to.map_or(Timestamp::MAX, |to| to.0),
+            reason,
+            grounds: passes.into_iter().map(|pass| pass.ground).collect(),
+        })
+    };
+    let unread: Vec<String> = index.unread.values().cloned().collect();
+    Freezes {
+        known: index.freezes.iter().filter_map(|(_, freeze)| facts(freeze)).collect(),
+        unread: (!unread.is_empty()).then(|| format!("freezes may not all be known: {}", unread.join("; "))),
+    }
 }
 
 fn served(index: &Index) -> Served {

@@ -1,6 +1,6 @@
 //! Everything watched, in memory. Plain functions: an object goes in, the Releases that it concerns come out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::ResourceExt;
@@ -24,6 +24,11 @@ pub struct Index {
     pub templates: Table<slim::StoredTemplate>,
     pub jobs: Table<slim::Job>,
     pub actions: Table<slim::ReleaseAction>,
+    pub freezes: Table<slim::Freeze>,
+    /// By their own name twice: see [`slim::Namespace`].
+    pub namespaces: Table<slim::Namespace>,
+    /// Kinds that cannot be read and are done without, and why.
+    pub unread: BTreeMap<String, String>,
     /// Admission policies and bindings of ours that are there, as `Kind/name`.
     pub policies: BTreeSet<String>,
 }
@@ -120,6 +125,13 @@ fn strip(metadata: &mut ObjectMeta, annotations: &[&str]) {
     }
 }
 
+/// The same where every label may be asked for.
+fn keeping_labels(metadata: &mut ObjectMeta) {
+    let labels = metadata.labels.take();
+    strip(metadata, &[]);
+    metadata.labels = labels;
+}
+
 impl Indexed for slim::Release {
     fn table(index: &mut Index) -> &mut Table<Self> {
         &mut index.releases
@@ -128,7 +140,7 @@ impl Indexed for slim::Release {
         Some(in_namespace(&self.metadata, self.spec.target.as_ref()?))
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[]);
+        keeping_labels(&mut self.metadata);
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         let rivals = self.parent().into_iter().flat_map(|target| {
@@ -231,5 +243,42 @@ impl Indexed for slim::ReleaseAction {
     }
     fn concerns(&self, _: &Index) -> Vec<Key> {
         self.parent().map(key).into_iter().collect()
+    }
+}
+
+impl Indexed for slim::Freeze {
+    fn table(index: &mut Index) -> &mut Table<Self> {
+        &mut index.freezes
+    }
+    fn parent(&self) -> Option<ObjectKey> {
+        None
+    }
+    fn strip(&mut self) {
+        strip(&mut self.metadata, &[]);
+    }
+    /// All: those that it selects now, and those that it selected before.
+    fn concerns(&self, index: &Index) -> Vec<Key> {
+        index.releases.iter().map(|(name, _)| key(name.clone())).collect()
+    }
+}
+
+impl Indexed for slim::Namespace {
+    fn table(index: &mut Index) -> &mut Table<Self> {
+        &mut index.namespaces
+    }
+    fn parent(&self) -> Option<ObjectKey> {
+        None
+    }
+    fn strip(&mut self) {
+        keeping_labels(&mut self.metadata);
+    }
+    /// Releases in it, where there is a freeze that may select it.
+    fn concerns(&self, index: &Index) -> Vec<Key> {
+        if index.freezes.iter().next().is_none() {
+            return Vec::new();
+        }
+        let name = self.metadata.name.clone().unwrap_or_default();
+        let inside = index.releases.iter().filter(|((namespace, _), _)| *namespace == name);
+        inside.map(|(name, _)| key(name.clone())).collect()
     }
 }

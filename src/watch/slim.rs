@@ -108,6 +108,24 @@ impl<'de> Deserialize<'de> for ActionSpec {
     }
 }
 
+/// A Freeze, which may say what this build does not know.
+#[derive(Resource, Deserialize, Clone, Debug)]
+#[resource(inherit = "crate::api::Freeze")]
+pub struct Freeze {
+    #[serde(deserialize_with = "metadata")]
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    pub spec: Document,
+}
+
+/// A namespace: its labels.
+#[derive(Resource, Deserialize, Clone, Debug)]
+#[resource(inherit = "k8s_openapi::api::core::v1::Namespace")]
+pub struct Namespace {
+    #[serde(deserialize_with = "namespace_metadata")]
+    pub metadata: ObjectMeta,
+}
+
 /// A Deployment.
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = "k8s_openapi::api::apps::v1::Deployment")]
@@ -333,6 +351,13 @@ fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D:
         owner_references: known.owner_references,
         ..ObjectMeta::default()
     })
+}
+
+/// A namespace is kept as if it lay in itself: so each has a listing of its own, where the operator sees some only.
+fn namespace_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    let mut metadata = metadata(deserializer)?;
+    metadata.namespace.clone_from(&metadata.name);
+    Ok(metadata)
 }
 
 /// A moment that somebody wrote into a status: one that is none is left out.

@@ -50,6 +50,14 @@ struct Listed {
     lacking: Mutex<BTreeMap<String, Right>>,
 }
 
+impl Listed {
+    /// One kind more is known.
+    fn note_one(&self) {
+        self.missing.fetch_sub(1, Ordering::AcqRel);
+        self.changed.notify_waiters();
+    }
+}
+
 impl FirstLists {
     /// Waits until every kind has been listed once: before that, "not there" may be a lie.
     pub async fn complete(&self) {
@@ -93,6 +101,7 @@ pub async fn start(
     starter.kind::<slim::Pod>(config(), &wake);
     starter.kind::<slim::StoredTemplate>(labelled(), &wake);
     starter.kind::<slim::Job>(labelled(), &wake);
+    starter.freezes(&wake);
     for kind in served_policies(client).await {
         starter.policies(kind, &wake);
     }
@@ -195,10 +204,48 @@ impl Starter<'_> {
                 (Api::namespaced(client, namespace), format!("{} in {namespace}", K::kind(&())))
             }
         };
+        self.index_what_comes(name, Need::Must, api, namespace, config, wake);
+    }
+
+    /// Freezes, and the labels of the namespaces that they may select. Where they cannot be read everything else goes on, the way
+    /// back before all: that they cannot is said.
+    fn freezes(&mut self, wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static)) {
+        let all: Api<slim::Freeze> = Api::all(self.client.clone());
+        self.index_what_comes("Freeze".to_owned(), Need::May, all, None, config(), wake);
+        let all: Api<slim::Namespace> = Api::all(self.client.clone());
+        if self.namespaces.is_empty() {
+            return self.index_what_comes("Namespace".to_owned(), Need::May, all, None, config(), wake);
+        }
+        for name in self.namespaces {
+            let this = config().fields(&format!("metadata.name={name}"));
+            let kind = format!("Namespace {name}");
+            self.index_what_comes(kind, Need::May, all.clone(), Some(name), this, wake);
+        }
+    }
+
+    /// Watches, and keeps what comes. `namespace`: what a listing is complete of; `None`: of everything.
+    fn index_what_comes<K>(
+        &mut self,
+        name: String,
+        need: Need,
+        api: Api<K>,
+        namespace: Option<&str>,
+        config: watcher::Config,
+        wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static),
+    ) where
+        K: Indexed
+            + Resource<DynamicType = ()>
+            + ResourceExt
+            + DeserializeOwned
+            + Clone
+            + Debug
+            + Send
+            + 'static,
+    {
         let namespace = namespace.map(str::to_owned);
         let index = self.index.clone();
         let wake = wake.clone();
-        self.spawn(name, api, config, move |event| {
+        self.spawn(name, need, api, config, move |event| {
             let mut index = index.lock();
             let concerned = match event {
                 Event::Apply(object) | Event::InitApply(object) => index::apply(&mut index, object),
@@ -224,7 +271,7 @@ impl Starter<'_> {
         let wake = wake.clone();
         let stream = watch(api, config().labels(OURS)).backoff(Pauses::default());
         let mut listing = std::collections::BTreeSet::new();
-        self.run(kind.to_owned(), stream, move |event: Event<DynamicObject>| {
+        self.run(kind.to_owned(), Need::Must, stream, move |event: Event<DynamicObject>| {
             let mut index = index.lock();
             let before = index.policies.clone();
             let name = |object: &DynamicObject| format!("{kind}/{}", object.name_any());
@@ -261,6 +308,7 @@ impl Starter<'_> {
     fn spawn<K>(
         &mut self,
         name: String,
+        need: Need,
         api: Api<K>,
         config: watcher::Config,
         take: impl FnMut(Event<K>) + Send + 'static,
@@ -268,32 +316,44 @@ impl Starter<'_> {
         K: Resource + DeserializeOwned + Clone + Debug + Send + 'static,
         K::DynamicType: Clone,
     {
-        self.run(name, watch(api, config).backoff(Pauses::default()), take);
+        self.run(name, need, watch(api, config).backoff(Pauses::default()), take);
     }
 
     fn run<K: Send + 'static>(
         &mut self,
         name: String,
+        need: Need,
         stream: impl futures::Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
         mut take: impl FnMut(Event<K>) + Send + 'static,
     ) {
-        let (listed, refused) = (self.listed.0.clone(), self.refused.clone());
+        let (listed, refused, index) = (self.listed.0.clone(), self.refused.clone(), self.index.clone());
         listed.missing.fetch_add(1, Ordering::AcqRel);
         self.tasks.spawn(async move {
             let mut stream = pin!(stream);
             let mut first = true;
+            let mut unread = false;
             while let Some(event) = stream.next().await {
                 match event {
                     Ok(event) => {
                         listed.lacking.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
                         let done = matches!(event, Event::InitDone);
                         take(event);
+                        if done && std::mem::take(&mut unread) {
+                            index.lock().unread.remove(&name);
+                        }
                         if done && std::mem::take(&mut first) {
-                            listed.missing.fetch_sub(1, Ordering::AcqRel);
-                            listed.changed.notify_waiters();
+                            listed.note_one();
                         }
                     }
-                    Err(error) => match lacking(&error) {
+                    Err(error) => {
+                        if let (Need::May, Some(why)) = (need, refusal(&error, &name)) {
+                            unread = true;
+                            index.lock().unread.insert(name.clone(), why);
+                            if std::mem::take(&mut first) {
+                                listed.note_one();
+                            }
+                        }
+                        match lacking(&error) {
                         Some(right) => {
                             tracing::error!(kind = name, "{right}");
                             refused(&right);
@@ -303,10 +363,33 @@ impl Starter<'_> {
                         None => {
                             tracing::warn!(kind = name, %error, "a watch was interrupted; it goes on by itself");
                         }
-                    },
+                    }
+                    }
                 }
             }
         });
+    }
+}
+
+/// Whether the operator can do without a kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Nothing is looked at before it has been listed.
+    Must,
+    /// The same; but where the API server says no, everything else goes on without.
+    May,
+}
+
+/// Why a kind cannot be read at all: no right, or no such kind. `None`: it will be, later.
+fn refusal(error: &watcher::Error, name: &str) -> Option<String> {
+    if let Some(right) = lacking(error) {
+        return Some(right.to_string());
+    }
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404 => {
+            Some(format!("kind {name} is not served: apply the CRDs of this version"))
+        }
+        _ => None,
     }
 }
 

@@ -1,7 +1,7 @@
 use serde_json::json;
 use tidegate::api::{Action, ReleaseActionStatus};
 use tidegate::cli::Code;
-use tidegate::cli::act::{Saying, can_i, compose, forbidden, outcome};
+use tidegate::cli::act::{Passing, Saying, can_i, compose, forbidden, outcome};
 
 use super::{release, soaking};
 
@@ -10,6 +10,7 @@ fn saying(action: Action, role: Option<&str>) -> Saying {
         action,
         release: "checkout".into(),
         role: role.map(Into::into),
+        pass: None,
         reason: Some("green".into()),
         wait: None,
     }
@@ -56,6 +57,14 @@ fn a_missing_right_is_shown_by_a_command() {
         can_i(&saying(Action::Resume, None), "shop"),
         "kubectl auth can-i pause releases.tidegate.dev/checkout -n shop"
     );
+    let pass = Passing { freeze: "year-end".into(), ground: "security".into() };
+    let passing = Saying { pass: Some(pass), ..saying(Action::PassFreeze, None) };
+    assert_eq!(
+        can_i(&passing, "shop"),
+        "kubectl auth can-i pass freezes.tidegate.dev/year-end --subresource=security"
+    );
+    let made = compose(&passing, &soaking(), None).unwrap().spec;
+    assert_eq!((made.freeze.as_deref(), made.ground.as_deref()), (Some("year-end"), Some("security")));
     let sentence = "releaseactions.tidegate.dev is forbidden: User \"eve\" cannot create resource \"releaseactions\" in API group";
     let text = forbidden(sentence, &saying(Action::Abort, None), "shop");
     assert!(

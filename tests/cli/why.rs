@@ -105,3 +105,33 @@ fn going_back_says_why_and_by_whom() {
     assert!(text.contains("2026-11-21 14:29:58.000Z      +2d 2h  decided to go back"), "{text}");
     assert!(text.contains("Paused by bob 30m ago: \"lunch\"."), "{text}");
 }
+
+#[test]
+fn what_holds_a_run_is_told_with_its_end_and_what_was_passed_with_who_let_it() {
+    let held = release(json!({
+        "phase": "Held",
+        "summary": { "message": "freeze year-end holds it until 2026-11-22T14:30:00Z: year end" },
+        "blockedBy": {
+            "reason": "Frozen", "message": "freeze year-end holds it until 2026-11-22T14:30:00Z: year end",
+            "until": "2026-11-22T14:30:00Z",
+            "unblock": "kubectl tidegate pass-freeze checkout -n shop --freeze year-end --ground security --reason '...'",
+        },
+        "run": run("Preflight", json!({ "passes": [
+            { "of": "Windows", "by": "alice", "at": "2026-11-21T13:30:00Z", "reason": "INC-4711", "action": "a1" },
+            {
+                "of": "Freeze", "freeze": "audit", "freezeUid": "f1", "ground": "incident",
+                "by": "bob", "at": "2026-11-21T14:00:00Z", "reason": "payments fail", "action": "a2",
+            },
+        ] })),
+    }));
+    let text = bare(&explain(&held, &[], look(None)));
+    for line in [
+        "  Its windows do not hold it: alice said so 1h ago: \"INC-4711\".",
+        "  Freeze audit does not hold it, on grounds of incident: bob said so 30m ago: \"payments fail\".",
+        "  Frozen: freeze year-end holds it until 2026-11-22T14:30:00Z: year end.",
+        "  Until 2026-11-22 14:30:00Z, in 1d 0h.",
+        "  What unblocks it: kubectl tidegate pass-freeze checkout -n shop --freeze year-end --ground security --reason '...'",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}

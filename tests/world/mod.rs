@@ -7,6 +7,7 @@
 mod checks;
 mod random;
 mod stories;
+mod windows;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Deref, DerefMut};
@@ -36,6 +37,7 @@ pub struct World {
     pub deployment: Option<Value>,
     pub templates: BTreeMap<String, Value>,
     pub actions: Vec<Value>,
+    pub freezes: Vec<Value>,
     pub reports: BTreeMap<String, ReleaseReportSpec>,
     pub policy: bool,
     pub ready_after: Duration,
@@ -104,6 +106,7 @@ impl World {
             deployment: Some(deployment),
             templates: BTreeMap::new(),
             actions: Vec::new(),
+            freezes: Vec::new(),
             reports: BTreeMap::new(),
             policy: true,
             ready_after: Duration::from_millis(1000),
@@ -187,11 +190,18 @@ impl World {
 
     /// Somebody says something.
     pub fn say(&mut self, action: &str) {
+        self.say_of(action, json!({}));
+    }
+
+    /// The same, with more fields.
+    pub fn say_of(&mut self, action: &str, more: Value) {
         self.next += 1;
         let name = format!("a{}", self.next);
+        let mut spec = json!({"release": "shop", "action": action, "by": "alice", "reason": "because"});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.actions.push(json!({
             "metadata": {"name": name, "namespace": "ns", "uid": name, "creationTimestamp": second(self.now)},
-            "spec": {"release": "shop", "action": action, "by": "alice", "reason": "because"},
+            "spec": spec,
         }));
     }
 
@@ -210,6 +220,7 @@ impl World {
             reports: self.reports.clone(),
             templates: self.templates.clone(),
             actions: self.actions.clone(),
+            freezes: self.freezes.clone(),
             notices: self.notices.clone(),
             wanted_lately: self.wanted_lately.clone(),
             readings: self.readings.clone(),
@@ -337,10 +348,11 @@ impl World {
             Intent::DropTemplate { name } => {
                 self.templates.remove(name);
             }
-            Intent::MarkAction { name, .. } => {
+            Intent::MarkAction { name, done, message, .. } => {
                 let action =
                     self.actions.iter_mut().find(|action| action["metadata"]["name"] == **name).unwrap();
-                action["status"] = json!({"result": "Done"});
+                action["status"] =
+                    json!({"result": if *done { "Done" } else { "Refused" }, "message": message});
             }
             Intent::KeepReport { name, report } => {
                 // Written in JSON as the API server gets it; a second one of the same name is refused, and the first stays.
@@ -384,10 +396,18 @@ impl World {
         let mut index = Index::default();
         if let Some(spec) = &self.release {
             let release = json!({
-                "metadata": {"name": "shop", "namespace": "ns", "uid": "r", "generation": 1, "resourceVersion": "1"},
+                "metadata": {
+                    "name": "shop", "namespace": "ns", "uid": "r", "generation": 1, "resourceVersion": "1",
+                    "labels": {"tier": "front"},
+                },
                 "spec": spec, "status": self.status,
             });
             index::apply::<slim::Release>(&mut index, from(release));
+        }
+        let namespace = json!({"metadata": {"name": "ns", "labels": {"env": "production"}}});
+        index::apply::<slim::Namespace>(&mut index, from(namespace));
+        for freeze in &self.freezes {
+            index::apply::<slim::Freeze>(&mut index, from(freeze.clone()));
         }
         let Some(deployment) = &self.deployment else { return index };
         let mut deployment = deployment.clone();

@@ -27,3 +27,4 @@ mod reach;
 mod refused;
 mod rights;
 mod superseded;
+mod windows;

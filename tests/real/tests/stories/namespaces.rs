@@ -49,6 +49,20 @@ fn an_operator_of_two_namespaces_needs_rights_in_no_other_and_leaves_others_alon
         assert!(elsewhere.status().await.is_null(), "{}", elsewhere.describe().await);
         let log = stage.log_tail("").await;
         assert!(!log.contains("may not") && !log.contains("elsewhere"), "{log}");
+        // A freeze selects by the labels of these namespaces too.
+        let labels = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-b", "labels": {"env": "production"}}});
+        let freeze = json!({
+            "apiVersion": "tidegate.dev/v1alpha1", "kind": "Freeze", "metadata": {"name": "year-end"},
+            "spec": {"reason": "year end", "namespaceSelector": {"matchLabels": {"env": "production"}}},
+        });
+        for document in [labels, freeze] {
+            stage::apply(&stage.client, &document, "story").await.expect("a freeze of team-b");
+        }
+        for story in [&first, &second] {
+            story.ship_paper("v3", json!({})).await;
+        }
+        second.until_blocked("Frozen").await;
+        ended(&first, 2, "Succeeded").await;
     });
 }
 

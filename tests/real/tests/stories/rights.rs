@@ -11,7 +11,7 @@ use tidegate_real::operator::{NAMESPACE, Operator, kubeconfig};
 use tidegate_real::stage::{self, Stage, documents, usual};
 use tidegate_real::story::{Story, on_stage};
 
-use crate::given::{ended, halves, quick, with};
+use crate::given::{by_hand, ended, halves, quick, say, until_at, with};
 
 /// Group, resource, verb.
 type Right = (String, String, String);
@@ -75,10 +75,21 @@ async fn lone(stage: &Stage, name: &str, everywhere: &[&Right], election: &[&Rig
     let account = json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE},
     });
+    stage::apply(&stage.client, &account, "story").await.expect("an account");
+    lone_as(stage, name, name, everywhere, election, held).await
+}
+
+/// The same with an account that there is: the admission policies know the operator by its own.
+async fn lone_as(
+    stage: &Stage,
+    account: &str,
+    name: &str,
+    everywhere: &[&Right],
+    election: &[&Right],
+    held: bool,
+) -> Operator {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    for document in [account, namespace] {
-        stage::apply(&stage.client, &document, "story").await.expect("an account and a namespace");
-    }
+    stage::apply(&stage.client, &namespace, "story").await.expect("a namespace");
     if held {
         let lease = json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
@@ -86,9 +97,9 @@ async fn lone(stage: &Stage, name: &str, everywhere: &[&Right], election: &[&Rig
         });
         stage::apply(&stage.client, &lease, "story").await.expect("a lease of nobody");
     }
-    give(stage, name, name, None, everywhere).await;
-    give(stage, name, name, Some(name), election).await;
-    let kubeconfig = kubeconfig(&stage.cluster, name).await.expect("a token");
+    give(stage, account, name, None, everywhere).await;
+    give(stage, account, name, Some(name), election).await;
+    let kubeconfig = kubeconfig(&stage.cluster, account).await.expect("a token");
     let launched = Operator::launch(&kubeconfig, |command| {
         command.env("POD_NAMESPACE", name);
     });
@@ -165,6 +176,8 @@ fn each_right_of_the_operator_is_needed_and_is_named_when_it_is_missing() {
         let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {}});
         let bindings = stage::api_of(&stage.client, &binding).expect("a kind");
         bindings.delete("tidegate", &Default::default()).await.expect("taken away");
+        without_freezes(stage, &everywhere, election).await;
+        bindings.delete("no-freezes", &Default::default()).await.expect("taken away");
         give(stage, "tidegate", "story-watching", None, watching).await;
         stage.start_operator().await.expect("an operator");
         let others: Vec<&Right> = everywhere.iter().filter(|right| !is_for_watching(right)).collect();
@@ -203,6 +216,38 @@ async fn with_all(stage: &Stage, rights: &[&Right]) {
     story.adopt(story.deployment(2), story.release(checked())).await;
     story.ship_paper("v2", json!({})).await;
     ended(&story, 1, "Succeeded").await;
+}
+
+/// Freezes, and the namespaces that they select, are done without: that they are is said, and kept in the record.
+async fn without_freezes(stage: &Stage, everywhere: &BTreeSet<Right>, election: &[&Right]) {
+    let rest: Vec<&Right> = everywhere
+        .iter()
+        .filter(|(_, resource, _)| !["freezes", "namespaces"].contains(&resource.as_str()))
+        .collect();
+    let operator = lone_as(stage, "tidegate", "no-freezes", &rest, election, false).await;
+    let lacking = ("tidegate.dev".to_owned(), "freezes".to_owned(), "list".to_owned());
+    until_says(&operator, Some("/readyz"), &said(&lacking)).await;
+    let story = Story::begin(stage, "without-freezes").await;
+    story.adopt(story.deployment(2), story.release(halves())).await;
+    story.ship_paper("v2", json!({})).await;
+    let last = ended(&story, 1, "Succeeded").await;
+    let report = last["report"].as_str().unwrap_or_default();
+    let report = story.get("tidegate.dev/v1alpha1", "ReleaseReport", report).await;
+    let notes = report["spec"]["notes"].to_string();
+    assert!(notes.contains("freezes may not all be known") && notes.contains(&said(&lacking)), "{report:#}");
+    // It goes back as ever.
+    story.apply(story.release(by_hand())).await;
+    story.ship_paper("v3", json!({})).await;
+    until_at(&story, "half").await;
+    say(&story, "Abort").await;
+    ended(&story, 2, "Aborted").await;
+    // The next operator has nothing to do here.
+    story.delete("tidegate.dev/v1alpha1", "Release", "shop").await;
+    story
+        .until("given back", |story| async move {
+            story.target().await["metadata"]["labels"]["tidegate.dev/release"].is_null()
+        })
+        .await;
 }
 
 /// Without one of them it is said which.

@@ -25,14 +25,16 @@ const fn kind(api_version: &'static str, kind: &'static str, plural: &'static st
 }
 
 /// All of them.
-pub const KINDS: [Kind; 16] = [
+pub const KINDS: [Kind; 18] = [
     kind("tidegate.dev/v1alpha1", "Release", "releases"),
     kind("tidegate.dev/v1alpha1", "ReleaseAction", "releaseactions"),
     kind("tidegate.dev/v1alpha1", "ReleaseReport", "releasereports"),
+    kind("tidegate.dev/v1alpha1", "Freeze", "freezes"),
     kind("apps/v1", "Deployment", "deployments"),
     kind("apps/v1", "ReplicaSet", "replicasets"),
     kind("apps/v1", "ControllerRevision", "controllerrevisions"),
     kind("v1", "Pod", "pods"),
+    kind("v1", "Namespace", "namespaces"),
     kind("v1", "Secret", "secrets"),
     kind("v1", "ConfigMap", "configmaps"),
     kind("batch/v1", "Job", "jobs"),

@@ -1,0 +1,99 @@
+//! When a Release may start and move on: windows and blackouts, in the time of their zones.
+//!
+//! What they mean at a moment is [`crate::decide::calendar`]'s. Going back asks none of them.
+
+use jiff::civil;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::text::{CronForm, Date, Span, TimeOfDay, ZoneName};
+
+/// When runs may start and move on. Going back is never held.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.allow) || has(self.blackouts)").message("windows needs allow, blackouts or both: write allow: [{days: [Mon, Tue], from: '09:00', to: '16:00', timeZone: Europe/Oslo}]"))]
+pub struct Windows {
+    /// A run starts while one of these is open and stays open for as long as the plan takes. Default: always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub allow: Vec<Window>,
+    /// Days on which none is open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub blackouts: Vec<Blackout>,
+}
+
+/// A time that comes again and again: on days of the week, or in cron form.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.days) != has(self.cron)").message("a window needs exactly one of: days (with from and to), cron (with for)"))]
+#[x_kube(validation = Rule::new("has(self.days) || !has(self.from) && !has(self.to)").message("from and to go with days; a window in cron form has for: write cron: '0 9 * * Mon-Thu' and for: 7h"))]
+#[x_kube(validation = Rule::new("has(self.cron) == has(self.__for__)").message("cron and for go together: write cron: '0 9 * * Mon-Thu' and for: 7h"))]
+#[x_kube(validation = Rule::new("!has(self.__for__) || !self.__for__.matches('^([0-9]{1,6}[hms])+$') || duration(self.__for__) > duration('0s') && duration(self.__for__) <= duration('744h')").message("for is more than 0s and at most 744h (31 days)"))]
+pub struct Window {
+    /// Mon, Tue, Wed, Thu, Fri, Sat, Sun: the days on which it opens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 7))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub days: Vec<Weekday>,
+    /// When it opens. Default: 00:00.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<TimeOfDay>,
+    /// When it closes; not later than `from` means on the next day. Default: 00:00.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<TimeOfDay>,
+    /// When it opens, in cron form: minute, hour, day of the month, month, day of the week. At most 48 times a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<CronForm>,
+    /// How long it is open then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#for: Option<Span>,
+    /// Whose clocks. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<ZoneName>,
+}
+
+/// Whole days on which no window is open.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.from <= self.to").message(Message::Expression("\"a blackout ends on the day it begins or later: to \" + self.to + \" is before from \" + self.from".into())))]
+pub struct Blackout {
+    /// The first day.
+    pub from: Date,
+    /// The last day.
+    pub to: Date,
+    /// Whose days. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<ZoneName>,
+    #[schemars(length(min = 1, max = 256))]
+    pub reason: String,
+}
+
+/// A day of the week.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weekday {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+impl From<Weekday> for civil::Weekday {
+    fn from(day: Weekday) -> Self {
+        match day {
+            Weekday::Mon => Self::Monday,
+            Weekday::Tue => Self::Tuesday,
+            Weekday::Wed => Self::Wednesday,
+            Weekday::Thu => Self::Thursday,
+            Weekday::Fri => Self::Friday,
+            Weekday::Sat => Self::Saturday,
+            Weekday::Sun => Self::Sunday,
+        }
+    }
+}

@@ -129,7 +129,7 @@ fn what_holds_a_run_is_told_with_its_end_and_what_was_passed_with_who_let_it() {
         "  Its windows do not hold it: alice said so 1h ago: \"INC-4711\".",
         "  Freeze audit does not hold it, on grounds of incident: bob said so 30m ago: \"payments fail\".",
         "  Frozen: freeze year-end holds it until 2026-11-22T14:30:00Z: year end.",
-        "  Until 2026-11-22 14:30:00Z, in 1d 0h.",
+        "  Until 2026-11-22 14:30:00Z, in 1d.",
         "  What unblocks it: kubectl tidegate pass-freeze checkout -n shop --freeze year-end --ground security --reason '...'",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");

@@ -173,4 +173,5 @@ targets! {
     a_text_may_hold_anything: "texts", MUTATIONS;
     a_pattern_may_hold_anything: "pattern", FEWER;
     an_address_may_hold_anything: "addresses", MUTATIONS;
+    a_file_to_lint_may_hold_anything: "lint", FEWER;
 }

@@ -11,6 +11,7 @@ use tidegate::api::right::Right;
 use tidegate::api::text::{Condition, Latency, LatencyLimit, Percent, Percentage, Share, Span};
 use tidegate::cli::backtest::asking;
 use tidegate::cli::judge as judge_command;
+use tidegate::cli::lint as lint_command;
 use tidegate::decide::judge::{self, Bound, Criterion, Measure, OnLimit, OnUnknown, Settings, State};
 use tidegate::decide::{self, Key};
 use tidegate::observe::measure::counters::Totals;
@@ -27,7 +28,7 @@ use tidegate::watch::slim;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("exposition", exposition),
     ("prometheus", prometheus),
     ("numbers", numbers),
@@ -41,6 +42,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("texts", texts),
     ("pattern", pattern),
     ("addresses", addresses),
+    ("lint", lint),
 ];
 
 /// A pod's page, text format or OpenMetrics.
@@ -108,6 +110,18 @@ pub fn json_number(data: &[u8]) {
     let (pointer, body) = split(data);
     if let Ok(found) = values::number_at(body, &String::from_utf8_lossy(pointer)) {
         assert!(found.points.len() <= 1);
+    }
+}
+
+/// Manifests for `kubectl tidegate lint`.
+pub fn lint(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(manifests) = lint_command::manifests::read("file", text)
+    {
+        let linted = lint_command::lint(&manifests);
+        assert_eq!(linted.errors + linted.warnings, linted.findings.len());
+        let told = lint_command::text(&linted);
+        assert!(!told.chars().any(|letter| letter.is_control() && letter != '\n'), "{told:?}");
     }
 }
 

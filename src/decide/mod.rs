@@ -13,6 +13,7 @@ mod evidence;
 pub mod fields;
 pub mod judge;
 pub mod lacking;
+pub mod lint;
 pub mod needs;
 mod orphan;
 pub mod pace;
@@ -20,6 +21,7 @@ pub mod plan;
 mod podhealth;
 mod record;
 mod rest;
+mod retention;
 mod run;
 mod scene;
 mod sight;
@@ -62,7 +64,9 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
                 rest::decide(&mut draft, &scene);
             }
             scene.describe(&mut draft);
+            lint::note(&mut draft, &scene);
         }
     }
+    retention::remove_old(&mut draft);
     draft.finish()
 }

@@ -5,6 +5,7 @@
 //! server; what only a real one can tell (admission, rights) is told by the stories there.
 
 mod random;
+mod records;
 mod stories;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -322,6 +323,9 @@ impl World {
                 // Written in JSON as the API server gets it; a second one of the same name is refused, and the first stays.
                 let read = serde_json::from_value(json!(report)).expect("a report reads back");
                 self.reports.entry(name.clone()).or_insert(read);
+            }
+            Intent::DropReport { name } => {
+                self.reports.remove(name);
             }
             Intent::CreateJob { .. } => {}
         }

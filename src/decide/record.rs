@@ -36,7 +36,7 @@ fn undo_of(run: &Run, spec: Option<&ReleaseSpec>) -> Option<Undo> {
         cause: back.cause,
         message: shortened(&back.message),
         times: times_of(run)?,
-        budget: spec.and_then(|spec| spec.undo.as_ref()?.budget.clone()),
+        budget: spec.and_then(|spec| spec.undo.as_ref()?.budget.clone()).filter(|it| it.parse().is_some()),
         over_budget: back.over_budget,
     })
 }

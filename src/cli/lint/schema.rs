@@ -85,7 +85,8 @@ fn held(value: &Value, schema: &Value, path: &str, wrong: &mut Vec<Wrong>) {
         }
         Value::Null => true,
     };
-    if !fits && !(wanted.is_empty() && !either) {
+    let anything = wanted.is_empty() && !either;
+    if !fits && !anything {
         let wanted = if either { "integer or string" } else { wanted };
         let fix = if wanted == "string" { "write it in quotes" } else { "" };
         return add(format!("it is {}, and must be {wanted}", kind(value)), fix);

@@ -64,7 +64,7 @@ pub async fn report(cluster: &Cluster, flags: &Flags) -> Result<Code> {
     };
     let mut object = object.clone();
     object.metadata.managed_fields = None;
-    object.types.get_or_insert_with(|| kube::core::TypeMeta::resource::<ReleaseReport>());
+    object.types.get_or_insert_with(kube::core::TypeMeta::resource::<ReleaseReport>);
     let value = serde_json::to_value(&object)?;
     let text = match output {
         Output::Yaml => show::yaml_text(&value)?,

@@ -6,7 +6,7 @@ use super::spec::texts;
 use super::{Found, Subject, placeholder};
 use crate::api::release::Downtime;
 
-fn containers<'a>(template: &'a Value) -> impl Iterator<Item = (String, &'a Value)> {
+fn containers(template: &Value) -> impl Iterator<Item = (String, &Value)> {
     ["initContainers", "containers"].into_iter().flat_map(move |list| {
         let all = template["spec"][list].as_array().map(Vec::as_slice).unwrap_or_default();
         let path = move |index| format!("spec.template.spec.{list}[{index}]");

@@ -3,7 +3,6 @@
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tidegate_real::operator::binary;
-use tidegate_real::stage;
 use tidegate_real::story::{Story, on_stage};
 use tokio::process::Command;
 
@@ -98,13 +97,12 @@ fn not_even_an_administrator_changes_a_record_or_makes_one() {
             let answer = answer.expect_err("a record was changed").to_string();
             assert!(answer.contains(words), "{patch}: {answer}");
         }
-        let mut forged: Value = story.get(API, KIND, &name).await;
+        let mut forged = story.get(API, KIND, &name).await;
         forged["metadata"] =
             json!({"name": "shop-r2-succeeded-20300101-000000", "namespace": story.namespace});
-        let object = serde_json::from_value(forged.clone()).expect("an object");
-        let made =
-            stage::api_of(&story.client, &forged).expect("a kind").create(&PostParams::default(), &object);
-        let answer = made.await.expect_err("a record was made").to_string();
+        let object = serde_json::from_value(forged).expect("an object");
+        let made = reports.create(&PostParams::default(), &object).await;
+        let answer = made.expect_err("a record was made").to_string();
         assert!(answer.contains("only the Tidegate operator writes reports"), "{answer}");
     });
 }

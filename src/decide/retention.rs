@@ -26,9 +26,10 @@ pub fn note(reports: &mut ReportsStatus, report: KeptReport, digest: String) {
     reports.kept.drain(..over);
 }
 
-/// Removes records that need not be kept any more. Only while no run is under way: what cannot be removed then holds nothing up.
+/// Removes records that need not be kept any more. Only while no run is under way, and not in the look that ends one: what cannot be
+/// removed holds nothing up.
 pub fn remove_old(draft: &mut Draft<'_>) {
-    if draft.status.run.is_some() {
+    if draft.status.run.is_some() || draft.release.status.run.is_some() {
         return;
     }
     let now = draft.snapshot.now;

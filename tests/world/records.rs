@@ -109,6 +109,25 @@ fn records_beyond_the_count_are_removed_the_oldest_first() {
 }
 
 #[test]
+fn a_run_ends_whether_or_not_old_records_can_be_removed() {
+    let mut world = world(json!({"keep": 1}));
+    ship(&mut world, 1..=1);
+    world.push(template("v3", false));
+    let (mut ended, mut removed) = (None, None);
+    for look in 0..600 {
+        world.quiet_tick();
+        for intent in world.look().intents {
+            match intent {
+                Intent::KeepReport { .. } => ended = Some(look),
+                Intent::DropReport { .. } => removed = Some(look),
+                _ => {}
+            }
+        }
+    }
+    assert!(ended.is_some() && removed > ended, "{ended:?} {removed:?}");
+}
+
+#[test]
 fn records_that_are_too_old_are_removed_but_never_the_newest() {
     let mut world = world(json!({"for": "60s"}));
     ship(&mut world, 1..=2);

@@ -174,4 +174,5 @@ targets! {
     a_pattern_may_hold_anything: "pattern", FEWER;
     an_address_may_hold_anything: "addresses", MUTATIONS;
     windows_may_hold_anything: "windows", FEWER;
+    a_file_to_lint_may_hold_anything: "lint", FEWER;
 }

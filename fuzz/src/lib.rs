@@ -15,6 +15,7 @@ use tidegate::api::windows::{Window, Windows};
 use tidegate::cli::backtest::asking;
 use tidegate::cli::judge as judge_command;
 use tidegate::decide::calendar::{Fit, calendar};
+use tidegate::cli::lint as lint_command;
 use tidegate::decide::judge::{self, Bound, Criterion, Measure, OnLimit, OnUnknown, Settings, State};
 use tidegate::decide::{self, Key};
 use tidegate::observe::measure::counters::Totals;
@@ -31,7 +32,7 @@ use tidegate::watch::slim;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("exposition", exposition),
     ("prometheus", prometheus),
     ("numbers", numbers),
@@ -46,6 +47,7 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("pattern", pattern),
     ("addresses", addresses),
     ("windows", windows),
+    ("lint", lint),
 ];
 
 /// A pod's page, text format or OpenMetrics.
@@ -113,6 +115,18 @@ pub fn json_number(data: &[u8]) {
     let (pointer, body) = split(data);
     if let Ok(found) = values::number_at(body, &String::from_utf8_lossy(pointer)) {
         assert!(found.points.len() <= 1);
+    }
+}
+
+/// Manifests for `kubectl tidegate lint`.
+pub fn lint(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(manifests) = lint_command::manifests::read("file", text)
+    {
+        let linted = lint_command::lint(&manifests);
+        assert_eq!(linted.errors + linted.warnings, linted.findings.len());
+        let told = lint_command::text(&linted);
+        assert!(!told.chars().any(|letter| letter.is_control() && letter != '\n'), "{told:?}");
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Applied {
     pub refused: Vec<(ProbeId, String)>,
     /// The record of a run that the API server refused, and its words.
     pub unreported: Option<String>,
+    /// The record was written in a look whose status was lost: the digest of what stands there.
+    pub recorded: Option<String>,
     /// Writes that went out.
     pub writes: usize,
 }
@@ -72,6 +74,10 @@ async fn write_status(
         let mut value = json!(status);
         if applied.unreported.is_some() {
             value["lastRun"]["report"] = json!("");
+            // What was not written is not carried on.
+            value["reports"] = json!(release.status.reports);
+        } else if let Some(digest) = &applied.recorded {
+            value["reports"]["digest"] = json!(digest);
         }
         let patch = vec![
             json!({"op": "test", "path": "/metadata/resourceVersion", "value": release.resource_version}),
@@ -134,8 +140,8 @@ async fn carry_out_one(
                 },
                 "spec": report,
             });
-            match writer.create_report(&key.namespace, &body).await {
-                Ok(()) => {}
+            match writer.create_report(&key.namespace, name, &body).await {
+                Ok(recorded) => applied.recorded = recorded,
                 Err(error @ (ActError::Refused(_) | ActError::Forbidden(_) | ActError::Gone)) => {
                     tracing::warn!(release = %key, report = name, %error, "the record of the run could not be kept");
                     applied.unreported = Some(error.to_string());
@@ -143,6 +149,7 @@ async fn carry_out_one(
                 Err(error) => return Err(error),
             }
         }
+        Intent::DropReport { name } => writer.delete_report(&key.namespace, name).await?,
         Intent::MarkAction { name, done, message, at } => {
             let result = if *done { "Done" } else { "Refused" };
             let status = json!({ "result": result, "message": message, "at": whole_second(*at) });

@@ -32,6 +32,13 @@ pub trait Fence: Send + Sync + 'static {
     fn remaining(&self) -> Duration;
 }
 
+/// Whether something was there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Created {
+    Anew,
+    Before,
+}
+
 /// Why a write did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
@@ -150,7 +157,7 @@ impl Writer {
 
     /// Keeps a template. One of the same name is the same template: its name says so.
     pub async fn create_revision(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
-        self.create::<ControllerRevision>(namespace, body).await
+        self.create::<ControllerRevision>(namespace, body).await.map(|_| ())
     }
 
     /// Forgets a template.
@@ -161,12 +168,38 @@ impl Writer {
 
     /// Makes a Job. One of the same name is the same try of the same check.
     pub async fn create_job(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
-        self.create::<Job>(namespace, body).await
+        self.create::<Job>(namespace, body).await.map(|_| ())
     }
 
-    /// Keeps the record of a run. One of the same name is of the same run.
-    pub async fn create_report(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
-        self.create::<ReleaseReport>(namespace, body).await
+    /// Keeps the record of a run. One of the same name is of the same run, and stays: its digest, or nothing where that must not be read.
+    pub async fn create_report(
+        &self,
+        namespace: &str,
+        name: &str,
+        body: &Value,
+    ) -> Result<Option<String>, ActError> {
+        if self.create::<ReleaseReport>(namespace, body).await? == Created::Anew {
+            return Ok(None);
+        }
+        let resource = ApiResource::erase::<ReleaseReport>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        match self.write(api.get(name)).await {
+            Ok(found) => {
+                Ok(Some(found.data["spec"]["chain"]["digest"].as_str().unwrap_or_default().to_owned()))
+            }
+            Err(ActError::Forbidden(right)) => {
+                tracing::warn!(report = name, "the next record follows this one by name only: {right}");
+                Ok(Some(String::new()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the record of a run.
+    pub async fn delete_report(&self, namespace: &str, name: &str) -> Result<(), ActError> {
+        let resource = ApiResource::erase::<ReleaseReport>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        unless_gone(self.write(api.delete(name, &DeleteParams::default())).await.map(|_| ()))
     }
 
     /// Writes an event.
@@ -175,7 +208,7 @@ impl Writer {
         self.write(api.create(&post(), event)).await.map(|_| ())
     }
 
-    async fn create<K>(&self, namespace: &str, body: &Value) -> Result<(), ActError>
+    async fn create<K>(&self, namespace: &str, body: &Value) -> Result<Created, ActError>
     where
         K: Resource<DynamicType = ()>,
     {
@@ -184,8 +217,8 @@ impl Writer {
         let object: DynamicObject =
             serde_json::from_value(body.clone()).map_err(|error| ActError::Refused(error.to_string()))?;
         match self.write(api.create(&post(), &object)).await {
-            Err(ActError::Stale(message)) if message.contains("already exists") => Ok(()),
-            other => other.map(|_| ()),
+            Err(ActError::Stale(message)) if message.contains("already exists") => Ok(Created::Before),
+            other => other.map(|_| Created::Anew),
         }
     }
 

@@ -7,6 +7,7 @@ pub mod action;
 pub mod check;
 pub mod crds;
 pub mod criterion;
+pub mod digest;
 pub mod freeze;
 pub mod release;
 pub mod report;

@@ -77,6 +77,13 @@ pub struct ReleaseSpec {
     /// How to go back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
+    /// Said of a Deployment whose strategy is Recreate: its users go without while its pods are exchanged. Not saying it stops
+    /// nothing; `kubectl tidegate lint` and the condition Questionable tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downtime: Option<Downtime>,
+    /// How many records of runs are kept, and for how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reports: Option<Retention>,
     /// What happens to a run when this Release is deleted. Default: Undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_delete: Option<OnDelete>,
@@ -317,6 +324,26 @@ pub struct Undo {
     /// How long it may take until stable stands again. Taking longer is said in status and as an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Span>,
+}
+
+/// Which ReleaseReports stay. Those beyond `keep` and those older than `for` are deleted while no run is under way, the oldest first;
+/// the newest stays however old it is. Records of a Release that was deleted stay.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// How many of the newest. Default: 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub keep: Option<i32>,
+    /// How long after its run ended. Default: without end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#for: Option<Span>,
+}
+
+/// That there is none of the workload for a while.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Downtime {
+    Accepted,
 }
 
 /// What goes first in an undo.

@@ -1,6 +1,7 @@
 //! `ReleaseReport`: the record of one run. Written once, when the run ends, by the operator; the API server refuses to change it.
 //!
-//! It belongs to nobody: it stays when its Release is deleted. Nothing reads it back; whoever deletes reports deletes records only.
+//! It belongs to nobody: it stays when its Release is deleted. No decision reads it; whoever deletes reports deletes records only, and
+//! `kubectl tidegate report --verify` says so.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::status::{
     Cause, CheckStatus, Outcome, Pass, RevisionStatus, Signature, Stamp, StepPassed, UndoTimes, VerdictStatus,
 };
+use super::text::Span;
 
 /// The record of one run: what, who, when, each check and verdict with its evidence.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -87,6 +89,33 @@ pub struct ReleaseReportSpec {
     /// Version of the operator that wrote this.
     #[schemars(length(max = 64))]
     pub written_by: String,
+    /// What ties this record to itself and to the one before it.
+    pub chain: Chain,
+}
+
+/// A record's place in the chain of its Release's records.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Chain {
+    /// SHA-256 of everything else in `spec`. See `api::digest`.
+    #[schemars(length(max = 64))]
+    pub digest: String,
+    /// The record of the run before this one. `None`: this one is the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Link>,
+}
+
+/// Another record.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub report: String,
+    /// Its digest; empty when it could not be read again after its writing was interrupted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub digest: String,
 }
 
 /// A verdict with everything it rests on.
@@ -160,4 +189,10 @@ pub struct Undo {
     #[schemars(length(max = 4096))]
     pub message: String,
     pub times: UndoTimes,
+    /// `undo.budget` of the Release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Span>,
+    /// It took longer than that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_budget: bool,
 }

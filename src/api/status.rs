@@ -76,6 +76,9 @@ pub struct ReleaseStatus {
     /// The run that ended last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<LastRun>,
+    /// Records of runs that ended, and what the next one follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reports: Option<ReportsStatus>,
     /// Templates that were undone or aborted and are not started again, the newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -90,6 +93,10 @@ pub struct ReleaseStatus {
     /// UID of the Deployment that all this is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_uid: Option<String>,
+    /// Which spec and template the condition Questionable is about.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 128))]
+    pub linted: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 16))]
@@ -605,6 +612,31 @@ pub struct LastRun {
     /// The ReleaseReport with everything else; empty when the API server refused it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub report: String,
+}
+
+/// Records of runs that ended.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportsStatus {
+    /// Of the newest record: the next one carries it on. Empty when it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub digest: String,
+    /// Those that were not removed, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub kept: Vec<KeptReport>,
+}
+
+/// A record that is kept.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptReport {
+    /// Of the ReleaseReport.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// When its run ended.
+    pub ended_at: Stamp,
 }
 
 /// When what happened in an undo.

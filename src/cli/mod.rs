@@ -10,6 +10,8 @@ pub mod connect;
 pub mod follow;
 pub mod hand_back;
 pub mod judge;
+pub mod lint;
+pub mod report;
 mod show;
 pub mod status;
 pub mod steps;
@@ -47,7 +49,8 @@ pub struct Arguments {
 const EXIT_CODES: &str = "Exit codes:
     0  done; with --until-done: the run Succeeded
     1  refused; with --until-done: the run ended otherwise (Undone, Aborted, Superseded, HandedBack);
-       backtest: more false undos than --max-false-undos
+       backtest: more false undos than --max-false-undos; report --verify: the chain is broken;
+       lint: there are errors
     2  wrong usage, or it could not be done
   130  interrupted";
 
@@ -61,6 +64,9 @@ enum Command {
         /// Release; default: all that are not Idle
         name: Option<String>,
     },
+    /// The record of a run, as a document or as it is; with --verify whether all records are what was written
+    #[command(after_help = EXIT_CODES)]
+    Report(report::Flags),
     /// Sign an approval in a role
     Approve {
         #[command(flatten)]
@@ -150,6 +156,9 @@ enum Command {
     /// Would the criteria have undone good releases in the last days, and let bad ones through? Asks Prometheus, changes nothing
     #[command(after_help = EXIT_CODES)]
     Backtest(Box<backtest::Flags>),
+    /// What is wrong with Releases in files: contradictions, placeholders, fields that are none; no cluster is asked
+    #[command(after_help = EXIT_CODES)]
+    Lint(lint::Flags),
     /// What the judge says of slots in a file, one JSON line a slot; no cluster is asked
     Judge(judge::Files),
     /// The version of this program
@@ -224,8 +233,10 @@ async fn dispatch(Arguments { command, target, color: _ }: Arguments) -> Result<
             return Ok(Code::Yes);
         }
         Command::Backtest(flags) => return backtest::backtest(&flags, &target).await,
+        Command::Lint(flags) => return lint::run(&flags),
         Command::Judge(files) => return judge::judge(&files),
         Command::Status(show) => return show::status(&Cluster::connect(&target).await?, show).await,
+        Command::Report(flags) => return report::report(&Cluster::connect(&target).await?, &flags).await,
         Command::Why { name } => return show::why(&Cluster::connect(&target).await?, name.as_deref()).await,
         Command::HandBack { said, reason, without_operator: true } => {
             let cluster = Cluster::connect(&target).await?;

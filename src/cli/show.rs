@@ -142,10 +142,18 @@ async fn object(
     Ok(Code::Yes)
 }
 
-fn json_text(value: &Value) -> Result<String> {
+/// An object as JSON.
+///
+/// # Errors
+/// None for what was JSON before.
+pub fn json_text(value: &Value) -> Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
-fn yaml_text(value: &Value) -> Result<String> {
+/// An object as YAML.
+///
+/// # Errors
+/// When it is nothing that YAML can say.
+pub fn yaml_text(value: &Value) -> Result<String> {
     serde_saphyr::to_string(value).map_err(|error| anyhow!("cannot write YAML: {error}"))
 }

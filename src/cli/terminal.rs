@@ -44,6 +44,19 @@ pub fn read_text(path: &Path) -> Result<String> {
     Ok(text)
 }
 
+/// What is piped in, as text.
+///
+/// # Errors
+/// When it cannot be read, is no UTF-8, or is longer than any manifest.
+pub fn read_standard_input() -> Result<String> {
+    let mut text = String::new();
+    io::stdin().take(LONGEST_FILE + 1).read_to_string(&mut text).context("cannot read the standard input")?;
+    if text.len() as u64 > LONGEST_FILE {
+        bail!("the standard input is longer than {} MiB", LONGEST_FILE >> 20);
+    }
+    Ok(text)
+}
+
 /// Waits until somebody wants this to end: the terminal is to be left as it was found.
 pub async fn interrupted() {
     #[cfg(unix)]

@@ -345,7 +345,8 @@ fn last_run(page: &mut Page, release: &Release, last: &LastRun, look: Look) {
     );
     if !last.report.is_empty() {
         let namespace = release.namespace().unwrap_or_default();
-        let command = format!("kubectl get releasereport {} -n {namespace} -o yaml", last.report);
+        let command =
+            format!("kubectl tidegate report {} --run {} -n {namespace}", release.name_any(), last.id);
         page.hang("  ", &format!("Everything it rests on: {}", command.bold()));
     }
     let Some(times) = &last.undo else { return };

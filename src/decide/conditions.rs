@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::lint::{Finding, Severity};
 use crate::api::status::{Stamp, Summary};
 use crate::api::{Outcome, Phase, ReleaseStatus};
 
@@ -45,7 +46,8 @@ const STALLED: [&str; 12] = [
 ];
 
 /// Sets the conditions and the summary from the rest of status. A transition time changes only when the status does.
-pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp) {
+/// `remarks`: what the rules of [`super::lint`] find; `None`: the same as before.
+pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp, remarks: Option<&[Finding]>) {
     let message = status.summary.as_ref().map(|summary| summary.message.clone()).unwrap_or_default();
     let blocker = status.blocked_by.as_ref().map(|blocker| blocker.reason.clone());
     let phase = status.phase.unwrap_or(Phase::Idle);
@@ -81,6 +83,7 @@ pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp) {
     status.conditions = wanted
         .into_iter()
         .chain(detectable(status))
+        .chain(questionable(&old, remarks))
         .map(|(type_, (is, reason, message))| {
             let is = if is { "True" } else { "False" };
             let since = old.iter().find(|old| old.type_ == type_ && old.status == is);
@@ -113,6 +116,24 @@ fn detectable(status: &ReleaseStatus) -> Option<(&'static str, (bool, String, St
         [] => ("Detectable", (true, "EnoughTraffic".to_owned(), String::new())),
         _ => ("Detectable", (false, "TooLittleTraffic".to_owned(), blind.join("; "))),
     })
+}
+
+/// What contradicts itself in the Release and its Deployment. Only there when something does.
+fn questionable(
+    old: &[Condition],
+    remarks: Option<&[Finding]>,
+) -> Option<(&'static str, (bool, String, String))> {
+    let name = "Questionable";
+    let Some(findings) = remarks else {
+        let before = old.iter().find(|old| old.type_ == name)?;
+        return Some((name, (true, before.reason.clone(), before.message.clone())));
+    };
+    let worst = match findings.first()?.severity {
+        Severity::Error => "Contradictions",
+        Severity::Warning => "Warnings",
+    };
+    let all: Vec<String> = findings.iter().map(Finding::sentence).collect();
+    Some((name, (true, worst.to_owned(), all.join(". "))))
 }
 
 fn whole_second(at: Timestamp) -> Timestamp {

@@ -43,6 +43,8 @@ pub enum Intent {
     CreateJob { name: String, check: String, run: String, attempt: i32, body: Value },
     /// Keep the record of a run. A refusal is told, and stops nothing.
     KeepReport { name: String, report: Box<ReleaseReportSpec> },
+    /// Remove the record of a run.
+    DropReport { name: String },
     /// Say on a ReleaseAction what came of it.
     MarkAction { name: String, done: bool, message: String, at: Timestamp },
 }

@@ -8,9 +8,11 @@ use super::conditions;
 use super::decision::{self, Decision, Intent, Notice};
 use super::fields::Wanted;
 use super::gate::Hold;
+use super::lint::Finding;
 use super::record;
+use super::retention;
 use super::snapshot::{ReleaseFacts, Snapshot, Workload};
-use crate::api::status::{Blocker, CaptureStatus, LastRun, Run, Stamp};
+use crate::api::status::{Blocker, CaptureStatus, KeptReport, LastRun, Run, Stamp};
 use crate::api::{Action, CaptureMode, Outcome, Phase, ReleaseStatus};
 
 /// No decision sleeps longer: nothing depends on an event arriving.
@@ -33,6 +35,8 @@ pub struct Draft<'a> {
     wake: Timestamp,
     urgent: bool,
     note_first: bool,
+    /// What is to be remarked; `None`: the same as before.
+    remarks: Option<Vec<Finding>>,
 }
 
 impl<'a> Draft<'a> {
@@ -48,6 +52,7 @@ impl<'a> Draft<'a> {
             wake: snapshot.now + LONGEST_SLEEP,
             urgent: false,
             note_first: false,
+            remarks: None,
         }
     }
 
@@ -127,6 +132,11 @@ impl<'a> Draft<'a> {
         self.note_first = true;
     }
 
+    /// What the rules of [`super::lint`] find.
+    pub fn remarks(&mut self, findings: Vec<Finding>) {
+        self.remarks = Some(findings);
+    }
+
     /// This decision goes before all others.
     pub fn urgent(&mut self) {
         self.urgent = true;
@@ -181,11 +191,14 @@ impl<'a> Draft<'a> {
             ended_at: self.now(),
             fingerprint: canary.fingerprint.clone(),
             changed_by: run.changed_by.clone(),
-            undo: record::undo_of(&run).map(|undo| undo.times),
+            undo: record::times_of(&run),
             report: record::name_of(self.name(), &run, outcome),
         };
-        let report = record::keep(self, run, canary, &last);
-        self.intents.push(report);
+        let report = record::of(self, run, canary, &last);
+        let kept = KeptReport { name: last.report.clone(), ended_at: last.ended_at };
+        let digest = report.chain.digest.clone();
+        retention::note(self.status.reports.get_or_insert_default(), kept, digest);
+        self.intents.push(Intent::KeepReport { name: last.report.clone(), report: Box::new(report) });
         self.status.last_run = Some(last);
         self.status.step = None;
     }
@@ -212,7 +225,8 @@ impl<'a> Draft<'a> {
     /// The decision. Status is written when something changed that people or a restart need; numbers that merely moved wait.
     pub fn finish(mut self) -> Decision {
         self.status.observed_generation = Some(self.release.generation);
-        conditions::derive(&mut self.status, self.release.generation, self.snapshot.now);
+        let remarks = self.remarks.take();
+        conditions::derive(&mut self.status, self.release.generation, self.snapshot.now, remarks.as_deref());
         let old = &self.release.status;
         let due = self.due(old);
         let status = match due {

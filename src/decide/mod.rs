@@ -18,6 +18,7 @@ pub mod gate;
 mod jobs;
 pub mod judge;
 pub mod lacking;
+pub mod lint;
 pub mod needs;
 mod orphan;
 pub mod pace;
@@ -26,6 +27,7 @@ mod podhealth;
 mod preflight;
 mod record;
 mod rest;
+mod retention;
 mod run;
 mod scene;
 mod sight;
@@ -68,7 +70,9 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
                 rest::decide(&mut draft, &scene);
             }
             scene.describe(&mut draft);
+            lint::note(&mut draft, &scene);
         }
     }
+    retention::remove_old(&mut draft);
     draft.finish()
 }

@@ -19,6 +19,8 @@ const IGNORED_ERROR_RATE: f64 = 0.001;
 /// How long a limit must be breached, where nothing is said.
 const VALUE_FOR: Duration = Duration::from_secs(15);
 const AVAILABILITY_FOR: Duration = Duration::from_secs(60);
+/// Records of runs that are kept, where nothing is said.
+const REPORTS_KEPT: i32 = 20;
 /// The shortest deadline of a step, where none is given.
 const LEAST_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -40,6 +42,7 @@ pub struct Plan {
     pub calendar: Calendar,
     pub measuring: Measuring,
     pub undo_budget: Option<Duration>,
+    pub retention: Retention,
     pub suspend: bool,
     pub capture: Option<CaptureMode>,
 }
@@ -139,6 +142,23 @@ pub fn on_delete(spec: Option<&ReleaseSpec>) -> OnDelete {
     spec.and_then(|spec| spec.on_delete).unwrap_or_default()
 }
 
+/// Which records of runs stay. A length of time that cannot be read is none: what is not understood deletes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    pub keep: usize,
+    pub no_longer_than: Option<Duration>,
+}
+
+/// Which records of runs stay; it does not need the rest of the spec to be valid.
+pub fn retention(spec: &ReleaseSpec) -> Retention {
+    let written = spec.reports.as_ref();
+    let keep = written.and_then(|reports| reports.keep).unwrap_or(REPORTS_KEPT);
+    Retention {
+        keep: usize::try_from(keep.max(1)).unwrap_or(1),
+        no_longer_than: written.and_then(|reports| reports.r#for.as_ref()?.parse()),
+    }
+}
+
 /// Understands a spec. `recreate`: the Deployment's strategy leaves no room for a share.
 pub fn plan(spec: &ReleaseSpec, recreate: bool) -> Result<Plan, PlanError> {
     Ok(Plan {
@@ -149,6 +169,10 @@ pub fn plan(spec: &ReleaseSpec, recreate: bool) -> Result<Plan, PlanError> {
         undo_budget: match spec.undo.as_ref().and_then(|undo| undo.budget.as_ref()) {
             Some(budget) => Some(span(budget, || "spec.undo.budget".into())?),
             None => None,
+        },
+        retention: match spec.reports.as_ref().and_then(|reports| reports.r#for.as_ref()) {
+            Some(age) => span(age, || "spec.reports.for".into()).map(|_| retention(spec))?,
+            None => retention(spec),
         },
         suspend: spec.suspend,
         capture: spec.capture,

@@ -4,13 +4,12 @@
 //! between, the next look finds it written. Should that look see the run end otherwise, both are kept, and status names the right one.
 
 use super::conditions::outcome_reason;
-use super::decision::Intent;
 use super::draft::Draft;
 use super::evidence::shortened;
 use super::judge;
-use crate::api::Outcome;
-use crate::api::report::{Counted, Evidence, ReleaseReportSpec, Suspicion, Test, Undo};
-use crate::api::status::{LastRun, RevisionStatus, Run, Stamp, UndoTimes, VerdictStatus};
+use crate::api::report::{Chain, Counted, Evidence, Link, ReleaseReportSpec, Suspicion, Test, Undo};
+use crate::api::status::{LastRun, ReportsStatus, RevisionStatus, Run, Stamp, UndoTimes, VerdictStatus};
+use crate::api::{Outcome, ReleaseSpec, digest};
 
 /// The name of the record of a run, `checkout-r7-undone-20261121-101500`: with its start, since another Release of the same name counts
 /// its runs from 1 again.
@@ -19,24 +18,31 @@ pub fn name_of(release: &str, run: &Run, outcome: Outcome) -> String {
     format!("{release}-{}-{outcome}-{}", run.id, run.started_at.0.strftime("%Y%m%d-%H%M%S"))
 }
 
-/// The way back, with its times.
-pub fn undo_of(run: &Run) -> Option<Undo> {
+/// The times of the way back.
+pub fn times_of(run: &Run) -> Option<UndoTimes> {
+    let back = run.back.as_ref()?;
+    Some(UndoTimes {
+        breach_at: back.breach_at,
+        decided_at: back.decided_at,
+        ordered_at: back.ordered_at,
+        restored_at: back.restored_at,
+        by: back.by.clone(),
+    })
+}
+
+fn undo_of(run: &Run, spec: Option<&ReleaseSpec>) -> Option<Undo> {
     let back = run.back.as_ref()?;
     Some(Undo {
         cause: back.cause,
         message: shortened(&back.message),
-        times: UndoTimes {
-            breach_at: back.breach_at,
-            decided_at: back.decided_at,
-            ordered_at: back.ordered_at,
-            restored_at: back.restored_at,
-            by: back.by.clone(),
-        },
+        times: times_of(run)?,
+        budget: spec.and_then(|spec| spec.undo.as_ref()?.budget.clone()).filter(|it| it.parse().is_some()),
+        over_budget: back.over_budget,
     })
 }
 
-/// Writes the record of a run that has ended. `canary` is what it released; stable is still what served before.
-pub fn keep(draft: &Draft<'_>, run: Run, canary: RevisionStatus, last: &LastRun) -> Intent {
+/// The record of a run that has ended. `canary` is what it released; stable is still what served before.
+pub fn of(draft: &Draft<'_>, run: Run, canary: RevisionStatus, last: &LastRun) -> ReleaseReportSpec {
     let state: judge::State = serde_json::from_value(run.judge.clone()).unwrap_or_default();
     let evidence = |verdict: &VerdictStatus| {
         let memory = state.criteria.get(&verdict.criterion);
@@ -46,7 +52,7 @@ pub fn keep(draft: &Draft<'_>, run: Run, canary: RevisionStatus, last: &LastRun)
         )
     };
     let target = draft.release.spec.as_ref().map_or("", |spec| &spec.target_ref.name);
-    let spec = ReleaseReportSpec {
+    let mut record = ReleaseReportSpec {
         release: draft.name().to_owned(),
         release_uid: draft.release.uid.clone(),
         target: format!("deployment/{target}"),
@@ -59,15 +65,22 @@ pub fn keep(draft: &Draft<'_>, run: Run, canary: RevisionStatus, last: &LastRun)
         stable: draft.status.stable.clone().unwrap_or_default(),
         canary,
         evidence: draft.status.verdicts.iter().map(evidence).collect(),
-        undo: undo_of(&run),
+        undo: undo_of(&run, draft.release.spec.as_deref().ok()),
         checks: run.checks,
         signatures: run.signatures,
         passes: run.passes,
         steps: run.passed,
         notes: run.notes.iter().map(|note| shortened(note)).collect(),
         written_by: concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned(),
+        chain: Chain { digest: String::new(), previous: draft.status.reports.as_ref().and_then(newest) },
     };
-    Intent::KeepReport { name: last.report.clone(), report: Box::new(spec) }
+    record.chain.digest = digest::of_record(&serde_json::to_value(&record).unwrap_or_default());
+    record
+}
+
+fn newest(reports: &ReportsStatus) -> Option<Link> {
+    let report = reports.kept.last()?.name.clone();
+    Some(Link { report, digest: reports.digest.clone() })
 }
 
 fn in_full(verdict: &VerdictStatus, memory: &judge::Memory) -> Evidence {

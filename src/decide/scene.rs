@@ -82,6 +82,11 @@ impl<'a> Scene<'a> {
         self.target.fingerprint == self.stable_fingerprint
     }
 
+    /// The owner's strategy leaves no pod between the old ones and the new.
+    pub fn recreate(&self) -> bool {
+        self.originals.as_ref().is_ok_and(Originals::recreate)
+    }
+
     /// The owner has paused the Deployment: not the hold policy, and not we. Where it is kept paused between runs, a pause in the
     /// owner's manifest says no more than ours.
     pub fn paused_by_owner(&self) -> bool {

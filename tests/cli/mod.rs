@@ -5,6 +5,8 @@ mod backtest;
 mod follow;
 mod hand_back;
 mod judge;
+mod lint;
+mod report;
 mod status;
 mod view;
 mod why;

@@ -6,6 +6,7 @@
 
 mod checks;
 mod random;
+mod records;
 mod stories;
 mod windows;
 
@@ -358,6 +359,9 @@ impl World {
                 // Written in JSON as the API server gets it; a second one of the same name is refused, and the first stays.
                 let read = serde_json::from_value(json!(report)).expect("a report reads back");
                 self.reports.entry(name.clone()).or_insert(read);
+            }
+            Intent::DropReport { name } => {
+                self.reports.remove(name);
             }
             Intent::CreateJob { .. } => {}
         }

@@ -379,6 +379,7 @@ impl<'s> Player<'s> {
 
     fn outcome(self) -> Outcome {
         let mut world = self.shared.lock();
+        world.check_records();
         let requests = world.network.requests();
         Outcome {
             violations: std::mem::take(&mut world.watchman.violations),

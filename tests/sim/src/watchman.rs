@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tidegate::api::{ORIGINALS, STABLE};
+use tidegate::cli::report::chain::{Newest, Record, walk};
 use tidegate::watch::slim::fingerprint;
 
 use crate::cluster::target;
 use crate::native::fenceposts;
 use crate::server::{Request, Who};
-use crate::world::{Pages, World};
+use crate::world::{Pages, TARGET, World};
 
 /// `minReadySeconds` of a parked Deployment.
 const PARKED: i64 = 2_147_483_646;
@@ -332,6 +333,24 @@ impl World {
             return Err(format!("annotations are left: {annotations}"));
         }
         Ok(())
+    }
+
+    /// The records of runs are what was written, and none is missing between two.
+    pub fn check_records(&mut self) {
+        let all = self.store.all("releasereports");
+        let records: Vec<Record> = all.map(|((_, name), it)| Record::of(name.clone(), &it["spec"])).collect();
+        let release = self.release().cloned();
+        let newest = release.and_then(|release| {
+            let reports = &release["status"]["reports"];
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            Some(Newest {
+                release_uid: text(&release["metadata"]["uid"])?,
+                name: text(&reports["kept"].as_array()?.last()?["name"])?,
+                digest: text(&reports["digest"]).unwrap_or_default(),
+            })
+        });
+        let walked = walk(TARGET, &records, newest.as_ref());
+        self.check("records (a chain)", !walked.broken, || walked.text);
     }
 
     /// Status waits for signatures: none that was given for this run may be missing.

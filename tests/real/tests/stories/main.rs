@@ -24,6 +24,7 @@ mod people;
 mod process;
 mod prometheus;
 mod reach;
+mod records;
 mod refused;
 mod rights;
 mod superseded;

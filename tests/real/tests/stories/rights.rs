@@ -311,6 +311,37 @@ async fn lacking_one(stage: &Stage, lacking: &Right, rest: &[Right]) {
             let logged = &logged;
             story.until("a line in the log", |_| async move { logged().contains(&said(lacking)) }).await;
         }
+        // Too many of them stay until there is the right to delete them.
+        ("releasereports", "delete") => {
+            let spec = with(halves(), json!({"reports": {"keep": 1}}));
+            story.adopt(story.deployment(2), story.release(spec)).await;
+            for number in 1..=2 {
+                story.ship_paper(&format!("v{}", number + 1), json!({})).await;
+                ended(&story, number, "Succeeded").await;
+            }
+            told("MissingRight").await;
+        }
+        // A record whose status could not be written: the next one follows it, and cannot know its digest.
+        ("releasereports", "get") => {
+            let spec = with(halves(), json!({"watch": [{"for": "3s", "every": "1s"}]}));
+            story.adopt(story.deployment(2), story.release(spec)).await;
+            story.ship_paper("v2", json!({})).await;
+            story.until_phase("Watching").await;
+            let silent: Vec<&Right> =
+                rights.iter().copied().filter(|right| right.1 != "releases/status").collect();
+            give(stage, "tidegate", "story", Some(&story.namespace), &silent).await;
+            story
+                .until("a record", |story| async move {
+                    !story.list("tidegate.dev/v1alpha1", "ReleaseReport").await.is_empty()
+                })
+                .await;
+            give(stage, "tidegate", "story", Some(&story.namespace), &rights).await;
+            ended(&story, 1, "Succeeded").await;
+            let digest = story.status().await["reports"]["digest"].take();
+            assert!(digest.as_str().unwrap_or_default().is_empty(), "it cannot be known: {digest}");
+            let logged = &logged;
+            story.until("a line in the log", |_| async move { logged().contains(&said(lacking)) }).await;
+        }
         // What can be said nowhere else is in the log.
         ("releases/status", "patch") | ("events", "create") => {
             story.apply(story.deployment(2)).await;

@@ -1,0 +1,106 @@
+//! Rules about the Deployment: its images, its strategy, its pods' readiness, and how many they are.
+
+use serde_json::Value;
+
+use super::spec::texts;
+use super::{Found, Subject, placeholder};
+use crate::api::release::Downtime;
+
+fn containers(template: &Value) -> impl Iterator<Item = (String, &Value)> {
+    ["initContainers", "containers"].into_iter().flat_map(move |list| {
+        let all = template["spec"][list].as_array().map(Vec::as_slice).unwrap_or_default();
+        let path = move |index| format!("spec.template.spec.{list}[{index}]");
+        all.iter().enumerate().map(move |(index, container)| (path(index), container))
+    })
+}
+
+/// Whether the same name may mean another image tomorrow: no digest, and the tag `latest` or none.
+fn moves(image: &str) -> bool {
+    if image.contains('@') {
+        return false;
+    }
+    let last = image.rsplit('/').next().unwrap_or_default();
+    last.split_once(':').is_none_or(|(_, tag)| tag == "latest" || tag.is_empty())
+}
+
+/// An image says which one it is.
+pub fn images(subject: &Subject<'_>, found: &mut Found) {
+    let Some(workload) = subject.workload else { return };
+    for (path, container) in containers(workload.template) {
+        if let Some(image) = container["image"].as_str().filter(|image| moves(image)) {
+            let problem = format!(
+                "image {image} has no tag but latest: it changes without a release, and going back starts it again"
+            );
+            found.add(
+                format!("{path}.image"),
+                problem,
+                "pin it by digest (name@sha256:...) or by a tag that is never moved",
+            );
+        }
+    }
+}
+
+/// Going back starts other images than those that are left. Told of images that may have been pushed anew.
+pub fn same_image(subject: &Subject<'_>, found: &mut Found) {
+    let Some(workload) = subject.workload else { return };
+    let own = || workload.template["spec"]["containers"].as_array().into_iter().flatten();
+    let images: Vec<&str> = own().filter_map(|container| container["image"].as_str()).collect();
+    if !workload.stable_images.is_empty()
+        && images.iter().copied().eq(workload.stable_images.iter().map(String::as_str))
+        && images.iter().any(|image| moves(image))
+    {
+        let problem = "stable and new template name the same images by tags that move: going back may start what was left";
+        found.add("spec.template.spec.containers", problem, "pin images by digest");
+    }
+}
+
+/// Users go without only when that was said.
+pub fn downtime(subject: &Subject<'_>, found: &mut Found) {
+    let Some(workload) = subject.workload else { return };
+    match (workload.recreate, subject.spec.downtime) {
+        (true, None) => {
+            let problem =
+                "the Deployment's strategy is Recreate: there is no pod between the old ones and the new";
+            found.add("spec.downtime", problem, "write downtime: Accepted, or the strategy RollingUpdate");
+        }
+        (false, Some(Downtime::Accepted)) => {
+            let problem = "downtime is accepted, and the Deployment's strategy has none";
+            found.add("spec.downtime", problem, "leave it out");
+        }
+        (true, Some(Downtime::Accepted)) | (false, None) => {}
+    }
+}
+
+/// Nothing in the template stands for something that was to be written.
+pub fn placeholders(subject: &Subject<'_>, found: &mut Found) {
+    let Some(workload) = subject.workload else { return };
+    for (path, container) in containers(workload.template) {
+        let mut see = |field: &str, text: &str| {
+            if let Some(word) = placeholder(text) {
+                found.add(field, format!("'{word}' stands for something"), "write what is meant");
+            }
+        };
+        texts(&format!("{path}.image"), &container["image"], &mut see);
+        texts(&format!("{path}.env"), &container["env"], &mut see);
+    }
+}
+
+/// A share of one pod is all of it.
+pub fn one_replica(subject: &Subject<'_>, found: &mut Found) {
+    let Some(workload) = subject.workload else { return };
+    let shares = subject.spec.steps.is_empty() || subject.spec.steps.len() > 1;
+    if workload.replicas == Some(1) && !workload.recreate && shares {
+        let problem = "the Deployment has one replica: a step of any share is all of it";
+        found.add("spec.steps", problem, "have more replicas, or one step of 100%");
+    }
+}
+
+/// Somebody asks a pod whether it can serve.
+pub fn readiness(subject: &Subject<'_>, found: &mut Found) {
+    let Some(workload) = subject.workload else { return };
+    let all = workload.template["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !all.is_empty() && all.iter().all(|container| container["readinessProbe"].is_null()) {
+        let problem = "no container has a readinessProbe: a pod counts as Ready before it can serve";
+        found.add("spec.template.spec.containers", problem, "write one");
+    }
+}

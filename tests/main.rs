@@ -2,6 +2,7 @@
 
 mod architecture;
 mod cli;
+mod expression;
 mod fuzzing;
 mod generated;
 mod judge;

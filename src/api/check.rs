@@ -1,5 +1,9 @@
 //! Checks: one-off verifications before the first pod moves.
 
+pub mod dns;
+pub mod object;
+pub mod tls;
+
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;

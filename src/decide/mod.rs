@@ -10,6 +10,7 @@ mod conditions;
 pub mod decision;
 mod draft;
 mod evidence;
+pub mod expression;
 pub mod fields;
 pub mod judge;
 pub mod lacking;

@@ -1,6 +1,9 @@
 //! Answers of `http` and `config` checks. Values of Secrets and ConfigMaps are looked at here and go nowhere else: an answer names
 //! keys and objects, never what is in them.
 
+pub mod dns;
+pub mod tls;
+
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};

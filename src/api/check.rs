@@ -1,4 +1,4 @@
-//! Checks: one-off verifications before the first pod moves.
+//! Checks: one-off verifications, before the first pod moves and when a step's pods stand.
 
 pub mod dns;
 pub mod object;
@@ -10,19 +10,38 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::dns::DnsCheck;
+use self::object::{BackupCheck, ObjectCheck};
+use self::tls::TlsCheck;
 use super::text::{HeaderText, Latency, Span};
 
 /// A one-off verification. Exactly one kind.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.approval), has(self.job), has(self.http), has(self.config)].filter(x, x).size() == 1").message(Message::Expression("\"check '\" + self.name + \"' needs exactly one of: approval, job, http, config\"".into())))]
+#[x_kube(validation = Rule::new("!has(self.approval) || !has(self.severity) && !has(self.retries) && !has(self.every) && !has(self.onFailure)").message(Message::Expression("\"check '\" + self.name + \"' is an approval: it has no severity, retries, every or onFailure\"".into())))]
+#[x_kube(validation = Rule::new("!has(self.job) || !has(self.every)").message(Message::Expression("\"check '\" + self.name + \"' is a job: it runs once, so leave every out\"".into())))]
+#[x_kube(validation = Rule::new("!has(self.onFailure) || !has(self.severity) || self.severity != 'Warning'").message(Message::Expression("\"check '\" + self.name + \"' is only a warning: leave onFailure out\"".into())))]
+#[x_kube(validation = Rule::new("[has(self.approval), has(self.job), has(self.http), has(self.config), has(self.tls), has(self.dns), has(self.object), has(self.backup)].filter(x, x).size() == 1").message(Message::Expression("\"check '\" + self.name + \"' needs exactly one of: approval, job, http, config, tls, dns, object, backup\"".into())))]
 pub struct Check {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not a name: write lower case letters, digits and '-'\"".into())))]
     pub name: String,
-    /// How long one try may take. Default: 10m for a job, 10s for http and config; an approval is waited for without end.
+    /// How long one try may take. Default: 10m for a job, 10s for what is asked; an approval is waited for without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
+    /// What a failure means. Default: Error, which nothing goes on with. A Warning is told and holds nothing up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// How often a failure is tried again before it counts. Default: not at all. (What cannot be answered, because its source is
+    /// away, is no failure: it is asked again without end.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// What has passed is asked again so often, as long as the run waits where the check stands. Default: once is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
+    /// What a failure does at a step. Default: Undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
     /// Somebody says yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
@@ -35,6 +54,51 @@ pub struct Check {
     /// Secrets and ConfigMaps have the keys that the new template needs. Values are never shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<ConfigCheck>,
+    /// A certificate, of a Secret or as a host shows it, is valid for long enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsCheck>,
+    /// A name has the DNS records that it should have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsCheck>,
+    /// An object of the cluster is as it should be, and new enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectCheck>,
+    /// There is a finished backup that is new enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupCheck>,
+}
+
+/// What a failed check means.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Severity {
+    /// Nothing goes on with it.
+    #[default]
+    Error,
+    /// It is told, and holds nothing up.
+    Warning,
+}
+
+/// What a failed check of a step does.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// Back to stable.
+    #[default]
+    Undo,
+    /// Stand still until somebody says retry, skip or abort.
+    Hold,
+}
+
+/// Tries after the first one.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Retries {
+    /// How many.
+    #[schemars(range(min = 1, max = 10))]
+    pub limit: i32,
+    /// How long after the first failure; each further wait is twice as long, up to 10m, and up to a quarter is added at random.
+    /// Default: 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Span>,
 }
 
 /// Who has to say yes. A role is an RBAC subresource: `releases/qa-manager`, verb `approve`.
@@ -79,14 +143,26 @@ fn job_template(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     })
 }
 
-/// A GET request and what its answer must be.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+/// A GET request and what its answer must be. Either a URL is asked, or each new pod.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.url) != has(self.podPath)").message("http needs exactly one of: url, podPath"))]
+#[x_kube(validation = Rule::new("!has(self.podPort) || has(self.podPath)").message("podPort goes with podPath"))]
 pub struct HttpCheck {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https']").message("is not an http(s) URL"))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]+://[^/?#@]*([/?#]|$)')").message("no user in the URL: whoever reads the Release reads it"))]
-    pub url: String,
+    pub url: Option<String>,
+    /// A path that each Ready pod of the canary is asked for, by its own address. Only at a step: before there is no such pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^/[!-~]*$')").message("podPath begins with '/'"))]
+    pub pod_path: Option<String>,
+    /// Default: the first port of the first container that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub pod_port: Option<i32>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 16), extend("maxProperties" = 16))]
     #[x_kube(validation = Rule::new("self.all(name, name.size() <= 64 && name.matches('^[A-Za-z0-9-]+$'))").message("a header's name is made of at most 64 letters, digits and '-'"))]
@@ -107,6 +183,12 @@ pub struct Expect {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub body_matches: Option<String>,
+    /// Headers that the answer has, each with a regular expression that its value matches somewhere. A redirect's target is
+    /// `location`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 256)), extend("maxProperties" = 16))]
+    #[x_kube(validation = Rule::new("self.all(name, name.size() <= 64 && name.matches('^[A-Za-z0-9-]+$'))").message("a header's name is made of at most 64 letters, digits and '-'"))]
+    pub headers: BTreeMap<String, String>,
     /// The longest time until the whole answer is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Latency>,
@@ -114,7 +196,7 @@ pub struct Expect {
 
 impl Default for Expect {
     fn default() -> Self {
-        Self { status: ok(), body_matches: None, within: None }
+        Self { status: ok(), body_matches: None, headers: BTreeMap::new(), within: None }
     }
 }
 
@@ -149,8 +231,8 @@ pub struct ConfigObject {
     pub keys: Vec<ConfigKey>,
 }
 
-/// A key that must be there and not be empty.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+/// A key that must be there, not empty, and no placeholder (`TODO`, `changeme`, `your_...`, `<...>`).
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigKey {
     #[schemars(length(min = 1, max = 253))]
@@ -159,4 +241,32 @@ pub struct ConfigKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub pattern: Option<String>,
+    /// The fewest characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub min_length: Option<i32>,
+    /// What looks like a placeholder is meant.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_placeholder: bool,
+    /// Another namespace's value that this one must not be: production has keys of its own. Only hashes are compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differs_from: Option<OtherKey>,
+}
+
+/// A key of an object of the same kind in another namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherKey {
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not the name of a namespace\"".into())))]
+    pub namespace: String,
+    /// Default: the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not the name of an object\"".into())))]
+    pub name: Option<String>,
+    /// Default: the same key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: Option<String>,
 }

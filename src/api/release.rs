@@ -47,6 +47,8 @@ pub struct ReleaseSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = Rule::new("!self.exists(c, has(c.onFailure))").message("preflight: onFailure is for checks of a step; before the first pod there is nothing to undo"))]
+    #[x_kube(validation = Rule::new("!self.exists(c, has(c.http) && has(c.http.podPath))").message("preflight: podPath is for checks of a step; before the first pod there is no new pod to ask"))]
     pub preflight: Vec<Check>,
     /// Shares of replicas, growing, each held for a soak. Default: 10%, 50%, 100%, each with a soak of 5m but the last.
     // One whole for server-side apply: their order is their meaning, and a step without a name gets a sentence. (In a list that is
@@ -275,6 +277,12 @@ pub struct Step {
     /// `onUnknown` says. Default: twice the soak, at least 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Span>,
+    /// Checks once its pods are Ready, all at the same time. The step counts as reached, and its soak begins, when they have passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(validation = Rule::new("self.all(c, self.exists_one(d, d.name == c.name))").message("two checks of a step have the same name"))]
+    #[x_kube(validation = Rule::new("!self.exists(c, has(c.approval))").message("a step has an approval of its own: write it beside checks"))]
+    pub checks: Vec<Check>,
     /// Who has to say yes before this step is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,

@@ -355,7 +355,7 @@ pub struct Run {
     #[serde(default)]
     pub progress: Progress,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 288))]
     pub checks: Vec<CheckStatus>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -447,12 +447,22 @@ pub struct Progress {
 #[serde(rename_all = "camelCase")]
 pub struct CheckStatus {
     pub name: String,
+    /// The step at which it is done. None: before the first pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
     pub state: CheckState,
-    /// From 1; each retry adds one.
+    /// From 1; each try adds one.
     #[serde(default)]
     pub attempt: i32,
+    /// Tries that were made by themselves, since it began or somebody said retry.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retried: i32,
+    /// Not tried again before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Stamp>,
     #[serde(default)]
     pub message: String,
+    /// Since when it is in this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Stamp>,
 }
@@ -520,6 +530,8 @@ pub enum Cause {
     Undecided,
     /// The canary's pods fail by themselves: crash loop, image, readiness.
     PodsFailing,
+    /// A check of a step failed.
+    CheckFailed,
     /// Somebody said abort, or refused an approval.
     Abort,
     /// The owner put the stable template back.
@@ -566,4 +578,9 @@ pub struct UndoTimes {
     pub restored_at: Option<Stamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
 }

@@ -98,15 +98,7 @@ fn stage(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, 
                 "  ",
                 "The new template is held until its checks are done; none of its pods was started.",
             );
-            for CheckStatus { name, state, attempt, message, since } in &run.checks {
-                let since = since
-                    .map(|since| format!(" for {}", span(look.now.duration_since(since.0))))
-                    .unwrap_or_default();
-                let tried = if *attempt > 1 { format!(", try {attempt}") } else { String::new() };
-                let message =
-                    if message.is_empty() { ".".to_owned() } else { format!(": {}", sentence(message)) };
-                page.hang("  - ", &format!("{name}: {}{since}{tried}{message}", check_state(*state)));
-            }
+            checks(page, run, None, look);
         }
         Stage::Steps => step(page, release, status, run, look),
         Stage::Watch => {
@@ -128,6 +120,19 @@ fn stage(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, 
     }
 }
 
+/// The checks of a step, or (`None`) those before the first pod.
+fn checks(page: &mut Page, run: &Run, at: Option<&str>, look: Look) {
+    for check in run.checks.iter().filter(|check| check.step.as_deref() == at) {
+        let CheckStatus { name, step: _, state, attempt, retried: _, retry_at, message, since } = check;
+        let since =
+            since.map(|since| format!(" for {}", span(look.now.duration_since(since.0)))).unwrap_or_default();
+        let tried = if *attempt > 1 { format!(", try {attempt}") } else { String::new() };
+        let next = retry_at.map(|at| format!(", again at {}", moment(at.0, look.now))).unwrap_or_default();
+        let message = if message.is_empty() { ".".to_owned() } else { format!(": {}", sentence(message)) };
+        page.hang("  - ", &format!("{name}: {}{since}{tried}{next}{message}", check_state(*state)));
+    }
+}
+
 fn step(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, look: Look) {
     let Some(step) = &status.step else { return };
     let begun = run.progress.begun.map(|at| format!(", begun {}", when(at.0, look))).unwrap_or_default();
@@ -144,6 +149,10 @@ fn step(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, l
     let soaking =
         run.progress.soaking_since.map_or(0, |since| look.now.duration_since(since.0).as_millis().max(0));
     let soaked = i128::from(run.progress.soaked) + soaking;
+    if run.checks.iter().any(|check| check.step.as_deref() == Some(&step.name)) {
+        page.hang("  ", "Its own checks:");
+        checks(page, run, Some(&step.name), look);
+    }
     if run.progress.reached.is_some() {
         let soaked = span(SignedDuration::from_millis(i64::try_from(soaked).unwrap_or(i64::MAX)));
         let until = step.until.map_or_else(
@@ -159,6 +168,7 @@ fn going_back(page: &mut Page, run: &Run, back: &Back, look: Look) {
         Cause::Breach => "a limit was breached",
         Cause::Undecided => "it could not be told in time whether a limit is kept",
         Cause::PodsFailing => "the canary's pods fail by themselves",
+        Cause::CheckFailed => "a check of its step failed",
         Cause::Abort => "somebody said so",
         Cause::Reverted => "its owner put the stable template back",
         Cause::Superseded => "its owner wrote a newer template, which starts once stable stands",

@@ -1,6 +1,7 @@
 //! What people said: each ReleaseAction takes effect once. That it did is written in status first, and marked on the action after.
 
 use super::back;
+use super::checks;
 use super::decision::{Intent, Notice};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted};
@@ -8,7 +9,7 @@ use super::plan::CheckKind;
 use super::scene::Scene;
 use super::snapshot::ActionFacts;
 use crate::api::check::Approval;
-use crate::api::status::{Cause, CheckState, Handled, Said, Signature, Stage, Stamp};
+use crate::api::status::{Cause, CheckState, CheckStatus, Handled, Run, Said, Signature, Stage, Stamp};
 use crate::api::{Action, Outcome};
 
 /// Entries kept at most; an action is handled again only if it was made more than this many actions ago and never marked.
@@ -109,7 +110,7 @@ fn approvals<'s>(scene: &'s Scene<'_>) -> Vec<&'s Approval> {
     let Ok(plan) = &scene.plan else { return Vec::new() };
     let checks = plan.checks.iter().filter_map(|check| match &check.kind {
         CheckKind::Approval(approval) => Some(approval),
-        CheckKind::Job(_) | CheckKind::Http(_) | CheckKind::Config(_) => None,
+        CheckKind::Job(_) | CheckKind::Asked(_) => None,
     });
     checks.chain(plan.steps.iter().filter_map(|step| step.approval.as_ref())).collect()
 }
@@ -183,13 +184,16 @@ fn retry(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
     let now = draft.now();
     if let Some(run) = &mut draft.status.run {
         let mut again = 0;
-        for check in &mut run.checks {
-            if matches!(check.state, CheckState::Failed | CheckState::Unknown)
-                && run.stage == Stage::Preflight
-            {
-                check.state = CheckState::Waiting;
-                check.attempt += 1;
-                check.since = Some(now);
+        let here = step_of(run, scene);
+        let is_here = |check: &CheckStatus| match run.stage {
+            Stage::Preflight => check.step.is_none(),
+            Stage::Steps => check.step.is_some() && check.step.as_deref() == here,
+            Stage::Watch | Stage::Back => false,
+        };
+        for check in run.checks.iter_mut().filter(|check| is_here(check)) {
+            let is_put_off = check.state == CheckState::Waiting && check.retry_at.is_some();
+            if is_put_off || matches!(check.state, CheckState::Failed | CheckState::Unknown) {
+                checks::begin_again(check, now);
                 again += 1;
             }
         }
@@ -237,12 +241,7 @@ fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
         Stage::Preflight => {
             let mut skipped = 0;
             for check in run.checks.iter_mut().filter(|check| !approvals.contains(&check.name)) {
-                if !matches!(check.state, CheckState::Passed | CheckState::Skipped) {
-                    check.state = CheckState::Skipped;
-                    check.message =
-                        format!("skipped by {}: {}", said.by, said.reason).chars().take(512).collect();
-                    skipped += 1;
-                }
+                skipped += usize::from(pass_over(check, &said));
             }
             if skipped == 0 {
                 Err("only approvals are waited for: they cannot be skipped".into())
@@ -251,11 +250,33 @@ fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
             }
         }
         Stage::Steps | Stage::Watch => {
+            let here = step_of(run, scene);
+            for check in run.checks.iter_mut().filter(|check| check.step.as_deref() == here && here.is_some())
+            {
+                pass_over(check, &said);
+            }
             run.progress.skipped = Some(said);
             Ok("what is waited for here counts as done".into())
         }
         Stage::Back => Err("the run is going back".into()),
     }
+}
+
+/// The name of the step that the run is at.
+fn step_of<'s>(run: &Run, scene: &'s Scene<'_>) -> Option<&'s str> {
+    let plan = scene.plan.as_ref().ok().filter(|_| run.stage == Stage::Steps)?;
+    Some(plan.steps.get(usize::try_from(run.step).ok()?)?.name.as_str())
+}
+
+/// A check that has not passed counts as done. Whether it had not.
+fn pass_over(check: &mut CheckStatus, said: &Said) -> bool {
+    let is_open = !matches!(check.state, CheckState::Passed | CheckState::Skipped);
+    if is_open {
+        check.state = CheckState::Skipped;
+        check.retry_at = None;
+        check.message = format!("skipped by {}: {}", said.by, said.reason).chars().take(512).collect();
+    }
+    is_open
 }
 
 fn clear_rejection(draft: &mut Draft<'_>) -> Result<String, String> {

@@ -54,6 +54,7 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         Cause::Breach
         | Cause::Undecided
         | Cause::PodsFailing
+        | Cause::CheckFailed
         | Cause::Abort
         | Cause::Reverted
         | Cause::Superseded => None,
@@ -222,9 +223,12 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Opt
 fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
     draft.phase(Phase::Undoing, format!("stable stands again: {}", back.message));
     match back.cause {
-        Cause::Breach | Cause::Undecided | Cause::PodsFailing | Cause::Abort | Cause::Reverted => {
-            end(draft, scene, originals, back)
-        }
+        Cause::Breach
+        | Cause::Undecided
+        | Cause::PodsFailing
+        | Cause::CheckFailed
+        | Cause::Abort
+        | Cause::Reverted => end(draft, scene, originals, back),
         Cause::Superseded => {
             put_back(draft, scene, originals, back, "the newer template");
         }
@@ -251,6 +255,7 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
         Cause::Breach
         | Cause::Undecided
         | Cause::PodsFailing
+        | Cause::CheckFailed
         | Cause::Reverted
         | Cause::NoReplicas
         | Cause::TooMany => Outcome::Undone,

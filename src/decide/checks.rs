@@ -1,282 +1,222 @@
-//! Checks before the first pod: all at once, each passed, failed, or not known yet. The new template is held meanwhile.
+//! Checks, before the first pod and at a step: all of one place at once, each passed, failed, or not known yet.
+//!
+//! A failure that may be tried again is, later each time. What passed may have to be asked again. What cannot be answered is Unknown:
+//! not passed and not failed, and asked again. What comes of it is for `preflight` and `steps` to say.
 
-use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
-use super::decision::{Intent, Notice};
+use super::approval::{self, Signed};
+use super::decision::Notice;
 use super::draft::Draft;
-use super::fields::Wanted;
+use super::jobs;
 use super::needs::ASK_AGAIN;
 use super::plan::{CheckKind, PlannedCheck};
-use super::rest;
 use super::scene::Scene;
-use super::snapshot::{JobFacts, ProbeId, ProbeResult};
-use crate::api::check::Approval;
-use crate::api::status::{CheckState, CheckStatus, Progress, Run, Signature, Stage};
-use crate::api::{Action, Phase, RELEASE_LABEL};
+use super::snapshot::{ProbeAnswer, ProbeId, ProbeResult};
+use crate::api::Action;
+use crate::api::check::Severity;
+use crate::api::status::{CheckState, CheckStatus, Run, Stamp};
 
-/// What to do before the first pod.
-pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
-    let Ok(originals) = scene.originals.clone() else { return };
-    if let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) {
-        let held = Wanted::held(&originals, stable, scene.on_delete, scene.target.replicas);
-        draft.want(scene.target, &held, "hold the new template");
-    }
-    let plan = match &scene.plan {
-        Ok(plan) => plan,
-        Err(problem) => {
-            let unblock = draft.edit();
-            return draft.held("InvalidSpec", problem.to_string(), unblock);
-        }
-    };
+/// The longest wait before another try.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(600);
+/// Characters of a message that are kept.
+const MESSAGE: usize = 512;
+
+/// The reason while an answer is awaited.
+pub const RUNNING: &str = "CheckRunning";
+
+/// What is known of a try.
+pub enum Found {
+    /// Nothing yet.
+    Waiting(String),
+    Answer(ProbeResult, String),
+}
+
+/// What stands in the way at one place.
+#[derive(Default)]
+pub struct Standing {
+    /// The first that has failed, if its failure counts.
+    pub failed: Option<CheckStatus>,
+    pub waiting: Vec<CheckStatus>,
+}
+
+/// Looks at the checks of one place, and sets them going. `step`: at which; `None`: before the first pod.
+pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &[PlannedCheck], step: Option<&str>) {
     let now = draft.now();
     let run = draft.run();
-    run.checks.retain(|known| plan.checks.iter().any(|check| check.name == known.name));
-    for check in &plan.checks {
-        if !run.checks.iter().any(|known| known.name == check.name) {
-            run.checks.push(CheckStatus {
+    let is_here = |known: &CheckStatus| known.step.as_deref() == step;
+    run.checks.retain(|known| !is_here(known) || planned.iter().any(|check| check.name == known.name));
+    for check in planned {
+        let known = run.checks.iter_mut().find(|known| is_here(known) && known.name == check.name);
+        match known {
+            // The step has begun anew since.
+            Some(known) if step.is_some() && known.since < run.progress.begun => begin_again(known, now),
+            Some(_) => {}
+            None => run.checks.push(CheckStatus {
                 name: check.name.clone(),
+                step: step.map(str::to_owned),
                 state: CheckState::Waiting,
                 attempt: 1,
+                retried: 0,
+                retry_at: None,
                 message: String::new(),
                 since: Some(now),
-            });
+            }),
         }
     }
-    for (index, check) in plan.checks.iter().enumerate() {
-        look(draft, scene, check, index);
+    for check in planned {
+        look_at(draft, scene, check, step);
     }
-    draft.wake_in(rest::LOOK_AGAIN);
-    if let Some(said) = draft.run().paused.clone() {
-        return draft.held("Paused", said.sentence("pause"), draft.command(Action::Resume));
-    }
-    if plan.suspend {
-        return draft.held("Suspended", "spec.suspend is true", "set spec.suspend to false");
-    }
-    if !open(draft, &plan.checks) {
-        return;
-    }
-    let run = draft.run();
-    run.stage = Stage::Steps;
-    run.step = 0;
-    run.progress = Progress { begun: Some(now), ..Progress::default() };
-    let id = run.id.clone();
-    if !plan.checks.is_empty() {
-        let note = format!("run {id}: all {} checks passed", plan.checks.len());
-        draft.notices.push(Notice::normal("ChecksPassed", note));
-    }
-    draft.phase(Phase::Moving, "the checks have passed; the first move begins");
-    draft.wake_in(Duration::from_millis(200));
 }
 
-/// Whether nothing stands in the way any more; else says what does.
-fn open(draft: &mut Draft<'_>, planned: &[PlannedCheck]) -> bool {
-    let checks = draft.run().checks.clone();
-    let of = |state: CheckState| checks.iter().filter(move |check| check.state == state);
-    if let Some(failed) = of(CheckState::Failed).next() {
-        let message = format!("check {} failed: {}", failed.name, failed.message);
-        let unblock = format!(
-            "{}, or {}, or {}",
-            draft.command(Action::Retry),
-            draft.command(Action::Skip),
-            draft.command(Action::Abort)
-        );
-        draft.held("CheckFailed", message, unblock);
-        return false;
-    }
-    let waiting: Vec<&CheckStatus> = of(CheckState::Waiting).chain(of(CheckState::Unknown)).collect();
-    let approval = |check: &CheckStatus| {
-        planned.iter().find_map(|planned| match &planned.kind {
-            CheckKind::Approval(approval) if planned.name == check.name => Some(approval),
-            CheckKind::Approval(_) | CheckKind::Job(_) | CheckKind::Http(_) | CheckKind::Config(_) => None,
-        })
-    };
-    let Some(first) = waiting.iter().find(|check| approval(check).is_none()).or(waiting.first()) else {
-        return true;
-    };
-    let names = waiting.iter().map(|check| check.name.as_str()).collect::<Vec<_>>().join(", ");
-    draft.phase(Phase::Preflight, format!("a new template is held; waiting for checks: {names}"));
-    let message = format!("check {}: {}", first.name, first.message);
-    match approval(first) {
-        Some(approval) => {
-            let unblock = approve_command(draft, approval);
-            draft.blocked("AwaitingApproval", message, unblock);
-        }
-        None if first.state == CheckState::Unknown => {
-            draft.blocked("CheckUnknown", message, "wait: it is asked again every 15 s");
-        }
-        None => draft.blocked("CheckRunning", message, "wait"),
-    }
-    false
+/// Another try, said by somebody, or because everything begins again.
+pub fn begin_again(known: &mut CheckStatus, now: Stamp) {
+    known.state = CheckState::Waiting;
+    known.attempt += 1;
+    known.retried = 0;
+    known.retry_at = None;
+    known.since = Some(now);
 }
 
-/// Looks at one check, and sets it going.
-fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, index: usize) {
+/// Which try of which check of which run.
+pub fn id(run: &Run, known: &CheckStatus) -> ProbeId {
+    let check = match &known.step {
+        Some(step) => format!("{step}/{}", known.name),
+        None => known.name.clone(),
+    };
+    ProbeId { run: run.id.clone(), check, attempt: known.attempt }
+}
+
+/// When what was answered is to be asked again.
+pub fn due_again(check: &PlannedCheck, answer: &ProbeAnswer) -> Option<Timestamp> {
+    match answer.result {
+        ProbeResult::Unknown => Some(answer.at + check.every.map_or(ASK_AGAIN, |every| every.min(ASK_AGAIN))),
+        ProbeResult::Passed => check.every.map(|every| answer.at + every),
+        ProbeResult::Failed => None,
+    }
+}
+
+fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, step: Option<&str>) {
+    let now = draft.now();
     let run = draft.run();
-    let Some(known) = run.checks.iter().find(|known| known.name == check.name).cloned() else { return };
-    if matches!(known.state, CheckState::Passed | CheckState::Failed | CheckState::Skipped) {
+    let place = |known: &CheckStatus| known.name == check.name && known.step.as_deref() == step;
+    let Some(index) = run.checks.iter().position(place) else { return };
+    let known = run.checks[index].clone();
+    let is_over = match known.state {
+        CheckState::Failed | CheckState::Skipped => true,
+        CheckState::Passed => check.every.is_none(),
+        CheckState::Waiting | CheckState::Unknown => false,
+    };
+    if is_over {
         return;
     }
-    let id = ProbeId { run: run.id.clone(), check: check.name.clone(), attempt: known.attempt };
-    let (state, message) = match &check.kind {
+    if let Some(at) = known.retry_at.filter(|at| *at > now) {
+        return draft.wake_at(at.0);
+    }
+    let id = id(run, &known);
+    let found = match &check.kind {
         CheckKind::Approval(approval) => {
             let since = run.started_at.0;
-            match signed(run, approval, since) {
-                Signed::Enough(by) => (CheckState::Passed, by),
-                Signed::Lacking(message) => (CheckState::Waiting, message),
+            match approval::signed(run, approval, since) {
+                Signed::Enough(by) => Found::Answer(ProbeResult::Passed, by),
+                Signed::Lacking(message) => Found::Waiting(message),
             }
         }
-        CheckKind::Job(template) => job(draft, scene, check, &id, template),
-        CheckKind::Http(_) | CheckKind::Config(_) => match scene.snapshot.probes.get(&id) {
-            None => (CheckState::Waiting, "asked".to_owned()),
+        CheckKind::Job(template) => jobs::look(draft, scene, check, &id, template),
+        CheckKind::Asked(_) => match scene.snapshot.probes.get(&id) {
+            // What passed before a restart stays so until it is answered again.
+            None if known.state == CheckState::Passed => return,
+            // What the last try said stands until this one is answered.
+            None if known.retried > 0 => Found::Waiting(known.message.clone()),
+            None => Found::Waiting("asked".to_owned()),
             Some(answer) => {
-                if answer.result == ProbeResult::Unknown {
-                    draft.wake_at(answer.at + ASK_AGAIN);
+                if let Some(at) = due_again(check, answer) {
+                    draft.wake_at(at);
                 }
-                (answered(answer.result), answer.message.clone())
+                Found::Answer(answer.result, answer.message.clone())
             }
         },
     };
-    let name = check.name.clone();
+    let (state, message) = match found {
+        Found::Waiting(message) => (CheckState::Waiting, message),
+        Found::Answer(ProbeResult::Passed, message) => (CheckState::Passed, message),
+        Found::Answer(ProbeResult::Unknown, message) => (CheckState::Unknown, message),
+        Found::Answer(ProbeResult::Failed, message) => (CheckState::Failed, message),
+    };
+    let run = draft.run();
+    let known = &mut run.checks[index];
+    known.retry_at = None;
+    known.state = state;
+    known.message = message.chars().take(MESSAGE).collect();
     if state == CheckState::Failed {
-        draft.notices.push(Notice::warning("CheckFailed", format!("check {name} failed: {message}")));
-    }
-    if let Some(known) = draft.run().checks.get_mut(index).filter(|known| known.name == name) {
-        known.state = state;
-        known.message = message.chars().take(512).collect();
+        failed(draft, check, index);
     }
 }
 
-fn answered(result: ProbeResult) -> CheckState {
-    match result {
-        ProbeResult::Passed => CheckState::Passed,
-        ProbeResult::Failed => CheckState::Failed,
-        ProbeResult::Unknown => CheckState::Unknown,
+/// Tried again later, or failed for good.
+fn failed(draft: &mut Draft<'_>, check: &PlannedCheck, index: usize) {
+    let now = draft.now();
+    let run = draft.run();
+    let id = id(run, &run.checks[index]);
+    let known = &mut run.checks[index];
+    let message = format!("check {} failed: {}", id.check, known.message);
+    if let Some(retries) = check.retries
+        && known.retried < retries.limit
+    {
+        let wait = backoff(retries.backoff, known.retried, &id);
+        let at = Stamp(now.0 + wait);
+        known.retried += 1;
+        known.attempt += 1;
+        known.state = CheckState::Waiting;
+        known.since = Some(now);
+        known.retry_at = Some(at);
+        let again =
+            format!("tried again ({} of {}); it failed: {}", known.retried, retries.limit, known.message);
+        known.message = again.chars().take(MESSAGE).collect();
+        return draft.wake_at(at.0);
     }
+    draft.notices.push(Notice::warning("CheckFailed", message));
 }
 
-/// A Job is made once for each run and try; its name says which, so that it is found again after a restart.
-fn job(
-    draft: &mut Draft<'_>,
-    scene: &Scene<'_>,
-    check: &PlannedCheck,
-    id: &ProbeId,
-    template: &Value,
-) -> (CheckState, String) {
-    let canary = draft.status.canary.clone().unwrap_or_default().fingerprint;
-    let short: String = canary.chars().take(6).collect();
-    let (release, attempt) = (draft.name(), id.attempt);
-    // 63 characters at most: 52 of the Release leave too little for long names of checks, so the check's name is cut.
-    let tail = format!("-{}-{short}-{attempt}", id.run);
-    let room = 63usize.saturating_sub(tail.len());
-    let head: String = format!("{release}-{}", check.name).chars().take(room).collect();
-    let name = format!("{}{tail}", head.trim_end_matches('-'));
-    match scene.snapshot.jobs.get(&name) {
-        Some(JobFacts::Running) => (CheckState::Waiting, format!("job {name} is running")),
-        Some(JobFacts::Succeeded) => (CheckState::Passed, format!("job {name} succeeded")),
-        Some(JobFacts::Failed { message }) => (CheckState::Failed, format!("job {name} failed: {message}")),
-        None => {
-            if let Some(refused) = scene.snapshot.probes.get(id) {
-                return (answered(refused.result), refused.message.clone());
+/// Twice as long each time, and up to a quarter more, in a way of each check's own: those that failed together do not come again together.
+fn backoff(first: Duration, tries: i32, id: &ProbeId) -> Duration {
+    let doubled = first.saturating_mul(1 << tries.clamp(0, 10)).min(LONGEST_BACKOFF);
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    let part = u32::try_from(hasher.finish() % 1000).unwrap_or(0);
+    doubled + doubled.mul_f64(f64::from(part) / 4000.0)
+}
+
+/// What stands in the way at one place.
+pub fn standing(run: &Run, planned: &[PlannedCheck], step: Option<&str>) -> Standing {
+    let mut standing = Standing::default();
+    for check in planned {
+        let place = |known: &&CheckStatus| known.name == check.name && known.step.as_deref() == step;
+        let Some(known) = run.checks.iter().find(place) else { continue };
+        let counts = check.severity == Severity::Error;
+        match known.state {
+            CheckState::Failed if counts && standing.failed.is_none() => {
+                standing.failed = Some(known.clone());
             }
-            let body = job_body(draft, check, &name, template);
-            let (run, check) = (id.run.clone(), id.check.clone());
-            draft.intents.push(Intent::CreateJob { name: name.clone(), check, run, attempt, body });
-            (CheckState::Waiting, format!("job {name} is being made"))
+            CheckState::Waiting => standing.waiting.push(known.clone()),
+            CheckState::Unknown if counts => standing.waiting.push(known.clone()),
+            CheckState::Failed | CheckState::Unknown | CheckState::Passed | CheckState::Skipped => {}
         }
     }
+    standing
 }
 
-fn job_body(draft: &Draft<'_>, check: &PlannedCheck, name: &str, template: &Value) -> Value {
-    let mut metadata =
-        template.get("metadata").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
-    metadata["name"] = json!(name);
-    if !metadata["labels"].is_object() {
-        metadata["labels"] = json!({});
-    }
-    metadata["labels"][RELEASE_LABEL] = json!(draft.name());
-    metadata["labels"]["tidegate.dev/check"] = json!(check.name);
-    metadata["ownerReferences"] = json!([{
-        "apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": draft.name(), "uid": draft.release.uid,
-        "controller": true, "blockOwnerDeletion": false,
-    }]);
-    let mut spec = template["spec"].clone();
-    if spec["activeDeadlineSeconds"].is_null() {
-        spec["activeDeadlineSeconds"] = json!(check.timeout.as_secs().max(1));
-    }
-    if spec["ttlSecondsAfterFinished"].is_null() {
-        spec["ttlSecondsAfterFinished"] = json!(86_400);
-    }
-    json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec })
-}
-
-/// Whether an approval has the signatures it needs.
-pub enum Signed {
-    /// By whom.
-    Enough(String),
-    /// What is missing.
-    Lacking(String),
-}
-
-/// Counts signatures given since then: different people, and with several roles different roles, in whatever order they signed.
-pub fn signed(run: &Run, approval: &Approval, since: Timestamp) -> Signed {
-    // The API server tells moments to the second: one of the same second is not an earlier one.
-    let since = since.as_second();
-    let counts = |signature: &&Signature| {
-        signature.at.0.as_second() >= since
-            && approval.roles.contains(&signature.role)
-            && (approval.allow_author || Some(&signature.by) != run.changed_by.as_ref())
-    };
-    let mut offers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for signature in run.signatures.iter().filter(counts) {
-        offers.entry(&signature.by).or_default().push(&signature.role);
-    }
-    let by: Vec<String> = if approval.roles.len() > 1 {
-        pairs(&offers).into_iter().map(|(role, person)| format!("{person} ({role})")).collect()
-    } else {
-        offers.iter().map(|(person, roles)| format!("{person} ({})", roles[0])).collect()
-    };
-    let have = i32::try_from(by.len()).unwrap_or(i32::MAX);
-    if have >= approval.quorum {
-        return Signed::Enough(format!("signed by {}", by.join(", ")));
-    }
-    Signed::Lacking(format!("{have} of {} signatures, roles: {}", approval.quorum, approval.roles.join(", ")))
-}
-
-/// As many pairs of a role and a person as there can be, each in one pair only (Kuhn's augmenting paths: roles are at most eight).
-fn pairs<'r>(offers: &BTreeMap<&'r str, Vec<&'r str>>) -> BTreeMap<&'r str, &'r str> {
-    let mut taken = BTreeMap::new();
-    for person in offers.keys() {
-        place(person, offers, &mut taken, &mut Vec::new());
-    }
-    taken
-}
-
-/// Finds a role for a person; who holds it already moves to another one, where there is one.
-fn place<'r>(
-    person: &'r str,
-    offers: &BTreeMap<&'r str, Vec<&'r str>>,
-    taken: &mut BTreeMap<&'r str, &'r str>,
-    tried: &mut Vec<&'r str>,
-) -> bool {
-    for role in offers.get(person).into_iter().flatten().copied() {
-        if tried.contains(&role) {
-            continue;
+/// Reason, message and way out for a check that is waited for.
+pub fn waited_for(draft: &Draft<'_>, check: &CheckStatus) -> (&'static str, String, String) {
+    let message = format!("check {}: {}", check.name, check.message);
+    match check.state {
+        CheckState::Unknown => {
+            let unblock = format!("wait: it is asked again every 15 s, or {}", draft.command(Action::Skip));
+            ("CheckUnknown", message, unblock)
         }
-        tried.push(role);
-        let holder = taken.get(role).copied();
-        if holder.is_none_or(|holder| place(holder, offers, taken, tried)) {
-            taken.insert(role, person);
-            return true;
-        }
+        _ => (RUNNING, message, "wait".to_owned()),
     }
-    false
-}
-
-/// The command that signs.
-pub fn approve_command(draft: &Draft<'_>, approval: &Approval) -> String {
-    format!("{} --role {}", draft.command(Action::Approve), approval.roles.join("|"))
 }

@@ -4,6 +4,7 @@
 //! Going back is looked at before going on, everywhere.
 
 mod actions;
+mod approval;
 mod back;
 mod checks;
 mod conditions;
@@ -12,13 +13,16 @@ mod draft;
 mod evidence;
 pub mod expression;
 pub mod fields;
+mod jobs;
 pub mod judge;
 pub mod lacking;
 pub mod needs;
+pub mod objects;
 mod orphan;
 pub mod pace;
 pub mod plan;
 mod podhealth;
+mod preflight;
 mod record;
 mod rest;
 mod run;
@@ -31,7 +35,7 @@ mod watching;
 
 pub use decision::{Decision, Intent, Notice, Owner};
 pub use evidence::{duration, percent};
-pub use needs::{Needs, Probe, SampledPod, SampledValue, Sampling, needs};
+pub use needs::{Needs, Probe, ProbedPod, SampledPod, SampledValue, Sampling, needs};
 pub use snapshot::{Key, Snapshot};
 
 use draft::Draft;

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::checks;
 use super::judge::Revision;
-use super::plan::{self, CheckKind, Measuring, Plan, Source};
-use super::snapshot::{ProbeId, ProbeResult, Snapshot};
+use super::plan::{self, CheckKind, Measuring, PlannedCheck, Question, Source};
+use super::snapshot::{ProbeId, Snapshot};
 use super::values::Kind;
-use crate::api::status::{CheckState, Run, Stage};
+use crate::api::ReleaseSpec;
+use crate::api::status::{CheckState, CheckStatus, Run, Stage};
 
 /// A canary counts as young for so long after each step begins: it is measured every second.
 const YOUNG: Duration = Duration::from_secs(120);
@@ -68,8 +70,19 @@ pub struct SampledValue {
 #[derive(Clone, Debug)]
 pub struct Probe {
     pub id: ProbeId,
-    pub kind: CheckKind,
+    pub question: Question,
     pub timeout: Duration,
+    /// Ready pods of the canary, for what is asked of each.
+    pub pods: Vec<ProbedPod>,
+}
+
+/// A pod to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbedPod {
+    pub name: String,
+    pub ip: String,
+    /// The first port of its first container that has one.
+    pub port: Option<u16>,
 }
 
 /// What is needed to decide about this Release.
@@ -77,11 +90,7 @@ pub fn needs(snapshot: &Snapshot) -> Needs {
     let Some(release) = &snapshot.release else { return Needs::default() };
     let (Some(run), Ok(spec)) = (&release.status.run, &release.spec) else { return Needs::default() };
     match run.stage {
-        Stage::Preflight => {
-            let recreate = run.originals["strategy"]["type"] == "Recreate";
-            let Ok(plan) = plan::plan(spec, recreate) else { return Needs::default() };
-            Needs { sampling: None, probes: probes(snapshot, run, &plan) }
-        }
+        Stage::Preflight => Needs { sampling: None, probes: probes(snapshot, run, spec) },
         Stage::Steps | Stage::Watch => {
             let metrics = spec.metrics.clone().unwrap_or_default();
             let Ok(measuring) = plan::measuring(spec) else { return Needs::default() };
@@ -93,29 +102,68 @@ pub fn needs(snapshot: &Snapshot) -> Needs {
                 sampling.ignore_paths.dedup();
                 sampling
             });
-            Needs { sampling, probes: Vec::new() }
+            Needs { sampling, probes: probes(snapshot, run, spec) }
         }
         Stage::Back => Needs::default(),
     }
 }
 
-fn probes(snapshot: &Snapshot, run: &Run, plan: &Plan) -> Vec<Probe> {
-    let due = |check: &plan::PlannedCheck| {
-        if !matches!(check.kind, CheckKind::Http(_) | CheckKind::Config(_)) {
-            return None;
-        }
-        let known = run.checks.iter().find(|known| known.name == check.name)?;
-        if !matches!(known.state, CheckState::Waiting | CheckState::Unknown) {
-            return None;
-        }
-        let id = ProbeId { run: run.id.clone(), check: check.name.clone(), attempt: known.attempt };
-        let due = match snapshot.probes.get(&id) {
-            None => true,
-            Some(answer) => answer.result == ProbeResult::Unknown && snapshot.now >= answer.at + ASK_AGAIN,
-        };
-        due.then(|| Probe { id, kind: check.kind.clone(), timeout: check.timeout })
+/// What is to be asked, where the run stands.
+fn probes(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<Probe> {
+    // Status holds the checks of steps from when their pods stand.
+    if run.checks.iter().all(|known| matches!(known.state, CheckState::Failed | CheckState::Skipped)) {
+        return Vec::new();
+    }
+    let recreate = run.originals["strategy"]["type"] == "Recreate";
+    let Ok(plan) = plan::plan(spec, recreate) else { return Vec::new() };
+    let (planned, step) = match run.stage {
+        Stage::Preflight => (&plan.checks, None),
+        Stage::Steps => match usize::try_from(run.step).ok().and_then(|index| plan.steps.get(index)) {
+            Some(step) => (&step.checks, Some(step.name.as_str())),
+            None => return Vec::new(),
+        },
+        Stage::Watch | Stage::Back => return Vec::new(),
     };
-    plan.checks.iter().filter_map(due).collect()
+    let due = |check: &PlannedCheck| {
+        let CheckKind::Asked(question) = &check.kind else { return None };
+        let place = |known: &&CheckStatus| known.name == check.name && known.step.as_deref() == step;
+        let known = run.checks.iter().find(place)?;
+        let is_open = match known.state {
+            CheckState::Waiting | CheckState::Unknown => true,
+            CheckState::Passed => check.every.is_some(),
+            CheckState::Failed | CheckState::Skipped => false,
+        };
+        if !is_open || known.retry_at.is_some_and(|at| at.0 > snapshot.now) {
+            return None;
+        }
+        // Of a step that begins anew, the answers are those of before.
+        if step.is_some() && known.since < run.progress.begun {
+            return None;
+        }
+        let id = checks::id(run, known);
+        let is_due = match snapshot.probes.get(&id) {
+            None => true,
+            Some(answer) => checks::due_again(check, answer).is_some_and(|due| due <= snapshot.now),
+        };
+        let pods = || if question.is_of_pods() { canary_pods(snapshot) } else { Vec::new() };
+        is_due.then(|| Probe { id, question: question.clone(), timeout: check.timeout, pods: pods() })
+    };
+    planned.iter().filter_map(due).collect()
+}
+
+/// The Ready pods of the canary that can be asked.
+fn canary_pods(snapshot: &Snapshot) -> Vec<ProbedPod> {
+    let stable = snapshot.release.as_ref().and_then(|release| release.status.stable.as_ref());
+    let (Some(stable), Some(target)) = (stable, &snapshot.target) else { return Vec::new() };
+    let port = ports(&target.template.value()).find_map(number);
+    let canary = snapshot.sets.iter().filter(|set| set.fingerprint != stable.fingerprint);
+    let pods = canary.flat_map(|set| snapshot.pods_of(&set.uid));
+    let ready = pods.filter(|pod| pod.ready_since.is_some() && !pod.terminating);
+    let mut pods: Vec<ProbedPod> = ready
+        .filter_map(|pod| Some(ProbedPod { name: pod.name.clone(), ip: pod.ip.clone()?, port }))
+        .collect();
+    pods.sort_by(|one, other| one.name.cmp(&other.name));
+    pods
 }
 
 fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sampling> {
@@ -184,6 +232,18 @@ pub fn probed_paths(template: &Value) -> Vec<String> {
     probes.flatten().map(without_query).filter(|path| path.starts_with('/') && !path.contains('*')).collect()
 }
 
+/// The ports that a template's containers name, in their order.
+fn ports(template: &Value) -> impl Iterator<Item = &Value> {
+    let containers = template["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    containers
+        .iter()
+        .flat_map(|container| container["ports"].as_array().map(Vec::as_slice).unwrap_or_default())
+}
+
+fn number(port: &Value) -> Option<u16> {
+    u16::try_from(port["containerPort"].as_i64()?).ok()
+}
+
 /// Port and path of a template's metrics: the Release, else the usual annotations, else the port named `metrics`, else the first.
 fn endpoint(template: &Value, source: &Source) -> (u16, String) {
     let annotations = &template["metadata"]["annotations"];
@@ -196,18 +256,11 @@ fn endpoint(template: &Value, source: &Source) -> (u16, String) {
             annotations["prometheus.io/path"].as_str().filter(|path| path.starts_with('/')).map(str::to_owned)
         })
         .unwrap_or_else(|| "/metrics".into());
-    let ports = || {
-        let containers = template["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-        containers
-            .iter()
-            .flat_map(|container| container["ports"].as_array().map(Vec::as_slice).unwrap_or_default())
-    };
-    let number = |port: &Value| u16::try_from(port["containerPort"].as_i64()?).ok();
     let port = wanted_port
         .and_then(|port| u16::try_from(port).ok())
         .or_else(|| annotations["prometheus.io/port"].as_str()?.parse().ok())
-        .or_else(|| ports().find(|port| port["name"] == "metrics").and_then(number))
-        .or_else(|| ports().next().and_then(number))
+        .or_else(|| ports(template).find(|port| port["name"] == "metrics").and_then(number))
+        .or_else(|| ports(template).next().and_then(number))
         .unwrap_or(80);
     (port, path)
 }

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::objects::Objects;
 use super::{judge, values};
-use crate::api::check::{Approval, ConfigCheck, HttpCheck};
+use crate::api::check::dns::DnsCheck;
+use crate::api::check::tls::TlsCheck;
+use crate::api::check::{Approval, ConfigCheck, HttpCheck, OnFailure, Severity};
 use crate::api::criterion::{Criterion, NoData, OnLimit, OnUnknown, Reference, ValueBound};
 use crate::api::text::{Condition, Latency, Percent, Share, Span};
 use crate::api::{Capacity, CaptureMode, Check, OnDelete, ReleaseSpec};
@@ -57,7 +60,18 @@ pub struct Measuring {
 pub struct PlannedCheck {
     pub name: String,
     pub timeout: Duration,
+    pub severity: Severity,
+    pub retries: Option<PlannedRetries>,
+    pub every: Option<Duration>,
+    pub on_failure: OnFailure,
     pub kind: CheckKind,
+}
+
+/// Tries after the first one.
+#[derive(Clone, Copy, Debug)]
+pub struct PlannedRetries {
+    pub limit: i32,
+    pub backoff: Duration,
 }
 
 /// What a check does.
@@ -65,8 +79,27 @@ pub struct PlannedCheck {
 pub enum CheckKind {
     Approval(Approval),
     Job(Arc<Value>),
+    Asked(Question),
+}
+
+/// What is asked, over the network or of the API server.
+#[derive(Clone, Debug)]
+pub enum Question {
     Http(HttpCheck),
     Config(ConfigCheck),
+    Tls(TlsCheck),
+    Dns(DnsCheck),
+    Objects(Objects),
+}
+
+impl Question {
+    /// Whether it is asked of each Ready pod of the canary.
+    pub fn is_of_pods(&self) -> bool {
+        match self {
+            Self::Http(check) => check.pod_path.is_some(),
+            Self::Config(_) | Self::Tls(_) | Self::Dns(_) | Self::Objects(_) => false,
+        }
+    }
 }
 
 /// A step with its numbers.
@@ -77,6 +110,7 @@ pub struct PlannedStep {
     pub soak: Duration,
     /// Criteria that are still Unknown by then do what they are told to.
     pub deadline: Duration,
+    pub checks: Vec<PlannedCheck>,
     pub approval: Option<Approval>,
 }
 
@@ -111,7 +145,7 @@ pub fn on_delete(spec: Option<&ReleaseSpec>) -> OnDelete {
 /// Understands a spec. `recreate`: the Deployment's strategy leaves no room for a share.
 pub fn plan(spec: &ReleaseSpec, recreate: bool) -> Result<Plan, PlanError> {
     Ok(Plan {
-        checks: spec.preflight.iter().enumerate().map(check).collect::<Result<_, _>>()?,
+        checks: checks(&spec.preflight, "spec.preflight")?,
         steps: steps(spec, recreate)?,
         measuring: measuring(spec)?,
         undo_budget: match spec.undo.as_ref().and_then(|undo| undo.budget.as_ref()) {
@@ -169,6 +203,7 @@ fn steps(spec: &ReleaseSpec, recreate: bool) -> Result<Vec<PlannedStep>, PlanErr
         share: Share::percent(100),
         soak,
         deadline: (soak * 2).max(LEAST_DEADLINE),
+        checks: Vec::new(),
         approval: None,
     };
     if spec.steps.is_empty() && recreate {
@@ -201,6 +236,7 @@ fn steps(spec: &ReleaseSpec, recreate: bool) -> Result<Vec<PlannedStep>, PlanErr
         }
         let last = steps.len() - 1;
         steps[last].approval.clone_from(&step.approval);
+        steps[last].checks = checks(&step.checks, &field("checks"))?;
         if let Some(soak) = &step.soak {
             steps[last].soak = span(soak, || field("soak"))?;
         }
@@ -238,29 +274,79 @@ fn watch(spec: &ReleaseSpec) -> Result<Vec<PlannedWatch>, PlanError> {
     stages.iter().enumerate().map(stage).collect()
 }
 
-fn check((index, check): (usize, &Check)) -> Result<PlannedCheck, PlanError> {
-    let Check { name, timeout, approval, job, http, config } = check;
-    let kind = match (approval, job, http, config) {
-        (Some(approval), None, None, None) => CheckKind::Approval(approval.clone()),
-        (None, Some(job), None, None) => CheckKind::Job(Arc::new(job.template.clone())),
-        (None, None, Some(http), None) => CheckKind::Http(http.clone()),
-        (None, None, None, Some(config)) => CheckKind::Config(config.clone()),
-        _ => {
+/// Until a failed check is tried again for the first time, where nothing is said.
+const BACKOFF: Duration = Duration::from_secs(10);
+
+fn checks(written: &[Check], field: &str) -> Result<Vec<PlannedCheck>, PlanError> {
+    written.iter().enumerate().map(|(index, one)| check(one, &format!("{field}[{index}]"))).collect()
+}
+
+fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
+    let Check {
+        name,
+        timeout,
+        severity,
+        retries,
+        every,
+        on_failure,
+        approval,
+        job,
+        http,
+        config,
+        tls,
+        dns,
+        object,
+        backup,
+    } = check;
+    let understood = |kind: &str, objects: Result<Objects, (&str, String)>| match objects {
+        Ok(objects) => Ok(CheckKind::Asked(Question::Objects(objects))),
+        Err((below, problem)) => Err(PlanError { field: format!("{field}.{kind}{below}"), problem }),
+    };
+    let kinds = [
+        approval.as_ref().map(|approval| Ok(CheckKind::Approval(approval.clone()))),
+        job.as_ref().map(|job| Ok(CheckKind::Job(Arc::new(job.template.clone())))),
+        http.as_ref().map(|http| Ok(CheckKind::Asked(Question::Http(http.clone())))),
+        config.as_ref().map(|config| Ok(CheckKind::Asked(Question::Config(config.clone())))),
+        tls.as_ref().map(|tls| Ok(CheckKind::Asked(Question::Tls(tls.clone())))),
+        dns.as_ref().map(|dns| Ok(CheckKind::Asked(Question::Dns(dns.clone())))),
+        object.as_ref().map(|object| understood("object", Objects::of(object))),
+        backup.as_ref().map(|backup| understood("backup", Objects::of_backup(backup))),
+    ];
+    let mut kinds = kinds.into_iter().flatten();
+    let kind = match (kinds.next(), kinds.next()) {
+        (Some(kind), None) => kind?,
+        (None, None) | (_, Some(_)) => {
             return Err(PlanError {
-                field: format!("spec.preflight[{index}]"),
-                problem: format!("check '{name}' needs exactly one of: approval, job, http, config"),
+                field: field.to_owned(),
+                problem: format!(
+                    "check '{name}' needs exactly one of: approval, job, http, config, tls, dns, object, backup"
+                ),
             });
         }
     };
     let usual = match kind {
         CheckKind::Job(_) => Duration::from_secs(600),
-        CheckKind::Approval(_) | CheckKind::Http(_) | CheckKind::Config(_) => Duration::from_secs(10),
+        CheckKind::Approval(_) | CheckKind::Asked(_) => Duration::from_secs(10),
     };
-    let timeout = match timeout {
-        Some(timeout) => span(timeout, || format!("spec.preflight[{index}].timeout"))?,
-        None => usual,
+    let of = |text: &Option<Span>, name: &str| {
+        text.as_ref().map(|text| span(text, || format!("{field}.{name}"))).transpose()
     };
-    Ok(PlannedCheck { name: name.clone(), timeout, kind })
+    let retries = match retries {
+        Some(retries) => Some(PlannedRetries {
+            limit: retries.limit,
+            backoff: of(&retries.backoff, "retries.backoff")?.unwrap_or(BACKOFF),
+        }),
+        None => None,
+    };
+    Ok(PlannedCheck {
+        name: name.clone(),
+        timeout: of(timeout, "timeout")?.unwrap_or(usual),
+        severity: severity.unwrap_or_default(),
+        retries,
+        every: of(every, "every")?.map(|every| every.max(Duration::from_secs(1))),
+        on_failure: on_failure.unwrap_or_default(),
+        kind,
+    })
 }
 
 /// A criterion, by who judges it.

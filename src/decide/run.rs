@@ -4,7 +4,7 @@ use super::back;
 use super::draft::Draft;
 use super::evidence::{self, Evidence};
 use super::scene::Scene;
-use super::{checks, podhealth, rest, steps, watching};
+use super::{podhealth, preflight, rest, steps, watching};
 use crate::api::status::{Cause, Stage};
 use crate::api::{Outcome, Phase};
 
@@ -39,7 +39,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return back::begin(draft, scene, why);
     }
     match stage {
-        Stage::Preflight => checks::decide(draft, scene),
+        Stage::Preflight => preflight::decide(draft, scene),
         Stage::Steps => steps::decide(draft, scene, &evidence),
         Stage::Watch => watching::decide(draft, scene, &evidence),
         Stage::Back => draft.run().stage = Stage::Steps,

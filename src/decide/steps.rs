@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::approval::{self, Signed};
 use super::back;
-use super::checks::{self, Signed};
+use super::checks;
 use super::decision::Notice;
 use super::draft::Draft;
 use super::evidence::{self, Evidence, Lacking, Reason};
@@ -13,6 +14,7 @@ use super::pace::{self, Next, Pace};
 use super::plan::{Plan, PlannedStep};
 use super::rest;
 use super::scene::Scene;
+use crate::api::check::OnFailure;
 use crate::api::status::{Cause, Progress, Stage, Stamp, StepPassed, StepStatus};
 use crate::api::{Action, Phase};
 
@@ -176,7 +178,22 @@ fn soak(
     let progress = &mut draft.run().progress;
     progress.moved = None;
     progress.good = scene.stand.good;
-    progress.reached.get_or_insert(now);
+    checks::look(draft, scene, &step.checks, Some(&step.name));
+    let checked = checked(draft, step);
+    if let Checked::Undo(message) = checked {
+        return back::begin(draft, scene, back::Why::new(Cause::CheckFailed, message));
+    }
+    if let Checked::NotYet(reason, message, unblock) = checked {
+        rest_soak(draft);
+        stand_still(draft, scene, originals);
+        draft.wake_in(rest::LOOK_AGAIN);
+        if reason == checks::RUNNING {
+            draft.phase(Phase::Moving, message.clone());
+            return draft.blocked(reason, message, unblock);
+        }
+        return draft.held(reason, message, unblock);
+    }
+    draft.run().progress.reached.get_or_insert(now);
     count_in(draft);
     if evidence.holds.is_none() {
         draft.run().progress.soaking_since.get_or_insert(now);
@@ -196,8 +213,7 @@ fn soak(
         status.until = until.map(Stamp);
     }
     if let Some((reason, message, unblock)) = in_the_way(draft, scene, step, left, evidence, &progress) {
-        let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) else { return };
-        draft.want(scene.target, &Wanted::still(originals, stable, scene.on_delete), "stand still");
+        stand_still(draft, scene, originals);
         draft.wake_in(rest::LOOK_AGAIN);
         if reason == "Soak" {
             draft.wake_at(now.0 + left);
@@ -206,6 +222,46 @@ fn soak(
         return draft.held(reason, message, unblock);
     }
     leave(draft, scene, originals, plan, index);
+}
+
+/// What a step's own checks say.
+enum Checked {
+    Yes,
+    /// Reason, message and way out.
+    NotYet(&'static str, String, String),
+    /// One has failed, and a failure goes back.
+    Undo(String),
+}
+
+fn checked(draft: &mut Draft<'_>, step: &PlannedStep) -> Checked {
+    let standing = checks::standing(draft.run(), &step.checks, Some(&step.name));
+    if draft.run().progress.skipped.is_some() {
+        return Checked::Yes;
+    }
+    if let Some(failed) = standing.failed {
+        let message = format!("step {}: check {} failed: {}", step.name, failed.name, failed.message);
+        let planned = step.checks.iter().find(|check| check.name == failed.name);
+        return match planned.map_or(OnFailure::Undo, |check| check.on_failure) {
+            OnFailure::Undo => Checked::Undo(message),
+            OnFailure::Hold => {
+                let ways = [Action::Retry, Action::Skip, Action::Abort].map(|action| draft.command(action));
+                Checked::NotYet("CheckFailed", message, ways.join(", or "))
+            }
+        };
+    }
+    match standing.waiting.first() {
+        None => Checked::Yes,
+        Some(first) => {
+            let (reason, message, unblock) = checks::waited_for(draft, first);
+            Checked::NotYet(reason, format!("step {}: {message}", step.name), unblock)
+        }
+    }
+}
+
+fn stand_still(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
+    if let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) {
+        draft.want(scene.target, &Wanted::still(originals, stable, scene.on_delete), "stand still");
+    }
 }
 
 /// The first thing that keeps the step from being left.
@@ -236,10 +292,10 @@ fn in_the_way(
     }
     let approval = step.approval.as_ref()?;
     let since = progress.reached.map_or(scene.now(), |reached| reached.0);
-    match checks::signed(draft.run(), approval, since) {
+    match approval::signed(draft.run(), approval, since) {
         Signed::Enough(_) => None,
         Signed::Lacking(message) => {
-            let unblock = checks::approve_command(draft, approval);
+            let unblock = approval::command(draft, approval);
             Some(("AwaitingApproval", format!("step {}: {message}", step.name), unblock))
         }
     }

@@ -4,6 +4,7 @@
 //! The model of the native controller is the simulated cluster's (`tests/sim`), where the operator's whole loop runs behind an API
 //! server; what only a real one can tell (admission, rights) is told by the stories there.
 
+mod checks;
 mod random;
 mod stories;
 
@@ -14,9 +15,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate::api::{RELEASE_LABEL, ReleaseReportSpec, ReleaseStatus};
-use tidegate::decide::snapshot::Measured;
+use tidegate::decide::snapshot::{Measured, ProbeAnswer, ProbeId, ProbeResult};
 use tidegate::decide::values::{Found, Point, Sample};
-use tidegate::decide::{self, Decision, Intent, Key, Notice};
+use tidegate::decide::{self, Decision, Intent, Key, Notice, Probe};
 use tidegate::observe::{Findings, observe};
 use tidegate::watch::index::{self, Index};
 use tidegate::watch::slim;
@@ -49,6 +50,11 @@ pub struct World {
     readings: Vec<Sample>,
     /// The most intents carried out before the operator dies in mid-look.
     pub dies_after: Option<usize>,
+    /// What checks that ask are told, by `check` or `step/check`; passed, where nothing is said.
+    pub answers: BTreeMap<&'static str, (ProbeResult, &'static str)>,
+    /// What was asked, and what it was told.
+    pub probes: BTreeMap<ProbeId, ProbeAnswer>,
+    pub asked: Vec<Probe>,
 }
 
 /// A template of this version; `bad` ones crash.
@@ -109,6 +115,9 @@ impl World {
             memory: None,
             readings: Vec::new(),
             dies_after: None,
+            answers: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            asked: Vec::new(),
         };
         world.until("adopted", |world| world.status.stable.is_some());
         world
@@ -204,6 +213,9 @@ impl World {
             notices: self.notices.clone(),
             wanted_lately: self.wanted_lately.clone(),
             readings: self.readings.clone(),
+            answers: self.answers.clone(),
+            probes: self.probes.clone(),
+            asked: self.asked.clone(),
             ..*self
         }
     }
@@ -246,6 +258,7 @@ impl World {
         let key = Key { namespace: "ns".into(), name: "shop".into() };
         let snapshot = observe(&index, &key, self.findings(), self.now);
         let decision = decide::decide(&snapshot);
+        self.answer(decide::needs(&snapshot).probes);
         assert!(
             decision.wake.is_none_or(|wake| wake <= self.now + Duration::from_secs(3600)),
             "a wake within the hour"
@@ -266,6 +279,17 @@ impl World {
         decision
     }
 
+    /// Answers what checks ask, at once.
+    fn answer(&mut self, probes: Vec<Probe>) {
+        for probe in probes {
+            let told = self.answers.get(probe.id.check.as_str());
+            let (result, message) = told.copied().unwrap_or((ProbeResult::Passed, "answered 200"));
+            let answer = ProbeAnswer { at: self.now, result, message: message.to_owned() };
+            self.probes.insert(probe.id.clone(), answer);
+            self.asked.push(probe);
+        }
+    }
+
     fn findings(&mut self) -> Findings {
         let t = self.now.as_second();
         if let Some(value) = self.memory
@@ -276,7 +300,7 @@ impl World {
             self.readings.push(Sample { t, criterion, every: 5, blameless: false, found: Ok(found) });
         }
         let measured = Measured { values: self.readings.clone(), ..Measured::default() };
-        Findings { measured, ..Findings::default() }
+        Findings { measured, probes: self.probes.clone(), ..Findings::default() }
     }
 
     fn note(&mut self, decision: &Decision) {

@@ -11,8 +11,8 @@ use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{self, Name, RData};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::{Answer, failed, found, passed, unknown};
 use crate::api::check::dns::{DnsCheck, RecordType};
-use crate::decide::snapshot::ProbeResult;
 use crate::observe::measure::shortened;
 use crate::observe::reach::{ConnectError, Reach};
 
@@ -30,12 +30,10 @@ const SHOWN: usize = 5;
 /// Where the operator's own servers stand.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-type Answer = (ProbeResult, String);
-
 /// Asks once.
 pub async fn ask(reach: &Reach, check: &DnsCheck) -> Answer {
     match asked(reach, check).await {
-        Ok(evidence) => (ProbeResult::Passed, evidence),
+        Ok(evidence) => passed(evidence),
         Err(answer) => answer,
     }
 }
@@ -77,7 +75,7 @@ async fn asked(reach: &Reach, check: &DnsCheck) -> Result<String, Answer> {
         }
         (None, Some(pattern), None) => {
             for record in &records {
-                match super::found(pattern, record.clone()).await {
+                match found(pattern, record.clone()).await {
                     Ok(true) => {
                         let record = shortened(record, 100);
                         return Ok(format!("{name} has {word} {record}, which matches (from {from})"));
@@ -105,14 +103,6 @@ async fn asked(reach: &Reach, check: &DnsCheck) -> Result<String, Answer> {
         }
         _ => Err(failed("dns needs exactly one of: values, pattern, absent: true".to_owned())),
     }
-}
-
-fn failed(message: String) -> Answer {
-    (ProbeResult::Failed, message)
-}
-
-fn unknown(message: String) -> Answer {
-    (ProbeResult::Unknown, message)
 }
 
 /// The servers of the operator's own pod.

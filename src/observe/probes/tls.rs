@@ -31,10 +31,10 @@ use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
+use super::{Answer, failed, passed, unknown};
 use crate::api::Right;
 use crate::api::check::tls::{TlsAuthority, TlsCheck, TlsVersion};
 use crate::api::text::is_object_name;
-use crate::decide::snapshot::ProbeResult;
 use crate::observe::measure::shortened;
 use crate::observe::reach::{ConnectError, Reach};
 
@@ -45,7 +45,6 @@ const MOST_AUTHORITIES: usize = 1000;
 /// Names of a certificate that a message lists.
 const NAMES_SHOWN: usize = 5;
 
-type Answer = (ProbeResult, String);
 type Chain = Vec<CertificateDer<'static>>;
 
 /// Asks once.
@@ -57,7 +56,7 @@ pub async fn ask(
     now: Timestamp,
 ) -> Answer {
     match asked(client, reach, namespace, check, now).await {
-        Ok(evidence) => (ProbeResult::Passed, evidence),
+        Ok(evidence) => passed(evidence),
         Err(answer) => answer,
     }
 }
@@ -104,14 +103,6 @@ async fn asked(
         evidence = format!("{evidence}, {}", words(version));
     }
     Ok(evidence)
-}
-
-fn failed(message: String) -> Answer {
-    (ProbeResult::Failed, message)
-}
-
-fn unknown(message: String) -> Answer {
-    (ProbeResult::Unknown, message)
 }
 
 fn words(version: TlsVersion) -> &'static str {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_real::stage::Stage;
-use tidegate_real::story::{Story, on_stage};
+use tidegate_real::story::{Story, on_stage, shop_deployment};
 
 use crate::answers::{Answer, Answers};
 use crate::given::{adopted, grant, pods, quick, says, stands_still, with};
@@ -168,6 +168,7 @@ fn a_configmap_must_have_its_keys_as_they_should_be() {
         for (data, words) in [
             (json!({"other": "1"}), "configmap shop has no key currency, or it is empty"),
             (json!({"currency": "crowns"}), "configmap shop, key currency does not match ^[A-Z]{3}$"),
+            (json!({"currency": "changeme"}), "configmap shop, key currency looks like a placeholder"),
         ] {
             story.apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": data})).await;
             says(&story, "alice", json!({"action": "Retry"})).await;
@@ -181,6 +182,59 @@ fn a_configmap_must_have_its_keys_as_they_should_be() {
             .await;
         says(&story, "alice", json!({"action": "Retry"})).await;
         succeeds(&story).await;
+    });
+}
+
+#[test]
+fn production_needs_a_value_of_its_own_and_long_enough() {
+    on_stage(async {
+        let staging = Story::begin(Stage::shared().await, "staging").await;
+        let map = |key: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"client": key}});
+        staging.apply(map("c0rrecthorse")).await;
+        let other = json!({"namespace": staging.namespace});
+        let keys = json!([{"key": "client", "minLength": 12, "differsFrom": other}]);
+        let check = json!({"name": "config", "config": {"configMaps": [{"name": "shop", "keys": keys}]}});
+        let story = Story::begin(Stage::shared().await, "production").await;
+        story.apply(map("c0rrecthorse")).await;
+        story.adopt(story.deployment(2), story.release(checked(check))).await;
+        grant(&story, "alice", "tidegate-release-manager").await;
+        story.ship_paper("v2", json!({})).await;
+        let same = format!(
+            "configmap shop, key client is the same as that of namespace {}: it needs a value of its own",
+            staging.namespace
+        );
+        blocked_saying(&story, "CheckFailed", &same).await;
+        story.apply(map("battery")).await;
+        says(&story, "alice", json!({"action": "Retry"})).await;
+        until_told(&story, "configmap shop, key client is shorter than 12 characters").await;
+        story.apply(map("batterystaple")).await;
+        says(&story, "alice", json!({"action": "Retry"})).await;
+        succeeds(&story).await;
+    });
+}
+
+#[test]
+fn each_new_pod_is_asked_by_its_own_address_before_its_step_counts() {
+    on_stage(async {
+        let smoke = |version: &str| json!({"name": "smoke", "http": {"podPath": "/version", "expect": {"bodyMatches": version, "headers": {"content-type": "^text/plain"}}}});
+        let release = |version: &str| {
+            let half = json!({"name": "half", "replicas": "50%", "checks": [smoke(version)]});
+            with(quick(), json!({"criteria": [], "steps": [half, {"name": "all", "replicas": "100%"}]}))
+        };
+        let story = Story::begin(Stage::shared().await, "smoke").await;
+        story.adopt(shop_deployment(4), story.release(release("v2"))).await;
+        story.ship("v2", &[]).await;
+        succeeds(&story).await;
+        // The next one says that it is what it is not.
+        story.ship("v3", &[]).await;
+        let last = story.until_ended(2).await;
+        assert_eq!(last["outcome"], "Undone", "{}", story.describe().await);
+        let message = last["message"].as_str().unwrap_or_default();
+        assert!(message.starts_with("step half: check smoke failed: pod shop-"), "{message}");
+        assert!(message.ends_with("answered 200, but the body does not match v2"), "{message}");
+        let report = last["report"].as_str().unwrap_or_default();
+        let report = story.get("tidegate.dev/v1alpha1", "ReleaseReport", report).await;
+        assert_eq!(report["spec"]["checks"][0]["step"], "half", "{report:#}");
     });
 }
 

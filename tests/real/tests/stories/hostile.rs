@@ -26,6 +26,10 @@ fn largest() -> Value {
         }),
         "steps": many(32, &|place| json!({
             "name": name(place), "replicas": place * 3000 + 1, "soak": "999999h999999m999999s", "deadline": "999999h999999m999999s",
+            "checks": many(8, &|check| json!({
+                "name": name(check), "every": "999999h999999m999999s", "retries": {"limit": 10, "backoff": "999999h"},
+                "http": {"podPath": format!("/{}", "x".repeat(511)), "expect": {"headers": {"location": "(a?){99}".repeat(32)}}},
+            })),
         })),
         "criteria": many(32, &|place| match place % 2 {
             0 => json!({"name": name(place), "value": {"promql": "x".repeat(2048), "limit": "value > 999999999999999.999999999e+99", "for": "999999h"}}),

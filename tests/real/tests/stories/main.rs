@@ -14,6 +14,7 @@ mod hand_back;
 mod hostile;
 mod judging;
 mod leadership;
+mod lending;
 mod measuring;
 mod model;
 mod motion;

@@ -1,0 +1,206 @@
+//! `config` checks: keys of Secrets and ConfigMaps. Values are looked at here and go nowhere else: an answer names keys and objects,
+//! never what is in them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, Client};
+use sha2::{Digest, Sha256};
+
+use super::{Answer, failed, found, passed, unknown};
+use crate::api::Right;
+use crate::api::check::{ConfigCheck, ConfigKey, ConfigObject, OtherKey};
+use crate::api::text::is_object_name;
+
+/// What stands where somebody meant to write something.
+const PLACEHOLDERS: &[&str] = &[
+    "todo",
+    "tbd",
+    "fixme",
+    "changeme",
+    "change_me",
+    "change-me",
+    "replaceme",
+    "replace_me",
+    "replace-me",
+    "placeholder",
+    "xxx",
+    "null",
+    "undefined",
+];
+/// How such things begin.
+const PLACEHOLDER_BEGINNINGS: &[&str] = &[
+    "your_",
+    "your-",
+    "yourdomain",
+    "changeme",
+    "replace_with",
+    "replace-with",
+    "[your",
+    "<your",
+    "insert_",
+    "insert-",
+];
+
+/// A kind of object that has keys.
+#[derive(Clone, Copy)]
+enum Kind {
+    Secret,
+    ConfigMap,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::ConfigMap => "configmap",
+        }
+    }
+}
+
+/// Reads the objects, one after the other.
+pub async fn ask(client: &Client, namespace: &str, check: &ConfigCheck) -> Answer {
+    let all = || check.secrets.iter().chain(&check.config_maps);
+    if let Some(wanted) = all().find(|wanted| !is_object_name(&wanted.name)) {
+        return failed(format!("'{}' is not the name of an object", wanted.name));
+    }
+    let secrets = check.secrets.iter().map(|wanted| (Kind::Secret, wanted));
+    let maps = check.config_maps.iter().map(|wanted| (Kind::ConfigMap, wanted));
+    let mut keys = 0;
+    for (kind, wanted) in secrets.chain(maps) {
+        match verify(&Place { client, namespace, own: true }, kind, wanted).await {
+            Ok(checked) => keys += checked,
+            Err(answer) => return answer,
+        }
+    }
+    passed(format!("{keys} keys are as they should be"))
+}
+
+/// Where objects are read.
+struct Place<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+    /// The Release's.
+    own: bool,
+}
+
+/// What an object has, by key. `Err`: why it cannot be told.
+async fn read(place: &Place<'_>, kind: Kind, name: &str) -> Result<BTreeMap<String, Vec<u8>>, Answer> {
+    let Place { client, namespace, own } = *place;
+    let client = client.clone();
+    let read = match kind {
+        Kind::Secret => {
+            let api: Api<Secret> = Api::namespaced(client, namespace);
+            let found = api.get_opt(name).await;
+            found.map(|found| {
+                found.map(|secret| {
+                    secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect()
+                })
+            })
+        }
+        Kind::ConfigMap => {
+            let api: Api<ConfigMap> = Api::namespaced(client, namespace);
+            let found = api.get_opt(name).await;
+            found.map(|found| {
+                found.map(|map| {
+                    let text = map
+                        .data
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(|(key, value)| (key, value.into_bytes()));
+                    let bytes =
+                        map.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
+                    text.chain(bytes).collect()
+                })
+            })
+        }
+    };
+    let object = match own {
+        true => format!("{} {name}", kind.word()),
+        false => format!("{} {name} in namespace {namespace}", kind.word()),
+    };
+    match read {
+        Ok(Some(data)) => Ok(data),
+        Ok(None) => Err(failed(format!("there is no {object}"))),
+        Err(error) => Err(unknown(match Right::within(&error) {
+            Some(right) => format!("the operator may not read {object}: {}", right.remedy()),
+            None => format!("{object} could not be read"),
+        })),
+    }
+}
+
+async fn verify(place: &Place<'_>, kind: Kind, wanted: &ConfigObject) -> Result<usize, Answer> {
+    let data = read(place, kind, &wanted.name).await?;
+    for key in &wanted.keys {
+        let of = format!("{} {}, key {}", kind.word(), wanted.name, key.key);
+        let Some(value) = data.get(&key.key).filter(|value| !value.is_empty()) else {
+            return Err(failed(format!(
+                "{} {} has no key {}, or it is empty",
+                kind.word(),
+                wanted.name,
+                key.key
+            )));
+        };
+        is_as_wanted(&of, key, value).await?;
+        if let Some(other) = &key.differs_from {
+            differs(place, kind, wanted, (key, value), other).await?;
+        }
+    }
+    Ok(wanted.keys.len())
+}
+
+async fn is_as_wanted(of: &str, key: &ConfigKey, value: &[u8]) -> Result<(), Answer> {
+    let text = String::from_utf8_lossy(value).into_owned();
+    if !key.allow_placeholder && is_placeholder(&text) {
+        return Err(failed(format!(
+            "{of} looks like a placeholder: write the real value, or allowPlaceholder: true"
+        )));
+    }
+    let least = key.min_length.map_or(0, |least| usize::try_from(least).unwrap_or(0));
+    if text.chars().count() < least {
+        return Err(failed(format!("{of} is shorter than {least} characters")));
+    }
+    if let Some(pattern) = &key.pattern {
+        match found(pattern, text).await {
+            Err(_) => return Err(failed(format!("pattern of {of} is no regular expression"))),
+            Ok(false) => return Err(failed(format!("{of} does not match {pattern}"))),
+            Ok(true) => {}
+        }
+    }
+    Ok(())
+}
+
+/// By their hashes only: the other value is never kept beside this one.
+async fn differs(
+    place: &Place<'_>,
+    kind: Kind,
+    wanted: &ConfigObject,
+    (key, value): (&ConfigKey, &[u8]),
+    other: &OtherKey,
+) -> Result<(), Answer> {
+    let name = other.name.as_deref().unwrap_or(&wanted.name);
+    let hash = |value: &[u8]| Sha256::digest(value);
+    let there = Place { client: place.client, namespace: &other.namespace, own: false };
+    let theirs = read(&there, kind, name).await?;
+    let theirs = theirs.get(other.key.as_deref().unwrap_or(&key.key)).map(|value| hash(value));
+    if theirs == Some(hash(value)) {
+        let of = format!("{} {}, key {}", kind.word(), wanted.name, key.key);
+        return Err(failed(format!(
+            "{of} is the same as that of namespace {}: it needs a value of its own",
+            other.namespace
+        )));
+    }
+    Ok(())
+}
+
+/// Whether this stands for something that somebody meant to write.
+pub fn is_placeholder(text: &str) -> bool {
+    let text = text.trim().trim_matches(['"', '\'']).to_lowercase();
+    let bracketed =
+        |open: char, close: char| text.starts_with(open) && text.ends_with(close) && !text.contains('"');
+    PLACEHOLDERS.contains(&text.as_str())
+        || PLACEHOLDER_BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
+        || bracketed('<', '>') && !text.contains('/')
+        || text.starts_with("${") && text.ends_with('}')
+        || text.starts_with("{{") && text.ends_with("}}")
+}

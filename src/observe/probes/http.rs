@@ -1,0 +1,179 @@
+//! `http` checks, and GET requests of others: one answer, looked at as far as [`LOOKED_AT`]. Redirects are not followed.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+
+use super::{Answer, LOOKED_AT, failed, found, passed, unknown};
+use crate::api::check::{Expect, HttpCheck};
+use crate::decide::ProbedPod;
+use crate::decide::snapshot::ProbeResult;
+use crate::observe::measure::{self, Trust};
+use crate::observe::reach::{self, Denied, Reach};
+
+/// Pods that are asked at the same time.
+const AT_ONCE: usize = 8;
+/// Pods of one check that are asked at all.
+const MOST_PODS: usize = 100;
+
+/// Asks a URL, or each of these pods: the first that does not answer as expected decides.
+pub async fn ask(check: &HttpCheck, pods: &[ProbedPod], reach: &Reach) -> Answer {
+    match (&check.url, &check.pod_path) {
+        (Some(url), None) => within(check, url, reach).await,
+        (None, Some(path)) => each(check, path, pods, reach).await,
+        _ => failed("http needs exactly one of: url, podPath".to_owned()),
+    }
+}
+
+async fn each(check: &HttpCheck, path: &str, pods: &[ProbedPod], reach: &Reach) -> Answer {
+    if pods.is_empty() {
+        return unknown("no new pod is Ready".to_owned());
+    }
+    // A list first: a stream that borrows from a closure is not Send enough to be spawned.
+    let mut asked = Vec::new();
+    for pod in pods.iter().take(MOST_PODS) {
+        asked.push(of_pod(check, path, pod, reach));
+    }
+    let mut answers = futures::stream::iter(asked).buffered(AT_ONCE);
+    let (mut last, mut not_known) = (String::new(), None);
+    while let Some((result, message)) = answers.next().await {
+        match result {
+            ProbeResult::Failed => return (ProbeResult::Failed, message),
+            ProbeResult::Unknown => _ = not_known.get_or_insert(message),
+            ProbeResult::Passed => last = message,
+        }
+    }
+    if let Some(message) = not_known {
+        return unknown(message);
+    }
+    match pods.len() {
+        1 => passed(last),
+        number => {
+            passed(format!("{} of {number} new pods asked, all as expected; {last}", number.min(MOST_PODS)))
+        }
+    }
+}
+
+async fn of_pod(check: &HttpCheck, path: &str, pod: &ProbedPod, reach: &Reach) -> Answer {
+    let port = check.pod_port.and_then(|port| u16::try_from(port).ok()).or(pod.port);
+    let Some(port) = port else {
+        return failed(format!("pod {}: its containers name no port: write podPort", pod.name));
+    };
+    let host = if pod.ip.contains(':') { format!("[{}]", pod.ip) } else { pod.ip.clone() };
+    let (result, message) = within(check, &format!("http://{host}:{port}{path}"), reach).await;
+    (result, format!("pod {}: {message}", pod.name))
+}
+
+/// A whole answer that comes too late is one that is not as expected.
+async fn within(check: &HttpCheck, url: &str, reach: &Reach) -> Answer {
+    let Some(latency) = &check.expect.within else { return once(check, url, reach).await };
+    let Some(seconds) = latency.seconds() else {
+        return failed(format!("expect.within: '{}' is not a latency: write 500ms", latency.0));
+    };
+    match tokio::time::timeout(Duration::from_secs_f64(seconds), once(check, url, reach)).await {
+        Ok(answer) => answer,
+        Err(_) => failed(format!("took longer than {}", latency.0)),
+    }
+}
+
+async fn once(check: &HttpCheck, url: &str, reach: &Reach) -> Answer {
+    let trust = if url.starts_with("https:") { Trust::System } else { Trust::Nothing };
+    let client = match measure::client(trust, reach) {
+        Ok(client) => client,
+        Err(error) => return unknown(error.to_string()),
+    };
+    let headers = check.headers.iter().map(|(name, value)| (name.as_str(), value.0.as_str()));
+    let response = match get(&client, url, headers).await {
+        Ok(response) => response,
+        Err(error @ (GetError::Unusable | GetError::Denied(_))) => return failed(error.to_string()),
+        Err(error @ (GetError::NoAnswer(_) | GetError::Broken(_))) => return unknown(error.to_string()),
+    };
+    match expected(&check.expect, response).await {
+        Ok(status) => passed(format!("answered {status}")),
+        Err(answer) => answer,
+    }
+}
+
+async fn expected(expect: &Expect, response: reqwest::Response) -> Result<i32, Answer> {
+    let status = i32::from(response.status().as_u16());
+    if status != expect.status {
+        return Err(failed(format!("answered {status}, expected {}", expect.status)));
+    }
+    for (name, pattern) in &expect.headers {
+        let values: Vec<String> = response
+            .headers()
+            .get_all(name.as_str())
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            .collect();
+        if values.is_empty() {
+            return Err(failed(format!("answered {status}, without the header {name}")));
+        }
+        match found(pattern, values.join(", ")).await {
+            Err(problem) => {
+                return Err(failed(format!("expect.headers, {name} is no regular expression: {problem}")));
+            }
+            Ok(false) => {
+                return Err(failed(format!(
+                    "answered {status}, but the header {name} does not match {pattern}"
+                )));
+            }
+            Ok(true) => {}
+        }
+    }
+    let body = beginning(response).await.map_err(|error| unknown(error.to_string()))?;
+    if let Some(pattern) = &expect.body_matches {
+        match found(pattern, String::from_utf8_lossy(&body).into_owned()).await {
+            Err(problem) => return Err(failed(format!("bodyMatches is no regular expression: {problem}"))),
+            Ok(false) => {
+                return Err(failed(format!("answered {status}, but the body does not match {pattern}")));
+            }
+            Ok(true) => {}
+        }
+    }
+    Ok(status)
+}
+
+/// Why a GET request gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum GetError {
+    #[error("url or headers cannot be used")]
+    Unusable,
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("no answer: {0}")]
+    NoAnswer(String),
+    #[error("the answer broke off: {0}")]
+    Broken(String),
+}
+
+/// Asks, and waits for the head of the answer, a redirect's too.
+pub async fn get<'a>(
+    client: &reach::Client,
+    url: &str,
+    headers: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<reqwest::Response, GetError> {
+    let url = reqwest::Url::parse(url).map_err(|_| GetError::Unusable)?;
+    let mut request = client.get(url)?;
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request.send().await.map_err(|error| match Denied::within(&error) {
+        Some(denied) => denied.into(),
+        None if error.is_builder() => GetError::Unusable,
+        None => GetError::NoAnswer(measure::innermost(&error)),
+    })
+}
+
+/// The body of an answer, as far as it is looked at.
+pub async fn beginning(mut response: reqwest::Response) -> Result<Vec<u8>, GetError> {
+    let mut body = Vec::new();
+    while body.len() < LOOKED_AT {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(LOOKED_AT - body.len())]),
+            Ok(None) => break,
+            Err(error) => return Err(GetError::Broken(measure::innermost(&error))),
+        }
+    }
+    Ok(body)
+}

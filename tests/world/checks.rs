@@ -1,0 +1,212 @@
+//! Checks before the first pod and at steps: tried again, asked again, told, and what a failure does.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate::decide::snapshot::ProbeResult;
+
+use super::{World, template};
+
+const FAILED: (ProbeResult, &str) = (ProbeResult::Failed, "answered 500, expected 200");
+const UNKNOWN: (ProbeResult, &str) = (ProbeResult::Unknown, "no answer");
+
+fn rolling() -> Value {
+    json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}})
+}
+
+/// A check that asks, with more to it.
+fn check(name: &str, more: Value) -> Value {
+    let mut check = json!({"name": name, "http": {"url": "http://shop/"}});
+    check.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    check
+}
+
+fn before(check: Value) -> Value {
+    json!({
+        "preflight": [check],
+        "steps": [{"name": "half", "replicas": "50%", "soak": "5s"}, {"name": "all", "replicas": "100%"}],
+        "watch": [{"for": "5s", "every": "1s"}],
+    })
+}
+
+fn at_half(check: Value) -> Value {
+    let mut spec = before(json!({}));
+    spec["preflight"] = json!([]);
+    spec["steps"][0]["checks"] = json!([check]);
+    spec
+}
+
+fn smoke(more: Value) -> Value {
+    let mut smoke = json!({"name": "smoke", "http": {"podPath": "/health"}});
+    smoke.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    smoke
+}
+
+fn shipped(spec: Value, answers: &[(&'static str, (ProbeResult, &'static str))]) -> World {
+    let mut world = World::new(4, rolling(), spec);
+    world.answers = answers.iter().copied().collect();
+    world.push(template("v2", false));
+    world
+}
+
+fn reason(world: &World) -> &str {
+    world.status.blocked_by.as_ref().map_or("", |blocker| blocker.reason.as_str())
+}
+
+fn outcome(world: &mut World) -> String {
+    world.until("the end", |world| world.status.last_run.is_some());
+    format!("{:?}", world.status.last_run.as_ref().unwrap().outcome)
+}
+
+fn asked(world: &World) -> usize {
+    world.asked.len()
+}
+
+#[test]
+fn a_failure_is_tried_again_each_time_later_before_it_counts() {
+    let retries = json!({"retries": {"limit": 3, "backoff": "10s"}});
+    let mut world = shipped(before(check("ready", retries)), &[("ready", FAILED)]);
+    let begun = world.now;
+    let mut tries = Vec::new();
+    while reason(&world) != "CheckFailed" {
+        let number = asked(&world);
+        world.tick();
+        if asked(&world) > number {
+            tries.push((world.now - begun).total(jiff::Unit::Second).unwrap());
+        }
+        assert!(world.now < begun + Duration::from_secs(200), "{}", world.describe());
+    }
+    assert_eq!(tries.len(), 4, "{tries:?}");
+    for (index, least) in [10.0, 20.0, 40.0].into_iter().enumerate() {
+        let wait = tries[index + 1] - tries[index];
+        assert!((least..least * 1.25 + 1.0).contains(&wait), "{wait} after try {index}: {tries:?}");
+    }
+    assert_eq!(world.asked.last().unwrap().id.attempt, 4);
+    world.pass(Duration::from_secs(120));
+    assert_eq!(asked(&world), 4, "it is not asked any more");
+}
+
+#[test]
+fn a_failure_that_passes_in_a_later_try_lets_it_go_on() {
+    let retries = json!({"retries": {"limit": 3, "backoff": "5s"}});
+    let mut world = shipped(before(check("ready", retries)), &[("ready", FAILED)]);
+    world.until("asked twice", |world| asked(world) == 2);
+    let message = &world.status.run.as_ref().unwrap().checks[0].message;
+    assert!(message.starts_with("tried again (1 of 3); it failed: answered 500"), "{message}");
+    world.answers.clear();
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn a_warning_is_told_and_holds_nothing_up() {
+    let spec = before(check("nice", json!({"severity": "Warning"})));
+    let mut world = shipped(spec, &[("nice", FAILED)]);
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    let told =
+        |reason: &str| world.notices.iter().find(|notice| notice.reason == reason).map(|notice| &notice.note);
+    assert_eq!(told("CheckFailed").unwrap(), "check nice failed: answered 500, expected 200");
+    assert!(told("ChecksPassed").unwrap().ends_with("the checks passed, but for warnings: nice"));
+}
+
+#[test]
+fn what_passed_on_friday_is_asked_again_while_somebody_is_waited_for() {
+    let mut spec = before(check("certificate", json!({"every": "1h"})));
+    let approval = json!({"name": "sign-off", "approval": {"roles": ["qa-manager"], "quorum": 1}});
+    spec["preflight"].as_array_mut().unwrap().push(approval);
+    let mut world = shipped(spec, &[]);
+    world.until("it passed", |world| reason(world) == "AwaitingApproval");
+    assert_eq!(asked(&world), 1);
+    world.now += Duration::from_secs(3599);
+    world.pass(Duration::from_secs(30));
+    assert_eq!(asked(&world), 2, "{}", world.describe());
+    world.answers.insert("certificate", FAILED);
+    world.now += Duration::from_secs(3600);
+    world.until("it failed since", |world| reason(world) == "CheckFailed");
+    assert_eq!(asked(&world), 3);
+}
+
+#[test]
+fn a_source_that_is_away_is_no_failure_and_needs_no_try() {
+    let spec = before(check("ready", json!({"retries": {"limit": 1}})));
+    let mut world = shipped(spec, &[("ready", UNKNOWN)]);
+    world.pass(Duration::from_secs(120));
+    assert_eq!(reason(&world), "CheckUnknown", "{}", world.describe());
+    assert!(asked(&world) >= 7, "asked again every 15 s: {}", asked(&world));
+    world.answers.clear();
+    assert_eq!(outcome(&mut world), "Succeeded");
+}
+
+#[test]
+fn a_step_counts_as_reached_when_its_checks_have_passed() {
+    let mut world = shipped(at_half(smoke(json!({}))), &[("half/smoke", UNKNOWN)]);
+    world.until("asked", |world| reason(world) == "CheckUnknown");
+    world.pass(Duration::from_secs(60));
+    let run = world.status.run.clone().unwrap();
+    assert_eq!((run.step, run.progress.reached), (0, None), "{}", world.describe());
+    assert_eq!(world.deployment()["spec"]["paused"], true, "it stands still meanwhile");
+    let asked = world.asked.last().unwrap().clone();
+    assert_eq!(asked.pods.len(), 2, "each new pod is asked: {asked:?}");
+    world.answers.clear();
+    world.until("reached", |world| {
+        world.status.run.as_ref().is_some_and(|run| run.progress.reached.is_some())
+    });
+    let number = world.asked.len();
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(world.asked.len(), number, "once passed it is not asked again");
+}
+
+#[test]
+fn a_check_that_fails_at_a_step_goes_back() {
+    let mut world = shipped(at_half(smoke(json!({}))), &[("half/smoke", FAILED)]);
+    assert_eq!(outcome(&mut world), "Undone", "{}", world.describe());
+    let last = world.status.last_run.clone().unwrap();
+    assert_eq!(last.message, "step half: check smoke failed: answered 500, expected 200");
+    assert_eq!((world.ready(), world.alive()), (4, 4));
+    let report = &world.reports[&last.report];
+    assert_eq!(report.checks.len(), 1, "the record has it: {:?}", report.checks);
+}
+
+#[test]
+fn or_holds_where_that_is_said_until_somebody_says_retry() {
+    let mut world = shipped(at_half(smoke(json!({"onFailure": "Hold"}))), &[("half/smoke", FAILED)]);
+    world.until("held", |world| reason(world) == "CheckFailed");
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.phase(), "Held");
+    world.answers.clear();
+    world.say("Retry");
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(world.asked.last().unwrap().id.attempt, 2);
+}
+
+#[test]
+fn a_skip_passes_over_a_step_and_its_checks() {
+    let mut world = shipped(at_half(smoke(json!({"onFailure": "Hold"}))), &[("half/smoke", FAILED)]);
+    world.until("held", |world| reason(world) == "CheckFailed");
+    world.say("Skip");
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    let last = world.status.last_run.clone().unwrap();
+    assert_eq!(format!("{:?}", world.reports[&last.report].checks[0].state), "Skipped");
+}
+
+#[test]
+fn a_step_that_is_taken_again_is_checked_again() {
+    let mut world = shipped(at_half(smoke(json!({}))), &[]);
+    world.until("soaking", |world| world.phase() == "Soaking");
+    assert_eq!(asked(&world), 1);
+    // All pods go, and come back: the run goes back, and begins anew.
+    world.scale(0);
+    world.until("none", |world| world.alive() == 0);
+    world.scale(4);
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(asked(&world), 2, "{:?}", world.asked);
+}
+
+#[test]
+fn what_passed_is_asked_again_through_the_soak_where_that_is_said() {
+    let mut spec = at_half(smoke(json!({"every": "10s"})));
+    spec["steps"][0]["soak"] = json!("1m");
+    let mut world = shipped(spec, &[]);
+    world.until("asked three times", |world| asked(world) == 3);
+    world.answers.insert("half/smoke", FAILED);
+    assert_eq!(outcome(&mut world), "Undone", "{}", world.describe());
+}

@@ -173,4 +173,7 @@ targets! {
     a_text_may_hold_anything: "texts", MUTATIONS;
     a_pattern_may_hold_anything: "pattern", FEWER;
     an_address_may_hold_anything: "addresses", MUTATIONS;
+    an_expression_may_hold_anything: "expression", MUTATIONS;
+    a_certificate_may_hold_anything: "certificate", MUTATIONS;
+    an_answer_of_a_dns_server_may_hold_anything: "dns_answer", MUTATIONS;
 }

@@ -1,6 +1,7 @@
 //! What needs no cluster.
 
 mod architecture;
+mod checks;
 mod cli;
 mod expression;
 mod fuzzing;

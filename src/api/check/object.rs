@@ -26,8 +26,7 @@ pub struct ObjectCheck {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')").message(Message::Expression("\"'\" + self + \"' is no resource: write the plural in lower case that kubectl api-resources shows, as in backups\"".into())))]
     pub resource: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.:-]*[a-z0-9])?$')").message(Message::Expression("\"'\" + self + \"' is not the name of an object\"".into())))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([a-z0-9.:-]*[a-z0-9])?$"))]
     pub name: Option<String>,
     /// Labels, as kubectl takes them: app=shop,tier!=test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,8 +34,7 @@ pub struct ObjectCheck {
     pub selector: Option<String>,
     /// Default: the Release's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not the name of a namespace\"".into())))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
     /// Default: Namespaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,15 +81,13 @@ pub struct BackupCheck {
 #[x_kube(validation = Rule::new("has(self.name) != has(self.selector)").message("a backup needs one of: name, selector"))]
 pub struct BackupObjects {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not the name of an object\"".into())))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: Option<String>,
     /// Labels, as kubectl takes them: velero.io/schedule-name=nightly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub selector: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not the name of a namespace\"".into())))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
 }

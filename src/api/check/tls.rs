@@ -15,13 +15,12 @@ use crate::api::text::Span;
 pub struct TlsCheck {
     /// A Secret of type kubernetes.io/tls in the Release's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not the name of a Secret\"".into())))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub secret: Option<String>,
     /// A host: a name or an address. A TLS connection is made and closed; nothing is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("isIP(self) || !format.dns1123Subdomain().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is no host: write shop.example.com or 10.0.0.1, and the port as port\"".into())))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$|^[0-9a-fA-F:.]+$')").message(Message::Expression("\"'\" + self + \"' is no host: write shop.example.com or 10.0.0.1, and the port as port\"".into())))]
     pub host: Option<String>,
     /// Default: 443.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,14 +28,12 @@ pub struct TlsCheck {
     pub port: Option<i32>,
     /// The name that the host is asked for. Default: `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is no name: write shop.example.com\"".into())))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub server_name: Option<String>,
-    /// Names that it must be for. Default: `serverName`, or `host`; none for a Secret.
+    /// Names or addresses that it must be for (of *.example.com a name that it stands for). Default: `serverName`, or `host`; none for a Secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9.:-]+$")))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    #[x_kube(validation = Rule::new("self.all(name, isIP(name) || !format.dns1123Subdomain().validate(name).hasValue())").message("names are names or addresses: write shop.example.com (for *.example.com, write a name that it stands for)"))]
     pub names: Vec<String>,
     /// How long it must hold still. Default: any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,13 +52,11 @@ pub struct TlsCheck {
 pub struct TlsAuthority {
     /// The name of a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not the name of a Secret\"".into())))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub secret: Option<String>,
     /// The name of a ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not the name of a ConfigMap\"".into())))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub config_map: Option<String>,
     /// The key in it. Default: ca.crt.
     #[serde(default = "ca_crt")]

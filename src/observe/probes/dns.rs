@@ -147,7 +147,7 @@ async fn records(
     for server in std::iter::repeat_n(servers, ROUNDS).flatten() {
         let exchanged = tokio::time::timeout(WAIT, exchange(reach, *server, name, kind)).await;
         let late = || ExchangeError::Nothing(format!("no answer within {} s", WAIT.as_secs()));
-        match exchanged.unwrap_or_else(|_| Err(late())).and_then(|answer| read(&answer, name, kind)) {
+        match exchanged.unwrap_or_else(|_| Err(late())).and_then(|answer| records_in(&answer, name, kind)) {
             Ok(records) => return Ok((records, *server)),
             Err(ExchangeError::Denied(why)) => return Err(failed(why)),
             Err(ExchangeError::Nothing(why)) => problem = format!("{server}: {why}"),
@@ -243,7 +243,7 @@ fn has_tc(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// When the server says that it cannot say, or nothing that can be read.
-pub fn read(bytes: &[u8], name: &Name, kind: RecordType) -> Result<Vec<String>, ExchangeError> {
+pub fn records_in(bytes: &[u8], name: &Name, kind: RecordType) -> Result<Vec<String>, ExchangeError> {
     let nothing = |problem: String| Err(ExchangeError::Nothing(problem));
     let Ok(answer) = Message::from_vec(bytes) else {
         return nothing("what it answers cannot be read".to_owned());
@@ -314,7 +314,13 @@ fn plain(kind: RecordType, record: &str) -> String {
         }
         RecordType::Caa => words()
             .enumerate()
-            .map(|(place, word)| if place < 2 { word.to_ascii_lowercase() } else { word.replace('"', "") })
+            .map(|(place, word)| {
+                if place < 2 {
+                    word.to_ascii_lowercase()
+                } else {
+                    word.trim_matches('"').trim_end_matches('.').to_owned()
+                }
+            })
             .collect::<Vec<_>>()
             .join(" "),
     }

@@ -140,7 +140,7 @@ pub fn judged(
     };
     let unreadable = || "the certificate cannot be read".to_owned();
     let certificate = Certificate::from_der(end).map_err(|_| unreadable())?;
-    let shown = Shown::of(&certificate).ok_or_else(unreadable)?;
+    let shown = Shown::of(&certificate);
     let subject = &shown.subject;
     let (days, day) = (shown.days_left(now), &shown.not_after);
     if shown.not_before > now {
@@ -227,10 +227,12 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(certificate: &Certificate) -> Option<Self> {
+    fn of(certificate: &Certificate) -> Self {
         let body = certificate.tbs_certificate();
+        // The last moment of the year 9999 stands for "for ever", and is none for us.
         let moment = |time: x509_cert::time::Time| {
-            Timestamp::from_second(i64::try_from(time.to_unix_duration().as_secs()).ok()?).ok()
+            let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
+            Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
         };
         let names = body.get_extension::<SubjectAltName>().ok().flatten().map(|(_, names)| names.0);
         let names = names.unwrap_or_default().into_iter().filter_map(|name| match name {
@@ -245,13 +247,13 @@ impl Shown {
         let names: Vec<String> = names.collect();
         let subject = shortened(&body.subject().to_string(), 100);
         let issuer = shortened(&body.issuer().to_string(), 100);
-        Some(Self {
+        Self {
             subject: if subject.is_empty() { "the certificate".to_owned() } else { subject },
             issuer: if issuer.is_empty() { "nobody that it names".to_owned() } else { issuer },
             names,
-            not_before: moment(body.validity().not_before)?,
-            not_after: moment(body.validity().not_after)?,
-        })
+            not_before: moment(body.validity().not_before),
+            not_after: moment(body.validity().not_after),
+        }
     }
 
     fn names(&self) -> String {

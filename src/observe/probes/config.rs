@@ -179,6 +179,9 @@ async fn differs(
     other: &OtherKey,
 ) -> Result<(), Answer> {
     let name = other.name.as_deref().unwrap_or(&wanted.name);
+    if let Some(odd) = [name, &other.namespace].into_iter().find(|name| !is_object_name(name)) {
+        return Err(failed(format!("differsFrom: '{odd}' is not the name of an object")));
+    }
     let hash = |value: &[u8]| Sha256::digest(value);
     let there = Place { client: place.client, namespace: &other.namespace, own: false };
     let theirs = read(&there, kind, name).await?;

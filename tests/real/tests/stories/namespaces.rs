@@ -109,7 +109,7 @@ fn a_release_reaches_no_secret_and_no_workload_of_another_namespace() {
             let refused =
                 poor.try_apply(poor.release(with(halves(), json!({"preflight": [check]}))), "story").await;
             let refused = format!("{:#}", refused.expect_err("no name"));
-            assert!(refused.contains("is not the name of an object"), "{refused}");
+            assert!(refused.contains("name in body should match"), "{refused}");
         }
         // Nor does a Release of the same name as another namespace's take it up.
         assert!(rich.target().await["metadata"]["labels"]["tidegate.dev/release"].is_null());

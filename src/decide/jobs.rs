@@ -23,10 +23,8 @@ pub fn look(
     let canary = draft.status.canary.clone().unwrap_or_default().fingerprint;
     let short: String = canary.chars().take(6).collect();
     let (release, attempt) = (draft.name(), id.attempt);
-    let name = named(
-        &format!("{release}-{}", id.check.replace('/', "-")),
-        &format!("-{}-{short}-{attempt}", id.run),
-    );
+    let tail = format!("-{}-{short}-{attempt}", id.run);
+    let name = named(&format!("{release}-{}", id.check.replace('/', "-")), &tail);
     match scene.snapshot.jobs.get(&name) {
         Some(JobFacts::Running) => Found::Waiting(format!("job {name} is running")),
         Some(JobFacts::Succeeded) => Found::Answer(ProbeResult::Passed, format!("job {name} succeeded")),

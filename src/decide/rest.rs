@@ -10,6 +10,8 @@ use super::snapshot::Workload;
 use crate::api::status::{Progress, RevisionStatus, Run, Stage};
 use crate::api::{Action, CaptureMode, Outcome, Phase};
 
+const STABLE_SERVES: &str = "stable serves; waiting for a new template";
+
 /// There is no such Deployment.
 pub fn target_missing(draft: &mut Draft<'_>) {
     if let (Err(problem), None) = (&draft.release.spec, &draft.status.run) {
@@ -62,8 +64,12 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if scene.target.release_label.as_deref() != Some(draft.name()) {
         let wanted = Wanted::adopted(scene.target).labelled(Some(draft.name().to_owned()));
         draft.want(scene.target, &wanted, "adopt");
-        draft.phase(Phase::Idle, format!("adopting Deployment {}", scene.target.name));
-        return;
+        // What nobody has had in hand is known in the same look: the order fails when it is not as it was seen.
+        let is_untouched =
+            draft.status.stable.is_none() && scene.target.stable.is_none() && !parked(scene.target);
+        if !is_untouched {
+            return draft.phase(Phase::Idle, format!("adopting Deployment {}", scene.target.name));
+        }
     }
     let originals = match &scene.originals {
         Ok(originals) => originals.clone(),
@@ -122,8 +128,7 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         draft.status.stable = Some(scene.current_revision());
         let note = format!("{} is stable", scene.current_revision().revision);
         draft.notices.push(Notice::normal("Adopted", note));
-        draft.phase(Phase::Idle, "adopted: what runs now is stable");
-        return;
+        return draft.phase(Phase::Idle, STABLE_SERVES);
     }
     draft.want(target, &given_back, "let the first rollout finish");
     let (message, verb) = if originals.paused == Some(true) {
@@ -158,7 +163,7 @@ fn at_rest(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
                 .replace("Aborted", "aborted");
             rejected(draft, message);
         }
-        None => draft.phase(Phase::Idle, "stable serves; waiting for a new template"),
+        None => draft.phase(Phase::Idle, STABLE_SERVES),
     }
 }
 

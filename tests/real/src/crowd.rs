@@ -1,19 +1,19 @@
 //! Many Deployments with their Releases in one namespace: making them, waiting for them, and what became of their pods.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use tidegate::api::Release;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::stage;
@@ -72,40 +72,80 @@ pub async fn pods_ready(story: &Story<'_>) -> usize {
     usize::try_from(ready).unwrap_or(usize::MAX)
 }
 
-/// Releases in a phase.
-pub async fn in_phase(story: &Story<'_>, phase: &str) -> usize {
-    let releases = story.list("tidegate.dev/v1alpha1", "Release").await;
-    releases.iter().filter(|release| release["status"]["phase"] == phase).count()
+/// What Releases of a namespace say, by a watch: asking for all of them over and over would be most of the load.
+pub struct Releases {
+    known: Arc<Mutex<BTreeMap<String, Value>>>,
+    changed: Arc<Notify>,
+    task: JoinHandle<()>,
 }
 
-/// Whether the last runs of all of these were undone.
-pub async fn undone(story: &Story<'_>, names: &BTreeSet<String>) -> bool {
-    let releases = story.list("tidegate.dev/v1alpha1", "Release").await;
-    let of_these = releases.iter().filter(|release| {
-        release["metadata"]["name"].as_str().is_some_and(|name| names.contains(name))
-            && release["status"]["lastRun"]["outcome"] == "Undone"
-    });
-    of_these.count() == names.len()
+impl Releases {
+    /// Watches from now on. It ends when dropped.
+    pub fn watch(story: &Story<'_>) -> Self {
+        let (known, changed) = (Arc::<Mutex<BTreeMap<String, Value>>>::default(), Arc::<Notify>::default());
+        let api = story.api("tidegate.dev/v1alpha1", "Release");
+        let task = tokio::spawn(heed(api, known.clone(), changed.clone()));
+        Self { known, changed, task }
+    }
+
+    /// Waits until so many statuses are like this.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub async fn until(
+        &self,
+        number: usize,
+        within: Duration,
+        what: &str,
+        is_so: impl Fn(&str, &Value) -> bool,
+    ) -> Result<()> {
+        let all = async {
+            loop {
+                let changed = self.changed.notified();
+                let count = self.lock().iter().filter(|(name, status)| is_so(name, status)).count();
+                if count >= number {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(within, all).await.with_context(|| format!("waited in vain for: {what}"))
+    }
+
+    /// When the last run of this one was decided to be undone.
+    pub fn decided(&self, name: &str) -> Option<Timestamp> {
+        self.lock().get(name)?["lastRun"]["undo"]["decidedAt"].as_str()?.parse().ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Value>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Releases {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn heed(api: Api<DynamicObject>, known: Arc<Mutex<BTreeMap<String, Value>>>, changed: Arc<Notify>) {
+    let mut stream = pin!(watcher::watcher(api, watcher::Config::default()));
+    while let Some(event) = stream.next().await {
+        if let Ok(Event::Apply(mut release) | Event::InitApply(mut release)) = event {
+            let status = release.data["status"].take();
+            known.lock().unwrap_or_else(PoisonError::into_inner).insert(release.name_any(), status);
+            changed.notify_one();
+        }
+    }
 }
 
 /// Waits until so many Releases know their stable revision.
 ///
 /// # Errors
 /// When they do not in time.
-pub async fn adopted(story: &Story<'_>, number: usize, within: Duration) -> Result<()> {
-    let api: Api<Release> = Api::namespaced(story.client.clone(), &story.namespace);
-    let all = async {
-        loop {
-            let releases = api.list(&ListParams::default()).await?;
-            let known =
-                |release: &Release| release.status.as_ref().is_some_and(|status| status.stable.is_some());
-            if releases.items.iter().filter(|release| known(release)).count() >= number {
-                return anyhow::Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
-    tokio::time::timeout(within, all).await.context("not all Releases were taken up")?
+pub async fn adopted(releases: &Releases, number: usize, within: Duration) -> Result<()> {
+    let knows = |_: &str, status: &Value| !status["stable"].is_null();
+    releases.until(number, within, "all Releases taken up", knows).await
 }
 
 /// What became of each pod of a namespace, by a watch of our own.

@@ -70,7 +70,7 @@ pub const MUTANTS: [Mutant; 12] = [
     },
     Mutant {
         name: "a job's name without its try",
-        file: "src/decide/checks.rs",
+        file: "src/decide/jobs.rs",
         finds: "let tail = format!(\"-{}-{short}-{attempt}\", id.run);",
         becomes: "let tail = format!(\"-{}-{short}\", id.run);",
         noticed_by: PLAYS,

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate_real::audit::{self, Requests};
 use tidegate_real::cluster::{Options, scratch};
-use tidegate_real::crowd::{self, Crowd};
+use tidegate_real::crowd::{self, Crowd, Releases};
 use tidegate_real::figures::{Figures, Spread};
 use tidegate_real::operator::{Operator, unique};
 use tidegate_real::stage::Stage;
@@ -46,6 +46,9 @@ struct Flags {
     /// Breaches in the same second
     #[arg(long, default_value_t = 100)]
     breaches: usize,
+    /// Of each run's pods, how many are bad when it breaches
+    #[arg(long, default_value = "10%")]
+    share: String,
 }
 
 fn main() -> Result<ExitCode> {
@@ -96,8 +99,9 @@ async fn adoption(
     stage.kill_operator().await?;
     crowd::make(story, from..to, |number| release(number, json!({}))).await?;
     let began = Instant::now();
+    let releases = Releases::watch(story);
     stage.start_operator().await?;
-    crowd::adopted(story, to, Duration::from_secs(900)).await?;
+    crowd::adopted(&releases, to, Duration::from_secs(900)).await?;
     let adopted = began.elapsed().as_secs_f64();
     println!("{} new Releases taken up in {adopted:.1} s from the operator's start", to - from);
     figures.add(&format!("adopted_{to}_s"), adopted);
@@ -152,21 +156,26 @@ async fn runs(stage: &Stage, audit: &Path, flags: &Flags, figures: &mut Figures)
     crowd::make(&story, 0..flags.runs, |number| named(number, paper_deployment(pods))).await?;
     let all = async |story: &Story<'_>| crowd::pods_ready(story).await >= flags.runs * PODS;
     story.until_within(Duration::from_secs(900), "all pods Ready", all).await;
-    crowd::make(&story, 0..flags.runs, |number| release(number, judged(&told.url(number)))).await?;
-    crowd::adopted(&story, flags.runs, Duration::from_secs(300)).await?;
+    crowd::make(&story, 0..flags.runs, |number| release(number, judged(&told.url(number), &flags.share)))
+        .await?;
+    let releases = Releases::watch(&story);
+    crowd::adopted(&releases, flags.runs, Duration::from_secs(300)).await?;
 
     let crowd = Crowd::watch(&story.client, &story.namespace);
     let began = Timestamp::now();
     crowd::ship(&story, 0..flags.runs).await?;
-    let half = async |story: &Story<'_>| crowd::in_phase(story, "Soaking").await >= flags.runs;
-    story.until_within(Duration::from_secs(300), "all at half", half).await;
+    let soaks = |_: &str, status: &Value| status["phase"] == "Soaking";
+    releases.until(flags.runs, Duration::from_secs(300), "all in the first soak", soaks).await?;
     tokio::time::sleep(SETTLE).await;
     let requests = Requests::read(audit, began, Timestamp::now())?;
     let each = (requests.writes() - requests.of("events")) as f64 / flags.runs as f64;
     let resident = with_operator(stage, Operator::resident).await? as f64 / 1e6;
-    println!("{} runs at once: {resident:.1} MB, {each:.1} writes each to come to half", flags.runs);
+    println!(
+        "{} runs at once: {resident:.1} MB, {each:.1} writes each to come to {}",
+        flags.runs, flags.share
+    );
     figures.add("runs_mb", resident);
-    figures.add("run_writes_to_half", each);
+    figures.add("run_writes_to_first_soak", each);
 
     let alone: BTreeSet<usize> = (flags.breaches..flags.runs).collect();
     let began = Timestamp::now();
@@ -174,13 +183,14 @@ async fn runs(stage: &Stage, audit: &Path, flags: &Flags, figures: &mut Figures)
         told.turn_bad(*number);
         tokio::time::sleep(ONE_BY_ONE).await;
     }
-    let undone = undone(&story, audit, &crowd, &told, &alone, began).await?;
+    let seen = Seen { audit, crowd: &crowd, told: &told, releases: &releases };
+    let undone = undone(&story, &seen, &alone, began).await?;
     undone.sum_up("alone", "one by one, with the other runs beside them", figures);
 
     let together: BTreeSet<usize> = (0..flags.breaches).collect();
     let began = Timestamp::now();
     together.iter().for_each(|number| told.turn_bad(*number));
-    let undone = self::undone(&story, audit, &crowd, &told, &together, began).await?;
+    let undone = self::undone(&story, &seen, &together, began).await?;
     undone.sum_up("together", "in the same second", figures);
     figures.aim("undo patch after the verdict at p99, in seconds", undone.patch.p99(), 0.5);
     figures.aim("last bad pod ordered away after the patch at p99, in seconds", undone.ordered.p99(), 2.0);
@@ -191,6 +201,7 @@ async fn runs(stage: &Stage, audit: &Path, flags: &Flags, figures: &mut Figures)
 /// How long each undo took, in seconds.
 #[derive(Default)]
 struct Undone {
+    verdict: Spread,
     patch: Spread,
     ordered: Spread,
     restored: Spread,
@@ -200,8 +211,9 @@ impl Undone {
     fn sum_up(&self, key: &str, what: &str, figures: &mut Figures) {
         println!("breaches {what}, in seconds: median and p99");
         for (name, of, spread) in [
-            ("patch", "from the third bad number to the undo patch", &self.patch),
-            ("ordered", "from there until the last bad pod was ordered away", &self.ordered),
+            ("verdict", "from the third bad number to the verdict", &self.verdict),
+            ("patch", "from the verdict to the undo patch", &self.patch),
+            ("ordered", "from the patch until the last bad pod was ordered away", &self.ordered),
             ("restored", "from the patch until all stable pods were Ready", &self.restored),
         ] {
             println!("  {:7.3} {:7.3}  {of}", spread.median(), spread.p99());
@@ -212,29 +224,38 @@ impl Undone {
     }
 }
 
+/// Who saw what.
+struct Seen<'a> {
+    audit: &'a Path,
+    crowd: &'a Crowd,
+    told: &'a Told,
+    releases: &'a Releases,
+}
+
 /// Waits until all of these are undone, and says how long it took.
 async fn undone(
     story: &Story<'_>,
-    audit: &Path,
-    crowd: &Crowd,
-    told: &Told,
+    seen: &Seen<'_>,
     which: &BTreeSet<usize>,
     began: Timestamp,
 ) -> Result<Undone> {
     let names: BTreeSet<String> = which.iter().map(|number| crowd::name(*number)).collect();
-    let all = async |story: &Story<'_>| crowd::undone(story, &names).await;
-    story.until_within(Duration::from_secs(300), "all undone", all).await;
-    let patches = audit::patches(audit, &story.namespace, began, Timestamp::now())?;
+    let is_undone =
+        |name: &str, status: &Value| names.contains(name) && status["lastRun"]["outcome"] == "Undone";
+    seen.releases.until(names.len(), Duration::from_secs(300), "all undone", is_undone).await?;
+    let patches = audit::patches(seen.audit, &story.namespace, began, Timestamp::now())?;
     let mut undone = Undone::default();
     for number in which {
         let name = crowd::name(*number);
-        let verdict =
-            told.bad_readings(*number).get(BAD_READINGS - 1).copied().context("too few readings")?;
+        let third = seen.told.bad_readings(*number).get(BAD_READINGS - 1).copied();
+        let third = third.context("too few readings")?;
+        let verdict = seen.releases.decided(&name).with_context(|| format!("{name} has no verdict"))?;
         let patch = patches.get(&name).and_then(|all| all.iter().find(|at| **at >= verdict));
         let patch = *patch.with_context(|| format!("{name} was never patched"))?;
         let (ordered, restored) =
-            crowd.way_back(&name, patch).with_context(|| format!("{name} is not back"))?;
+            seen.crowd.way_back(&name, patch).with_context(|| format!("{name} is not back"))?;
         let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64().max(0.0);
+        undone.verdict.add(seconds(third, verdict));
         undone.patch.add(seconds(verdict, patch));
         undone.ordered.add(seconds(patch, ordered));
         undone.restored.add(seconds(patch, restored));
@@ -261,9 +282,9 @@ fn release(number: usize, more: Value) -> Value {
     json!({"apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "metadata": {"name": name}, "spec": spec})
 }
 
-fn judged(url: &str) -> Value {
+fn judged(url: &str, share: &str) -> Value {
     json!({
-        "steps": [{"name": "half", "replicas": "50%", "soak": "1h"}, {"name": "all", "replicas": "100%"}],
+        "steps": [{"name": "some", "replicas": share, "soak": "1h"}, {"name": "all", "replicas": "100%"}],
         "criteria": [{
             "name": "number",
             "value": {"json": {"url": url, "pointer": "/value"}, "limit": "value > 1", "for": "5s"},

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::admission;
-use super::store::{KINDS, Kind, Name, Selector, kind_of};
+use super::store::{self, KINDS, Kind, Name, Selector, kind_of};
 use crate::time::second;
 use crate::world::World;
 
@@ -249,7 +249,8 @@ fn watch(
     let ends_at = world.now + seconds * 1000;
     let held_until = world.watch_held_until(process);
     if !world.store.watch(plural, selector, since, process, held_until, ends_at, sender) {
-        return Err(Refusal::new(410, "Expired", format!("too old resource version: {since}")));
+        // Said as the API server says it: within a watch that has begun.
+        return Ok(Answer::Watch(store::expired(since)));
     }
     Ok(Answer::Watch(receiver))
 }

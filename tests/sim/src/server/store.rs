@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 /// Namespace (empty where there are none) and name.
 pub type Name = (String, String);
@@ -345,6 +345,17 @@ impl Lines {
     fn forget(&self) {
         self.0.borrow_mut().clear();
     }
+}
+
+/// A watch that says that it began too long ago, and ends.
+pub fn expired(since: u64) -> UnboundedReceiver<Bytes> {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Expired", "code": 410,
+        "message": format!("too old resource version: {since}"),
+    });
+    let _sent = sender.send(line("ERROR", &status));
+    receiver
 }
 
 fn line(word: &str, object: &Value) -> Bytes {

@@ -87,9 +87,9 @@ pub enum CheckKind {
 pub enum Question {
     Http(HttpCheck),
     Config(ConfigCheck),
-    Tls(TlsCheck),
+    Tls(Box<TlsCheck>),
     Dns(DnsCheck),
-    Objects(Objects),
+    Objects(Box<Objects>),
 }
 
 impl Question {
@@ -299,7 +299,7 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
         backup,
     } = check;
     let understood = |kind: &str, objects: Result<Objects, (&str, String)>| match objects {
-        Ok(objects) => Ok(CheckKind::Asked(Question::Objects(objects))),
+        Ok(objects) => Ok(CheckKind::Asked(Question::Objects(Box::new(objects)))),
         Err((below, problem)) => Err(PlanError { field: format!("{field}.{kind}{below}"), problem }),
     };
     let kinds = [
@@ -307,7 +307,7 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
         job.as_ref().map(|job| Ok(CheckKind::Job(Arc::new(job.template.clone())))),
         http.as_ref().map(|http| Ok(CheckKind::Asked(Question::Http(http.clone())))),
         config.as_ref().map(|config| Ok(CheckKind::Asked(Question::Config(config.clone())))),
-        tls.as_ref().map(|tls| Ok(CheckKind::Asked(Question::Tls(tls.clone())))),
+        tls.as_ref().map(|tls| Ok(CheckKind::Asked(Question::Tls(Box::new(tls.clone()))))),
         dns.as_ref().map(|dns| Ok(CheckKind::Asked(Question::Dns(dns.clone())))),
         object.as_ref().map(|object| understood("object", Objects::of(object))),
         backup.as_ref().map(|backup| understood("backup", Objects::of_backup(backup))),

@@ -354,7 +354,12 @@ fn a_certificate_that_lasts_for_ever_and_a_validity_beyond_all_time_are_no_troub
     roots.add(root.der().clone()).expect("an authority");
     let asked = |validity| tls::Asked { names: &[], validity, renew: "renew it", authority: "ours" };
     let judged = |validity| {
-        tls::judged(&[good.certificate.clone()], &roots, &asked(validity), at("2026-06-01T00:00:00Z"))
+        tls::judged(
+            std::slice::from_ref(&good.certificate),
+            &roots,
+            &asked(validity),
+            at("2026-06-01T00:00:00Z"),
+        )
     };
     assert!(judged(Duration::ZERO).is_ok());
     let said = judged(Duration::from_secs(u64::MAX)).expect_err("nothing lasts so long");

@@ -156,18 +156,18 @@ fn a_check_of_an_object_takes_the_right_to_read_it_where_it_is() {
         until_told(&story, &before(&[&selected]), &words("list", &within)).await;
         until_told(&story, &before(&[&elsewhere]), &words("get", &without)).await;
         // Each of several is asked for, wherever it stands.
-        let mut many: Vec<Value> = Vec::new();
-        for place in 0..4 {
-            let mut own = own.clone();
-            own["name"] = json!(format!("backup-{place}"));
-            many.push(own);
-        }
-        let mut last = velero.clone();
-        last["name"] = json!("last");
-        many.push(last);
-        until_told(&story, &json!({"preflight": many}), &words("list", &without)).await;
+        let of = |number: usize, last: &Value| {
+            let named = |place| {
+                let mut own = own.clone();
+                own["name"] = json!(format!("backup-{place}"));
+                own
+            };
+            json!({"preflight": (1..number).map(named).chain([last.clone()]).collect::<Vec<_>>()})
+        };
+        until_told(&story, &of(12, &velero), &words("list", &without)).await;
         give(&story, &there, "lists", rule("velero.io", "backups", &["list"])).await;
-        until_told(&story, &json!({"preflight": many}), "").await;
+        until_told(&story, &of(12, &velero), "").await;
+        until_told(&story, &of(13, &velero), "a Release has at most 12 object and backup checks").await;
         until_told(&story, &before(&[&of_cluster]), &words("get", " in the whole cluster")).await;
         let secret = json!({"name": "tls", "tls": {"secret": "shop-tls"}});
         let map = json!({"name": "tls", "tls": {"host": "shop.example.com", "ca": {"configMap": "roots"}}});

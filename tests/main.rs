@@ -2,7 +2,9 @@
 
 mod architecture;
 mod calendar;
+mod checks;
 mod cli;
+mod expression;
 mod fuzzing;
 mod generated;
 mod judge;

@@ -5,8 +5,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use hickory_proto::rr::Name;
+use jiff::Timestamp;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tidegate::api::check::dns::RecordType;
 use tidegate::api::right::Right;
 use tidegate::api::text::{
     Condition, CronForm, Latency, LatencyLimit, Percent, Percentage, Share, Span, ZoneName,
@@ -14,8 +19,9 @@ use tidegate::api::text::{
 use tidegate::api::windows::{Window, Windows};
 use tidegate::cli::backtest::asking;
 use tidegate::cli::judge as judge_command;
-use tidegate::decide::calendar::{Fit, calendar};
 use tidegate::cli::lint as lint_command;
+use tidegate::decide::calendar::{Fit, calendar};
+use tidegate::decide::expression::Expression;
 use tidegate::decide::judge::{self, Bound, Criterion, Measure, OnLimit, OnUnknown, Settings, State};
 use tidegate::decide::{self, Key};
 use tidegate::observe::measure::counters::Totals;
@@ -23,6 +29,7 @@ use tidegate::observe::measure::exposition::{self, Limits};
 use tidegate::observe::measure::instant;
 use tidegate::observe::measure::names::{Names, Survey};
 use tidegate::observe::measure::prometheus::{NewestSeries, WholeSeries, parsed, shown_by};
+use tidegate::observe::probes::{dns, tls};
 use tidegate::observe::reach::{ApiServer, Reach};
 use tidegate::observe::{self, Findings, probes, values};
 use tidegate::watch::index::{self, Index};
@@ -32,7 +39,7 @@ use tidegate::watch::slim;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("exposition", exposition),
     ("prometheus", prometheus),
     ("numbers", numbers),
@@ -48,6 +55,9 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("addresses", addresses),
     ("windows", windows),
     ("lint", lint),
+    ("expression", expression),
+    ("certificate", certificate),
+    ("dns_answer", dns_answer),
 ];
 
 /// A pod's page, text format or OpenMetrics.
@@ -423,5 +433,60 @@ fn split(data: &[u8]) -> (&[u8], &[u8]) {
     match data.iter().position(|byte| *byte == b'\n') {
         Some(at) => (&data[..at], &data[at + 1..]),
         None => (data, &[]),
+    }
+}
+
+/// An expression, a line break, and the object that it is about.
+pub fn expression(data: &[u8]) {
+    let (text, object) = split(data);
+    let object: Value = serde_json::from_slice(object).unwrap_or_default();
+    // Line breaks stand in expressions too.
+    let text = String::from_utf8_lossy(text).replace('\r', "\n");
+    let Ok(expression) = Expression::parse(&text, &["object"]) else { return };
+    let held = expression.holds(&[("object", &object)]);
+    if let Err(unsure) = &held {
+        assert!(unsure.to_string().chars().count() < 400, "{unsure}");
+    }
+    if !text.contains(".map(") && !text.contains(".filter(") {
+        // What loops over an object's fields has no order to keep to.
+        assert_eq!(held, expression.holds(&[("object", &object)]), "{text}");
+    }
+    if let Ok(text) = expression.text(&[("object", &object)]) {
+        assert!(text.chars().count() <= 256);
+    }
+}
+
+/// A certificate in PEM, or as it is.
+pub fn certificate(data: &[u8]) {
+    let chain = tls::certificates(data, 16).unwrap_or_else(|_| vec![CertificateDer::from(data.to_vec())]);
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(chain.clone());
+    let asked = tls::Asked {
+        names: &["shop.example.com", "10.0.0.1"],
+        validity: Duration::from_secs(2_592_000),
+        renew: "renew it",
+        authority: "one of these",
+    };
+    let now = Timestamp::from_second(1_795_000_000).expect("a moment");
+    let (Ok(said) | Err(said)) = tls::judged(&chain, &roots, &asked, now);
+    assert!(said.chars().count() <= 1024 && !said.contains('\n'), "{said}");
+}
+
+/// What a DNS server answers.
+pub fn dns_answer(data: &[u8]) {
+    let name = Name::from_ascii("example.com.").expect("a name");
+    let kinds = [
+        RecordType::A,
+        RecordType::Aaaa,
+        RecordType::Cname,
+        RecordType::Txt,
+        RecordType::Mx,
+        RecordType::Ns,
+        RecordType::Caa,
+        RecordType::Srv,
+        RecordType::Ptr,
+    ];
+    for kind in kinds {
+        let _records = dns::records_in(data, &name, kind);
     }
 }

@@ -1,11 +1,18 @@
 //! Checks: one-off verifications, before the first pod moves and when a step's pods stand.
 
+pub mod dns;
+pub mod object;
+pub mod tls;
+
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::dns::DnsCheck;
+use self::object::{BackupCheck, ObjectCheck};
+use self::tls::TlsCheck;
 use super::text::{HeaderText, Latency, Span};
 
 /// A one-off verification. Exactly one kind.
@@ -14,12 +21,12 @@ use super::text::{HeaderText, Latency, Span};
 #[x_kube(validation = Rule::new("!has(self.approval) || !has(self.severity) && !has(self.retries) && !has(self.every) && !has(self.onFailure)").message(Message::Expression("\"check '\" + self.name + \"' is an approval: it has no severity, retries, every or onFailure\"".into())))]
 #[x_kube(validation = Rule::new("!has(self.job) || !has(self.every)").message(Message::Expression("\"check '\" + self.name + \"' is a job: it runs once, so leave every out\"".into())))]
 #[x_kube(validation = Rule::new("!has(self.onFailure) || !has(self.severity) || self.severity != 'Warning'").message(Message::Expression("\"check '\" + self.name + \"' is only a warning: leave onFailure out\"".into())))]
-#[x_kube(validation = Rule::new("[has(self.approval), has(self.job), has(self.http), has(self.config)].filter(x, x).size() == 1").message(Message::Expression("\"check '\" + self.name + \"' needs exactly one of: approval, job, http, config\"".into())))]
+#[x_kube(validation = Rule::new("[has(self.approval), has(self.job), has(self.http), has(self.config), has(self.tls), has(self.dns), has(self.object), has(self.backup)].filter(x, x).size() == 1").message(Message::Expression("\"check '\" + self.name + \"' needs exactly one of: approval, job, http, config, tls, dns, object, backup\"".into())))]
 pub struct Check {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not a name: write lower case letters, digits and '-'\"".into())))]
     pub name: String,
-    /// How long one try may take. Default: 10m for a job, 10s for http and config; an approval is waited for without end.
+    /// How long one try may take. Default: 10m for a job, 10s for what is asked; an approval is waited for without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
     /// What a failure means. Default: Error, which nothing goes on with. A Warning is told and holds nothing up.
@@ -47,6 +54,18 @@ pub struct Check {
     /// Secrets and ConfigMaps have the keys that the new template needs. Values are never shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<ConfigCheck>,
+    /// A certificate, of a Secret or as a host shows it, is valid for long enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsCheck>,
+    /// A name has the DNS records that it should have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsCheck>,
+    /// An object of the cluster is as it should be, and new enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectCheck>,
+    /// There is a finished backup that is new enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupCheck>,
 }
 
 /// What a failed check means.

@@ -8,7 +8,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::calendar::{self, Calendar};
+use super::objects::Objects;
 use super::{judge, values};
+use crate::api::check::dns::DnsCheck;
+use crate::api::check::tls::TlsCheck;
 use crate::api::check::{Approval, ConfigCheck, HttpCheck, OnFailure, Severity};
 use crate::api::criterion::{Criterion, NoData, OnLimit, OnUnknown, Reference, ValueBound};
 use crate::api::text::{Condition, Latency, Percent, Share, Span};
@@ -90,6 +93,9 @@ pub enum CheckKind {
 pub enum Question {
     Http(HttpCheck),
     Config(ConfigCheck),
+    Tls(Box<TlsCheck>),
+    Dns(DnsCheck),
+    Objects(Box<Objects>),
 }
 
 impl Question {
@@ -97,7 +103,7 @@ impl Question {
     pub fn is_of_pods(&self) -> bool {
         match self {
             Self::Http(check) => check.pod_path.is_some(),
-            Self::Config(_) => false,
+            Self::Config(_) | Self::Tls(_) | Self::Dns(_) | Self::Objects(_) => false,
         }
     }
 }
@@ -304,16 +310,45 @@ fn checks(written: &[Check], field: &str) -> Result<Vec<PlannedCheck>, PlanError
 }
 
 fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
-    let Check { name, timeout, severity, retries, every, on_failure, approval, job, http, config } = check;
-    let kind = match (approval, job, http, config) {
-        (Some(approval), None, None, None) => CheckKind::Approval(approval.clone()),
-        (None, Some(job), None, None) => CheckKind::Job(Arc::new(job.template.clone())),
-        (None, None, Some(http), None) => CheckKind::Asked(Question::Http(http.clone())),
-        (None, None, None, Some(config)) => CheckKind::Asked(Question::Config(config.clone())),
-        _ => {
+    let Check {
+        name,
+        timeout,
+        severity,
+        retries,
+        every,
+        on_failure,
+        approval,
+        job,
+        http,
+        config,
+        tls,
+        dns,
+        object,
+        backup,
+    } = check;
+    let understood = |kind: &str, objects: Result<Objects, (&str, String)>| match objects {
+        Ok(objects) => Ok(CheckKind::Asked(Question::Objects(Box::new(objects)))),
+        Err((below, problem)) => Err(PlanError { field: format!("{field}.{kind}{below}"), problem }),
+    };
+    let kinds = [
+        approval.as_ref().map(|approval| Ok(CheckKind::Approval(approval.clone()))),
+        job.as_ref().map(|job| Ok(CheckKind::Job(Arc::new(job.template.clone())))),
+        http.as_ref().map(|http| Ok(CheckKind::Asked(Question::Http(http.clone())))),
+        config.as_ref().map(|config| Ok(CheckKind::Asked(Question::Config(config.clone())))),
+        tls.as_ref().map(|tls| Ok(CheckKind::Asked(Question::Tls(Box::new(tls.clone()))))),
+        dns.as_ref().map(|dns| Ok(CheckKind::Asked(Question::Dns(dns.clone())))),
+        object.as_ref().map(|object| understood("object", Objects::of(object))),
+        backup.as_ref().map(|backup| understood("backup", Objects::of_backup(backup))),
+    ];
+    let mut kinds = kinds.into_iter().flatten();
+    let kind = match (kinds.next(), kinds.next()) {
+        (Some(kind), None) => kind?,
+        (None, None) | (_, Some(_)) => {
             return Err(PlanError {
                 field: field.to_owned(),
-                problem: format!("check '{name}' needs exactly one of: approval, job, http, config"),
+                problem: format!(
+                    "check '{name}' needs exactly one of: approval, job, http, config, tls, dns, object, backup"
+                ),
             });
         }
     };

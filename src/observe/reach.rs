@@ -1,5 +1,5 @@
-//! Where the operator may connect to on the word of whoever wrote a Release: `http` checks, Prometheus servers, JSON answers, pods'
-//! pages. Never where it would be lent a right that its author does not have: clouds' metadata, the operator's own machine, the API
+//! Where the operator may connect to on the word of whoever wrote a Release: `http`, `tls` and `dns` checks, Prometheus servers, JSON
+//! answers, pods' pages. Never where it would be lent a right that its author does not have: clouds' metadata, the operator's own machine, the API
 //! server.
 //!
 //! A name is resolved once, every address that it has is looked at, and the connection goes to exactly those: an answer that changes
@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Url};
+use tokio::net::{TcpStream, UdpSocket};
 
 /// Addresses of clouds' own services that lie among those of other hosts.
 const METADATA: [IpAddr; 5] = [
@@ -202,6 +203,78 @@ impl Reach {
             return Err("the name has no address".into());
         }
         Ok(found)
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// It must not be connected to.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// It could not be.
+    #[error("no connection to {host}: {problem}")]
+    Refused {
+        /// Who.
+        host: String,
+        /// In the words of the layer that failed.
+        problem: String,
+    },
+}
+
+impl Reach {
+    /// Connects to a host by name or address, one of its addresses after the other.
+    ///
+    /// # Errors
+    /// When it may not be connected to, or none of its addresses takes the connection.
+    pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+        let refused = |problem: String| ConnectError::Refused { host: host.to_owned(), problem };
+        let addresses = match host.parse() {
+            Ok(address) => {
+                self.allows_socket(SocketAddr::new(address, port))?;
+                vec![address]
+            }
+            Err(_) => {
+                if let Some(why) = self.0.guarded.as_ref().and_then(|guarded| guarded.against_name(host)) {
+                    return Err(Denied { host: host.to_owned(), address: None, why }.into());
+                }
+                self.addresses(host).await.map_err(|error| match error.downcast::<Denied>() {
+                    Ok(denied) => ConnectError::Denied(*denied),
+                    Err(error) => refused(error.to_string()),
+                })?
+            }
+        };
+        let mut problem = String::new();
+        for address in addresses {
+            match TcpStream::connect(SocketAddr::new(address, port)).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => problem = error.to_string(),
+            }
+        }
+        Err(refused(problem))
+    }
+
+    /// A socket that speaks with this address and nobody else.
+    ///
+    /// # Errors
+    /// When it may not be spoken with, or cannot be.
+    pub async fn datagrams(&self, to: SocketAddr) -> Result<UdpSocket, ConnectError> {
+        self.allows_socket(to)?;
+        let own =
+            if to.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+        let connected = async {
+            let socket = UdpSocket::bind(SocketAddr::new(own, 0)).await?;
+            socket.connect(to).await.map(|()| socket)
+        };
+        connected.await.map_err(|error: std::io::Error| ConnectError::Refused {
+            host: to.to_string(),
+            problem: error.to_string(),
+        })
+    }
+
+    fn allows_socket(&self, to: SocketAddr) -> Result<(), Denied> {
+        let why = self.0.guarded.as_ref().and_then(|guarded| guarded.against(to.ip(), Some(to.port())));
+        why.map_or(Ok(()), |why| Err(Denied { host: to.ip().to_string(), address: None, why }))
     }
 }
 

@@ -51,7 +51,8 @@ impl Prober {
             let clock = self.clock.clone();
             tokio::spawn(async move {
                 let (key, id) = question.clone();
-                let (result, message) = probes::ask(&client, &reach, &key.namespace, &probe).await;
+                let (result, message) =
+                    probes::ask(&client, &reach, &key.namespace, &probe, clock.now()).await;
                 findings.add_answer(&key, id, ProbeAnswer { at: clock.now(), result, message });
                 under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&question);
                 queue.wake(key);

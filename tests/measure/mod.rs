@@ -7,7 +7,7 @@ mod earlier;
 mod exposition;
 mod history;
 mod names;
-mod pods;
+pub mod pods;
 mod presets;
 mod prometheus;
 mod servers;

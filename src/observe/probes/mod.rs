@@ -3,11 +3,14 @@
 //! An outage on the way is Unknown; an answer that is not the expected one is Failed, and says what to do.
 
 mod config;
+pub mod dns;
 mod http;
+mod object;
+pub mod tls;
 
-use regex_lite::RegexBuilder;
-
+use jiff::Timestamp;
 use kube::Client;
+use regex_lite::RegexBuilder;
 
 pub use config::is_placeholder;
 pub(super) use http::{beginning, get};
@@ -39,11 +42,14 @@ fn unknown(message: String) -> Answer {
 }
 
 /// Asks once, for as long as the check's timeout.
-pub async fn ask(client: &Client, reach: &Reach, namespace: &str, probe: &Probe) -> Answer {
+pub async fn ask(client: &Client, reach: &Reach, namespace: &str, probe: &Probe, now: Timestamp) -> Answer {
     let asked = async {
         match &probe.question {
             Question::Http(check) => http::ask(check, &probe.pods, reach).await,
             Question::Config(check) => config::ask(client, namespace, check).await,
+            Question::Tls(check) => tls::ask(client, reach, namespace, check, now).await,
+            Question::Dns(check) => dns::ask(reach, check).await,
+            Question::Objects(objects) => object::ask(client, namespace, objects, now).await,
         }
     };
     match tokio::time::timeout(probe.timeout, asked).await {

@@ -112,3 +112,72 @@ fn a_check_takes_the_rights_that_it_uses_from_whoever_writes_it() {
         }
     });
 }
+
+#[test]
+fn a_check_of_an_object_takes_the_right_to_read_it_where_it_is() {
+    on_stage(async {
+        let stage = Stage::shared().await;
+        let story = Story::begin(stage, "lending-objects").await;
+        let other = Story::begin(stage, "lending-elsewhere").await;
+        let (here, there) = (story.namespace.clone(), other.namespace.clone());
+        give(
+            &story,
+            &here,
+            "writes",
+            rule("tidegate.dev", "releases", &["get", "create", "patch", "update"]),
+        )
+        .await;
+        give(&story, &here, "patches", rule("apps", "deployments", &["patch"])).await;
+        until_told(&story, &json!({}), "").await;
+        let object = |fields: Value| {
+            let mut object = json!({"apiVersion": "velero.io/v1", "resource": "backups"});
+            object.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+            json!({"name": "backup", "object": object})
+        };
+        let own = object(json!({"name": "nightly"}));
+        let selected = object(json!({"selector": "a=b"}));
+        let elsewhere = object(json!({"name": "nightly", "namespace": there}));
+        let velero = json!({"name": "backup", "backup": {"velero": {"selector": "a=b", "namespace": there}, "maxAge": "1h"}});
+        let of_cluster = object(json!({"name": "nightly", "scope": "Cluster"}));
+        let before = |checks: &[&Value]| json!({"preflight": checks});
+        let at_a_step =
+            |check: &Value| json!({"steps": [{"name": "half", "replicas": "50%", "checks": [check]}]});
+        let words = |verb: &str, place: &str| {
+            format!(
+                "bob may not write a check of backups without the verb {verb} on backups.velero.io{place}"
+            )
+        };
+        let (within, without) = (format!(" in namespace {here}"), format!(" in namespace {there}"));
+        until_told(&story, &before(&[&own]), &words("get", &within)).await;
+        until_told(&story, &at_a_step(&own), &words("get", &within)).await;
+        give(&story, &here, "gets", rule("velero.io", "backups", &["get"])).await;
+        until_told(&story, &before(&[&own]), "").await;
+        until_told(&story, &at_a_step(&own), "").await;
+        until_told(&story, &before(&[&selected]), &words("list", &within)).await;
+        until_told(&story, &before(&[&elsewhere]), &words("get", &without)).await;
+        // Each of several is asked for, wherever it stands.
+        let of = |number: usize, last: &Value| {
+            let named = |place| {
+                let mut own = own.clone();
+                own["name"] = json!(format!("backup-{place}"));
+                own
+            };
+            json!({"preflight": (1..number).map(named).chain([last.clone()]).collect::<Vec<_>>()})
+        };
+        until_told(&story, &of(12, &velero), &words("list", &without)).await;
+        give(&story, &there, "lists", rule("velero.io", "backups", &["list"])).await;
+        until_told(&story, &of(12, &velero), "").await;
+        until_told(&story, &of(13, &velero), "a Release has at most 12 object and backup checks").await;
+        until_told(&story, &before(&[&of_cluster]), &words("get", " in the whole cluster")).await;
+        let secret = json!({"name": "tls", "tls": {"secret": "shop-tls"}});
+        let map = json!({"name": "tls", "tls": {"host": "shop.example.com", "ca": {"configMap": "roots"}}});
+        until_told(&story, &before(&[&secret]), "bob may not name a Secret without the verb get on secrets")
+            .await;
+        until_told(
+            &story,
+            &at_a_step(&map),
+            "bob may not name a ConfigMap without the verb get on configmaps",
+        )
+        .await;
+    });
+}

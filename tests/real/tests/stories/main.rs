@@ -1,6 +1,7 @@
 //! Stories on a real control plane.
 
 mod answers;
+mod asking;
 mod capture;
 mod checks;
 mod crash_points;

@@ -1,0 +1,64 @@
+//! What checks ask, of real servers on this machine.
+
+mod dns;
+mod objects;
+mod tls;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use serde_json::{Value, json};
+use tidegate::observe::reach::{ApiServer, Reach};
+
+use crate::measure::pods::serve;
+
+/// Where checks of tests may connect to: this machine too.
+fn reach() -> Reach {
+    Reach::guarded(ApiServer::default(), true)
+}
+
+/// An API server that answers these paths, with their query, like this; everything else is not there.
+async fn cluster(answers: impl IntoIterator<Item = (&'static str, u16, Value)>) -> kube::Client {
+    let answers: BTreeMap<_, _> =
+        answers.into_iter().map(|(path, status, body)| (path.to_owned(), (status, body))).collect();
+    let answers = Arc::new(answers);
+    let router = Router::new().fallback(move |uri: Uri| {
+        let answers = Arc::clone(&answers);
+        async move {
+            let path = uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+            let (status, body) = answers.get(&path).cloned().unwrap_or_else(|| {
+                let name = uri.path().rsplit('/').next().unwrap_or_default();
+                (404, failure(404, "NotFound", &format!("\"{name}\" not found"), Some(name)))
+            });
+            let status = StatusCode::from_u16(status).expect("a status");
+            let body = Body::from(serde_json::to_vec(&body).expect("JSON"));
+            Response::builder()
+                .status(status)
+                .header("content-type", "application/json")
+                .body(body)
+                .expect("an answer")
+        }
+    });
+    let _already = rustls::crypto::ring::default_provider().install_default();
+    let url = format!("http://127.0.0.1:{}", serve(router).await);
+    kube::Client::try_from(kube::Config::new(url.parse().expect("a URL"))).expect("a client")
+}
+
+fn failure(code: u16, reason: &str, message: &str, name: Option<&str>) -> Value {
+    let details = name.map_or(json!({}), |name| json!({"name": name}));
+    json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code,
+        "message": message, "details": details,
+    })
+}
+
+fn forbidden(verb: &str, resource: &str, group: &str) -> Value {
+    let message = format!(
+        "{resource} is forbidden: User \"operator\" cannot {verb} resource \"{resource}\" in API group \"{group}\" in the namespace \"shop\""
+    );
+    failure(403, "Forbidden", &message, None)
+}

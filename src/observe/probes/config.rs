@@ -11,36 +11,7 @@ use super::{Answer, failed, found, passed, unknown};
 use crate::api::Right;
 use crate::api::check::{ConfigCheck, ConfigKey, ConfigObject, OtherKey};
 use crate::api::text::is_object_name;
-
-/// What stands where somebody meant to write something.
-const PLACEHOLDERS: &[&str] = &[
-    "todo",
-    "tbd",
-    "fixme",
-    "changeme",
-    "change_me",
-    "change-me",
-    "replaceme",
-    "replace_me",
-    "replace-me",
-    "placeholder",
-    "xxx",
-    "null",
-    "undefined",
-];
-/// How such things begin.
-const PLACEHOLDER_BEGINNINGS: &[&str] = &[
-    "your_",
-    "your-",
-    "yourdomain",
-    "changeme",
-    "replace_with",
-    "replace-with",
-    "[your",
-    "<your",
-    "insert_",
-    "insert-",
-];
+use crate::decide::lint::placeholder;
 
 /// A kind of object that has keys.
 #[derive(Clone, Copy)]
@@ -196,14 +167,27 @@ async fn differs(
     Ok(())
 }
 
-/// Whether this stands for something that somebody meant to write.
-pub fn is_placeholder(text: &str) -> bool {
-    let text = text.trim().trim_matches(['"', '\'']).to_lowercase();
-    let bracketed =
-        |open: char, close: char| text.starts_with(open) && text.ends_with(close) && !text.contains('"');
-    PLACEHOLDERS.contains(&text.as_str())
-        || PLACEHOLDER_BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
-        || bracketed('<', '>') && !text.contains('/')
+/// Whether all of this stands for something that somebody meant to write.
+fn is_placeholder(text: &str) -> bool {
+    let text = text.trim().trim_matches(['"', '\'']);
+    placeholder(text) == Some(text)
         || text.starts_with("${") && text.ends_with('}')
         || text.starts_with("{{") && text.ends_with("}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_placeholder;
+
+    #[test]
+    fn a_value_that_is_nothing_but_such_a_word_is_a_placeholder() {
+        for text in
+            ["changeme", " TODO\n", "\"your_api_key\"", "<token>", "${STRIPE_KEY}", "{{ .Values.key }}"]
+        {
+            assert!(is_placeholder(text), "{text}");
+        }
+        for text in ["<config><url>x</url></config>", "sk_live_4eC39", "todo-service", "{\"a\": 1}", "none"] {
+            assert!(!is_placeholder(text), "{text}");
+        }
+    }
 }

@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use kube::Client;
 use regex_lite::RegexBuilder;
 
-pub use config::is_placeholder;
 pub(super) use http::{beginning, get};
 
 use super::reach::Reach;

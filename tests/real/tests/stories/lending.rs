@@ -109,6 +109,15 @@ fn a_check_takes_the_rights_that_it_uses_from_whoever_writes_it() {
             until_told(&story, &check, &words).await;
             give(&story, &there, resource, rule("", resource, &["get"])).await;
             until_told(&story, &check, "").await;
+            // However many keys: the API server asks once.
+            let mut many = check.clone();
+            let keys: Vec<Value> = (0..64)
+                .map(|number| json!({"key": format!("k{number}"), "differsFrom": {"namespace": there}}))
+                .collect();
+            many["preflight"][0]["config"][kind][0]["keys"] = json!(keys);
+            until_told(&story, &many, "").await;
+            many["preflight"][0]["config"][kind][0]["keys"][63]["differsFrom"]["namespace"] = json!(here);
+            until_told(&story, &many, "with those of one other namespace").await;
         }
     });
 }

@@ -183,6 +183,10 @@ pub struct Expect {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub body_matches: Option<String>,
+    /// What must hold of a body that is JSON: CEL about `body`, such as body.status == 'ok'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub expression: Option<String>,
     /// Headers that the answer has, each with a regular expression that its value matches somewhere. A redirect's target is
     /// `location`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -196,7 +200,7 @@ pub struct Expect {
 
 impl Default for Expect {
     fn default() -> Self {
-        Self { status: ok(), body_matches: None, headers: BTreeMap::new(), within: None }
+        Self { status: ok(), body_matches: None, expression: None, headers: BTreeMap::new(), within: None }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::calendar::{self, Calendar};
+use super::expression::Expression;
 use super::objects::Objects;
 use super::{judge, values};
 use crate::api::check::dns::DnsCheck;
@@ -309,6 +310,14 @@ fn checks(written: &[Check], field: &str) -> Result<Vec<PlannedCheck>, PlanError
     written.iter().enumerate().map(|(index, one)| check(one, &format!("{field}[{index}]"))).collect()
 }
 
+fn asked_over_http(http: &HttpCheck, field: &str) -> Result<CheckKind, PlanError> {
+    if let Some(text) = &http.expect.expression {
+        Expression::parse(text, &["body"])
+            .map_err(|problem| PlanError { field: format!("{field}.http.expect.expression"), problem })?;
+    }
+    Ok(CheckKind::Asked(Question::Http(http.clone())))
+}
+
 fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
     let Check {
         name,
@@ -333,7 +342,7 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
     let kinds = [
         approval.as_ref().map(|approval| Ok(CheckKind::Approval(approval.clone()))),
         job.as_ref().map(|job| Ok(CheckKind::Job(Arc::new(job.template.clone())))),
-        http.as_ref().map(|http| Ok(CheckKind::Asked(Question::Http(http.clone())))),
+        http.as_ref().map(|http| asked_over_http(http, field)),
         config.as_ref().map(|config| Ok(CheckKind::Asked(Question::Config(config.clone())))),
         tls.as_ref().map(|tls| Ok(CheckKind::Asked(Question::Tls(Box::new(tls.clone()))))),
         dns.as_ref().map(|dns| Ok(CheckKind::Asked(Question::Dns(dns.clone())))),

@@ -1,5 +1,6 @@
 //! What checks ask, of real servers on this machine.
 
+mod answers;
 mod dns;
 mod objects;
 mod tls;

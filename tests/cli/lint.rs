@@ -330,7 +330,10 @@ fn every_rule_of_the_crd_about_one_text_is_held() {
     spec.criteria[].value.json.url: is not an http(s) URL
     spec.metrics.prometheus.url: is not an http(s) URL
     spec.metrics.prometheus.url: no user in the URL: write credentials into a Secret and name it as auth.basic.secret
+    spec.preflight[].dns.server: 
     spec.preflight[].http.url: is not an http(s) URL
+    spec.steps[].checks[].dns.server: 
+    spec.steps[].checks[].http.url: is not an http(s) URL
     "#);
 }
 

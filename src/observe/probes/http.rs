@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use serde_json::Value;
 
 use super::{Answer, LOOKED_AT, failed, found, passed, unknown};
 use crate::api::check::{Expect, HttpCheck};
 use crate::decide::ProbedPod;
+use crate::decide::expression::Expression;
 use crate::decide::snapshot::ProbeResult;
 use crate::observe::measure::{self, Trust};
 use crate::observe::reach::{self, Denied, Reach};
@@ -131,7 +133,27 @@ async fn expected(expect: &Expect, response: reqwest::Response) -> Result<i32, A
             Ok(true) => {}
         }
     }
+    if let Some(text) = &expect.expression {
+        holds(text, &body).await?;
+    }
     Ok(status)
+}
+
+/// Whether what is expected holds of a body. Off the threads that everything else runs on.
+async fn holds(text: &str, body: &[u8]) -> Result<(), Answer> {
+    let body: Value = serde_json::from_slice(body).map_err(|_| {
+        let most = LOOKED_AT / 1024;
+        failed(format!("the body is no JSON of at most {most} KiB, as expect.expression needs"))
+    })?;
+    let expression = Expression::parse(text, &["body"])
+        .map_err(|problem| failed(format!("expect.expression {problem}")))?;
+    let judged = tokio::task::spawn_blocking(move || expression.holds(&[("body", &body)])).await;
+    match judged {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err(failed(format!("the body is not as expected: {text}"))),
+        Ok(Err(unsure)) => Err(unknown(format!("expect.expression cannot be told: {unsure}"))),
+        Err(_) => Err(unknown("expect.expression could not be evaluated".to_owned())),
+    }
 }
 
 /// Why a GET request gave nothing.

@@ -471,6 +471,9 @@ pub struct CheckStatus {
     /// Not tried again before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Stamp>,
+    /// The Job that was made for this try: it is never made a second time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
     #[serde(default)]
     pub message: String,
     /// Since when it is in this state.

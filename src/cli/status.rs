@@ -250,7 +250,8 @@ fn checks(page: &mut Page, checks: &[CheckStatus], look: Look) {
     }
     let mut table = Table::new(&["CHECK", "STATE", "TRY", "FOR", ""]);
     for check in checks {
-        let CheckStatus { name, step, state, attempt, retried: _, retry_at: _, message: _, since } = check;
+        let CheckStatus { name, step, state, attempt, retried: _, retry_at: _, job: _, message: _, since } =
+            check;
         let since = since.map(|since| span(look.now.duration_since(since.0))).unwrap_or_default();
         let name = step.as_ref().map_or_else(|| name.clone(), |step| format!("{step}/{name}"));
         table.row(vec![name, check_state(*state), attempt.to_string(), dash(&since), String::new()]);

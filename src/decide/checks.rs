@@ -68,6 +68,7 @@ pub fn look(
                 attempt: 1,
                 retried: 0,
                 retry_at: None,
+                job: None,
                 message: String::new(),
                 since: Some(now),
             }),
@@ -84,7 +85,13 @@ pub fn begin_again(known: &mut CheckStatus, now: Stamp) {
     known.attempt = known.attempt.saturating_add(1);
     known.retried = 0;
     known.retry_at = None;
+    known.job = None;
     known.since = Some(now);
+}
+
+/// The status of this check.
+pub fn of<'r>(run: &'r mut Run, known: &CheckStatus) -> Option<&'r mut CheckStatus> {
+    run.checks.iter_mut().find(|check| check.name == known.name && check.step == known.step)
 }
 
 /// Which try of which check of which run.
@@ -131,7 +138,7 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, step:
                 Signed::Lacking(message) => Found::Waiting(message),
             }
         }
-        CheckKind::Job(template) => jobs::look(draft, scene, check, &id, template),
+        CheckKind::Job(template) => jobs::look(draft, scene, check, &known, template),
         CheckKind::Asked(_) => match scene.snapshot.probes.get(&id) {
             // What passed before a restart stays so until it is answered again.
             None if known.state == CheckState::Passed => return,

@@ -210,3 +210,19 @@ fn what_passed_is_asked_again_through_the_soak_where_that_is_said() {
     world.answers.insert("half/smoke", FAILED);
     assert_eq!(outcome(&mut world), "Undone", "{}", world.describe());
 }
+
+#[test]
+fn a_job_that_was_made_and_is_gone_is_not_made_again() {
+    let template = json!({"spec": {"template": {"spec": {}}}});
+    let spec = before(json!({"name": "migrate", "job": {"template": template}}));
+    let mut world = shipped(spec, &[]);
+    world.until("made", |world| !world.jobs.is_empty());
+    assert_eq!(world.jobs.len(), 1);
+    // Nothing of it is ever seen.
+    world.until("held", |world| reason(world) == "CheckFailed");
+    let message = &world.status.run.as_ref().unwrap().checks[0].message;
+    assert!(message.ends_with("is gone, and nobody knows what it did"), "{message}");
+    assert_eq!(world.jobs.len(), 1, "{:?}", world.jobs);
+    world.say("Retry");
+    world.until("made again, because somebody says so", |world| world.jobs.len() == 2);
+}

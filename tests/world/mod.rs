@@ -58,6 +58,8 @@ pub struct World {
     /// What was asked, and what it was told.
     pub probes: BTreeMap<ProbeId, ProbeAnswer>,
     pub asked: Vec<Probe>,
+    /// Jobs that were made, which nobody runs.
+    pub jobs: Vec<String>,
 }
 
 /// A template of this version; `bad` ones crash.
@@ -122,6 +124,7 @@ impl World {
             answers: BTreeMap::new(),
             probes: BTreeMap::new(),
             asked: Vec::new(),
+            jobs: Vec::new(),
         };
         world.until("adopted", |world| world.status.stable.is_some());
         world
@@ -228,6 +231,7 @@ impl World {
             answers: self.answers.clone(),
             probes: self.probes.clone(),
             asked: self.asked.clone(),
+            jobs: self.jobs.clone(),
             ..*self
         }
     }
@@ -363,7 +367,7 @@ impl World {
             Intent::DropReport { name } => {
                 self.reports.remove(name);
             }
-            Intent::CreateJob { .. } => {}
+            Intent::CreateJob { name, .. } => self.jobs.push(name.clone()),
         }
     }
 

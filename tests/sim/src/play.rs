@@ -255,6 +255,10 @@ impl<'s> Player<'s> {
             Event::Edit(strategy) => {
                 self.manifest.strategy = strategy.clone();
                 world.write_target("owner", |object| object["spec"]["strategy"] = strategy.clone());
+                if !world.policies {
+                    // Nobody keeps the owner from it: until it is taken back, the native controller does what the owner wrote.
+                    world.watchman.excused_until = world.watchman.excused_until.max(now + 10_000);
+                }
             }
             Event::Suspend(suspend) => write_release(&mut world, |spec| spec["suspend"] = json!(suspend)),
             Event::DeleteRelease => world.delete(&Who::Person("owner"), "releases", &target()),

@@ -42,6 +42,14 @@ endif
 	$(step) 'the demo'
 	target/debug/demo $(yours)
 
+EXAMPLES_SPEED ?= 14400
+.PHONY: examples
+examples: cluster ## the runbooks of examples/runbooks, each with a good version and a bad one (EXAMPLES_SPEED=14400 times faster)
+	$(step) 'building the operator, the shop and the runbooks (two minutes or so the first time)'
+	cargo build --workspace --bins
+	$(step) 'the examples'
+	target/debug/runbooks --speed $(EXAMPLES_SPEED)
+
 .PHONY: test
 test: test-style test-go cluster test-rust test-generated test-deny ## everything that is checked before a change goes in
 	$(step) 'all of it passed'

@@ -4,6 +4,7 @@ mod architecture;
 mod calendar;
 mod checks;
 mod cli;
+mod examples;
 mod expression;
 mod fuzzing;
 mod generated;

@@ -14,6 +14,7 @@ pub mod guard;
 pub mod load;
 pub mod operator;
 pub mod relay;
+pub mod runbooks;
 pub mod stage;
 pub mod story;
 pub mod timeline;

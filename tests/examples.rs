@@ -1,0 +1,116 @@
+//! The examples as they lie there: each is clean before any API server is asked, and could really go out in its own window.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tidegate::api::ReleaseSpec;
+use tidegate::api::status::Run;
+use tidegate::cli::lint::manifests::Manifest;
+use tidegate::cli::lint::{lint, manifests, text};
+use tidegate::decide::calendar::Fit;
+use tidegate::decide::{gate, plan};
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/runbooks")
+}
+
+fn runbooks() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    found.sort();
+    assert_eq!(found.len(), 5, "{found:?}");
+    found
+}
+
+fn read(path: &Path) -> Vec<Manifest> {
+    manifests::read(&path.display().to_string(), &std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn spec(runbook: &Path) -> (Value, ReleaseSpec) {
+    let release = read(&runbook.join("release.yaml")).remove(0).object;
+    let spec = serde_json::from_value(release["spec"].clone()).unwrap();
+    (release, spec)
+}
+
+fn containers(document: &Value) -> impl Iterator<Item = &Value> {
+    document["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten()
+}
+
+#[test]
+fn lint_has_nothing_to_remark_on_a_runbook_with_any_of_its_versions() {
+    for runbook in runbooks() {
+        let mut all = read(&runbook.join("release.yaml"));
+        all.extend(read(&runbook.join("workload.yaml")));
+        let linted = lint(&all);
+        assert!(linted.findings.is_empty() && linted.without_deployment.is_empty(), "{}", text(&linted));
+    }
+}
+
+#[test]
+fn what_a_runbook_plans_fits_into_its_windows() {
+    // A Friday.
+    let now: Timestamp = "2026-11-27T12:00:00Z".parse().unwrap();
+    let run: Run = serde_json::from_value(json!({
+        "id": "r1", "number": 1, "startedAt": now, "originals": {}, "stage": "Preflight",
+    }))
+    .unwrap();
+    for runbook in runbooks() {
+        let plan = plan::plan(&spec(&runbook).1, false).unwrap();
+        let needed = gate::length(&plan, &run);
+        match plan.calendar.fit(now, needed) {
+            Fit::Now | Fit::Later { .. } => {}
+            Fit::Never { longest, .. } => panic!("{}: takes {needed:?}, of {longest:?}", runbook.display()),
+        }
+    }
+}
+
+#[test]
+fn each_version_is_another_image_by_digest_of_the_deployment_that_is_released() {
+    for runbook in runbooks() {
+        let (release, _) = spec(&runbook);
+        let mut images = Vec::new();
+        for file in ["workload.yaml", "good.yaml", "bad.yaml"] {
+            let documents = read(&runbook.join(file));
+            let deployment = documents.iter().find(|it| it.object["kind"] == "Deployment").unwrap();
+            assert_eq!(deployment.object["metadata"]["name"], release["spec"]["targetRef"]["name"]);
+            assert_eq!(deployment.object["metadata"]["namespace"], release["metadata"]["namespace"]);
+            images.extend(containers(&deployment.object).map(|it| it["image"].as_str().unwrap().to_owned()));
+        }
+        assert!(images.iter().all(|image| image.contains("@sha256:")), "{images:?}");
+        let all = images.len();
+        images.sort();
+        images.dedup();
+        assert_eq!(images.len(), all, "{}", runbook.display());
+    }
+}
+
+#[test]
+fn each_role_that_a_runbook_asks_for_is_somebodys_and_nobodys_else() {
+    for runbook in runbooks() {
+        let (_, spec) = spec(&runbook);
+        let bound: Vec<String> = read(&runbook.join("people.yaml"))
+            .iter()
+            .filter(|it| it.object["kind"] == "RoleBinding")
+            .filter_map(|it| it.object["roleRef"]["name"].as_str()?.strip_prefix("sign-as-").map(str::to_owned))
+            .collect();
+        let before = spec.preflight.iter().filter_map(|check| check.approval.as_ref());
+        let at_steps = spec.steps.iter().filter_map(|step| step.approval.as_ref());
+        for role in before.chain(at_steps).flat_map(|approval| &approval.roles) {
+            assert!(bound.contains(role), "{}: nobody is {role}", runbook.display());
+        }
+    }
+}
+
+#[test]
+fn a_readme_says_for_each_runbook_what_it_leaves_to_people() {
+    for runbook in runbooks() {
+        let readme = std::fs::read_to_string(runbook.join("README.md")).unwrap();
+        assert!(readme.contains("\n## Left to people\n"), "{}", runbook.display());
+        let (release, _) = spec(&runbook);
+        for check in release["spec"]["preflight"].as_array().unwrap() {
+            let name = format!("`{}`", check["name"].as_str().unwrap());
+            assert!(readme.contains(&name), "{}: {name} is not told", runbook.display());
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The people of a runbook: who may say what, as `people.yaml` binds it, and each of them in front of the API server.
+//!
+//! They are impersonated by the administrator of the control plane: what RBAC does not give them they cannot say.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use kube::api::PostParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::{Value, json};
+
+use crate::stage;
+
+/// What somebody may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum May {
+    /// Sign in this role.
+    Sign(String),
+    /// Let a run pass this freeze, on this ground.
+    Pass { freeze: String, ground: String },
+    /// Retry, skip, clear a rejection.
+    Manage,
+}
+
+/// Who may do what.
+#[derive(Clone, Debug, Default)]
+pub struct People(Vec<(May, String)>);
+
+impl People {
+    /// As roles and their bindings say.
+    pub fn of(documents: &[Value]) -> Self {
+        let bindings = documents.iter().filter(|document| !document["roleRef"].is_null());
+        let mut people = Vec::new();
+        for binding in bindings {
+            let Some(person) = binding["subjects"][0]["name"].as_str() else { continue };
+            let role = binding["roleRef"]["name"].as_str().unwrap_or_default();
+            if role == "tidegate-release-manager" {
+                people.push((May::Manage, person.to_owned()));
+            }
+            let bound = documents
+                .iter()
+                .find(|it| it["kind"] == binding["roleRef"]["kind"] && it["metadata"]["name"] == role);
+            let rules = bound.and_then(|role| role["rules"].as_array()).into_iter().flatten();
+            people.extend(rules.flat_map(allowed).map(|may| (may, person.to_owned())));
+        }
+        Self(people)
+    }
+
+    /// Who signs in this role.
+    pub fn signer(&self, role: &str) -> Option<&str> {
+        self.whoever(|may| matches!(may, May::Sign(signed) if signed == role))
+    }
+
+    /// Who may retry and skip.
+    pub fn manager(&self) -> Option<&str> {
+        self.whoever(|may| *may == May::Manage)
+    }
+
+    /// Who lets a run pass this freeze, and on which ground.
+    pub fn passer(&self, freeze: &str) -> Option<(&str, &str)> {
+        self.0.iter().find_map(|(may, person)| match may {
+            May::Pass { freeze: passed, ground } if passed == freeze => Some((person.as_str(), ground.as_str())),
+            May::Pass { .. } | May::Sign(_) | May::Manage => None,
+        })
+    }
+
+    fn whoever(&self, may: impl Fn(&May) -> bool) -> Option<&str> {
+        self.0.iter().find(|(it, _)| may(it)).map(|(_, person)| person.as_str())
+    }
+}
+
+/// What a rule of a role lets people say.
+fn allowed(rule: &Value) -> Vec<May> {
+    let words = |field: &str| rule[field].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let sub = |resource: &str| {
+        words("resources").filter_map(|it| it.strip_prefix(resource)?.strip_prefix('/')).collect::<Vec<_>>()
+    };
+    if words("verbs").any(|verb| verb == "approve") {
+        return sub("releases").into_iter().map(|role| May::Sign(role.to_owned())).collect();
+    }
+    if words("verbs").any(|verb| verb == "pass") {
+        let passes = |freeze: &str| {
+            let freeze = freeze.to_owned();
+            sub("freezes")
+                .into_iter()
+                .map(move |ground| May::Pass { freeze: freeze.clone(), ground: ground.to_owned() })
+                .collect::<Vec<_>>()
+        };
+        return words("resourceNames").flat_map(passes).collect();
+    }
+    Vec::new()
+}
+
+/// A client as this user.
+///
+/// # Errors
+/// When the kubeconfig cannot be used.
+pub async fn client_as(kubeconfig: &Path, user: &str) -> Result<Client> {
+    let read = Kubeconfig::read_from(kubeconfig)?;
+    let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+    config.auth_info.impersonate = Some(user.to_owned());
+    Ok(Client::try_from(config)?)
+}
+
+/// A person says something about a release.
+///
+/// # Errors
+/// What the API server answers.
+pub async fn say(kubeconfig: &Path, person: &str, namespace: &str, spec: Value) -> Result<()> {
+    let release = spec["release"].as_str().context("an action is about a release")?;
+    let action = json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "ReleaseAction",
+        "metadata": {"generateName": format!("{release}-"), "namespace": namespace}, "spec": spec,
+    });
+    let client = client_as(kubeconfig, person).await?;
+    let actions = stage::api_of(&client, &action)?;
+    actions.create(&PostParams::default(), &serde_json::from_value(action)?).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runbooks::Runbook;
+
+    #[test]
+    fn who_may_say_what_is_read_from_roles_and_their_bindings() {
+        let people = People::of(&Runbook::read("mobile-and-payments").unwrap().people);
+        assert_eq!(people.signer("legal"), Some("lou"));
+        assert_eq!(people.signer("cto"), None);
+        assert_eq!(people.manager(), Some("ole"));
+        assert_eq!(people.passer("wallet-code-freeze"), Some(("eva", "launch")));
+    }
+}

@@ -86,13 +86,16 @@ fn each_version_is_another_image_by_digest_of_the_deployment_that_is_released() 
 }
 
 #[test]
-fn each_role_that_a_runbook_asks_for_is_somebodys_and_nobodys_else() {
+fn each_role_that_a_runbook_asks_for_is_a_persons_and_never_the_deployers() {
     for runbook in runbooks() {
         let (_, spec) = spec(&runbook);
         let bound: Vec<String> = read(&runbook.join("people.yaml"))
             .iter()
             .filter(|it| it.object["kind"] == "RoleBinding")
-            .filter_map(|it| it.object["roleRef"]["name"].as_str()?.strip_prefix("sign-as-").map(str::to_owned))
+            .filter(|it| it.object["subjects"][0]["kind"] == "User")
+            .filter_map(|it| {
+                it.object["roleRef"]["name"].as_str()?.strip_prefix("sign-as-").map(str::to_owned)
+            })
             .collect();
         let before = spec.preflight.iter().filter_map(|check| check.approval.as_ref());
         let at_steps = spec.steps.iter().filter_map(|step| step.approval.as_ref());

@@ -42,7 +42,10 @@ async fn play(flags: &Flags) -> Result<ExitCode> {
     for expected in chosen_of(&flags.names)? {
         chosen.push((expected, Runbook::read(expected.name)?));
     }
-    println!("Tidegate: runbooks as manifests. Soaks, watches and pauses are {} times shorter than written.\n", flags.speed);
+    println!(
+        "Tidegate: runbooks as manifests. Soaks, watches and pauses are {} times shorter than written.\n",
+        flags.speed
+    );
     let cluster = Cluster::start(&options(&chosen)?).await?;
     let client = cluster.client("admin").await?;
     stage::install(&client, true).await?;
@@ -54,7 +57,10 @@ async fn play(flags: &Flags) -> Result<ExitCode> {
         stage::apply(&client, &document, "examples").await?;
     }
     let operator = Operator::start(&cluster).await?;
-    println!("{:6.1} s  the operator leads, as ServiceAccount {SYSTEM}/tidegate", began.elapsed().as_secs_f64());
+    println!(
+        "{:6.1} s  the operator leads, as ServiceAccount {SYSTEM}/tidegate",
+        began.elapsed().as_secs_f64()
+    );
     let files: Vec<_> = chosen.iter().map(|(_, runbook)| &runbook.outside).collect();
     let outside = Outside::play(&files).await?;
 
@@ -72,7 +78,12 @@ async fn play(flags: &Flags) -> Result<ExitCode> {
             println!("{}", seen.line(expected.name));
             if !seen.as_expected {
                 as_expected = false;
-                println!("examples: {} {}: not as its runbook says: {}", expected.name, seen.way.word(), seen.message);
+                println!(
+                    "examples: {} {}: not as its runbook says: {}",
+                    expected.name,
+                    seen.way.word(),
+                    seen.message
+                );
             }
         }
         if let Some(error) = error {

@@ -124,7 +124,8 @@ impl Course {
     /// # Errors
     /// When neither comes, or the API server refuses something.
     pub async fn see_through(&mut self, way: Way) -> Result<Seen> {
-        let before = self.release().await?.status.and_then(|status| status.last_run).map_or(0, |last| last.number);
+        let before =
+            self.release().await?.status.and_then(|status| status.last_run).map_or(0, |last| last.number);
         let documents = match way {
             Way::Good => self.runbook.good.clone(),
             Way::Bad => self.runbook.bad.clone(),
@@ -188,7 +189,8 @@ impl Course {
     /// From the record of the run.
     async fn ended(&self, way: Way, last: &LastRun) -> Result<Seen> {
         let reports: Api<ReleaseReport> = Api::namespaced(self.admin.clone(), self.runbook.namespace());
-        let report = reports.get(&last.report).await.with_context(|| format!("the record of {}", last.id))?.spec;
+        let report =
+            reports.get(&last.report).await.with_context(|| format!("the record of {}", last.id))?.spec;
         let expected = match way {
             Way::Good => Ends::Succeeded,
             Way::Bad => self.expected.bad,
@@ -245,7 +247,8 @@ impl Course {
         for (place, approval) in approvals {
             let quorum = usize::try_from(approval.quorum).unwrap_or(1);
             for role in approval.roles.iter().take(quorum) {
-                let person = self.people.signer(role).with_context(|| format!("nobody signs as {role}"))?.to_owned();
+                let person =
+                    self.people.signer(role).with_context(|| format!("nobody signs as {role}"))?.to_owned();
                 let spec = json!({"action": "Approve", "role": role, "reason": format!("{place}: as the runbook says")});
                 self.say(run, &format!("{place}/{role}"), &person, spec).await?;
             }

@@ -36,7 +36,10 @@ pub struct Expected {
 /// All of them.
 pub const ALL: [Expected; 5] = [
     Expected { name: "three-environments", bad: Ends::Undone("step first: check version failed") },
-    Expected { name: "saas-first-launch", bad: Ends::Held("key payments-secret-key does not match ^pay_live_") },
+    Expected {
+        name: "saas-first-launch",
+        bad: Ends::Held("key payments-secret-key does not match ^pay_live_"),
+    },
     Expected { name: "night-window", bad: Ends::Undone("errors") },
     Expected { name: "pilot-customers", bad: Ends::Undone("errors") },
     Expected { name: "mobile-and-payments", bad: Ends::Undone("latency") },

@@ -60,7 +60,9 @@ impl People {
     /// Who lets a run pass this freeze, and on which ground.
     pub fn passer(&self, freeze: &str) -> Option<(&str, &str)> {
         self.0.iter().find_map(|(may, person)| match may {
-            May::Pass { freeze: passed, ground } if passed == freeze => Some((person.as_str(), ground.as_str())),
+            May::Pass { freeze: passed, ground } if passed == freeze => {
+                Some((person.as_str(), ground.as_str()))
+            }
             May::Pass { .. } | May::Sign(_) | May::Manage => None,
         })
     }

@@ -22,8 +22,10 @@ use crate::stage;
 
 /// Requests a second for each pod.
 const RATE: f64 = 15.0;
-/// The longest that one version may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// The longest that one version may take beside its soaks and watches.
+const PATIENCE: Duration = Duration::from_secs(240);
+/// More than all soaks and watches of any runbook together, as its file says them.
+const SOAKS_AND_WATCHES: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How long the API server may take until it knows a new right.
 const RIGHTS_KNOWN: Duration = Duration::from_secs(15);
 
@@ -83,6 +85,8 @@ pub struct Course {
     kubeconfig: PathBuf,
     admin: Client,
     began: Instant,
+    /// The longest that one version may take.
+    patience: Duration,
     /// What was said already: a person does not say it twice.
     said: BTreeSet<String>,
 }
@@ -105,6 +109,7 @@ impl Course {
             kubeconfig,
             admin,
             began,
+            patience: PATIENCE + SOAKS_AND_WATCHES / speed.max(1),
             said: BTreeSet::new(),
         };
         let runbook = &course.runbook;
@@ -138,6 +143,7 @@ impl Course {
                 stage::apply(&self.admin, document, "version").await?;
             }
         }
+        let patience = self.patience;
         let ends = async {
             loop {
                 if let Some(seen) = self.look(way, before).await? {
@@ -146,7 +152,7 @@ impl Course {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         };
-        match tokio::time::timeout(PATIENCE, ends).await {
+        match tokio::time::timeout(patience, ends).await {
             Ok(seen) => {
                 if let Ok(seen) = &seen {
                     self.tell(&format!("{}: {}", seen.outcome, seen.message));
@@ -159,7 +165,7 @@ impl Course {
                     "{}: the {} version has not ended after {} s: phase {:?}, blocked by {:?}, verdicts {:?}",
                     self.expected.name,
                     way.word(),
-                    PATIENCE.as_secs(),
+                    patience.as_secs(),
                     status.phase,
                     status.blocked_by,
                     status.verdicts,

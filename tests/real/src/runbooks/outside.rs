@@ -225,6 +225,7 @@ mod tests {
             {"name": "address", "dns": {"name": "planner.example", "type": "A", "values": ["192.0.2.10"]}},
         ]}}));
         let url = release["spec"]["preflight"][0]["http"]["url"].as_str().unwrap();
+        let _installed = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
         let answer = client.get(url).send().await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (200, "well".to_owned()));

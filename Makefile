@@ -62,11 +62,12 @@ test-style: ## formatting and lints
 	cargo clippy --workspace --all-targets -- -D warnings
 
 .PHONY: test-go
-test-go: ## formatting and lints of the control plane
+test-go: ## formatting and lints of the control plane and the mail server of tests
 	$(step) 'gofmt'
-	cd tests/cluster && unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "gofmt -w: $$unformatted"; exit 1; fi
+	unformatted=$$(gofmt -l tests/cluster tests/mail) && if [ -n "$$unformatted" ]; then echo "gofmt -w: $$unformatted"; exit 1; fi
 	$(step) 'go vet'
 	cd tests/cluster && go vet ./...
+	cd tests/mail && go vet ./...
 
 .PHONY: test-rust
 test-rust: cluster prometheus ## tests, those on the control plane included

@@ -175,6 +175,7 @@ targets! {
     an_address_may_hold_anything: "addresses", MUTATIONS;
     windows_may_hold_anything: "windows", FEWER;
     a_file_to_lint_may_hold_anything: "lint", FEWER;
+    what_surrounds_a_workload_may_hold_anything: "surroundings", MUTATIONS;
     an_expression_may_hold_anything: "expression", MUTATIONS;
     a_certificate_may_hold_anything: "certificate", MUTATIONS;
     an_answer_of_a_dns_server_may_hold_anything: "dns_answer", MUTATIONS;

@@ -10,6 +10,7 @@ mod fuzzing;
 mod generated;
 mod judge;
 mod measure;
+mod notify;
 mod past;
 mod reach;
 mod tls;

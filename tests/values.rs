@@ -234,7 +234,11 @@ fn a_sentence_says_the_numbers_and_what_is_missing() {
             "The value is 13 (pod a): breaches the limit (value > 10) for 30 s in 7 samples.",
         ),
         (&usual, "error", "It cannot be read: no connection."),
-        (&usual, "nan", "It cannot be read: NaN is no number."),
+        (
+            &usual,
+            "nan",
+            "It cannot be read: NaN is no number; divide only where there is something to divide by, as in a / (b > 0).",
+        ),
         (
             &usual,
             "-",

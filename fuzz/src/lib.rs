@@ -2,6 +2,7 @@
 //! be said of what comes out, it is asserted. The same functions run under cargo-fuzz (`make fuzz`) and, for a bounded number of seeds
 //! and mutations, in the test suite.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidegate::api::check::dns::RecordType;
+use tidegate::api::check::workload::WorkloadCheck;
 use tidegate::api::right::Right;
 use tidegate::api::text::{
     Condition, CronForm, Latency, LatencyLimit, Percent, Percentage, Share, Span, ZoneName,
@@ -23,7 +25,10 @@ use tidegate::cli::lint as lint_command;
 use tidegate::decide::calendar::{Fit, calendar};
 use tidegate::decide::expression::Expression;
 use tidegate::decide::judge::{self, Bound, Criterion, Measure, OnLimit, OnUnknown, Settings, State};
-use tidegate::decide::{self, Key};
+use tidegate::decide::snapshot::Template;
+use tidegate::decide::workload::room::Nodes;
+use tidegate::decide::workload::{self, Around, Subject, Wanted};
+use tidegate::decide::{self, Key, promotion};
 use tidegate::observe::measure::counters::Totals;
 use tidegate::observe::measure::exposition::{self, Limits};
 use tidegate::observe::measure::instant;
@@ -39,7 +44,7 @@ use tidegate::watch::slim;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("exposition", exposition),
     ("prometheus", prometheus),
     ("numbers", numbers),
@@ -55,6 +60,7 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("addresses", addresses),
     ("windows", windows),
     ("lint", lint),
+    ("surroundings", surroundings),
     ("expression", expression),
     ("certificate", certificate),
     ("dns_answer", dns_answer),
@@ -126,6 +132,38 @@ pub fn json_number(data: &[u8]) {
     if let Ok(found) = values::number_at(body, &String::from_utf8_lossy(pointer)) {
         assert!(found.points.len() <= 1);
     }
+}
+
+/// What a `workload` check, and a `promotion` check, find around a template.
+pub fn surroundings(data: &[u8]) {
+    let Ok(found) = serde_json::from_slice::<Value>(data) else { return };
+    let items = |name: &str| found[name].as_array().cloned().unwrap_or_default();
+    let template = Template::new(&found["template"]);
+    let mut nodes = Nodes::of(&found["template"]);
+    items("nodes").iter().for_each(|node| nodes.see_node(node));
+    items("pods").iter().enumerate().for_each(|(place, pod)| nodes.see_pod(pod, place % 2 == 0));
+    let fits = nodes.fits();
+    assert!(fits.beside <= fits.instead && fits.nodes <= fits.of, "{fits:?}");
+    let subject = Subject {
+        template,
+        stable: Some(Template::new(&found["stable"])),
+        replicas: 4,
+        surge: 1,
+        own: BTreeSet::new(),
+    };
+    let around = Around {
+        budgets: Some(Ok(items("budgets"))),
+        quotas: Some(Ok(items("quotas"))),
+        nodes: Some(Ok(nodes)),
+    };
+    let (_, said) = workload::judged(Wanted::of(&WorkloadCheck::default()), &subject, &around);
+    assert!(!said.is_empty());
+    let wanted =
+        promotion::Wanted { namespace: "staging".into(), release: None, soak: Duration::from_secs(3600) };
+    let subject = promotion::Subject { release: "shop".into(), images: vec!["shop@sha256:11".into()] };
+    let (release, now) = (Some(&found["release"]), Timestamp::from_second(1_800_000_000).expect("a moment"));
+    let (_, said) = promotion::judged(&wanted, &subject, release, &items("reports"), now);
+    assert!(!said.is_empty());
 }
 
 /// Manifests for `kubectl tidegate lint`.
@@ -408,11 +446,13 @@ pub fn windows(data: &[u8]) {
             ..Window::default()
         }],
         blackouts: Vec::new(),
+        low_traffic: None,
     });
     // As many as the API server lets through.
     let windows = Windows {
         allow: windows.allow.into_iter().take(8).collect(),
         blackouts: windows.blackouts.into_iter().take(32).collect(),
+        low_traffic: None,
     };
     let calendar = match calendar(Some(&windows)) {
         Ok(calendar) => calendar,

@@ -2,7 +2,7 @@
 //!
 //! Intents are carried out in their order; the first that fails ends the round, and the next one starts from a new snapshot. Status
 //! goes last: it may lag what was done by one write, it never leads it. But for one case: why a run goes back is noted before it is
-//! ordered, and ordered all the same when it cannot be noted.
+//! ordered, and ordered all the same when it cannot be noted, unless it goes back for a newer template only.
 
 mod budget;
 pub mod writer;
@@ -48,6 +48,7 @@ pub async fn carry_out(
         match write_status(writer, key, release, decision, &mut applied).await {
             Ok(()) => {}
             Err(error @ (ActError::Fenced | ActError::Stale(_) | ActError::Gone)) => return Err(error),
+            Err(error) if decision.only_noted => return Err(error),
             Err(error) => {
                 tracing::warn!(release = %key, %error, "status could not be written; going back all the same")
             }
@@ -74,6 +75,12 @@ async fn write_status(
         let mut value = json!(status);
         if applied.unreported.is_some() {
             value["lastRun"]["report"] = json!("");
+            let run = value["lastRun"]["id"].clone();
+            for owed in value["notifications"]["owed"].as_array_mut().into_iter().flatten() {
+                if owed["run"] == run {
+                    owed["report"] = json!("");
+                }
+            }
             // What was not written is not carried on.
             value["reports"] = json!(release.status.reports);
         } else if let Some(digest) = &applied.recorded {

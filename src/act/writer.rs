@@ -125,7 +125,7 @@ impl Writer {
         operations: &[Value],
     ) -> Result<i64, ActError> {
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
-        let patch = json_patch(operations)?;
+        let patch = json_patch(operations.to_vec())?;
         let patched = self
             .write(api.patch_metadata(name, &PatchParams::apply(MANAGER), &Patch::Json::<()>(patch)))
             .await?;
@@ -136,7 +136,7 @@ impl Writer {
     pub async fn patch_release_status(&self, key: &Key, operations: Vec<Value>) -> Result<(), ActError> {
         // Read as the watch reads it: what is nested too deeply for others has been written all the same.
         let api: Api<slim::Release> = Api::namespaced(self.client.clone(), &key.namespace);
-        let patch = json_patch(&operations)?;
+        let patch = json_patch(operations)?;
         self.write(api.patch_status(&key.name, &PatchParams::apply(MANAGER), &Patch::Json::<()>(patch)))
             .await?;
         Ok(())
@@ -240,9 +240,8 @@ fn post() -> PostParams {
     PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() }
 }
 
-fn json_patch(operations: &[Value]) -> Result<json_patch::Patch, ActError> {
-    serde_json::from_value(Value::from(operations.to_vec()))
-        .map_err(|error| ActError::Refused(error.to_string()))
+fn json_patch(operations: Vec<Value>) -> Result<json_patch::Patch, ActError> {
+    serde_json::from_value(Value::from(operations)).map_err(|error| ActError::Refused(error.to_string()))
 }
 
 fn unless_gone(result: Result<(), ActError>) -> Result<(), ActError> {

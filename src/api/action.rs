@@ -26,9 +26,12 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a ReleaseAction cannot be changed: make another"))]
-#[x_kube(validation = Rule::new("self.action in ['Approve', 'Reject'] ? has(self.role) : !has(self.role)").message("role goes with Approve and Reject, and only with them"))]
+#[x_kube(validation = Rule::new("self.action in ['Approve', 'Reject', 'Attest'] ? has(self.role) : !has(self.role)").message("role goes with Approve, Reject and Attest, and only with them"))]
+#[x_kube(validation = Rule::new("(self.action == 'Attest') == has(self.check)").message("check goes with Attest, and only with it: it names what is attested"))]
+#[x_kube(validation = Rule::new("!has(self.undo) || self.action in ['Approve', 'Reject']").message("undo goes with Approve and Reject: an undo that is asked about is agreed to or refused"))]
+#[x_kube(validation = Rule::new("!has(self.content) || self.action in ['Approve', 'Attest']").message("content goes with Approve and Attest: it is what they are about"))]
 #[x_kube(validation = Rule::new("self.action == 'PassFreeze' ? has(self.freeze) && has(self.ground) : !has(self.freeze) && !has(self.ground)").message("freeze and ground go with PassFreeze, and only with it"))]
-#[x_kube(validation = Rule::new("self.action in ['Approve', 'Retry', 'Resume', 'Pause'] || (has(self.reason) && self.reason.size() >= 3)").message(Message::Expression("self.action + ' needs a reason of at least 3 characters'".into())))]
+#[x_kube(validation = Rule::new("self.action in ['Approve', 'Retry', 'Resume', 'Pause', 'Acknowledge'] || (has(self.reason) && self.reason.size() >= 3)").message(Message::Expression("self.action + ' needs a reason of at least 3 characters'".into())))]
 pub struct ReleaseActionSpec {
     /// The Release, in the same namespace.
     #[schemars(length(min = 1, max = 52))]
@@ -38,6 +41,13 @@ pub struct ReleaseActionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub role: Option<String>,
+    /// The check that is attested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub check: Option<String>,
+    /// It is about the undo that status asks about: Approve goes back, Reject does not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undo: bool,
     /// The Freeze that is passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
@@ -50,6 +60,10 @@ pub struct ReleaseActionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub run: Option<String>,
+    /// What is signed (.status.run.content): the new template and the plan. Written by the API server when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub content: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub reason: Option<String>,
@@ -66,6 +80,8 @@ pub enum Action {
     Approve,
     /// Refuse an approval in a role: the run goes back.
     Reject,
+    /// Say that what a check asks for is so, in a role.
+    Attest,
     /// Go back to stable now.
     Abort,
     /// Stand still.
@@ -78,6 +94,8 @@ pub enum Action {
     Skip,
     /// Let the run pass a Freeze, on one of its grounds.
     PassFreeze,
+    /// Say that a hold, or a wait for a signature, is known: nobody else is woken for it.
+    Acknowledge,
     /// Forget a rejection.
     ClearRejection,
     /// Give the Deployment back to its owner as it is.
@@ -90,12 +108,14 @@ impl Action {
         match self {
             Self::Approve => "approve",
             Self::Reject => "reject",
+            Self::Attest => "attest",
             Self::Abort => "abort",
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Retry => "retry",
             Self::Skip => "skip",
             Self::PassFreeze => "pass-freeze",
+            Self::Acknowledge => "acknowledge",
             Self::ClearRejection => "clear-rejection",
             Self::HandBack => "hand-back",
         }

@@ -2,7 +2,10 @@
 
 pub mod dns;
 pub mod object;
+pub mod promotion;
+pub mod telemetry;
 pub mod tls;
+pub mod workload;
 
 use std::collections::BTreeMap;
 
@@ -12,21 +15,26 @@ use serde::{Deserialize, Serialize};
 
 use self::dns::DnsCheck;
 use self::object::{BackupCheck, ObjectCheck};
+use self::promotion::PromotionCheck;
+use self::telemetry::TelemetryCheck;
 use self::tls::TlsCheck;
+use self::workload::WorkloadCheck;
+use super::signing::AttestCheck;
 use super::text::{HeaderText, Latency, Span};
 
 /// A one-off verification. Exactly one kind.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.approval) || !has(self.severity) && !has(self.retries) && !has(self.every) && !has(self.onFailure)").message(Message::Expression("\"check '\" + self.name + \"' is an approval: it has no severity, retries, every or onFailure\"".into())))]
+#[x_kube(validation = Rule::new("!has(self.attest) || !has(self.timeout) && !has(self.severity) && !has(self.retries) && !has(self.every) && !has(self.onFailure)").message(Message::Expression("\"check '\" + self.name + \"' is attested by somebody: it has no timeout, severity, retries, every or onFailure\"".into())))]
 #[x_kube(validation = Rule::new("!has(self.job) || !has(self.every)").message(Message::Expression("\"check '\" + self.name + \"' is a job: it runs once, so leave every out\"".into())))]
 #[x_kube(validation = Rule::new("!has(self.onFailure) || !has(self.severity) || self.severity != 'Warning'").message(Message::Expression("\"check '\" + self.name + \"' is only a warning: leave onFailure out\"".into())))]
-#[x_kube(validation = Rule::new("[has(self.approval), has(self.job), has(self.http), has(self.config), has(self.tls), has(self.dns), has(self.object), has(self.backup)].filter(x, x).size() == 1").message(Message::Expression("\"check '\" + self.name + \"' needs exactly one of: approval, job, http, config, tls, dns, object, backup\"".into())))]
+#[x_kube(validation = Rule::new("[has(self.approval), has(self.attest), has(self.job), has(self.http), has(self.config), has(self.tls), has(self.dns), has(self.object), has(self.backup), has(self.workload), has(self.promotion), has(self.telemetry)].filter(x, x).size() == 1").message(Message::Expression("\"check '\" + self.name + \"' needs exactly one of: approval, attest, job, http, config, tls, dns, object, backup, workload, promotion, telemetry\"".into())))]
 pub struct Check {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not a name: write lower case letters, digits and '-'\"".into())))]
     pub name: String,
-    /// How long one try may take. Default: 10m for a job, 10s for what is asked; an approval is waited for without end.
+    /// How long one try may take. Default: 10m for a job, 30s for workload and telemetry, 10s for what else is asked; an approval is waited for without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
     /// What a failure means. Default: Error, which nothing goes on with. A Warning is told and holds nothing up.
@@ -45,6 +53,9 @@ pub struct Check {
     /// Somebody says yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// Somebody says that something is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attest: Option<AttestCheck>,
     /// A Job of yours runs to completion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobCheck>,
@@ -66,6 +77,15 @@ pub struct Check {
     /// There is a finished backup that is new enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupCheck>,
+    /// The new template has what it needs to be released well, and there is room for its pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadCheck>,
+    /// The same images have ended well in another Release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<PromotionCheck>,
+    /// The source of each criterion gives data now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<TelemetryCheck>,
 }
 
 /// What a failed check means.
@@ -117,6 +137,9 @@ pub struct Approval {
     /// Whoever changed the template may sign too.
     #[serde(default)]
     pub allow_author: bool,
+    /// How long a signature counts, from when it was given. Default: as long as what was signed has not changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_for: Option<Span>,
 }
 
 fn one() -> i32 {
@@ -130,6 +153,42 @@ pub struct JobCheck {
     /// batch/v1 JobTemplateSpec, as in a CronJob's jobTemplate.
     #[schemars(schema_with = "job_template")]
     pub template: serde_json::Value,
+    /// What must hold of what it says at its end. Default: nothing, its exit code alone decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<JobResult>,
+    /// What is kept of its log, in status and in the record of the run, where whoever may read those reads it: a job prints no
+    /// secrets. Default: LastLines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<JobLogs>,
+}
+
+/// What must hold of the JSON that a Job leaves, once it has ended well.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct JobResult {
+    pub from: ResultFrom,
+    /// CEL about `result`, such as result.failed == 0.
+    #[schemars(length(min = 1, max = 1024))]
+    pub expression: String,
+}
+
+/// Where a Job leaves its result.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResultFrom {
+    /// The last line of its pod's log that is not blank.
+    LastLogLine,
+    /// The termination message of its pod, which is `/dev/termination-log` unless the container says otherwise.
+    TerminationMessage,
+}
+
+/// What is kept of a Job's log.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum JobLogs {
+    /// The last 20 lines, 2 KiB at most.
+    #[default]
+    LastLines,
+    /// Nothing.
+    None,
 }
 
 /// A thin typed shell: the whole type of batch/v1 would make the CRD too large for `kubectl apply`.

@@ -22,6 +22,24 @@ pub fn of_record(spec: &Value) -> String {
     }
     let mut text = String::new();
     write(&mut text, &without_nothings(spec));
+    hex(&text)
+}
+
+/// The digest of any value: 64 hex digits, SHA-256 of its JSON with sorted members. Nothing is left out: an empty list is not none.
+///
+/// ```
+/// use serde_json::json;
+/// use tidegate::api::digest::of_value;
+/// assert_eq!(of_value(&json!({"a": 1, "b": 2})), of_value(&json!({"b": 2, "a": 1})));
+/// assert_ne!(of_value(&json!({"a": []})), of_value(&json!({})));
+/// ```
+pub fn of_value(value: &Value) -> String {
+    let mut text = String::new();
+    write(&mut text, value);
+    hex(&text)
+}
+
+fn hex(text: &str) -> String {
     Sha256::digest(text).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Approval, Check};
 use super::criterion::{Criterion, OnLimit};
+use super::migration::Migration;
+use super::notify::Notify;
+use super::signing::UndoApproval;
 use super::status::ReleaseStatus;
 use super::text::{Share, Span};
 use super::windows::Windows;
@@ -37,6 +40,8 @@ use super::windows::Windows;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.criteria) || !self.criteria.exists(c, has(c.value) && has(c.value.promql)) || has(self.metrics) && has(self.metrics.prometheus)").message("a criterion with promql needs a server to ask: write its url as metrics.prometheus.url"))]
+#[x_kube(validation = Rule::new("!has(self.windows) || !has(self.windows.lowTraffic) || has(self.metrics) && has(self.metrics.prometheus)").message("windows.lowTraffic needs a server to ask: write its url as metrics.prometheus.url"))]
+#[x_kube(validation = Rule::new("!has(self.steps) || !self.steps.exists(s, has(s.advanceEarly) && s.advanceEarly) || !has(self.criteria) || self.criteria.exists(c, has(c.errorRate) || has(c.latency) || has(c.value))").message("advanceEarly rests on evidence: write a criterion that measures something (errorRate, latency, value), or leave criteria out"))]
 pub struct ReleaseSpec {
     /// The workload that is released. Cannot be changed: make another Release.
     #[x_kube(validation = Rule::new("self == oldSelf").message("targetRef cannot be changed: delete this Release and make another"))]
@@ -54,6 +59,19 @@ pub struct ReleaseSpec {
     #[x_kube(validation = Rule::new("!self.exists(c, has(c.onFailure))").message("preflight: onFailure is for checks of a step; before the first pod there is nothing to undo"))]
     #[x_kube(validation = Rule::new("!self.exists(c, has(c.http) && has(c.http.podPath))").message("preflight: podPath is for checks of a step; before the first pod there is no new pod to ask"))]
     pub preflight: Vec<Check>,
+    /// Jobs that change what the versions share, in their order: those that expand, and irreversible ones, before the first pod and
+    /// after all checks; those that contract after the watch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    #[x_kube(validation = Rule::new("self.all(m, self.exists_one(n, n.name == m.name))").message("two migrations have the same name"))]
+    pub migrations: Vec<Migration>,
+    /// Of the Releases of the namespace that name the same lock, one run at a time has pods on their way or migrations under way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), inner(length(min = 1, max = 63)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(l, !format.dns1123Label().validate(l).hasValue())").message("the name of a lock is made of lower case letters, digits and '-'"))]
+    pub locks: Vec<String>,
     /// Shares of replicas, growing, each held for a soak. Default: 10%, 50%, 100%, each with a soak of 5m but the last.
     // One whole for server-side apply: their order is their meaning, and a step without a name gets a sentence. (In a list that is
     // merged by name the API server fails with 500 before it validates.)
@@ -69,6 +87,9 @@ pub struct ReleaseSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub criteria: Option<Vec<Criterion>>,
+    /// Who has to say yes after the watch, before the run has succeeded. Default: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_off: Option<Approval>,
     /// How long, and how often, to keep measuring after 100%. Default: 5m, every 5s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8))]
@@ -84,6 +105,11 @@ pub struct ReleaseSpec {
     /// How many records of runs are kept, and for how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reports: Option<Retention>,
+    /// Who is told what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub notify: Vec<Notify>,
     /// What happens to a run when this Release is deleted. Default: Undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_delete: Option<OnDelete>,
@@ -275,6 +301,7 @@ pub struct LatencyMetric {
 /// A share of replicas, held for a soak.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.advanceEarly) || !self.advanceEarly || has(self.soak)").message("advanceEarly cuts a soak short: write soak beside it"))]
 pub struct Step {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not a name: write lower case letters, digits and '-'\"".into())))]
@@ -284,6 +311,9 @@ pub struct Step {
     /// How long it must pass before the next step. Default: no time, only the criteria.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Span>,
+    /// Evidence cuts the soak short: once all criteria pass the step is left, after a minute at the earliest. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub advance_early: bool,
     /// How long it may stay, counted from when its pods are Ready, before criteria that are still Unknown do what their
     /// `onUnknown` says. Default: twice the soak, at least 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -293,6 +323,7 @@ pub struct Step {
     #[schemars(length(max = 8))]
     #[x_kube(validation = Rule::new("self.all(c, self.exists_one(d, d.name == c.name))").message("two checks of a step have the same name"))]
     #[x_kube(validation = Rule::new("!self.exists(c, has(c.approval))").message("a step has an approval of its own: write it beside checks"))]
+    #[x_kube(validation = Rule::new("!self.exists(c, has(c.workload) || has(c.promotion) || has(c.telemetry))").message("workload, promotion and telemetry are asked before the first pod: write them in preflight"))]
     pub checks: Vec<Check>,
     /// Who has to say yes before this step is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -324,6 +355,10 @@ pub struct Undo {
     /// How long it may take until stable stands again. Taking longer is said in status and as an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Span>,
+    /// Who is asked before it goes back because a limit is breached, something stays Unknown or a check has failed. It stands still
+    /// meanwhile, and goes back when the time is over. Pods that fail by themselves and an abort do not wait. Default: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<UndoApproval>,
 }
 
 /// Which ReleaseReports stay. Those beyond `keep` and those older than `for` are deleted while no run is under way, the oldest first;

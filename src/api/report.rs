@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::status::{
-    Cause, CheckStatus, Outcome, Pass, RevisionStatus, Signature, Stamp, StepPassed, UndoTimes, VerdictStatus,
+    Cause, CheckStatus, MigrationStatus, Outcome, Pass, RevisionStatus, Signature, Stamp, StepPassed,
+    UndoTimes, VerdictStatus,
 };
 use super::text::Span;
 
@@ -62,8 +63,12 @@ pub struct ReleaseReportSpec {
     #[serde(default)]
     pub canary: RevisionStatus,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 288))]
     pub checks: Vec<CheckStatus>,
+    /// Migrations that had begun. None of them is undone by going back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub migrations: Vec<MigrationStatus>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub signatures: Vec<Signature>,

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::action::Action;
+use super::migration::MigrationKind;
+use super::notify::NotificationsStatus;
 
 /// A moment, to the millisecond, in UTC.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +92,9 @@ pub struct ReleaseStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub handled: Vec<Handled>,
+    /// What is still to be told, and what stands that people were told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notifications: Option<NotificationsStatus>,
     /// UID of the Deployment that all this is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_uid: Option<String>,
@@ -240,6 +245,9 @@ pub struct VerdictStatus {
     /// Where the numbers come from: the series that is read.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
+    /// How they are asked for, so that somebody could ask again; empty where `source` says it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub query: String,
     /// The time it rests on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
@@ -249,7 +257,8 @@ pub struct VerdictStatus {
     /// Too little is known of stable pods' noise: how errors clump is in part assumed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub uncalibrated: bool,
-    /// ln of the evidence, and what it must reach.
+    /// ln of the evidence, and what it must reach: `3.1 of 5.3`. Of numbers that are read, how long it has been so, and how long
+    /// that must last: `10 s of 15 s`
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub evidence: String,
     /// The smallest rate that each step can find, at the traffic seen now: `tenth 2.3%, half 1.4%`
@@ -352,6 +361,10 @@ pub struct Run {
     pub started_at: Stamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_by: Option<String>,
+    /// What signatures are given for: SHA-256 of the new template and of the spec, but for `suspend`, `notify` and `reports`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub content: String,
     /// Copy of the Deployment's originals annotation.
     #[schemars(schema_with = "object")]
     pub originals: Value,
@@ -364,6 +377,13 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 288))]
     pub checks: Vec<CheckStatus>,
+    /// Migrations that have begun, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub migrations: Vec<MigrationStatus>,
+    /// The locks that it asks for, or has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locks: Option<LocksStatus>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub signatures: Vec<Signature>,
@@ -385,6 +405,9 @@ pub struct Run {
     /// When everything stood on the new revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_since: Option<Stamp>,
+    /// Somebody is asked whether to go back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_asked: Option<UndoAsked>,
     /// Going back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back: Option<Back>,
@@ -479,6 +502,73 @@ pub struct CheckStatus {
     /// Since when it is in this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Stamp>,
+    /// The end of its Job's log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 1024)))]
+    pub log: Vec<String>,
+}
+
+/// Locks of a run: all of them together.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LocksStatus {
+    #[schemars(length(max = 4), inner(length(max = 63)))]
+    pub names: Vec<String>,
+    pub standing: LockStanding,
+    /// Who asked first has them first.
+    pub asked: Stamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Stamp>,
+}
+
+/// How a run stands to its locks. See `decide::locks`.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockStanding {
+    /// It waits for its turn.
+    Asked,
+    /// It is about to have them, unless somebody else is too.
+    Claimed,
+    /// It has them.
+    Held,
+}
+
+/// A migration that has begun.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrationStatus {
+    #[schemars(length(max = 64))]
+    pub name: String,
+    pub kind: MigrationKind,
+    /// Since when its Job may have been made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Stamp>,
+    /// The Job that does it.
+    pub work: JobStatus,
+    /// The Job that tells whether it has been done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<JobStatus>,
+}
+
+/// A Job of a migration.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct JobStatus {
+    pub state: CheckState,
+    /// From 1; each try adds one.
+    #[serde(default)]
+    pub attempt: i32,
+    /// The Job that was made for this try: it is never made a second time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub job: Option<String>,
+    #[serde(default)]
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Stamp>,
+    /// The end of its log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 1024)))]
+    pub log: Vec<String>,
 }
 
 /// What is known of a check. Unknown is not passed and not failed.
@@ -491,7 +581,7 @@ pub enum CheckState {
     Skipped,
 }
 
-/// One signature under an approval.
+/// One signature: under an approval, an attestation, or the undo that is asked about.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Signature {
@@ -503,6 +593,59 @@ pub struct Signature {
     /// UID of the ReleaseAction.
     #[serde(default)]
     pub action: String,
+    /// What was signed.
+    #[serde(default, skip_serializing_if = "SignatureOf::is_approval")]
+    pub of: SignatureOf,
+    /// The check that was attested: `rehearsed`, of a step `tenth/smoke`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 128))]
+    pub check: String,
+    /// The content that it was given for; empty for an undo.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub content: String,
+    /// Since when it does not count any more: what was signed has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voided: Option<Stamp>,
+}
+
+/// What a signature is for.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SignatureOf {
+    /// That it goes forward.
+    #[default]
+    Approval,
+    /// That something is so.
+    Attestation,
+    /// That it goes back.
+    Undo,
+}
+
+impl SignatureOf {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_approval(&self) -> bool {
+        *self == Self::Approval
+    }
+}
+
+/// Somebody is asked whether to go back: the run stands still until they say so, or `until`.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct UndoAsked {
+    pub cause: Cause,
+    /// Why it would go back, in a sentence.
+    #[schemars(length(max = 4096))]
+    pub message: String,
+    /// When the first evidence of a breach was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breach_at: Option<Stamp>,
+    /// Since when somebody is asked.
+    pub at: Stamp,
+    /// Then it goes back whatever has been said or not.
+    pub until: Stamp,
+    /// Somebody has decided not to go back: the run stands still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Said>,
 }
 
 /// Somebody let the run pass what would have held it.

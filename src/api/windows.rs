@@ -2,17 +2,20 @@
 //!
 //! What they mean at a moment is [`crate::decide::calendar`]'s. Going back asks none of them.
 
+use std::borrow::Cow;
+
 use jiff::civil;
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::text::{CronForm, Date, Span, TimeOfDay, ZoneName};
 
 /// When runs may start and move on. Going back is never held.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.allow) || has(self.blackouts)").message("windows needs allow, blackouts or both: write allow: [{days: [Mon, Tue], from: '09:00', to: '16:00', timeZone: Europe/Oslo}]"))]
+#[x_kube(validation = Rule::new("has(self.allow) || has(self.blackouts) || has(self.lowTraffic)").message("windows needs one of allow, blackouts, lowTraffic: write allow: [{days: [Mon, Tue], from: '09:00', to: '16:00', timeZone: Europe/Oslo}]"))]
 pub struct Windows {
     /// A run starts while one of these is open and stays open for as long as the plan takes. Default: always.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -24,6 +27,74 @@ pub struct Windows {
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub blackouts: Vec<Blackout>,
+    /// A run starts, and moves on, only while little goes on. Default: whatever goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_traffic: Option<LowTraffic>,
+}
+
+/// What counts as little traffic. Asked of the server under `metrics.prometheus`; while it cannot be asked, nothing moves on.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.over) || !self.over.matches('^([0-9]{1,6}[hms])+$') || duration(self.over) >= duration('1h') && duration(self.over) <= duration('744h')").message("over is at least 1h and at most 744h (31 days)"))]
+pub struct LowTraffic {
+    /// A query that gives one number: sum(rate(http_requests_total{namespace="shop"}[5m])).
+    #[schemars(length(min = 1, max = 2048))]
+    pub promql: String,
+    /// A number that it must be below (12.5), or a quantile of its own past that it must not be above (p20: the quietest fifth).
+    pub below: LowMark,
+    /// How much of its past the quantile is taken of. Default: 168h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Span>,
+}
+
+/// A number, or a quantile from p1 to p99.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(transparent)]
+pub struct LowMark(pub Value);
+
+/// What a [`LowMark`] says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mark {
+    Number(f64),
+    /// In percent.
+    Quantile(u8),
+}
+
+impl LowMark {
+    /// What it says, or `None` when it is neither.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tidegate::api::windows::{LowMark, Mark};
+    /// assert_eq!(LowMark(json!(12.5)).parse(), Some(Mark::Number(12.5)));
+    /// assert_eq!(LowMark(json!("p20")).parse(), Some(Mark::Quantile(20)));
+    /// assert_eq!(LowMark(json!("20")).parse(), None);
+    /// ```
+    pub fn parse(&self) -> Option<Mark> {
+        match &self.0 {
+            Value::Number(number) => number.as_f64().filter(|number| number.is_finite()).map(Mark::Number),
+            Value::String(text) => {
+                let digits =
+                    text.strip_prefix('p').filter(|digits| digits.bytes().all(|it| it.is_ascii_digit()))?;
+                digits.parse().ok().filter(|percent| (1..=99).contains(percent)).map(Mark::Quantile)
+            }
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+}
+
+impl JsonSchema for LowMark {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "LowMark".into()
+    }
+    // A number with a fraction or a text: the API server has a type for whole numbers or texts only. What is neither it takes, and
+    // the plan refuses.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "x-kubernetes-preserve-unknown-fields": true, "pattern": "^p[1-9][0-9]?$" })
+    }
 }
 
 /// A time that comes again and again: on days of the week, or in cron form.

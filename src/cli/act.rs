@@ -18,6 +18,10 @@ pub struct Saying {
     pub action: Action,
     pub release: String,
     pub role: Option<String>,
+    /// Which check is attested.
+    pub check: Option<String>,
+    /// It is about the undo that status asks about.
+    pub undo: bool,
     pub pass: Option<Passing>,
     pub reason: Option<String>,
     /// How long to wait for what comes of it; `None`: not at all.
@@ -78,18 +82,23 @@ pub async fn say(cluster: &Cluster, saying: &Saying) -> Result<Code> {
 /// # Errors
 /// When a signature has no role: which one is never guessed.
 pub fn compose(saying: &Saying, release: &Release, by: Option<String>) -> Result<ReleaseAction> {
-    let Saying { action, release: name, role, pass, reason, wait: _ } = saying;
-    if matches!(action, Action::Approve | Action::Reject) && role.is_none() {
+    let Saying { action, release: name, role, check, undo, pass, reason, wait: _ } = saying;
+    if matches!(action, Action::Approve | Action::Reject | Action::Attest) && role.is_none() {
         return Err(anyhow!("{} needs --role: {}", action.command(), awaited(release)));
     }
-    let run = release.status.as_ref().and_then(|status| status.run.as_ref()).map(|run| run.id.clone());
+    let run = release.status.as_ref().and_then(|status| status.run.as_ref());
+    let is_bound = !undo && matches!(action, Action::Approve | Action::Attest);
+    let content = run.map(|run| run.content.clone()).filter(|content| is_bound && !content.is_empty());
     let spec = ReleaseActionSpec {
         release: name.clone(),
         action: *action,
         role: role.clone(),
+        check: check.clone(),
+        undo: *undo,
         freeze: pass.as_ref().map(|pass| pass.freeze.clone()),
         ground: pass.as_ref().map(|pass| pass.ground.clone()),
-        run,
+        run: run.map(|run| run.id.clone()),
+        content,
         reason: reason.clone(),
         by,
     };
@@ -108,10 +117,12 @@ pub fn can_i(saying: &Saying, namespace: &str) -> String {
     let right = match saying.action {
         Action::Approve | Action::Reject => "approve",
         Action::Pause | Action::Resume => "pause",
-        other @ (Action::Abort
+        other @ (Action::Attest
+        | Action::Abort
         | Action::Retry
         | Action::Skip
         | Action::PassFreeze
+        | Action::Acknowledge
         | Action::ClearRejection
         | Action::HandBack) => other.command(),
     };
@@ -142,7 +153,9 @@ pub fn outcome(saying: &Saying, namespace: &str, status: &ReleaseActionStatus) -
 
 fn awaited(release: &Release) -> String {
     let blocker = release.status.as_ref().and_then(|status| status.blocked_by.as_ref());
-    match blocker.filter(|blocker| blocker.reason.contains("Approval")) {
+    match blocker
+        .filter(|blocker| blocker.reason.starts_with("Awaiting") && blocker.reason != "AwaitingStable")
+    {
         Some(blocker) => plain(&blocker.message),
         None => format!(
             "no approval is waited for now: kubectl tidegate status {} -n {} shows what is",

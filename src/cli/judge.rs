@@ -57,6 +57,11 @@ pub enum Output {
 pub fn judge(files: &Files) -> Result<Code> {
     let text = terminal::read_text(&files.criteria)?;
     let asked = parse(&text).with_context(|| files.criteria.display().to_string())?;
+    for name in &asked.uncounted {
+        terminal::complain(&format!(
+            "criterion {name} counts no requests: slots say nothing of it; passed over"
+        ));
+    }
     let mut trouble = Trouble::default();
     let history = match &asked.history {
         Some(name) => {
@@ -93,6 +98,8 @@ pub struct Asked {
     pub criteria: Vec<Criterion>,
     /// A file of slots of stable pods before the run.
     pub history: Option<String>,
+    /// Names of those that count no requests: of them slots say nothing.
+    pub uncounted: Vec<String>,
 }
 
 /// Reads criteria: a list, a mapping with `criteria:` and `history:`, or a Release.
@@ -110,7 +117,7 @@ pub fn parse(text: &str) -> Result<Asked> {
         },
     };
     let Value::Array(items) = list else { bail!("criteria: write a list") };
-    let mut criteria = Vec::new();
+    let (mut criteria, mut uncounted) = (Vec::new(), Vec::new());
     for (index, item) in items.iter().enumerate() {
         let field = format!("criteria[{index}]");
         let read: criterion::Criterion =
@@ -118,12 +125,18 @@ pub fn parse(text: &str) -> Result<Asked> {
         if let Some(unknown) = unknown_field(item, &serde_json::to_value(&read)?) {
             bail!("{field}.{unknown}: there is no such field");
         }
-        criteria.push(plan::criterion((index, &read))?);
+        match plan::criterion((index, &read))? {
+            Some(counted) => criteria.push(counted),
+            None => uncounted.push(read.name),
+        }
     }
-    if criteria.is_empty() {
-        bail!("criteria: the list is empty");
+    match (criteria.as_slice(), uncounted.as_slice()) {
+        ([], []) => bail!("criteria: the list is empty"),
+        ([], _) => bail!(
+            "criteria: none counts requests, and slots say nothing of others: write errorRate or latency"
+        ),
+        (_, _) => Ok(Asked { criteria, history, uncounted }),
     }
-    Ok(Asked { criteria, history })
 }
 
 /// The first field that was written and not understood.
@@ -210,6 +223,8 @@ struct Line {
     errors: f64,
     #[serde(default)]
     le: BTreeMap<String, f64>,
+    #[serde(default)]
+    warming: bool,
 }
 
 impl Line {
@@ -235,6 +250,7 @@ impl Line {
             requests: count("requests", self.requests)?,
             errors: count("errors", self.errors)?,
             le: self.le.into_iter().map(bucket).collect::<Result<_, String>>()?,
+            warming: self.warming,
         })
     }
 }

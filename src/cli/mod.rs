@@ -74,6 +74,9 @@ enum Command {
         /// Role to sign as; asked for when it is left out, never guessed
         #[arg(long)]
         role: Option<String>,
+        /// Agree to the undo that status asks about
+        #[arg(long)]
+        undo: bool,
         #[command(flatten)]
         reason: Reason,
     },
@@ -82,6 +85,22 @@ enum Command {
         #[command(flatten)]
         said: Said,
         /// Role to sign as
+        #[arg(long)]
+        role: Option<String>,
+        /// Refuse the undo that status asks about: the run stands still
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        reason: NeededReason,
+    },
+    /// Say in a role that what a check asks for is so
+    Attest {
+        #[command(flatten)]
+        said: Said,
+        /// The check
+        #[arg(long)]
+        check: String,
+        /// Role to attest it as; asked for when it is left out, never guessed
         #[arg(long)]
         role: Option<String>,
         #[command(flatten)]
@@ -134,6 +153,14 @@ enum Command {
         ground: String,
         #[command(flatten)]
         reason: NeededReason,
+    },
+    /// Say that you know of a hold: the escalation of spec.notify stops until its reason changes
+    #[command(visible_alias = "ack")]
+    Acknowledge {
+        #[command(flatten)]
+        said: Said,
+        #[command(flatten)]
+        reason: Reason,
     },
     /// Forget a rejection
     ClearRejection {
@@ -245,8 +272,15 @@ async fn dispatch(Arguments { command, target, color: _ }: Arguments) -> Result<
         Command::HandBack { said, reason, without_operator: false } => {
             saying(Action::HandBack, said, None, reason)
         }
-        Command::Approve { said, role, reason } => saying(Action::Approve, said, role, reason.reason),
-        Command::Reject { said, role, reason } => saying(Action::Reject, said, role, Some(reason.reason)),
+        Command::Approve { said, role, undo, reason } => {
+            Saying { undo, ..saying(Action::Approve, said, role, reason.reason) }
+        }
+        Command::Reject { said, role, undo, reason } => {
+            Saying { undo, ..saying(Action::Reject, said, role, Some(reason.reason)) }
+        }
+        Command::Attest { said, check, role, reason } => {
+            Saying { check: Some(check), ..saying(Action::Attest, said, role, Some(reason.reason)) }
+        }
         Command::Abort { said, reason } => saying(Action::Abort, said, None, Some(reason.reason)),
         Command::Pause { said, reason } => saying(Action::Pause, said, None, reason.reason),
         Command::Resume { said, reason } => saying(Action::Resume, said, None, reason.reason),
@@ -256,6 +290,7 @@ async fn dispatch(Arguments { command, target, color: _ }: Arguments) -> Result<
             let pass = Some(Passing { freeze, ground });
             Saying { pass, ..saying(Action::PassFreeze, said, None, Some(reason.reason)) }
         }
+        Command::Acknowledge { said, reason } => saying(Action::Acknowledge, said, None, reason.reason),
         Command::ClearRejection { said, reason } => {
             saying(Action::ClearRejection, said, None, Some(reason.reason))
         }
@@ -265,5 +300,5 @@ async fn dispatch(Arguments { command, target, color: _ }: Arguments) -> Result<
 
 fn saying(action: Action, said: Said, role: Option<String>, reason: Option<String>) -> Saying {
     let wait = (!said.no_wait).then_some(said.wait);
-    Saying { action, release: said.name, role, pass: None, reason, wait }
+    Saying { action, release: said.name, role, check: None, undo: false, pass: None, reason, wait }
 }

@@ -6,8 +6,8 @@ use owo_colors::OwoColorize;
 use super::view::{Look, Page, Table, ago, harmless, moment, span};
 use super::{steps, undo};
 use crate::api::status::{
-    CheckState, CheckStatus, ReleaseStatus, ReplicasStatus, RevisionStatus, Run, Stage, StepStatus,
-    VerdictStatus,
+    CheckState, CheckStatus, JobStatus, MigrationStatus, ReleaseStatus, ReplicasStatus, RevisionStatus, Run,
+    Stage, StepStatus, VerdictStatus,
 };
 use crate::api::{Phase, Release};
 
@@ -60,6 +60,7 @@ pub fn render(release: &Release, look: Look) -> String {
     page.blank();
     if let Some(run) = status.run.as_ref().filter(|run| run.stage == Stage::Preflight || look.wide) {
         checks(&mut page, &run.checks, look);
+        migrations(&mut page, &run.migrations, look);
     }
     page.blank();
     blocked(&mut page, status, look);
@@ -206,6 +207,9 @@ fn revision(revision: &RevisionStatus, look: Look) -> String {
 fn under_way(page: &mut Page, run: &Run, look: Look) {
     let by = run.changed_by.as_ref().map(|by| format!(", changed by {by}")).unwrap_or_default();
     page.field("Run", &format!("{}, began {}{by}", run.id, ago(run.started_at.0, look.now)));
+    if look.wide && !run.content.is_empty() {
+        page.field("Content", &run.content);
+    }
     if let Some(back) = &run.back {
         page.field("Undo", &undo::line(&undo::under_way(back), false));
     }
@@ -250,8 +254,18 @@ fn checks(page: &mut Page, checks: &[CheckStatus], look: Look) {
     }
     let mut table = Table::new(&["CHECK", "STATE", "TRY", "FOR", ""]);
     for check in checks {
-        let CheckStatus { name, step, state, attempt, retried: _, retry_at: _, job: _, message: _, since } =
-            check;
+        let CheckStatus {
+            name,
+            step,
+            state,
+            attempt,
+            retried: _,
+            retry_at: _,
+            job: _,
+            message: _,
+            since,
+            log: _,
+        } = check;
         let since = since.map(|since| span(look.now.duration_since(since.0))).unwrap_or_default();
         let name = step.as_ref().map_or_else(|| name.clone(), |step| format!("{step}/{name}"));
         table.row(vec![name, check_state(*state), attempt.to_string(), dash(&since), String::new()]);
@@ -260,6 +274,35 @@ fn checks(page: &mut Page, checks: &[CheckStatus], look: Look) {
     page.raw(&lines[0]);
     for (line, check) in lines[1..].iter().zip(checks) {
         page.hang(line, &check.message);
+    }
+}
+
+fn migrations(page: &mut Page, migrations: &[MigrationStatus], look: Look) {
+    if migrations.is_empty() {
+        return;
+    }
+    let mut table = Table::new(&["MIGRATION", "KIND", "STATE", "TRY", "FOR", ""]);
+    let mut messages = Vec::new();
+    for MigrationStatus { name, kind, begun: _, work, verify } in migrations {
+        let parts = [(name.clone(), Some(work)), (format!("{name}, verify"), verify.as_ref())];
+        for (name, part) in parts {
+            let Some(JobStatus { state, attempt, job: _, message, since, log: _ }) = part else { continue };
+            let since = since.map(|since| span(look.now.duration_since(since.0))).unwrap_or_default();
+            table.row(vec![
+                name,
+                format!("{kind:?}"),
+                check_state(*state),
+                attempt.to_string(),
+                dash(&since),
+                String::new(),
+            ]);
+            messages.push(message);
+        }
+    }
+    let lines = table.lines();
+    page.raw(&lines[0]);
+    for (line, message) in lines[1..].iter().zip(messages) {
+        page.hang(line, message);
     }
 }
 

@@ -7,9 +7,10 @@ use owo_colors::OwoColorize;
 use super::status::{UNSEEN, check_state, full_name, phase, replicas, verdict};
 use super::view::{Look, Page, ago, harmless, moment, seconds, sentence, span};
 use super::{steps, undo};
+use crate::api::notify::Trouble;
 use crate::api::status::{
-    Back, Cause, CheckStatus, LastRun, Pass, Passed, ReleaseStatus, Run, Said, Signature, Stage, UndoTimes,
-    VerdictStatus,
+    Back, Cause, CheckState, CheckStatus, JobStatus, LastRun, MigrationStatus, Pass, Passed, ReleaseStatus,
+    Run, Said, Signature, SignatureOf, Stage, UndoTimes, VerdictStatus,
 };
 use crate::api::{Phase, Release, ReleaseAction};
 
@@ -29,6 +30,7 @@ pub fn explain(release: &Release, actions: &[ReleaseAction], look: Look) -> Stri
     now(&mut page, &release, status, look);
     evidence(&mut page, status);
     blocker(&mut page, status, look);
+    untold(&mut page, status, look);
     said(&mut page, status, &actions, look);
     if let Some(last) = &status.last_run {
         last_run(&mut page, &release, last, look);
@@ -103,6 +105,7 @@ fn stage(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, 
                 "The new template is held until its checks are done; none of its pods was started.",
             );
             checks(page, run, None, look);
+            migrations(page, run, look);
         }
         Stage::Steps => step(page, release, status, run, look),
         Stage::Watch => {
@@ -115,6 +118,7 @@ fn stage(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, 
             if let Some(until) = status.step.as_ref().and_then(|step| step.until) {
                 page.hang("  ", &format!("The watch is over at {}.", moment(until.0, look.now)));
             }
+            migrations(page, run, look);
         }
         Stage::Back => {
             if let Some(back) = &run.back {
@@ -127,7 +131,7 @@ fn stage(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, 
 /// The checks of a step, or (`None`) those before the first pod.
 fn checks(page: &mut Page, run: &Run, at: Option<&str>, look: Look) {
     for check in run.checks.iter().filter(|check| check.step.as_deref() == at) {
-        let CheckStatus { name, step: _, state, attempt, retried: _, retry_at, job: _, message, since } =
+        let CheckStatus { name, step: _, state, attempt, retried: _, retry_at, job: _, message, since, log } =
             check;
         let since =
             since.map(|since| format!(" for {}", span(look.now.duration_since(since.0)))).unwrap_or_default();
@@ -135,6 +139,40 @@ fn checks(page: &mut Page, run: &Run, at: Option<&str>, look: Look) {
         let next = retry_at.map(|at| format!(", again at {}", moment(at.0, look.now))).unwrap_or_default();
         let message = if message.is_empty() { ".".to_owned() } else { format!(": {}", sentence(message)) };
         page.hang("  - ", &format!("{name}: {}{since}{tried}{next}{message}", check_state(*state)));
+        log_end(page, *state, log);
+    }
+}
+
+/// Migrations that have begun.
+fn migrations(page: &mut Page, run: &Run, look: Look) {
+    for MigrationStatus { name, kind, begun: _, work, verify } in &run.migrations {
+        let parts = [
+            (format!("migration {name} ({kind:?})"), Some(work)),
+            (format!("migration {name}, verify"), verify.as_ref()),
+        ];
+        for (name, part) in parts {
+            let Some(JobStatus { state, attempt, job: _, message, since, log }) = part else { continue };
+            let since = since.map(|since| format!(" for {}", span(look.now.duration_since(since.0))));
+            let since = since.unwrap_or_default();
+            let tried = if *attempt > 1 { format!(", try {attempt}") } else { String::new() };
+            let message =
+                if message.is_empty() { ".".to_owned() } else { format!(": {}", sentence(message)) };
+            page.hang("  - ", &format!("{name}: {}{since}{tried}{message}", check_state(*state)));
+            log_end(page, *state, log);
+        }
+    }
+}
+
+/// Last lines of a log that are shown.
+const LINES_OF_A_LOG: usize = 5;
+
+/// What the Job of a check that has not passed said last.
+fn log_end(page: &mut Page, state: CheckState, log: &[String]) {
+    if !matches!(state, CheckState::Failed | CheckState::Unknown) {
+        return;
+    }
+    for line in &log[log.len().saturating_sub(LINES_OF_A_LOG)..] {
+        page.hang("      | ", line);
     }
 }
 
@@ -203,6 +241,9 @@ fn evidence(page: &mut Page, status: &ReleaseStatus) {
         if !now.source.is_empty() {
             page.hang("    ", &format!("Read from {}.", now.source));
         }
+        if !now.query.is_empty() {
+            page.hang("    ", &format!("Asked for by {}.", now.query));
+        }
     }
 }
 
@@ -233,7 +274,9 @@ fn grounds(now: &VerdictStatus) -> Vec<String> {
     if now.shadow {
         lines.push("A shadow: reported, enforced never.".to_owned());
     }
-    if !now.evidence.is_empty() {
+    if !now.evidence.is_empty() && !now.counted.is_empty() {
+        lines.push(format!("It has been so for {}.", now.evidence));
+    } else if !now.evidence.is_empty() {
         lines.push(format!(
             "Evidence {} (natural logarithms: what there is, of what it must reach).",
             now.evidence
@@ -281,6 +324,23 @@ fn blocker(page: &mut Page, status: &ReleaseStatus, look: Look) {
         // Not wrapped: a command that is broken cannot be pasted.
         page.raw(&format!("  What unblocks it: {}", blocker.unblock.bold()));
     }
+    let standing = status.notifications.as_ref().and_then(|known| known.standing.as_ref());
+    if let Some(known) = standing.and_then(|standing| standing.acknowledged.as_ref()) {
+        page.hang("  ", &quoted("Acknowledged", known, look));
+    }
+}
+
+/// Who could not be told.
+fn untold(page: &mut Page, status: &ReleaseStatus, look: Look) {
+    let troubles = status.notifications.iter().flat_map(|known| &known.troubles);
+    for (place, trouble) in troubles.enumerate() {
+        if place == 0 {
+            page.heading("Who is not told");
+        }
+        let end = if trouble.given_up { "given up" } else { "it is tried again" };
+        let Trouble { to, at, message, .. } = trouble;
+        page.hang("  ", &format!("{to}, since {}: {message} ({end}).", moment(at.0, look.now)));
+    }
 }
 
 /// Who said what, the newest last.
@@ -289,12 +349,8 @@ fn said(page: &mut Page, status: &ReleaseStatus, actions: &[ReleaseAction], look
     let listed = |signature: &&Signature| {
         !actions.iter().any(|action| action.uid().as_ref() == Some(&signature.action))
     };
-    let mut lines: Vec<(Timestamp, String)> = signatures
-        .filter(listed)
-        .map(|Signature { role, by, at, reason, action: _ }| {
-            (at.0, format!("{by} approved as {role} {}{}", ago(at.0, look.now), because(reason)))
-        })
-        .collect();
+    let mut lines: Vec<(Timestamp, String)> =
+        signatures.filter(listed).map(|signature| (signature.at.0, signed(signature, look))).collect();
     lines.extend(
         actions.iter().filter_map(|action| Some((action.creation_timestamp()?.0, spoken(action, look)))),
     );
@@ -308,10 +364,23 @@ fn said(page: &mut Page, status: &ReleaseStatus, actions: &[ReleaseAction], look
     }
 }
 
+fn signed(signature: &Signature, look: Look) -> String {
+    let Signature { role, by, at, reason, action: _, of, check, content: _, voided } = signature;
+    let what = match of {
+        SignatureOf::Approval => "approved".to_owned(),
+        SignatureOf::Attestation => format!("attested {check}"),
+        SignatureOf::Undo => "agreed to go back".to_owned(),
+    };
+    let voided = voided.map(|since| format!(". What was signed has changed since {}", when(since.0, look)));
+    format!("{by} {what} as {role} {}{}{}", ago(at.0, look.now), because(reason), voided.unwrap_or_default())
+}
+
 fn spoken(action: &ReleaseAction, look: Look) -> String {
     let spec = &action.spec;
     let by = spec.by.as_deref().unwrap_or("somebody");
     let role = spec.role.as_ref().map(|role| format!(" as {role}")).unwrap_or_default();
+    let check = spec.check.as_ref().map(|check| format!(" {check}")).unwrap_or_default();
+    let undo = if spec.undo { " to the undo" } else { "" };
     let freeze = spec.freeze.as_ref().map(|freeze| format!(" {freeze}")).unwrap_or_default();
     let ground = spec.ground.as_ref().map(|ground| format!(" on grounds of {ground}")).unwrap_or_default();
     let run = spec.run.as_ref().map(|run| format!(" to {run}")).unwrap_or_default();
@@ -321,7 +390,7 @@ fn spoken(action: &ReleaseAction, look: Look) -> String {
         None => " No answer yet.".to_owned(),
     };
     format!(
-        "{by} said {:?}{freeze}{ground}{role}{run}{at}{}.{result}",
+        "{by} said {:?}{check}{undo}{freeze}{ground}{role}{run}{at}{}.{result}",
         spec.action,
         because(spec.reason.as_deref().unwrap_or_default())
     )

@@ -1,17 +1,21 @@
 //! What people said: each ReleaseAction takes effect once. That it did is written in status first, and marked on the action after.
 
+use super::approval::{self, AWAITING_APPROVAL, AWAITING_ATTESTATION, Attest, Signers};
+use super::asking;
 use super::back;
 use super::checks;
 use super::decision::{Intent, Notice};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted};
 use super::gate;
+use super::locks;
+use super::migrations;
+use super::notify;
 use super::plan::CheckKind;
 use super::scene::Scene;
 use super::snapshot::{ActionFacts, FreezeFacts};
-use crate::api::check::Approval;
 use crate::api::status::{
-    Cause, CheckState, CheckStatus, Handled, Pass, Passed, Run, Said, Signature, Stage, Stamp,
+    Cause, CheckState, CheckStatus, Handled, Pass, Passed, Run, Said, Signature, SignatureOf, Stage, Stamp,
 };
 use crate::api::{Action, Outcome};
 
@@ -19,6 +23,8 @@ use crate::api::{Action, Outcome};
 const MOST_HANDLED: usize = 64;
 /// Windows and freezes that a run passes at most.
 const MOST_PASSES: usize = 16;
+/// Notes of a run that are kept.
+const MOST_NOTES: usize = 16;
 
 /// Marks actions that status says took effect, and forgets those that carry their mark.
 pub fn mark(draft: &mut Draft<'_>) {
@@ -39,6 +45,9 @@ pub fn mark(draft: &mut Draft<'_>) {
         });
     }
 }
+
+/// What a skip is told while people are waited for.
+const ONLY_SIGNATURES: &str = "only signatures are waited for: they cannot be skipped";
 
 /// Lets each new action take effect.
 pub fn apply(draft: &mut Draft<'_>, scene: &Scene<'_>) {
@@ -78,8 +87,11 @@ fn admit(draft: &Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<(
 
 fn take(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
     match action.action {
+        Action::Approve if action.undo => agree(draft, action),
         Action::Approve => approve(draft, scene, action),
+        Action::Reject if action.undo => refuse_undo(draft, action),
         Action::Reject => reject(draft, scene, action),
+        Action::Attest => attest(draft, scene, action),
         Action::Abort => abort(draft, scene, action),
         Action::Pause => {
             let said = said(draft, action);
@@ -90,6 +102,10 @@ fn take(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
         Action::Retry => retry(draft, scene),
         Action::Skip => skip(draft, scene, action),
         Action::PassFreeze => pass_freeze(draft, scene, action),
+        Action::Acknowledge => {
+            let said = said(draft, action);
+            notify::acknowledge(draft, said)
+        }
         Action::ClearRejection => clear_rejection(draft),
         Action::HandBack => hand_back(draft, scene, action),
     }
@@ -112,19 +128,27 @@ fn going_on<'d>(draft: &'d mut Draft<'_>) -> Result<&'d mut crate::api::status::
     }
 }
 
-fn approvals<'s>(scene: &'s Scene<'_>) -> Vec<&'s Approval> {
-    let Ok(plan) = &scene.plan else { return Vec::new() };
-    let checks = plan.checks.iter().filter_map(|check| match &check.kind {
-        CheckKind::Approval(approval) => Some(approval),
-        CheckKind::Job(_) | CheckKind::Asked(_) => None,
-    });
-    checks.chain(plan.steps.iter().filter_map(|step| step.approval.as_ref())).collect()
+/// Everything that is approved or attested: before the first pod, at steps, after the watch.
+fn asked_of<'s>(scene: &'s Scene<'_>) -> (Vec<&'s Signers>, Vec<&'s Attest>) {
+    let Ok(plan) = &scene.plan else { return (Vec::new(), Vec::new()) };
+    let (mut approvals, mut attests) = (Vec::new(), Vec::new());
+    for check in plan.checks.iter().chain(plan.steps.iter().flat_map(|step| &step.checks)) {
+        match &check.kind {
+            CheckKind::Approval(signers) => approvals.push(signers),
+            CheckKind::Attest(attest) => attests.push(&**attest),
+            CheckKind::Job(_) | CheckKind::Asked(_) => {}
+        }
+    }
+    approvals.extend(plan.steps.iter().filter_map(|step| step.approval.as_ref()));
+    approvals.extend(&plan.sign_off);
+    (approvals, attests)
 }
 
 fn approve(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
     let role = action.role.clone().unwrap_or_default();
-    let asked: Vec<&Approval> =
-        approvals(scene).into_iter().filter(|approval| approval.roles.contains(&role)).collect();
+    let (approvals, _) = asked_of(scene);
+    let asked: Vec<&Signers> =
+        approvals.into_iter().filter(|approval| approval.roles.contains(&role)).collect();
     let run = going_on(draft)?;
     if asked.is_empty() {
         return Err(format!("no approval of this release asks for role {role}"));
@@ -133,23 +157,102 @@ fn approve(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Re
     if Some(&by) == run.changed_by.as_ref() && !asked.iter().any(|approval| approval.allow_author) {
         return Err(format!("{by} made the change that this run is about: somebody else must approve it"));
     }
+    is_of_now(run, action)?;
+    sign(run, action, SignatureOf::Approval, String::new())?;
+    Ok(format!("signed as {role}"))
+}
+
+/// Somebody says that what a check asks for is so.
+fn attest(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
+    let role = action.role.clone().unwrap_or_default();
+    let name = action.check.clone().unwrap_or_default();
+    let plan = scene.plan.as_ref().map_err(ToString::to_string)?;
+    let run = going_on(draft)?;
+    let step = step_of(run, scene);
+    let checks = match run.stage {
+        Stage::Preflight => plan.checks.as_slice(),
+        Stage::Steps => plan
+            .steps
+            .iter()
+            .find(|known| Some(known.name.as_str()) == step)
+            .map_or(&[][..], |step| &step.checks),
+        Stage::Watch | Stage::Back => &[],
+    };
+    // Those before the first pod may be attested anew, when the plan has changed since.
+    let here = checks.iter().map(|check| (check, step)).chain(plan.checks.iter().map(|check| (check, None)));
+    let mut found = here.filter_map(|(check, step)| match &check.kind {
+        CheckKind::Attest(attest) if check.name == name => Some((attest, step)),
+        CheckKind::Attest(_) | CheckKind::Approval(_) | CheckKind::Job(_) | CheckKind::Asked(_) => None,
+    });
+    let Some((attest, step)) = found.next() else {
+        return Err(format!("where the run stands no check {name} is to be attested"));
+    };
+    let is_asked = run.checks.iter().any(|known| {
+        known.name == name
+            && known.step.as_deref() == step
+            && (step.is_none() || known.since >= run.progress.begun)
+    });
+    if !is_asked {
+        return Err(format!("check {name} is not asked yet: attest it when the step's pods stand"));
+    }
+    if !attest.signers.roles.contains(&role) {
+        return Err(format!(
+            "check {name} is attested in one of the roles {}",
+            attest.signers.roles.join(", ")
+        ));
+    }
+    let by = by(action);
+    if Some(&by) == run.changed_by.as_ref() && !attest.signers.allow_author {
+        return Err(format!("{by} made the change that this run is about: somebody else must attest it"));
+    }
+    is_of_now(run, action)?;
+    sign(run, action, SignatureOf::Attestation, approval::place_of(&name, step))?;
+    Ok(format!("attested as {role}: {}", attest.sentence()))
+}
+
+/// A signature is for what its author had before them.
+fn is_of_now(run: &Run, action: &ActionFacts) -> Result<(), String> {
+    match &action.content {
+        Some(content) if *content != run.content => {
+            Err("the plan has changed since: look at it again, and sign again".into())
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn sign(run: &mut Run, action: &ActionFacts, of: SignatureOf, check: String) -> Result<(), String> {
     if run.signatures.len() >= MOST_HANDLED {
         return Err("there are too many signatures".into());
     }
-    let at = Stamp(action.created);
+    let content = match of {
+        SignatureOf::Approval | SignatureOf::Attestation => run.content.clone(),
+        SignatureOf::Undo => String::new(),
+    };
+    // The API server has noted which run it is about; when it was said is told by its clock, when the run or its step began by ours.
+    let asked = match run.stage {
+        Stage::Steps => run.progress.reached.unwrap_or(run.started_at),
+        Stage::Preflight | Stage::Watch | Stage::Back => run.started_at,
+    };
+    let at = if action.run.is_some() { Stamp(action.created.max(asked.0)) } else { Stamp(action.created) };
     run.signatures.push(Signature {
-        role: role.clone(),
-        by,
+        role: action.role.clone().unwrap_or_default(),
+        by: by(action),
         at,
         reason: action.reason.clone(),
         action: action.uid.clone(),
+        of,
+        check,
+        content,
+        voided: None,
     });
-    Ok(format!("signed as {role}"))
+    Ok(())
 }
 
 fn reject(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
     let role = action.role.clone().unwrap_or_default();
-    if !approvals(scene).iter().any(|approval| approval.roles.contains(&role)) {
+    let (approvals, attests) = asked_of(scene);
+    let signers = approvals.into_iter().chain(attests.into_iter().map(|attest| &attest.signers));
+    if !signers.into_iter().any(|signers| signers.roles.contains(&role)) {
         return Err(format!("no approval of this release asks for role {role}"));
     }
     going_on(draft)?;
@@ -157,6 +260,49 @@ fn reject(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Res
     let why = back::Why::new(Cause::Abort, message).said_by(Some(by(action)));
     back::begin(draft, scene, why);
     Ok("refused: going back".into())
+}
+
+/// The undo that somebody is asked about in this role, if it still is open.
+fn undo_asked<'d>(draft: &'d mut Draft<'_>, role: &str) -> Result<&'d mut Run, String> {
+    let roles = asking::approval(draft.release.spec.as_deref().ok()).map(|approval| approval.roles.clone());
+    let run = going_on(draft)?;
+    match &run.undo_asked {
+        None => Err("nobody is asked about an undo now".into()),
+        Some(asked) if asked.refused.is_some() => {
+            Err("somebody has decided already not to go back: resume asks again, abort goes back".into())
+        }
+        Some(_) if !roles.unwrap_or_default().iter().any(|known| known == role) => {
+            Err(format!("role {role} is not asked about an undo of this release"))
+        }
+        Some(_) => Ok(run),
+    }
+}
+
+/// Somebody agrees to the undo that is asked about.
+fn agree(draft: &mut Draft<'_>, action: &ActionFacts) -> Result<String, String> {
+    let role = action.role.clone().unwrap_or_default();
+    let run = undo_asked(draft, &role)?;
+    sign(run, action, SignatureOf::Undo, String::new())?;
+    Ok(format!("agreed to the undo as {role}"))
+}
+
+/// Somebody decides that the run does not go back: it stands still.
+fn refuse_undo(draft: &mut Draft<'_>, action: &ActionFacts) -> Result<String, String> {
+    let role = action.role.clone().unwrap_or_default();
+    let said = said(draft, action);
+    let run = undo_asked(draft, &role)?;
+    if Some(&said.by) == run.changed_by.as_ref() {
+        return Err(format!(
+            "{} made the change that this run is about: somebody else must say that it stays",
+            said.by
+        ));
+    }
+    let Some(asked) = &mut run.undo_asked else { return Err("nobody is asked about an undo now".into()) };
+    let note = format!("{} decided as {role} not to go back: {}. {}", said.by, said.reason, asked.message);
+    asked.refused = Some(said);
+    run.notes.truncate(MOST_NOTES - 1);
+    run.notes.push(note.chars().take(1024).collect());
+    Ok("it does not go back: the run stands still".into())
 }
 
 fn abort(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
@@ -175,8 +321,15 @@ fn resume(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
     let tampered = scene.tampered.is_some();
     let run = going_on(draft)?;
     let paused = run.paused.take().is_some();
+    let had_refused = forget_refusal(run);
     if !tampered {
-        return if paused { Ok("going on".into()) } else { Err("nothing is paused".into()) };
+        return if had_refused {
+            Ok("going on: what is still wrong asks again".into())
+        } else if paused {
+            Ok("going on".into())
+        } else {
+            Err("nothing is paused".into())
+        };
     }
     let (Ok(originals), Some((stable, _))) = (&scene.originals, scene.kept(&scene.stable_fingerprint)) else {
         return Err("the owner's fields cannot be told any more".into());
@@ -186,9 +339,27 @@ fn resume(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
     Ok("the annotation is written anew from status".into())
 }
 
+/// An undo that was refused is asked about again, should there still be reason to. Whether it was.
+fn forget_refusal(run: &mut Run) -> bool {
+    run.undo_asked.take_if(|asked| asked.refused.is_some()).is_some()
+}
+
+/// While an undo is asked about, nothing but an answer to that ends it.
+fn no_undo_is_asked_about(run: &Run) -> Result<(), String> {
+    match &run.undo_asked {
+        Some(asked) if asked.refused.is_none() => Err(
+            "it is asked about an undo: that is agreed to or refused, with approve --undo or reject --undo"
+                .into(),
+        ),
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn retry(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
     let now = draft.now();
     if let Some(run) = &mut draft.status.run {
+        no_undo_is_asked_about(run)?;
+        let had_refused = forget_refusal(run);
         let mut again = 0;
         let here = step_of(run, scene);
         let is_here = |check: &CheckStatus| match run.stage {
@@ -203,8 +374,15 @@ fn retry(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
                 again += 1;
             }
         }
+        if run.back.is_none()
+            && let Some(name) = migrations::retry(run, now)
+        {
+            return Ok(format!("migration {name} is tried again"));
+        }
         return if again > 0 {
             Ok(format!("{again} checks are tried again"))
+        } else if had_refused {
+            Ok("going on: what is still wrong asks again".into())
         } else {
             Err("no check has failed".into())
         };
@@ -242,32 +420,54 @@ fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
     if blocker == Some(gate::FROZEN) {
         return Err("a freeze holds it: that is passed with pass-freeze, on one of its grounds".into());
     }
-    let approvals: Vec<String> = match &scene.plan {
-        Ok(plan) => plan
-            .checks
-            .iter()
-            .filter(|check| matches!(check.kind, CheckKind::Approval(_)))
-            .map(|check| check.name.clone())
-            .collect(),
-        Err(_) => Vec::new(),
+    if blocker.is_some_and(|reason| [migrations::FAILED, migrations::UNKNOWN].contains(&reason)) {
+        let skipped = migrations::skip(going_on(draft)?, &said);
+        return skipped
+            .map(|name| format!("migration {name} counts as done"))
+            .ok_or_else(|| "no migration has failed".into());
+    }
+    if blocker == Some(locks::LOCKED) {
+        return Err(
+            "a lock is waited for: abort the run that has it, or take the lock out of spec.locks".into()
+        );
+    }
+    if blocker == Some(migrations::RUNNING) {
+        return Err("a migration is running: wait for its end, or say abort".into());
+    }
+    let planned = scene.plan.as_ref().ok();
+    let is_signed = |known: &CheckStatus| {
+        let Some(plan) = planned else { return false };
+        let checks = match known.step.as_deref() {
+            None => &plan.checks,
+            Some(step) => match plan.steps.iter().find(|planned| planned.name == step) {
+                Some(step) => &step.checks,
+                None => return false,
+            },
+        };
+        checks.iter().any(|check| check.name == known.name && check.kind.is_signed())
     };
     let run = going_on(draft)?;
+    no_undo_is_asked_about(run)?;
     match run.stage {
         Stage::Preflight => {
             let mut skipped = 0;
-            for check in run.checks.iter_mut().filter(|check| !approvals.contains(&check.name)) {
+            for check in run.checks.iter_mut().filter(|check| !is_signed(check)) {
                 skipped += usize::from(pass_over(check, &said));
             }
             if skipped == 0 {
-                Err("only approvals are waited for: they cannot be skipped".into())
+                Err(ONLY_SIGNATURES.into())
             } else {
                 Ok(format!("{skipped} checks are skipped"))
             }
         }
         Stage::Steps | Stage::Watch => {
+            if blocker.is_some_and(|reason| [AWAITING_APPROVAL, AWAITING_ATTESTATION].contains(&reason)) {
+                return Err(ONLY_SIGNATURES.into());
+            }
+            forget_refusal(run);
             let here = step_of(run, scene);
-            for check in run.checks.iter_mut().filter(|check| check.step.as_deref() == here && here.is_some())
-            {
+            let is_here = |check: &CheckStatus| check.step.as_deref() == here && here.is_some();
+            for check in run.checks.iter_mut().filter(|check| is_here(check) && !is_signed(check)) {
                 pass_over(check, &said);
             }
             run.progress.skipped = Some(said);

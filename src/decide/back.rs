@@ -10,21 +10,25 @@ use jiff::Timestamp;
 use super::decision::Notice;
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, parked};
+use super::locks;
+use super::migrations;
 use super::pace::{self, Limits, Pace};
 use super::rest;
 use super::scene::Scene;
 use crate::api::status::{Back, Cause, Progress, Rejected, Stage, Stamp};
 use crate::api::{Action, Capacity, Outcome, Phase};
 
+/// Notes of a run that are kept.
+pub const MOST_NOTES: usize = 16;
 /// Rejections that are remembered.
 const REMEMBERED: usize = 16;
 
 /// Why a run goes back.
 pub struct Why {
-    cause: Cause,
-    message: String,
-    by: Option<String>,
-    breach_at: Option<Timestamp>,
+    pub cause: Cause,
+    pub message: String,
+    pub by: Option<String>,
+    pub breach_at: Option<Timestamp>,
 }
 
 impl Why {
@@ -43,8 +47,12 @@ impl Why {
     }
 }
 
-/// Decides to go back, and orders it in the same decision: status first, then the Deployment.
+/// Decides to go back, and orders it in the same decision: status first, then the Deployment. Where a migration bars the way back, only
+/// people go it.
 pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
+    if migrations::hold_instead(draft, scene, why.cause, &why.message) {
+        return;
+    }
     let now = draft.now();
     let run = draft.run();
     let resume = match why.cause {
@@ -66,7 +74,9 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         run.originals = originals.to_value();
     }
     run.stage = Stage::Back;
+    locks::leave_queue(run);
     run.progress.soaking_since = None;
+    run.undo_asked = None;
     let id = run.id.clone();
     run.back = Some(Back {
         cause: why.cause,
@@ -111,14 +121,22 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     draft.phase(Phase::Undoing, message);
     if !is_noted(draft, &back) {
         draft.note_first();
+        if back.cause == Cause::Superseded {
+            // Nothing is wrong with what serves. Ordered without a note, the stable template would look like its owner's revert, and
+            // the newer one would never be put back.
+            draft.only_noted();
+        }
     }
-    if order(draft, scene, &originals).is_none() {
-        return;
-    }
+    let Some(is_ordered) = order(draft, scene, &originals) else { return };
     let stand = scene.stand;
     let now = draft.now();
     let observed = scene.target.observed_generation >= scene.target.generation;
-    let ordered = scene.at_stable() && observed && stand.canary == 0 && scene.canary_pods().next().is_none();
+    // What is ordered only now has not been carried out, however the pods stand: the fields are still those of a move.
+    let ordered = is_ordered
+        && scene.at_stable()
+        && observed
+        && stand.canary == 0
+        && scene.canary_pods().next().is_none();
     let stands = ordered && stand.stable == stand.replicas && stand.stable_ready >= stand.replicas;
     let budget = scene.plan.as_ref().ok().and_then(|plan| plan.undo_budget);
     let run = draft.run();
@@ -185,8 +203,8 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
 }
 
-/// Orders the way back, once, and again when somebody changed it. `None`: it cannot be ordered.
-fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Option<()> {
+/// Orders the way back, once, and again when somebody changed it: whether it had been ordered before. `None`: it cannot be.
+fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Option<bool> {
     let target = scene.target;
     let Some((name, kept)) = scene.kept(&scene.stable_fingerprint) else {
         draft.held(
@@ -215,13 +233,21 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Opt
     }
     let template = (scene.stable_fingerprint.clone(), kept.template.clone());
     let wanted = Wanted::back(originals, name, scene.on_delete, template, wanted_pace, target.replicas);
-    draft.want(target, &wanted, "go back to stable");
-    Some(())
+    Some(draft.want(target, &wanted, "go back to stable"))
 }
 
 /// Stable stands.
 fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
     draft.phase(Phase::Undoing, format!("stable stands again: {}", back.message));
+    if let Some(job) = migrations::still_running(draft.run(), scene) {
+        // Nobody stops it in the middle; and what comes next may have one of its own.
+        if !scene.at_stable() {
+            hold(draft, scene, originals);
+        }
+        let message = format!("stable stands again; job {job} of a migration is still running");
+        let delete = draft.kubectl(&format!("delete job {job}"));
+        return draft.blocked(migrations::RUNNING, message, format!("wait, or {delete}"));
+    }
     match back.cause {
         Cause::Breach
         | Cause::Undecided
@@ -247,6 +273,7 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
 
 /// The run ends here: it is remembered as rejected where the template itself was at fault.
 fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
+    migrations::note_what_stays(draft, scene);
     let canary = draft.status.canary.clone().unwrap_or_default();
     let (id, now) = (draft.run().id.clone(), draft.now());
     let outcome = match back.cause {

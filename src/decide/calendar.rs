@@ -85,7 +85,7 @@ enum Opening {
 /// # Errors
 /// Which field is wrong, and what to write.
 pub fn calendar(windows: Option<&Windows>) -> Result<Calendar, PlanError> {
-    let Some(Windows { allow, blackouts }) = windows else {
+    let Some(Windows { allow, blackouts, low_traffic: _ }) = windows else {
         return Ok(Calendar { windows: Vec::new(), shut: Vec::new() });
     };
     Ok(Calendar {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::approval::{self, Signed};
 use super::decision::Notice;
 use super::draft::Draft;
-use super::jobs;
+use super::jobs::{self, PlannedJob};
 use super::needs::ASK_AGAIN;
 use super::plan::{CheckKind, PlannedCheck};
 use super::scene::Scene;
@@ -71,6 +71,7 @@ pub fn look(
                 job: None,
                 message: String::new(),
                 since: Some(now),
+                log: Vec::new(),
             }),
         }
     }
@@ -86,12 +87,8 @@ pub fn begin_again(known: &mut CheckStatus, now: Stamp) {
     known.retried = 0;
     known.retry_at = None;
     known.job = None;
+    known.log = Vec::new();
     known.since = Some(now);
-}
-
-/// The status of this check.
-pub fn of<'r>(run: &'r mut Run, known: &CheckStatus) -> Option<&'r mut CheckStatus> {
-    run.checks.iter_mut().find(|check| check.name == known.name && check.step == known.step)
 }
 
 /// Which try of which check of which run.
@@ -120,7 +117,8 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, step:
     let known = run.checks[index].clone();
     let is_over = match known.state {
         CheckState::Failed | CheckState::Skipped => true,
-        CheckState::Passed => check.every.is_none(),
+        // Before the first pod a signature may still expire, or what was signed may change.
+        CheckState::Passed => check.every.is_none() && !(step.is_none() && check.kind.is_signed()),
         CheckState::Waiting | CheckState::Unknown => false,
     };
     if is_over {
@@ -131,14 +129,26 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, step:
     }
     let id = id(run, &known);
     let found = match &check.kind {
-        CheckKind::Approval(approval) => {
-            let since = run.started_at.0;
-            match approval::signed(run, approval, since) {
-                Signed::Enough(by) => Found::Answer(ProbeResult::Passed, by),
-                Signed::Lacking(message) => Found::Waiting(message),
+        CheckKind::Approval(_) | CheckKind::Attest(_) => {
+            let since = match step {
+                None => run.started_at.0,
+                Some(_) => known.since.map_or(now.0, |since| since.0),
+            };
+            match approval::of_check(run, check, step, since, Some(now.0)) {
+                Some(Signed::Enough { by, until }) => {
+                    if let Some(until) = until {
+                        draft.wake_at(until);
+                    }
+                    Found::Answer(ProbeResult::Passed, approval::words(draft.run(), check, step, &by))
+                }
+                Some(Signed::Lacking(message)) if matches!(check.kind, CheckKind::Attest(_)) => {
+                    Found::Answer(ProbeResult::Unknown, message)
+                }
+                Some(Signed::Lacking(message)) => Found::Waiting(message),
+                None => return,
             }
         }
-        CheckKind::Job(template) => jobs::look(draft, scene, check, &known, template),
+        CheckKind::Job(job) => of_job(draft, scene, check, job, index),
         CheckKind::Asked(_) => match scene.snapshot.probes.get(&id) {
             // What passed before a restart stays so until it is answered again.
             None if known.state == CheckState::Passed => return,
@@ -169,6 +179,36 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, step:
     }
 }
 
+/// How the Job of a check stands.
+fn of_job(
+    draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
+    check: &PlannedCheck,
+    job: &PlannedJob,
+    index: usize,
+) -> Found {
+    let run = draft.run();
+    let known = run.checks[index].clone();
+    let this = jobs::Try {
+        id: id(run, &known),
+        label: check.name.clone(),
+        timeout: check.timeout,
+        job,
+        made: known.job,
+        since: known.since,
+    };
+    let jobs::Seen { found, made, log } = jobs::look(draft, scene, this);
+    let now = draft.now();
+    let run = draft.run();
+    let log = jobs::kept(run, log);
+    let known = &mut run.checks[index];
+    known.log = log;
+    if known.job != made {
+        (known.job, known.since) = (made, Some(now));
+    }
+    found
+}
+
 /// Tried again later, or failed for good.
 fn failed(draft: &mut Draft<'_>, check: &PlannedCheck, index: usize) {
     let now = draft.now();
@@ -183,6 +223,7 @@ fn failed(draft: &mut Draft<'_>, check: &PlannedCheck, index: usize) {
         let at = Stamp(now.0 + wait);
         known.retried += 1;
         known.attempt = known.attempt.saturating_add(1);
+        known.job = None;
         known.state = CheckState::Waiting;
         known.since = Some(now);
         known.retry_at = Some(at);
@@ -223,8 +264,16 @@ pub fn standing(run: &Run, planned: &[PlannedCheck], step: Option<&str>) -> Stan
 }
 
 /// Reason, message and way out for a check that is waited for.
-pub fn waited_for(draft: &Draft<'_>, check: &CheckStatus) -> (&'static str, String, String) {
+pub fn waited_for(
+    draft: &Draft<'_>,
+    planned: &[PlannedCheck],
+    check: &CheckStatus,
+) -> (&'static str, String, String) {
     let message = format!("check {}: {}", check.name, check.message);
+    let asks_for = planned.iter().find(|planned| planned.name == check.name);
+    if let Some((reason, unblock)) = asks_for.and_then(|planned| approval::asks_for(draft, planned)) {
+        return (reason, message, unblock);
+    }
     match check.state {
         CheckState::Unknown => {
             let unblock = format!("wait: it is asked again every 15 s, or {}", draft.command(Action::Skip));

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::approval::{AWAITING_APPROVAL, AWAITING_ATTESTATION, AWAITING_UNDO_APPROVAL};
 use super::lint::{Finding, Severity};
 use crate::api::status::{Stamp, Summary};
 use crate::api::{Outcome, Phase, ReleaseStatus};
@@ -30,7 +31,7 @@ pub fn outcome_word(outcome: Outcome) -> &'static str {
 }
 
 /// Blockers that only a person can take away: kstatus calls that stalled.
-const STALLED: [&str; 12] = [
+const STALLED: [&str; 15] = [
     "TargetMissing",
     "TargetTaken",
     "InvalidSpec",
@@ -38,11 +39,14 @@ const STALLED: [&str; 12] = [
     "OriginalsTampered",
     "RejectedRevision",
     "CheckFailed",
+    "UndoRefused",
     "StableTemplateLost",
     "HandedBack",
     "MissingRight",
     "WindowTooShort",
     "WindowNeverOpens",
+    "MigrationFailed",
+    "Irreversible",
 ];
 
 /// Sets the conditions and the summary from the rest of status. A transition time changes only when the status does.
@@ -63,7 +67,8 @@ pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp, remar
         }
         (None, None) => (false, "NoRunYet".to_owned(), "no run has ended yet".to_owned()),
     };
-    let approval = blocker.as_deref() == Some("AwaitingApproval");
+    let awaited = [AWAITING_APPROVAL, AWAITING_ATTESTATION, AWAITING_UNDO_APPROVAL];
+    let approval = blocker.as_deref().is_some_and(|reason| awaited.contains(&reason));
     let wanted = [
         ("Ready", (at_rest, reason.clone(), message.clone())),
         ("Reconciling", (!at_rest && !stalled, reason.clone(), message.clone())),
@@ -84,6 +89,7 @@ pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp, remar
         .into_iter()
         .chain(detectable(status))
         .chain(questionable(&old, remarks))
+        .chain(untold(status))
         .map(|(type_, (is, reason, message))| {
             let is = if is { "True" } else { "False" };
             let since = old.iter().find(|old| old.type_ == type_ && old.status == is);
@@ -134,6 +140,16 @@ fn questionable(
     };
     let all: Vec<String> = findings.iter().map(Finding::sentence).collect();
     Some((name, (true, worst.to_owned(), all.join(". "))))
+}
+
+/// Who could not be told. Only there when somebody could not.
+fn untold(status: &ReleaseStatus) -> Option<(&'static str, (bool, String, String))> {
+    let troubles = &status.notifications.as_ref()?.troubles;
+    let worst = if troubles.iter().any(|trouble| trouble.given_up) { "GivenUp" } else { "TriedAgain" };
+    troubles.first()?;
+    let all: Vec<String> =
+        troubles.iter().map(|trouble| format!("{}: {}", trouble.to, trouble.message)).collect();
+    Some(("NotificationsFailing", (true, worst.to_owned(), all.join(". "))))
 }
 
 fn whole_second(at: Timestamp) -> Timestamp {
@@ -200,12 +216,10 @@ pub fn blank_numbers(status: &mut ReleaseStatus) {
 }
 
 /// Takes out counts of pods as well.
-pub fn without_counts(status: &ReleaseStatus) -> ReleaseStatus {
-    let mut status = status.clone();
+pub fn blank_counts(status: &mut ReleaseStatus) {
     status.replicas = None;
     if let Some(run) = &mut status.run {
         run.progress.good = 0;
         run.progress.moved = None;
     }
-    status
 }

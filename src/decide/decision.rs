@@ -19,6 +19,8 @@ pub struct Decision {
     pub wake: Option<Timestamp>,
     /// Status goes out before the intents: without it a process that starts anew could not tell what they are for.
     pub note_first: bool,
+    /// And where it cannot be written, nothing is ordered yet: nothing is wrong that could not wait, and what it says would be lost.
+    pub only_noted: bool,
     /// Going back: goes before everything else.
     pub urgent: bool,
 }
@@ -88,7 +90,8 @@ pub fn kubectl(key: &Key, words: &str) -> String {
 pub fn command(key: &Key, action: Action) -> String {
     let command = kubectl(key, &format!("tidegate {} {}", action.command(), key.name));
     match action {
-        Action::Approve | Action::Retry | Action::Resume | Action::Pause => command,
+        Action::Approve | Action::Retry | Action::Resume | Action::Pause | Action::Acknowledge => command,
+        Action::Attest => format!("{command} --check ... --role ... --reason '...'"),
         Action::PassFreeze => format!("{command} --freeze ... --ground ... --reason '...'"),
         Action::Reject | Action::Abort | Action::Skip | Action::ClearRejection | Action::HandBack => {
             format!("{command} --reason '...'")

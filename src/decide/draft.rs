@@ -9,6 +9,7 @@ use super::decision::{self, Decision, Intent, Notice};
 use super::fields::Wanted;
 use super::gate::Hold;
 use super::lint::Finding;
+use super::notify;
 use super::record;
 use super::retention;
 use super::snapshot::{ReleaseFacts, Snapshot, Workload};
@@ -35,6 +36,7 @@ pub struct Draft<'a> {
     wake: Timestamp,
     urgent: bool,
     note_first: bool,
+    only_noted: bool,
     /// What is to be remarked; `None`: the same as before.
     remarks: Option<Vec<Finding>>,
 }
@@ -52,6 +54,7 @@ impl<'a> Draft<'a> {
             wake: snapshot.now + LONGEST_SLEEP,
             urgent: false,
             note_first: false,
+            only_noted: false,
             remarks: None,
         }
     }
@@ -102,13 +105,16 @@ impl<'a> Draft<'a> {
 
     /// Held by a freeze or a window, and looked at again when that ends.
     pub fn held_by(&mut self, hold: Hold) {
-        let Hold { reason, message, until, closes, unblock } = hold;
+        let Hold { reason, message, until, closes, again, unblock } = hold;
         self.held(reason, message, unblock);
         if let Some(blocker) = &mut self.status.blocked_by {
             blocker.until = until.map(Stamp);
         }
         if let Some(until) = until {
             self.wake_at(until);
+        }
+        if let Some(again) = again {
+            self.wake_at(again);
         }
         if let Some(closes) = closes {
             // What is missing grows meanwhile.
@@ -130,6 +136,11 @@ impl<'a> Draft<'a> {
     /// Status is written before anything is ordered.
     pub fn note_first(&mut self) {
         self.note_first = true;
+    }
+
+    /// Nor is anything ordered when it cannot be written.
+    pub fn only_noted(&mut self) {
+        self.only_noted = true;
     }
 
     /// What the rules of [`super::lint`] find.
@@ -249,6 +260,7 @@ impl<'a> Draft<'a> {
             wake: Some(self.wake),
             urgent: self.urgent,
             note_first: self.note_first,
+            only_noted: self.only_noted,
         }
     }
 
@@ -261,10 +273,13 @@ impl<'a> Draft<'a> {
         let written = old.at.map(|stamp| stamp.0);
         conditions::blank_numbers(&mut new);
         conditions::blank_numbers(&mut old);
-        if conditions::without_counts(&new) != conditions::without_counts(&old) {
+        let every = if new == old { NUMBERS_EVERY } else { COUNTS_EVERY };
+        conditions::blank_counts(&mut new);
+        conditions::blank_counts(&mut old);
+        notify::overlook_delivered(&new, &mut old);
+        if new != old {
             return Some(Duration::ZERO);
         }
-        let every = if new == old { NUMBERS_EVERY } else { COUNTS_EVERY };
         let since = written.map_or(every, |at| Duration::try_from(self.snapshot.now - at).unwrap_or(every));
         Some(every.saturating_sub(since))
     }

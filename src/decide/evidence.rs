@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::decision::Notice;
 use super::draft::Draft;
 use super::judge::{self, Judgement, Measure, OnLimit, OnUnknown, Revision, Slot, Verdict};
+use super::plan::{Measuring, Source};
 use super::scene::Scene;
 use super::snapshot::Measured;
 use super::{sight, values};
@@ -19,6 +20,8 @@ pub struct Evidence {
     pub holds: Option<Reason>,
     /// Not enough to go on yet, by criterion.
     pub lacking: Vec<Lacking>,
+    /// All criteria that could stand in the way pass, and one of them at least measures something.
+    pub passed: bool,
     /// In a few words.
     pub words: String,
 }
@@ -62,11 +65,11 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
         draft.status.verdicts.clear();
         return Evidence { words: "no criteria: time alone decides".into(), ..Evidence::default() };
     }
-    let mut weighed = counted(draft, scene, &measuring.criteria);
+    let mut weighed = counted(draft, scene, measuring);
     for (place, value) in other(draft, scene, &measuring.values) {
         weighed.insert(place.min(weighed.len()), value);
     }
-    let mut evidence = Evidence::default();
+    let mut evidence = Evidence { passed: passed(draft, scene, &weighed), ..Evidence::default() };
     for Weighed { judgement, enforced, since, shown, .. } in &weighed {
         if enforced.shadow {
             continue;
@@ -111,6 +114,21 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
     evidence
 }
 
+/// That the pods are Ready says nothing of what they do: by itself it is no evidence.
+fn passed(draft: &mut Draft<'_>, scene: &Scene<'_>, weighed: &[Weighed]) -> bool {
+    let mut measured = false;
+    for Weighed { judgement, enforced, .. } in weighed {
+        if enforced.shadow || on_limit(draft, scene, enforced.on_limit) == OnLimit::Notify {
+            continue;
+        }
+        if judgement.verdict != Verdict::Pass {
+            return false;
+        }
+        measured |= enforced.measures;
+    }
+    measured
+}
+
 /// What stable pods did before the run is learnt once, before anything else: whatever is in the state already is later.
 fn learn(criteria: &[judge::Criterion], state: &mut judge::State, measured: &Measured) {
     if state.last_slot.is_some() || measured.history.is_empty() {
@@ -136,11 +154,18 @@ struct Enforced {
     on_limit: OnLimit,
     on_unknown: OnUnknown,
     shadow: bool,
+    /// It measures what pods do, and not only whether they are there.
+    measures: bool,
 }
 
 /// What the judge says, criterion by criterion.
-fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, criteria: &[judge::Criterion]) -> Vec<Weighed> {
-    let settings = judge::Settings::default();
+fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, measuring: &Measuring) -> Vec<Weighed> {
+    let Measuring { criteria, source, .. } = measuring;
+    let slot_seconds = match source {
+        Source::Pods { .. } => 1,
+        Source::Prometheus { scrape_interval, .. } => u32::try_from(scrape_interval.as_secs()).unwrap_or(1),
+    };
+    let settings = judge::Settings { slot_seconds, ..judge::Settings::default() };
     let mut state = remembered(draft);
     let measured = &scene.snapshot.measured;
     learn(criteria, &mut state, measured);
@@ -157,6 +182,7 @@ fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, criteria: &[judge::Criterio
                 on_limit: criterion.on_limit,
                 on_unknown: criterion.on_unknown,
                 shadow: criterion.shadow,
+                measures: true,
             },
             since: since.and_then(|since| Timestamp::from_second(since).ok()),
             shown: VerdictStatus {
@@ -191,6 +217,7 @@ fn other(draft: &mut Draft<'_>, scene: &Scene<'_>, criteria: &[values::Criterion
                 on_limit: criterion.on_limit,
                 on_unknown: criterion.on_unknown,
                 shadow: criterion.shadow,
+                measures: !criterion.kind.is_of_pods(),
             },
             since: since.and_then(|since| Timestamp::from_second(since).ok()),
             shown: shown_value(criterion, &judgement),
@@ -241,7 +268,9 @@ fn remembered(draft: &mut Draft<'_>) -> judge::State {
 fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, usual: OnLimit) -> OnLimit {
     let Some(since) = draft.run().all_since else { return usual };
     let Some(measuring) = &scene.measuring else { return usual };
+    // While it waits to be signed off, the last stage goes on.
     let stage = measuring.watch.iter().find(|stage| scene.now() < since.0 + stage.until);
+    let stage = stage.or(measuring.watch.last());
     stage.and_then(|stage| stage.on_limit).unwrap_or(usual)
 }
 
@@ -279,6 +308,7 @@ fn shown(scene: &Scene<'_>, criterion: &judge::Criterion, judgement: &Judgement)
         target,
         message: shortened(&explained(scene, judgement.message.clone())),
         source: scene.snapshot.measured.source.clone(),
+        query: scene.snapshot.measured.query.clone(),
         evidence: format!("{:.1} of {:.1}", judgement.evidence.log_e, judgement.evidence.threshold),
         shadow: criterion.shadow,
         ..said(judgement)
@@ -294,9 +324,15 @@ fn shown_value(criterion: &values::Criterion, judgement: &Judgement) -> VerdictS
         message: shortened(&judgement.message),
         counted: "samples".to_owned(),
         source: kind.source(),
+        evidence: judgement.window.map(|window| lasted(criterion, window)).unwrap_or_default(),
         shadow: criterion.shadow,
         ..said(judgement)
     }
+}
+
+/// Time stands in for statistics where a number is read.
+fn lasted(criterion: &values::Criterion, (since, until): (i64, i64)) -> String {
+    format!("{} s of {} s", until.saturating_sub(since), criterion.held_for.as_secs())
 }
 
 fn said(judgement: &Judgement) -> VerdictStatus {
@@ -389,6 +425,7 @@ mod tests {
             requests: 15,
             errors: u64::from((t / 15 + pod) % 40 == 0),
             le: Default::default(),
+            warming: false,
         };
         (from..to).step_by(15).flat_map(|t| (0..9).map(move |pod| (t, pod))).map(slot).collect()
     }

@@ -160,7 +160,7 @@ impl Wanted {
         let mut wanted = Self::still(originals, stable, on_delete);
         wanted.paused = Some(false);
         if !originals.recreate() {
-            wanted.strategy = Some(pace.strategy(replicas));
+            wanted.strategy = Some(pace.strategy_within(&originals.strategy, replicas));
         }
         wanted
     }

@@ -1,4 +1,4 @@
-//! What holds a run that could go forward: freezes, and the Release's own windows. Before the first pod the whole plan must fit; in
+//! What holds a run that could go forward: freezes, the Release's own windows, and more traffic than it wants. Before the first pod the whole plan must fit; in
 //! mid-run it only must be open. The way back never comes by here.
 
 use std::time::Duration;
@@ -8,10 +8,14 @@ use jiff::Timestamp;
 use super::calendar::{By, Calendar, Fit, Short, Shut};
 use super::decision;
 use super::evidence::shortened;
+use super::migrations;
+use super::needs::Probe;
 use super::plan::{CheckKind, Plan};
 use super::snapshot::{FreezeFacts, Snapshot};
+use super::steps;
+use super::traffic::{self, HIGH_TRAFFIC, TRAFFIC_UNKNOWN};
 use crate::api::Action;
-use crate::api::status::{CheckState, Passed, Run};
+use crate::api::status::{CheckState, Passed, Run, Stage};
 
 /// What the moves of a step count for in the length of a plan.
 pub const MOVES_OF_A_STEP: Duration = Duration::from_secs(60);
@@ -33,16 +37,18 @@ pub struct Hold {
     pub until: Option<Timestamp>,
     /// What is open now, and too short, closes: another sentence is true then.
     pub closes: Option<Timestamp>,
+    /// It is asked again then.
+    pub again: Option<Timestamp>,
     /// What ends it sooner.
     pub unblock: String,
 }
 
 /// Whether this is the reason of a hold that the Release's windows make.
 pub fn is_of_windows(reason: &str) -> bool {
-    [OUTSIDE_WINDOW, WINDOW_TOO_SHORT, WINDOW_NEVER_OPENS].contains(&reason)
+    [OUTSIDE_WINDOW, WINDOW_TOO_SHORT, WINDOW_NEVER_OPENS, HIGH_TRAFFIC, TRAFFIC_UNKNOWN].contains(&reason)
 }
 
-/// How long a plan takes from here to all pods: checks that are not done yet, a minute for the moves of each step, its checks, and the soaks. What
+/// How long a plan takes from here to all pods: checks and migrations that are not done yet, a minute for the moves of each step, its checks, and the soaks. What
 /// people take to sign, and the watch, are not in it.
 pub fn length(plan: &Plan, run: &Run) -> Duration {
     let is_done = |name: &str| {
@@ -50,12 +56,13 @@ pub fn length(plan: &Plan, run: &Run) -> Duration {
         known.is_some_and(|known| matches!(known.state, CheckState::Passed | CheckState::Skipped))
     };
     let lasts = |check: &super::plan::PlannedCheck| match check.kind {
-        CheckKind::Approval(_) => Duration::ZERO,
+        CheckKind::Approval(_) | CheckKind::Attest(_) => Duration::ZERO,
         CheckKind::Job(_) | CheckKind::Asked(_) => check.timeout,
     };
     let checks =
         plan.checks.iter().filter(|check| !is_done(&check.name)).map(lasts).max().unwrap_or_default();
-    plan.steps.iter().fold(checks, |sum, step| {
+    let before = checks.saturating_add(migrations::longest(plan, run));
+    plan.steps.iter().fold(before, |sum, step| {
         let own = step.checks.iter().map(lasts).max().unwrap_or_default();
         sum.saturating_add(MOVES_OF_A_STEP).saturating_add(own).saturating_add(step.soak)
     })
@@ -72,6 +79,23 @@ pub fn before_a_move(snapshot: &Snapshot, plan: &Plan, run: &Run) -> Option<Hold
 }
 
 fn hold(snapshot: &Snapshot, plan: &Plan, run: &Run, needed: Duration) -> Option<Hold> {
+    by_calendar(snapshot, plan, run, needed).or_else(|| traffic::hold(snapshot, plan, run))
+}
+
+/// The question how much goes on, when it is due, and when nothing else keeps the run from going on now or soon.
+pub fn asks(snapshot: &Snapshot, plan: &Plan, run: &Run) -> Option<Probe> {
+    let needed = match run.stage {
+        Stage::Preflight => length(plan, run),
+        Stage::Steps if steps::may_move_within(traffic::ahead(plan), snapshot.now, plan, run) => {
+            Duration::ZERO
+        }
+        Stage::Steps | Stage::Watch | Stage::Back => return None,
+    };
+    let probe = traffic::due(snapshot, plan, run)?;
+    by_calendar(snapshot, plan, run, needed).is_none().then_some(probe)
+}
+
+fn by_calendar(snapshot: &Snapshot, plan: &Plan, run: &Run, needed: Duration) -> Option<Hold> {
     let now = snapshot.now;
     let passed =
         |of: Passed, uid: &str| run.passes.iter().any(|pass| pass.of == of && pass.freeze_uid == uid);
@@ -148,7 +172,7 @@ fn hold(snapshot: &Snapshot, plan: &Plan, run: &Run, needed: Duration) -> Option
         }
     };
     let closes = short.map(|short| short.closes);
-    Some(Hold { reason, message: shortened(&message), until, closes, unblock })
+    Some(Hold { reason, message: shortened(&message), until, closes, again: None, unblock })
 }
 
 fn edit(snapshot: &Snapshot) -> String {
@@ -167,7 +191,7 @@ fn frozen(snapshot: &Snapshot, freeze: &FreezeFacts, does: &str) -> Hold {
         (who, pass_command(snapshot, name, grounds))
     };
     let message = format!("freeze {name} {does} {end}: {reason}. {who}");
-    Hold { reason: FROZEN, message: shortened(&message), until, closes: None, unblock }
+    Hold { reason: FROZEN, message: shortened(&message), until, closes: None, again: None, unblock }
 }
 
 /// The command line that lets the run pass a freeze.

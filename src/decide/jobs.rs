@@ -1,82 +1,286 @@
-//! Jobs of checks: made once for each run and try, found again by their names.
+//! Jobs of checks and migrations: made once for each run and try, found again by their names, and judged by how they ended and, where
+//! that is asked for, by what they said.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::checks::{self, Found};
+use super::checks::Found;
 use super::decision::Intent;
 use super::draft::Draft;
-use super::plan::PlannedCheck;
+use super::expression::Expression;
+use super::migrations;
+use super::needs::ASK_AGAIN;
+use super::plan::{self, CheckKind, PlanError};
 use super::scene::Scene;
-use super::snapshot::{JobFacts, ProbeResult};
-use crate::api::RELEASE_LABEL;
-use crate::api::status::CheckStatus;
+use super::snapshot::{JobFacts, JobOutput, ProbeId, ProbeResult, Snapshot};
+use crate::api::check::{JobCheck, JobLogs, JobResult, ResultFrom};
+use crate::api::status::{CheckState, CheckStatus, Run, Stamp};
+use crate::api::{RELEASE_LABEL, ReleaseSpec};
 
 /// For so long a Job that was made may not have been heard of.
 const UNHEARD_OF: Duration = Duration::from_secs(30);
+/// Bytes of logs that one run keeps in all.
+const KEPT_IN_A_RUN: usize = 64 * 1024;
 
-/// How the Job of a check stands. It is made once for each run and try; its name says which, so that it is found again after a restart.
+/// A Job of the user's, understood.
+#[derive(Clone, Debug)]
+pub struct PlannedJob {
+    pub template: Value,
+    pub result: Option<PlannedResult>,
+    /// The end of its log is kept.
+    pub keeps_log: bool,
+}
+
+/// What must hold of what a Job says.
+#[derive(Clone, Debug)]
+pub struct PlannedResult {
+    pub from: ResultFrom,
+    text: String,
+    expression: Expression,
+}
+
+impl PlannedJob {
+    /// Understands one. `field`: where it is written.
+    pub fn of(job: &JobCheck, field: &str) -> Result<Self, PlanError> {
+        let JobCheck { template, result, logs } = job;
+        let understood = |JobResult { from, expression: text }: &JobResult| {
+            let expression = Expression::parse(text, &["result"])
+                .map_err(|problem| PlanError { field: format!("{field}.result.expression"), problem })?;
+            Ok(PlannedResult { from: *from, text: text.clone(), expression })
+        };
+        Ok(Self {
+            template: template.clone(),
+            result: result.as_ref().map(understood).transpose()?,
+            keeps_log: logs.unwrap_or_default() == JobLogs::LastLines,
+        })
+    }
+
+    /// What is to be read of it, once it has ended: the log, and the termination message.
+    fn reads(&self, ended_well: bool) -> (bool, bool) {
+        let from = self.result.as_ref().filter(|_| ended_well).map(|result| result.from);
+        let log = self.keeps_log || from == Some(ResultFrom::LastLogLine);
+        (log, from == Some(ResultFrom::TerminationMessage))
+    }
+}
+
+/// A Job that has ended, and what is to be read of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedJob {
+    pub name: String,
+    pub log: bool,
+    pub termination: bool,
+}
+
+/// One try of a Job.
+pub struct Try<'t> {
+    pub id: ProbeId,
+    /// What it is for, on its label.
+    pub label: String,
+    pub timeout: Duration,
+    pub job: &'t PlannedJob,
+    /// It was made already, and is called so.
+    pub made: Option<String>,
+    /// Since when.
+    pub since: Option<Stamp>,
+}
+
+/// How it stands.
+pub struct Seen {
+    pub found: Found,
+    /// It has been made, or is about to be, and is called so.
+    pub made: Option<String>,
+    /// The end of its log.
+    pub log: Vec<String>,
+}
+
+/// How a try stands. Its Job is made once for each run and try; its name says which, so that it is found again after a restart.
 /// One that was made and is gone again is not made a second time: what it did it may have done.
-pub fn look(
+pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, this: Try<'_>) -> Seen {
+    let name = this.made.clone().unwrap_or_else(|| name(draft, &this.id));
+    let seen = |found| Seen { found, made: Some(name.clone()), log: Vec::new() };
+    match scene.snapshot.jobs.get(&name) {
+        Some(JobFacts::Running) => return seen(Found::Waiting(format!("job {name} is running"))),
+        Some(JobFacts::Succeeded) => return ended(draft, scene, &this, name, Ok(())),
+        Some(JobFacts::Failed { message }) => return ended(draft, scene, &this, name, Err(message)),
+        None => {}
+    }
+    if let Some(refused) = scene.snapshot.probes.get(&this.id) {
+        let found = Found::Answer(refused.result, refused.message.clone());
+        return Seen { found, made: this.made, log: Vec::new() };
+    }
+    if this.made.is_some() && !may_come(this.since, scene.now()) {
+        let message = format!("job {name} is gone, and nobody knows what it did");
+        return seen(Found::Answer(ProbeResult::Failed, message));
+    }
+    if this.made.is_none() {
+        let body = body(draft, &this, &name);
+        let ProbeId { run, check, attempt } = this.id;
+        draft.intents.push(Intent::CreateJob { name: name.clone(), check, run, attempt, body });
+    }
+    seen(Found::Waiting(format!("job {name} is being made")))
+}
+
+/// Whether a Job that was made then may not have been heard of yet.
+pub fn may_come(since: Option<Stamp>, now: Timestamp) -> bool {
+    since.is_none_or(|since| now < since.0 + UNHEARD_OF)
+}
+
+/// It has ended: how it ended counts, then what it said. What cannot be read is Unknown where it counts, and passed over where it is
+/// only kept.
+fn ended(
     draft: &mut Draft<'_>,
     scene: &Scene<'_>,
-    check: &PlannedCheck,
-    known: &CheckStatus,
-    template: &Value,
-) -> Found {
-    let id = checks::id(draft.run(), known);
+    this: &Try<'_>,
+    name: String,
+    how: Result<(), &String>,
+) -> Seen {
+    let seen = |found, log| Seen { found, made: Some(name.clone()), log };
+    let output = match (this.job.reads(how.is_ok()), scene.snapshot.outputs.get(&name)) {
+        ((false, false), _) => None,
+        (_, Some(output)) => Some(output),
+        (_, None) => {
+            let message = format!("job {name} has ended; what it said is being read");
+            return seen(Found::Waiting(message), Vec::new());
+        }
+    };
+    let log = match output.map(|output| &output.log) {
+        Some(Ok(end)) if this.job.keeps_log => end.lines.clone(),
+        Some(Ok(_) | Err(_)) | None => Vec::new(),
+    };
+    let unread = match output.map(|output| &output.log) {
+        Some(Err(problem)) if this.job.keeps_log => format!(" (its log could not be read: {problem})"),
+        Some(Ok(_) | Err(_)) | None => String::new(),
+    };
+    let (result, message) = match (how, &this.job.result, output) {
+        (Err(message), _, _) => {
+            let said = log.last().map(|line| format!("; it said: {line}")).unwrap_or_default();
+            (ProbeResult::Failed, format!("job {name} failed: {message}{said}{unread}"))
+        }
+        (Ok(()), Some(result), Some(output)) => {
+            let (answer, message) = judged(result, output);
+            if answer == ProbeResult::Unknown {
+                draft.wake_at(output.at + ASK_AGAIN);
+            }
+            (answer, format!("job {name} succeeded, {message}"))
+        }
+        (Ok(()), Some(_) | None, _) => (ProbeResult::Passed, format!("job {name} succeeded{unread}")),
+    };
+    seen(Found::Answer(result, message), log)
+}
+
+/// What a Job's words say. They are not repeated here.
+fn judged(result: &PlannedResult, output: &JobOutput) -> (ProbeResult, String) {
+    let (what, text) = match result.from {
+        ResultFrom::LastLogLine => {
+            ("the last line of its log", output.log.as_ref().map(|end| end.last.as_deref()))
+        }
+        ResultFrom::TerminationMessage => {
+            ("its termination message", output.termination.as_ref().map(|text| Some(text.as_str())))
+        }
+    };
+    let text = match text {
+        Err(problem) => return (ProbeResult::Unknown, format!("but {what} could not be read: {problem}")),
+        Ok(None) => return (ProbeResult::Failed, format!("but {what} is longer than 64 KiB")),
+        Ok(Some(text)) => text,
+    };
+    let Ok(value) = serde_json::from_str::<Value>(text) else {
+        let nothing = if text.trim().is_empty() { "is empty" } else { "is no JSON" };
+        let problem = format!("but {what} {nothing}: print the result there, such as {{\"failed\": 0}}");
+        return (ProbeResult::Failed, problem);
+    };
+    match result.expression.holds(&[("result", &value)]) {
+        Ok(true) => (ProbeResult::Passed, format!("and its result is as expected: {}", result.text)),
+        Ok(false) => (ProbeResult::Failed, format!("but its result is not as expected: {}", result.text)),
+        Err(unsure) => (ProbeResult::Unknown, format!("but its result cannot be told: {unsure}")),
+    }
+}
+
+/// As much of a log as the run has room for: status is one object, and has an end.
+pub fn kept(run: &Run, log: Vec<String>) -> Vec<String> {
+    let length = |log: &[String]| log.iter().map(String::len).sum::<usize>();
+    let of_checks = run.checks.iter().map(|check| &check.log);
+    let of_migrations = migrations::parts(run).map(|part| &part.log);
+    let known: usize = of_checks.chain(of_migrations).map(|log| length(log)).sum();
+    if known + length(&log) > KEPT_IN_A_RUN { Vec::new() } else { log }
+}
+
+/// Jobs that have ended, and of which something is wanted that was not read yet, or could not be.
+pub fn to_read(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<EndedJob> {
+    let is_open = |state: CheckState| matches!(state, CheckState::Waiting | CheckState::Unknown);
+    let checks = || run.checks.iter().filter(|check| is_open(check.state));
+    let migrated = migrations::parts(run).filter(|part| is_open(part.state));
+    let mut jobs = checks().filter_map(|check| check.job.as_ref());
+    let mut others = migrated.filter_map(|part| part.job.as_ref());
+    let has_ended =
+        |job: &String| matches!(snapshot.jobs.get(job), Some(JobFacts::Succeeded | JobFacts::Failed { .. }));
+    if !jobs.any(has_ended) && !others.any(has_ended) {
+        return Vec::new();
+    }
+    let recreate = run.originals["strategy"]["type"] == "Recreate";
+    let Ok(plan) = plan::plan(spec, recreate) else { return Vec::new() };
+    let planned_here = |known: &CheckStatus| match &known.step {
+        None => plan.checks.as_slice(),
+        Some(name) => {
+            let step = plan.steps.iter().find(|step| step.name == *name);
+            step.map(|step| step.checks.as_slice()).unwrap_or_default()
+        }
+    };
+    let of_checks = checks().filter_map(|known| {
+        let planned = planned_here(known).iter().find(|check| check.name == known.name)?;
+        match &planned.kind {
+            CheckKind::Job(job) => wanted(snapshot, known.job.as_ref()?, job),
+            CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Asked(_) => None,
+        }
+    });
+    let of_migrations = migrations::open(run, &plan).filter_map(|(name, job)| wanted(snapshot, name, job));
+    of_checks.chain(of_migrations).collect()
+}
+
+fn wanted(snapshot: &Snapshot, name: &str, job: &PlannedJob) -> Option<EndedJob> {
+    let ended_well = match snapshot.jobs.get(name)? {
+        JobFacts::Running => return None,
+        JobFacts::Succeeded => true,
+        JobFacts::Failed { .. } => false,
+    };
+    let (log, termination) = job.reads(ended_well);
+    let is_due = match snapshot.outputs.get(name) {
+        None => log || termination,
+        Some(output) => {
+            let is_unread = (log && output.log.is_err()) || (termination && output.termination.is_err());
+            is_unread && output.at + ASK_AGAIN <= snapshot.now
+        }
+    };
+    is_due.then(|| EndedJob { name: name.to_owned(), log, termination })
+}
+
+/// What the Job of a try is called.
+fn name(draft: &mut Draft<'_>, id: &ProbeId) -> String {
     let canary = draft.status.canary.clone().unwrap_or_default().fingerprint;
     let short: String = canary.chars().take(6).collect();
     let (release, attempt) = (draft.name(), id.attempt);
     let tail = format!("-{}-{short}-{attempt}", id.run);
-    let name = named(&format!("{release}-{}", id.check.replace('/', "-")), &tail);
-    match scene.snapshot.jobs.get(&name) {
-        Some(JobFacts::Running) => return Found::Waiting(format!("job {name} is running")),
-        Some(JobFacts::Succeeded) => {
-            return Found::Answer(ProbeResult::Passed, format!("job {name} succeeded"));
-        }
-        Some(JobFacts::Failed { message }) => {
-            return Found::Answer(ProbeResult::Failed, format!("job {name} failed: {message}"));
-        }
-        None => {}
-    }
-    if let Some(refused) = scene.snapshot.probes.get(&id) {
-        return Found::Answer(refused.result, refused.message.clone());
-    }
-    let since = known.since.map_or(scene.now(), |since| since.0);
-    if known.job.as_ref() == Some(&name) && scene.now() >= since + UNHEARD_OF {
-        return Found::Answer(
-            ProbeResult::Failed,
-            format!("job {name} is gone, and nobody knows what it did"),
-        );
-    }
-    if known.job.as_ref() != Some(&name) {
-        let body = body(draft, check, &name, template);
-        let (run, check) = (id.run, id.check);
-        draft.intents.push(Intent::CreateJob { name: name.clone(), check, run, attempt, body });
-        let now = draft.now();
-        if let Some(status) = checks::of(draft.run(), known) {
-            (status.job, status.since) = (Some(name.clone()), Some(now));
-        }
-    }
-    Found::Waiting(format!("job {name} is being made"))
+    named(release, &id.check, &tail)
 }
 
-/// At most 63 characters: 52 of the Release leave too little for long names of checks. What is cut is told apart by a hash.
-fn named(head: &str, tail: &str) -> String {
+/// At most 63 characters: 52 of the Release leave too little for long names of checks. What is cut is told apart by a hash, and so is
+/// what has a place in front of its name: `half/smoke` is not the check `half-smoke`.
+fn named(release: &str, check: &str, tail: &str) -> String {
     const LONGEST: usize = 63;
-    if head.len() + tail.len() <= LONGEST {
+    let head = format!("{release}-{}", check.replace('/', "-").to_lowercase());
+    if head.len() + tail.len() <= LONGEST && !check.contains('/') {
         return format!("{head}{tail}");
     }
     let mut hasher = DefaultHasher::new();
-    head.hash(&mut hasher);
+    (release, check).hash(&mut hasher);
     let short: String = head.chars().take(LONGEST.saturating_sub(tail.len() + 7)).collect();
     format!("{}-{:06x}{tail}", short.trim_end_matches('-'), hasher.finish() & 0xff_ffff)
 }
 
-fn body(draft: &Draft<'_>, check: &PlannedCheck, name: &str, template: &Value) -> Value {
+fn body(draft: &Draft<'_>, this: &Try<'_>, name: &str) -> Value {
+    let template = &this.job.template;
     let mut metadata =
         template.get("metadata").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
     metadata["name"] = json!(name);
@@ -84,17 +288,81 @@ fn body(draft: &Draft<'_>, check: &PlannedCheck, name: &str, template: &Value) -
         metadata["labels"] = json!({});
     }
     metadata["labels"][RELEASE_LABEL] = json!(draft.name());
-    metadata["labels"]["tidegate.dev/check"] = json!(check.name);
+    metadata["labels"]["tidegate.dev/check"] = json!(this.label);
     metadata["ownerReferences"] = json!([{
         "apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": draft.name(), "uid": draft.release.uid,
         "controller": true, "blockOwnerDeletion": false,
     }]);
     let mut spec = template["spec"].clone();
     if spec["activeDeadlineSeconds"].is_null() {
-        spec["activeDeadlineSeconds"] = json!(check.timeout.as_secs().max(1));
+        spec["activeDeadlineSeconds"] = json!(this.timeout.as_secs().max(1));
     }
     if spec["ttlSecondsAfterFinished"].is_null() {
         spec["ttlSecondsAfterFinished"] = json!(86_400);
     }
     json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(from: ResultFrom, expression: &str) -> PlannedJob {
+        let result = Some(JobResult { from, expression: expression.to_owned() });
+        let job = JobCheck { template: json!({}), result, logs: None };
+        PlannedJob::of(&job, "job").expect("understood")
+    }
+
+    fn told(job: &PlannedJob, log: Result<Option<&str>, &str>) -> (ProbeResult, String) {
+        let log = log.map_err(str::to_owned);
+        let log =
+            log.map(|last| super::super::snapshot::LogEnd { last: last.map(str::to_owned), lines: vec![] });
+        let at = Timestamp::UNIX_EPOCH;
+        let output = JobOutput { at, log, termination: Ok(String::new()) };
+        judged(job.result.as_ref().expect("a result"), &output)
+    }
+
+    #[test]
+    fn a_result_is_judged_and_what_cannot_be_told_never_passes() {
+        let job = planned(ResultFrom::LastLogLine, "result.failed == 0");
+        for (line, wanted, words) in [
+            (Ok(Some("{\"failed\": 0}")), ProbeResult::Passed, "as expected: result.failed == 0"),
+            (Ok(Some("{\"failed\": 2}")), ProbeResult::Failed, "not as expected: result.failed == 0"),
+            (Ok(Some("done.")), ProbeResult::Failed, "is no JSON: print the result there"),
+            (Ok(Some("")), ProbeResult::Failed, "is empty: print the result there"),
+            (Ok(None), ProbeResult::Failed, "longer than 64 KiB"),
+            (Ok(Some("{}")), ProbeResult::Unknown, "cannot be told: there is no failed"),
+            (Ok(Some("{\"failed\": \"no\"}")), ProbeResult::Failed, "not as expected"),
+            (Err("its pod is gone"), ProbeResult::Unknown, "could not be read: its pod is gone"),
+        ] {
+            let (result, message) = told(&job, line);
+            assert_eq!(result, wanted, "{line:?}: {message}");
+            assert!(message.contains(words), "{message}");
+            assert!(!message.contains("done."), "it does not repeat what was said: {message}");
+        }
+        let (result, message) = told(&planned(ResultFrom::TerminationMessage, "result > 1"), Ok(Some("2")));
+        assert_eq!(
+            (result, message.contains("its termination message is empty")),
+            (ProbeResult::Failed, true)
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_expression_is_said_with_its_place() {
+        let result = Some(JobResult { from: ResultFrom::LastLogLine, expression: "body == 1".to_owned() });
+        let job = JobCheck { template: json!({}), result, logs: None };
+        let problem = PlannedJob::of(&job, "spec.preflight[0].job").expect_err("not understood");
+        assert_eq!(problem.field, "spec.preflight[0].job.result.expression");
+        assert!(problem.problem.contains("there is no body here: it is about result"), "{problem}");
+    }
+
+    #[test]
+    fn jobs_of_different_checks_have_different_names() {
+        let tail = "-r12-abcdef-3";
+        assert_eq!(named("shop", "half-smoke", tail), "shop-half-smoke-r12-abcdef-3");
+        assert_ne!(named("shop", "half/smoke", tail), named("shop", "half-smoke", tail));
+        assert_ne!(named("shop", "a/b-c", tail), named("shop", "a-b/c", tail));
+        let long = named(&"s".repeat(52), &"c".repeat(63), tail);
+        assert!(long.len() <= 63 && long.ends_with(tail), "{long}");
+    }
 }

@@ -4,11 +4,13 @@
 //! Going back is looked at before going on, everywhere.
 
 mod actions;
-mod approval;
+pub mod approval;
+mod asking;
 mod back;
 pub mod calendar;
 mod checks;
 mod conditions;
+mod content;
 pub mod cron;
 pub mod decision;
 mod draft;
@@ -16,17 +18,22 @@ mod evidence;
 pub mod expression;
 pub mod fields;
 pub mod gate;
-mod jobs;
+pub mod images;
+pub mod jobs;
 pub mod judge;
 pub mod lacking;
 pub mod lint;
+pub mod locks;
+pub mod migrations;
 pub mod needs;
+pub mod notify;
 pub mod objects;
 mod orphan;
 pub mod pace;
 pub mod plan;
 mod podhealth;
 mod preflight;
+pub mod promotion;
 mod record;
 mod rest;
 mod retention;
@@ -35,12 +42,15 @@ mod scene;
 mod sight;
 pub mod snapshot;
 mod steps;
+pub mod telemetry;
+pub mod traffic;
 pub mod values;
 mod watching;
+pub mod workload;
 
 pub use decision::{Decision, Intent, Notice, Owner};
 pub use evidence::{duration, percent};
-pub use needs::{Needs, Probe, ProbedPod, SampledPod, SampledValue, Sampling, needs};
+pub use needs::{About, Needs, Probe, ProbedPod, SampledPod, SampledValue, Sampling, needs};
 pub use snapshot::{Key, Snapshot};
 
 use draft::Draft;
@@ -75,6 +85,7 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
             lint::note(&mut draft, &scene);
         }
     }
+    notify::note(&mut draft);
     retention::remove_old(&mut draft);
     draft.finish()
 }

@@ -6,23 +6,33 @@ use serde_json::Value;
 
 use super::checks;
 use super::gate;
-use super::judge::Revision;
-use super::plan::{self, CheckKind, Measuring, PlannedCheck, Question, Source};
+use super::jobs::{self, EndedJob};
+use super::judge::{Revision, WARM_UP};
+use super::pace::Limits;
+use super::plan::{self, CheckKind, Measuring, Plan, PlannedCheck, Question, Source};
 use super::snapshot::{ProbeId, Snapshot};
 use super::values::Kind;
+use super::{promotion, telemetry, workload};
 use crate::api::ReleaseSpec;
-use crate::api::status::{CheckState, CheckStatus, Run, Stage};
+use crate::api::status::{CheckState, CheckStatus, Run, Stage, Stamp};
 
 /// A canary counts as young for so long after each step begins: it is measured every second.
 const YOUNG: Duration = Duration::from_secs(120);
 /// An answer that was Unknown is asked for again after so long.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(15);
 
+/// A pod that has been Ready for so long is known to whoever scrapes it.
+const SETTLED: Duration = Duration::from_secs(120);
+/// Stable pods that one telemetry check asks.
+const MOST_PODS: usize = 50;
+
 /// What is needed.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
     pub sampling: Option<Sampling>,
     pub probes: Vec<Probe>,
+    /// Jobs that have ended, of which it is wanted what they said.
+    pub outputs: Vec<EndedJob>,
 }
 
 /// Pods to read, over and over.
@@ -57,6 +67,8 @@ pub struct SampledPod {
     pub path: String,
     /// Unix seconds.
     pub started_at: Option<i64>,
+    /// From when on it has warmed up, unix seconds; `None`: not Ready.
+    pub warm_from: Option<i64>,
     pub restarts: u32,
 }
 
@@ -75,6 +87,17 @@ pub struct Probe {
     pub timeout: Duration,
     /// Ready pods of the canary, for what is asked of each.
     pub pods: Vec<ProbedPod>,
+    pub about: About,
+}
+
+/// What a question is about that only the snapshot tells.
+#[derive(Clone, Debug)]
+pub enum About {
+    /// All that is asked stands in the question.
+    Nothing,
+    Workload(Box<workload::Subject>),
+    Images(promotion::Subject),
+    Measured(Box<telemetry::Subject>),
 }
 
 /// A pod to ask.
@@ -90,20 +113,18 @@ pub struct ProbedPod {
 pub fn needs(snapshot: &Snapshot) -> Needs {
     let Some(release) = &snapshot.release else { return Needs::default() };
     let (Some(run), Ok(spec)) = (&release.status.run, &release.spec) else { return Needs::default() };
+    let outputs = jobs::to_read(snapshot, run, spec);
     match run.stage {
-        Stage::Preflight => Needs { sampling: None, probes: probes(snapshot, run, spec) },
+        Stage::Preflight => Needs { probes: probes(snapshot, run, spec), outputs, ..Needs::default() },
         Stage::Steps | Stage::Watch => {
-            let metrics = spec.metrics.clone().unwrap_or_default();
             let Ok(measuring) = plan::measuring(spec) else { return Needs::default() };
-            let sampling = sampling(snapshot, run, &measuring).map(|mut sampling| {
-                sampling.requests = metrics.requests.map(|requests| (requests.name, requests.status_label));
-                sampling.latency = metrics.latency.map(|latency| latency.name);
-                sampling.ignore_paths.extend(metrics.ignore_paths);
-                sampling.ignore_paths.sort();
-                sampling.ignore_paths.dedup();
-                sampling
-            });
-            Needs { sampling, probes: probes(snapshot, run, spec) }
+            let is_read =
+                |measuring: &Measuring| measuring.values.iter().any(|value| !value.kind.is_of_pods());
+            let sampling = match measuring.criteria.is_empty() && !is_read(&measuring) {
+                true => None,
+                false => sampled(snapshot, run, spec, &measuring),
+            };
+            Needs { sampling, probes: probes(snapshot, run, spec), outputs }
         }
         Stage::Back => Needs::default(),
     }
@@ -111,11 +132,19 @@ pub fn needs(snapshot: &Snapshot) -> Needs {
 
 /// What is to be asked, where the run stands.
 fn probes(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<Probe> {
+    let recreate = run.originals["strategy"]["type"] == "Recreate";
+    let has_traffic = spec.windows.as_ref().is_some_and(|windows| windows.low_traffic.is_some());
+    let traffic = has_traffic.then(|| plan::plan(spec, recreate).ok()).flatten();
+    let traffic = traffic.and_then(|plan| gate::asks(snapshot, &plan, run));
+    traffic.into_iter().chain(of_checks(snapshot, run, spec, recreate)).collect()
+}
+
+/// What the checks ask.
+fn of_checks(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, recreate: bool) -> Vec<Probe> {
     // Status holds the checks of steps from when their pods stand.
     if run.checks.iter().all(|known| matches!(known.state, CheckState::Failed | CheckState::Skipped)) {
         return Vec::new();
     }
-    let recreate = run.originals["strategy"]["type"] == "Recreate";
     let Ok(plan) = plan::plan(spec, recreate) else { return Vec::new() };
     let (planned, step) = match run.stage {
         Stage::Preflight if gate::before_the_first_pod(snapshot, &plan, run).is_some() => return Vec::new(),
@@ -148,9 +177,76 @@ fn probes(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<Probe> {
             Some(answer) => checks::due_again(check, answer).is_some_and(|due| due <= snapshot.now),
         };
         let pods = || if question.is_of_pods() { canary_pods(snapshot) } else { Vec::new() };
-        is_due.then(|| Probe { id, question: question.clone(), timeout: check.timeout, pods: pods() })
+        is_due.then(|| Probe {
+            id,
+            question: question.clone(),
+            timeout: check.timeout,
+            pods: pods(),
+            about: about(snapshot, run, spec, &plan, question),
+        })
     };
     planned.iter().filter_map(due).collect()
+}
+
+fn about(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, plan: &Plan, question: &Question) -> About {
+    let about = match question {
+        Question::Http(_)
+        | Question::Config(_)
+        | Question::Tls(_)
+        | Question::Dns(_)
+        | Question::Objects(_)
+        | Question::Traffic(_) => None,
+        Question::Workload(_) => workload_of(snapshot, run).map(|it| About::Workload(Box::new(it))),
+        Question::Promotion(_) => snapshot.target.as_ref().map(|target| {
+            About::Images(promotion::Subject {
+                release: snapshot.key.name.clone(),
+                images: target.images.clone(),
+            })
+        }),
+        Question::Telemetry(names) => telemetry_of(snapshot, run, spec, &plan.measuring, names.as_deref())
+            .map(|it| About::Measured(Box::new(it))),
+    };
+    about.unwrap_or(About::Nothing)
+}
+
+fn workload_of(snapshot: &Snapshot, run: &Run) -> Option<workload::Subject> {
+    let target = snapshot.target.as_ref()?;
+    let stable = snapshot.release.as_ref().and_then(|release| release.status.stable.as_ref());
+    let kept = |fingerprint: &str| snapshot.templates.values().find(|kept| kept.fingerprint == fingerprint);
+    let strategy = &run.originals["strategy"];
+    let surge = match strategy["type"] == "Recreate" {
+        true => 0,
+        false => Limits::of(strategy, target.replicas).surge,
+    };
+    Some(workload::Subject {
+        template: target.template.clone(),
+        stable: stable.and_then(|stable| kept(&stable.fingerprint)).map(|kept| kept.template.clone()),
+        replicas: target.replicas,
+        surge,
+        own: snapshot.pods.iter().map(|pod| pod.name.clone()).collect(),
+    })
+}
+
+/// Stable pods that are Ready: those that have been so for a while, where there are such; a server may not know of the others yet.
+fn telemetry_of(
+    snapshot: &Snapshot,
+    run: &Run,
+    spec: &ReleaseSpec,
+    measuring: &Measuring,
+    names: Option<&[String]>,
+) -> Option<telemetry::Subject> {
+    let criteria = telemetry::criteria(measuring, names).ok()?;
+    let mut sampling = sampled(snapshot, run, spec, measuring)?;
+    let ready_since = |pod: &SampledPod| {
+        snapshot.pods.iter().find(|known| known.name == pod.name).and_then(|known| known.ready_since)
+    };
+    sampling.pods.retain(|pod| pod.revision == Revision::Stable && ready_since(pod).is_some());
+    let is_settled = |pod: &SampledPod| ready_since(pod).is_some_and(|since| since + SETTLED <= snapshot.now);
+    if sampling.pods.iter().any(is_settled) {
+        sampling.pods.retain(is_settled);
+    }
+    sampling.pods.truncate(MOST_PODS);
+    Some(telemetry::Subject { sampling, criteria })
 }
 
 /// The Ready pods of the canary that can be asked.
@@ -168,6 +264,18 @@ fn canary_pods(snapshot: &Snapshot) -> Vec<ProbedPod> {
     pods
 }
 
+/// What is to be read, by the names that the Release gives.
+fn sampled(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, measuring: &Measuring) -> Option<Sampling> {
+    let metrics = spec.metrics.clone().unwrap_or_default();
+    let mut sampling = sampling(snapshot, run, measuring)?;
+    sampling.requests = metrics.requests.map(|requests| (requests.name, requests.status_label));
+    sampling.latency = metrics.latency.map(|latency| latency.name);
+    sampling.ignore_paths.extend(metrics.ignore_paths);
+    sampling.ignore_paths.sort();
+    sampling.ignore_paths.dedup();
+    Some(sampling)
+}
+
 fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sampling> {
     let status = &snapshot.release.as_ref()?.status;
     let values: Vec<SampledValue> = measuring
@@ -176,9 +284,6 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
         .filter(|criterion| !criterion.kind.is_of_pods())
         .map(|criterion| SampledValue { criterion: criterion.name.clone(), kind: criterion.kind.clone() })
         .collect();
-    if measuring.criteria.is_empty() && values.is_empty() {
-        return None;
-    }
     let stable = status.stable.as_ref()?.fingerprint.clone();
     let (mut pods, mut ignore_paths) = (Vec::new(), Vec::new());
     for set in &snapshot.sets {
@@ -198,6 +303,7 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
                 port,
                 path: path.clone(),
                 started_at: pod.started_at.map(|at| at.as_second()),
+                warm_from: pod.ready_since.map(|since| since.as_second() + WARM_UP),
                 restarts: pod.restarts,
             });
         }
@@ -205,8 +311,12 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
     // Before the first canary pod too: what a new pod gets wrong while it starts is counted only by who was there before it.
     pods.sort_by(|one, other| one.name.cmp(&other.name));
     let since = run.all_since.or(run.progress.begun).unwrap_or(run.started_at).0;
-    let every =
-        run.all_since.and_then(|all| measuring.watch.iter().find(|stage| snapshot.now < all.0 + stage.until));
+    // While it waits to be signed off, the last stage goes on.
+    let stage = |all: Stamp| {
+        let stages = &measuring.watch;
+        stages.iter().find(|stage| snapshot.now < all.0 + stage.until).or(stages.last())
+    };
+    let every = run.all_since.and_then(stage);
     Some(Sampling {
         run: run.id.clone(),
         source: measuring.source.clone(),

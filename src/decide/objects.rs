@@ -303,7 +303,7 @@ fn moment(expression: &Expression, object: &Value) -> Result<Option<Timestamp>, 
 }
 
 /// A length of time, cut to its largest unit that says enough.
-fn in_words(span: Duration) -> String {
+pub(super) fn in_words(span: Duration) -> String {
     match span.as_secs() {
         seconds @ 0..120 => format!("{seconds}s"),
         seconds @ 120..7200 => format!("{}m", seconds / 60),

@@ -93,6 +93,20 @@ impl Pace {
         };
         json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": unavailable, "maxSurge": self.surge } })
     }
+
+    /// The same within limits of the owner's. Where their maxSurge is a percentage ours is one too, the smallest that comes to as many
+    /// pods: scaled in mid-move, there are never more than theirs would allow of the new number.
+    pub fn strategy_within(self, owners: &Value, replicas: i32) -> Value {
+        let mut strategy = self.strategy(replicas);
+        if !owners["rollingUpdate"]["maxSurge"].is_number() && self.surge > 0 {
+            let comes_to =
+                |percent: &i64| (i64::from(replicas) * percent + 99) / 100 == i64::from(self.surge);
+            if let Some(percent) = (1..=100).find(comes_to) {
+                strategy["rollingUpdate"]["maxSurge"] = Value::from(format!("{percent}%"));
+            }
+        }
+        strategy
+    }
 }
 
 /// The next order of a move to `target` canary pods (`most`: what proportional rounding may make of the same share).
@@ -120,6 +134,9 @@ pub fn forward(stand: Stand, limits: Limits, target: i32, most: i32) -> Next {
         let ordered = replicas - stable;
         return if canary < ordered && ordered <= target {
             Next::Order(Pace { unavailable: ordered, surge: 0 })
+        } else if stable_ready == 0 && stable > 0 && limits.unavailable > 0 {
+            // None of them serves: fewer of them are no loss, and what mends them may be what waits here.
+            Next::Order(Pace { unavailable: canary + limits.unavailable.min(room).min(stable), surge: 0 })
         } else {
             Next::NoRoom
         };
@@ -236,6 +253,40 @@ mod tests {
     fn stable_pods_that_are_down_use_up_what_the_owner_allows() {
         let stand = Stand { replicas: 10, stable: 10, stable_ready: 9, ..Stand::default() };
         assert_eq!(forward(stand, limits(0, 1), 5, 5), Next::NoRoom);
+    }
+
+    #[test]
+    fn where_no_stable_pod_is_ready_it_goes_on_within_what_the_owner_allows() {
+        let stand = Stand { replicas: 3, stable: 3, ..Stand::default() };
+        assert_eq!(forward(stand, limits(0, 1), 3, 3), Next::Order(Pace { unavailable: 1, surge: 0 }));
+        let stand = Stand { replicas: 3, stable: 2, canary: 1, good: 1, ..Stand::default() };
+        assert_eq!(forward(stand, limits(0, 1), 3, 3), Next::Order(Pace { unavailable: 2, surge: 0 }));
+        let stand = Stand { replicas: 3, stable: 3, ..Stand::default() };
+        assert_eq!(forward(stand, limits(0, 0), 3, 3), Next::NoRoom);
+    }
+
+    #[test]
+    fn a_surge_grows_and_shrinks_no_faster_than_the_owners() {
+        let owners = json!({"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}});
+        // Of more than a hundred pods not every number is a percentage.
+        for n in 1..=100 {
+            let limit = Limits::of(&owners, n).surge;
+            for surge in 1..=limit {
+                let ours = Pace { unavailable: 0, surge }.strategy_within(&owners, n);
+                assert_eq!(Limits::of(&ours, n).surge, surge, "{n}: {ours}");
+                for scaled in 1..=200 {
+                    assert!(
+                        Limits::of(&ours, scaled).surge <= Limits::of(&owners, scaled).surge,
+                        "{n}, {scaled}"
+                    );
+                }
+            }
+        }
+        let pods = json!({"rollingUpdate": {"maxSurge": 3, "maxUnavailable": 0}});
+        assert_eq!(
+            Pace { unavailable: 0, surge: 2 }.strategy_within(&pods, 10)["rollingUpdate"]["maxSurge"],
+            2
+        );
     }
 
     #[test]

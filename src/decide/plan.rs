@@ -5,16 +5,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
+use super::approval::{Attest, Signers};
 use super::calendar::{self, Calendar};
 use super::expression::Expression;
+use super::jobs::PlannedJob;
+use super::migrations::{self, PlannedMigration};
 use super::objects::Objects;
-use super::{judge, values};
+use super::traffic::{self, Traffic};
+use super::{judge, notify, promotion, telemetry, values, workload};
 use crate::api::check::dns::DnsCheck;
+use crate::api::check::promotion::PromotionCheck;
 use crate::api::check::tls::TlsCheck;
 use crate::api::check::{Approval, ConfigCheck, HttpCheck, OnFailure, Severity};
 use crate::api::criterion::{Criterion, NoData, OnLimit, OnUnknown, Reference, ValueBound};
+use crate::api::signing::AttestCheck;
 use crate::api::text::{Condition, Latency, Percent, Share, Span};
 use crate::api::{Capacity, CaptureMode, Check, OnDelete, ReleaseSpec};
 
@@ -40,10 +44,17 @@ pub struct PlanError {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub checks: Vec<PlannedCheck>,
+    /// In their order.
+    pub migrations: Vec<PlannedMigration>,
+    pub locks: Vec<String>,
     /// Never empty; the last one is all pods.
     pub steps: Vec<PlannedStep>,
+    /// Who says yes after the watch.
+    pub sign_off: Option<Signers>,
     /// When it may start and move on.
     pub calendar: Calendar,
+    /// How little must go on for that.
+    pub traffic: Option<Traffic>,
     pub measuring: Measuring,
     pub undo_budget: Option<Duration>,
     pub retention: Retention,
@@ -84,9 +95,20 @@ pub struct PlannedRetries {
 /// What a check does.
 #[derive(Clone, Debug)]
 pub enum CheckKind {
-    Approval(Approval),
-    Job(Arc<Value>),
+    Approval(Signers),
+    Attest(Box<Attest>),
+    Job(Arc<PlannedJob>),
     Asked(Question),
+}
+
+impl CheckKind {
+    /// Whether people sign it: that takes what time they take, and is never skipped.
+    pub fn is_signed(&self) -> bool {
+        match self {
+            Self::Approval(_) | Self::Attest(_) => true,
+            Self::Job(_) | Self::Asked(_) => false,
+        }
+    }
 }
 
 /// What is asked, over the network or of the API server.
@@ -97,6 +119,12 @@ pub enum Question {
     Tls(Box<TlsCheck>),
     Dns(DnsCheck),
     Objects(Box<Objects>),
+    /// No check: how much goes on.
+    Traffic(Box<Traffic>),
+    Workload(workload::Wanted),
+    Promotion(promotion::Wanted),
+    /// About these criteria; `None`: all.
+    Telemetry(Option<Vec<String>>),
 }
 
 impl Question {
@@ -104,7 +132,27 @@ impl Question {
     pub fn is_of_pods(&self) -> bool {
         match self {
             Self::Http(check) => check.pod_path.is_some(),
-            Self::Config(_) | Self::Tls(_) | Self::Dns(_) | Self::Objects(_) => false,
+            Self::Config(_)
+            | Self::Tls(_)
+            | Self::Dns(_)
+            | Self::Objects(_)
+            | Self::Traffic(_)
+            | Self::Workload(_)
+            | Self::Promotion(_)
+            | Self::Telemetry(_) => false,
+        }
+    }
+
+    /// Whether it is about what comes before the first pod, and says nothing after.
+    fn is_before_the_first_pod(&self) -> bool {
+        match self {
+            Self::Workload(_) | Self::Promotion(_) | Self::Telemetry(_) => true,
+            Self::Http(_)
+            | Self::Config(_)
+            | Self::Tls(_)
+            | Self::Dns(_)
+            | Self::Objects(_)
+            | Self::Traffic(_) => false,
         }
     }
 }
@@ -115,10 +163,12 @@ pub struct PlannedStep {
     pub name: String,
     pub share: Share,
     pub soak: Duration,
+    /// Evidence cuts the soak short.
+    pub advance_early: bool,
     /// Criteria that are still Unknown by then do what they are told to.
     pub deadline: Duration,
     pub checks: Vec<PlannedCheck>,
-    pub approval: Option<Approval>,
+    pub approval: Option<Signers>,
 }
 
 /// A time of watching, until so long after 100 %.
@@ -168,11 +218,26 @@ pub fn retention(spec: &ReleaseSpec) -> Retention {
 
 /// Understands a spec. `recreate`: the Deployment's strategy leaves no room for a share.
 pub fn plan(spec: &ReleaseSpec, recreate: bool) -> Result<Plan, PlanError> {
+    notify::check(spec)?;
+    let checks = checks(&spec.preflight, "spec.preflight")?;
+    let (steps, measuring) = (steps(spec, recreate)?, measuring(spec)?);
+    for (index, check) in checks.iter().enumerate() {
+        if let CheckKind::Asked(Question::Telemetry(names)) = &check.kind {
+            telemetry::criteria(&measuring, names.as_deref()).map_err(|problem| PlanError {
+                field: format!("spec.preflight[{index}].telemetry"),
+                problem,
+            })?;
+        }
+    }
     Ok(Plan {
-        checks: checks(&spec.preflight, "spec.preflight")?,
-        steps: steps(spec, recreate)?,
+        checks,
+        migrations: migrations::understood(&spec.migrations)?,
+        locks: spec.locks.clone(),
+        steps,
+        sign_off: spec.sign_off.as_ref().map(|approval| signers(approval, "spec.signOff")).transpose()?,
         calendar: calendar::calendar(spec.windows.as_ref())?,
-        measuring: measuring(spec)?,
+        traffic: traffic::traffic(spec, &measuring.source)?,
+        measuring,
         undo_budget: match spec.undo.as_ref().and_then(|undo| undo.budget.as_ref()) {
             Some(budget) => Some(span(budget, || "spec.undo.budget".into())?),
             None => None,
@@ -231,6 +296,7 @@ fn steps(spec: &ReleaseSpec, recreate: bool) -> Result<Vec<PlannedStep>, PlanErr
         name: name.into(),
         share: Share::percent(100),
         soak,
+        advance_early: false,
         deadline: (soak * 2).max(LEAST_DEADLINE),
         checks: Vec::new(),
         approval: None,
@@ -264,8 +330,20 @@ fn steps(spec: &ReleaseSpec, recreate: bool) -> Result<Vec<PlannedStep>, PlanErr
             });
         }
         let last = steps.len() - 1;
-        steps[last].approval.clone_from(&step.approval);
+        steps[last].approval =
+            step.approval.as_ref().map(|approval| signers(approval, &field("approval"))).transpose()?;
+        steps[last].advance_early = step.advance_early;
         steps[last].checks = checks(&step.checks, &field("checks"))?;
+        let is_early = |check: &PlannedCheck| match &check.kind {
+            CheckKind::Asked(question) => question.is_before_the_first_pod(),
+            CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Job(_) => false,
+        };
+        if let Some(early) = steps[last].checks.iter().position(is_early) {
+            return Err(PlanError {
+                field: format!("{}[{early}]", field("checks")),
+                problem: "workload, promotion and telemetry are asked before the first pod: write them in preflight".into(),
+            });
+        }
         if let Some(soak) = &step.soak {
             steps[last].soak = span(soak, || field("soak"))?;
         }
@@ -310,12 +388,51 @@ fn checks(written: &[Check], field: &str) -> Result<Vec<PlannedCheck>, PlanError
     written.iter().enumerate().map(|(index, one)| check(one, &format!("{field}[{index}]"))).collect()
 }
 
+fn signers(approval: &Approval, field: &str) -> Result<Signers, PlanError> {
+    let Approval { roles, quorum, allow_author, valid_for } = approval;
+    Ok(Signers {
+        roles: roles.clone(),
+        quorum: *quorum,
+        allow_author: *allow_author,
+        valid_for: lasting(valid_for.as_ref(), field)?,
+    })
+}
+
+fn attested(attest: &AttestCheck, field: &str) -> Result<CheckKind, PlanError> {
+    let AttestCheck { text, roles, link, allow_author, valid_for } = attest;
+    let signers = Signers {
+        roles: roles.clone(),
+        quorum: 1,
+        allow_author: *allow_author,
+        valid_for: lasting(valid_for.as_ref(), field)?,
+    };
+    Ok(CheckKind::Attest(Box::new(Attest { text: text.clone(), link: link.clone(), signers })))
+}
+
+/// How long a signature counts.
+fn lasting(valid_for: Option<&Span>, field: &str) -> Result<Option<Duration>, PlanError> {
+    let field = format!("{field}.validFor");
+    let Some(text) = valid_for else { return Ok(None) };
+    match span(text, || field.clone())? {
+        Duration::ZERO => {
+            Err(PlanError { field, problem: "a signature that counts for no time is none".into() })
+        }
+        length => Ok(Some(length)),
+    }
+}
+
 fn asked_over_http(http: &HttpCheck, field: &str) -> Result<CheckKind, PlanError> {
     if let Some(text) = &http.expect.expression {
         Expression::parse(text, &["body"])
             .map_err(|problem| PlanError { field: format!("{field}.http.expect.expression"), problem })?;
     }
     Ok(CheckKind::Asked(Question::Http(http.clone())))
+}
+
+fn promoted(check: &PromotionCheck, field: &str) -> Result<CheckKind, PlanError> {
+    promotion::Wanted::of(check)
+        .map(|wanted| CheckKind::Asked(Question::Promotion(wanted)))
+        .map_err(|(below, problem)| PlanError { field: format!("{field}.promotion{below}"), problem })
 }
 
 fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
@@ -327,6 +444,7 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
         every,
         on_failure,
         approval,
+        attest,
         job,
         http,
         config,
@@ -334,20 +452,30 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
         dns,
         object,
         backup,
+        workload,
+        promotion,
+        telemetry,
     } = check;
     let understood = |kind: &str, objects: Result<Objects, (&str, String)>| match objects {
         Ok(objects) => Ok(CheckKind::Asked(Question::Objects(Box::new(objects)))),
         Err((below, problem)) => Err(PlanError { field: format!("{field}.{kind}{below}"), problem }),
     };
     let kinds = [
-        approval.as_ref().map(|approval| Ok(CheckKind::Approval(approval.clone()))),
-        job.as_ref().map(|job| Ok(CheckKind::Job(Arc::new(job.template.clone())))),
+        approval
+            .as_ref()
+            .map(|approval| signers(approval, &format!("{field}.approval")).map(CheckKind::Approval)),
+        attest.as_ref().map(|attest| attested(attest, &format!("{field}.attest"))),
+        job.as_ref()
+            .map(|job| PlannedJob::of(job, &format!("{field}.job")).map(|job| CheckKind::Job(Arc::new(job)))),
         http.as_ref().map(|http| asked_over_http(http, field)),
         config.as_ref().map(|config| Ok(CheckKind::Asked(Question::Config(config.clone())))),
         tls.as_ref().map(|tls| Ok(CheckKind::Asked(Question::Tls(Box::new(tls.clone()))))),
         dns.as_ref().map(|dns| Ok(CheckKind::Asked(Question::Dns(dns.clone())))),
         object.as_ref().map(|object| understood("object", Objects::of(object))),
         backup.as_ref().map(|backup| understood("backup", Objects::of_backup(backup))),
+        workload.as_ref().map(|check| Ok(CheckKind::Asked(Question::Workload(workload::Wanted::of(check))))),
+        promotion.as_ref().map(|check| promoted(check, field)),
+        telemetry.as_ref().map(|check| Ok(CheckKind::Asked(Question::Telemetry(check.criteria.clone())))),
     ];
     let mut kinds = kinds.into_iter().flatten();
     let kind = match (kinds.next(), kinds.next()) {
@@ -356,14 +484,16 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
             return Err(PlanError {
                 field: field.to_owned(),
                 problem: format!(
-                    "check '{name}' needs exactly one of: approval, job, http, config, tls, dns, object, backup"
+                    "check '{name}' needs exactly one of: approval, attest, job, http, config, tls, dns, object, backup, workload, promotion, telemetry"
                 ),
             });
         }
     };
     let usual = match kind {
         CheckKind::Job(_) => Duration::from_secs(600),
-        CheckKind::Approval(_) | CheckKind::Asked(_) => Duration::from_secs(10),
+        // Many are asked, one after the other.
+        CheckKind::Asked(Question::Workload(_) | Question::Telemetry(_)) => Duration::from_secs(30),
+        CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Asked(_) => Duration::from_secs(10),
     };
     let of = |text: &Option<Span>, name: &str| {
         text.as_ref().map(|text| span(text, || format!("{field}.{name}"))).transpose()
@@ -392,15 +522,12 @@ enum Planned {
     Value(values::Criterion),
 }
 
-/// Understands one criterion of the list that counts requests.
-pub fn criterion((place, criterion): (usize, &Criterion)) -> Result<judge::Criterion, PlanError> {
-    match understood(place, criterion)? {
-        Planned::Counted(counted) => Ok(counted),
-        Planned::Value(value) => Err(PlanError {
-            field: format!("spec.criteria[{place}]"),
-            problem: format!("criterion '{}' counts no requests: only errorRate and latency do", value.name),
-        }),
-    }
+/// Understands one criterion of the list; `None`: it counts no requests.
+pub fn criterion((place, criterion): (usize, &Criterion)) -> Result<Option<judge::Criterion>, PlanError> {
+    Ok(match understood(place, criterion)? {
+        Planned::Counted(counted) => Some(counted),
+        Planned::Value(_) => None,
+    })
 }
 
 fn understood(place: usize, criterion: &Criterion) -> Result<Planned, PlanError> {

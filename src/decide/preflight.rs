@@ -1,40 +1,50 @@
-//! Before the first pod: the new template is held until all its checks have passed.
+//! Before the first pod: the new template is held until all its checks have passed, and its migrations are done.
 
 use std::time::Duration;
 
-use super::approval;
+use super::back::MOST_NOTES;
 use super::checks;
 use super::decision::Notice;
 use super::draft::Draft;
-use super::fields::Wanted;
 use super::gate;
-use super::plan::{CheckKind, PlannedCheck};
+use super::locks;
+use super::migrations;
+use super::plan::{Plan, PlannedCheck};
 use super::rest;
 use super::scene::Scene;
 use crate::api::status::{CheckState, CheckStatus, Progress, Stage};
 use crate::api::{Action, Phase};
 
-/// Notes of a run that are kept.
-const MOST_NOTES: usize = 16;
-
 /// What to do before the first pod.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
-    let Ok(originals) = scene.originals.clone() else { return };
+    match ready(draft, scene) {
+        Some(plan) => forward(draft, scene, plan),
+        // Nobody waits for one that waits for something else.
+        None => locks::give_up(draft.run()),
+    }
+    migrations::remind(draft, scene);
+}
+
+/// The plan, when nothing stands in the way of what comes before the first pod; else says what does.
+fn ready<'s>(draft: &mut Draft<'_>, scene: &'s Scene<'_>) -> Option<&'s Plan> {
+    let originals = scene.originals.clone().ok()?;
     if let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) {
-        let held = Wanted::held(&originals, stable, scene.on_delete, scene.target.replicas);
+        let held = rest::held_fields(scene, &originals, stable);
         draft.want(scene.target, &held, "hold the new template");
     }
     let plan = match &scene.plan {
         Ok(plan) => plan,
         Err(problem) => {
             let unblock = draft.edit();
-            return draft.held("InvalidSpec", problem.to_string(), unblock);
+            draft.held("InvalidSpec", problem.to_string(), unblock);
+            return None;
         }
     };
     // Signatures may be given before it is time; a check is to be true when the first pod goes out.
     let hold = gate::before_the_first_pod(scene.snapshot, plan, draft.run());
-    let is_time = |check: &PlannedCheck| hold.is_none() || matches!(check.kind, CheckKind::Approval(_));
+    let is_time = |check: &PlannedCheck| hold.is_none() || check.kind.is_signed();
     checks::look(draft, scene, &plan.checks, None, is_time);
+    migrations::look(draft, scene, plan);
     // Held by the calendar it may be for weeks, and many at a time: only what ends that, or somebody's word, is a reason to look.
     let has_failed = checks::standing(draft.run(), &plan.checks, None).failed.is_some();
     let hold = hold.filter(|_| !has_failed);
@@ -42,16 +52,26 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         draft.wake_in(rest::LOOK_AGAIN);
     }
     if let Some(said) = draft.run().paused.clone() {
-        return draft.held("Paused", said.sentence("pause"), draft.command(Action::Resume));
+        draft.held("Paused", said.sentence("pause"), draft.command(Action::Resume));
+        return None;
     }
     if plan.suspend {
-        return draft.held("Suspended", "spec.suspend is true", "set spec.suspend to false");
+        draft.held("Suspended", "spec.suspend is true", "set spec.suspend to false");
+        return None;
     }
     if let Some(mut hold) = hold {
         hold.message.push_str(&unsigned(draft, &plan.checks));
-        return draft.held_by(hold);
+        draft.held_by(hold);
+        return None;
     }
-    if !open(draft, &plan.checks) {
+    open(draft, &plan.checks).then_some(plan)
+}
+
+/// Takes the locks, runs the migrations, and then begins with the first step: one of them in a look.
+fn forward(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) {
+    if !locks::are_held(draft, scene, &plan.locks, Phase::Preflight)
+        || !migrations::before_the_first_pod(draft, scene, plan)
+    {
         return;
     }
     let now = draft.now();
@@ -74,10 +94,10 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 
 /// The signatures that are still missing, and can be given meanwhile: a sentence, or nothing.
 fn unsigned(draft: &mut Draft<'_>, planned: &[PlannedCheck]) -> String {
-    let waiting = planned.iter().filter(|check| matches!(check.kind, CheckKind::Approval(_)));
+    let waiting = planned.iter().filter(|check| check.kind.is_signed());
     let run = draft.run();
     let known = waiting.filter_map(|check| run.checks.iter().find(|known| known.name == check.name));
-    let lacking = known.filter(|known| known.state == CheckState::Waiting);
+    let lacking = known.filter(|known| matches!(known.state, CheckState::Waiting | CheckState::Unknown));
     let words: Vec<String> = lacking.map(|known| format!("{}: {}", known.name, known.message)).collect();
     if words.is_empty() {
         String::new()
@@ -115,28 +135,16 @@ fn open(draft: &mut Draft<'_>, planned: &[PlannedCheck]) -> bool {
         draft.held("CheckFailed", message, unblock);
         return false;
     }
-    let approval = |check: &CheckStatus| {
-        planned.iter().find_map(|planned| match &planned.kind {
-            CheckKind::Approval(approval) if planned.name == check.name => Some(approval),
-            CheckKind::Approval(_) | CheckKind::Job(_) | CheckKind::Asked(_) => None,
-        })
+    let is_signed = |check: &CheckStatus| {
+        planned.iter().any(|planned| planned.name == check.name && planned.kind.is_signed())
     };
     let waiting = &standing.waiting;
-    let Some(first) = waiting.iter().find(|check| approval(check).is_none()).or(waiting.first()) else {
+    let Some(first) = waiting.iter().find(|check| !is_signed(check)).or(waiting.first()) else {
         return true;
     };
     let names = waiting.iter().map(|check| check.name.as_str()).collect::<Vec<_>>().join(", ");
     draft.phase(Phase::Preflight, format!("a new template is held; waiting for checks: {names}"));
-    match approval(first) {
-        Some(approval) => {
-            let message = format!("check {}: {}", first.name, first.message);
-            let unblock = approval::command(draft, approval);
-            draft.blocked("AwaitingApproval", message, unblock);
-        }
-        None => {
-            let (reason, message, unblock) = checks::waited_for(draft, first);
-            draft.blocked(reason, message, unblock);
-        }
-    }
+    let (reason, message, unblock) = checks::waited_for(draft, planned, first);
+    draft.blocked(reason, message, unblock);
     false
 }

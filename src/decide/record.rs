@@ -67,6 +67,7 @@ pub fn of(draft: &Draft<'_>, run: Run, canary: RevisionStatus, last: &LastRun) -
         evidence: draft.status.verdicts.iter().map(evidence).collect(),
         undo: undo_of(&run, draft.release.spec.as_deref().ok()),
         checks: run.checks,
+        migrations: run.migrations,
         signatures: run.signatures,
         passes: run.passes,
         steps: run.passed,

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::content;
 use super::decision::{Intent, Notice, Owner};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, parked};
+use super::migrations;
 use super::scene::{Scene, revision};
 use super::snapshot::Workload;
 use crate::api::status::{Progress, RevisionStatus, Run, Stage};
@@ -274,21 +276,26 @@ fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary
         number,
         started_at: now,
         changed_by,
+        content: draft.release.spec.as_ref().map(|spec| content::of(scene.target, spec)).unwrap_or_default(),
         originals: originals.to_value(),
         stage: Stage::Preflight,
         step: 0,
         progress: Progress::default(),
         checks: Vec::new(),
+        migrations: Vec::new(),
+        locks: None,
         signatures: Vec::new(),
         passes: Vec::new(),
         paused: None,
         judge: serde_json::Value::Null,
         values: serde_json::Value::Null,
         all_since: None,
+        undo_asked: None,
         back: None,
         passed: Vec::new(),
         notes: Vec::new(),
     });
+    migrations::foretell(draft, scene);
     draft.status.verdicts.clear();
     draft.status.canary = Some(canary);
     draft.phase(Phase::Preflight, "a new template is held; the run begins");

@@ -4,28 +4,34 @@ use super::back;
 use super::draft::Draft;
 use super::evidence::{self, Evidence};
 use super::scene::Scene;
-use super::{podhealth, preflight, rest, steps, watching};
+use super::{asking, content, migrations, podhealth, preflight, rest, steps, watching};
 use crate::api::status::{Cause, Stage};
 use crate::api::{Outcome, Phase};
 
 /// What to do while a run is under way.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
+    if draft.status.run.as_ref().is_some_and(|run| run.back.is_none()) {
+        content::note(draft, scene);
+    }
     super::actions::apply(draft, scene);
     let Some(run) = &draft.status.run else { return };
     if run.back.is_some() {
         return back::decide(draft, scene);
     }
     let stage = run.stage;
+    let barred = migrations::barrier(run).is_some();
+    let goes_on = migrations::is_passed_over(run);
     if let Some(end) = overtaken(draft, scene, stage) {
         return end;
     }
     if scene.target.replicas == 0 && stage != Stage::Watch {
         return back::begin(draft, scene, back::Why::new(Cause::NoReplicas, rest::NO_REPLICAS));
     }
-    if let Some(failing) = podhealth::failing(scene) {
+    if let Some(failing) = podhealth::failing(scene).filter(|_| !goes_on) {
         return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, failing));
     }
-    if stage == Stage::Preflight && scene.stand.canary > 0 {
+    // Where the way back is barred they stay, and the run goes on with what must be done before them.
+    if stage == Stage::Preflight && scene.stand.canary > 0 && !barred {
         let message =
             format!("{} pods of the new template had started before it was held", scene.stand.canary);
         return back::begin(draft, scene, back::Why::new(Cause::TooMany, message));
@@ -34,9 +40,12 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         Stage::Preflight | Stage::Back => Evidence::none(),
         Stage::Steps | Stage::Watch => evidence::weigh(draft, scene),
     };
-    if let Some(breach) = &evidence.breach {
+    if draft.run().undo_asked.is_some() {
+        return asking::decide(draft, scene);
+    }
+    if let Some(breach) = evidence.breach.as_ref().filter(|_| !goes_on) {
         let why = back::Why::new(Cause::Breach, breach.message.clone()).seen_at(breach.since);
-        return back::begin(draft, scene, why);
+        return asking::before(draft, scene, why);
     }
     match stage {
         Stage::Preflight => preflight::decide(draft, scene),
@@ -59,7 +68,17 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
         back::begin(draft, scene, why);
         return Some(());
     }
+    if stage == Stage::Watch
+        && let Some(job) = draft.status.run.as_ref().and_then(|run| migrations::still_running(run, scene))
+    {
+        let message = format!("{who} wrote a newer template; job {job} of a migration is still running");
+        draft.phase(Phase::Watching, message.clone());
+        draft.blocked(migrations::RUNNING, message, "wait");
+        draft.wake_in(rest::LOOK_AGAIN);
+        return Some(());
+    }
     if stage == Stage::Watch {
+        migrations::note_what_stays(draft, scene);
         // All its pods are there and nothing was breached: a newer version does not take it away, it follows it.
         draft.end_run(Outcome::Superseded, format!("{who} wrote a newer template during the watch"));
         draft.status.stable = Some(canary);

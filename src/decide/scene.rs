@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::draft::Draft;
-use super::fields::{Originals, parked};
+use super::fields::{Originals, PARKED_DEADLINE, parked};
 use super::pace::{Limits, Stand};
 use super::plan::{self, Measuring, Plan, PlanError};
 use super::snapshot::{Pod, PodSet, ReleaseFacts, Snapshot, StoredTemplate, Workload};
@@ -178,11 +178,19 @@ fn originals(target: &Workload, status: &ReleaseStatus) -> (Result<Originals, St
     // A native `rollout undo` writes annotations of an old ReplicaSet back: not parked, and without a run that has taken the
     // fields, they mean nothing. On the way back they are not parked, but the pace is ours: also when somebody took every
     // annotation away, and when status is lost, of which a template that is said to be stable and not known to be tells.
-    let going_back = run.is_some_and(|run| run.stage == Stage::Back);
+    // Once stable stands, the fields are given back with all annotations in one write, and what stands there then is the owner's,
+    // also when they changed it before status says so.
+    let back = run.filter(|run| run.stage == Stage::Back).and_then(|run| run.back.as_ref());
+    let ends =
+        back.is_some_and(|back| back.restored_at.is_some() && back.resume.is_none() && back.next.is_none());
+    let given_back = ends && target.originals.is_none() && target.stable.is_none();
+    let going_back = run.is_some_and(|run| run.stage == Stage::Back) && !given_back;
     let noted = target.stable.is_some();
     let taken = run.is_some_and(|run| run.stage != Stage::Watch);
     let forgotten = run.is_none() && status.stable.is_none() && target.originals.is_some();
-    let owned = parked(target) || going_back || (noted && (taken || forgotten));
+    // Somebody may have un-parked it before status said that a run has the fields: nobody else's deadline is so long.
+    let unparked = noted && target.progress_deadline_seconds == Some(PARKED_DEADLINE);
+    let owned = parked(target) || unparked || going_back || (noted && (taken || forgotten));
     if !owned {
         return (Ok(Originals::take(target)), None);
     }

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::api::status::LocksStatus;
 use crate::api::{Action, ReleaseSpec, ReleaseStatus};
 use crate::decide::judge::Slot;
+use crate::decide::notify::Told;
 use crate::decide::values::Sample;
 
 /// Which Release.
@@ -45,6 +47,10 @@ pub struct Snapshot {
     pub templates: BTreeMap<String, StoredTemplate>,
     /// Jobs of this Release, by name.
     pub jobs: BTreeMap<String, JobFacts>,
+    /// What Jobs of this Release said at their end, by name, as far as it was asked for.
+    pub outputs: BTreeMap<String, JobOutput>,
+    /// What other Releases of the namespace ask for, claim and hold, where this one has locks; `None`: that cannot be told now.
+    pub locks: Option<Vec<LockFacts>>,
     /// ReleaseActions about this Release, oldest first.
     pub actions: Vec<ActionFacts>,
     pub freezes: Freezes,
@@ -52,6 +58,8 @@ pub struct Snapshot {
     /// Answers of http and config checks, and refused Jobs, by `ProbeId`.
     pub probes: BTreeMap<ProbeId, ProbeAnswer>,
     pub measured: Measured,
+    /// What came of telling people, and is not in status yet.
+    pub told: Vec<Told>,
 }
 
 /// The Release as its author and we wrote it.
@@ -151,6 +159,11 @@ impl Template {
         Self(value.to_string().into())
     }
 
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// The template itself.
     pub fn value(&self) -> Value {
         serde_json::from_str(&self.0).unwrap_or_default()
@@ -165,6 +178,31 @@ pub enum JobFacts {
     Failed { message: String },
 }
 
+/// Locks of another Release.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LockFacts {
+    pub release: String,
+    pub run: String,
+    pub locks: LocksStatus,
+}
+
+/// What a Job said at its end. `Err`: why it could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobOutput {
+    pub at: Timestamp,
+    pub log: Result<LogEnd, String>,
+    pub termination: Result<String, String>,
+}
+
+/// The end of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogEnd {
+    /// Its last line that is not blank, as it is. `None`: it is longer than is read.
+    pub last: Option<String>,
+    /// Its last lines, to be kept: printable, and bounded.
+    pub lines: Vec<String>,
+}
+
 /// What a person said.
 #[derive(Clone, Debug)]
 pub struct ActionFacts {
@@ -173,6 +211,12 @@ pub struct ActionFacts {
     pub created: Timestamp,
     pub action: Action,
     pub role: Option<String>,
+    /// Which check is attested.
+    pub check: Option<String>,
+    /// It is about the undo that is asked about.
+    pub undo: bool,
+    /// What is signed.
+    pub content: Option<String>,
     pub freeze: Option<String>,
     pub ground: Option<String>,
     pub run: Option<String>,
@@ -249,6 +293,8 @@ pub struct Measured {
     pub values: Vec<Sample>,
     /// Which series are read, for people.
     pub source: String,
+    /// How they are asked for.
+    pub query: String,
     /// Why there is nothing, when there is nothing.
     pub trouble: Option<String>,
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::approval::{self, Signed};
+use super::approval::{self, AWAITING_APPROVAL, Counted, Signed};
+use super::asking;
 use super::back;
 use super::checks;
 use super::decision::Notice;
@@ -11,16 +12,21 @@ use super::evidence::{self, Evidence, Lacking, Reason};
 use super::fields::{Originals, Wanted};
 use super::gate;
 use super::judge::OnUnknown;
+use super::migrations;
 use super::pace::{self, Next, Pace};
 use super::plan::{Plan, PlannedStep};
 use super::rest;
 use super::scene::Scene;
 use crate::api::check::OnFailure;
-use crate::api::status::{Cause, Progress, Stage, Stamp, StepPassed, StepStatus};
+use crate::api::status::{
+    Cause, CheckStatus, Progress, Run, SignatureOf, Stage, Stamp, StepPassed, StepStatus,
+};
 use crate::api::{Action, Phase};
 
 /// Steps left in one run that are remembered.
 const REMEMBERED: usize = 64;
+/// Evidence leaves so much of a soak at least: what shows late is to have a chance to show.
+const LEAST_SOAK: Duration = Duration::from_secs(60);
 /// How much of a soak a restart may cost at most.
 const COUNT_IN_EVERY: Duration = Duration::from_secs(60);
 
@@ -31,9 +37,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         return draft.held("OriginalsLost", lost, draft.command(Action::Abort));
     };
     if let Some((reason, message, unblock)) = stopped(draft, scene) {
-        draft.want(scene.target, &Wanted::frozen(&originals), "stand still");
-        rest_soak(draft);
-        draft.run().progress.moved = None;
+        freeze(draft, scene, &originals);
         return draft.held(reason, message, unblock);
     }
     let Ok(plan) = &scene.plan else { return };
@@ -53,13 +57,32 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     if matches!(next, Next::Order(_))
         && scene.stand.canary == 0
         && !begun
+        && let Some((reason, message, unblock)) = approval::voided(draft, plan)
+    {
+        draft.want(scene.target, &Wanted::frozen(&originals), "stand still");
+        draft.wake_in(rest::LOOK_AGAIN);
+        return draft.held(reason, message, unblock);
+    }
+    if matches!(next, Next::Order(_))
+        && scene.stand.canary == 0
+        && !begun
         && let Some(hold) = gate::before_a_move(scene.snapshot, plan, draft.run())
     {
         draft.want(scene.target, &Wanted::frozen(&originals), "stand still");
         draft.wake_in(rest::LOOK_AGAIN);
         return draft.held_by(hold);
     }
+    if matches!(next, Next::Order(_) | Next::Wait)
+        && migrations::barrier(draft.run()).is_some()
+        && let Some(overdue) = overdue(draft, scene, &originals)
+    {
+        // Before anything is ordered: it stands still where others go back.
+        return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, overdue));
+    }
     match next {
+        Next::TooMany if migrations::is_passed_over(draft.run()) => {
+            soak(draft, scene, &originals, plan, index, evidence);
+        }
         Next::TooMany => {
             let message =
                 format!("{} canary pods where step {} allows {pods}", scene.stand.canary, step.name);
@@ -80,6 +103,13 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         }
         Next::Rest => soak(draft, scene, &originals, plan, index, evidence),
     }
+}
+
+/// Stands still, whatever was ordered.
+pub fn freeze(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
+    draft.want(scene.target, &Wanted::frozen(originals), "stand still");
+    rest_soak(draft);
+    draft.run().progress.moved = None;
 }
 
 /// Somebody or something says: stand still.
@@ -151,15 +181,9 @@ fn moving(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, step:
         progress.moved = Some(now);
     }
     let since = progress.moved.map_or(now.0, |moved| moved.0);
-    let deadline = Duration::from_secs(originals.deadline().max(1).unsigned_abs().into());
-    if now.0 >= since + deadline && stand.good < stand.canary.max(1) {
-        let message = format!(
-            "{} of {} canary pods are Ready after {} s without progress",
-            stand.good,
-            stand.canary,
-            deadline.as_secs()
-        );
-        return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, message));
+    let deadline = deadline(originals);
+    if let Some(overdue) = overdue(draft, scene, originals) {
+        return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, overdue));
     }
     draft.wake_at(since + deadline);
     draft.wake_in(rest::LOOK_AGAIN);
@@ -173,6 +197,30 @@ fn moving(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, step:
             step.name, stand.good, stand.stable_ready
         ),
     );
+}
+
+/// A move has not come on for longer than the owner's deadline.
+fn overdue(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Option<String> {
+    let (stand, now) = (scene.stand, draft.now());
+    if scene.canary_pods().any(|pod| pod.cut_off) || migrations::is_passed_over(draft.run()) {
+        return None;
+    }
+    let progress = &draft.run().progress;
+    let since = progress.moved.filter(|_| progress.good == stand.good)?;
+    let deadline = deadline(originals);
+    let is_overdue = now.0 >= since.0 + deadline && stand.good < stand.canary.max(1);
+    is_overdue.then(|| {
+        format!(
+            "{} of {} canary pods are Ready after {} s without progress",
+            stand.good,
+            stand.canary,
+            deadline.as_secs()
+        )
+    })
+}
+
+fn deadline(originals: &Originals) -> Duration {
+    Duration::from_secs(originals.deadline().max(1).unsigned_abs().into())
 }
 
 /// Standing at the step's share.
@@ -192,7 +240,7 @@ fn soak(
     checks::look(draft, scene, &step.checks, Some(&step.name), |_| true);
     let checked = checked(draft, step);
     if let Checked::Undo(message) = checked {
-        return back::begin(draft, scene, back::Why::new(Cause::CheckFailed, message));
+        return asking::before(draft, scene, back::Why::new(Cause::CheckFailed, message));
     }
     if let Checked::NotYet(reason, message, unblock) = checked {
         rest_soak(draft);
@@ -215,15 +263,17 @@ fn soak(
     if progress.skipped.is_none()
         && let Some(message) = undecided(step, now.0, evidence, &progress)
     {
-        return back::begin(draft, scene, back::Why::new(Cause::Undecided, message));
+        return asking::before(draft, scene, back::Why::new(Cause::Undecided, message));
     }
     let soaked = soaked(&progress, now.0);
-    let left = step.soak.saturating_sub(soaked);
+    let soak = if step.advance_early && evidence.passed { step.soak.min(LEAST_SOAK) } else { step.soak };
+    let left = soak.saturating_sub(soaked);
     let until = progress.soaking_since.map(|_| now.0 + left);
     if let Some(status) = &mut draft.status.step {
         status.until = until.map(Stamp);
     }
-    if let Some((reason, message, unblock)) = in_the_way(draft, scene, step, left, evidence, &progress) {
+    let in_the_way = in_the_way(draft, scene, step, left, evidence, &progress);
+    if let Some((reason, message, unblock)) = in_the_way.or_else(|| approval::voided(draft, plan)) {
         stand_still(draft, scene, originals);
         draft.wake_in(rest::LOOK_AGAIN);
         if reason == "Soak" {
@@ -243,6 +293,22 @@ fn soak(
     leave(draft, scene, originals, plan, index);
 }
 
+/// Whether a run may order a move within so long: it is about to begin its first one, or its present step's soak is over by then.
+pub fn may_move_within(time: Duration, now: jiff::Timestamp, plan: &Plan, run: &Run) -> bool {
+    let Some(step) =
+        usize::try_from(run.step).ok().filter(|index| index + 1 < plan.steps.len() || *index == 0)
+    else {
+        return false;
+    };
+    let Progress { reached, moved, skipped, .. } = &run.progress;
+    let left = plan.steps[step].soak.saturating_sub(soaked(&run.progress, now));
+    match (reached, moved) {
+        (None, None) => step == 0,
+        (Some(_), _) => step + 1 < plan.steps.len() && (skipped.is_some() || left <= time),
+        (None, Some(_)) => false,
+    }
+}
+
 /// What a step's own checks say.
 enum Checked {
     Yes,
@@ -253,9 +319,14 @@ enum Checked {
 }
 
 fn checked(draft: &mut Draft<'_>, step: &PlannedStep) -> Checked {
-    let standing = checks::standing(draft.run(), &step.checks, Some(&step.name));
+    let mut standing = checks::standing(draft.run(), &step.checks, Some(&step.name));
     if draft.run().progress.skipped.is_some() {
-        return Checked::Yes;
+        // What somebody has to attest nobody skips.
+        let is_signed = |known: &CheckStatus| {
+            step.checks.iter().any(|check| check.name == known.name && check.kind.is_signed())
+        };
+        standing.failed = None;
+        standing.waiting.retain(is_signed);
     }
     if let Some(failed) = standing.failed {
         let message = format!("step {}: check {} failed: {}", step.name, failed.name, failed.message);
@@ -271,7 +342,7 @@ fn checked(draft: &mut Draft<'_>, step: &PlannedStep) -> Checked {
     match standing.waiting.first() {
         None => Checked::Yes,
         Some(first) => {
-            let (reason, message, unblock) = checks::waited_for(draft, first);
+            let (reason, message, unblock) = checks::waited_for(draft, &step.checks, first);
             Checked::NotYet(reason, format!("step {}: {message}", step.name), unblock)
         }
     }
@@ -309,13 +380,14 @@ fn in_the_way(
         let (lacking, settle) = lacking;
         return Some((lacking.reason, lacking.message, format!("{settle}, or {skip}")));
     }
-    let approval = step.approval.as_ref()?;
+    let signers = step.approval.as_ref()?;
     let since = progress.reached.map_or(scene.now(), |reached| reached.0);
-    match approval::signed(draft.run(), approval, since) {
-        Signed::Enough(_) => None,
+    let counted = Counted { of: SignatureOf::Approval, check: "", since, now: Some(scene.now()) };
+    match approval::signed(draft.run(), signers, counted) {
+        Signed::Enough { .. } => None,
         Signed::Lacking(message) => {
-            let unblock = approval::command(draft, approval);
-            Some(("AwaitingApproval", format!("step {}: {message}", step.name), unblock))
+            let unblock = approval::command(draft, signers);
+            Some((AWAITING_APPROVAL, format!("step {}: {message}", step.name), unblock))
         }
     }
 }
@@ -416,6 +488,7 @@ fn leave(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, plan: 
     let run = draft.run();
     run.stage = Stage::Watch;
     run.all_since = Some(now);
+    run.locks = None;
     run.progress = Progress { begun: Some(now), ..Progress::default() };
     draft.phase(Phase::Watching, "all pods are on the new revision; watching");
 }
@@ -470,7 +543,7 @@ fn count_in(draft: &mut Draft<'_>) {
 }
 
 /// The soak's clock stands still.
-fn rest_soak(draft: &mut Draft<'_>) {
+pub fn rest_soak(draft: &mut Draft<'_>) {
     let now = draft.now().0;
     let progress = &mut draft.run().progress;
     if progress.soaking_since.is_some() {

@@ -1,12 +1,15 @@
-//! After 100 %: the owner's fields are back, the Deployment is at rest, and it is still measured. A breach goes back.
+//! After 100 %: the owner's fields are back, the Deployment is at rest, and it is still measured. A breach goes back. Where it has to be signed off it is
+//! watched until it is.
 
 use std::time::Duration;
 
+use super::approval::{self, AWAITING_APPROVAL, Counted, Signed};
 use super::draft::Draft;
 use super::evidence::Evidence;
+use super::migrations;
 use super::rest;
 use super::scene::Scene;
-use crate::api::status::{Stamp, StepStatus};
+use crate::api::status::{SignatureOf, Stamp, StepStatus};
 use crate::api::{Action, Outcome, Phase};
 
 /// What to do in the watch.
@@ -35,6 +38,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         until: Some(Stamp(until)),
         pods: scene.target.replicas,
     });
+    migrations::look(draft, scene, plan);
     if let Some(said) = draft.run().paused.clone() {
         return draft.held("Paused", said.sentence("pause"), draft.command(Action::Resume));
     }
@@ -47,7 +51,26 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         draft.wake_in(Duration::from_secs(600));
         return draft.phase(Phase::Watching, format!("all pods are on the new revision: {}", evidence.words));
     }
-    succeed(draft, scene);
+    if let Some((reason, message, unblock)) = approval::voided(draft, plan) {
+        draft.wake_in(rest::LOOK_AGAIN);
+        draft.phase(Phase::Watching, message.clone());
+        return draft.blocked(reason, message, unblock);
+    }
+    if let Some(signers) = &plan.sign_off {
+        let counted = Counted { of: SignatureOf::Approval, check: "", since, now: Some(scene.now()) };
+        if let Signed::Lacking(message) = approval::signed(draft.run(), signers, counted) {
+            draft.wake_in(rest::LOOK_AGAIN);
+            let unblock = approval::command(draft, signers);
+            draft.phase(
+                Phase::Watching,
+                format!("the watch is over, and goes on until it is signed off: {}", evidence.words),
+            );
+            return draft.blocked(AWAITING_APPROVAL, format!("sign-off: {message}"), unblock);
+        }
+    }
+    if migrations::after_the_watch(draft, scene, plan) {
+        succeed(draft, scene);
+    }
 }
 
 fn succeed(draft: &mut Draft<'_>, scene: &Scene<'_>) {

@@ -1,5 +1,5 @@
-//! What a Release names for its Prometheus server: Secrets and ConfigMaps of its own namespace, read by name. What is in them goes
-//! into the requests to that server and nowhere else: messages name objects and keys.
+//! What a Release names for its Prometheus server, and for those whom it tells things: Secrets and ConfigMaps of its own namespace, read by
+//! name. What is in them goes into the requests to those servers and nowhere else: messages name objects and keys.
 
 use std::time::Duration;
 
@@ -43,20 +43,61 @@ pub async fn way(
         }
     };
     let trust = match ca {
-        Some(CaSource { secret, config_map, key }) => {
-            let field = "metrics.prometheus.ca";
-            let object = match (secret, config_map) {
-                (Some(name), _) => Object::secret(field, name),
-                (None, Some(name)) => Object { field, kind: Kind::ConfigMap, name },
-                (None, None) => return Err(lacking(field, "write secret or configMap".to_owned())),
-            };
-            Trust::Only(object.bytes(&object.read(client, namespace).await?, key)?)
-        }
+        Some(ca) => Trust::Only(authorities(client, namespace, "metrics.prometheus.ca", ca).await?),
         None if url.starts_with("https:") => Trust::System,
         None => Trust::Nothing,
     };
     let headers = headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect();
     Ok((Prometheus { url: url.clone(), auth, headers }, trust))
+}
+
+/// A text of a Secret that fits into a header or a URL. `field`: the one that names it.
+///
+/// # Errors
+/// [`ReadError::Credentials`], as everywhere here.
+pub async fn token(
+    client: &Client,
+    namespace: &str,
+    field: &'static str,
+    secret: &str,
+    key: &str,
+) -> Result<String, ReadError> {
+    let object = Object::secret(field, secret);
+    object.header_text(&object.read(client, namespace).await?, key)
+}
+
+/// User and password, of a Secret as in type kubernetes.io/basic-auth.
+///
+/// # Errors
+/// As [`token`].
+pub async fn login(
+    client: &Client,
+    namespace: &str,
+    field: &'static str,
+    secret: &str,
+) -> Result<(String, String), ReadError> {
+    let object = Object::secret(field, secret);
+    let data = object.read(client, namespace).await?;
+    Ok((object.text(&data, "username")?, object.text(&data, "password")?))
+}
+
+/// Certificates in PEM.
+///
+/// # Errors
+/// As [`token`].
+pub async fn authorities(
+    client: &Client,
+    namespace: &str,
+    field: &'static str,
+    ca: &CaSource,
+) -> Result<Vec<u8>, ReadError> {
+    let CaSource { secret, config_map, key } = ca;
+    let object = match (secret, config_map) {
+        (Some(name), _) => Object::secret(field, name),
+        (None, Some(name)) => Object { field, kind: Kind::ConfigMap, name },
+        (None, None) => return Err(lacking(field, "write secret or configMap".to_owned())),
+    };
+    object.bytes(&object.read(client, namespace).await?, key)
 }
 
 fn lacking(field: &'static str, problem: String) -> ReadError {

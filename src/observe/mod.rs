@@ -1,10 +1,11 @@
 //! From the index and what was measured to one owned, immutable [`Snapshot`].
 //!
-//! `probes`, `measure`, `values` and `credentials` fetch what the cluster does not push: answers of checks, counters, other numbers,
-//! and what it takes to ask for them. They only read, and `reach` says where they may.
+//! `probes`, `measure`, `outputs`, `values` and `credentials` fetch what the cluster does not push: answers of checks, counters, what
+//! Jobs said, other numbers, and what it takes to ask for them. They only read, and `reach` says where they may.
 
 pub mod credentials;
 pub mod measure;
+pub mod outputs;
 pub mod probes;
 pub mod reach;
 pub mod values;
@@ -14,12 +15,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::api::ObjectMeta;
+use serde::Deserialize;
 
 use crate::api::freeze::Labels;
+use crate::api::status::LocksStatus;
 use crate::api::{FreezeSpec, ReleaseActionSpec, ReleaseActionStatus, ReleaseSpec, ReleaseStatus};
+use crate::decide::notify::Told;
 use crate::decide::snapshot::{
-    ActionFacts, FreezeFacts, Freezes, JobFacts, Measured, OUT_OF_MEMORY, Pod, PodSet, ProbeAnswer, ProbeId,
-    ReleaseFacts, Served, Snapshot, StoredTemplate, Workload,
+    ActionFacts, FreezeFacts, Freezes, JobFacts, JobOutput, LockFacts, Measured, OUT_OF_MEMORY, Pod, PodSet,
+    ProbeAnswer, ProbeId, ReleaseFacts, Served, Snapshot, StoredTemplate, Workload,
 };
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
@@ -36,6 +40,10 @@ pub struct Findings {
     pub looking_since: Option<Timestamp>,
     pub measured: Measured,
     pub probes: BTreeMap<ProbeId, ProbeAnswer>,
+    /// What came of telling people.
+    pub told: Vec<Told>,
+    /// What Jobs said at their end, by name.
+    pub outputs: BTreeMap<String, JobOutput>,
 }
 
 /// Everything known about one Release.
@@ -64,12 +72,15 @@ pub fn observe(index: &Index, key: &Key, findings: Findings, now: Timestamp) -> 
         sets,
         pods,
         templates: templates(index, &name, uid.as_deref()),
-        jobs: index.jobs.children(&name).map(|((_, job), facts)| (job.clone(), job_facts(facts))).collect(),
+        jobs: jobs(index, &name, release.as_ref()),
+        outputs: findings.outputs,
+        locks: locks(index, key, release.as_ref()),
         actions: actions(index, &name),
         freezes: freezes(index, &name),
         served: served(index),
         looking_since: findings.looking_since,
         probes: findings.probes,
+        told: findings.told,
         measured: since_written(findings.measured, release.as_ref()),
         release,
     }
@@ -235,6 +246,49 @@ fn templates(
     index.templates.children(release).filter(|(_, kept)| mine(kept)).map(of).collect()
 }
 
+/// Those of this Release: an earlier one of the same name may have left others, which are about to go with it.
+fn jobs(
+    index: &Index,
+    name: &(String, String),
+    release: Option<&ReleaseFacts>,
+) -> BTreeMap<String, JobFacts> {
+    let Some(release) = release else { return BTreeMap::new() };
+    let own = index.jobs.children(name).filter(|(_, job)| owned_by(&job.metadata, &release.uid));
+    own.map(|((_, job), facts)| (job.clone(), job_facts(facts))).collect()
+}
+
+/// Locks of the other Releases of the namespace, where this one has or wants any.
+fn locks(index: &Index, key: &Key, release: Option<&ReleaseFacts>) -> Option<Vec<LockFacts>> {
+    #[derive(Deserialize)]
+    struct Status {
+        run: Option<InRun>,
+    }
+    #[derive(Deserialize)]
+    struct InRun {
+        id: String,
+        locks: Option<LocksStatus>,
+    }
+    let wanted = release.is_some_and(|release| {
+        let spec = release.spec.as_ref().is_ok_and(|spec| !spec.locks.is_empty());
+        release.status.run.is_some() && spec
+    });
+    if !wanted {
+        return Some(Vec::new());
+    }
+    if index.releases.is_being_listed(&key.namespace) {
+        return None;
+    }
+    let others = index
+        .releases
+        .iter()
+        .filter(|((namespace, name), _)| *namespace == key.namespace && *name != key.name);
+    let of = |((_, name), release): (&(String, String), &slim::Release)| {
+        let run = release.status.read::<Option<Status>>().ok()??.run?;
+        Some(LockFacts { release: name.clone(), run: run.id, locks: run.locks? })
+    };
+    Some(others.filter_map(of).collect())
+}
+
 fn job_facts(job: &slim::Job) -> JobFacts {
     let is = |name: &str| {
         job.status.conditions.iter().find(|condition| condition.type_ == name && condition.status == "True")
@@ -253,9 +307,14 @@ fn job_facts(job: &slim::Job) -> JobFacts {
 }
 
 fn actions(index: &Index, release: &(String, String)) -> Vec<ActionFacts> {
+    // An older Release of this name counted its runs as this one does: what was said about that is not about this. Both moments are
+    // the API server's.
+    let made = |metadata: &ObjectMeta| slim::moment(metadata.creation_timestamp.as_ref());
+    let since = index.releases.get(release).and_then(|release| made(&release.metadata));
     let mut actions: Vec<ActionFacts> = index
         .actions
         .children(release)
+        .filter(|(_, action)| made(&action.metadata) >= since)
         // What this build does not know how to do is passed over.
         .filter_map(|((_, name), action)| {
             let said: ReleaseActionSpec = action.spec.text.read().ok()?;
@@ -267,6 +326,9 @@ fn actions(index: &Index, release: &(String, String)) -> Vec<ActionFacts> {
                     .unwrap_or(Timestamp::UNIX_EPOCH),
                 action: said.action,
                 role: said.role,
+                check: said.check,
+                undo: said.undo,
+                content: said.content,
                 freeze: said.freeze,
                 ground: said.ground,
                 run: said.run,
@@ -334,6 +396,10 @@ fn served(index: &Index) -> Served {
 
 /// What status already counts in is not counted twice.
 fn since_written(mut measured: Measured, release: Option<&ReleaseFacts>) -> Measured {
+    let Measured { slots, missing, values, history: _, source: _, trouble: _, query: _ } = &measured;
+    if slots.is_empty() && missing.is_empty() && values.is_empty() {
+        return measured;
+    }
     let run = release.and_then(|release| release.status.run.as_ref());
     let state = run
         .and_then(|run| serde_json::from_value::<judge::State>(run.judge.clone()).ok())

@@ -12,7 +12,7 @@ use super::measure::prometheus::{Round, alternatives, matchers, quoted};
 use super::measure::scrape::PageRead;
 use super::measure::servers::Server;
 use super::measure::{ReadError, shortened};
-use super::probes::{self, LOOKED_AT};
+use super::probes::{self, GetError, LOOKED_AT};
 use super::reach::Client;
 use crate::decide::values::{Found, Gauge, MOST_SERIES, Point};
 
@@ -174,25 +174,57 @@ fn of_numbers<'a>(
     Ok(Found { points, ..Found::default() })
 }
 
+/// Why an answer gives no number.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonError {
+    #[error(transparent)]
+    Get(#[from] GetError),
+    #[error("{url} answered with status {status}")]
+    Status { url: String, status: u16 },
+    #[error("no answer within {} ms", .0.as_millis())]
+    Late(Duration),
+    #[error("the answer is larger than {} KiB", LOOKED_AT >> 10)]
+    TooLarge,
+    /// Something else than a number.
+    #[error("{0}")]
+    NoNumber(String),
+}
+
+impl JsonError {
+    /// Whether nobody answered, or whoever did could not say.
+    pub fn is_an_outage(&self) -> bool {
+        match self {
+            Self::Get(GetError::NoAnswer(_) | GetError::Broken(_)) | Self::Late(_) => true,
+            Self::Status { status, .. } => *status == 429 || *status >= 500,
+            Self::Get(GetError::Unusable | GetError::Denied(_)) | Self::TooLarge | Self::NoNumber(_) => false,
+        }
+    }
+}
+
 /// A number in the answer to a GET request.
 ///
 /// # Errors
-/// A sentence, when there is no whole answer with status 200 in time, or no number there.
-pub async fn of_json(client: &Client, url: &str, pointer: &str, deadline: Duration) -> Result<Found, String> {
+/// When there is no whole answer with status 200 in time, or no number there.
+pub async fn of_json(
+    client: &Client,
+    url: &str,
+    pointer: &str,
+    deadline: Duration,
+) -> Result<Found, JsonError> {
     let asked = async {
-        let response =
-            probes::get(client, url, std::iter::empty()).await.map_err(|error| error.to_string())?;
+        let response = probes::get(client, url, std::iter::empty()).await?;
         if response.status() != reqwest::StatusCode::OK {
-            return Err(format!("{url} answered with status {}", response.status().as_u16()));
+            let status = response.status().as_u16();
+            return Err(JsonError::Status { url: url.to_owned(), status });
         }
-        probes::beginning(response).await.map_err(|error| error.to_string())
+        Ok(probes::beginning(response).await?)
     };
-    let late = Err(format!("no answer within {} ms", deadline.as_millis()));
+    let late = Err(JsonError::Late(deadline));
     let body = tokio::time::timeout(deadline, asked).await.unwrap_or(late)?;
     if body.len() >= LOOKED_AT {
-        return Err(format!("the answer is larger than {} KiB", LOOKED_AT >> 10));
+        return Err(JsonError::TooLarge);
     }
-    number_at(&body, pointer)
+    number_at(&body, pointer).map_err(JsonError::NoNumber)
 }
 
 /// The number that stands there in a JSON text.

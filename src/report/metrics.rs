@@ -40,6 +40,12 @@ struct Asked {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Notified {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct InPhase {
     phase: String,
 }
@@ -52,6 +58,7 @@ pub struct Metrics {
     runs: Family<Outcome, Counter>,
     undo_seconds: Histogram,
     events_dropped: Counter,
+    notifications: Family<Notified, Counter>,
     forbidden: Family<Lacked, Counter>,
     leading: Gauge<i64, AtomicI64>,
     requests: Family<Asked, Counter>,
@@ -74,6 +81,7 @@ impl Metrics {
         let runs = Family::<Outcome, Counter>::default();
         let undo_seconds = Histogram::new([0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0]);
         let events_dropped = Counter::default();
+        let notifications = Family::<Notified, Counter>::default();
         let forbidden = Family::<Lacked, Counter>::default();
         let leading = Gauge::<i64, AtomicI64>::default();
         let requests = Family::<Asked, Counter>::default();
@@ -88,6 +96,11 @@ impl Metrics {
             undo_seconds.clone(),
         );
         registry.register("events_dropped", "Events that could not be written", events_dropped.clone());
+        registry.register(
+            "notifications",
+            "Tries to tell somebody, by kind of receiver and by what came of them",
+            notifications.clone(),
+        );
         registry.register(
             "forbidden",
             "Requests that failed because the operator lacks a right",
@@ -112,6 +125,7 @@ impl Metrics {
             runs,
             undo_seconds,
             events_dropped,
+            notifications,
             forbidden,
             leading,
             requests,
@@ -134,6 +148,11 @@ impl Metrics {
     /// An event could not be written.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
+    }
+
+    /// A try to tell somebody, and what came of it: each out of a closed set.
+    pub fn notified(&self, kind: &'static str, result: &'static str) {
+        self.notifications.get_or_create(&Notified { kind, result }).inc();
     }
 
     /// A request failed because a right is missing.

@@ -1,7 +1,8 @@
-//! Telling people: log lines, events, metrics. Follows what was done; can neither delay nor fail it.
+//! Telling people: log lines, events, metrics, notifications. Follows what was done; can neither delay nor fail it.
 
 mod events;
 mod metrics;
+pub mod notify;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::decide::snapshot::ReleaseFacts;
 use crate::decide::{Decision, Key};
 pub use events::Telling;
 pub use metrics::Metrics;
+pub use notify::Notifier;
 
 /// Events that may wait to be written; further ones are dropped and counted.
 const WAITING: usize = 1000;
@@ -63,6 +65,9 @@ impl Reporter {
             self.metrics.status(key, before, status);
         }
         for notice in &decision.notices {
+            if notice.reason == crate::decide::notify::DROPPED {
+                self.metrics.notified("any", "dropped");
+            }
             if notice.warning {
                 tracing::warn!(release = %key, reason = notice.reason, "{}", notice.note);
             } else {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::decide::Key;
 use crate::decide::judge::{Revision, Slot, State};
-use crate::decide::snapshot::{Measured, ProbeAnswer, ProbeId, ReleaseFacts};
+use crate::decide::snapshot::{JobOutput, Measured, ProbeAnswer, ProbeId, ReleaseFacts};
 use crate::decide::values::{self, Sample};
 use crate::observe::Findings;
 use crate::observe::measure::counters::Taken;
@@ -19,6 +19,16 @@ const MOST_SLOTS: usize = 50_000;
 
 /// Samples kept for one run; the oldest go first.
 const MOST_SAMPLES: usize = 5_000;
+
+/// Where counts come from, for people.
+pub struct Origin {
+    /// Which series are read.
+    pub source: String,
+    /// How they are asked for.
+    pub query: String,
+}
+/// Jobs of one run whose words are kept; the oldest go first, which status has by then.
+const MOST_OUTPUTS: usize = 64;
 
 /// Findings of all runs.
 #[derive(Default)]
@@ -39,9 +49,9 @@ impl SharedFindings {
     }
 
     /// A round of measuring.
-    pub fn add_round(&self, key: &Key, at: i64, taken: Taken, source: String, trouble: Option<String>) {
+    pub fn add_round(&self, key: &Key, at: i64, taken: Taken, origin: Origin, why_not: Option<String>) {
         let mut all = self.lock();
-        let Measured { slots, history: _, missing, values: _, source: known, trouble: known_trouble } =
+        let Measured { slots, history: _, missing, values: _, source, query, trouble } =
             &mut all.entry(key.clone()).or_default().measured;
         slots.extend(taken.slots);
         let excess = slots.len().saturating_sub(MOST_SLOTS);
@@ -52,8 +62,8 @@ impl SharedFindings {
             let excess = missing.len().saturating_sub(MOST_SLOTS);
             missing.drain(..excess);
         }
-        *known = source;
-        *known_trouble = trouble;
+        Origin { source: *source, query: *query } = origin;
+        *trouble = why_not;
     }
 
     /// What stable pods did before the run.
@@ -77,6 +87,17 @@ impl SharedFindings {
         let probes: &mut BTreeMap<_, _> = &mut all.entry(key.clone()).or_default().probes;
         probes.retain(|known, _| known.run == id.run);
         probes.insert(id, answer);
+    }
+
+    /// What a Job said.
+    pub fn add_output(&self, key: &Key, job: String, output: JobOutput) {
+        let mut all = self.lock();
+        let outputs = &mut all.entry(key.clone()).or_default().outputs;
+        outputs.insert(job, output);
+        if outputs.len() > MOST_OUTPUTS {
+            let oldest = outputs.iter().min_by_key(|(_, output)| output.at).map(|(job, _)| job.clone());
+            oldest.map(|job| outputs.remove(&job));
+        }
     }
 
     /// Forgets what status has counted in, and everything when there is no run.

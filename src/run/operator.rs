@@ -20,7 +20,7 @@ use crate::act::{Fence, Writer};
 use crate::decide::Key;
 use crate::observe::measure::scrape::Pages;
 use crate::observe::reach::Reach;
-use crate::report::{Metrics, Reporter};
+use crate::report::{Metrics, Notifier, Reporter};
 use crate::watch::{self as watches, FirstLists, SharedIndex, Watching};
 
 /// How long looks under way may take to end when the process stops.
@@ -81,15 +81,19 @@ impl Operator {
         let findings = Arc::new(SharedFindings::default());
         let sampler = Arc::new(Sampler::new(
             client.clone(),
-            pages,
+            pages.clone(),
             reach.clone(),
             clock.clone(),
             findings.clone(),
             queue.clone(),
             parts.reads_per_second,
         ));
+        let waker = queue.clone();
+        let notifier =
+            Notifier::new(client.clone(), reach.clone(), metrics.clone(), move |key| waker.wake(key));
         let reconciler = Arc::new(Reconciler {
-            prober: Prober::new(client, reach, clock.clone(), findings.clone(), queue.clone()),
+            notifier,
+            prober: Prober::new(client, pages, reach, clock.clone(), findings.clone(), queue.clone()),
             clock,
             index: index.clone(),
             reporter: Reporter::start(writer.clone(), metrics.clone()),
@@ -125,6 +129,7 @@ impl Operator {
         }
         let _told = self.looks_stop.send(true);
         self.reconciler.sampler.stop();
+        self.reconciler.notifier.stop();
         let all_ended = async { while self.workers.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_LOOKS, all_ended).await.is_err() {
             tracing::warn!("a look was still under way");
@@ -189,6 +194,7 @@ async fn lead(
         }
         metrics.set_leading(false);
         reconciler.sampler.stop();
+        reconciler.notifier.stop();
         reconciler.findings.clear();
         reconciler.under_way.clear();
     }

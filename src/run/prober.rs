@@ -1,4 +1,4 @@
-//! Asking what http and config checks ask, one task a question; the answer goes to the findings and wakes the Release.
+//! Asking what checks ask, and reading what their Jobs said, one task a question; the answer goes to the findings and wakes the Release.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,10 +8,13 @@ use kube::Client;
 use super::clock::Clock;
 use super::findings::SharedFindings;
 use super::queue::Queue;
-use crate::decide::snapshot::{ProbeAnswer, ProbeId};
+use crate::decide::jobs::EndedJob;
+use crate::decide::snapshot::{JobOutput, ProbeAnswer, ProbeId};
 use crate::decide::{Key, Probe};
-use crate::observe::probes;
+use crate::observe::measure::scrape::Pages;
+use crate::observe::probes::Means;
 use crate::observe::reach::Reach;
+use crate::observe::{outputs, probes};
 
 /// Questions under way at most; further ones wait for the next look.
 const MOST: usize = 64;
@@ -19,22 +22,25 @@ const MOST: usize = 64;
 /// Questions under way.
 pub struct Prober {
     client: Client,
+    pages: Arc<dyn Pages>,
     reach: Reach,
     clock: Clock,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
     asked: Arc<Mutex<HashSet<(Key, ProbeId)>>>,
+    read: Arc<Mutex<HashSet<(Key, String)>>>,
 }
 
 impl Prober {
     pub fn new(
         client: Client,
+        pages: Arc<dyn Pages>,
         reach: Reach,
         clock: Clock,
         findings: Arc<SharedFindings>,
         queue: Arc<Queue>,
     ) -> Self {
-        Self { client, reach, clock, findings, queue, asked: Arc::default() }
+        Self { client, pages, reach, clock, findings, queue, asked: Arc::default(), read: Arc::default() }
     }
 
     /// Asks what is not being asked already.
@@ -48,13 +54,34 @@ impl Prober {
             drop(asked);
             let (client, findings, queue) = (self.client.clone(), self.findings.clone(), self.queue.clone());
             let (reach, under_way) = (self.reach.clone(), self.asked.clone());
-            let clock = self.clock.clone();
+            let (pages, clock) = (self.pages.clone(), self.clock.clone());
             tokio::spawn(async move {
                 let (key, id) = question.clone();
-                let (result, message) =
-                    probes::ask(&client, &reach, &key.namespace, &probe, clock.now()).await;
+                let means = Means { client: &client, reach: &reach, pages: &*pages };
+                let (result, message) = probes::ask(means, &key.namespace, &probe, clock.now()).await;
                 findings.add_answer(&key, id, ProbeAnswer { at: clock.now(), result, message });
                 under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&question);
+                queue.wake(key);
+            });
+        }
+    }
+
+    /// Reads what Jobs said, where that is not being read already.
+    pub fn read(&self, key: &Key, wanted: Vec<EndedJob>) {
+        for job in wanted {
+            let what = (key.clone(), job.name.clone());
+            let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            if read.len() >= MOST || !read.insert(what.clone()) {
+                continue;
+            }
+            drop(read);
+            let (client, findings, queue) = (self.client.clone(), self.findings.clone(), self.queue.clone());
+            let (under_way, clock) = (self.read.clone(), self.clock.clone());
+            tokio::spawn(async move {
+                let (key, name) = what.clone();
+                let (log, termination) = outputs::read(&client, &key.namespace, &job).await;
+                findings.add_output(&key, name, JobOutput { at: clock.now(), log, termination });
+                under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&what);
                 queue.wake(key);
             });
         }

@@ -18,13 +18,15 @@ use crate::api::Right;
 use crate::decide::snapshot::{ProbeAnswer, ProbeResult, ReleaseFacts};
 use crate::decide::{self, Decision, Key, Snapshot};
 use crate::observe;
-use crate::report::Reporter;
+use crate::report::{Notifier, Reporter};
 use crate::watch::SharedIndex;
 
 /// How often to look whether our own last write has come back to us.
 const OWN_WRITE: Duration = Duration::from_millis(250);
 /// Looks after which what we wrote is no measure any more. A watch that has gone silent has been ended by then (`link::patience`).
 const MOST_WAITS: u32 = 120;
+/// When to look again whether there is room to tell something.
+const ROOM: Duration = Duration::from_secs(10);
 /// Longest back-off of a Release whose writes fail.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// The same while it goes back: that is tried again as soon as it can succeed.
@@ -39,6 +41,7 @@ pub struct Reconciler {
     pub findings: Arc<SharedFindings>,
     pub sampler: Arc<Sampler>,
     pub prober: Prober,
+    pub notifier: Notifier,
     pub reporter: Reporter,
     pub own: OwnWrites,
     pub under_way: Arc<UnderWay>,
@@ -71,7 +74,8 @@ impl Reconciler {
     /// Looks at one Release.
     pub async fn look(&self, key: &Key) {
         let now = self.clock.now();
-        let findings = self.findings.of(key, now);
+        let mut findings = self.findings.of(key, now);
+        findings.told = self.notifier.told(key);
         let snapshot = observe::observe(&self.index.lock(), key, findings, now);
         if self.own.newer_than(key, &snapshot) {
             self.queue.wake_at(key.clone(), clock::instant() + OWN_WRITE);
@@ -83,7 +87,9 @@ impl Reconciler {
         self.under_way.note(key, decision.urgent || snapshot.release.as_ref().is_some_and(runs));
         let needs = decide::needs(&snapshot);
         self.prober.ask(key, needs.probes);
+        self.prober.read(key, needs.outputs);
         self.sampler.ensure(key, needs.sampling);
+        self.tell(key, &snapshot);
         if let Some(until) = self.own.backs_off(key, decision.urgent).filter(|_| decision.writes()) {
             self.queue.wake_at(key.clone(), until);
         } else if decision.urgent || !decision.writes() || self.queue.may_write(key) {
@@ -101,6 +107,16 @@ impl Reconciler {
             self.findings.prune(key, snapshot.release.as_ref());
         }
         self.queue.done(key, decision.urgent);
+    }
+
+    /// Has people told what status owes them.
+    fn tell(&self, key: &Key, snapshot: &Snapshot) {
+        let known = |release: &ReleaseFacts| release.status.notifications.clone().unwrap_or_default().owed;
+        let owed = snapshot.release.as_ref().map(known).unwrap_or_default();
+        self.notifier.prune(key, &owed);
+        if !self.notifier.deliver(key, decide::notify::owed(snapshot)) {
+            self.queue.wake_at(key.clone(), clock::instant() + ROOM);
+        }
     }
 
     fn done(&self, key: &Key, snapshot: &Snapshot, decision: &Decision, applied: Applied) {
@@ -237,6 +253,7 @@ mod tests {
     use super::super::queue::BESIDES;
     use super::*;
     use crate::act::Fence;
+    use crate::observe::measure::scrape::Pages;
     use crate::observe::measure::{self, Trust};
     use crate::observe::reach::Reach;
     use crate::report::Metrics;
@@ -275,11 +292,14 @@ mod tests {
         let queue = Arc::new(Queue::with_turns(turns));
         let findings = Arc::new(SharedFindings::default());
         let writer = Writer::new(client.clone(), Arc::new(Leads));
-        let pages = Arc::new(measure::client(Trust::Nothing, &Reach::anywhere()).expect("a client"));
+        let pages: Arc<dyn Pages> =
+            Arc::new(measure::client(Trust::Nothing, &Reach::anywhere()).expect("a client"));
         Arc::new(Reconciler {
+            notifier: Notifier::new(client.clone(), Reach::anywhere(), metrics.clone(), |_| {}),
             index: SharedIndex::default(),
             prober: Prober::new(
                 client.clone(),
+                pages.clone(),
                 Reach::anywhere(),
                 Clock::machine(),
                 findings.clone(),

@@ -1,7 +1,7 @@
 //! Reading the pods of runs, over and over, while a run needs it: one task a run, all within one cap. Numbers that are read elsewhere
 //! are read by another task (`values`), so that neither waits for the other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use kube::Client;
 use tokio::sync::watch;
 
 use super::clock::Clock;
-use super::findings::SharedFindings;
+use super::findings::{Origin, SharedFindings};
 use super::queue::Queue;
 use super::values::{self, ValueRounds};
 use crate::api::release::PrometheusSource;
@@ -19,8 +19,8 @@ use crate::decide::values::{Gauge, Sample};
 use crate::decide::{Key, SampledPod, Sampling};
 use crate::observe::credentials;
 use crate::observe::measure::counters::{Ledger, Reading};
-use crate::observe::measure::names::{Detected, LatencyMetric, Names, RequestsMetric};
-use crate::observe::measure::prometheus::{Answers, Asker, Pod, Round};
+use crate::observe::measure::names::{Detected, Names};
+use crate::observe::measure::prometheus::{Answers, Asker, Pod, Round, queries};
 use crate::observe::measure::scrape::{self, PageRead, Pages, Target};
 use crate::observe::measure::servers::{Server, Servers};
 use crate::observe::measure::{self, ReadError};
@@ -31,6 +31,8 @@ use crate::observe::values::of_pages;
 const AT_ONCE: usize = 64;
 /// For each query to a Prometheus server.
 pub(super) const QUERY: Duration = Duration::from_secs(5);
+/// How much of a query is shown.
+const QUERY_SHOWN: usize = 1024;
 /// Credentials may change: they are read again after so long, and when the server refuses them.
 const CREDENTIALS_KEPT: i64 = 300;
 
@@ -197,15 +199,16 @@ impl Rounds {
                 });
                 let trouble = trouble(&wanted, &results);
                 let readings = readings(&wanted, results);
-                let taken = ledger.take(at, readings);
-                let source = self.reader.sentence();
+                let mut taken = ledger.take(at, readings);
+                mark_warm_up(&wanted, &mut taken.slots);
+                let origin = self.reader.origin(&self.key.namespace, &wanted);
                 // Before the first slots: what is learnt later is learnt by nobody.
                 if let Some(Ok(history)) = &mut self.reader.history
                     && !history.slots.is_empty()
                 {
                     self.findings.add_history(&self.key, std::mem::take(&mut history.slots));
                 }
-                self.findings.add_round(&self.key, at, taken, source, trouble);
+                self.findings.add_round(&self.key, at, taken, origin, trouble);
             }
             self.queue.wake(self.key.clone());
         }
@@ -285,7 +288,7 @@ impl Reader {
     /// Whether other series are read from now on than in the rounds before: nothing can be compared then. Paths that are left
     /// out become more as the canary's probes become known, and never fewer.
     fn starts_anew(&mut self, wanted: &Sampling) -> bool {
-        let now = (wanted.source.clone(), names(wanted));
+        let now = (wanted.source.clone(), Names::of(wanted));
         let other = self.asked.as_ref().is_some_and(|(source, names)| {
             *source != now.0 || names.requests != now.1.requests || names.latency != now.1.latency
         });
@@ -307,7 +310,7 @@ impl Reader {
         at: i64,
         deadline: Duration,
     ) -> Read {
-        let names = names(wanted);
+        let names = Names::of(wanted);
         match &wanted.source {
             Source::Pods { .. } => self.read_pages(wanted, &names, gauges, deadline).await,
             Source::Prometheus { server, scrape_interval } => {
@@ -316,6 +319,30 @@ impl Reader {
                 Read { counted, pages: Vec::new() }
             }
         }
+    }
+
+    /// Where counts come from.
+    fn origin(&self, namespace: &str, wanted: &Sampling) -> Origin {
+        let query = match (&wanted.source, &self.detected) {
+            (Source::Pods { .. }, _) => {
+                let page = |pod: &SampledPod| format!("GET :{}{} of each pod", pod.port, pod.path);
+                wanted
+                    .pods
+                    .iter()
+                    .map(page)
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            }
+            (Source::Prometheus { server, scrape_interval }, Some(detected)) => {
+                let pods = wanted.pods.iter().map(|pod| pod.name.as_str());
+                let queries = queries(namespace, pods, detected, *scrape_interval);
+                format!("{} at {}", queries.join(" and "), server.url)
+            }
+            (Source::Prometheus { .. }, None) => String::new(),
+        };
+        Origin { source: self.sentence(), query: query.chars().take(QUERY_SHOWN).collect() }
     }
 
     /// Which series are read, and how much is known from before the run.
@@ -466,14 +493,6 @@ fn pods_in(slots: &[Slot]) -> usize {
     slots.iter().map(|slot| slot.pod.as_str()).collect::<HashSet<_>>().len()
 }
 
-fn names(wanted: &Sampling) -> Names {
-    Names {
-        requests: wanted.requests.clone().map(|(name, status_label)| RequestsMetric { name, status_label }),
-        latency: wanted.latency.clone().map(|name| LatencyMetric { name }),
-        ignore_paths: wanted.ignore_paths.clone(),
-    }
-}
-
 /// Why there is nothing to judge: no pod of a revision could be read. What is wrong with one of several shows in their number.
 fn trouble(wanted: &Sampling, results: &Answers) -> Option<String> {
     let errors: HashMap<&str, &ReadError> =
@@ -489,6 +508,16 @@ fn trouble(wanted: &Sampling, results: &Answers) -> Option<String> {
     let (pod, error) = failed.first()?;
     let same = errors.len() == wanted.pods.len() && errors.values().all(|other| other == error);
     Some(if same { error.to_string() } else { format!("pod {pod}: {error}") })
+}
+
+/// Says which of the slots are of canary pods that were not warm when they began.
+fn mark_warm_up(wanted: &Sampling, slots: &mut [Slot]) {
+    let warm: HashMap<&str, Option<i64>> =
+        wanted.pods.iter().map(|pod| (pod.name.as_str(), pod.warm_from)).collect();
+    for slot in slots.iter_mut().filter(|slot| slot.revision == Revision::Canary) {
+        let warm_from = warm.get(slot.pod.as_str()).copied().flatten();
+        slot.warming = warm_from.is_none_or(|warm_from| slot.t < warm_from);
+    }
 }
 
 fn readings(wanted: &Sampling, results: Answers) -> Vec<Reading> {
@@ -515,6 +544,7 @@ mod tests {
             port: 80,
             path: "/metrics".to_owned(),
             started_at: None,
+            warm_from: None,
             restarts: 0,
         };
         Sampling {
@@ -530,6 +560,29 @@ mod tests {
             history: false,
             pods: pods.iter().map(pod).collect(),
         }
+    }
+
+    #[test]
+    fn a_canary_pod_warms_up_until_it_has_been_ready_for_half_a_minute() {
+        let mut pods =
+            wanted(&[("new", Revision::Canary), ("old", Revision::Stable), ("ready", Revision::Canary)]);
+        pods.pods[2].warm_from = Some(130);
+        let slot = |t, pod: &SampledPod| Slot {
+            t,
+            revision: pod.revision,
+            pod: pod.name.clone(),
+            requests: 1,
+            errors: 0,
+            le: Default::default(),
+            warming: false,
+        };
+        let warming = |t| {
+            let mut slots: Vec<Slot> = pods.pods.iter().map(|pod| slot(t, pod)).collect();
+            mark_warm_up(&pods, &mut slots);
+            slots.iter().map(|slot| slot.warming).collect::<Vec<_>>()
+        };
+        assert_eq!(warming(129), [true, false, true]);
+        assert_eq!(warming(130), [true, false, false]);
     }
 
     #[test]

@@ -179,7 +179,8 @@ impl Asked<'_> {
         match kind {
             Kind::Json { url, pointer } => {
                 let client = client.map_err(|error| error.to_string())?;
-                Ok(values::of_json(&client, url, pointer, self.deadline).await?)
+                let read = values::of_json(&client, url, pointer, self.deadline).await;
+                Ok(read.map_err(|error| error.to_string())?)
             }
             Kind::Promql { query, by } => {
                 let (server, round) = self.server()?;

@@ -270,7 +270,7 @@ pub struct StoredTemplate {
     pub data: KeptTemplate,
 }
 
-/// A Job of a check.
+/// A Job of a check or a migration.
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = "k8s_openapi::api::batch::v1::Job")]
 pub struct Job {

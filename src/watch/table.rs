@@ -68,6 +68,11 @@ impl<T> Table<T> {
         gone.into_iter().filter_map(|key| self.delete(&key).map(|object| (key, object))).collect()
     }
 
+    /// Whether a listing of this namespace is under way: what was there before it may stand beside what is there now.
+    pub fn is_being_listed(&self, namespace: &str) -> bool {
+        self.listings.keys().any(|listed| listed.as_ref().is_none_or(|listed| listed == namespace))
+    }
+
     pub fn get(&self, key: &ObjectKey) -> Option<&T> {
         self.objects.get(key).map(|entry| &entry.object)
     }

@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 use tidegate::api::check::HttpCheck;
 use tidegate::decide::plan::Question;
 use tidegate::decide::snapshot::{ProbeId, ProbeResult};
-use tidegate::decide::{Probe, ProbedPod};
-use tidegate::observe::probes;
+use tidegate::decide::{About, Probe, ProbedPod};
 
-use super::{cluster, reach};
+use super::{ask, cluster};
 use crate::measure::pods::serve;
 
 /// A server with a page of JSON, one of text, and a redirect.
@@ -35,9 +34,10 @@ async fn asked(check: Value, pods: Vec<ProbedPod>) -> (ProbeResult, String) {
         question: Question::Http(check),
         timeout: Duration::from_secs(10),
         pods,
+        about: About::Nothing,
     };
     let client = cluster([]).await;
-    probes::ask(&client, &reach(), "shop", &probe, jiff::Timestamp::UNIX_EPOCH).await
+    ask(&client, &probe, jiff::Timestamp::UNIX_EPOCH).await
 }
 
 async fn expecting(page: &str, expect: Value) -> (ProbeResult, String) {

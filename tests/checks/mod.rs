@@ -3,7 +3,11 @@
 mod answers;
 mod dns;
 mod objects;
+mod promotion;
+mod telemetry;
 mod tls;
+mod traffic;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +16,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use jiff::Timestamp;
+use kube::Client;
 use serde_json::{Value, json};
+use tidegate::decide::Probe;
+use tidegate::decide::snapshot::ProbeResult;
+use tidegate::observe::measure::{Trust, client};
+use tidegate::observe::probes::{self, Means};
 use tidegate::observe::reach::{ApiServer, Reach};
 
 use crate::measure::pods::serve;
@@ -20,6 +30,14 @@ use crate::measure::pods::serve;
 /// Where checks of tests may connect to: this machine too.
 fn reach() -> Reach {
     Reach::guarded(ApiServer::default(), true)
+}
+
+/// Asks once.
+async fn ask(api_server: &Client, probe: &Probe, now: Timestamp) -> (ProbeResult, String) {
+    let reach = reach();
+    let pages = client(Trust::Nothing, &reach).expect("a client");
+    let means = Means { client: api_server, reach: &reach, pages: &pages };
+    probes::ask(means, "shop", probe, now).await
 }
 
 /// An API server that answers these paths, with their query, like this; everything else is not there.

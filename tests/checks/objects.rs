@@ -5,12 +5,11 @@ use kube::Client;
 use serde_json::{Value, json};
 use tidegate::api::check::Check;
 use tidegate::api::release::ReleaseSpec;
-use tidegate::decide::Probe;
 use tidegate::decide::plan::{CheckKind, Question, plan};
 use tidegate::decide::snapshot::{ProbeId, ProbeResult};
-use tidegate::observe::probes;
+use tidegate::decide::{About, Probe};
 
-use super::{cluster, failure, forbidden, reach};
+use super::{ask, cluster, failure, forbidden};
 
 const NOW: &str = "2026-11-22T12:00:00Z";
 
@@ -27,7 +26,7 @@ fn question(check: &Value) -> Question {
     let plan = plan(&spec(check), false).unwrap_or_else(|problem| panic!("{check}: {problem}"));
     match plan.checks.into_iter().next().expect("a check").kind {
         CheckKind::Asked(question) => question,
-        CheckKind::Approval(_) | CheckKind::Job(_) => panic!("nothing is asked"),
+        CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Job(_) => panic!("nothing is asked"),
     }
 }
 
@@ -37,9 +36,10 @@ async fn asked(client: &Client, check: Value) -> (ProbeResult, String) {
         question: question(&check),
         timeout: std::time::Duration::from_secs(10),
         pods: Vec::new(),
+        about: About::Nothing,
     };
     let now: Timestamp = NOW.parse().expect("a moment");
-    probes::ask(client, &reach(), "shop", &probe, now).await
+    ask(client, &probe, now).await
 }
 
 async fn is(client: &Client, check: Value, result: ProbeResult, words: &str) {

@@ -10,6 +10,8 @@ fn saying(action: Action, role: Option<&str>) -> Saying {
         action,
         release: "checkout".into(),
         role: role.map(Into::into),
+        check: None,
+        undo: false,
         pass: None,
         reason: Some("green".into()),
         wait: None,

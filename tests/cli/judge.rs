@@ -14,6 +14,7 @@ fn slots(count: i64, errors: u64) -> Vec<Slot> {
         requests: 100,
         errors,
         le: Default::default(),
+        warming: false,
     };
     (0..count).flat_map(|t| [line(t, Revision::Canary, errors), line(t, Revision::Stable, 0)]).collect()
 }
@@ -25,6 +26,10 @@ fn criteria_are_read_from_a_list_a_mapping_and_a_manifest() {
     let asked =
         parse("history: before.ndjson\ncriteria:\n- {name: errors, errorRate: {limit: 1%}}\n").unwrap();
     assert_eq!(asked.history.as_deref(), Some("before.ndjson"));
+    // What slots say nothing of is passed over, and named.
+    let both = "- {name: errors, errorRate: {limit: 1%}}\n- {name: ready, availability: {limit: 90%}}\n";
+    let asked = parse(both).unwrap();
+    assert_eq!((asked.criteria.len(), asked.uncounted.as_slice()), (1, ["ready".to_owned()].as_slice()));
     let manifest = "kind: Release\nspec:\n  criteria:\n  - {name: slower, latency: {quantile: 0.95, relativeTo: stable, limit: 50%}}\n";
     assert_eq!(parse(manifest).unwrap().criteria[0].name, "slower");
 }
@@ -40,6 +45,7 @@ fn a_wrong_criterion_is_named() {
         ("- {name: errors}", "exactly one of"),
         ("{}", "there are no criteria"),
         ("[]", "the list is empty"),
+        ("- {name: ready, availability: {limit: 90%}}", "none counts requests"),
         ("a: [", "not YAML"),
     ] {
         let error = format!("{:#}", parse(text).unwrap_err());

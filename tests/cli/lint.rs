@@ -42,7 +42,7 @@ fn what_is_as_it_should_be_is_not_remarked_upon() {
     let none = json!({});
     assert_eq!(found(none.clone(), none.clone()), [""; 0]);
     let whole = json!({
-        "steps": [{"name": "pilot", "replicas": 1, "soak": "48h", "deadline": "72h"}, {"name": "half", "replicas": "50%", "soak": "1h"}],
+        "steps": [{"name": "pilot", "replicas": 1, "soak": "48h", "deadline": "72h", "advanceEarly": true}, {"name": "half", "replicas": "50%", "soak": "1h"}],
         "criteria": [
             {"name": "errors", "errorRate": {"target": "1%", "limit": "5%"}},
             {"name": "slower", "latency": {"quantile": 0.95, "relativeTo": "stable", "limit": "150%"}},
@@ -93,6 +93,19 @@ fn each_rule_finds_what_it_is_for() {
             json!({"steps": [{"name": "a", "replicas": 1, "soak": "2h", "deadline": "1h"}]}),
             none.clone(),
             "error soak spec.steps[0].soak",
+        ),
+        (
+            json!({"steps": [{"name": "a", "replicas": 1, "advanceEarly": true}]}),
+            none.clone(),
+            "error soak spec.steps[0].advanceEarly",
+        ),
+        (
+            json!({
+                "steps": [{"name": "a", "replicas": 1, "soak": "1h", "advanceEarly": true}],
+                "criteria": [{"name": "ready", "availability": {"limit": "90%"}}],
+            }),
+            none.clone(),
+            "error soak spec.steps[0].advanceEarly",
         ),
         (json!({"watch": [{"for": "1m", "every": "5m"}]}), none.clone(), "error watch spec.watch[0].every"),
         (
@@ -199,9 +212,24 @@ fn each_rule_finds_what_it_is_for() {
         (none.clone(), json!({"strategy": {"type": "Recreate"}}), "error downtime spec.downtime"),
         (json!({"downtime": "Accepted"}), none.clone(), "error downtime spec.downtime"),
         (
+            json!({"preflight": [{"name": "pinned", "workload": {"imageByDigest": "Required"}}]}),
+            none.clone(),
+            "error workload-check spec.preflight[0].workload",
+        ),
+        (
+            json!({"preflight": [{"name": "seen", "telemetry": {"criteria": ["load"]}}]}),
+            none.clone(),
+            "error plan spec.preflight[0].telemetry",
+        ),
+        (
             none.clone(),
             probe(json!({"env": [{"name": "KEY", "value": "changeme-please"}]})),
             "error template-placeholder spec.template.spec.containers[0].env[0].value",
+        ),
+        (
+            json!({"preflight": [{"name": "db-migrate", "job": {"template": {"spec": {"template": {}}}}}]}),
+            none.clone(),
+            "warning migration spec.preflight[0]",
         ),
         (none.clone(), json!({"replicas": 1}), "warning one-replica spec.steps"),
         (
@@ -227,6 +255,16 @@ fn each_rule_finds_what_it_is_for() {
             "error schema spec.criteria[0].errorRate.onLimit",
         ),
         (json!({"reports": {"keep": 0}}), none.clone(), "error schema spec.reports.keep"),
+        (
+            json!({"steps": [{"name": "half", "replicas": "50%", "soak": "2h", "approval": {"roles": ["qa"], "validFor": "1h"}}]}),
+            none.clone(),
+            "warning valid-for spec.steps[0].approval.validFor",
+        ),
+        (
+            json!({"signOff": {"roles": ["qa", "lead"], "quorum": 3}}),
+            none.clone(),
+            "error plan spec.signOff.quorum",
+        ),
         (
             json!({"criteria": [{"name": "a", "restarts": {"limit": 1}}, {"name": "a", "restarts": {"limit": 1}}]}),
             none.clone(),
@@ -330,8 +368,17 @@ fn every_rule_of_the_crd_about_one_text_is_held() {
     spec.criteria[].value.json.url: is not an http(s) URL
     spec.metrics.prometheus.url: is not an http(s) URL
     spec.metrics.prometheus.url: no user in the URL: write credentials into a Secret and name it as auth.basic.secret
+    spec.notify[].cloudEvents.url: is not an http(s) URL
+    spec.notify[].cloudEvents.url: no user in the URL: write credentials into a Secret and name it as auth.basic.secret
+    spec.notify[].email.host: host is a name or an address: write smtp.example.com
+    spec.notify[].opsgenie.url: is not an http(s) URL without a user
+    spec.notify[].pagerDuty.url: is not an http(s) URL without a user
+    spec.notify[].webhook.url: is not an http(s) URL
+    spec.notify[].webhook.url: no user in the URL: write credentials into a Secret and name it as auth.basic.secret
+    spec.preflight[].attest.link: is not an http(s) URL
     spec.preflight[].dns.server: 
     spec.preflight[].http.url: is not an http(s) URL
+    spec.steps[].checks[].attest.link: is not an http(s) URL
     spec.steps[].checks[].dns.server: 
     spec.steps[].checks[].http.url: is not an http(s) URL
     "#);

@@ -125,9 +125,9 @@ fn a_run_that_was_undone_is_a_report_in_the_form_of_a_runbooks() {
 
     ## Sign-Off
 
-    | Role | Who | When | Reason |
-    | --- | --- | --- | --- |
-    | qa-manager | `alice@example.com` | 2026-11-20 09:01:00Z | smoke tests green, see `#4711` |
+    | Role | Who | When | What | Reason |
+    | --- | --- | --- | --- | --- |
+    | qa-manager | `alice@example.com` | 2026-11-20 09:01:00Z | approval | smoke tests green, see `#4711` |
 
     ## Lessons Learned
 

@@ -135,3 +135,27 @@ fn what_holds_a_run_is_told_with_its_end_and_what_was_passed_with_who_let_it() {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
 }
+
+#[test]
+fn who_could_not_be_told_is_named_and_who_knows_of_a_hold() {
+    let held = release(json!({
+        "phase": "Held",
+        "summary": { "message": "bob said pause: lunch" },
+        "blockedBy": { "reason": "Paused", "message": "bob said pause: lunch", "unblock": "kubectl tidegate resume checkout -n shop" },
+        "run": run("Preflight", json!({})),
+        "notifications": {
+            "standing": {
+                "event": "Held", "reason": "Paused", "run": "r7", "since": "2026-11-21T14:00:00Z",
+                "acknowledged": { "by": "alice", "at": "2026-11-21T14:00:00Z", "reason": "at my desk" },
+            },
+            "troubles": [{
+                "to": "team", "at": "2026-11-21T14:00:00Z", "id": "x", "givenUp": true,
+                "message": "the URL of secret slack, key url answered 404",
+            }],
+        },
+    }));
+    let text = bare(&explain(&held, &[], look(None)));
+    assert!(text.contains("  Acknowledged by alice 30m ago: \"at my desk\"."), "{text}");
+    let named = "  team, since 14:00:00Z: the URL of secret slack, key url answered 404 (given up).";
+    assert!(text.lines().any(|line| line == named), "{text}");
+}

@@ -5,6 +5,7 @@ mod nonsense;
 mod properties;
 mod replay;
 mod vectors;
+mod warm_up;
 mod zones;
 
 use std::collections::BTreeMap;
@@ -34,7 +35,8 @@ fn latency(quantile: f64, target: f64, limit: f64) -> Criterion {
 }
 
 fn slot(t: i64, revision: Revision, requests: u64, errors: u64) -> Slot {
-    Slot { t, revision, pod: format!("{revision:?}-1").to_lowercase(), requests, errors, le: BTreeMap::new() }
+    let pod = format!("{revision:?}-1").to_lowercase();
+    Slot { t, revision, pod, requests, errors, le: BTreeMap::new(), warming: false }
 }
 
 fn canary(t: i64, requests: u64, errors: u64) -> Slot {

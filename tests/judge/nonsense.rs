@@ -42,6 +42,7 @@ fn line() -> impl Strategy<Value = Slot> {
                 .into_iter()
                 .filter_map(|(bound, count)| Some((Bound::new(bound)?, count)))
                 .collect::<BTreeMap<_, _>>(),
+            warming: requests % 3 == 1,
         }
     })
 }

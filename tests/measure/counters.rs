@@ -201,6 +201,7 @@ fn errors_are_at_most_the_requests_and_buckets_never_fall() {
         requests: 3,
         errors: 3,
         le: le.into_iter().collect(),
+        warming: false,
     };
     assert_eq!(taken.slots, [expected]);
 }

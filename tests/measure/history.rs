@@ -79,6 +79,7 @@ async fn an_hour_of_nine_pods_is_enough_to_need_no_assumption() {
             requests: 75,
             errors: 0,
             le: Default::default(),
+            warming: false,
         };
         let first = [slot(NOW, Revision::Stable, "shop-1"), slot(NOW, Revision::Canary, "shop-new")];
         judge::fold(&criteria, &mut state, &first, &Settings::default());

@@ -7,9 +7,10 @@ mod earlier;
 mod exposition;
 mod history;
 mod names;
+mod nonsense;
 pub mod pods;
 mod presets;
-mod prometheus;
+pub mod prometheus;
 mod servers;
 mod values;
 

@@ -8,7 +8,9 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tidegate::decide::judge::Bound;
 use tidegate::observe::measure::names::{Detected, Names};
-use tidegate::observe::measure::prometheus::{Answers, Asker, Auth, Pod, Prometheus, Round};
+use tidegate::observe::measure::prometheus::{
+    Answers, Asker, Auth, Pod, Prometheus, Round, queries as queries_of,
+};
 use tidegate::observe::measure::{Asked as Who, ReadError, Trust, client};
 use tidegate::observe::reach::Reach;
 
@@ -156,6 +158,11 @@ async fn an_error_of_the_api_is_passed_on() {
             ReadError::Api("query timed out".to_owned()),
         ),
         (|_| (StatusCode::OK, json!({"status": "error", "error": "no"})), ReadError::Api("no".to_owned())),
+        // What repeats what it was sent is not repeated here.
+        (
+            |_| (StatusCode::BAD_REQUEST, json!({"status": "error", "error": "no such token: secret!"})),
+            ReadError::Api("no such token: ...!".to_owned()),
+        ),
         (
             |_| (StatusCode::BAD_GATEWAY, json!("<html>")),
             ReadError::Status { asked: Who::Prometheus, status: 502 },
@@ -394,4 +401,17 @@ async fn only_the_ca_that_is_named_is_trusted() {
             "metrics.prometheus.ca: it holds no certificate: put one there in PEM (BEGIN CERTIFICATE)"
         );
     }
+}
+
+#[test]
+fn people_are_told_queries_that_they_can_ask_again() {
+    let detected = chosen(&Names::default(), GO).expect("fits");
+    let names = ["cart-59c8fd7b4d-x2x4z", "cart-59c8fd7b4d-9b2kq", "cart-7d9f8c-aaaaa"];
+    assert_eq!(
+        queries_of("shop", names.into_iter(), &detected, Duration::from_secs(15)),
+        [
+            r#"http_requests_total{namespace="shop",pod=~"(cart-59c8fd7b4d|cart-7d9f8c)-.+"}[120s]"#,
+            r#"http_request_duration_seconds_bucket{namespace="shop",pod=~"(cart-59c8fd7b4d|cart-7d9f8c)-.+"}[120s]"#,
+        ]
+    );
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate::decide::snapshot::ProbeResult;
+use tidegate::decide::About;
+use tidegate::decide::judge::Revision;
+use tidegate::decide::snapshot::{ProbeResult, Template};
 
 use super::{World, template};
 
@@ -225,4 +227,62 @@ fn a_job_that_was_made_and_is_gone_is_not_made_again() {
     assert_eq!(world.jobs.len(), 1, "{:?}", world.jobs);
     world.say("Retry");
     world.until("made again, because somebody says so", |world| world.jobs.len() == 2);
+}
+
+#[test]
+fn a_workload_check_is_told_what_is_released_and_what_the_owner_lets_it_add() {
+    let workload = || before(json!({"name": "workload", "http": null, "workload": {}}));
+    let mut world = shipped(workload(), &[("workload", FAILED)]);
+    world.until("it failed", |world| reason(world) == "CheckFailed");
+    let About::Workload(subject) = world.asked[0].about.clone() else { panic!("{:?}", world.asked) };
+    let version = |template: &Template| template.value()["metadata"]["annotations"]["version"].clone();
+    assert_eq!(version(&subject.template), "v2");
+    assert_eq!(version(subject.stable.as_ref().unwrap()), "v1");
+    assert_eq!((subject.replicas, subject.surge, subject.own.len()), (4, 1, 4));
+    world.answers.clear();
+    world.say("Retry");
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    // Where all go at once none is added.
+    let mut spec = workload();
+    spec["steps"] = json!([]);
+    let mut world = World::new(4, json!({"type": "Recreate"}), spec);
+    world.push(template("v2", false));
+    world.until("asked", |world| !world.asked.is_empty());
+    let About::Workload(subject) = world.asked[0].about.clone() else { panic!("{:?}", world.asked) };
+    assert_eq!(subject.surge, 0);
+}
+
+#[test]
+fn a_promotion_check_is_told_the_images_and_passes_by_itself_when_they_have_soaked() {
+    let promotion = json!({"namespace": "staging", "minSoak": "24h"});
+    let spec = before(json!({"name": "staging", "http": null, "promotion": promotion}));
+    let mut world = shipped(spec, &[("staging", UNKNOWN)]);
+    world.until("it is waited for", |world| reason(world) == "CheckUnknown");
+    let About::Images(subject) = world.asked[0].about.clone() else { panic!("{:?}", world.asked) };
+    assert_eq!(
+        (subject.release.as_str(), subject.images.as_slice()),
+        ("shop", ["shop:v1".to_owned()].as_slice())
+    );
+    world.pass(Duration::from_secs(60));
+    world.answers.clear();
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn a_telemetry_check_asks_stable_pods_as_a_run_would() {
+    let mut spec = before(json!({"name": "telemetry", "http": null, "telemetry": {"criteria": ["errors"]}}));
+    spec["criteria"] = json!([
+        {"name": "errors", "errorRate": {"limit": "5%"}}, {"name": "slow", "latency": {"quantile": 0.99, "limit": "2s"}},
+    ]);
+    spec["metrics"] = json!({"requests": {"name": "orders_total"}});
+    let mut world = shipped(spec, &[("telemetry", UNKNOWN)]);
+    world.until("it is waited for", |world| reason(world) == "CheckUnknown");
+    let About::Measured(subject) = world.asked[0].about.clone() else { panic!("{:?}", world.asked) };
+    assert_eq!(
+        (subject.criteria.requests.as_slice(), subject.criteria.latency.len()),
+        (["errors".to_owned()].as_slice(), 0)
+    );
+    assert_eq!(subject.sampling.pods.len(), 4, "{subject:?}");
+    assert!(subject.sampling.pods.iter().all(|pod| pod.revision == Revision::Stable), "{subject:?}");
+    assert_eq!(subject.sampling.requests, Some(("orders_total".to_owned(), None)));
 }

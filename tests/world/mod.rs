@@ -5,9 +5,17 @@
 //! server; what only a real one can tell (admission, rights) is told by the stories there.
 
 mod checks;
+mod jobs;
+mod locks;
+mod measured;
+mod migrations;
+mod notify;
 mod random;
 mod records;
+mod signing;
+mod sources;
 mod stories;
+mod traffic;
 mod windows;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +25,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate::api::{RELEASE_LABEL, ReleaseReportSpec, ReleaseStatus};
-use tidegate::decide::snapshot::{Measured, ProbeAnswer, ProbeId, ProbeResult};
+use tidegate::decide::jobs::EndedJob;
+use tidegate::decide::notify::Told;
+use tidegate::decide::snapshot::{JobOutput, LogEnd, Measured, ProbeAnswer, ProbeId, ProbeResult};
 use tidegate::decide::values::{Found, Point, Sample};
 use tidegate::decide::{self, Decision, Intent, Key, Notice, Probe};
 use tidegate::observe::{Findings, observe};
@@ -39,6 +49,8 @@ pub struct World {
     pub templates: BTreeMap<String, Value>,
     pub actions: Vec<Value>,
     pub freezes: Vec<Value>,
+    /// Other Releases of the namespace.
+    pub others: Vec<Value>,
     pub reports: BTreeMap<String, ReleaseReportSpec>,
     pub policy: bool,
     pub ready_after: Duration,
@@ -51,6 +63,8 @@ pub struct World {
     /// What the criterion `memory` reads every 5 s.
     pub memory: Option<f64>,
     readings: Vec<Sample>,
+    /// What else is measured.
+    pub meters: measured::Meters,
     /// The most intents carried out before the operator dies in mid-look.
     pub dies_after: Option<usize>,
     /// What checks that ask are told, by `check` or `step/check`; passed, where nothing is said.
@@ -58,9 +72,31 @@ pub struct World {
     /// What was asked, and what it was told.
     pub probes: BTreeMap<ProbeId, ProbeAnswer>,
     pub asked: Vec<Probe>,
-    /// Jobs that were made, which nobody runs.
+    /// Jobs that were made, in their order.
     pub jobs: Vec<String>,
+    /// What came of telling people.
+    pub told: Vec<Told>,
+    /// How they end, by the label that says what they are for. Without a word here nothing of one is ever seen.
+    pub job_ends: BTreeMap<&'static str, Ending>,
+    /// When those were made of which something is seen, and what they are for.
+    job_objects: BTreeMap<String, (Timestamp, String)>,
+    /// What was read of them.
+    outputs: BTreeMap<String, JobOutput>,
 }
+
+/// How a Job ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    pub after: Duration,
+    pub well: bool,
+    /// The last line of its log; `None`: it cannot be read.
+    pub says: Option<&'static str>,
+}
+
+/// A Job that ends well after a second.
+pub const WELL: Ending = Ending { after: Duration::from_secs(1), well: true, says: Some("done") };
+/// One that fails.
+pub const BADLY: Ending = Ending { well: false, says: Some("no such table"), ..WELL };
 
 /// A template of this version; `bad` ones crash.
 pub fn template(version: &str, bad: bool) -> Value {
@@ -110,6 +146,7 @@ impl World {
             templates: BTreeMap::new(),
             actions: Vec::new(),
             freezes: Vec::new(),
+            others: Vec::new(),
             reports: BTreeMap::new(),
             policy: true,
             ready_after: Duration::from_millis(1000),
@@ -120,11 +157,16 @@ impl World {
             next: 0,
             memory: None,
             readings: Vec::new(),
+            meters: measured::Meters::default(),
             dies_after: None,
             answers: BTreeMap::new(),
             probes: BTreeMap::new(),
             asked: Vec::new(),
             jobs: Vec::new(),
+            told: Vec::new(),
+            job_ends: BTreeMap::new(),
+            job_objects: BTreeMap::new(),
+            outputs: BTreeMap::new(),
         };
         world.until("adopted", |world| world.status.stable.is_some());
         world
@@ -225,13 +267,19 @@ impl World {
             templates: self.templates.clone(),
             actions: self.actions.clone(),
             freezes: self.freezes.clone(),
+            others: self.others.clone(),
             notices: self.notices.clone(),
             wanted_lately: self.wanted_lately.clone(),
             readings: self.readings.clone(),
+            meters: self.meters.clone(),
             answers: self.answers.clone(),
             probes: self.probes.clone(),
             asked: self.asked.clone(),
             jobs: self.jobs.clone(),
+            told: self.told.clone(),
+            job_ends: self.job_ends.clone(),
+            job_objects: self.job_objects.clone(),
+            outputs: self.outputs.clone(),
             ..*self
         }
     }
@@ -274,7 +322,9 @@ impl World {
         let key = Key { namespace: "ns".into(), name: "shop".into() };
         let snapshot = observe(&index, &key, self.findings(), self.now);
         let decision = decide::decide(&snapshot);
-        self.answer(decide::needs(&snapshot).probes);
+        let needs = decide::needs(&snapshot);
+        self.answer(needs.probes);
+        self.read(needs.outputs);
         assert!(
             decision.wake.is_none_or(|wake| wake <= self.now + Duration::from_secs(3600)),
             "a wake within the hour"
@@ -306,6 +356,19 @@ impl World {
         }
     }
 
+    /// Reads what Jobs said, at once.
+    fn read(&mut self, wanted: Vec<EndedJob>) {
+        for job in wanted {
+            let (_, label) = &self.job_objects[&job.name];
+            let log = match self.job_ends.get(label.as_str()).and_then(|ending| ending.says) {
+                Some(line) => Ok(LogEnd { last: Some(line.to_owned()), lines: vec![line.to_owned()] }),
+                None => Err("its pod is gone".to_owned()),
+            };
+            let output = JobOutput { at: self.now, log, termination: Ok(String::new()) };
+            self.outputs.insert(job.name, output);
+        }
+    }
+
     fn findings(&mut self) -> Findings {
         let t = self.now.as_second();
         if let Some(value) = self.memory
@@ -315,8 +378,11 @@ impl World {
             let criterion = "memory".into();
             self.readings.push(Sample { t, criterion, every: 5, blameless: false, found: Ok(found) });
         }
-        let measured = Measured { values: self.readings.clone(), ..Measured::default() };
-        Findings { measured, probes: self.probes.clone(), ..Findings::default() }
+        let stable = self.status.stable.as_ref().map(|stable| stable.fingerprint.clone()).unwrap_or_default();
+        let mut measured: Measured = self.meters.read(&self.native, &stable);
+        measured.values.extend(self.readings.iter().cloned());
+        let (probes, told, outputs) = (self.probes.clone(), self.told.clone(), self.outputs.clone());
+        Findings { measured, probes, told, outputs, ..Findings::default() }
     }
 
     fn note(&mut self, decision: &Decision) {
@@ -367,7 +433,14 @@ impl World {
             Intent::DropReport { name } => {
                 self.reports.remove(name);
             }
-            Intent::CreateJob { name, .. } => self.jobs.push(name.clone()),
+            Intent::CreateJob { name, body, .. } => {
+                let label = body["metadata"]["labels"]["tidegate.dev/check"].as_str().unwrap_or_default();
+                assert!(!self.jobs.contains(name), "job {name} is made once: {}", self.describe());
+                self.jobs.push(name.clone());
+                if self.job_ends.contains_key(label) {
+                    self.job_objects.insert(name.clone(), (self.now, label.to_owned()));
+                }
+            }
         }
     }
 
@@ -411,6 +484,9 @@ impl World {
                 "spec": spec, "status": self.status,
             });
             index::apply::<slim::Release>(&mut index, from(release));
+        }
+        for other in &self.others {
+            index::apply::<slim::Release>(&mut index, from(other.clone()));
         }
         let namespace = json!({"metadata": {"name": "ns", "labels": {"env": "production"}}});
         index::apply::<slim::Namespace>(&mut index, from(namespace));
@@ -475,6 +551,19 @@ impl World {
                 "data": template,
             });
             index::apply::<slim::StoredTemplate>(&mut index, from(kept));
+        }
+        for (name, (made, label)) in &self.job_objects {
+            let ending = self.job_ends[label.as_str()];
+            let word = if ending.well { "Complete" } else { "Failed" };
+            let ended = json!([{"type": word, "status": "True", "reason": "BackoffLimitExceeded", "message": "it failed"}]);
+            let job = json!({
+                "metadata": {
+                    "name": name, "namespace": "ns", "labels": {RELEASE_LABEL: "shop"},
+                    "ownerReferences": [{"apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": "shop", "uid": "r"}],
+                },
+                "status": {"conditions": if self.now >= *made + ending.after { ended } else { json!([]) }},
+            });
+            index::apply::<slim::Job>(&mut index, from(job));
         }
         for action in &self.actions {
             index::apply::<slim::ReleaseAction>(&mut index, from(action.clone()));

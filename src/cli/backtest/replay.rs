@@ -6,7 +6,7 @@
 //!
 //! A higher limit is only tried where a lower one was breached.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::course::{Climb, Counters, Course, Grid};
 use super::kept::{HISTORY, Kept, Moment, Round};
@@ -16,7 +16,7 @@ use super::revisions::{Ended, Nameless, Revisions};
 use super::rotation::{Rotation, Turn};
 use super::spans::{When, revision_of};
 use super::tally::{Replayed, rfc3339};
-use crate::decide::judge::{self, Revision};
+use crate::decide::judge::{self, Revision, Slot, WARM_UP};
 use crate::decide::values;
 use crate::observe::measure::counters::Taken;
 
@@ -289,6 +289,7 @@ impl Replay {
     ) {
         let mut slots = self.kept.slots(when, &is_canary);
         slots.retain(|slot| belongs(&slot.pod));
+        mark_warm_up(&mut slots);
         let canaries = slots.iter().filter(|slot| slot.revision == Revision::Canary);
         release.pods = canaries.map(|slot| slot.pod.as_str()).collect::<BTreeSet<&str>>().len();
         let counted = self.grid.counted().len();
@@ -335,5 +336,15 @@ impl Replay {
         let mut judgements = counted.chain(climbs.iter().map(|climb| climb.judgement.clone()));
         let message = judgements.find(|judgement| judgement.criterion == criterion.name())?.message;
         Some(Breach { criterion: criterion.name().to_owned(), after: at - from, message })
+    }
+}
+
+/// Canary pods that came with a release warm up at first, as in a run. When they were Ready nobody knows any more: it counts from
+/// their first slot.
+fn mark_warm_up(slots: &mut [Slot]) {
+    let mut first = BTreeMap::<String, i64>::new();
+    for slot in slots.iter_mut().filter(|slot| slot.revision == Revision::Canary) {
+        let since = *first.entry(slot.pod.clone()).or_insert(slot.t);
+        slot.warming = slot.t < since.saturating_add(WARM_UP);
     }
 }

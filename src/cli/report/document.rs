@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::api::report::{Counted, Evidence, ReleaseReportSpec, Undo};
-use crate::api::status::{CheckState, CheckStatus, RevisionStatus, Signature, StepPassed, Window};
+use crate::api::status::{
+    CheckState, CheckStatus, JobStatus, MigrationStatus, RevisionStatus, Signature, SignatureOf, StepPassed,
+    VerdictStatus, Window,
+};
 use crate::api::{Outcome, ReleaseReport};
 use crate::cli::undo;
 use crate::cli::view::{plain, seconds, span};
@@ -53,6 +56,7 @@ pub fn document(report: &ReleaseReport) -> Document {
     sections.push(known(spec));
     sections.extend(steps(&spec.steps));
     sections.push(checks(&spec.checks));
+    sections.extend(migrations(&spec.migrations));
     sections.extend(signatures(&spec.signatures));
     sections.push(Section { title: "Lessons Learned", blocks: vec![Block::Lines] });
     sections.push(Section { title: "Action Items", blocks: vec![Block::Boxes] });
@@ -156,6 +160,13 @@ fn grounds(evidence: &Evidence) -> String {
     for test in &evidence.tests {
         parts.push(format!("{}: ln(e) {} of {}", test.of, test.evidence, test.threshold));
     }
+    let VerdictStatus { settle, query, message, .. } = &evidence.verdict;
+    if !settle.is_empty() && !message.contains(settle) {
+        parts.push(format!("settled {settle}"));
+    }
+    if !query.is_empty() {
+        parts.push(format!("asked for by {query}"));
+    }
     parts.retain(|part| !part.is_empty());
     parts.join("; ")
 }
@@ -255,16 +266,64 @@ fn checks(checks: &[CheckStatus]) -> Section {
     } else {
         Block::Table { head, rows }
     };
-    Section { title: "Checks", blocks: vec![block] }
+    let mut blocks = vec![block];
+    blocks.extend(logs(checks.iter().map(|check| (check.name.as_str(), check.log.as_slice()))));
+    Section { title: "Checks", blocks }
+}
+
+fn migrations(migrations: &[MigrationStatus]) -> Option<Section> {
+    let (mut rows, mut said) = (Vec::new(), Vec::new());
+    for MigrationStatus { name, kind, begun, work, verify } in migrations {
+        let parts = [(name.clone(), Some(work)), (format!("{name}, verify"), verify.as_ref())];
+        for (name, part) in parts {
+            let Some(JobStatus { state, attempt, job: _, message, since: _, log }) = part else { continue };
+            rows.push(vec![
+                name.clone(),
+                format!("{kind:?}"),
+                format!("{state:?}"),
+                attempt.to_string(),
+                begun.map(|at| moment(at.0)).unwrap_or_default(),
+                message.clone(),
+            ]);
+            said.push((name, log.as_slice()));
+        }
+    }
+    if rows.is_empty() {
+        return None;
+    }
+    let head = vec!["Migration", "Kind", "Result", "Try", "Begun", "What was found"];
+    let mut blocks = vec![Block::Table { head, rows }];
+    blocks.extend(logs(said.iter().map(|(name, log)| (name.as_str(), *log))));
+    Some(Section { title: "Migrations", blocks })
+}
+
+/// What Jobs said last: a line a row.
+fn logs<'r>(jobs: impl Iterator<Item = (&'r str, &'r [String])>) -> Option<Block> {
+    let of_one = |(name, log): (&str, &'r [String])| {
+        let name = name.to_owned();
+        let named = move |(place, line): (usize, &String)| {
+            vec![if place == 0 { name.clone() } else { String::new() }, line.clone()]
+        };
+        log.iter().enumerate().map(named).collect::<Vec<_>>()
+    };
+    let rows: Vec<Vec<String>> = jobs.flat_map(of_one).collect();
+    (!rows.is_empty()).then(|| Block::Table { head: vec!["Job of", "The end of its log"], rows })
 }
 
 fn signatures(signatures: &[Signature]) -> Option<Section> {
     let row = |signature: &Signature| {
-        let Signature { role, by, at, reason, action: _ } = signature;
-        vec![role.clone(), by.clone(), moment(at.0), reason.clone()]
+        let Signature { role, by, at, reason, action: _, of, check, content: _, voided } = signature;
+        let what = match of {
+            SignatureOf::Approval => "approval".to_owned(),
+            SignatureOf::Attestation => format!("attests {check}"),
+            SignatureOf::Undo => "agrees to going back".to_owned(),
+        };
+        let voided = voided.map(|at| format!(", void since {}: the plan had changed", moment(at.0)));
+        let what = what + &voided.unwrap_or_default();
+        vec![role.clone(), by.clone(), moment(at.0), what, reason.clone()]
     };
     let rows: Vec<Vec<String>> = signatures.iter().map(row).collect();
-    let head = vec!["Role", "Who", "When", "Reason"];
+    let head = vec!["Role", "Who", "When", "What", "Reason"];
     (!rows.is_empty()).then(|| Section { title: "Sign-Off", blocks: vec![Block::Table { head, rows }] })
 }
 

@@ -18,10 +18,10 @@ use super::{
     count::{Bounds, Counts, read},
     criterion::{Slow, Terms, Thresholds, usable},
     evidence::{self, NO_WORSE, Trials, WORSE},
-    lanes::Lanes,
+    lanes::{Lanes, Schedule},
     rank,
     split::share_out,
-    spread::Load,
+    spread::{BLOCKS, Load},
     state::{Exact, Memory, Rank, Suspicion},
 };
 
@@ -164,7 +164,11 @@ fn fold_slot(memory: &mut Memory, terms: &Terms, moment: Moment, lines: &[&Slot]
     let tempering = memory.spread.tempering(terms.usual_share(), terms.slow.is_some());
     let stable = see_stable(memory, terms, lines);
     choose_bounds(memory, terms, of(lines, Revision::Canary));
-    let canary = total(of(lines, Revision::Canary), terms, memory.bounds.as_ref());
+    let is_compared = |slot: &&Slot| terms.times_stable.is_none() || !slot.warming;
+    let canary = total(of(lines, Revision::Canary).filter(is_compared), terms, memory.bounds.as_ref());
+    let left_out = of(lines, Revision::Canary).filter(|slot| !is_compared(slot));
+    let left_out = left_out.map(|slot| slot.requests).fold(0, u64::saturating_add);
+    memory.warm_up = memory.warm_up.saturating_add(left_out);
     for (pod, counts) in &canary.pods {
         memory.blocks.count_canary(pod, counts.against_limit());
     }
@@ -266,16 +270,21 @@ fn count_canary(memory: &mut Memory, stable_is_over: bool, counts: Counts) {
 fn turn(memory: &mut Memory, terms: &Terms, t: i64, threshold: f64) {
     for ended in memory.blocks.turn(t) {
         memory.spread.learn(&ended);
-        if ended.length != memory.spread.ranked() {
-            continue;
-        }
+        let until = ended.begin.saturating_add(BLOCKS[ended.length]);
         let (no_worse, _) = terms.comparison();
         let Some(logs) = rank::block(&ended.canary, &ended.stable, no_worse) else { continue };
-        let rank = memory.rank.get_or_insert_with(|| Rank {
-            lanes: Lanes::default(),
-            cash: 0.5,
-            stake: memory.worse.log_evidence(memory.schedule.cash),
-        });
+        let Some(rank) = &mut memory.rank else {
+            // What the counts of this block are worth is in the stake: to rank it as well would bet on the same requests twice.
+            let stake = memory.worse.log_evidence(memory.schedule.cash);
+            // All there is to bet is one: what the lanes do not bet from the start is cash.
+            memory.rank =
+                Some(Rank { lanes: Lanes::default(), cash: Schedule::default().cash, stake, until });
+            continue;
+        };
+        if ended.length != memory.spread.ranked() || ended.begin < rank.until {
+            continue;
+        }
+        rank.until = until;
         let bet = rank.cash * RANK_BET;
         rank.cash -= bet;
         rank.lanes.advance(&logs, bet, threshold);

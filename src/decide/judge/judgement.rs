@@ -38,6 +38,8 @@ pub enum Reason {
     StableAsBad,
     /// Unknown: no requests reached the canary.
     NoRequests,
+    /// Unknown: all requests so far came while the canary's pods warmed up, and are not compared with stable's.
+    WarmingUp,
     /// Unknown: more requests are needed.
     TooFewRequests,
     /// Unknown: so near the limit that no reasonable number of requests would settle it.

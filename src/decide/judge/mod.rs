@@ -39,6 +39,6 @@ pub use criterion::{Criterion, Measure, OnLimit, OnUnknown, Settings, Thresholds
 pub use fold::{fold, learn};
 pub use judgement::{Evidence, Judgement, Reason, Verdict};
 pub use message::STANDS;
-pub use slot::{Bound, BoundError, Revision, Slot};
+pub use slot::{Bound, BoundError, Revision, Slot, WARM_UP};
 pub use state::{Exact, Memory, State, Suspicion, begin_step, note_missing};
 pub use verdict::judge;

@@ -40,7 +40,14 @@ pub struct Slot {
     /// Requests answered within each bound, cumulative as in a Prometheus histogram.
     #[serde(default)]
     pub le: BTreeMap<Bound, u64>,
+    /// A canary pod that is not Ready, or has not been for [`WARM_UP`] seconds: what it does counts against fixed limits, and is not
+    /// compared with stable, whose pods are warm.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warming: bool,
 }
+
+/// Seconds from when a pod is Ready in which it warms up: caches fill, code is compiled, connections are made.
+pub const WARM_UP: i64 = 30;
 
 /// An upper bound of a histogram bucket in seconds: any float but NaN, `+Inf` included.
 ///

@@ -52,6 +52,8 @@ pub struct Blocks {
 pub struct Ended {
     /// Which length, an index into [`BLOCKS`].
     pub length: usize,
+    /// Its start, seconds.
+    pub begin: i64,
     /// Pods without a request in it are left out.
     pub stable: Vec<Trials>,
     /// The same.
@@ -68,6 +70,7 @@ impl Blocks {
             if number <= self.number[length] && !is_first {
                 continue;
             }
+            let begin = self.number[length].saturating_mul(seconds);
             self.number[length] = number;
             let take = |pods: &mut BTreeMap<u32, [Trials; 2]>| {
                 let counts = pods.values_mut().map(|counts| std::mem::take(&mut counts[length]));
@@ -79,7 +82,7 @@ impl Blocks {
                 self.stable.retain(|_, counts| counts.iter().any(|counts| counts.requests > 0));
                 self.canary.retain(|_, counts| counts.iter().any(|counts| counts.requests > 0));
             }
-            ended.push(Ended { length, stable, canary });
+            ended.push(Ended { length, begin, stable, canary });
         }
         ended
     }

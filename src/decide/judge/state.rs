@@ -71,6 +71,9 @@ pub struct Memory {
     /// The canary's counts before something began to speak against stable; absent while nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary_before: Option<Counts>,
+    /// The canary's requests that were not compared with stable's, while its pods warmed up; of a fixed limit there are none.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub warm_up: u64,
     /// Canary pod-slots that had no histogram lately, since the step began, or not the bounds in use.
     #[serde(default)]
     pub unread: Recent,
@@ -138,7 +141,8 @@ impl Suspicion {
     }
 }
 
-/// The rank test: from its first block on, half of what "worse than stable" was worth by then is bet on it.
+/// The rank test: when its first block has ended, half of what "worse than stable" is worth by then is bet on it, on blocks that begin
+/// later. No request is bet on twice, or the mean of all that would not stay at one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rank {
     /// The evidence of its blocks.
@@ -147,6 +151,8 @@ pub struct Rank {
     pub cash: f64,
     /// ln of what the test by counts was worth when this began.
     pub stake: f64,
+    /// End of what was bet on, seconds.
+    pub until: i64,
 }
 
 /// ln of the ratios of B1's pass side.
@@ -174,6 +180,7 @@ impl Memory {
             bounds: None,
             canary: Counts::default(),
             canary_before: None,
+            warm_up: 0,
             unread: Recent::default(),
             schedule: Schedule::default(),
             limit: Suspicion::default(),
@@ -256,6 +263,10 @@ pub fn note_missing(state: &mut State, t: i64, pods: u32) {
     }
 }
 
+fn is_nothing(count: &u64) -> bool {
+    *count == 0
+}
+
 /// Whole millionths of a nat: the wealth, then how far the rest stands from it, which is mostly nothing.
 fn lanes_text<const K: usize>(lanes: &Lanes<K>) -> String {
     let whole = |log: f64| (log * GRAIN).round() as i64;
@@ -288,21 +299,21 @@ impl<'de, const K: usize> Deserialize<'de> for Lanes<K> {
 
 impl Serialize for Rank {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { lanes, cash, stake } = self;
-        serializer.serialize_str(&format!("{cash} {stake} {}", lanes_text(lanes)))
+        let Self { lanes, cash, stake, until } = self;
+        serializer.serialize_str(&format!("{cash} {stake} {until} {}", lanes_text(lanes)))
     }
 }
 
 impl<'de> Deserialize<'de> for Rank {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let all =
-            numbers(&String::deserialize(deserializer)?, 2 + 2 * DRAWS.len()).map_err(D::Error::custom)?;
+            numbers(&String::deserialize(deserializer)?, 3 + 2 * DRAWS.len()).map_err(D::Error::custom)?;
         let wrong = || D::Error::custom("more to bet than there ever was");
-        let [cash, stake, rest @ ..] = all.as_slice() else { return Err(wrong()) };
+        let [cash, stake, until, rest @ ..] = all.as_slice() else { return Err(wrong()) };
         if !(0.0..=0.5).contains(cash) {
             return Err(wrong());
         }
-        Ok(Self { lanes: lanes(rest).ok_or_else(wrong)?, cash: *cash, stake: *stake })
+        Ok(Self { lanes: lanes(rest).ok_or_else(wrong)?, cash: *cash, stake: *stake, until: *until as i64 })
     }
 }
 

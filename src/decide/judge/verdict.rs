@@ -7,7 +7,7 @@ use super::{
     interval::confidence,
     message::{percent, requests, substitutes, threshold},
     need,
-    slot::Bound,
+    slot::{Bound, WARM_UP},
     state::Memory,
 };
 
@@ -134,6 +134,14 @@ impl Case<'_> {
                 requests(have),
             );
             (Reason::NoSuchBucket, None, message, settle)
+        } else if have == 0 && self.memory.warm_up > 0 {
+            let need = need::to_pass(0.0, self.null(), self.thresholds.above);
+            let settle = format!("by requests to pods that have been Ready for {WARM_UP} s");
+            let message = format!(
+                "the canary's pods are warming up: their {} so far are not compared with stable's; settled {settle}",
+                requests(self.memory.warm_up)
+            );
+            (Reason::WarmingUp, need, message, settle)
         } else if have == 0 {
             let need = need::to_pass(0.0, self.null(), self.thresholds.above);
             let needed = requests(need.unwrap_or(u64::MAX));

@@ -57,6 +57,18 @@ pub fn target(subject: &Subject<'_>, found: &mut Found) {
     }
 }
 
+/// Whether some criterion that stands in the way measures what pods do.
+pub fn could_pass(subject: &Subject<'_>) -> bool {
+    subject.spec.criteria.is_none()
+        || criteria(subject).any(|(_, Criterion { error_rate, latency, value, .. })| {
+            let enforced =
+                |shadow: bool, on_limit: Option<OnLimit>| !shadow && on_limit != Some(OnLimit::Notify);
+            error_rate.as_ref().is_some_and(|rate| enforced(rate.shadow, rate.on_limit))
+                || latency.as_ref().is_some_and(|bound| enforced(bound.shadow, bound.on_limit))
+                || value.as_ref().is_some_and(|bound| enforced(bound.shadow, bound.on_limit))
+        })
+}
+
 /// A limit can be breached, and can be kept; a name is a criterion's own.
 pub fn limit(subject: &Subject<'_>, found: &mut Found) {
     for (index, criterion) in criteria(subject) {

@@ -5,6 +5,7 @@
 
 mod criteria;
 mod placeholder;
+mod signing;
 mod spec;
 mod workload;
 
@@ -102,7 +103,7 @@ const fn rule(
 }
 
 /// All of them, in the order in which what they find is told.
-pub const RULES: [Rule; 16] = [
+pub const RULES: [Rule; 19] = [
     rule("steps", Severity::Error, Place::Release, spec::steps),
     rule("soak", Severity::Error, Place::Release, spec::soak),
     rule("watch", Severity::Error, Place::Release, spec::watch),
@@ -115,8 +116,11 @@ pub const RULES: [Rule; 16] = [
     rule("plan", Severity::Error, Place::Release, spec::plan),
     rule("image", Severity::Error, Place::Deployment, workload::images),
     rule("same-image", Severity::Error, Place::Deployment, workload::same_image),
+    rule("workload-check", Severity::Error, Place::Release, workload::checked),
     rule("downtime", Severity::Error, Place::Release, workload::downtime),
     rule("template-placeholder", Severity::Error, Place::Deployment, workload::placeholders),
+    rule("valid-for", Severity::Warning, Place::Release, signing::valid_for),
+    rule("migration", Severity::Warning, Place::Release, spec::migrations),
     rule("one-replica", Severity::Warning, Place::Release, workload::one_replica),
     rule("readiness", Severity::Warning, Place::Deployment, workload::readiness),
 ];

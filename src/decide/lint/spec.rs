@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
 use super::{Found, Subject, placeholder};
+use crate::api::Check;
 use crate::api::text::Share;
 use crate::decide::plan;
 
@@ -52,9 +53,16 @@ fn percent(share: &Share) -> Option<i32> {
     share.of(100)
 }
 
-/// A soak ends before the deadline of its step does.
+/// A soak ends before the deadline of its step does, and what is to cut it short can.
 pub fn soak(subject: &Subject<'_>, found: &mut Found) {
     for (index, step) in subject.spec.steps.iter().enumerate() {
+        let field = || format!("spec.steps[{index}].advanceEarly");
+        if step.advance_early && step.soak.is_none() {
+            found.add(field(), "there is no soak to cut short", "write soak beside it");
+        } else if step.advance_early && !super::criteria::could_pass(subject) {
+            let problem = "no criterion that is enforced measures anything, so nothing cuts the soak short";
+            found.add(field(), problem, "write errorRate, latency or value, or leave criteria out");
+        }
         let (Some(soak), Some(deadline)) = (&step.soak, &step.deadline) else { continue };
         if soak.parse() > deadline.parse() && deadline.parse().is_some() {
             let problem =
@@ -93,6 +101,27 @@ pub fn watch(subject: &Subject<'_>, found: &mut Found) {
                 "each for is counted from 100%: let them grow",
             );
         }
+    }
+}
+
+/// A migration is none of the checks: those run at the same time, and those of a step when pods of the new version serve already.
+pub fn migrations(subject: &Subject<'_>, found: &mut Found) {
+    let fix = "write it in spec.migrations, which run in their order before the first pod";
+    let mut look = |checks: &[Check], field: &str, problem: &str| {
+        for (index, check) in checks.iter().enumerate() {
+            if check.job.is_some() && check.name.contains("migrat") {
+                found.add(format!("{field}[{index}]"), format!("check '{}' {problem}", check.name), fix);
+            }
+        }
+    };
+    look(
+        &subject.spec.preflight,
+        "spec.preflight",
+        "looks like a migration: checks run all at the same time",
+    );
+    for (index, step) in subject.spec.steps.iter().enumerate() {
+        let problem = "looks like a migration: it runs when pods of the new version serve already";
+        look(&step.checks, &format!("spec.steps[{index}].checks"), problem);
     }
 }
 
@@ -192,18 +221,5 @@ pub fn plan(subject: &Subject<'_>, found: &mut Found) {
     if let Err(refused) = plan::plan(subject.spec, recreate) {
         found.add(refused.field, refused.problem, "");
     }
-    for (index, check) in subject.spec.preflight.iter().enumerate() {
-        if let Some(approval) = &check.approval {
-            let (roles, quorum) = (approval.roles.len(), approval.quorum);
-            if roles > 1 && usize::try_from(quorum).is_ok_and(|quorum| quorum > roles) {
-                let problem =
-                    format!("{quorum} must sign, and there are {roles} roles: each signature is for another");
-                found.add(
-                    format!("spec.preflight[{index}].approval.quorum"),
-                    problem,
-                    format!("write at most {roles}"),
-                );
-            }
-        }
-    }
+    super::signing::quorum(subject, found);
 }

@@ -5,6 +5,8 @@ use serde_json::Value;
 use super::spec::texts;
 use super::{Found, Subject, placeholder};
 use crate::api::release::Downtime;
+use crate::decide::images::moves;
+use crate::decide::workload::{Wanted, lacking};
 
 fn containers(template: &Value) -> impl Iterator<Item = (String, &Value)> {
     ["initContainers", "containers"].into_iter().flat_map(move |list| {
@@ -12,15 +14,6 @@ fn containers(template: &Value) -> impl Iterator<Item = (String, &Value)> {
         let path = move |index| format!("spec.template.spec.{list}[{index}]");
         all.iter().enumerate().map(move |(index, container)| (path(index), container))
     })
-}
-
-/// Whether the same name may mean another image tomorrow: no digest, and the tag `latest` or none.
-fn moves(image: &str) -> bool {
-    if image.contains('@') {
-        return false;
-    }
-    let last = image.rsplit('/').next().unwrap_or_default();
-    last.split_once(':').is_none_or(|(_, tag)| tag == "latest" || tag.is_empty())
 }
 
 /// An image says which one it is.
@@ -82,6 +75,19 @@ pub fn placeholders(subject: &Subject<'_>, found: &mut Found) {
         };
         texts(&format!("{path}.image"), &container["image"], &mut see);
         texts(&format!("{path}.env"), &container["env"], &mut see);
+    }
+}
+
+/// What the Release checks of the Deployment before the first pod, it has.
+pub fn checked(subject: &Subject<'_>, found: &mut Found) {
+    let Some(workload) = subject.workload else { return };
+    for (index, check) in subject.spec.preflight.iter().enumerate() {
+        let Some(written) = &check.workload else { continue };
+        let lacking = lacking(Wanted::of(written), workload.replicas, workload.template);
+        if !lacking.is_empty() {
+            let problem = format!("this check fails: {}", lacking.join("; "));
+            found.add(format!("spec.preflight[{index}].workload"), problem, "");
+        }
     }
 }
 

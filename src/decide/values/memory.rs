@@ -298,7 +298,7 @@ impl Memory {
             self.outside = None;
         } else {
             self.trouble = Some(match odd.first() {
-                Some(point) => format!("{} is no number", point.value),
+                Some(point) => format!("{} is no number; {}", point.value, criterion.kind.numbers_only()),
                 None => found.trouble.clone(),
             });
         }

@@ -166,6 +166,15 @@ impl Kind {
         }
     }
 
+    /// How its author gets rid of what is no number.
+    fn numbers_only(&self) -> &'static str {
+        match self {
+            Self::Promql { .. } => "divide only where there is something to divide by, as in a / (b > 0)",
+            Self::PodGauge(_) | Self::Json { .. } => "let the program show one, or name another",
+            Self::Availability | Self::Restarts => "the next look tells",
+        }
+    }
+
     fn subject(&self, point: &Point) -> String {
         let value = self.show(point.value);
         match self {
@@ -263,7 +272,7 @@ impl Criterion {
 }
 
 /// Six significant digits.
-fn plain(value: f64) -> String {
+pub fn plain(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return value.to_string();
     }

@@ -83,7 +83,7 @@ impl Totals {
                 (bound, below)
             })
             .collect();
-        Slot { t, revision, pod, requests, errors: whole(errors).min(requests), le }
+        Slot { t, revision, pod, requests, errors: whole(errors).min(requests), le, warming: false }
     }
 }
 

@@ -48,6 +48,16 @@ pub enum InstantError {
 }
 
 impl InstantError {
+    /// Whether nobody answered, or whoever did could not say.
+    pub fn is_an_outage(&self) -> bool {
+        match self {
+            Self::Read(error) => error.is_an_outage(),
+            // The server's trouble and the query's are told in the same words.
+            Self::Refused(_) => true,
+            Self::Unreadable(_) | Self::NoNumbers(_) | Self::TooManySeries { .. } => false,
+        }
+    }
+
     /// Whether other credentials may help.
     pub fn is_about_credentials(&self) -> bool {
         match self {

@@ -365,6 +365,35 @@ impl ReadError {
         }
     }
 
+    /// Whether nobody answered, or whoever did could not say: what was asked for may be there all the same.
+    pub fn is_an_outage(&self) -> bool {
+        match self {
+            ReadError::Client(_)
+            | ReadError::Refused { .. }
+            | ReadError::Broken { .. }
+            | ReadError::Timeout { .. }
+            | ReadError::Api(_)
+            | ReadError::Status { status: 429 | 500.., .. }
+            | ReadError::Credentials { lasting: false, .. } => true,
+            ReadError::Address(_)
+            | ReadError::Credentials { lasting: true, .. }
+            | ReadError::Denied(_)
+            | ReadError::Status { status: _, .. }
+            | ReadError::TooLarge { .. }
+            | ReadError::NotMetrics(_)
+            | ReadError::TooManySeries { .. }
+            | ReadError::TooManySamples { .. }
+            | ReadError::NotACounter { .. }
+            | ReadError::NoCounter { .. }
+            | ReadError::SeveralCounters { .. }
+            | ReadError::NoSuchCounter { .. }
+            | ReadError::NoStatusLabel { .. }
+            | ReadError::NoSamples
+            | ReadError::Stale { .. }
+            | ReadError::NotPrometheus(_) => false,
+        }
+    }
+
     /// Whether other credentials may help.
     pub fn is_about_credentials(&self) -> bool {
         matches!(self, ReadError::Status { asked: Asked::Prometheus, status: 401 | 403 })
@@ -372,7 +401,7 @@ impl ReadError {
 }
 
 /// What is at the bottom of an error, in at most 200 characters: the layers above it repeat the URL.
-pub(super) fn innermost(error: &dyn std::error::Error) -> String {
+pub fn innermost(error: &dyn std::error::Error) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;

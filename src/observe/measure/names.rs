@@ -19,6 +19,7 @@ use super::presets::{
     is_http_error, prefix, tells_errors, units_per_second,
 };
 use super::{Counts, ReadError, SeriesValue};
+use crate::decide::Sampling;
 use crate::decide::judge::Bound;
 
 /// How many names of counters, and of histograms, that fit nothing are remembered for the message.
@@ -193,6 +194,18 @@ struct Chosen {
 }
 
 impl Names {
+    /// What a run is measured by.
+    pub fn of(wanted: &Sampling) -> Self {
+        Self {
+            requests: wanted
+                .requests
+                .clone()
+                .map(|(name, status_label)| RequestsMetric { name, status_label }),
+            latency: wanted.latency.clone().map(|name| LatencyMetric { name }),
+            ignore_paths: wanted.ignore_paths.clone(),
+        }
+    }
+
     /// An empty survey, which keeps what [`Names::choose`] needs.
     pub fn survey(&self) -> Survey {
         Survey {

@@ -5,7 +5,7 @@
 //! Resets between two scrapes that fall between two rounds are not seen; read once a scrape interval.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -66,6 +66,25 @@ pub enum Auth {
         /// The password.
         password: String,
     },
+}
+
+/// How an answer begins that says nothing of what went wrong.
+const SUCCESS: &[u8] = br#"{"status":"success""#;
+
+impl Auth {
+    /// An answer without these credentials in it: what a server, or a proxy before it, says of a question that it refuses is told to people, and some
+    /// repeat what they were sent.
+    fn struck_out_of(&self, body: Vec<u8>) -> Vec<u8> {
+        let secret = match self {
+            Auth::Nobody => return body,
+            Auth::Bearer(token) => token,
+            Auth::Basic { user: _, password } => password,
+        };
+        if body.starts_with(SUCCESS) || secret.is_empty() {
+            return body;
+        }
+        String::from_utf8_lossy(&body).replace(secret, "...").into_bytes()
+    }
 }
 
 impl std::fmt::Debug for Auth {
@@ -372,7 +391,7 @@ impl Prometheus {
             })?;
             let status = response.status();
             let answered = shown_by(response.headers());
-            let body = super::body(response, ANSWER_BYTES, asked).await?;
+            let body = self.auth.struck_out_of(super::body(response, ANSWER_BYTES, asked).await?);
             // Prometheus explains 400, 422 and 503 in JSON; a proxy in front of it does not.
             match status {
                 reqwest::StatusCode::OK => Ok((body, answered)),
@@ -617,6 +636,23 @@ fn pods_of(asked: &[Wanted<'_>]) -> String {
         [namespace] => format!("namespace={},pod=~{pods}", quoted(namespace)),
         several => format!("namespace=~{},pod=~{pods}", quoted(&alternatives(several.iter().copied()))),
     }
+}
+
+/// The queries of a reading for people, who may ask them again: pods are told by what their names begin with, since they come and go.
+pub fn queries<'a>(
+    namespace: &str,
+    pods: impl Iterator<Item = &'a str>,
+    detected: &Detected,
+    scrape_interval: Duration,
+) -> Vec<String> {
+    let sets: BTreeSet<&str> = pods.map(|pod| pod.rsplit_once('-').map_or(pod, |(set, _)| set)).collect();
+    let pattern = format!("({})-.+", alternatives(sets.into_iter()));
+    let window = stale_after(scrape_interval) * 2;
+    let query = |Family { name, matcher }: Family| {
+        let comma = if matcher.is_empty() { "" } else { "," };
+        format!("{name}{{{}{comma}{matcher}}}[{window}s]", matchers(namespace, &pattern))
+    };
+    detected.families().into_iter().map(query).collect()
 }
 
 /// Matchers of the pods of a namespace whose names fit a pattern.

@@ -5,19 +5,25 @@
 mod config;
 pub mod dns;
 mod http;
+mod list;
 mod object;
+mod promotion;
+mod telemetry;
 pub mod tls;
+mod traffic;
+mod workload;
 
 use jiff::Timestamp;
 use kube::Client;
 use regex_lite::RegexBuilder;
 
-pub(super) use http::{beginning, get};
+pub(super) use http::{GetError, beginning, get};
 
+use super::measure::scrape::Pages;
 use super::reach::Reach;
-use crate::decide::Probe;
 use crate::decide::plan::Question;
 use crate::decide::snapshot::ProbeResult;
+use crate::decide::{About, Probe};
 
 /// Bytes of an answer that are looked at.
 pub(super) const LOOKED_AT: usize = 64 * 1024;
@@ -40,15 +46,38 @@ fn unknown(message: String) -> Answer {
     (ProbeResult::Unknown, message)
 }
 
+/// What questions are asked with.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    pub client: &'a Client,
+    pub reach: &'a Reach,
+    /// The pods' own pages.
+    pub pages: &'a dyn Pages,
+}
+
 /// Asks once, for as long as the check's timeout.
-pub async fn ask(client: &Client, reach: &Reach, namespace: &str, probe: &Probe, now: Timestamp) -> Answer {
+pub async fn ask(means: Means<'_>, namespace: &str, probe: &Probe, now: Timestamp) -> Answer {
+    let Means { client, reach, pages: _ } = means;
     let asked = async {
-        match &probe.question {
-            Question::Http(check) => http::ask(check, &probe.pods, reach).await,
-            Question::Config(check) => config::ask(client, namespace, check).await,
-            Question::Tls(check) => tls::ask(client, reach, namespace, check, now).await,
-            Question::Dns(check) => dns::ask(reach, check).await,
-            Question::Objects(objects) => object::ask(client, namespace, objects, now).await,
+        match (&probe.question, &probe.about) {
+            (Question::Http(check), _) => http::ask(check, &probe.pods, reach).await,
+            (Question::Config(check), _) => config::ask(client, namespace, check).await,
+            (Question::Tls(check), _) => tls::ask(client, reach, namespace, check, now).await,
+            (Question::Dns(check), _) => dns::ask(reach, check).await,
+            (Question::Objects(objects), _) => object::ask(client, namespace, objects, now).await,
+            (Question::Traffic(wanted), _) => traffic::ask(client, reach, namespace, wanted, now).await,
+            (Question::Workload(wanted), About::Workload(subject)) => {
+                workload::ask(client, namespace, *wanted, subject).await
+            }
+            (Question::Promotion(wanted), About::Images(subject)) => {
+                promotion::ask(client, wanted, subject, now).await
+            }
+            (Question::Telemetry(_), About::Measured(subject)) => {
+                telemetry::ask(means, namespace, subject, probe.timeout, now).await
+            }
+            (Question::Workload(_) | Question::Promotion(_) | Question::Telemetry(_), _) => {
+                unknown("what it is about is not known yet".to_owned())
+            }
         }
     };
     match tokio::time::timeout(probe.timeout, asked).await {

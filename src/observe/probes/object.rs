@@ -40,9 +40,9 @@ async fn read(client: &Client, namespace: &str, objects: &Objects) -> Result<Vec
     let unread = || unknown(format!("{words} could not be read"));
     let response = client.send(request).await.map_err(|_| unread())?;
     let status = response.status();
-    let body = body(response.into_body()).await.map_err(|problem| match problem {
+    let body = body(response.into_body(), LARGEST).await.map_err(|problem| match problem {
         None => unread(),
-        Some(problem) => unknown(format!("{words}: {problem}")),
+        Some(problem) => unknown(format!("{words}: {problem}: write a narrower selector")),
     })?;
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
     let message = answer["message"].as_str().unwrap_or_default();
@@ -114,12 +114,12 @@ fn forbidden(objects: &Objects, words: &str, message: &str) -> String {
 }
 
 /// A whole body. `Err`: what is wrong with it, where it is not the connection.
-async fn body(mut body: Body) -> Result<Vec<u8>, Option<String>> {
+pub(super) async fn body(mut body: Body, largest: usize) -> Result<Vec<u8>, Option<String>> {
     let mut bytes = Vec::new();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let Ok(data) = frame.map_err(|_| None)?.into_data() else { continue };
-        if bytes.len() + data.len() > LARGEST {
-            return Err(Some(format!("more than {} MiB: write a narrower selector", LARGEST >> 20)));
+        if bytes.len() + data.len() > largest {
+            return Err(Some(format!("more than {} MiB", largest >> 20)));
         }
         bytes.extend_from_slice(&data);
     }

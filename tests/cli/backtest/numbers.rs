@@ -202,3 +202,31 @@ async fn readiness_and_restarts_are_replayed_where_kube_state_metrics_tells_them
     assert_eq!(told["quiet"]["falseUndos"], 0, "{told:#}");
     assert!(!told["notes"].to_string().contains("not replayed"), "{told:#}");
 }
+
+#[tokio::test]
+async fn each_criterion_that_cannot_be_replayed_is_named_with_the_reason() {
+    let criteria = json!([
+        {"name": "errors", "errorRate": {"limit": "40%"}},
+        {"name": "queue", "value": {"json": {"url": "http://shop/stats", "pointer": "/queue"}, "limit": "value > 10"}},
+        {"name": "ready", "availability": {"limit": "90%"}},
+        {"name": "restarts", "restarts": {"limit": 1}},
+    ]);
+    let past = Past::of(shop(&|_, _| 0.0));
+    let evening = ["--from", "2026-11-20T21:00:00Z"];
+    let told =
+        document(&backtest(&past, "unread", &criteria, &[&evening[..], &["-o", "json"]].concat()).await);
+    let why = "kube-state-metrics' series of these pods are not in Prometheus";
+    let expected =
+        format!("not replayed: queue (a JSON answer has no past), ready ({why}), restarts ({why})");
+    assert!(told["notes"].as_array().unwrap().contains(&json!(expected)), "{told:#}");
+    assert_eq!(told["criteria"].as_array().unwrap().len(), 1, "{told:#}");
+    let said = text(&backtest(&past, "unread-text", &criteria, &evening).await.stdout);
+    assert!(said.contains("not replayed: queue (a JSON answer has no past), ready ("), "{said}");
+
+    let alone = json!([{"name": "ready", "availability": {"limit": "90%"}}]);
+    let output = backtest(&past, "unread-alone", &alone, &evening).await;
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains("no criteria of which Prometheus knows the past; "), "{said}");
+    assert!(said.contains(&format!("not replayed: ready ({why})")), "{said}");
+}

@@ -151,7 +151,7 @@ impl Play {
         } else {
             BTreeMap::new()
         };
-        Slot { t, revision: pod.revision, pod: pod.name.clone(), requests, errors, le }
+        Slot { t, revision: pod.revision, pod: pod.name.clone(), requests, errors, le, warming: false }
     }
 }
 

@@ -163,6 +163,11 @@ pub async fn prometheus() -> Result<PathBuf> {
     script("tests/prometheus/get.sh").await
 }
 
+/// A real SMTP server, built once.
+pub async fn mail() -> Result<PathBuf> {
+    script("tests/mail/build.sh").await
+}
+
 /// The path that a script prints. What it does meanwhile it says on stderr.
 async fn script(path: &str) -> Result<PathBuf> {
     let script = repository().join(path);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tidegate::watch::index::DESIRED;
 
 use crate::native::{Native, Pod};
-use crate::server::{Name, Who};
+use crate::server::{Name, Object, Who};
 use crate::time::{second, stamp};
 use crate::world::{NAMESPACE, TARGET, World};
 
@@ -90,16 +90,18 @@ impl Cluster {
 
     /// The pod at this address, if it serves pages: its name's number, its template's annotations, and since when it runs.
     pub fn at(&self, address: std::net::IpAddr) -> Option<(&Pod, &Value)> {
-        let pod = self.native.pods.iter().find(|pod| address_of(pod) == address.to_string())?;
+        let std::net::IpAddr::V4(address) = address else { return None };
+        let wanted = u64::from(u32::from(address) & 0x00FF_FFFF);
+        let pod = self.native.pods.iter().find(|pod| number(&pod.name) & 0x00FF_FFFF == wanted)?;
         let set = self.native.sets.iter().find(|set| set.name == pod.set)?;
         let gone = self.silent.contains_key(&pod.name) || pod.ready_since.is_none();
         (!gone).then_some((pod, &set.template))
     }
 
     fn ready_at(&self, pod: &Pod) -> u64 {
-        // No two pods start alike.
-        let spread = number(&pod.name).wrapping_mul(37) % (self.ready_after / 4 + 1);
-        milliseconds(pod.born) + self.ready_after + spread
+        // Some pods take longer to start than others.
+        let spread = number(&pod.name).wrapping_mul(37) % 4;
+        milliseconds(pod.born) + self.ready_after + spread * (self.ready_after / 12)
     }
 
     fn kubelet(&mut self, now: u64) {
@@ -226,14 +228,16 @@ impl World {
         (native.sets.iter().map(|set| set.replicas).collect(), native.alive())
     }
 
-    fn show(&mut self, deployment: Option<Arc<Value>>) {
+    fn show(&mut self, deployment: Option<Arc<Object>>) {
         let owner = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
-        for set in self.cluster.native.sets.clone() {
+        for index in 0..self.cluster.native.sets.len() {
+            let set = &self.cluster.native.sets[index];
             let shown = (set.replicas, set.desired, set.min_ready);
-            if self.cluster.shown_sets.insert(set.name.clone(), shown) == Some(shown) {
+            if self.cluster.shown_sets.get(&set.name) == Some(&shown) {
                 continue;
             }
-            let mut template = set.template;
+            self.cluster.shown_sets.insert(set.name.clone(), shown);
+            let mut template = set.template.clone();
             template["metadata"]["labels"]["pod-template-hash"] = json!(set.name);
             let object = json!({
                 "apiVersion": "apps/v1", "kind": "ReplicaSet",
@@ -244,27 +248,36 @@ impl World {
                 },
                 "spec": {"replicas": set.replicas, "minReadySeconds": set.min_ready, "template": template},
             });
-            self.store.put("replicasets", (NAMESPACE.to_owned(), set.name), object);
+            self.store.put("replicasets", (NAMESPACE.to_owned(), set.name.clone()), object);
         }
-        let mut gone: BTreeSet<String> = self.cluster.shown_pods.keys().cloned().collect();
-        for pod in self.cluster.native.pods.clone() {
-            gone.remove(&pod.name);
+        for index in 0..self.cluster.native.pods.len() {
+            let pod = &self.cluster.native.pods[index];
             let shown = ShownPod {
                 ready_since: pod.ready_since,
                 terminating_since: pod.terminating_since,
                 silent: self.cluster.silent.contains_key(&pod.name),
-                crashed: pod.crashing && self.now >= self.cluster.ready_at(&pod),
+                crashed: pod.crashing && self.now >= self.cluster.ready_at(pod),
             };
             if self.cluster.shown_pods.get(&pod.name) == Some(&shown) {
                 continue;
             }
-            let object = self.pod(&pod, &shown, owner("ReplicaSet", &pod.set, &pod.set));
-            self.cluster.shown_pods.insert(pod.name.clone(), shown);
-            self.store.put("pods", (NAMESPACE.to_owned(), pod.name), object);
+            let object = self.pod(pod, &shown, owner("ReplicaSet", &pod.set, &pod.set));
+            let name = pod.name.clone();
+            self.cluster.shown_pods.insert(name.clone(), shown);
+            self.store.put("pods", (NAMESPACE.to_owned(), name), object);
         }
-        for name in gone {
-            self.cluster.shown_pods.remove(&name);
-            self.store.remove("pods", &(NAMESPACE.to_owned(), name));
+        // Names are given once: what is shown and not there any more is gone.
+        if self.cluster.shown_pods.len() > self.cluster.native.pods.len() {
+            let living: BTreeSet<&str> =
+                self.cluster.native.pods.iter().map(|pod| pod.name.as_str()).collect();
+            let (store, shown) = (&mut self.store, &mut self.cluster.shown_pods);
+            shown.retain(|name, _| {
+                let lives = living.contains(name.as_str());
+                if !lives {
+                    store.remove("pods", &(NAMESPACE.to_owned(), name.clone()));
+                }
+                lives
+            });
         }
         if let Some(deployment) = deployment {
             self.show_deployment(&deployment);
@@ -304,7 +317,7 @@ impl World {
         object
     }
 
-    fn show_deployment(&mut self, deployment: &Value) {
+    fn show_deployment(&mut self, deployment: &Object) {
         let native = &self.cluster.native;
         let newest = native.sets.iter().find(|set| set.template == deployment["spec"]["template"]);
         let total: i32 = native.sets.iter().map(|set| set.replicas).sum();
@@ -316,9 +329,13 @@ impl World {
             "availableReplicas": native.sets.iter().map(|set| native.available(set)).sum::<i32>(),
         });
         let newest = newest.map(|set| set.name.clone());
-        let mut object = deployment.clone();
+        let counted = newest.is_none() || newest == self.cluster.newest;
+        if counted && deployment["status"] == status {
+            return;
+        }
+        let mut object = (**deployment).clone();
         object["status"] = status;
-        if newest.is_some() && newest != self.cluster.newest {
+        if !counted {
             // It counts templates in an annotation, and that raises the generation.
             self.cluster.newest = newest;
             self.cluster.revision += 1;
@@ -327,9 +344,7 @@ impl World {
             object["metadata"]["generation"] = json!(generation);
             object["status"]["observedGeneration"] = json!(generation);
         }
-        if object != *deployment {
-            self.commit(&Who::Cluster, "deployments", target(), Some(deployment), object);
-        }
+        self.commit(&Who::Cluster, "deployments", target(), Some(deployment), object);
     }
 
     fn jobs(&mut self) {
@@ -338,7 +353,7 @@ impl World {
             .store
             .all("jobs")
             .filter(|(_, job)| job["status"]["conditions"].is_null() && job_ends(job) <= now)
-            .map(|(name, job)| (name.clone(), (**job).clone()))
+            .map(|(name, job)| (name.clone(), (***job).clone()))
             .collect();
         for (name, mut job) in ended {
             let fails = job["spec"]["template"]["metadata"]["annotations"]["fails"] == "true";
@@ -355,6 +370,9 @@ impl World {
 
     /// What belongs to something that is gone goes too.
     fn collect_garbage(&mut self) {
+        if !std::mem::take(&mut self.litter) {
+            return;
+        }
         let mut living: BTreeSet<String> = BTreeSet::new();
         for plural in ["deployments", "releases"] {
             living.extend(

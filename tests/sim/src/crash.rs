@@ -12,6 +12,10 @@ const LIVES: [u32; 4] = [1, 2, 3, 5];
 const QUICK: &str = r#""criteria":[],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"20s","every":"5s"}]"#;
 const MEASURED: &str = r#""criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}],"steps":[{"name":"tenth","replicas":"10%","soak":"30s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"10m","every":"5s"}]"#;
 const JOB: &str = r#""preflight":[{"name":"backup","job":{"template":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"c"}]}}}}}}]"#;
+const MIGRATIONS: &str = r#""locks":["db"],"migrations":[
+    {"name":"add","kind":"Expand","job":{"template":{"spec":{"template":{"spec":{}}}}},"verify":{"template":{"spec":{"template":{"spec":{}}}}}},
+    {"name":"drop","kind":"Irreversible","job":{"template":{"spec":{"template":{"spec":{}}}}}},
+    {"name":"clean","kind":"Contract","job":{"template":{"spec":{"template":{"spec":{}}}}}}]"#;
 const APPROVAL: &str = r#""preflight":[{"name":"sign-off","approval":{"roles":["qa"]}}]"#;
 
 /// A story and its name.
@@ -35,12 +39,23 @@ pub fn plots() -> Vec<Plot> {
         plot("aborted", &[QUICK], "at 1000 push v2 stuck\nat 9000 say Abort"),
         plot("the Release deleted in mid-run", &[QUICK], "at 1000 push v2 stuck\nat 9000 delete-release"),
         plot("a job first", &[QUICK, JOB], "at 1000 push v2 good"),
+        plot("migrations under a lock", &[QUICK, &one_line(MIGRATIONS)], "at 1000 push v2 good"),
+        plot(
+            "aborted after an irreversible migration",
+            &[QUICK, &one_line(MIGRATIONS)],
+            "at 1000 push v2 crash\nat 90000 say Abort",
+        ),
         plot("an approval first", &[QUICK, APPROVAL], "at 1000 push v2 good\nat 20000 say Approve qa"),
         plot("from 10 to 0 to 10", &[QUICK], "at 1000 push v2 good\nat 9000 scale 0\nat 40000 scale 10"),
         plot("reverted by its owner", &[QUICK], "at 1000 push v2 stuck\nat 9000 push v1 good"),
         plot("handed back", &[QUICK], "at 1000 push v2 stuck\nat 9000 say HandBack"),
         plot("rejected and applied again", &[QUICK], "at 1000 push v2 crash\nat 9000 apply\nat 60000 apply"),
     ]
+}
+
+/// A story has its Release on a line.
+fn one_line(text: &str) -> String {
+    text.replace('\n', "")
 }
 
 /// What came of a plot.

@@ -17,6 +17,7 @@ pub mod mutants;
 pub mod native;
 pub mod network;
 pub mod pages;
+mod panics;
 pub mod play;
 pub mod process;
 pub mod scripts;

@@ -29,8 +29,8 @@ pub const MUTANTS: [Mutant; 12] = [
     Mutant {
         name: "an undo that waits for the soak to end",
         file: "src/decide/run.rs",
-        finds: "if let Some(failing) = podhealth::failing(scene) {",
-        becomes: "if let Some(failing) = podhealth::failing(scene).filter(|_| stage == Stage::Watch) {",
+        finds: "if let Some(failing) = podhealth::failing(scene).filter(|_| !goes_on) {",
+        becomes: "if let Some(failing) = podhealth::failing(scene).filter(|_| !goes_on && stage == Stage::Watch) {",
         noticed_by: PLAYS,
     },
     Mutant {

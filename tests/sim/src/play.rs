@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
 use crate::cluster::target;
+use crate::panics;
 use crate::process::Process;
 use crate::server::store::kind_of;
 use crate::server::{Who, requests};
@@ -18,10 +19,15 @@ use crate::world::{NAMESPACE, Pages, Shared, TARGET, World};
 const NEXT_PROCESS: u64 = 1_500;
 /// Milliseconds between two looks whether it rests.
 const LOOK: u64 = 5_000;
+/// Milliseconds between two things that people say who have said much.
+const SELDOM: u64 = 60_000;
 /// Milliseconds until it has to rest once the story is over, beside its soaks: every wake is within the hour.
 const PATIENCE: u64 = 4 * 3_600_000;
 /// Milliseconds after which somebody gives up on a version that nothing is known of.
-const LONG: u64 = 300_000;
+const LONG: u64 = 120_000;
+
+/// Turns and requests after which a story is said to turn in circles: the longest of a hundred thousand has a fifth of them.
+pub const MOST_STEPS: u64 = 1_000_000;
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -38,6 +44,7 @@ pub struct Outcome {
     pub writes_in_story: u32,
     /// The world as it was in the end.
     pub end: End,
+    /// What there was in the end, where something did not hold.
     pub described: String,
 }
 
@@ -54,15 +61,24 @@ pub struct End {
 
 /// Plays it. `seed`: for what libraries throw dice for.
 pub fn play(story: &Story, seed: u64) -> Outcome {
+    play_within(story, seed, MOST_STEPS)
+}
+
+/// The same, given up after so many steps.
+pub fn play_within(story: &Story, seed: u64, steps: u64) -> Outcome {
     fastrand::seed(seed);
+    panics::begin(story);
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime without threads");
-    let outcome = runtime.block_on(async { Player::new(story).play().await });
+    let mut outcome = runtime.block_on(async { Player::new(story, steps).play().await });
     // What waits for ever is dropped with it.
     runtime.shutdown_background();
+    if panics::end() > 0 {
+        outcome.violations.insert(0, "1 (it does not panic): somebody did".to_owned());
+    }
     outcome
 }
 
@@ -79,6 +95,7 @@ struct Player<'s> {
     /// What the owner's manifest says.
     manifest: Manifest,
     steps: u64,
+    most_steps: u64,
     last: End,
     /// Writes that each process lives for.
     mortal: Option<u32>,
@@ -93,7 +110,7 @@ struct Manifest {
 }
 
 impl<'s> Player<'s> {
-    fn new(story: &'s Story) -> Self {
+    fn new(story: &'s Story, most_steps: u64) -> Self {
         let setup = &story.setup;
         let mut world = World::new(setup.policies, setup.ready_after);
         let manifest = Manifest { template: template(1, Conduct::Good), strategy: setup.strategy.clone() };
@@ -110,6 +127,7 @@ impl<'s> Player<'s> {
             began: None,
             manifest,
             steps: 0,
+            most_steps,
             last: End::default(),
             mortal: None,
             mended: false,
@@ -118,11 +136,12 @@ impl<'s> Player<'s> {
     }
 
     async fn play(mut self) -> Outcome {
-        let mut look_at = 0;
+        let (mut look_at, mut help_at, mut helps) = (0, 0, 0);
         let mut over_at = None;
         let mut rested = false;
         loop {
             let now = self.turn();
+            self.see_that_it_goes_on();
             if !self.shared.lock().watchman.violations.is_empty() {
                 break;
             }
@@ -148,7 +167,12 @@ impl<'s> Player<'s> {
                     Ok(()) => rested = true,
                     Err(why) => {
                         rested = false;
-                        self.help(now > over + LONG);
+                        if now >= help_at {
+                            helps += 1;
+                            // Who has said the same ten times says it less often.
+                            help_at = now + if helps < 10 { LOOK } else { SELDOM };
+                            self.help(now > over + LONG);
+                        }
                         if now > over + PATIENCE + 3 * self.story.setup.soaks() {
                             self.shared.lock().violated("9 (it comes to rest)", why);
                             break;
@@ -175,6 +199,18 @@ impl<'s> Player<'s> {
             }
         }
         self.outcome()
+    }
+
+    /// A story that does not end is a story that fails.
+    fn see_that_it_goes_on(&self) {
+        let spins = self.shared.spins();
+        let mut world = self.shared.lock();
+        if spins {
+            world.violated("9 (no circles)", "somebody turns in circles while no time passes".to_owned());
+        } else if self.steps + world.network.requests() > self.most_steps {
+            let steps = format!("{} turns and {} requests", self.steps, world.network.requests());
+            world.violated("9 (no circles)", format!("it has not ended after {steps}"));
+        }
     }
 
     /// Faults of the story count from its beginning.
@@ -260,6 +296,10 @@ impl<'s> Player<'s> {
                     world.watchman.excused_until = world.watchman.excused_until.max(now + 10_000);
                 }
             }
+            Event::Set(change) => {
+                world.write_target("owner", |object| json_patch::merge(&mut object["spec"], change));
+            }
+            Event::Amend(change) => write_release(&mut world, |spec| json_patch::merge(spec, change)),
             Event::Suspend(suspend) => write_release(&mut world, |spec| spec["suspend"] = json!(suspend)),
             Event::DeleteRelease => world.delete(&Who::Person("owner"), "releases", &target()),
             Event::MakeRelease => make_release(&mut world, &self.story.setup),
@@ -353,7 +393,18 @@ impl<'s> Player<'s> {
         if world.deployment().is_some_and(|it| it["spec"]["replicas"] == 0) {
             world.scale_target(3);
         }
+        let handed_back = !world.status()["handedBack"].is_null();
+        if handed_back && world.deployment().is_some_and(|it| it["spec"]["paused"] == true) {
+            world.write_target("owner", |object| object["spec"]["paused"] = json!(false));
+        }
         let reason = world.status()["blockedBy"]["reason"].as_str().unwrap_or_default().to_owned();
+        let annotations = world.deployment().map(|it| &it["spec"]["template"]["metadata"]["annotations"]);
+        let never = annotations.is_some_and(|it| !it["crash"].is_null() || !it["never-ready"].is_null());
+        if long && never && world.status()["phase"] == "Undoing" {
+            // It goes back to what was taken for stable before any pod of it was there: that will never stand.
+            say(&mut world, "HandBack", None);
+            return;
+        }
         if long && world.status()["run"].is_null() && !self.mended {
             // What nobody undoes, because nothing else is known to be good, its owner mends.
             self.mended = true;
@@ -385,15 +436,17 @@ impl<'s> Player<'s> {
         let mut world = self.shared.lock();
         world.check_records();
         let requests = world.network.requests();
+        let violations = std::mem::take(&mut world.watchman.violations);
+        let described = if violations.is_empty() { String::new() } else { world.describe() };
         Outcome {
-            violations: std::mem::take(&mut world.watchman.violations),
+            violations,
             log: std::mem::take(&mut world.log),
             steps: self.steps + requests,
             checks: world.watchman.checks,
             writes: world.network.writes(),
             writes_in_story: world.network.writes() - self.writes_before,
             end: end(&world),
-            described: world.describe(),
+            described,
         }
     }
 }
@@ -432,7 +485,7 @@ fn make_deployment(world: &mut World, setup: &Setup, manifest: &Manifest) {
     let mut object = json!({
         "metadata": {"name": TARGET, "labels": {"app": TARGET}},
         "spec": {
-            "replicas": setup.replicas, "progressDeadlineSeconds": 600, "strategy": manifest.strategy,
+            "replicas": setup.replicas, "progressDeadlineSeconds": setup.deadline, "strategy": manifest.strategy,
             "selector": {"matchLabels": {"app": TARGET}}, "template": manifest.template,
         },
     });
@@ -459,7 +512,7 @@ fn make_release(world: &mut World, setup: &Setup) {
 
 fn write_release(world: &mut World, change: impl FnOnce(&mut Value)) {
     let (Some(before), Some(kind)) = (world.release().cloned(), kind_of("releases")) else { return };
-    let mut object = (*before).clone();
+    let mut object = (**before).clone();
     change(&mut object["spec"]);
     drop(requests::update(world, &Who::Person("owner"), kind, &target(), &before, object, false));
 }

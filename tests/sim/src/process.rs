@@ -39,9 +39,9 @@ impl Process {
     /// Starts one. `elects`: it leads only when it has the Lease.
     pub fn start(shared: &Shared, clock_off: &Arc<AtomicI64>, elects: bool) -> Self {
         let number = shared.lock().network.join();
-        let (epoch, off) = (shared.epoch, clock_off.clone());
+        let (world, off) = (shared.clone(), clock_off.clone());
         let clock = Clock::new(move || {
-            stamp(epoch.now()) + jiff::SignedDuration::from_millis(off.load(Ordering::Relaxed))
+            stamp(world.now()) + jiff::SignedDuration::from_millis(off.load(Ordering::Relaxed))
         });
         let (stop, mut asked) = watch::channel(false);
         let (metrics, under_way) = (Arc::new(Metrics::new()), Arc::new(UnderWay::default()));

@@ -17,9 +17,10 @@ pub fn story(seed: u64) -> Story {
 }
 
 fn setup(dice: &mut Dice) -> Setup {
-    let replicas = match dice.below(100) {
+    // A hundred pods take a hundred times as long as one, and do little that ten do not.
+    let replicas = match dice.below(500) {
         0 => dice.between(101, 500),
-        1..=4 => dice.between(21, 100),
+        1..=9 => dice.between(21, 100),
         _ => *dice.pick(&[1, 1, 2, 3, 4, 5, 7, 10, 10, 16, 20]),
     };
     let candidates = *dice.pick(&[0, 0, 0, 0, 1, 2]);
@@ -27,6 +28,7 @@ fn setup(dice: &mut Dice) -> Setup {
         replicas: i32::try_from(replicas).unwrap_or(1),
         strategy: strategy(dice),
         min_ready: *dice.pick(&[0, 0, 0, 1, 5]),
+        deadline: *dice.pick(&[30, 30, 60, 60, 60, 60, 60, 600]),
         release: release(dice, candidates > 0),
         ready_after: *dice.pick(&[100, 500, 1000, 1500, 4000, 20_000]),
         policies: !dice.once_in(4),
@@ -47,14 +49,12 @@ fn strategy(dice: &mut Dice) -> Value {
     json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}})
 }
 
-/// `short`: renewing a Lease every two seconds, or reading pages every second, is too much for hours.
+/// `short`: renewing a Lease every two seconds, or reading pages every second, is too much for hours. Of the others few are long: what
+/// happens while nothing happens is soon known.
 fn release(dice: &mut Dice, short: bool) -> Value {
+    let long = !short && dice.once_in(40);
     let soak = |dice: &mut Dice| {
-        json!(if short {
-            *dice.pick(&["2s", "10s", "30s"])
-        } else {
-            *dice.pick(&["2s", "10s", "10s", "1m", "1m", "5m", "30m"])
-        })
+        json!(if long { *dice.pick(&["1m", "5m", "20m"]) } else { *dice.pick(&["2s", "5s", "10s", "30s"]) })
     };
     let steps = match dice.below(4) {
         0 => {
@@ -71,7 +71,7 @@ fn release(dice: &mut Dice, short: bool) -> Value {
     let mut release = json!({
         "steps": steps,
         "criteria": [],
-        "watch": [{"for": *dice.pick(&["3s", "1m", "10m"]), "every": "1s"}],
+        "watch": [{"for": *dice.pick(if long { &["1m", "10m"] } else { &["3s", "20s"] }), "every": "1s"}],
     });
     if dice.once_in(6) {
         // Measured: short soaks, since it is looked at every second.
@@ -111,11 +111,16 @@ fn events(dice: &mut Dice, setup: &Setup) -> Vec<(u64, Event)> {
     let mut at = 0;
     let mut version = 1;
     let mut all = Vec::new();
-    // Most stories are dense; some spread over hours.
+    // Most stories are short and dense; some spread over hours.
     let measured = setup.release["criteria"].as_array().is_some_and(|all| !all.is_empty());
-    let gaps = [1_500, 6_000, 6_000, 20_000, 20_000, 90_000, 1_200_000];
-    let gap = *dice.pick(if measured || setup.candidates > 0 { &gaps[..4] } else { &gaps });
-    for index in 0..dice.between(2, 12) {
+    let short = measured || setup.candidates > 0;
+    let gap = match dice.below(100) {
+        0 if !short => 1_200_000,
+        1..=4 if !short => 90_000,
+        _ => *dice.pick(&[1_500, 6_000, 6_000, 20_000]),
+    };
+    let most = *dice.pick(&[4, 4, 4, 4, 6, 6, 6, 12]);
+    for index in 0..dice.between(2, most) {
         at += dice.below(gap) + 20;
         let event = if index == 0 { push(dice, &mut version) } else { event(dice, &mut version, setup) };
         all.push((at, event));
@@ -179,8 +184,10 @@ fn event(dice: &mut Dice, version: &mut u32, setup: &Setup) -> Event {
         17 => say(dice, &["HandBack", "Reject", "Pause"]),
         18 => Event::Pause(true),
         19 => Event::Pause(false),
-        20 => Event::Edit(strategy(dice)),
-        21 => Event::Suspend(dice.once_in(2)),
+        20 if dice.once_in(2) => Event::Edit(strategy(dice)),
+        20 => Event::Set(fields(dice)),
+        21 if dice.once_in(3) => Event::Suspend(dice.once_in(2)),
+        21 => Event::Amend(amendment(dice)),
         22 => Event::DeleteRelease,
         23 => Event::DeleteDeployment,
         24 | 25 => {
@@ -196,6 +203,31 @@ fn event(dice: &mut Dice, version: &mut u32, setup: &Setup) -> Event {
         37 => Event::Compact,
         38 => Event::Replay(usize::try_from(dice.below(10)).unwrap_or(1)),
         _ => Event::Sleep(dice.below(6_000)),
+    }
+}
+
+/// What people write into the other fields that a run borrows.
+fn fields(dice: &mut Dice) -> Value {
+    match dice.below(3) {
+        0 => json!({"minReadySeconds": *dice.pick(&[0, 1, 10])}),
+        1 => json!({"progressDeadlineSeconds": *dice.pick(&[30, 120])}),
+        _ => json!({"minReadySeconds": 2, "progressDeadlineSeconds": 45, "strategy": strategy(dice)}),
+    }
+}
+
+/// What people write into a Release, whatever it is doing: what cannot be carried out too.
+fn amendment(dice: &mut Dice) -> Value {
+    match dice.below(8) {
+        0 => json!({"steps": [{"name": "all", "replicas": "100%"}]}),
+        1 => {
+            json!({"steps": [{"name": "few", "replicas": 2, "soak": "3s"}, {"name": "most", "replicas": "70%", "soak": "5s"}]})
+        }
+        2 => json!({"steps": [{"name": "most", "replicas": "80%"}, {"name": "few", "replicas": "10%"}]}),
+        3 => json!({"capture": *dice.pick(&["Paused", "React", "Policy"])}),
+        4 => json!({"undo": {"capacity": *dice.pick(&["MitigateFirst", "CapacityFirst"])}}),
+        5 => json!({"onDelete": *dice.pick(&["Finish", "Undo"])}),
+        6 => json!({"preflight": [{"name": "second", "approval": {"roles": [ROLE]}}]}),
+        _ => json!({"watch": [{"for": "5s", "every": "1s"}]}),
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Setup {
     pub strategy: Value,
     /// `spec.minReadySeconds` of the Deployment.
     pub min_ready: i32,
+    /// `spec.progressDeadlineSeconds` of the Deployment.
+    pub deadline: i32,
     /// `spec` of the Release, but for its target.
     pub release: Value,
     /// Milliseconds from a pod's start to its readiness.
@@ -50,6 +52,7 @@ impl Default for Setup {
             replicas: 4,
             strategy: json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}),
             min_ready: 0,
+            deadline: 600,
             release: json!({
                 "criteria": [],
                 "steps": [{"name": "one", "replicas": 1}, {"name": "half", "replicas": "50%", "soak": "1m"}, {"name": "all", "replicas": "100%"}],
@@ -90,6 +93,10 @@ pub enum Event {
     Pause(bool),
     /// Somebody writes the strategy.
     Edit(Value),
+    /// Somebody merges this into the Deployment's spec.
+    Set(Value),
+    /// Somebody merges this into the Release's spec.
+    Amend(Value),
     /// The Release's `spec.suspend`.
     Suspend(bool),
     DeleteRelease,
@@ -146,6 +153,8 @@ impl fmt::Display for Event {
             Self::Say(action, Some(role)) => write!(out, "say {action} {role}"),
             Self::Pause(paused) => write!(out, "pause {paused}"),
             Self::Edit(strategy) => write!(out, "edit {strategy}"),
+            Self::Set(change) => write!(out, "set {change}"),
+            Self::Amend(change) => write!(out, "amend {change}"),
             Self::Suspend(suspend) => write!(out, "suspend {suspend}"),
             Self::DeleteRelease => out.write_str("delete-release"),
             Self::MakeRelease => out.write_str("make-release"),
@@ -203,6 +212,8 @@ impl FromStr for Event {
             }
             "pause" => Self::Pause(of(0) == "true"),
             "edit" => Self::Edit(serde_json::from_str(rest).map_err(|error| error.to_string())?),
+            "set" => Self::Set(serde_json::from_str(rest).map_err(|error| error.to_string())?),
+            "amend" => Self::Amend(serde_json::from_str(rest).map_err(|error| error.to_string())?),
             "suspend" => Self::Suspend(of(0) == "true"),
             "delete-release" => Self::DeleteRelease,
             "make-release" => Self::MakeRelease,
@@ -236,10 +247,12 @@ pub const ROLE: &str = "qa";
 
 impl fmt::Display for Story {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Setup { replicas, strategy, min_ready, release, ready_after, policies, candidates } = &self.setup;
+        let Setup { replicas, strategy, min_ready, deadline, release, ready_after, policies, candidates } =
+            &self.setup;
         writeln!(out, "replicas {replicas}")?;
         writeln!(out, "strategy {strategy}")?;
         writeln!(out, "min-ready {min_ready}")?;
+        writeln!(out, "deadline {deadline}")?;
         writeln!(out, "release {release}")?;
         writeln!(out, "ready-after {ready_after}")?;
         writeln!(out, "policies {policies}")?;
@@ -267,6 +280,7 @@ impl FromStr for Story {
                 "replicas" => setup.replicas = rest.parse().map_err(|error| wrong(&error))?,
                 "strategy" => setup.strategy = serde_json::from_str(rest).map_err(|error| wrong(&error))?,
                 "min-ready" => setup.min_ready = rest.parse().map_err(|error| wrong(&error))?,
+                "deadline" => setup.deadline = rest.parse().map_err(|error| wrong(&error))?,
                 "release" => setup.release = serde_json::from_str(rest).map_err(|error| wrong(&error))?,
                 "ready-after" => setup.ready_after = rest.parse().map_err(|error| wrong(&error))?,
                 "policies" => setup.policies = rest == "true",

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use json_patch::PatchOperation;
 use serde_json::{Value, json};
 use tidegate::api::{ORIGINALS, STABLE};
 use tidegate::cli::report::chain::{Newest, Record, walk};
@@ -26,6 +27,11 @@ pub struct Watchman {
     pub checks: u64,
     /// What the owner wrote last into the fields that a run borrows: `paused`, `minReadySeconds`, `progressDeadlineSeconds`, `strategy`.
     pub owners: BTreeMap<&'static str, Value>,
+    /// What they wrote there while a run had the fields, where no policy keeps them from it: it may be taken back, or taken for theirs.
+    edited: BTreeMap<&'static str, Value>,
+    /// The owner has written to a Deployment that moves, and no policy has paused it: until the operator has seen it, the native
+    /// controller does what it likes.
+    unseen: bool,
     /// Ready pods that there must be, once there have been so many.
     promised: i64,
     /// Pods that there may be.
@@ -84,26 +90,29 @@ impl World {
                 format!("{what} by {mine}, and {} leads", other.unwrap_or_default())
             });
         }
-        let operations: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let first = &operations[0];
+        // What has to be so before anything of a patch is done.
+        let tested = |path: &str| match request.patch.as_ref()?.0.first()? {
+            PatchOperation::Test(test) if test.path.as_str() == path => Some(&test.value),
+            _ => None,
+        };
         if request.path.ends_with("/deployments/shop") {
-            let tested = first["op"] == "test" && first["path"] == "/metadata/generation";
-            self.check("4 (guarded)", tested, || what.clone());
+            let generation = tested("/metadata/generation").cloned();
+            self.check("4 (guarded)", generation.is_some(), || what.clone());
             let known = self.watchman.written.get(&process).cloned();
             let uid =
                 self.deployment().map(|it| it["metadata"]["uid"].as_str().unwrap_or_default().to_owned());
-            if let (Some((written, generation)), Some(uid)) = (known, uid)
+            if let (Some((written, own)), Some(uid)) = (known, uid)
                 && written == uid
             {
-                let decided_on = first["value"].as_i64().unwrap_or(0);
-                self.check("5 (own writes)", decided_on >= generation, || {
-                    format!("decided on generation {decided_on}, wrote {generation} itself")
+                let decided_on = generation.and_then(|value| value.as_i64()).unwrap_or(0);
+                self.check("5 (own writes)", decided_on >= own, || {
+                    format!("decided on generation {decided_on}, wrote {own} itself")
                 });
             }
         }
         if request.path.ends_with("/releases/shop/status") {
-            let tested = first["op"] == "test" && first["path"] == "/metadata/resourceVersion";
-            self.check("4 (guarded)", tested, || what);
+            let guarded = tested("/metadata/resourceVersion").is_some();
+            self.check("4 (guarded)", guarded, || what);
         }
     }
 
@@ -114,7 +123,10 @@ impl World {
                 let metadata = &after["metadata"];
                 let uid = metadata["uid"].as_str().unwrap_or_default().to_owned();
                 self.watchman.written.insert(*process, (uid, metadata["generation"].as_i64().unwrap_or(0)));
-                self.check_pace(after);
+                self.check_pace(before, after);
+                if std::mem::take(&mut self.watchman.unseen) {
+                    self.watchman.excused_until = self.watchman.excused_until.max(self.now + 2 * RECENTLY);
+                }
             }
             (Who::Person(_), "deployments") => self.note_owner(before, after),
             (Who::Operator(_), "releases") => self.check_status(before, after),
@@ -127,9 +139,18 @@ impl World {
     fn note_owner(&mut self, before: Option<&Value>, after: &Value) {
         let taken = |it: &Value| !it["metadata"]["annotations"][ORIGINALS].is_null();
         let in_a_run = before.is_some_and(taken);
+        let moves = before.is_some_and(|before| before["spec"]["paused"] != true);
+        if in_a_run && !self.policies && (moves || after["spec"]["paused"] != true) {
+            self.watchman.unseen = true;
+        }
         for field in ["minReadySeconds", "progressDeadlineSeconds", "strategy"] {
             let value = &after["spec"][field];
-            if !in_a_run && before.is_none_or(|before| before["spec"][field] != *value) {
+            let is_other = before.is_none_or(|before| before["spec"][field] != *value);
+            if in_a_run && is_other {
+                self.watchman.edited.insert(field, value.clone());
+            }
+            if !in_a_run && is_other {
+                self.watchman.edited.remove(field);
                 self.watchman.owners.insert(field, value.clone());
                 // What the new limits allow may be less than what stands there by the old ones.
                 self.watchman.allowed = None;
@@ -139,8 +160,12 @@ impl World {
     }
 
     /// 13: between moves it is paused; on a canary template it is never unpaused and unparked before the last step is done.
-    fn check_pace(&mut self, after: &Value) {
+    fn check_pace(&mut self, before: Option<&Value>, after: &Value) {
         let spec = &after["spec"];
+        // A label, an annotation: what moves there is none of its doing.
+        if before.is_some_and(|before| before["spec"] == *spec) {
+            return;
+        }
         let stable = self.status()["stable"]["fingerprint"].as_str().map(str::to_owned);
         let Some(stable) = stable else { return };
         let parked = spec["minReadySeconds"] == PARKED;
@@ -221,7 +246,8 @@ impl World {
         let name = job["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let owner = job["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default().to_owned();
         let check = job["metadata"]["labels"]["tidegate.dev/check"].as_str().unwrap_or_default();
-        let run = self.status()["run"]["id"].as_str().unwrap_or_default().to_owned();
+        // It is named after its run, which may be over when it arrives, and its try.
+        let run = name.rsplit_once('-').map_or_else(String::new, |(run, _)| run.to_owned());
         let key = format!("{owner} {run} {check}");
         let made = self.watchman.jobs.entry(key).or_default();
         let first = made.is_empty();
@@ -239,6 +265,12 @@ impl World {
         };
         let replicas = deployment["spec"]["replicas"].as_i64().unwrap_or(0);
         let now = self.now;
+        let before = self.watchman.wanted.last().map(|(_, wanted)| *wanted);
+        let several = self.cluster.native.sets.iter().filter(|set| set.replicas > 0).count() > 1;
+        if before.is_some_and(|before| before > replicas) && several {
+            // The native controller shrinks revisions in proportion, those that serve with those that do not.
+            self.watchman.promised = 0;
+        }
         self.watchman.wanted.push((now, replicas));
         // The one before the window still counts at its beginning.
         let keep = self.watchman.wanted.iter().rposition(|(at, _)| *at + RECENTLY < now).unwrap_or(0);
@@ -255,7 +287,7 @@ impl World {
         let floor = least - i64::from(limits(least).1);
         let ceiling = most + i64::from(limits(most).0);
         let undoing = !self.status()["run"]["back"].is_null() || self.goes_back_alone(&deployment);
-        if now < self.watchman.excused_until {
+        if now < self.watchman.excused_until || self.watchman.unseen {
             self.watchman.promised = 0;
             self.watchman.allowed = None;
             return;
@@ -325,7 +357,7 @@ impl World {
         }
         for (field, wanted) in &self.watchman.owners {
             let found = &deployment["spec"][*field];
-            if found != wanted {
+            if found != wanted && self.watchman.edited.get(field) != Some(found) {
                 return Err(format!("spec.{field} is {found}, its owner wrote {wanted}"));
             }
         }
@@ -356,8 +388,12 @@ impl World {
     /// Status waits for signatures: none that was given for this run may be missing.
     pub fn check_signatures(&mut self) {
         let run = self.status()["run"].clone();
+        // Another Release of this name, before this one, had a run of this number too.
+        let made = |object: &Value| object["metadata"]["creationTimestamp"].as_str().map(str::to_owned);
+        let since = self.release().and_then(|release| made(release));
         let given = |action: &Value| {
             action["spec"]["action"] == "Approve"
+                && made(action) > since
                 && action["spec"]["run"] == run["id"]
                 && action["status"]["result"] == "Done"
         };

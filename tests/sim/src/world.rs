@@ -2,6 +2,7 @@
 //!
 //! It is plain data and knows no task. `play` lets time pass in it.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use crate::cluster::{Cluster, target};
 use crate::network::Network;
 use crate::server::requests;
 use crate::server::store::kind_of;
-use crate::server::{Name, Store, Who};
+use crate::server::{Name, Object, Store, Who};
 use crate::time::Epoch;
 use crate::watchman::Watchman;
 
@@ -21,6 +22,8 @@ pub const NAMESPACE: &str = "shop";
 pub const TARGET: &str = "shop";
 /// Milliseconds until the native controllers look at a change.
 const LAG: u64 = 8;
+/// How often the time is asked for within one millisecond of it, at most: reading five hundred pods takes a thousand.
+const MOST_IN_A_MOMENT: u64 = 200_000;
 
 /// Everything there is.
 pub struct World {
@@ -32,6 +35,8 @@ pub struct World {
     pub cluster: Cluster,
     pub network: Network,
     pub watchman: Watchman,
+    /// Something was made that belongs to something, or something that others belong to went.
+    pub litter: bool,
     /// Changes of objects, one line each.
     pub log: Vec<String>,
     /// What the pods' pages say.
@@ -57,18 +62,51 @@ pub struct Shared {
     world: Arc<Mutex<World>>,
     pub changed: Arc<Notify>,
     pub epoch: Epoch,
+    asked: Arc<Asked>,
+}
+
+/// How often somebody asked what time it is, or what there is, and how often since time passed last.
+#[derive(Default)]
+struct Asked {
+    at: AtomicU64,
+    since: AtomicU64,
+    spins: AtomicBool,
 }
 
 impl Shared {
     pub fn new(world: World) -> Self {
-        Self { world: Arc::new(Mutex::new(world)), changed: Arc::default(), epoch: Epoch::begin() }
+        Self {
+            world: Arc::new(Mutex::new(world)),
+            changed: Arc::default(),
+            epoch: Epoch::begin(),
+            asked: Arc::default(),
+        }
     }
 
     /// The world as it is now. Never held across an await.
     pub fn lock(&self) -> MutexGuard<'_, World> {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        world.now = self.epoch.now();
+        world.now = self.now();
         world
+    }
+
+    /// Milliseconds since the world began. Whoever asks and asks while no time passes is found out: virtual time stands still until
+    /// everybody waits, so it would never pass again.
+    pub fn now(&self) -> u64 {
+        let now = self.epoch.now();
+        let Asked { at, since, spins } = &*self.asked;
+        if at.swap(now, Ordering::Relaxed) != now {
+            since.store(0, Ordering::Relaxed);
+        } else if since.fetch_add(1, Ordering::Relaxed) > MOST_IN_A_MOMENT {
+            spins.store(true, Ordering::Relaxed);
+            self.changed.notify_one();
+        }
+        now
+    }
+
+    /// Somebody turns in circles, and no time passes any more.
+    pub fn spins(&self) -> bool {
+        self.asked.spins.load(Ordering::Relaxed)
     }
 }
 
@@ -81,6 +119,7 @@ impl World {
             cluster: Cluster::new(ready_after),
             network: Network::default(),
             watchman: Watchman::default(),
+            litter: false,
             log: Vec::new(),
             pages: Pages::Honest,
         };
@@ -115,9 +154,10 @@ impl World {
         name: Name,
         before: Option<&Value>,
         object: Value,
-    ) -> Arc<Value> {
+    ) -> Arc<Object> {
         self.check_write(who, plural, before, &object);
         let stored = self.store.put(plural, name, object);
+        self.litter |= matches!(plural, "controllerrevisions" | "jobs");
         if matches!(plural, "deployments" | "jobs" | "releases") {
             self.cluster.touch(self.now, LAG);
         }
@@ -128,6 +168,7 @@ impl World {
     /// Takes an object out.
     pub fn delete(&mut self, who: &Who, plural: &'static str, name: &Name) {
         if let Some(gone) = self.store.remove(plural, name) {
+            self.litter = true;
             self.cluster.touch(self.now, LAG);
             self.counted(who, plural, "deleted", &gone);
         }
@@ -185,7 +226,7 @@ impl World {
     pub fn write_target(&mut self, who: &'static str, change: impl FnOnce(&mut Value)) {
         let Some(before) = self.store.get("deployments", &target()).cloned() else { return };
         let Some(kind) = kind_of("deployments") else { return };
-        let mut object = (*before).clone();
+        let mut object = (**before).clone();
         change(&mut object);
         drop(requests::update(self, &Who::Person(who), kind, &target(), &before, object, false));
     }
@@ -196,7 +237,7 @@ impl World {
         if before["spec"]["replicas"] == replicas {
             return;
         }
-        let mut object = (*before).clone();
+        let mut object = (**before).clone();
         object["spec"]["replicas"] = json!(replicas);
         object["metadata"]["generation"] = json!(before["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
         self.commit(&Who::Person("autoscaler"), "deployments", target(), Some(&before), object);
@@ -208,12 +249,12 @@ impl World {
     }
 
     /// The Deployment.
-    pub fn deployment(&self) -> Option<&Arc<Value>> {
+    pub fn deployment(&self) -> Option<&Arc<Object>> {
         self.store.get("deployments", &target())
     }
 
     /// The Release.
-    pub fn release(&self) -> Option<&Arc<Value>> {
+    pub fn release(&self) -> Option<&Arc<Object>> {
         self.store.get("releases", &(NAMESPACE.to_owned(), TARGET.to_owned()))
     }
 
@@ -225,7 +266,7 @@ impl World {
 
     /// Everything about the Deployment, its Release and its pods, for people.
     pub fn describe(&self) -> String {
-        let deployment = self.deployment().map(|it| (**it).clone()).unwrap_or_default();
+        let deployment = self.deployment().map(|it| (***it).clone()).unwrap_or_default();
         let mut status = self.status().clone();
         if let Some(status) = status.as_object_mut() {
             status.remove("conditions");

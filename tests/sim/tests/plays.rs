@@ -1,6 +1,6 @@
 //! Single stories in the simulated cluster.
 
-use tidegate_sim::play::{Outcome, play};
+use tidegate_sim::play::{Outcome, play, play_within};
 use tidegate_sim::story::Story;
 
 fn told(text: &str) -> Outcome {
@@ -93,4 +93,169 @@ fn a_story_told_twice_is_the_same_story_to_the_last_write() {
     assert_eq!(one.log, other.log);
     assert!(one.writes > 5, "{}", one.log.join("\n"));
     assert_eq!(story.to_string().parse::<Story>().as_ref(), Ok(&story));
+}
+
+/// The second at which a line of the log says this first.
+fn second(outcome: &Outcome, what: &str) -> Option<f64> {
+    outcome.log.iter().find(|line| line.contains(what))?.split(' ').next()?.parse().ok()
+}
+
+const SIGNED: &str = r#"release {"criteria":[],"preflight":[{"name":"sign-off","approval":{"roles":["qa"]}}],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
+
+#[test]
+fn a_signature_counts_whichever_clock_runs_ahead() {
+    for clock in ["7200", "-7200"] {
+        let outcome = told(&format!(
+            "{SIGNED}\nat 1000 clock {clock}\nat 2000 push v2 good\nat 9000 say Approve qa\nat 60000 pages honest"
+        ));
+        let moved = second(&outcome, "\"Moving\"");
+        assert!(moved.is_some_and(|second| second < 10.0), "{moved:?}\n{}", outcome.log.join("\n"));
+    }
+}
+
+#[test]
+fn what_was_said_about_an_older_release_of_the_name_is_not_about_this_one() {
+    let outcome = told(&format!(
+        "{SIGNED}\nat 1000 push v2 good\nat 3000 cut-off 12\nat 4000 say Approve qa\nat 6000 delete-release\nat 8000 make-release\nat 40000 push v3 good\nat 60000 pages honest"
+    ));
+    let said = outcome.log.iter().find(|line| line.contains("alice made releaseactions/"));
+    let said = said.and_then(|line| line.split(' ').nth(3)).expect("somebody signed");
+    let taken = outcome.log.iter().any(|line| line.contains(&format!("operator 0 wrote {said}")));
+    assert!(!taken, "{}", outcome.log.join("\n"));
+    assert_eq!(outcome.end.version, "v3", "{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn whichever_request_is_refused_a_newer_template_is_not_lost() {
+    let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
+    for request in 8..26 {
+        let outcome = told(&format!(
+            "{release}\nat 1000 push v2 stuck\nat 5000 push v3 good\nrequest {request} throttled"
+        ));
+        let told = || format!("request {request}\n{}", outcome.log.join("\n"));
+        assert_eq!(
+            (&outcome.end.version, &outcome.end.outcome),
+            (&"v3".into(), &"Succeeded".into()),
+            "{}",
+            told()
+        );
+    }
+}
+
+#[test]
+fn an_edit_after_the_fields_were_given_back_and_before_status_says_so_stays() {
+    told(&format!(
+        "replicas 3\nstrategy {}\n{SIGNED}\nready-after 1000\ncandidates 1\nat 5726 push v2 good\nat 7655 kill 5\nat 13226 push v3 stuck\nat 15737 edit {}\nrequest 7 throttled",
+        r#"{"rollingUpdate":{"maxSurge":"50%","maxUnavailable":0},"type":"RollingUpdate"}"#,
+        r#"{"rollingUpdate":{"maxSurge":0,"maxUnavailable":"1%"},"type":"RollingUpdate"}"#,
+    ));
+    // An undo that ends, whatever of it is the last that its process writes.
+    for death in 1..14 {
+        let story = format!(
+            "at 0 kill {death}\nat 500 push v2 stuck\nat 2000 say Abort\nat 3500 edit {}",
+            r#"{"rollingUpdate":{"maxSurge":2,"maxUnavailable":0},"type":"RollingUpdate"}"#
+        );
+        told(&story);
+    }
+}
+
+#[test]
+fn a_job_that_arrives_when_its_run_is_over_is_no_second_try() {
+    let job = r#"release {"criteria":[],"preflight":[{"name":"backup","job":{"template":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"c"}]}}}}}}],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
+    told(&format!(
+        "policies false\n{job}\nat 1732 push v2 good\nat 11047 push v3 good\nrequest 2 failed\nrequest 4 failed\nrequest 7 late 12059"
+    ));
+}
+
+/// What the native controller does by itself, and what the owner writes where no policy keeps it from taking effect.
+#[test]
+fn what_others_do_is_not_held_against_the_operator() {
+    let slow = r#"strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"34%"},"type":"RollingUpdate"}"#;
+    let all = r#"release {"criteria":[],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}"#;
+    // Scaled down in mid-move it shrinks the pods that serve with those that do not.
+    told(&format!("replicas 16\n{slow}\n{all}\nat 1000 push v3 stuck\nat 100000 scale 8"));
+    // Nobody sees a template that comes in mid-move.
+    told(&format!(
+        "replicas 10\npolicies false\n{slow}\n{all}\nat 1000 push v2 good\nat 1500 hold-watches 8000\nat 3000 push v3 good"
+    ));
+    // Held without a run, the owner writes another strategy.
+    let steps = r#"release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"2s"},{"name":"half","replicas":"50%","soak":"2s"}],"watch":[{"every":"1s","for":"3s"}]}"#;
+    let rolling = r#"{"rollingUpdate":{"maxSurge":0,"maxUnavailable":1},"type":"RollingUpdate"}"#;
+    told(&format!(
+        "replicas 2\npolicies false\nstrategy {{\"type\":\"Recreate\"}}\n{steps}\nat 5450 push v2 good\nat 6920 edit {rolling}"
+    ));
+    // The Deployment is made anew while a run of the old one ends, and rolls out by itself before it is taken up.
+    told(&format!(
+        "{steps}\nready-after 4000\nat 1383 push v2 crash\nat 11266 delete-deployment\nat 20566 make-deployment\nat 24585 push v4 errors\nrequest 13 late 7052\nrequest 22 failed\nrequest 28 late 11677"
+    ));
+    // Handed back, and paused by its owner.
+    told(&format!("replicas 1\n{all}\nat 1000 push v3 stuck\nat 6000 say HandBack\nat 9000 pause true"));
+}
+
+#[test]
+fn a_story_that_does_not_end_says_so() {
+    let story: Story = "at 1000 push v2 good".parse().expect("a story");
+    let outcome = play_within(&story, 1, 60);
+    assert!(
+        outcome.violations.iter().all(|what| what.starts_with("9 (no circles)")),
+        "{:?}",
+        outcome.violations
+    );
+    assert_eq!(outcome.violations.len(), 1);
+}
+
+#[test]
+fn an_undo_that_is_ordered_only_now_has_not_come_to_its_end() {
+    // The owner has put the stable template back while nobody looked: no canary pod is there, but the fields are those of a move.
+    told(
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"34%"},"type":"RollingUpdate"}
+release {"criteria":[{"errorRate":{"limit":"5%","target":"1%"},"name":"errors"}],"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
+at 3295 push v2 errors
+at 3583 kill 2
+at 20438 push v1 good
+at 26445 say Abort
+request 4 throttled
+request 12 swallowed"#,
+    );
+}
+
+#[test]
+fn who_unparks_a_deployment_before_status_says_that_a_run_has_it_gets_all_fields_back() {
+    told(
+        r#"policies false
+strategy {"rollingUpdate":{"maxSurge":2,"maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"every":"5s","for":"3s"}]}
+at 3188 push v2 good
+at 11093 set {"minReadySeconds":0}
+request 3 swallowed"#,
+    );
+}
+
+#[test]
+fn a_version_that_mends_a_stable_one_of_which_no_pod_is_ready_goes_out() {
+    let outcome = told(
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":2},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"2s"},{"name":"half","replicas":"50%","soak":"2s"}],"watch":[{"every":"1s","for":"3s"}]}
+at 1132 push v2 crash
+at 21702 delete-release
+at 25315 apply
+at 27211 scale 0
+at 29095 make-release
+at 30900 scale 3
+at 50000 push v3 good"#,
+    );
+    assert_eq!(outcome.end.version, "v3", "{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn scaled_down_while_it_surges_there_are_no_more_pods_than_the_owners_percentage_allows() {
+    for paused in ["", "\nat 4000 say Pause"] {
+        told(&format!(
+            "replicas 10\nstrategy {}\nrelease {}\nready-after 20000\nat 166 push v2 good\nat 7239 scale 8{paused}",
+            r#"{"rollingUpdate":{"maxSurge":"25%","maxUnavailable":0},"type":"RollingUpdate"}"#,
+            r#"{"criteria":[],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}"#,
+        ));
+    }
 }

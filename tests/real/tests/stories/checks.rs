@@ -91,7 +91,7 @@ fn a_failed_check_can_be_skipped_and_never_an_approval() {
             .until("the action's mark", |story| async move {
                 let action = story.get("tidegate.dev/v1alpha1", "ReleaseAction", action).await;
                 action["status"]["result"] == "Refused"
-                    && action["status"]["message"] == "only approvals are waited for: they cannot be skipped"
+                    && action["status"]["message"] == "only signatures are waited for: they cannot be skipped"
             })
             .await;
         says(&story, "bob", json!({"action": "Approve", "role": "qa-manager"})).await;

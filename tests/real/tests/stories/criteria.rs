@@ -47,6 +47,7 @@ fn the_api_server_takes_every_kind_and_says_what_to_write_instead_of_nonsense() 
             value(json!({"json": {"url": "https://shop/stats", "pointer": ""}, "limit": "value > 50"})),
             criterion("availability", json!({"limit": "90%", "for": "1m", "onLimit": "Hold"})),
             criterion("restarts", json!({"limit": 0, "shadow": true})),
+            json!({"steps": [{"name": "some", "replicas": "10%", "soak": "1h", "advanceEarly": true}]}),
         ];
         let page = include_str!("../../../../docs/metrics.md");
         let section = page.split("## Other criteria").nth(1).expect("the section");
@@ -106,6 +107,17 @@ fn the_api_server_takes_every_kind_and_says_what_to_write_instead_of_nonsense() 
             (json_of(json!({"json": {"url": "http://shop/", "pointer": "a"}})), "pointer begins with '/'"),
             (criterion("availability", json!({"limit": "0%"})), "limit is more than 0%: write 90%"),
             (criterion("restarts", json!({"limit": -1})), "should be greater than or equal to 0"),
+            (
+                json!({"steps": [{"name": "some", "replicas": "10%", "advanceEarly": true}]}),
+                "advanceEarly cuts a soak short: write soak beside it",
+            ),
+            (
+                with(
+                    criterion("restarts", json!({"limit": 1})),
+                    json!({"steps": [{"name": "some", "replicas": "10%", "soak": "1h", "advanceEarly": true}]}),
+                ),
+                "advanceEarly rests on evidence: write a criterion that measures something",
+            ),
         ];
         for (spec, sentence) in refused {
             let said = story.try_apply(story.release(spec.clone()), "story").await;

@@ -56,7 +56,8 @@ async fn recorded(story: &Story<'_>, name: &str) {
         (&json!("shop"), &json!("Undone"), &json!("Breach"), &json!(true)),
         "{report:#}"
     );
-    for part in ["source", "window", "interval", "limit", "settle", "canary", "stable", "suspicion"] {
+    for part in ["source", "query", "window", "interval", "limit", "settle", "canary", "stable", "suspicion"]
+    {
         assert!(!evidence[part].is_null(), "no {part}: {report:#}");
     }
     assert!(evidence["canary"]["bad"].as_i64() > Some(0), "{report:#}");
@@ -103,6 +104,16 @@ fn a_canary_that_is_slower_than_stable_goes_back() {
         let spec = judged(json!({"name": "slower", "latency": latency}));
         let (story, _load) = shop(Stage::shared().await, "slower", spec).await;
         story.ship("v2", &[("LATENCY_MS", "120")]).await;
+        // Half a minute is warm-up.
+        story
+            .until("warming up", |story| async move {
+                story.status().await["verdicts"][0]["reason"] == "WarmingUp"
+            })
+            .await;
+        let long = Duration::from_secs(150);
+        story
+            .until_within(long, "the end", |story| async move { !story.status().await["lastRun"].is_null() })
+            .await;
         let last = ended(&story, 1, "Undone").await;
         undo_in_order(&last, true);
         let message = last["message"].as_str().unwrap_or_default();
@@ -165,7 +176,11 @@ fn a_prometheus_that_is_away_for_a_while_costs_time_and_no_verdict() {
         until_at(&story, "some").await;
         prometheus.kill().await;
         let long = Duration::from_secs(150);
-        story.until_blocked("NoMeasurements").await;
+        story
+            .until_within(long, "blocked by NoMeasurements", |story| async move {
+                story.status().await["blockedBy"]["reason"] == "NoMeasurements"
+            })
+            .await;
         stands_still(&story, Duration::from_secs(3)).await;
         prometheus.revive();
         fail(&story, "v2", "0.05").await;
@@ -174,6 +189,32 @@ fn a_prometheus_that_is_away_for_a_while_costs_time_and_no_verdict() {
                 story.status().await["lastRun"]["outcome"] == "Undone"
             })
             .await;
-        undo_in_order(&story.status().await["lastRun"], true);
+        let last = story.status().await["lastRun"].take();
+        undo_in_order(&last, true);
+        let name = last["report"].as_str().unwrap_or_default();
+        let report = story.get("tidegate.dev/v1alpha1", "ReleaseReport", name).await;
+        let query = report["spec"]["evidence"][0]["query"].as_str().unwrap_or_default();
+        assert!(
+            query.contains(r#"-.+"}["#) && query.ends_with(&format!(" at {}", prometheus.url)),
+            "{query}"
+        );
+    });
+}
+
+#[test]
+fn evidence_cuts_a_long_soak_short_after_a_minute_where_the_step_says_so() {
+    on_stage(async {
+        let mut spec = judged(json!({"name": "errors", "errorRate": {"limit": "5%"}}));
+        spec["steps"][0] = json!({"name": "some", "replicas": "25%", "soak": "48h", "advanceEarly": true});
+        let (story, _load) = shop(Stage::shared().await, "early", spec).await;
+        story.ship("v2", &[]).await;
+        until_at(&story, "some").await;
+        let begun = std::time::Instant::now();
+        let long = Duration::from_secs(150);
+        story
+            .until_within(long, "the end", |story| async move { !story.status().await["lastRun"].is_null() })
+            .await;
+        ended(&story, 1, "Succeeded").await;
+        assert!(begun.elapsed() >= Duration::from_secs(55), "a minute is the least");
     });
 }

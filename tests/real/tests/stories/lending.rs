@@ -75,13 +75,24 @@ fn a_check_takes_the_rights_that_it_uses_from_whoever_writes_it() {
         until_told(&story, &nothing, "").await;
 
         let job = json!({"name": "smoke", "job": {"template": {"spec": {"template": {"spec": {}}}}}});
+        let mut silent = job.clone();
+        silent["job"]["logs"] = json!("None");
         let secrets = config("secrets", None);
         let maps = config("configMaps", None);
+        let mut migration = job["job"].clone();
+        migration["logs"] = json!("None");
+        let migrated = json!({"migrations": [{"name": "add", "kind": "Expand", "job": migration}]});
+        until_told(&story, &migrated, "without the verb create on jobs.batch").await;
         let kinds = [
             (
-                job,
-                "bob may not write a job check without the verb create on jobs.batch",
+                silent,
+                "bob may not write a job check or a migration without the verb create on jobs.batch",
                 ("batch", "jobs", "create"),
+            ),
+            (
+                job,
+                "bob may not write a job whose log is kept or judged without the verb get on pods/log",
+                ("", "pods/log", "get"),
             ),
             (secrets, "bob may not name a Secret without the verb get on secrets", ("", "secrets", "get")),
             (
@@ -95,7 +106,7 @@ fn a_check_takes_the_rights_that_it_uses_from_whoever_writes_it() {
             let at_a_step = json!({"steps": [{"name": "half", "replicas": "50%", "checks": [check]}]});
             until_told(&story, &before, words).await;
             until_told(&story, &at_a_step, words).await;
-            give(&story, &here, resource, rule(group, resource, &[verb])).await;
+            give(&story, &here, &resource.replace('/', "-"), rule(group, resource, &[verb])).await;
             until_told(&story, &before, "").await;
             until_told(&story, &at_a_step, "").await;
         }
@@ -188,5 +199,112 @@ fn a_check_of_an_object_takes_the_right_to_read_it_where_it_is() {
             "bob may not name a ConfigMap without the verb get on configmaps",
         )
         .await;
+    });
+}
+
+#[test]
+fn who_is_told_by_a_secret_takes_the_right_to_read_secrets() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "lending-told").await;
+        let here = story.namespace.clone();
+        let writes = rule("tidegate.dev", "releases", &["get", "create", "patch", "update"]);
+        give(&story, &here, "writes", writes).await;
+        give(&story, &here, "patches", rule("apps", "deployments", &["patch"])).await;
+        until_told(&story, &json!({}), "").await;
+        let told = |channel: Value| {
+            let mut one = json!({"name": "team", "events": ["Held"]});
+            one.as_object_mut().expect("an object").extend(channel.as_object().expect("an object").clone());
+            json!({"notify": [one]})
+        };
+        let mail = json!({"host": "smtp.example.com", "from": "a@example.com", "to": ["b@example.com"]});
+        let with_login = with(mail.clone(), json!({"auth": {"secret": "login"}}));
+        let hook = json!({"url": "https://hooks.example.com/"});
+        let with_token = with(hook.clone(), json!({"auth": {"bearer": {"secret": "token"}}}));
+        let open = [
+            told(json!({"webhook": hook})),
+            told(json!({"cloudEvents": hook})),
+            told(json!({"email": mail})),
+        ];
+        let by_secret = [
+            told(json!({"slack": {"secret": "slack"}})),
+            told(json!({"teams": {"secret": "teams"}})),
+            told(json!({"webhook": {"secret": "hook"}})),
+            told(json!({"cloudEvents": with_token})),
+            told(json!({"email": with_login})),
+            told(json!({"pagerDuty": {"secret": "duty"}})),
+            told(json!({"opsgenie": {"secret": "genie"}})),
+        ];
+        for spec in &open {
+            until_told(&story, spec, "").await;
+        }
+        for spec in &by_secret {
+            until_told(&story, spec, "bob may not name a Secret without the verb get on secrets").await;
+        }
+        give(&story, &here, "secrets", rule("", "secrets", &["get"])).await;
+        for spec in &by_secret {
+            until_told(&story, spec, "").await;
+        }
+        let with_map = with(hook, json!({"ca": {"configMap": "roots"}}));
+        let words = "bob may not name a ConfigMap without the verb get on configmaps";
+        until_told(&story, &told(json!({"webhook": with_map})), words).await;
+        // What the API server says of an audience that cannot be.
+        let both = told(json!({"slack": {"secret": "slack"}, "teams": {"secret": "teams"}}));
+        until_told(&story, &both, "a notification needs exactly one of: slack, teams").await;
+        let mut waking = told(json!({"pagerDuty": {"secret": "duty"}}));
+        waking["notify"][0]["events"] = json!(["Succeeded"]);
+        until_told(&story, &waking, "pagerDuty and opsgenie wake people").await;
+        let mut late = told(json!({"slack": {"secret": "slack"}}));
+        late["notify"][0]["after"] = json!("30m");
+        late["notify"][0]["events"] = json!(["Undone"]);
+        until_told(&story, &late, "after is for what stands").await;
+    });
+}
+
+#[test]
+fn a_check_of_what_surrounds_a_workload_or_came_before_it_takes_the_right_to_see_that() {
+    on_stage(async {
+        let stage = Stage::shared().await;
+        let story = Story::begin(stage, "lending-around").await;
+        let other = Story::begin(stage, "lending-before").await;
+        let (here, there) = (story.namespace.clone(), other.namespace.clone());
+        give(
+            &story,
+            &here,
+            "writes",
+            rule("tidegate.dev", "releases", &["get", "create", "patch", "update"]),
+        )
+        .await;
+        give(&story, &here, "patches", rule("apps", "deployments", &["patch"])).await;
+        until_told(&story, &json!({}), "").await;
+        let workload = |fields: Value| json!({"preflight": [{"name": "workload", "workload": fields}]});
+        let own = workload(json!({"probes": "Required", "minReplicas": 2, "imageByDigest": "Required"}));
+        until_told(&story, &own, "").await;
+        // Under a name of its own: server-side apply takes an object away of which the last field goes.
+        let whole = json!({"preflight": [{"name": "whole", "workload": {}}]});
+        let budget = workload(json!({"podDisruptionBudget": "Required"}));
+        let words = "bob may not write a workload check of podDisruptionBudget without the verb list on poddisruptionbudgets.policy";
+        until_told(&story, &budget, words).await;
+        until_told(&story, &whole, words).await;
+        give(&story, &here, "budgets", rule("policy", "poddisruptionbudgets", &["list"])).await;
+        until_told(&story, &budget, "").await;
+        let words = "bob may not write a workload check of room without the verb list on resourcequotas";
+        until_told(&story, &workload(json!({"room": "Required"})), words).await;
+        until_told(&story, &whole, words).await;
+        give(&story, &here, "quotas", rule("", "resourcequotas", &["list"])).await;
+        until_told(&story, &whole, "").await;
+
+        let promotion = json!({"preflight": [{"name": "staging", "promotion": {"namespace": there}}]});
+        let words = |resource: &str| {
+            format!(
+                "bob may not write a check of {resource} without the verb get on {resource}.tidegate.dev in namespace {there}"
+            )
+        };
+        until_told(&story, &promotion, &words("releases")).await;
+        give(&story, &there, "releases", rule("tidegate.dev", "releases", &["get"])).await;
+        until_told(&story, &promotion, &words("releasereports")).await;
+        give(&story, &there, "reports", rule("tidegate.dev", "releasereports", &["get"])).await;
+        until_told(&story, &promotion, "").await;
+        // Metrics are read as the Release says anyway.
+        until_told(&story, &json!({"criteria": [{"name": "errors", "errorRate": {"limit": "5%"}}], "preflight": [{"name": "telemetry", "telemetry": {}}]}), "").await;
     });
 }

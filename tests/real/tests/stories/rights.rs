@@ -132,8 +132,11 @@ fn name_of((_, resource, verb): &Right) -> String {
     format!("no-{verb}-{}", resource.replace('/', "-"))
 }
 
-fn is_for_watching((_, _, verb): &Right) -> bool {
-    ["list", "watch"].contains(&verb.as_str())
+/// What is listed only when a check asks.
+const ASKED: [&str; 4] = ["poddisruptionbudgets", "resourcequotas", "nodes", "releasereports"];
+
+fn is_for_watching((_, resource, verb): &Right) -> bool {
+    ["list", "watch"].contains(&verb.as_str()) && !ASKED.contains(&resource.as_str())
 }
 
 #[test]
@@ -202,6 +205,10 @@ fn checked() -> Value {
         json!({"name": "smoke", "job": {"template": {"spec": {"backoffLimit": 0, "template": template}}}});
     let config = json!({"name": "config", "config": {"configMaps": [{"name": "kube-root-ca.crt", "keys": [{"key": "ca.crt"}]}]}});
     with(halves(), json!({"preflight": [smoke, config]}))
+}
+
+fn before_the_first_pod(check: Value) -> Value {
+    with(halves(), json!({"preflight": [check]}))
 }
 
 async fn begun<'s>(stage: &'s Stage, name: &str, rights: &[&Right]) -> Story<'s> {
@@ -292,8 +299,44 @@ async fn lacking_one(stage: &Stage, lacking: &Right, rest: &[Right]) {
             story.ship_paper("v2", json!({})).await;
             told("CheckFailed").await;
         }
+        // What a job said: where its result is asked for, it is not known.
+        ("pods/log", "get") => {
+            let mut spec = checked();
+            spec["preflight"][0]["job"]["result"] =
+                json!({"from": "LastLogLine", "expression": "result.failed == 0"});
+            story.adopt(story.deployment(2), story.release(spec)).await;
+            story.ship_paper("v2", json!({})).await;
+            told("CheckUnknown").await;
+        }
         ("configmaps", "get") => {
             story.adopt(story.deployment(2), story.release(checked())).await;
+            story.ship_paper("v2", json!({})).await;
+            told("CheckUnknown").await;
+        }
+        ("poddisruptionbudgets", "list") => {
+            let budget = json!({"name": "workload", "workload": {"podDisruptionBudget": "Required"}});
+            story.adopt(story.deployment(2), story.release(before_the_first_pod(budget))).await;
+            story.ship_paper("v2", json!({})).await;
+            told("CheckUnknown").await;
+        }
+        ("resourcequotas", "list") => {
+            let room = json!({"name": "workload", "workload": {"room": "Required"}});
+            story.adopt(story.deployment(2), story.release(before_the_first_pod(room))).await;
+            story.ship_paper("v2", json!({})).await;
+            told("CheckUnknown").await;
+        }
+        // Nodes are in no namespace: whoever may list them may list all.
+        ("nodes", "list") => {
+            let room = json!({"name": "workload", "workload": {"room": "Required"}});
+            story.adopt(story.deployment(2), story.release(before_the_first_pod(room))).await;
+            story.ship_paper("v2", json!({})).await;
+            told("CheckUnknown").await;
+            give(stage, "tidegate", "story-nodes", None, &[lacking]).await;
+            ended(&story, 1, "Succeeded").await;
+        }
+        ("releasereports", "list") => {
+            let promotion = json!({"name": "staging", "promotion": {"namespace": story.namespace}});
+            story.adopt(story.deployment(2), story.release(before_the_first_pod(promotion))).await;
             story.ship_paper("v2", json!({})).await;
             told("CheckUnknown").await;
         }

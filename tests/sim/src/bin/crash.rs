@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tidegate_sim::crash::{Crashed, crash, plots};
 use tidegate_sim::play::play;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let plots = plots();
     let next = AtomicUsize::new(0);

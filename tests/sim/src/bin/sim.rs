@@ -1,14 +1,20 @@
 //! Plays the stories of many seeds on all cores, and says how many violations there were. A story that fails is printed as short as it
 //! can be made, as text for a test.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use tidegate_sim::play::play;
+use tidegate_sim::play::{MOST_STEPS, play, play_within};
 use tidegate_sim::seeds;
 use tidegate_sim::shrink::shrink;
+
+/// After so long a seed is not waited for any longer. Stories that go on and on are ended by their steps; this is for one that is
+/// caught where nobody counts.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// Stories and faults from seeds, in a simulated cluster.
 #[derive(Parser)]
@@ -22,62 +28,115 @@ struct Asked {
     /// Print what happens in each.
     #[arg(long)]
     log: bool,
+    /// Print what each seed took.
+    #[arg(long)]
+    times: bool,
+    /// Turns and requests after which a story is given up.
+    #[arg(long, default_value_t = MOST_STEPS)]
+    steps: u64,
     /// Failing seeds that are shown; the others are counted.
     #[arg(long, default_value_t = 3)]
     show: usize,
 }
+
+/// Seeds under way, and since when.
+#[derive(Default)]
+struct UnderWay(Mutex<BTreeMap<u64, Instant>>);
+
+impl UnderWay {
+    fn during<T>(&self, seed: u64, what: impl FnOnce() -> T) -> (T, Duration) {
+        let began = now();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, began);
+        let result = what();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&seed);
+        (result, began.elapsed())
+    }
+
+    /// Ends everything when one does not end by itself.
+    fn watch(&self, over: &AtomicBool) {
+        while !over.load(Ordering::Relaxed) {
+            std::thread::park_timeout(Duration::from_secs(1));
+            let under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some((seed, _)) = under_way.iter().find(|(_, began)| began.elapsed() > LONGEST) {
+                let story = seeds::story(*seed);
+                println!("seed {seed} has not ended after {} s:\n{story}", LONGEST.as_secs());
+                println!("sim: violations=1, and the other seeds were not played to their end");
+                std::process::exit(1);
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a seed takes is no part of its story")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let asked = Asked::parse();
     let next = AtomicU64::new(asked.first);
     let (steps, checks) = (AtomicU64::new(0), AtomicU64::new(0));
     let failed: Mutex<Vec<(u64, String)>> = Mutex::default();
+    let (under_way, over) = (UnderWay::default(), AtomicBool::new(false));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= asked.first + asked.seeds {
-                        return;
-                    }
-                    let outcome = play(&seeds::story(seed), seed);
-                    steps.fetch_add(outcome.steps, Ordering::Relaxed);
-                    checks.fetch_add(outcome.checks, Ordering::Relaxed);
-                    if asked.log {
-                        println!(
-                            "seed {seed}\n{}\n{}\n{}",
-                            seeds::story(seed),
-                            outcome.log.join("\n"),
-                            outcome.described
-                        );
-                    }
-                    if let Some(violation) = outcome.violations.first()
-                        && let Ok(mut failed) = failed.lock()
-                    {
-                        failed.push((seed, violation.clone()));
-                    }
-                }
-            });
+    let began = now();
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= asked.first + asked.seeds {
+                return;
+            }
+            let (outcome, took) =
+                under_way.during(seed, || play_within(&seeds::story(seed), seed, asked.steps));
+            steps.fetch_add(outcome.steps, Ordering::Relaxed);
+            checks.fetch_add(outcome.checks, Ordering::Relaxed);
+            if asked.log {
+                let story = seeds::story(seed);
+                println!("seed {seed}\n{story}\n{}\n{}", outcome.log.join("\n"), outcome.described);
+            }
+            if asked.times {
+                println!("seed {seed} took {} us for {} steps", took.as_micros(), outcome.steps);
+            }
+            if let Some(violation) = outcome.violations.first()
+                && let Ok(mut failed) = failed.lock()
+            {
+                failed.push((seed, violation.clone()));
+            }
         }
+    };
+    let failed = std::thread::scope(|scope| {
+        let watching = scope.spawn(|| under_way.watch(&over));
+        let working: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        working.into_iter().for_each(|thread| drop(thread.join()));
+        let mut failed = std::mem::take(&mut *failed.lock().unwrap_or_else(PoisonError::into_inner));
+        failed.sort();
+        for (seed, violation) in failed.iter().take(asked.show) {
+            under_way.during(*seed, || show(*seed, violation));
+        }
+        over.store(true, Ordering::Relaxed);
+        watching.thread().unpark();
+        failed
     });
-    let mut failed = failed.into_inner().unwrap_or_default();
-    failed.sort();
-    for (seed, violation) in failed.iter().take(asked.show) {
-        let short = shrink(&seeds::story(*seed), *seed, violation);
-        let outcome = play(&short, *seed);
-        println!("\nseed {seed}: {violation}\nas short as it gets:\n{short}");
-        println!("{}\n{:#?}\n{}\n", outcome.log.join("\n"), outcome.violations, outcome.described);
-    }
     for (seed, violation) in &failed {
         println!("seed {seed}: {violation}");
     }
     println!(
-        "sim: seeds={} steps={} invariants={} violations={}",
+        "sim: seeds={} steps={} invariants={} violations={} seconds={:.1}",
         asked.seeds,
         steps.into_inner(),
         checks.into_inner(),
-        failed.len()
+        failed.len(),
+        began.elapsed().as_secs_f64(),
     );
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn show(seed: u64, violation: &str) {
+    let short = shrink(&seeds::story(seed), seed, violation);
+    let outcome = play(&short, seed);
+    println!("\nseed {seed}: {violation}\nas short as it gets:\n{short}");
+    println!("{}\n{:#?}\n{}\n", outcome.log.join("\n"), outcome.violations, outcome.described);
 }

@@ -54,7 +54,7 @@ fn pace(before: &Value, object: &mut Value) {
     object["spec"]["paused"] = json!(changed || before["spec"]["paused"] == true);
 }
 
-/// `tidegate-action-identity` and `tidegate-action-run`: who said it, and about which run.
+/// `tidegate-action-identity` and `tidegate-action-run`: who said it, about which run, and what is signed.
 pub fn action(object: &mut Value, user: &str, release: Option<&Value>) {
     object["spec"]["by"] = json!(user);
     let run = release.and_then(|release| release["status"]["run"]["id"].as_str());
@@ -62,6 +62,14 @@ pub fn action(object: &mut Value, user: &str, release: Option<&Value>) {
         && let Some(run) = run
     {
         object["spec"]["run"] = json!(run);
+    }
+    let content = release.and_then(|release| release["status"]["run"]["content"].as_str());
+    if matches!(object["spec"]["action"].as_str(), Some("Approve" | "Attest"))
+        && object["spec"]["undo"] != true
+        && object["spec"].get("content").is_none()
+        && let Some(content) = content
+    {
+        object["spec"]["content"] = json!(content);
     }
 }
 

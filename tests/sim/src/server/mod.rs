@@ -22,7 +22,7 @@ use tower::BoxError;
 use crate::network::Fault;
 use crate::world::Shared;
 pub use requests::{Answer, Request, Who};
-pub use store::{Name, Store};
+pub use store::{Name, Object, Store};
 
 /// Milliseconds from a process to the server.
 const WAY: u64 = 1;
@@ -76,12 +76,9 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
         }
         Some(Fault::Conflict) if matches!(request.method.as_str(), "PATCH" | "PUT") => {
             on_its_way(&shared, process, wait).await;
-            let refusal = requests::conflict(
-                "objects",
-                "this",
-                "the object has been modified; please apply your changes to the latest version and try again",
-            );
-            Answer::Whole(refusal.code, refusal.body())
+            let why =
+                "the object has been modified; please apply your changes to the latest version and try again";
+            requests::conflict("objects", "this", why).answer()
         }
         Some(Fault::Lost) => {
             on_its_way(&shared, process, wait).await;
@@ -131,7 +128,7 @@ fn answer(shared: &Shared, request: &Request) -> Answer {
 }
 
 fn refuse(code: u16, reason: &'static str, message: &str) -> Answer {
-    Answer::Whole(code, requests::Refusal::new(code, reason, message).body())
+    requests::Refusal::new(code, reason, message).answer()
 }
 
 async fn read(process: usize, request: http::Request<Body>) -> Result<Request, BoxError> {
@@ -139,22 +136,25 @@ async fn read(process: usize, request: http::Request<Body>) -> Result<Request, B
     let header = |name| {
         parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok()).unwrap_or_default()
     };
+    let content_type = header(CONTENT_TYPE).to_owned();
+    let body = body.collect().await?.to_bytes();
+    let is_patch = content_type == "application/json-patch+json";
     Ok(Request {
         who: Who::Operator(process),
-        content_type: header(CONTENT_TYPE).to_owned(),
         metadata_only: header(ACCEPT).contains("as=PartialObjectMetadata"),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
+        patch: if is_patch { serde_json::from_slice(&body).ok() } else { None },
         method: parts.method,
-        body: body.collect().await?.to_bytes(),
+        content_type,
+        body,
     })
 }
 
 fn reply(answer: Answer) -> Result<Reply, BoxError> {
     Ok(match answer {
-        Answer::Whole(code, value) => {
-            let body = Full::new(Bytes::from(value.to_string()))
-                .map_err(|never: std::convert::Infallible| match never {});
+        Answer::Whole(code, text) => {
+            let body = Full::new(text).map_err(|never: std::convert::Infallible| match never {});
             Response::builder()
                 .status(code)
                 .header(CONTENT_TYPE, "application/json")

@@ -4,13 +4,14 @@
 //! It answers what the operator asks for. Anything else is 404 or 405, and fails whoever relies on it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::admission;
-use super::store::{self, KINDS, Kind, Name, Selector, kind_of};
+use super::store::{self, KINDS, Kind, Name, Object, Selector, kind_of};
 use crate::time::second;
 use crate::world::World;
 
@@ -36,11 +37,13 @@ pub struct Request {
     /// Asks for metadata only.
     pub metadata_only: bool,
     pub body: Bytes,
+    /// The body, where it is a JSON patch.
+    pub patch: Option<json_patch::Patch>,
 }
 
 /// Its answer.
 pub enum Answer {
-    Whole(u16, Value),
+    Whole(u16, Bytes),
     Watch(UnboundedReceiver<Bytes>),
 }
 
@@ -57,12 +60,13 @@ impl Refusal {
         Self { code, reason, message: message.into() }
     }
 
-    /// As the body of an answer.
-    pub fn body(&self) -> Value {
-        json!({
+    /// As an answer.
+    pub fn answer(&self) -> Answer {
+        let status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
-        })
+        });
+        said(self.code, &status)
     }
 }
 
@@ -74,18 +78,22 @@ struct Place {
     status: bool,
 }
 
+fn said(code: u16, value: &Value) -> Answer {
+    Answer::Whole(code, Bytes::from(value.to_string()))
+}
+
 /// Answers.
 pub fn answer(world: &mut World, request: &Request) -> Answer {
     match respond(world, request) {
         Ok(answer) => answer,
-        Err(refusal) => Answer::Whole(refusal.code, refusal.body()),
+        Err(refusal) => refusal.answer(),
     }
 }
 
 fn respond(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
     let segments: Vec<&str> = request.path.trim_matches('/').split('/').collect();
     if let ["apis", group, version] = segments.as_slice() {
-        return Ok(Answer::Whole(200, resources(world, &format!("{group}/{version}"))));
+        return Ok(said(200, &resources(world, &format!("{group}/{version}"))));
     }
     let place = place(&segments)
         .ok_or_else(|| Refusal::new(404, "NotFound", "the server could not find the requested resource"))?;
@@ -96,12 +104,13 @@ fn respond(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
     };
     let Place { kind, namespace, name, status } = place;
     let plural = kind.plural;
-    let whole = |object: &Value| {
+    let whole = |code: u16, object: &Object| {
         if request.metadata_only {
-            let metadata = object["metadata"].clone();
-            return json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+            let metadata = &object["metadata"];
+            let partial = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+            return Ok(said(code, &partial));
         }
-        object.clone()
+        Ok(Answer::Whole(code, object.text().clone()))
     };
     match (request.method.as_str(), name) {
         ("GET", None) => {
@@ -123,12 +132,12 @@ fn respond(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
                 .store
                 .get(plural, &(namespace, name.clone()))
                 .ok_or_else(|| not_found(plural, &name))?;
-            Ok(Answer::Whole(200, whole(found)))
+            whole(200, found)
         }
         ("POST", None) => {
             let object: Value = read(&request.body)?;
             let made = create(world, &request.who, kind, &namespace, object)?;
-            Ok(Answer::Whole(201, whole(&made)))
+            whole(201, &made)
         }
         ("PUT" | "PATCH", Some(name)) => {
             let name: Name = (namespace, name);
@@ -138,7 +147,7 @@ fn respond(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
                 _ => patched(&before, request)?,
             };
             let stored = update(world, &request.who, kind, &name, &before, changed, status)?;
-            Ok(Answer::Whole(200, whole(&stored)))
+            whole(200, &stored)
         }
         ("DELETE", Some(name)) => {
             let key = (namespace, name.clone());
@@ -149,10 +158,7 @@ fn respond(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
                 return Err(conflict(plural, &name, "the UID in the precondition does not match"));
             }
             world.delete(&request.who, plural, &key);
-            Ok(Answer::Whole(
-                200,
-                json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
-            ))
+            Ok(said(200, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})))
         }
         _ => Err(Refusal::new(
             405,
@@ -211,25 +217,27 @@ fn list(
         }
         None => (world.store.revision().to_string(), None),
     };
-    let mut items = Vec::new();
-    let mut last = None;
+    let mut items: Vec<&[u8]> = Vec::new();
+    let mut last: Option<&Name> = None;
     let mut next = String::new();
     for (name, object) in world.store.page(kind.plural, selector, after.as_ref()) {
         if items.len() == limit {
-            let (namespace, name): Name = last.unwrap_or_default();
+            let (namespace, name) = last.cloned().unwrap_or_default();
             next = format!("{revision}/{namespace}/{name}");
             break;
         }
-        last = Some(name.clone());
-        items.push(&**object);
+        last = Some(name);
+        items.push(object.text());
     }
-    Ok(Answer::Whole(
-        200,
-        json!({
-            "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version,
-            "metadata": {"resourceVersion": revision, "continue": next}, "items": items,
-        }),
-    ))
+    let metadata = json!({"resourceVersion": revision, "continue": next});
+    let mut text = format!(
+        r#"{{"kind":"{}List","apiVersion":"{}","metadata":{metadata},"items":["#,
+        kind.kind, kind.api_version
+    )
+    .into_bytes();
+    text.extend(items.join(&b','));
+    text.extend_from_slice(b"]}");
+    Ok(Answer::Whole(200, Bytes::from(text)))
 }
 
 fn watch(
@@ -259,8 +267,11 @@ fn patched(before: &Value, request: &Request) -> Result<Value, Refusal> {
     let mut object = before.clone();
     match request.content_type.as_str() {
         "application/json-patch+json" => {
-            let patch: json_patch::Patch = read(&request.body)?;
-            json_patch::patch(&mut object, &patch).map_err(|error| match error.kind {
+            let patch = request
+                .patch
+                .as_ref()
+                .ok_or_else(|| Refusal::new(400, "BadRequest", "the body is no JSON patch"))?;
+            json_patch::patch(&mut object, patch).map_err(|error| match error.kind {
                 json_patch::PatchErrorKind::TestFailed => Refusal::new(
                     422,
                     "Invalid",
@@ -288,7 +299,7 @@ pub fn create(
     kind: &'static Kind,
     namespace: &str,
     mut object: Value,
-) -> Result<Value, Refusal> {
+) -> Result<Arc<Object>, Refusal> {
     let plural = kind.plural;
     let number = world.store.number();
     let name = match (object["metadata"]["name"].as_str(), object["metadata"]["generateName"].as_str()) {
@@ -321,7 +332,7 @@ pub fn create(
         let release = object["spec"]["release"].as_str().unwrap_or_default().to_owned();
         let release = world.store.get("releases", &(namespace.to_owned(), release)).cloned();
         if let Who::Person(user) = who {
-            admission::action(&mut object, user, release.as_deref());
+            admission::action(&mut object, user, release.as_ref().map(|release| &***release));
         }
     }
     if plural == "deployments" {
@@ -330,8 +341,7 @@ pub fn create(
         }
         defaults(&mut object);
     }
-    let made = world.commit(who, plural, key, None, object);
-    Ok((*made).clone())
+    Ok(world.commit(who, plural, key, None, object))
 }
 
 /// Stores a newer version of an object.
@@ -343,7 +353,7 @@ pub fn update(
     before: &Value,
     mut object: Value,
     status: bool,
-) -> Result<Value, Refusal> {
+) -> Result<Arc<Object>, Refusal> {
     let plural = kind.plural;
     let known = &before["metadata"]["resourceVersion"];
     let sent = &object["metadata"]["resourceVersion"];
@@ -363,9 +373,11 @@ pub fn update(
     }
     if status {
         // The status subresource changes nothing else.
-        let mut whole = before.clone();
-        whole["status"] = object["status"].take();
-        object = whole;
+        for field in ["metadata", "spec"] {
+            if object[field] != before[field] {
+                object[field] = before[field].clone();
+            }
+        }
     } else {
         match before.get("status") {
             Some(status) if has_status(plural) => object["status"] = status.clone(),
@@ -391,8 +403,7 @@ pub fn update(
                 json!(before["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
         }
     }
-    let stored = world.commit(who, plural, name.clone(), Some(before), object);
-    Ok((*stored).clone())
+    Ok(world.commit(who, plural, name.clone(), Some(before), object))
 }
 
 fn has_status(plural: &str) -> bool {

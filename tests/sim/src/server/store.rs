@@ -3,7 +3,8 @@
 //! It knows nothing of what objects mean: generations, defaults and admission are `requests`' and `admission`'s.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -100,16 +101,42 @@ struct Watcher {
     sender: UnboundedSender<Bytes>,
 }
 
+/// An object as it is stored.
+#[derive(Debug)]
+pub struct Object {
+    value: Value,
+    text: OnceLock<Bytes>,
+}
+
+impl Object {
+    fn new(value: Value) -> Arc<Self> {
+        Arc::new(Self { value, text: OnceLock::new() })
+    }
+
+    /// As text, made once for all who are told.
+    pub fn text(&self) -> &Bytes {
+        self.text.get_or_init(|| Bytes::from(self.value.to_string()))
+    }
+}
+
+impl Deref for Object {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
 /// One change of one object.
 struct Change {
     revision: u64,
-    before: Option<Arc<Value>>,
-    after: Option<Arc<Value>>,
+    before: Option<Arc<Object>>,
+    after: Option<Arc<Object>>,
 }
 
 #[derive(Default)]
 struct Table {
-    objects: BTreeMap<Name, Arc<Value>>,
+    objects: BTreeMap<Name, Arc<Object>>,
     history: VecDeque<Change>,
 }
 
@@ -146,11 +173,11 @@ impl Store {
         self.made
     }
 
-    pub fn get(&self, plural: &str, name: &Name) -> Option<&Arc<Value>> {
+    pub fn get(&self, plural: &str, name: &Name) -> Option<&Arc<Object>> {
         self.tables.get(plural)?.objects.get(name)
     }
 
-    pub fn all(&self, plural: &str) -> impl Iterator<Item = (&Name, &Arc<Value>)> {
+    pub fn all(&self, plural: &str) -> impl Iterator<Item = (&Name, &Arc<Object>)> {
         self.tables.get(plural).into_iter().flat_map(|table| table.objects.iter())
     }
 
@@ -160,7 +187,7 @@ impl Store {
         plural: &str,
         selector: &'a Selector,
         after: Option<&Name>,
-    ) -> impl Iterator<Item = (&'a Name, &'a Arc<Value>)> {
+    ) -> impl Iterator<Item = (&'a Name, &'a Arc<Object>)> {
         let from = after.map_or(std::ops::Bound::Unbounded, |name| std::ops::Bound::Excluded(name.clone()));
         let table = self.tables.get(plural);
         table
@@ -170,25 +197,25 @@ impl Store {
     }
 
     /// Stores an object, or its newer version, and tells who watches. One that is as it was is left alone.
-    pub fn put(&mut self, plural: &'static str, name: Name, mut object: Value) -> Arc<Value> {
+    pub fn put(&mut self, plural: &'static str, name: Name, mut object: Value) -> Arc<Object> {
         let table = self.tables.entry(plural).or_default();
         let before = table.objects.get(&name).cloned();
         if let Some(before) = &before {
             object["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
-            if **before == object {
+            if ***before == object {
                 return before.clone();
             }
         }
         self.revision += 1;
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
-        let after = Arc::new(object);
+        let after = Object::new(object);
         table.objects.insert(name, after.clone());
         self.tell(plural, Change { revision: self.revision, before, after: Some(after.clone()) });
         after
     }
 
     /// Takes an object out.
-    pub fn remove(&mut self, plural: &'static str, name: &Name) -> Option<Arc<Value>> {
+    pub fn remove(&mut self, plural: &'static str, name: &Name) -> Option<Arc<Object>> {
         let before = self.tables.get_mut(plural)?.objects.remove(name)?;
         self.revision += 1;
         self.tell(plural, Change { revision: self.revision, before: Some(before.clone()), after: None });
@@ -314,7 +341,7 @@ impl Watcher {
             "kind": kind.kind, "apiVersion": kind.api_version,
             "metadata": {"resourceVersion": revision.to_string(), "creationTimestamp": null},
         });
-        let _gone = self.sender.send(line("BOOKMARK", &object));
+        let _gone = self.sender.send(line("BOOKMARK", object.to_string().as_bytes()));
     }
 }
 
@@ -324,7 +351,7 @@ struct Lines(std::cell::RefCell<BTreeMap<&'static str, Bytes>>);
 
 impl Lines {
     fn of(&self, change: &Change, selector: &Selector) -> Option<Bytes> {
-        let taken = |object: &Option<Arc<Value>>| object.clone().filter(|object| selector.takes(object));
+        let taken = |object: &Option<Arc<Object>>| object.clone().filter(|object| selector.takes(object));
         let (word, object) = match (taken(&change.before), taken(&change.after)) {
             (None, None) => return None,
             (None, Some(after)) => ("ADDED", after),
@@ -335,11 +362,11 @@ impl Lines {
         let text = known.entry(word).or_insert_with(|| match word {
             // The last version, under the number of its end.
             "DELETED" => {
-                let mut last = (*object).clone();
+                let mut last = (**object).clone();
                 last["metadata"]["resourceVersion"] = json!(change.revision.to_string());
-                line(word, &last)
+                line(word, last.to_string().as_bytes())
             }
-            _ => line(word, &object),
+            _ => line(word, object.text()),
         });
         Some(text.clone())
     }
@@ -356,10 +383,16 @@ pub fn expired(since: u64) -> UnboundedReceiver<Bytes> {
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Expired", "code": 410,
         "message": format!("too old resource version: {since}"),
     });
-    let _sent = sender.send(line("ERROR", &status));
+    let _sent = sender.send(line("ERROR", status.to_string().as_bytes()));
     receiver
 }
 
-fn line(word: &str, object: &Value) -> Bytes {
-    Bytes::from(format!("{{\"type\":\"{word}\",\"object\":{object}}}\n"))
+fn line(word: &str, object: &[u8]) -> Bytes {
+    let mut line = Vec::with_capacity(object.len() + 40);
+    line.extend_from_slice(b"{\"type\":\"");
+    line.extend_from_slice(word.as_bytes());
+    line.extend_from_slice(b"\",\"object\":");
+    line.extend_from_slice(object);
+    line.extend_from_slice(b"}\n");
+    Bytes::from(line)
 }

@@ -1,0 +1,39 @@
+//! What people sign: the new template and the plan that it is released by, as one digest. Another template or plan is another content, and no signature
+//! of before is for it.
+//!
+//! Of the spec everything is part of it but what changes nothing about how it is released: `suspend`, who is told (`notify`) and which records
+//! are kept (`reports`).
+
+use super::approval;
+use super::draft::Draft;
+use super::scene::Scene;
+use super::snapshot::Workload;
+use crate::api::{ReleaseSpec, digest};
+
+/// Fields of a spec that nobody signs.
+const UNSIGNED: [&str; 3] = ["suspend", "notify", "reports"];
+
+/// The content of a run that releases the template of this Deployment.
+pub fn of(target: &Workload, spec: &ReleaseSpec) -> String {
+    let mut spec = serde_json::to_value(spec).unwrap_or_default();
+    if let Some(fields) = spec.as_object_mut() {
+        for field in UNSIGNED {
+            fields.remove(field);
+        }
+    }
+    // The whole template: its fingerprint is made to tell templates apart, not to withstand somebody who looks for two of the same.
+    digest::of_value(&serde_json::json!({ "template": target.template.text(), "spec": spec }))
+}
+
+/// Notes what the run's content is now, and which signatures were given for another one. A spec that cannot be read changes nothing.
+pub fn note(draft: &mut Draft<'_>, scene: &Scene<'_>) {
+    let Ok(spec) = &draft.release.spec else { return };
+    let is_canary =
+        draft.status.canary.as_ref().is_some_and(|canary| canary.fingerprint == scene.target.fingerprint);
+    if !is_canary {
+        return;
+    }
+    let content = of(scene.target, spec);
+    draft.run().content = content;
+    approval::void(draft);
+}

@@ -1,0 +1,106 @@
+//! What has happened between two statuses of a Release.
+
+use jiff::Timestamp;
+
+use crate::api::notify::{Event, Owed, Turn};
+use crate::api::status::{Cause, LastRun, Run, Stamp, StepPassed};
+use crate::api::{Outcome, Phase, ReleaseStatus};
+
+/// What has happened, in its order. Holds are not among it: they last.
+pub fn between(old: &ReleaseStatus, new: &ReleaseStatus, now: Timestamp) -> Vec<Owed> {
+    let mut happened = Vec::new();
+    let before = old.run.as_ref();
+    if let Some(run) = &new.run {
+        let same = before.filter(|before| before.id == run.id);
+        if same.is_none() {
+            happened.push(started(new, run, now));
+        }
+        let left = same.map_or(0, |before| before.passed.len());
+        happened.extend(run.passed.iter().skip(left).map(|step| step_passed(new, run, step, now)));
+        if let Some(back) = &run.back
+            && is_an_undo(back.cause)
+            && !same.and_then(|before| before.back.as_ref()).is_some_and(|before| is_an_undo(before.cause))
+        {
+            happened.push(Owed { message: back.message.clone(), ..about(new, Event::Undoing, &run.id, now) });
+        }
+    }
+    let ended_before = old.last_run.as_ref().map(|last| last.number);
+    if let Some(last) = &new.last_run
+        && ended_before != Some(last.number)
+    {
+        happened.extend(ended(old, new, last, now));
+    }
+    if new.phase == Some(Phase::Rejected) && old.phase != Some(Phase::Rejected) {
+        let blocker = new.blocked_by.clone().unwrap_or_default();
+        let run = new.last_run.as_ref().map(|last| last.id.as_str()).unwrap_or_default();
+        let reason = blocker.reason;
+        let told = about(new, Event::Rejected, run, now);
+        happened.push(Owed { reason, message: blocker.message, unblock: blocker.unblock, ..told });
+    }
+    happened
+}
+
+/// A message about where the Release stands now.
+pub fn about(status: &ReleaseStatus, event: Event, run: &str, now: Timestamp) -> Owed {
+    let step = status.step.as_ref().map(|step| step.name.clone());
+    Owed {
+        id: String::new(),
+        event,
+        turn: Turn::New,
+        at: Stamp(now),
+        to: Vec::new(),
+        run: run.to_owned(),
+        phase: status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default(),
+        step: step.unwrap_or_default(),
+        share: status.replicas.as_ref().map(|replicas| replicas.share.clone()).unwrap_or_default(),
+        reason: String::new(),
+        message: String::new(),
+        unblock: String::new(),
+        images: status.canary.as_ref().map(|canary| canary.images.clone()).unwrap_or_default(),
+        report: String::new(),
+    }
+}
+
+fn started(new: &ReleaseStatus, run: &Run, now: Timestamp) -> Owed {
+    let who = run.changed_by.as_deref().unwrap_or("somebody");
+    Owed { message: format!("{who} changed the template"), ..about(new, Event::Started, &run.id, now) }
+}
+
+fn step_passed(new: &ReleaseStatus, run: &Run, step: &StepPassed, now: Timestamp) -> Owed {
+    let StepPassed { name, pods, of, .. } = step;
+    let message = format!("step {name} was left with {pods} of {of} pods on the new revision");
+    Owed { step: name.clone(), message, ..about(new, Event::StepPassed, &run.id, now) }
+}
+
+fn ended(old: &ReleaseStatus, new: &ReleaseStatus, last: &LastRun, now: Timestamp) -> Option<Owed> {
+    let event = match last.outcome {
+        Outcome::Succeeded => Event::Succeeded,
+        Outcome::Undone => Event::Undone,
+        Outcome::Aborted => Event::Aborted,
+        Outcome::Superseded => Event::Superseded,
+        // Whoever says it knows.
+        Outcome::HandedBack => return None,
+    };
+    let told = about(new, event, &last.id, now);
+    // What it was about is not in the new status any more.
+    Some(Owed {
+        message: last.message.clone(),
+        report: last.report.clone(),
+        step: old.step.as_ref().map(|step| step.name.clone()).unwrap_or_default(),
+        images: old.canary.as_ref().map(|canary| canary.images.clone()).unwrap_or_default(),
+        ..told
+    })
+}
+
+/// Going back for good. What goes back to take a step again, or for a newer template, is told when its run ends, if it does.
+fn is_an_undo(cause: Cause) -> bool {
+    match cause {
+        Cause::Breach
+        | Cause::Undecided
+        | Cause::PodsFailing
+        | Cause::CheckFailed
+        | Cause::Abort
+        | Cause::Reverted => true,
+        Cause::Superseded | Cause::NoReplicas | Cause::TooMany => false,
+    }
+}

@@ -1,0 +1,220 @@
+//! What a Job said at its end: the end of its pod's log, and the pod's termination message. Read once it has ended, as far as it is
+//! wanted; what it means is judged in `decide/jobs.rs`.
+//!
+//! Of a Job with several pods the one that ended well counts, and of those the last. Of a pod with several containers, the one that
+//! the annotation `kubectl.kubernetes.io/default-container` names, else the first.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use http_body::Body as _;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::api::{Api, ListParams};
+use kube::client::Body;
+use kube::{Client, ResourceExt};
+use serde_json::Value;
+
+use crate::api::Right;
+use crate::decide::jobs::EndedJob;
+use crate::decide::snapshot::LogEnd;
+use crate::observe::measure::shortened;
+
+/// Bytes of a log that are read.
+const READ: usize = 64 * 1024;
+/// Lines of a log that are asked for, and kept.
+const LINES: usize = 20;
+/// Bytes of them that are kept, and characters of one.
+const KEPT: usize = 2 * 1024;
+const KEPT_OF_A_LINE: usize = 512;
+/// Pods of one Job that are looked at.
+const MOST_PODS: u32 = 100;
+/// For all of it together.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+/// The end of the log, and the termination message: as far as they are wanted, and nothing otherwise.
+pub type Said = (Result<LogEnd, String>, Result<String, String>);
+
+/// Reads what a Job said.
+pub async fn read(client: &Client, namespace: &str, job: &EndedJob) -> Said {
+    let read = async {
+        let (pod, container) = match pod(client, namespace, &job.name).await {
+            Ok(found) => found,
+            Err(problem) => return (Err(problem.clone()), Err(problem)),
+        };
+        let termination = if job.termination { terminated(&pod, &container) } else { Ok(String::new()) };
+        let log = if job.log {
+            log(client, namespace, &pod.name_any(), &container).await
+        } else {
+            Ok(LogEnd::default())
+        };
+        (log, termination)
+    };
+    match tokio::time::timeout(DEADLINE, read).await {
+        Ok(said) => said,
+        Err(_) => {
+            let late = format!("no answer within {} s", DEADLINE.as_secs());
+            (Err(late.clone()), Err(late))
+        }
+    }
+}
+
+/// The pod that counts, and the container.
+async fn pod(client: &Client, namespace: &str, job: &str) -> Result<(Pod, String), String> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let wanted =
+        ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}")).limit(MOST_PODS);
+    let pods = api.list(&wanted).await.map_err(|error| match Right::within(&error) {
+        Some(right) => right.to_string(),
+        None => "its pods could not be listed".to_owned(),
+    })?;
+    let is_of_job = |pod: &Pod| {
+        let owners = pod.owner_references();
+        owners.iter().any(|owner| owner.kind == "Job" && owner.name == job && owner.controller == Some(true))
+    };
+    let rank = |pod: &Pod| {
+        let ended_well = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded");
+        let ended = statuses(pod).iter().filter_map(|container| {
+            Some(container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0)
+        });
+        (ended_well, ended.max(), pod.creation_timestamp().map(|time| time.0))
+    };
+    let pod = pods.items.into_iter().filter(is_of_job).max_by_key(rank).ok_or("its pod is gone")?;
+    let container = pod
+        .annotations()
+        .get(DEFAULT_CONTAINER)
+        .cloned()
+        .or_else(|| Some(pod.spec.as_ref()?.containers.first()?.name.clone()))
+        .unwrap_or_default();
+    Ok((pod, container))
+}
+
+fn statuses(pod: &Pod) -> &[ContainerStatus] {
+    let status = pod.status.as_ref();
+    status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default()
+}
+
+fn terminated(pod: &Pod, container: &str) -> Result<String, String> {
+    let status = statuses(pod).iter().find(|status| status.name == container);
+    let state = status.and_then(|status| status.state.as_ref()?.terminated.as_ref());
+    match state {
+        // The kubelet keeps 4 KiB; whoever else writes a pod's status may write more.
+        Some(ended) => Ok(ended.message.clone().unwrap_or_default().chars().take(READ).collect()),
+        None => Err(format!("container {container} of its pod is not known to have ended")),
+    }
+}
+
+async fn log(client: &Client, namespace: &str, pod: &str, container: &str) -> Result<LogEnd, String> {
+    let (text, is_whole) = tail(client, namespace, pod, container, LINES).await?;
+    if is_whole {
+        return Ok(end_of(&text, true));
+    }
+    // The bound counts from the first of the lines: what matters most is behind it.
+    let (text, is_whole) = tail(client, namespace, pod, container, 1).await?;
+    Ok(end_of(&text, is_whole))
+}
+
+/// So many last lines, and whether that was all of them.
+async fn tail(
+    client: &Client,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+    lines: usize,
+) -> Result<(String, bool), String> {
+    // All parts are names of objects: nothing in them needs to be escaped.
+    let path = format!(
+        "/api/v1/namespaces/{namespace}/pods/{pod}/log?container={container}&tailLines={lines}&limitBytes={READ}"
+    );
+    let request = Request::get(path).body(Body::empty()).map_err(|_| "it cannot be asked for".to_owned())?;
+    let response = client.send(request).await.map_err(|_| "there was no answer".to_owned())?;
+    let status = response.status();
+    let bytes = beginning(response.into_body()).await.ok_or("the answer broke off")?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    if status == StatusCode::OK {
+        return Ok((text, bytes.len() < READ));
+    }
+    let refused: Value = serde_json::from_str(&text).unwrap_or_default();
+    let message = refused["message"].as_str().unwrap_or_default();
+    match Right::lacking(message).filter(|_| status == StatusCode::FORBIDDEN) {
+        Some(right) => Err(right.to_string()),
+        None => Err(format!("status {}: {}", status.as_u16(), shortened(message, 200))),
+    }
+}
+
+/// A body, as far as it is read.
+async fn beginning(mut body: Body) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while bytes.len() < READ {
+        let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await else { break };
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        bytes.extend_from_slice(&data[..data.len().min(READ - bytes.len())]);
+    }
+    Some(bytes)
+}
+
+/// The end of a log. `is_whole`: its last line is all there.
+pub fn end_of(text: &str, is_whole: bool) -> LogEnd {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let (mut kept, mut left) = (Vec::new(), KEPT);
+    for line in lines.iter().rev().take(LINES) {
+        let line: String = printable(line).chars().take(KEPT_OF_A_LINE).collect();
+        if line.len() > left {
+            break;
+        }
+        left -= line.len();
+        kept.push(line);
+    }
+    kept.reverse();
+    let last = is_whole.then(|| lines.last().copied().unwrap_or_default().to_owned());
+    LogEnd { last, lines: kept }
+}
+
+/// Without what colours a terminal, moves its cursor or turns the direction of writing.
+fn printable(line: &str) -> String {
+    let mut letters = line.trim_end().chars();
+    let mut text = String::new();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\u{1b}' => {
+                // ESC [ ... up to a letter; of any other sequence only what is not printable goes.
+                let mut rest = letters.clone();
+                if rest.next() == Some('[') && rest.any(|letter| ('@'..='~').contains(&letter)) {
+                    letters = rest;
+                }
+            }
+            '\t' => text.push_str("  "),
+            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {}
+            letter if letter.is_control() => {}
+            letter => text.push(letter),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_log_is_printable_and_bounded_and_its_last_line_is_as_it_is() {
+        let end = end_of("one\n\u{1b}[1;31mred\u{1b}[0m\ttwo\u{7}\u{202e}\n{\"failed\": 0}\n\n", true);
+        assert_eq!(end.lines, ["one", "red  two", "{\"failed\": 0}"]);
+        assert_eq!(end.last.as_deref(), Some("{\"failed\": 0}"));
+
+        let many: String = (0..100).map(|number| format!("line {number}\n")).collect();
+        let end = end_of(&many, true);
+        assert_eq!((end.lines.len(), end.lines[0].as_str()), (20, "line 80"));
+
+        let long = format!("{}\n{}\nend\n", "x".repeat(5000), "é".repeat(5000));
+        let end = end_of(&long, true);
+        assert!(end.lines.iter().map(String::len).sum::<usize>() <= KEPT, "{end:?}");
+        assert_eq!(end.lines.last().map(String::as_str), Some("end"));
+
+        assert_eq!(end_of("half of a li", false).last, None);
+        assert_eq!(end_of("", true), LogEnd { last: Some(String::new()), lines: Vec::new() });
+    }
+}

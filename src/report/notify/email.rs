@@ -1,0 +1,230 @@
+//! A mail, and the conversation with the server that takes it. The connection is made by [`Reach`], and handed to the library; without the
+//! encryption that was asked for nothing is said on it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message as Letter};
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{
+    AsyncSmtpConnection, AsyncTokioStream, Certificate, CertificateStore, TlsParameters,
+};
+use lettre::transport::smtp::extension::ClientId;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::attempt::Failure;
+use crate::api::notify::{Email, MailTls};
+use crate::decide::notify::{Message, Template};
+use crate::observe::measure::innermost;
+use crate::observe::reach::{ConnectError, Reach};
+
+/// Right of the `@` in the ids of messages: the group of our kinds.
+const DOMAIN: &str = crate::api::GROUP;
+/// Letters of a subject.
+const LONGEST_SUBJECT: usize = 200;
+
+/// The mail.
+///
+/// # Errors
+/// Whose address is none.
+pub fn letter(mail: &Email, message: &Message, template: &Template) -> Result<Letter, String> {
+    let address = |text: &str| -> Result<Mailbox, String> {
+        let address =
+            text.parse().map_err(|_| format!("'{text}' is not a mail address: write team@example.com"))?;
+        Ok(Mailbox::new(None, address))
+    };
+    let subject: String = one_line(&message.title()).chars().take(LONGEST_SUBJECT).collect();
+    let at = SystemTime::from(message.owed.at.0);
+    let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
+    let mut letter = Letter::builder()
+        .from(address(&mail.from)?)
+        .subject(subject)
+        .date(at)
+        .message_id(Some(format!("<{}@{DOMAIN}>", message.owed.id)))
+        // What is about the same run stands in one thread.
+        .references(format!("<{}.{}@{DOMAIN}>", message.uid, message.owed.run))
+        .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
+        .header(ContentType::TEXT_PLAIN);
+    for to in &mail.to {
+        letter = letter.to(address(to)?);
+    }
+    let text = template.text(message, one_line);
+    letter.body(format!("{text}\n")).map_err(|error| format!("the mail cannot be made: {error}"))
+}
+
+/// Without line breaks and other control characters: a value begins no header and no line of its own.
+fn one_line(value: &str) -> String {
+    value.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+/// Hands the mail over.
+pub async fn send(
+    reach: &Reach,
+    mail: &Email,
+    login: Option<(String, String)>,
+    ca: Option<Vec<u8>>,
+    letter: &Letter,
+) -> Result<(), Failure> {
+    let tls = mail.tls.unwrap_or_default();
+    let host = mail.host.as_str();
+    let port = mail.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(match tls {
+        MailTls::StartTls => 587,
+        MailTls::Implicit => 465,
+        MailTls::None => 25,
+    });
+    if tls == MailTls::None && login.is_some() {
+        return Err(Failure::Lasting("credentials are not sent without TLS".to_owned()));
+    }
+    let failed = |error: Error| failure(host, &error);
+    let stream = reach.connect(host, port).await.map_err(|error| match error {
+        ConnectError::Denied(denied) => Failure::Lasting(denied.to_string()),
+        error @ ConnectError::Refused { .. } => Failure::passing(error.to_string()),
+    })?;
+    let us = ClientId::default();
+    let mut connection = match tls {
+        MailTls::None => {
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &us).await.map_err(failed)?
+        }
+        MailTls::Implicit => {
+            let from = stream.peer_addr();
+            let encrypted = encrypted(ca.as_deref())?;
+            let name = ServerName::try_from(host.to_owned())
+                .map_err(|_| Failure::Lasting(format!("'{host}' is no name of a host")))?;
+            let stream = encrypted.connect(name, stream).await.map_err(|error| no_tls(host, &error))?;
+            let stream = Encrypted { stream, peer: from.ok() };
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &us).await.map_err(failed)?
+        }
+        MailTls::StartTls => {
+            let mut connection =
+                AsyncSmtpConnection::connect_with_transport(Box::new(stream), &us).await.map_err(failed)?;
+            if !connection.can_starttls() {
+                let said = format!("{host} does not offer STARTTLS: write tls: Implicit, or another port");
+                return Err(Failure::Lasting(said));
+            }
+            let parameters = parameters(host, ca.as_deref())?;
+            connection.starttls(parameters, &us).await.map_err(|error| match error.status() {
+                Some(_) => failed(error),
+                None => no_tls(host, &error),
+            })?;
+            connection
+        }
+    };
+    if let Some((user, password)) = login {
+        let credentials = Credentials::new(user, password);
+        connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(|error| match error.status() {
+            Some(code) if error.is_permanent() => {
+                Failure::Lasting(format!("{host} refuses the user and the password of auth.secret ({code})"))
+            }
+            Some(_) | None => failed(error),
+        })?;
+    }
+    connection.send(letter.envelope(), &letter.formatted()).await.map_err(failed)?;
+    // It has been taken: what becomes of a farewell changes nothing.
+    let _farewell = connection.quit().await;
+    Ok(())
+}
+
+/// The words of the server are not told: they may repeat what it was told.
+fn failure(host: &str, error: &Error) -> Failure {
+    if let Some(code) = error.status() {
+        let said = format!("{host} answered {code}");
+        return if error.is_permanent() { Failure::Lasting(said) } else { Failure::passing(said) };
+    }
+    if error.is_response() {
+        return Failure::passing(format!("{host} answered what is no SMTP"));
+    }
+    Failure::passing(format!("the conversation with {host} broke off: {}", innermost(error)))
+}
+
+/// A host that shows a wrong certificate may show another one soon.
+fn no_tls(host: &str, error: &dyn std::error::Error) -> Failure {
+    Failure::passing(format!("no TLS with {host}: {}", innermost(error)))
+}
+
+fn no_certificates() -> Failure {
+    Failure::Lacking(
+        "there are no certificates to trust: what ca names holds none, or the image has none".to_owned(),
+    )
+}
+
+/// For STARTTLS, which the library does.
+fn parameters(host: &str, ca: Option<&[u8]>) -> Result<TlsParameters, Failure> {
+    let mut parameters = TlsParameters::builder(host.to_owned());
+    if let Some(pem) = ca {
+        let certificate = Certificate::from_pem(pem).map_err(|_| no_certificates())?;
+        parameters = parameters.certificate_store(CertificateStore::None).add_root_certificate(certificate);
+    }
+    parameters.build().map_err(|_| no_certificates())
+}
+
+/// For TLS from the first byte, which it does only on connections that it makes itself.
+fn encrypted(ca: Option<&[u8]>) -> Result<TlsConnector, Failure> {
+    let mut roots = RootCertStore::empty();
+    let found = match ca {
+        Some(pem) => CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| no_certificates())?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    roots.add_parsable_certificates(found);
+    if roots.is_empty() {
+        return Err(no_certificates());
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| no_certificates())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// A connection under TLS, as the library takes one.
+#[derive(Debug)]
+struct Encrypted<S> {
+    stream: TlsStream<S>,
+    peer: Option<std::net::SocketAddr>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Encrypted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug> AsyncTokioStream for Encrypted<S> {
+    fn peer_addr(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.peer.ok_or_else(|| std::io::ErrorKind::NotConnected.into())
+    }
+}

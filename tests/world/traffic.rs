@@ -1,0 +1,138 @@
+//! How much goes on, in the small world: a run begins and moves on only while it is little.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate::decide::snapshot::ProbeResult;
+
+use super::{World, template};
+
+const QUESTION: &str = "windows.lowTraffic";
+const MUCH: (ProbeResult, &str) = (ProbeResult::Failed, "the traffic is 80: it waits until it is below 12.5");
+const LITTLE: (ProbeResult, &str) = (ProbeResult::Passed, "the traffic is 3, below 12.5");
+const UNKNOWN: (ProbeResult, &str) = (ProbeResult::Unknown, "connection refused");
+
+fn shipped(low: Value, soak: &str, told: (ProbeResult, &'static str)) -> World {
+    let quarter =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}});
+    let spec = json!({
+        "metrics": {"prometheus": {"url": "http://prometheus:9090"}},
+        "windows": {"lowTraffic": low},
+        "steps": [{"name": "half", "replicas": "50%", "soak": soak}, {"name": "all", "replicas": "100%"}],
+        "watch": [{"for": "5s", "every": "1s"}],
+    });
+    let mut world = World::new(4, quarter, spec);
+    world.answers.insert(QUESTION, told);
+    world.push(template("v2", false));
+    world
+}
+
+fn number() -> Value {
+    json!({"promql": "sum(rate(requests[5m]))", "below": 12.5})
+}
+
+fn blocker(world: &World) -> (&str, &str) {
+    world.status.blocked_by.as_ref().map_or(("", ""), |blocker| (&blocker.reason, &blocker.message))
+}
+
+fn asked(world: &World) -> usize {
+    world.asked.iter().filter(|probe| probe.id.check == QUESTION).count()
+}
+
+fn ended(world: &mut World, wanted: &str) {
+    world.until("an end", |world| world.status.last_run.is_some());
+    let last = world.status.last_run.as_ref().unwrap();
+    assert_eq!(format!("{:?}", last.outcome), wanted, "{}", world.describe());
+}
+
+#[test]
+fn a_run_begins_only_while_little_goes_on_and_is_asked_about_twice_a_minute() {
+    let mut world = shipped(number(), "5s", MUCH);
+    world.until("held", |world| blocker(world).0 == "HighTraffic");
+    assert_eq!(blocker(&world).1, MUCH.1);
+    assert_eq!(world.phase(), "Held");
+    let before = asked(&world);
+    world.pass(Duration::from_secs(300));
+    let asked = asked(&world) - before;
+    assert!((9..=11).contains(&asked), "{asked}");
+    assert_eq!(world.alive(), 4, "{}", world.describe());
+    world.answers.insert(QUESTION, LITTLE);
+    ended(&mut world, "Succeeded");
+}
+
+#[test]
+fn what_is_not_known_lets_nothing_go_on_and_somebody_may_let_it() {
+    let mut world = shipped(number(), "5s", UNKNOWN);
+    world.until("held", |world| blocker(world).0 == "TrafficUnknown");
+    world.until("said why", |world| blocker(world).1.ends_with("connection refused"));
+    world.pass(Duration::from_secs(120));
+    assert_eq!(world.alive(), 4, "{}", world.describe());
+    world.say("Skip");
+    ended(&mut world, "Succeeded");
+    let report = world.reports.values().next().unwrap();
+    assert_eq!(report.passes.len(), 1);
+}
+
+#[test]
+fn a_step_waits_while_much_goes_on_and_going_back_does_not() {
+    let mut world = shipped(number(), "60s", LITTLE);
+    world.until("soaking", |world| world.phase() == "Soaking");
+    let before = asked(&world);
+    world.pass(Duration::from_secs(20));
+    assert_eq!(asked(&world), before, "in the first half of the soak nobody needs to know");
+    world.answers.insert(QUESTION, MUCH);
+    world.until("held", |world| blocker(world).0 == "HighTraffic");
+    assert!(blocker(&world).1.starts_with("step half is done and the next one waits: the traffic is 80"));
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.phase(), "Held", "{}", world.describe());
+    let mut aborted = world.copy();
+    aborted.say("Abort");
+    ended(&mut aborted, "Aborted");
+    world.answers.insert(QUESTION, LITTLE);
+    ended(&mut world, "Succeeded");
+}
+
+#[test]
+fn an_answer_that_is_old_counts_as_none() {
+    let mut world = shipped(number(), "5s", LITTLE);
+    // Somebody is waited for meanwhile, and then nothing has been asked for long.
+    world.release.as_mut().unwrap()["preflight"] =
+        json!([{"name": "sign-off", "approval": {"roles": ["owner"]}}]);
+    world.until("asked", |world| asked(world) > 0);
+    world.probes.retain(|_, answer| {
+        answer.at -= Duration::from_secs(3600);
+        true
+    });
+    world.answers.insert(QUESTION, MUCH);
+    world.until("held", |world| blocker(world).0 == "HighTraffic");
+    assert!(blocker(&world).1.contains("It can be signed meanwhile: sign-off"), "{}", blocker(&world).1);
+}
+
+#[test]
+fn a_quantile_is_asked_for_every_five_minutes() {
+    let mut world = shipped(json!({"promql": "x", "below": "p20"}), "5s", MUCH);
+    world.until("held", |world| blocker(world).0 == "HighTraffic");
+    let before = asked(&world);
+    world.pass(Duration::from_secs(590));
+    assert_eq!(asked(&world) - before, 1);
+}
+
+#[test]
+fn what_is_no_mark_is_said_before_the_run_begins() {
+    for (low, words) in [
+        (json!({"promql": "x", "below": "20"}), "spec.windows.lowTraffic.below: write a number such as 12.5"),
+        (json!({"promql": "x", "below": {"a": 1}}), "spec.windows.lowTraffic.below"),
+        (
+            json!({"promql": "x", "below": 3, "over": "24h"}),
+            "spec.windows.lowTraffic.over: goes with a quantile",
+        ),
+        (
+            json!({"promql": "x", "below": "p5", "over": "5m"}),
+            "spec.windows.lowTraffic.over: write a length of time",
+        ),
+    ] {
+        let mut world = shipped(low, "5s", LITTLE);
+        world.until("refused", |world| blocker(world).0 == "InvalidSpec");
+        assert!(blocker(&world).1.starts_with(words), "{}", blocker(&world).1);
+    }
+}

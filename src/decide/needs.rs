@@ -132,22 +132,24 @@ pub fn needs(snapshot: &Snapshot) -> Needs {
 
 /// What is to be asked, where the run stands.
 fn probes(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<Probe> {
-    let recreate = run.originals["strategy"]["type"] == "Recreate";
+    // Status holds the checks of steps from when their pods stand.
+    let is_over = |known: &CheckStatus| matches!(known.state, CheckState::Failed | CheckState::Skipped);
+    let has_open = !run.checks.iter().all(is_over);
     let has_traffic = spec.windows.as_ref().is_some_and(|windows| windows.low_traffic.is_some());
-    let traffic = has_traffic.then(|| plan::plan(spec, recreate).ok()).flatten();
-    let traffic = traffic.and_then(|plan| gate::asks(snapshot, &plan, run));
-    traffic.into_iter().chain(of_checks(snapshot, run, spec, recreate)).collect()
+    if !has_open && !has_traffic {
+        return Vec::new();
+    }
+    let recreate = run.originals["strategy"]["type"] == "Recreate";
+    let Ok(plan) = plan::plan(spec, recreate) else { return Vec::new() };
+    let traffic = has_traffic.then(|| gate::asks(snapshot, &plan, run)).flatten();
+    let checks = if has_open { of_checks(snapshot, run, spec, &plan) } else { Vec::new() };
+    traffic.into_iter().chain(checks).collect()
 }
 
 /// What the checks ask.
-fn of_checks(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, recreate: bool) -> Vec<Probe> {
-    // Status holds the checks of steps from when their pods stand.
-    if run.checks.iter().all(|known| matches!(known.state, CheckState::Failed | CheckState::Skipped)) {
-        return Vec::new();
-    }
-    let Ok(plan) = plan::plan(spec, recreate) else { return Vec::new() };
+fn of_checks(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, plan: &Plan) -> Vec<Probe> {
     let (planned, step) = match run.stage {
-        Stage::Preflight if gate::before_the_first_pod(snapshot, &plan, run).is_some() => return Vec::new(),
+        Stage::Preflight if gate::before_the_first_pod(snapshot, plan, run).is_some() => return Vec::new(),
         Stage::Preflight => (&plan.checks, None),
         Stage::Steps => match usize::try_from(run.step).ok().and_then(|index| plan.steps.get(index)) {
             Some(step) => (&step.checks, Some(step.name.as_str())),
@@ -182,7 +184,7 @@ fn of_checks(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, recreate: bool)
             question: question.clone(),
             timeout: check.timeout,
             pods: pods(),
-            about: about(snapshot, run, spec, &plan, question),
+            about: about(snapshot, run, spec, plan, question),
         })
     };
     planned.iter().filter_map(due).collect()

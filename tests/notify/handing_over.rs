@@ -167,6 +167,28 @@ async fn a_message_gets_there_with_what_a_secret_holds_and_again_after_a_receive
 }
 
 #[tokio::test]
+async fn who_says_it_is_owed_and_does_not_know_yet_that_it_was_told_has_nobody_told_twice() {
+    let receiver = Receiver::default();
+    let port = receiver.start().await;
+    let url = format!("http://127.0.0.1:{port}/hook");
+    let telling = Telling::new(cluster(BTreeMap::new()).await, Reach::anywhere());
+    let shop = key("shop");
+    let mut later = delivery(webhook(&url));
+    later.message.owed.id = "2".into();
+    assert!(telling.notifier.deliver(&shop, vec![delivery(webhook(&url))]));
+    assert_eq!(telling.comes_to(&shop, |_| true).await, TellResult::Delivered);
+    // Looked at before that came back.
+    assert!(telling.notifier.deliver(&shop, vec![delivery(webhook(&url)), later]));
+    let waited = async {
+        while telling.notifier.told(&shop).len() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waited).await.expect("the next is told");
+    assert_eq!(receiver.got().len(), 2, "{:?}", receiver.got());
+}
+
+#[tokio::test]
 async fn keys_go_where_their_receiver_looks_for_them() {
     let receiver = Receiver::default();
     let base = format!("http://127.0.0.1:{}", receiver.start().await);

@@ -179,6 +179,17 @@ pub struct Told {
     pub result: TellResult,
 }
 
+impl Told {
+    /// Whether nothing is left to be done for a delivery.
+    pub fn settles(&self, delivery: &Delivery) -> bool {
+        self.is_over(&delivery.message.owed.id, &delivery.to)
+    }
+
+    fn is_over(&self, id: &str, to: &str) -> bool {
+        self.id == id && self.to == to && !matches!(self.result, TellResult::Failing(_))
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TellResult {
@@ -326,12 +337,7 @@ fn settle(draft: &mut Draft<'_>, known: &mut NotificationsStatus, all: &[Notify]
 pub fn owed(snapshot: &Snapshot) -> Vec<Delivery> {
     let Some(release) = &snapshot.release else { return Vec::new() };
     let (Ok(spec), Some(known)) = (&release.spec, &release.status.notifications) else { return Vec::new() };
-    let is_told = |id: &str, name: &str| {
-        snapshot
-            .told
-            .iter()
-            .any(|told| told.id == id && told.to == name && !matches!(told.result, TellResult::Failing(_)))
-    };
+    let is_told = |id: &str, name: &str| snapshot.told.iter().any(|told| told.is_over(id, name));
     let mut deliveries = Vec::new();
     for owed in &known.owed {
         for name in owed.to.iter().filter(|name| !is_told(&owed.id, name)) {

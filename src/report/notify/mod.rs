@@ -90,12 +90,14 @@ impl Notifier {
         self.0.lock().told.get(key).cloned().unwrap_or_default()
     }
 
-    /// Sends what is owed and not being sent already: to each audience the oldest first. What is being sent and not owed any more, or
-    /// to be sent elsewhere by now, ends. False: there is no room for all of it.
+    /// Sends what is owed, not told and not being sent already: to each audience the oldest first. What is being sent and not owed any
+    /// more, or to be sent elsewhere by now, ends. False: there is no room for all of it.
     pub fn deliver(&self, key: &Key, owed: Vec<Delivery>) -> bool {
         let mut state = self.0.lock();
         let mut next: BTreeMap<String, Delivery> = BTreeMap::new();
-        for delivery in owed {
+        // Whoever says what is owed may not know yet what was told a moment ago.
+        let told = state.told.get(key).map(Vec::as_slice).unwrap_or_default();
+        for delivery in owed.into_iter().filter(|delivery| !told.iter().any(|told| told.settles(delivery))) {
             next.entry(delivery.to.clone()).or_insert(delivery);
         }
         state.under_way.retain(|(about, to), telling| {

@@ -23,6 +23,8 @@ const LONGEST_LINE: usize = 1 << 20;
 const LINES_NAMED: usize = 20;
 /// A canary pod that reported within so many seconds should report again.
 const SHOULD_REPORT: i64 = 60;
+/// Slots in a row in which nobody has a line: of a longer gap only the first are told.
+const MOST_SILENT: i64 = 3600;
 /// The largest count that a float holds exactly.
 const LARGEST_COUNT: f64 = 9_007_199_254_740_992.0;
 
@@ -304,28 +306,33 @@ impl Word {
     }
 }
 
-/// Judges slot by slot. A canary pod that reported in the minute before and has no line in a slot is missing in it.
+/// Judges slot by slot. A canary pod that reported in the minute before and has no line in a slot is missing in it. A slot in which nobody
+/// has a line is one all the same: whoever reported before is missing.
 pub fn replay(criteria: &[Criterion], history: &[Slot], slots: &[Slot]) -> impl Iterator<Item = Said> {
     let mut by_start = BTreeMap::<i64, Vec<Slot>>::new();
     for slot in slots {
         by_start.entry(slot.t).or_default().push(slot.clone());
     }
-    let gap = by_start.keys().zip(by_start.keys().skip(1)).next().map_or(1, |(first, second)| second - first);
+    let starts: Vec<i64> = by_start.keys().copied().collect();
+    let shortest = starts.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or(1);
     let settings =
-        Settings { slot_seconds: u32::try_from(gap).unwrap_or(1).clamp(1, 3600), ..Settings::default() };
-    let first = by_start.keys().next().copied();
+        Settings { slot_seconds: u32::try_from(shortest).unwrap_or(1).clamp(1, 3600), ..Settings::default() };
+    let first = starts.first().copied();
     let before: Vec<Slot> =
         history.iter().filter(|slot| first.is_none_or(|first| slot.t < first)).cloned().collect();
     let mut state = State::default();
     judge::learn(criteria, &mut state, &before);
     let criteria = criteria.to_vec();
+    by_start.extend(silent(&starts).map(|t| (t, Vec::new())));
     let mut reported = BTreeMap::<String, i64>::new();
     by_start.into_iter().filter_map(move |(t, lines)| {
-        judge::fold(&criteria, &mut state, &lines, &settings);
-        for slot in lines.iter().filter(|slot| slot.revision == Revision::Canary) {
-            reported.insert(slot.pod.clone(), t);
+        if !lines.is_empty() {
+            judge::fold(&criteria, &mut state, &lines, &settings);
+            for slot in lines.iter().filter(|slot| slot.revision == Revision::Canary) {
+                reported.insert(slot.pod.clone(), t);
+            }
+            reported.retain(|_, last| t - *last <= SHOULD_REPORT);
         }
-        reported.retain(|_, last| t - *last <= SHOULD_REPORT);
         let missing = reported.values().filter(|last| **last < t).count();
         if missing > 0 {
             judge::note_missing(&mut state, t, u32::try_from(missing).unwrap_or(u32::MAX));
@@ -340,5 +347,19 @@ pub fn replay(criteria: &[Criterion], history: &[Slot], slots: &[Slot]) -> impl 
             .min_by_key(|judgement| Word::of(judgement))
             .or_else(|| judgements.first())?;
         Some(Said { t, word: Word::of(decides), judgement: decides.clone() })
+    })
+}
+
+/// Starts of slots in which nobody has a line. Where the cadence changes for good nothing is missing: a gap is one only if it is longer
+/// than the slots on both sides of it.
+fn silent(starts: &[i64]) -> impl Iterator<Item = i64> {
+    let lengths: Vec<i64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let gaps = (0..lengths.len().saturating_sub(1)).map(move |gap| {
+        let before = gap.checked_sub(1).map_or(0, |before| lengths[before]);
+        (gap, lengths[gap], before.max(lengths[gap + 1]))
+    });
+    gaps.flat_map(move |(gap, length, usual)| {
+        let count = ((length - 1) / usual).min(MOST_SILENT);
+        (1..=count).map(move |number| starts[gap] + number * usual)
     })
 }

@@ -87,6 +87,30 @@ fn canary_pods_that_stop_reporting_are_missing_and_no_requests_are_unknown() {
 }
 
 #[test]
+fn a_slot_in_which_nobody_has_a_line_is_missing_to_all_who_reported() {
+    let asked = parse("- {name: errors, errorRate: {limit: 5%}}").unwrap();
+    let replayed = |lines: &[Slot]| -> Vec<Value> {
+        replay(&asked.criteria, &[], lines).map(|said| json!(said)).collect()
+    };
+    // Nothing is measured for half a minute.
+    let lines: Vec<Slot> = slots(60, 0).into_iter().filter(|slot| !(20..50).contains(&slot.t)).collect();
+    let said = replayed(&lines);
+    let starts: Vec<i64> = said.iter().filter_map(|line| line["t"].as_i64()).collect();
+    assert_eq!(starts, (0..60).collect::<Vec<_>>());
+    assert_eq!((&said[19]["verdict"], &said[49]["reason"]), (&json!("Pass"), &json!("MissingData")));
+    // First a slot a second, then one every five.
+    let slower = |slot: Slot| Slot { t: if slot.t < 20 { slot.t } else { 20 + (slot.t - 20) * 5 }, ..slot };
+    let lines: Vec<Slot> = slots(30, 0).into_iter().map(slower).collect();
+    let said = replayed(&lines);
+    assert_eq!(said.len(), 30);
+    assert!(said.iter().all(|line| line["reason"] != "MissingData"), "{said:#?}");
+    // However far apart, it has an end.
+    let far = |slot: Slot| Slot { t: if slot.t < 5 { slot.t } else { slot.t + 1_000_000_000 }, ..slot };
+    let lines: Vec<Slot> = slots(10, 0).into_iter().map(far).collect();
+    assert!(replayed(&lines).len() < 4000);
+}
+
+#[test]
 fn lines_that_cannot_be_read_are_named_by_number_and_passed_over() {
     let directory = std::env::temp_dir().join(format!("tidegate-judge-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();

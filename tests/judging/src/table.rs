@@ -98,7 +98,8 @@ pub fn cells() -> Vec<Cell> {
         {
             let defect = Defect::Errors { share: extra, from: 0.0 };
             let world = World { mean, defect, ..World::usual(load, 5) };
-            add(format!("within its limit: {name}"), world, errors(), Must::FalseAborts(1.0));
+            // Worse than stable: 5 % is what is promised. Going back on fewer of them would find 2.5 % too late.
+            add(format!("within its limit: {name}"), world, errors(), Must::FalseAborts(2.0));
         }
     }
     let of = |load, slot, noise, defect| World { noise, defect, ..World::usual(load, slot) };

@@ -474,6 +474,10 @@ pub struct Progress {
     /// Somebody said skip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Said>,
+    /// The reason for which the run was held when they did: of what is measured, no other hold is passed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub skipped_hold: Option<String>,
 }
 
 /// One check of the run.

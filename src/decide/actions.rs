@@ -471,6 +471,7 @@ fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
                 pass_over(check, &said);
             }
             run.progress.skipped = Some(said);
+            run.progress.skipped_hold = blocker.map(str::to_owned);
             Ok("what is waited for here counts as done".into())
         }
         Stage::Back => Err("the run is going back".into()),

@@ -9,7 +9,7 @@ use super::plan::{Measuring, Source};
 use super::scene::Scene;
 use super::snapshot::Measured;
 use super::{sight, values};
-use crate::api::status::{Stamp, VerdictStatus, Window};
+use crate::api::status::{Progress, Stamp, VerdictStatus, Window};
 
 /// What the measurements say.
 #[derive(Debug, Default)]
@@ -55,6 +55,14 @@ impl Evidence {
     /// Nothing is measured yet.
     pub fn none() -> Self {
         Self::default()
+    }
+
+    /// Why not to go on, unless somebody said skip while the run was held for that.
+    pub fn stands_in_the_way(&self, progress: &Progress) -> Option<&Reason> {
+        let is_passed_over = |holds: &&Reason| {
+            progress.skipped.is_some() && progress.skipped_hold.as_deref() == Some(holds.reason)
+        };
+        self.holds.as_ref().filter(|holds| !is_passed_over(holds))
     }
 }
 

@@ -254,7 +254,7 @@ fn soak(
     }
     draft.run().progress.reached.get_or_insert(now);
     count_in(draft);
-    if evidence.holds.is_none() {
+    if evidence.stands_in_the_way(&draft.run().progress).is_none() {
         draft.run().progress.soaking_since.get_or_insert(now);
     } else {
         rest_soak(draft);
@@ -364,7 +364,7 @@ fn in_the_way(
     progress: &Progress,
 ) -> Option<(&'static str, String, String)> {
     let skip = draft.command(Action::Skip);
-    if let Some(holds) = &evidence.holds {
+    if let Some(holds) = evidence.stands_in_the_way(progress) {
         return Some((
             holds.reason,
             holds.message.clone(),

@@ -42,7 +42,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     if let Some(said) = draft.run().paused.clone() {
         return draft.held("Paused", said.sentence("pause"), draft.command(Action::Resume));
     }
-    if let Some(holds) = &evidence.holds {
+    if let Some(holds) = evidence.stands_in_the_way(&draft.run().progress) {
         let unblock = format!("{}, or {}", draft.command(Action::Skip), draft.command(Action::Abort));
         return draft.held(holds.reason, holds.message.clone(), unblock);
     }

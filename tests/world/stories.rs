@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate::api::status::{Progress, Said};
 
 use super::{World, template};
 
@@ -641,6 +642,40 @@ fn a_number_between_target_and_limit_holds_and_what_is_not_read_neither_passes_n
     assert_eq!(numbers, (Some("90"), "value < 80", "value > 100"));
     assert_eq!((verdict.counted.as_str(), verdict.source.as_str()), ("samples", "rss of each canary pod"));
     world.memory = Some(70.0);
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn a_hold_over_the_target_is_skipped_by_who_says_so_and_no_other_hold_with_it() {
+    let mut world = World::new(4, quarter(), with_criteria(memory()));
+    world.memory = Some(90.0);
+    world.push(template("v2", false));
+    let blocked = |world: &World| world.status.blocked_by.clone().map(|blocker| blocker.reason);
+    world.until("held over its target", |world| blocked(world).as_deref() == Some("AboveTarget"));
+    let step = world.status.step.clone().expect("a step");
+    world.say("Skip");
+    world.until("held in the next step", |world| {
+        let is_next = world.status.step.as_ref().is_some_and(|now| now.index > step.index);
+        is_next && blocked(world).as_deref() == Some("AboveTarget")
+    });
+    let passed = world.status.run.clone().expect("a run").passed;
+    assert_eq!(passed.last().and_then(|passed| passed.skipped_by.as_deref()), Some("alice"));
+    for later in ["all", "watch"] {
+        world.say("Skip");
+        world.until("held there, too", |world| {
+            world.status.step.as_ref().is_some_and(|now| now.name == later)
+                && blocked(world).as_deref() == Some("AboveTarget")
+        });
+    }
+    let said = |reason: &str| Progress {
+        skipped: Some(Said { by: "alice".into(), at: passed[0].left, reason: "because".into() }),
+        skipped_hold: Some(reason.to_owned()),
+        ..Progress::default()
+    };
+    world.status.run.as_mut().expect("a run").progress = said("NoMeasurements");
+    world.pass(Duration::from_secs(10));
+    assert_eq!(blocked(&world).as_deref(), Some("AboveTarget"), "it was said of another hold");
+    world.status.run.as_mut().expect("a run").progress = said("AboveTarget");
     assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
 }
 

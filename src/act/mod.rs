@@ -5,15 +5,21 @@
 //! ordered, and ordered all the same when it cannot be noted, unless it goes back for a newer template only.
 
 mod budget;
+pub mod call;
 pub mod writer;
+
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::api::{FINGERPRINT, RELEASE_LABEL};
 use crate::decide::snapshot::{ProbeId, ReleaseFacts};
-use crate::decide::{Decision, Intent, Key, Owner};
+use crate::decide::{Decision, Intent, Key, Owner, Relabelled};
 
 pub use writer::{ActError, Fence, Writer};
+
+/// How long a look waits for pods to be taken into quarantine.
+const QUARANTINE: Duration = Duration::from_secs(1);
 
 /// What was done. Status of the Release and notices to people rest on this, so they can only follow it.
 #[derive(Debug, Default)]
@@ -22,7 +28,7 @@ pub struct Applied {
     pub generation: Option<i64>,
     /// `status.revision` that was written.
     pub revision: Option<i64>,
-    /// Jobs that the API server refused, and its words: an answer to their check.
+    /// Jobs and pods' new labels that the API server refused, and its words: an answer to their check.
     pub refused: Vec<(ProbeId, String)>,
     /// The record of a run that the API server refused, and its words.
     pub unreported: Option<String>,
@@ -157,6 +163,22 @@ async fn carry_out_one(
             }
         }
         Intent::DropReport { name } => writer.delete_report(&key.namespace, name).await?,
+        Intent::Quarantine { run, pods } => {
+            // All at once, and not for long: the native controller ends these pods as soon as it can, and the next look waits.
+            let refused = quarantine(writer, key, pods);
+            let refused = tokio::time::timeout(QUARANTINE, refused).await.unwrap_or_default();
+            for (pod, message) in refused {
+                tracing::warn!(release = %key, pod, message, "a pod could not be taken into quarantine");
+                applied.refused.push((crate::decide::quarantine_refusal(run, &pod), message));
+            }
+        }
+        Intent::DeletePod { name, uid } => match writer.delete_pod(&key.namespace, name, uid).await {
+            Ok(()) => tracing::info!(release = %key, pod = name, "the quarantine of a pod is over"),
+            Err(error @ ActError::Fenced) => return Err(error),
+            Err(error) => {
+                tracing::warn!(release = %key, pod = name, %error, "a pod in quarantine could not be deleted");
+            }
+        },
         Intent::MarkAction { name, done, message, at } => {
             let result = if *done { "Done" } else { "Refused" };
             let status = json!({ "result": result, "message": message, "at": whole_second(*at) });
@@ -164,6 +186,34 @@ async fn carry_out_one(
         }
     }
     Ok(())
+}
+
+/// Changes the labels of pods; says which were refused, and why.
+async fn quarantine(writer: &Writer, key: &Key, pods: &[Relabelled]) -> Vec<(String, String)> {
+    let mut asked = Vec::new();
+    for Relabelled { pod, patch } in pods {
+        asked.push(async move { (pod, writer.patch_pod(&key.namespace, pod, patch).await) });
+    }
+    let answers = futures::future::join_all(asked).await;
+    let refused = |(pod, answer): (&String, Result<(), ActError>)| match answer {
+        Ok(()) => {
+            tracing::info!(release = %key, pod, "took a pod into quarantine");
+            None
+        }
+        // What was not answered is tried again, for as long as the pod is there.
+        Err(
+            ActError::Fenced
+            | ActError::Deadline
+            | ActError::Throttled(_)
+            | ActError::Unreachable(_)
+            | ActError::Stale(_),
+        ) => None,
+        Err(ActError::Gone) => Some((pod.clone(), "it went before its labels were changed".to_owned())),
+        Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {
+            Some((pod.clone(), error.to_string()))
+        }
+    };
+    answers.into_iter().filter_map(refused).collect()
 }
 
 fn owner_reference(owner: &Owner) -> serde_json::Value {

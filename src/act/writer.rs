@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::ApiResource;
 use kube::{Client, Resource};
 use serde_json::Value;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use super::budget::Budget;
 use crate::api::{ReleaseAction, ReleaseReport, Right};
 use crate::decide::Key;
+use crate::decide::plan::ObjectPatch;
 use crate::watch::slim;
 
 /// Field manager of every write.
@@ -169,6 +171,46 @@ impl Writer {
     /// Makes a Job. One of the same name is the same try of the same check.
     pub async fn create_job(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
         self.create::<Job>(namespace, body).await.map(|_| ())
+    }
+
+    /// Patches a pod.
+    pub async fn patch_pod(&self, namespace: &str, name: &str, body: &Value) -> Result<(), ActError> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        self.write(api.patch_metadata(name, &PatchParams::apply(MANAGER), &Patch::Merge(body)))
+            .await
+            .map(|_| ())
+    }
+
+    /// Deletes a pod that still is this one.
+    pub async fn delete_pod(&self, namespace: &str, name: &str, uid: &str) -> Result<(), ActError> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), namespace, &ApiResource::erase::<Pod>(&()));
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
+        let this = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        unless_gone(self.write(api.delete(name, &this)).await.map(|_| ()))
+    }
+
+    /// Patches an object that a hook names.
+    pub async fn patch_object(&self, namespace: &str, patch: &ObjectPatch) -> Result<(), ActError> {
+        let ObjectPatch { group, version, resource, name, patch } = patch;
+        let api_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
+        let resource = ApiResource {
+            group: group.clone(),
+            version: version.clone(),
+            api_version,
+            // Only the path is made of it.
+            kind: String::new(),
+            plural: resource.clone(),
+        };
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        self.write(api.patch_metadata(name, &PatchParams::apply(MANAGER), &Patch::Merge(patch)))
+            .await
+            .map(|_| ())
+    }
+
+    /// Whether this process leads.
+    pub fn may_write(&self) -> bool {
+        !self.fence.remaining().is_zero()
     }
 
     /// Keeps the record of a run. One of the same name is of the same run, and stays: its digest, or nothing where that must not be read.

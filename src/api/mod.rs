@@ -17,6 +17,7 @@ pub mod right;
 pub mod signing;
 pub mod status;
 pub mod text;
+pub mod undo;
 pub mod windows;
 
 pub use action::{Action, ReleaseAction, ReleaseActionSpec, ReleaseActionStatus};
@@ -52,6 +53,15 @@ pub const ON_DELETE: &str = "tidegate.dev/on-delete";
 
 /// Annotation on the Deployment: who changed the template last. Stamped by the API server.
 pub const CHANGED_BY: &str = "tidegate.dev/changed-by";
+
+/// Label on a pod in quarantine: the name of the Release that keeps it alive.
+pub const QUARANTINE: &str = "tidegate.dev/quarantine";
+
+/// Annotation on a pod in quarantine: until when it is kept.
+pub const QUARANTINED_UNTIL: &str = "tidegate.dev/quarantined-until";
+
+/// Annotation on a pod in quarantine: the labels that were taken off it, as JSON.
+pub const QUARANTINED_LABELS: &str = "tidegate.dev/quarantined-labels";
 
 /// Annotation on a stored template: its fingerprint.
 pub const FINGERPRINT: &str = "tidegate.dev/fingerprint";

@@ -11,6 +11,7 @@ use super::notify::Notify;
 use super::signing::UndoApproval;
 use super::status::ReleaseStatus;
 use super::text::{Share, Span};
+use super::undo::{Quarantine, UndoEvidence, UndoHook, UndoPhases, UndoValidation};
 use super::windows::Windows;
 
 /// How one workload is released, and where its release stands. With nothing but `targetRef`: steps of 10%, 50% and 100%,
@@ -347,18 +348,37 @@ pub struct WatchStage {
 /// How to go back.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.budget) || !has(self.phases) || [self.budget, self.phases.?decision.orValue('0s'), self.phases.?execution.orValue('0s'), self.phases.?validation.orValue('0s'), self.phases.?communication.orValue('0s')].exists(t, !t.matches('^([0-9]{1,6}[hms])+$')) || duration(self.phases.?decision.orValue('0s')) + duration(self.phases.?execution.orValue('0s')) + duration(self.phases.?validation.orValue('0s')) + duration(self.phases.?communication.orValue('0s')) <= duration(self.budget)").message("undo: the phases together may take longer than the budget, which is for all of them"))]
 pub struct Undo {
     /// Auto: bad pods go at once while enough stable pods are Ready, otherwise as stable pods become Ready. MitigateFirst: at
     /// once, whatever is left. CapacityFirst: only as stable pods become available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
-    /// How long it may take until stable stands again. Taking longer is said in status and as an event.
+    /// How long all of it may take: from the first evidence of a breach (or the decision) until the record is written. Taking longer is said
+    /// in status and as an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Span>,
     /// Who is asked before it goes back because a limit is breached, something stays Unknown or a check has failed. It stands still
     /// meanwhile, and goes back when the time is over. Pods that fail by themselves and an abort do not wait. Default: nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<UndoApproval>,
+    /// How long each of its phases may take, together at most `budget`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phases: Option<UndoPhases>,
+    /// Done in the moment of going back, beside it: a flag is turned off, somebody is called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub hooks: Vec<UndoHook>,
+    /// How the version that was put back is looked at. Default: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validate: Option<UndoValidation>,
+    /// What is kept of the worst canary pods. Default: of one pod, 50 lines of its logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<UndoEvidence>,
+    /// Keeps some of the worst canary pods alive, out of traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Quarantine>,
 }
 
 /// Which ReleaseReports stay. Those beyond `keep` and those older than `for` are deleted while no run is under way, the oldest first;

@@ -12,6 +12,7 @@ use super::status::{
     UndoTimes, VerdictStatus,
 };
 use super::text::Span;
+use super::undo::{HookStatus, PhaseTook, PodEvidence, QuarantinedPod, Validation};
 
 /// The record of one run: what, who, when, each check and verdict with its evidence.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -63,7 +64,7 @@ pub struct ReleaseReportSpec {
     #[serde(default)]
     pub canary: RevisionStatus,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 288))]
+    #[schemars(length(max = 296))]
     pub checks: Vec<CheckStatus>,
     /// Migrations that had begun. None of them is undone by going back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -200,4 +201,23 @@ pub struct Undo {
     /// It took longer than that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub over_budget: bool,
+    /// Its phases, as far as they came to pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub phases: Vec<PhaseTook>,
+    /// What was found of the version that was put back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    /// What was done beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub hooks: Vec<HookStatus>,
+    /// The worst canary pods, as they were before they went.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    pub pods: Vec<PodEvidence>,
+    /// Pods that were kept alive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub quarantined: Vec<QuarantinedPod>,
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::action::Action;
 use super::migration::MigrationKind;
 use super::notify::NotificationsStatus;
+use super::undo::{HookStatus, PodEvidence, QuarantinedPod, UndoPhase, Validating, Validation};
 
 /// A moment, to the millisecond, in UTC.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +82,10 @@ pub struct ReleaseStatus {
     /// Records of runs that ended, and what the next one follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reports: Option<ReportsStatus>,
+    /// Canary pods that are kept alive, out of traffic.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub quarantined: Vec<QuarantinedPod>,
     /// Templates that were undone or aborted and are not started again, the newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -375,7 +380,7 @@ pub struct Run {
     #[serde(default)]
     pub progress: Progress,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 288))]
+    #[schemars(length(max = 296))]
     pub checks: Vec<CheckStatus>,
     /// Migrations that have begun, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -419,6 +424,20 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub notes: Vec<String>,
+}
+
+impl Run {
+    /// What the judge has counted in: of this run; once the version that was put back is looked at, of that.
+    pub fn judged(&self) -> &Value {
+        let validating = self.back.as_ref().and_then(|back| back.validating.as_ref());
+        validating.map(|validating| &validating.judge).filter(|judge| !judge.is_null()).unwrap_or(&self.judge)
+    }
+
+    /// The fields of the Deployment are the run's, and not its owner's.
+    pub fn has_the_fields(&self) -> bool {
+        let given_back = self.back.as_ref().is_some_and(|back| back.given_back_at.is_some());
+        self.stage != Stage::Watch && !given_back
+    }
 }
 
 /// A step that was left.
@@ -718,6 +737,33 @@ pub struct Back {
     /// It took longer than its budget, and that was said.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub over_budget: bool,
+    /// Phases that took longer than theirs, and that was said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub over: Vec<UndoPhase>,
+    /// When the owner's fields were back, while something else is still awaited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_back_at: Option<Stamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validating: Option<Validating>,
+    /// When that was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validated_at: Option<Stamp>,
+    /// When the record was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub communicated_at: Option<Stamp>,
+    /// What is done beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub hooks: Vec<HookStatus>,
+    /// The worst canary pods, of which evidence is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    pub worst: Vec<PodEvidence>,
+    /// Pods that are kept alive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub quarantined: Vec<QuarantinedPod>,
 }
 
 /// Why a run goes back.
@@ -759,6 +805,12 @@ pub struct LastRun {
     pub changed_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoTimes>,
+    /// What was found of the version that was put back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    /// Somebody has seen that it does not work either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub validation_seen: bool,
     /// The ReleaseReport with everything else; empty when the API server refused it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub report: String,
@@ -800,6 +852,12 @@ pub struct UndoTimes {
     pub ordered_at: Option<Stamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored_at: Option<Stamp>,
+    /// When it was known whether what was put back works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validated_at: Option<Stamp>,
+    /// When the record was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub communicated_at: Option<Stamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }

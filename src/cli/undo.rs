@@ -1,4 +1,4 @@
-//! Where the seconds of an undo went: breach → decided → ordered → restored.
+//! Where the seconds of an undo went: breach → decided → ordered → restored → validated.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,12 +19,14 @@ pub struct Leg {
 
 /// The moments that are known, in their order.
 pub fn legs(times: &UndoTimes) -> Vec<Leg> {
-    let UndoTimes { breach_at, decided_at, ordered_at, restored_at, by: _ } = times;
+    let UndoTimes { breach_at, decided_at, ordered_at, restored_at, validated_at, communicated_at: _, by: _ } =
+        times;
     let moments = [
         ("breach", "first evidence of a breach", *breach_at),
         ("decided", "decided to go back", Some(*decided_at)),
         ("ordered", "the last canary pod ordered away", *ordered_at),
         ("restored", "all stable pods ready and no canary pod serving", *restored_at),
+        ("validated", "it was known whether what was put back works", *validated_at),
     ];
     let mut legs: Vec<Leg> = Vec::new();
     for (name, words, at) in moments {
@@ -68,6 +70,8 @@ pub fn under_way(back: &Back) -> UndoTimes {
         decided_at: back.decided_at,
         ordered_at: back.ordered_at,
         restored_at: back.restored_at,
+        validated_at: back.validated_at,
+        communicated_at: back.communicated_at,
         by: back.by.clone(),
     }
 }

@@ -12,7 +12,11 @@ use crate::api::status::{
     Back, Cause, CheckState, CheckStatus, JobStatus, LastRun, MigrationStatus, Pass, Passed, ReleaseStatus,
     Run, Said, Signature, SignatureOf, Stage, UndoTimes, VerdictStatus,
 };
+use crate::api::undo::{
+    HookState, HookStatus, QuarantineState, QuarantinedPod, Validation, ValidationResult,
+};
 use crate::api::{Phase, Release, ReleaseAction};
+use crate::decide::VALIDATION;
 
 /// Explains a release. `actions` are the [`ReleaseAction`]s about it, in any order; what could not be read is left out.
 pub fn explain(release: &Release, actions: &[ReleaseAction], look: Look) -> String {
@@ -61,6 +65,11 @@ fn now(page: &mut Page, release: &Release, status: &ReleaseStatus, look: Look) {
             }
         }
         None => at_rest(page, status, look),
+    }
+    if status.run.as_ref().is_none_or(|run| run.back.is_none()) {
+        for pod in &status.quarantined {
+            page.hang("  ", &kept(pod, look));
+        }
     }
     if release.spec.suspend {
         page.hang("  ", "The Release is suspended (spec.suspend): no new run and no move forward. Going back is not stopped.");
@@ -223,6 +232,42 @@ fn going_back(page: &mut Page, run: &Run, back: &Back, look: Look) {
     seconds_of(page, &undo::under_way(back), run.started_at.0, look);
     if back.over_budget {
         page.hang("  ", "It takes longer than its budget.");
+    }
+    for phase in &back.over {
+        page.hang("  ", &format!("Its {} takes longer than the budget of that phase.", phase.word()));
+    }
+    if back.given_back_at.is_some() {
+        page.hang("  ", "Its owner has the Deployment's fields back; a newer template would not wait.");
+    }
+    checks(page, run, Some(VALIDATION), look);
+    for hook in &back.hooks {
+        page.hang("  - ", &beside(hook));
+    }
+    for pod in &back.quarantined {
+        page.hang("  - ", &kept(pod, look));
+    }
+}
+
+/// A hook, in a sentence.
+fn beside(HookStatus { name, state, message, job: _, log: _ }: &HookStatus) -> String {
+    let state = match state {
+        HookState::Started => "under way",
+        HookState::Done => "done",
+        HookState::Failed => "failed",
+    };
+    let message = if message.is_empty() { ".".to_owned() } else { format!(": {}", sentence(message)) };
+    format!("Hook {name}: {state}{message}")
+}
+
+/// A pod in quarantine, in a sentence.
+fn kept(pod: &QuarantinedPod, look: Look) -> String {
+    let QuarantinedPod { pod, uid: _, until, state, message } = pod;
+    match state {
+        QuarantineState::Ordered => format!("Pod {pod} is being taken into quarantine."),
+        QuarantineState::Kept => {
+            format!("Pod {pod} is in quarantine, out of traffic, until {}.", moment(until.0, look.now))
+        }
+        QuarantineState::Lost => format!("Pod {pod} could not be kept: {}", sentence(message)),
     }
 }
 
@@ -425,8 +470,16 @@ fn last_run(page: &mut Page, release: &Release, last: &LastRun, look: Look) {
     }
     row(page, last.started_at.0, "", "the run began");
     seconds_of(page, times, last.started_at.0, look);
-    let after = times.restored_at.map(|at| last.ended_at.0.duration_since(at.0));
+    let after = times.validated_at.or(times.restored_at).map(|at| last.ended_at.0.duration_since(at.0));
     row(page, last.ended_at.0, &after.map(seconds).unwrap_or_default(), "the run was over");
+    if let Some(Validation { result, message }) = &last.validation {
+        let what = match result {
+            ValidationResult::Validated => "What was put back works",
+            ValidationResult::ValidationFailed => "What was put back does not work either",
+            ValidationResult::Undecided => "Whether what was put back works is not known",
+        };
+        page.hang("  ", &format!("{what}: {}", sentence(message)));
+    }
 }
 
 /// One line for each moment of an undo, and the sum. What came before the first moment is the run itself, `began`.

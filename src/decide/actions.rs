@@ -15,8 +15,10 @@ use super::plan::CheckKind;
 use super::scene::Scene;
 use super::snapshot::{ActionFacts, FreezeFacts};
 use crate::api::status::{
-    Cause, CheckState, CheckStatus, Handled, Pass, Passed, Run, Said, Signature, SignatureOf, Stage, Stamp,
+    Cause, CheckState, CheckStatus, Handled, LastRun, Pass, Passed, Run, Said, Signature, SignatureOf, Stage,
+    Stamp,
 };
+use crate::api::undo::ValidationResult;
 use crate::api::{Action, Outcome};
 
 /// Entries kept at most; an action is handled again only if it was made more than this many actions ago and never marked.
@@ -546,6 +548,14 @@ fn pass(
 fn clear_rejection(draft: &mut Draft<'_>) -> Result<String, String> {
     let count = draft.status.rejected.len();
     draft.status.rejected.clear();
+    let failed = |last: &&mut LastRun| {
+        let found = last.validation.as_ref().map(|found| found.result);
+        found == Some(ValidationResult::ValidationFailed) && !last.validation_seen
+    };
+    let unseen = draft.status.last_run.as_mut().filter(failed).map(|last| last.validation_seen = true);
+    if count == 0 && unseen.is_some() {
+        return Ok("it is seen that what was put back does not work either".into());
+    }
     if count > 0 {
         Ok(format!("{count} rejections are forgotten"))
     } else {

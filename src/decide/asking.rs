@@ -30,7 +30,7 @@ pub fn approval(spec: Option<&ReleaseSpec>) -> Option<&UndoApproval> {
 }
 
 /// How long they are asked.
-fn timeout(approval: &UndoApproval) -> Duration {
+pub fn timeout(approval: &UndoApproval) -> Duration {
     approval.timeout.as_ref().and_then(|timeout| timeout.parse()).unwrap_or(TIMEOUT).min(LONGEST)
 }
 

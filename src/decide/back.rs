@@ -1,22 +1,38 @@
 //! Going back: the stable template, at once; then, once stable stands, what becomes of the run.
 //!
 //! Needs no plan, window, approval or measurement: only the stable template, which is kept, and the owner's fields, of which
-//! there are two copies.
+//! there are two copies. Nothing that is done beside it can keep it waiting.
 
+mod after;
+mod hooks;
+mod phases;
+mod quarantine;
+mod validation;
+mod witnesses;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::checks;
 use super::decision::Notice;
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, parked};
+use super::jobs::PlannedJob;
 use super::locks;
 use super::migrations;
 use super::pace::{self, Limits, Pace};
+use super::plan;
 use super::rest;
 use super::scene::Scene;
-use crate::api::status::{Back, Cause, Progress, Rejected, Stage, Stamp};
-use crate::api::{Action, Capacity, Outcome, Phase};
+use crate::api::report::Undo;
+use crate::api::status::{Back, Cause, CheckStatus, Progress, Rejected, Run, Stage, Stamp};
+use crate::api::{Action, Capacity, Outcome, Phase, ReleaseSpec};
+
+pub use hooks::id as hook_id;
+pub use quarantine::{end as end_quarantines, over as quarantines_over, refusal as quarantine_refusal};
+pub use validation::{PLACE as VALIDATION, criteria as validated_criteria};
 
 /// Notes of a run that are kept.
 pub const MOST_NOTES: usize = 16;
@@ -73,22 +89,41 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         // The fields were the owner's again, and may have been changed.
         run.originals = originals.to_value();
     }
+    // Before the first pod there is nothing to keep, and no flag that was on.
+    let (hooks, worst, quarantined) = match is_undo(why.cause) && run.stage != Stage::Preflight {
+        true => {
+            let worst = witnesses::worst(scene, scene.undo.evidence.pods);
+            let worst = worst.into_iter().map(witnesses::stands).collect();
+            (hooks::planned(scene), worst, quarantine::chosen(scene))
+        }
+        false => (Vec::new(), Vec::new(), Vec::new()),
+    };
     run.stage = Stage::Back;
     locks::leave_queue(run);
     run.progress.soaking_since = None;
-    run.undo_asked = None;
+    // Who was asked took part of the time in which it was decided, whatever ended it; who refused had decided.
+    let asked = run.undo_asked.take().filter(|asked| asked.refused.is_none() && is_undo(why.cause));
+    let asked_at = asked.map(|asked| asked.breach_at.unwrap_or(asked.at));
     let id = run.id.clone();
     run.back = Some(Back {
         cause: why.cause,
         message: why.message.clone(),
         by: why.by,
-        breach_at: why.breach_at.map(Stamp),
+        breach_at: why.breach_at.map(Stamp).or(asked_at),
         decided_at: now,
         ordered_at: None,
         restored_at: None,
         resume,
         next: None,
         over_budget: false,
+        over: Vec::new(),
+        given_back_at: None,
+        validating: None,
+        validated_at: None,
+        communicated_at: None,
+        hooks,
+        worst,
+        quarantined,
     });
     draft.notices.push(Notice::warning("GoingBack", format!("run {id}: {}", why.message)));
     decide(draft, scene);
@@ -96,6 +131,9 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
 
 /// Goes back, and on from there once stable stands.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
+    if draft.run().back.as_ref().is_some_and(|back| back.given_back_at.is_some()) {
+        return after::decide(draft, scene);
+    }
     draft.urgent();
     draft.wake_in(rest::LOOK_AGAIN);
     let Ok(originals) = scene.originals.clone() else {
@@ -113,6 +151,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return;
     };
     notice_newer(draft, scene);
+    hooks::look(draft, scene);
+    witnesses::look(draft, scene);
     let back = draft.run().back.clone().expect("only reached while going back");
     let message = back.message.clone();
     if back.restored_at.is_some() {
@@ -128,6 +168,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         }
     }
     let Some(is_ordered) = order(draft, scene, &originals) else { return };
+    // After the order, in the same look: the native controller has to be told first, and is quick.
+    quarantine::order(draft, scene);
     let stand = scene.stand;
     let now = draft.now();
     let observed = scene.target.observed_generation >= scene.target.generation;
@@ -138,7 +180,6 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         && stand.canary == 0
         && scene.canary_pods().next().is_none();
     let stands = ordered && stand.stable == stand.replicas && stand.stable_ready >= stand.replicas;
-    let budget = scene.plan.as_ref().ok().and_then(|plan| plan.undo_budget);
     let run = draft.run();
     let Some(back) = run.back.as_mut() else { return };
     if ordered && back.ordered_at.is_none() {
@@ -147,19 +188,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if stands {
         back.restored_at = Some(now);
     }
-    if let Some(budget) = budget
-        && !stands
-        && !back.over_budget
-    {
-        let due = back.decided_at.0 + budget;
-        if due <= now.0 {
-            back.over_budget = true;
-            let note = format!("going back has taken longer than its budget of {} s", budget.as_secs());
-            draft.notices.push(Notice::warning("UndoOverBudget", note));
-        } else {
-            draft.wake_at(due);
-        }
-    }
+    phases::watch(draft, &scene.undo);
 }
 
 /// Whether status says already why we go back and what comes after. If not it is written before anything is ordered: to a process that starts with a
@@ -239,6 +268,10 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Opt
 /// Stable stands.
 fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
     draft.phase(Phase::Undoing, format!("stable stands again: {}", back.message));
+    // What was put back is looked at while a Job of a migration goes on, too; with a newer template waiting, not at all.
+    let is_newer = back.next.is_some() || after::is_newer(draft, scene);
+    let awaited = (is_undo(back.cause) && !is_newer).then(|| after::awaited(draft, scene)).flatten();
+    phases::watch(draft, &scene.undo);
     if let Some(job) = migrations::still_running(draft.run(), scene) {
         // Nobody stops it in the middle; and what comes next may have one of its own.
         if !scene.at_stable() {
@@ -254,7 +287,13 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
         | Cause::PodsFailing
         | Cause::CheckFailed
         | Cause::Abort
-        | Cause::Reverted => end(draft, scene, originals, back),
+        | Cause::Reverted => match awaited {
+            Some(words) => after::stand_by(draft, scene, originals, &words),
+            None => {
+                validation::cut_short(draft, after::NEWER);
+                end(draft, scene, originals, back);
+            }
+        },
         Cause::Superseded => {
             put_back(draft, scene, originals, back, "the newer template");
         }
@@ -271,12 +310,27 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
     }
 }
 
-/// The run ends here: it is remembered as rejected where the template itself was at fault.
-fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
-    migrations::note_what_stays(draft, scene);
-    let canary = draft.status.canary.clone().unwrap_or_default();
-    let (id, now) = (draft.run().id.clone(), draft.now());
-    let outcome = match back.cause {
+/// Whether it ends the run because of the version that it was about, or of somebody who did not want it.
+fn is_undo(cause: Cause) -> bool {
+    match cause {
+        Cause::Breach
+        | Cause::Undecided
+        | Cause::PodsFailing
+        | Cause::CheckFailed
+        | Cause::Abort
+        | Cause::Reverted => true,
+        Cause::Superseded | Cause::NoReplicas | Cause::TooMany => false,
+    }
+}
+
+/// Whether the template itself was at fault: it is not started again.
+fn rejects(cause: Cause) -> bool {
+    matches!(cause, Cause::Breach | Cause::Undecided | Cause::PodsFailing | Cause::Abort)
+}
+
+/// How a run ends that goes back for this cause.
+fn outcome(cause: Cause) -> Outcome {
+    match cause {
         Cause::Abort => Outcome::Aborted,
         Cause::Superseded => Outcome::Superseded,
         Cause::Breach
@@ -286,8 +340,53 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
         | Cause::Reverted
         | Cause::NoReplicas
         | Cause::TooMany => Outcome::Undone,
-    };
-    if matches!(back.cause, Cause::Breach | Cause::Undecided | Cause::PodsFailing | Cause::Abort) {
+    }
+}
+
+/// The record of a run is about to be written.
+pub fn communicate(draft: &mut Draft<'_>) {
+    let now = draft.now();
+    validation::cut_short(draft, "the run ended before it was known");
+    let Some(back) = draft.status.run.as_mut().and_then(|run| run.back.as_mut()) else { return };
+    back.communicated_at = Some(now);
+    let spec = draft.release.spec.as_deref().ok();
+    let planned = spec.and_then(|spec| plan::undo(spec).ok()).unwrap_or_default();
+    phases::watch(draft, &planned);
+}
+
+/// Jobs of hooks, and of checks of what was put back, that wait for their end or for what they said, each with what is planned.
+pub fn open_jobs(run: &Run, back: &Back, spec: &ReleaseSpec) -> Vec<(String, Arc<PlannedJob>)> {
+    let is_of_one = |check: &&CheckStatus| check.step.as_deref() == Some(VALIDATION) && check.job.is_some();
+    let mut checks = run.checks.iter().filter(is_of_one).peekable();
+    if checks.peek().is_none() && back.hooks.iter().all(|hook| hook.job.is_none()) {
+        return Vec::new();
+    }
+    let planned = plan::undo(spec).unwrap_or_default();
+    let mut jobs = hooks::open_jobs(back, &planned);
+    if let Some(validation) = &planned.validation {
+        jobs.extend(checks.filter_map(|known| checks::open_job(known, &validation.checks)));
+    }
+    jobs
+}
+
+/// The way back, for the record of its run.
+pub fn recorded(draft: &Draft<'_>, run: &Run, spec: Option<&ReleaseSpec>, undo: Undo) -> Undo {
+    let Some(back) = &run.back else { return undo };
+    Undo {
+        validation: back.validating.as_ref().and_then(|validating| validating.found.clone()),
+        hooks: back.hooks.clone(),
+        pods: witnesses::recorded(draft.snapshot, &run.id, back),
+        quarantined: back.quarantined.clone(),
+        ..phases::recorded(back, spec, undo)
+    }
+}
+
+/// The run ends here: it is remembered as rejected where the template itself was at fault.
+fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
+    migrations::note_what_stays(draft, scene);
+    let canary = draft.status.canary.clone().unwrap_or_default();
+    let (id, now) = (draft.run().id.clone(), draft.now());
+    if rejects(back.cause) {
         let rejected = &mut draft.status.rejected;
         rejected.retain(|known| known.fingerprint != canary.fingerprint);
         rejected.insert(
@@ -318,7 +417,7 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
         hold(draft, scene, originals);
     }
     draft.phase(Phase::Undoing, back.message.clone());
-    draft.end_run(outcome, back.message.clone());
+    draft.end_run(outcome(back.cause), back.message.clone());
     draft.wake_in(Duration::from_millis(200));
 }
 

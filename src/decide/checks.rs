@@ -4,6 +4,7 @@
 //! not passed and not failed, and asked again. What comes of it is for `preflight` and `steps` to say.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -207,6 +208,16 @@ fn of_job(
         (known.job, known.since) = (made, Some(now));
     }
     found
+}
+
+/// The Job of a check that waits for its end, or for what it said, with what is planned.
+pub fn open_job(known: &CheckStatus, planned: &[PlannedCheck]) -> Option<(String, Arc<PlannedJob>)> {
+    let is_open = matches!(known.state, CheckState::Waiting | CheckState::Unknown);
+    let planned = planned.iter().find(|check| check.name == known.name).filter(|_| is_open)?;
+    match &planned.kind {
+        CheckKind::Job(job) => Some((known.job.clone()?, job.clone())),
+        CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Asked(_) => None,
+    }
 }
 
 /// Tried again later, or failed for good.

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::approval::{AWAITING_APPROVAL, AWAITING_ATTESTATION, AWAITING_UNDO_APPROVAL};
 use super::lint::{Finding, Severity};
 use crate::api::status::{Stamp, Summary};
+use crate::api::undo::{Validation, ValidationResult};
 use crate::api::{Outcome, Phase, ReleaseStatus};
 
 /// `Succeeded`, `Undone` ... as a reason.
@@ -31,13 +32,14 @@ pub fn outcome_word(outcome: Outcome) -> &'static str {
 }
 
 /// Blockers that only a person can take away: kstatus calls that stalled.
-const STALLED: [&str; 15] = [
+const STALLED: [&str; 16] = [
     "TargetMissing",
     "TargetTaken",
     "InvalidSpec",
     "OriginalsLost",
     "OriginalsTampered",
     "RejectedRevision",
+    "ValidationFailed",
     "CheckFailed",
     "UndoRefused",
     "StableTemplateLost",
@@ -88,6 +90,7 @@ pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp, remar
     status.conditions = wanted
         .into_iter()
         .chain(detectable(status))
+        .chain(validated(status))
         .chain(questionable(&old, remarks))
         .chain(untold(status))
         .map(|(type_, (is, reason, message))| {
@@ -122,6 +125,20 @@ fn detectable(status: &ReleaseStatus) -> Option<(&'static str, (bool, String, St
         [] => ("Detectable", (true, "EnoughTraffic".to_owned(), String::new())),
         _ => ("Detectable", (false, "TooLittleTraffic".to_owned(), blind.join("; "))),
     })
+}
+
+/// Whether the version that the last undo put back works. Only there when that is known.
+fn validated(status: &ReleaseStatus) -> Option<(&'static str, (bool, String, String))> {
+    if status.run.is_some() {
+        return None;
+    }
+    let Validation { result, message } = status.last_run.as_ref()?.validation.as_ref()?;
+    let is = match result {
+        ValidationResult::Validated => true,
+        ValidationResult::ValidationFailed => false,
+        ValidationResult::Undecided => return None,
+    };
+    Some(("Validated", (is, format!("{result:?}"), message.clone())))
 }
 
 /// What contradicts itself in the Release and its Deployment. Only there when something does.
@@ -198,6 +215,9 @@ pub fn blank_numbers(status: &mut ReleaseStatus) {
     if let Some(run) = &mut status.run {
         run.judge = serde_json::Value::Null;
         run.values = serde_json::Value::Null;
+        if let Some(validating) = run.back.as_mut().and_then(|back| back.validating.as_mut()) {
+            validating.judge = serde_json::Value::Null;
+        }
         run.progress.soaked = 0;
         run.progress.soaking_since = run.progress.soaking_since.map(|_| some_time);
     }

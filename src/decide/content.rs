@@ -2,7 +2,7 @@
 //! of before is for it.
 //!
 //! Of the spec everything is part of it but what changes nothing about how it is released: `suspend`, who is told (`notify`) and which records
-//! are kept (`reports`).
+//! are kept (`reports`). How it goes back is: whoever signs signs what the operator does in that moment, hooks and all.
 
 use super::approval;
 use super::draft::Draft;

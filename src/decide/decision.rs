@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::plan::ObjectPatch;
 use super::snapshot::{Key, Template};
+use crate::api::undo::HttpHook;
 use crate::api::{Action, ReleaseReportSpec, ReleaseStatus};
 
 /// What is to be done now.
@@ -23,6 +25,40 @@ pub struct Decision {
     pub only_noted: bool,
     /// Going back: goes before everything else.
     pub urgent: bool,
+    /// Begun in the same look, and waited for by nothing in it.
+    pub errands: Vec<Errand>,
+}
+
+/// Something done beside the way back. Once begun in a process it is not begun again for the same run.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    pub run: String,
+    /// Told apart by it.
+    pub name: String,
+    pub kind: ErrandKind,
+}
+
+/// What is done.
+#[derive(Clone, Debug)]
+pub enum ErrandKind {
+    /// Reads what is left of pods; it comes back as [`super::snapshot::Gathered`].
+    Gather(Gather),
+    /// What came of these comes back as the answer to a check of their name.
+    Call(Box<HttpHook>),
+    Patch(ObjectPatch),
+    MakeJob {
+        body: Value,
+    },
+}
+
+/// Pods to read before they go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gather {
+    pub pods: Vec<String>,
+    /// Whose logs are read.
+    pub containers: Vec<String>,
+    /// Of each log; 0: none is read.
+    pub log_lines: u32,
 }
 
 impl Decision {
@@ -47,8 +83,19 @@ pub enum Intent {
     KeepReport { name: String, report: Box<ReleaseReportSpec> },
     /// Remove the record of a run.
     DropReport { name: String },
+    /// Take pods out of their ReplicaSet and out of traffic. A refusal is told, and stops nothing.
+    Quarantine { run: String, pods: Vec<Relabelled> },
+    /// Delete a pod whose quarantine is over. A refusal is told, and stops nothing.
+    DeletePod { name: String, uid: String },
     /// Say on a ReleaseAction what came of it.
     MarkAction { name: String, done: bool, message: String, at: Timestamp },
+}
+
+/// A pod, and the merge patch that takes it out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Relabelled {
+    pub pod: String,
+    pub patch: Value,
 }
 
 /// Who owns what is created.

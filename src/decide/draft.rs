@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::back;
 use super::conditions;
-use super::decision::{self, Decision, Intent, Notice};
+use super::decision::{self, Decision, Errand, Intent, Notice};
 use super::fields::Wanted;
 use super::gate::Hold;
 use super::lint::Finding;
@@ -17,7 +18,7 @@ use crate::api::status::{Blocker, CaptureStatus, KeptReport, LastRun, Run, Stamp
 use crate::api::{Action, CaptureMode, Outcome, Phase, ReleaseStatus};
 
 /// No decision sleeps longer: nothing depends on an event arriving.
-const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+pub const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 /// Numbers that merely moved are written this often.
 const NUMBERS_EVERY: Duration = Duration::from_secs(15);
 /// Counts of pods that merely moved are written this often.
@@ -33,6 +34,7 @@ pub struct Draft<'a> {
     pub status: ReleaseStatus,
     pub intents: Vec<Intent>,
     pub notices: Vec<Notice>,
+    pub errands: Vec<Errand>,
     wake: Timestamp,
     urgent: bool,
     note_first: bool,
@@ -51,6 +53,7 @@ impl<'a> Draft<'a> {
             status,
             intents: Vec::new(),
             notices: Vec::new(),
+            errands: Vec::new(),
             wake: snapshot.now + LONGEST_SLEEP,
             urgent: false,
             note_first: false,
@@ -183,6 +186,10 @@ impl<'a> Draft<'a> {
 
     /// Ends the run, and keeps its record. Before stable becomes another.
     pub fn end_run(&mut self, outcome: Outcome, message: impl Into<String>) {
+        if self.status.run.is_none() {
+            return;
+        }
+        back::communicate(self);
         let Some(run) = self.status.run.take() else { return };
         let message = message.into();
         let canary = self.status.canary.take().unwrap_or_default();
@@ -203,6 +210,8 @@ impl<'a> Draft<'a> {
             fingerprint: canary.fingerprint.clone(),
             changed_by: run.changed_by.clone(),
             undo: record::times_of(&run),
+            validation: run.back.as_ref().and_then(|back| back.validating.as_ref()?.found.clone()),
+            validation_seen: false,
             report: record::name_of(self.name(), &run, outcome),
         };
         let report = record::of(self, run, canary, &last);
@@ -257,6 +266,7 @@ impl<'a> Draft<'a> {
             intents: self.intents,
             status,
             notices: self.notices,
+            errands: self.errands,
             wake: Some(self.wake),
             urgent: self.urgent,
             note_first: self.note_first,

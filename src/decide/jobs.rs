@@ -1,4 +1,4 @@
-//! Jobs of checks and migrations: made once for each run and try, found again by their names, and judged by how they ended and, where
+//! Jobs of checks, migrations and hooks: made once for each run and try, found again by their names, and judged by how they ended and, where
 //! that is asked for, by what they said.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,13 +7,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::checks::Found;
+use super::back;
+use super::checks::{self, Found};
 use super::decision::Intent;
 use super::draft::Draft;
 use super::expression::Expression;
 use super::migrations;
 use super::needs::ASK_AGAIN;
-use super::plan::{self, CheckKind, PlanError};
+use super::plan::{self, PlanError};
 use super::scene::Scene;
 use super::snapshot::{JobFacts, JobOutput, ProbeId, ProbeResult, Snapshot};
 use crate::api::check::{JobCheck, JobLogs, JobResult, ResultFrom};
@@ -99,28 +100,55 @@ pub struct Seen {
 /// How a try stands. Its Job is made once for each run and try; its name says which, so that it is found again after a restart.
 /// One that was made and is gone again is not made a second time: what it did it may have done.
 pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, this: Try<'_>) -> Seen {
+    let (name, body) = match stands(draft, scene, &this) {
+        Stands::Seen(seen) => return seen,
+        Stands::Unmade { name, body } => (name, body),
+    };
+    let ProbeId { run, check, attempt } = this.id;
+    draft.intents.push(Intent::CreateJob { name: name.clone(), check, run, attempt, body });
+    Seen { found: being_made(&name), made: Some(name), log: Vec::new() }
+}
+
+/// A try, whether its Job has been made or not.
+pub enum Stands {
+    Seen(Seen),
+    /// What is to be made, and what it is called.
+    Unmade {
+        name: String,
+        body: Value,
+    },
+}
+
+/// The same for who makes the Job otherwise.
+pub fn stands(draft: &mut Draft<'_>, scene: &Scene<'_>, this: &Try<'_>) -> Stands {
     let name = this.made.clone().unwrap_or_else(|| name(draft, &this.id));
-    let seen = |found| Seen { found, made: Some(name.clone()), log: Vec::new() };
+    let seen = |found| Stands::Seen(Seen { found, made: Some(name.clone()), log: Vec::new() });
     match scene.snapshot.jobs.get(&name) {
         Some(JobFacts::Running) => return seen(Found::Waiting(format!("job {name} is running"))),
-        Some(JobFacts::Succeeded) => return ended(draft, scene, &this, name, Ok(())),
-        Some(JobFacts::Failed { message }) => return ended(draft, scene, &this, name, Err(message)),
+        Some(JobFacts::Succeeded) => return Stands::Seen(ended(draft, scene, this, name, Ok(()))),
+        Some(JobFacts::Failed { message }) => {
+            return Stands::Seen(ended(draft, scene, this, name, Err(message)));
+        }
         None => {}
     }
-    if let Some(refused) = scene.snapshot.probes.get(&this.id) {
+    if let Some(refused) =
+        scene.snapshot.probes.get(&this.id).filter(|told| told.result != ProbeResult::Passed)
+    {
         let found = Found::Answer(refused.result, refused.message.clone());
-        return Seen { found, made: this.made, log: Vec::new() };
+        return Stands::Seen(Seen { found, made: this.made.clone(), log: Vec::new() });
     }
     if this.made.is_some() && !may_come(this.since, scene.now()) {
         let message = format!("job {name} is gone, and nobody knows what it did");
         return seen(Found::Answer(ProbeResult::Failed, message));
     }
-    if this.made.is_none() {
-        let body = body(draft, &this, &name);
-        let ProbeId { run, check, attempt } = this.id;
-        draft.intents.push(Intent::CreateJob { name: name.clone(), check, run, attempt, body });
+    match this.made {
+        Some(_) => seen(being_made(&name)),
+        None => Stands::Unmade { body: body(draft, this, &name), name },
     }
-    seen(Found::Waiting(format!("job {name} is being made")))
+}
+
+fn being_made(name: &str) -> Found {
+    Found::Waiting(format!("job {name} is being made"))
 }
 
 /// Whether a Job that was made then may not have been heard of yet.
@@ -203,16 +231,21 @@ pub fn kept(run: &Run, log: Vec<String>) -> Vec<String> {
     let length = |log: &[String]| log.iter().map(String::len).sum::<usize>();
     let of_checks = run.checks.iter().map(|check| &check.log);
     let of_migrations = migrations::parts(run).map(|part| &part.log);
-    let known: usize = of_checks.chain(of_migrations).map(|log| length(log)).sum();
+    let of_hooks = run.back.iter().flat_map(|back| back.hooks.iter().map(|hook| &hook.log));
+    let known: usize = of_checks.chain(of_migrations).chain(of_hooks).map(|log| length(log)).sum();
     if known + length(&log) > KEPT_IN_A_RUN { Vec::new() } else { log }
 }
 
 /// Jobs that have ended, and of which something is wanted that was not read yet, or could not be.
 pub fn to_read(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<EndedJob> {
+    if let Some(back) = &run.back {
+        let jobs = back::open_jobs(run, back, spec);
+        return jobs.iter().filter_map(|(name, job)| wanted(snapshot, name, job)).collect();
+    }
     let is_open = |state: CheckState| matches!(state, CheckState::Waiting | CheckState::Unknown);
-    let checks = || run.checks.iter().filter(|check| is_open(check.state));
+    let of_run = || run.checks.iter().filter(|check| is_open(check.state));
     let migrated = migrations::parts(run).filter(|part| is_open(part.state));
-    let mut jobs = checks().filter_map(|check| check.job.as_ref());
+    let mut jobs = of_run().filter_map(|check| check.job.as_ref());
     let mut others = migrated.filter_map(|part| part.job.as_ref());
     let has_ended =
         |job: &String| matches!(snapshot.jobs.get(job), Some(JobFacts::Succeeded | JobFacts::Failed { .. }));
@@ -228,12 +261,9 @@ pub fn to_read(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<EndedJ
             step.map(|step| step.checks.as_slice()).unwrap_or_default()
         }
     };
-    let of_checks = checks().filter_map(|known| {
-        let planned = planned_here(known).iter().find(|check| check.name == known.name)?;
-        match &planned.kind {
-            CheckKind::Job(job) => wanted(snapshot, known.job.as_ref()?, job),
-            CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Asked(_) => None,
-        }
+    let of_checks = of_run().filter_map(|known| {
+        let (name, job) = checks::open_job(known, planned_here(known))?;
+        wanted(snapshot, &name, &job)
     });
     let of_migrations = migrations::open(run, &plan).filter_map(|(name, job)| wanted(snapshot, name, job));
     of_checks.chain(of_migrations).collect()
@@ -269,7 +299,7 @@ fn name(draft: &mut Draft<'_>, id: &ProbeId) -> String {
 /// what has a place in front of its name: `half/smoke` is not the check `half-smoke`.
 fn named(release: &str, check: &str, tail: &str) -> String {
     const LONGEST: usize = 63;
-    let head = format!("{release}-{}", check.replace('/', "-").to_lowercase());
+    let head = format!("{release}-{}", check.replace(['/', '.'], "-").to_lowercase());
     if head.len() + tail.len() <= LONGEST && !check.contains('/') {
         return format!("{head}{tail}");
     }

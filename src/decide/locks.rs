@@ -1,5 +1,5 @@
 //! Locks: of the Releases of a namespace that name the same one, one run at a time has it, from before its first migration or pod until its watch
-//! begins or it has gone back; and again for the migrations after the watch.
+//! begins or its way back has ended, what was put back looked at; and again for the migrations after the watch.
 //!
 //! Who has one stands in status, and nowhere else, so that a restart and another leader know. A run takes its locks, all at once, in three
 //! writes of its status, each decided on a snapshot that shows the one before:

@@ -48,7 +48,8 @@ pub mod values;
 mod watching;
 pub mod workload;
 
-pub use decision::{Decision, Intent, Notice, Owner};
+pub use back::{VALIDATION, hook_id, quarantine_refusal};
+pub use decision::{Decision, Errand, ErrandKind, Gather, Intent, Notice, Owner, Relabelled};
 pub use evidence::{duration, percent};
 pub use needs::{About, Needs, Probe, ProbedPod, SampledPod, SampledValue, Sampling, needs};
 pub use snapshot::{Key, Snapshot};
@@ -87,5 +88,6 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
     }
     notify::note(&mut draft);
     retention::remove_old(&mut draft);
+    back::end_quarantines(&mut draft);
     draft.finish()
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::back;
 use super::checks;
 use super::gate;
 use super::jobs::{self, EndedJob};
@@ -14,7 +15,7 @@ use super::snapshot::{ProbeId, Snapshot};
 use super::values::Kind;
 use super::{promotion, telemetry, workload};
 use crate::api::ReleaseSpec;
-use crate::api::status::{CheckState, CheckStatus, Run, Stage, Stamp};
+use crate::api::status::{Back, CheckState, CheckStatus, Run, Stage, Stamp};
 
 /// A canary counts as young for so long after each step begins: it is measured every second.
 const YOUNG: Duration = Duration::from_secs(120);
@@ -85,7 +86,7 @@ pub struct Probe {
     pub id: ProbeId,
     pub question: Question,
     pub timeout: Duration,
-    /// Ready pods of the canary, for what is asked of each.
+    /// Ready pods of the canary, or of stable on the way back, for what is asked of each.
     pub pods: Vec<ProbedPod>,
     pub about: About,
 }
@@ -126,8 +127,33 @@ pub fn needs(snapshot: &Snapshot) -> Needs {
             };
             Needs { sampling, probes: probes(snapshot, run, spec), outputs }
         }
-        Stage::Back => Needs::default(),
+        Stage::Back => after_going_back(snapshot, run, spec, outputs),
     }
+}
+
+/// What it takes to know whether the version that was put back works. Understood by itself: what else is wrong with the spec keeps none
+/// of it waiting.
+fn after_going_back(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, outputs: Vec<EndedJob>) -> Needs {
+    let is_open = |back: &Back| back.validating.is_some() && back.validated_at.is_none();
+    let is_open = run.back.as_ref().is_some_and(is_open);
+    let planned = is_open.then(|| plan::undo(spec).ok()?.validation).flatten();
+    let Some(validation) = planned else { return Needs { outputs, ..Needs::default() } };
+    let measuring = plan::measuring(spec).ok().filter(|_| !validation.measured.is_zero());
+    let sampling = measuring.and_then(|measuring| {
+        let criteria = back::validated_criteria(&measuring);
+        if criteria.is_empty() {
+            return None;
+        }
+        let judged = Measuring { criteria, values: Vec::new(), ..measuring };
+        let mut sampling = sampled(snapshot, run, spec, &judged)?;
+        // A ledger of its own: what stable pods counted on the way back is not to be held against them.
+        sampling.run = format!("{}-{}", run.id, back::VALIDATION);
+        sampling.pods.retain(|pod| pod.revision == Revision::Stable);
+        (sampling.every, sampling.young, sampling.history) = (None, true, false);
+        Some(sampling)
+    });
+    let here = Here { planned: &validation.checks, step: Some(back::VALIDATION), measuring: None };
+    Needs { sampling, probes: asked(snapshot, run, spec, &here), outputs }
 }
 
 /// What is to be asked, where the run stands.
@@ -146,6 +172,14 @@ fn probes(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<Probe> {
     traffic.into_iter().chain(checks).collect()
 }
 
+/// The checks of one place.
+struct Here<'p> {
+    planned: &'p [PlannedCheck],
+    /// At which step; `None`: before the first pod.
+    step: Option<&'p str>,
+    measuring: Option<&'p Measuring>,
+}
+
 /// What the checks ask.
 fn of_checks(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, plan: &Plan) -> Vec<Probe> {
     let (planned, step) = match run.stage {
@@ -156,6 +190,16 @@ fn of_checks(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, plan: &Plan) ->
             None => return Vec::new(),
         },
         Stage::Watch | Stage::Back => return Vec::new(),
+    };
+    asked(snapshot, run, spec, &Here { planned, step, measuring: Some(&plan.measuring) })
+}
+
+/// What the checks of one place ask.
+fn asked(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, here: &Here<'_>) -> Vec<Probe> {
+    let Here { planned, step, measuring } = *here;
+    let revision = match run.stage {
+        Stage::Back => Revision::Stable,
+        Stage::Preflight | Stage::Steps | Stage::Watch => Revision::Canary,
     };
     let due = |check: &PlannedCheck| {
         let CheckKind::Asked(question) = &check.kind else { return None };
@@ -178,19 +222,25 @@ fn of_checks(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, plan: &Plan) ->
             None => true,
             Some(answer) => checks::due_again(check, answer).is_some_and(|due| due <= snapshot.now),
         };
-        let pods = || if question.is_of_pods() { canary_pods(snapshot) } else { Vec::new() };
+        let pods = || if question.is_of_pods() { pods_of(snapshot, revision) } else { Vec::new() };
         is_due.then(|| Probe {
             id,
             question: question.clone(),
             timeout: check.timeout,
             pods: pods(),
-            about: about(snapshot, run, spec, plan, question),
+            about: about(snapshot, run, spec, measuring, question),
         })
     };
     planned.iter().filter_map(due).collect()
 }
 
-fn about(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, plan: &Plan, question: &Question) -> About {
+fn about(
+    snapshot: &Snapshot,
+    run: &Run,
+    spec: &ReleaseSpec,
+    measuring: Option<&Measuring>,
+    question: &Question,
+) -> About {
     let about = match question {
         Question::Http(_)
         | Question::Config(_)
@@ -205,7 +255,8 @@ fn about(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, plan: &Plan, questi
                 images: target.images.clone(),
             })
         }),
-        Question::Telemetry(names) => telemetry_of(snapshot, run, spec, &plan.measuring, names.as_deref())
+        Question::Telemetry(names) => measuring
+            .and_then(|measuring| telemetry_of(snapshot, run, spec, measuring, names.as_deref()))
             .map(|it| About::Measured(Box::new(it))),
     };
     about.unwrap_or(About::Nothing)
@@ -251,13 +302,23 @@ fn telemetry_of(
     Some(telemetry::Subject { sampling, criteria })
 }
 
-/// The Ready pods of the canary that can be asked.
-fn canary_pods(snapshot: &Snapshot) -> Vec<ProbedPod> {
+/// The Ready pods of a revision that can be asked.
+fn pods_of(snapshot: &Snapshot, revision: Revision) -> Vec<ProbedPod> {
     let stable = snapshot.release.as_ref().and_then(|release| release.status.stable.as_ref());
     let (Some(stable), Some(target)) = (stable, &snapshot.target) else { return Vec::new() };
-    let port = ports(&target.template.value()).find_map(number);
-    let canary = snapshot.sets.iter().filter(|set| set.fingerprint != stable.fingerprint);
-    let pods = canary.flat_map(|set| snapshot.pods_of(&set.uid));
+    let is_stable = |fingerprint: &str| fingerprint == stable.fingerprint;
+    let template = match revision {
+        Revision::Canary => Some(target.template.value()),
+        // On the way back somebody may have written the canary's again.
+        Revision::Stable => {
+            let kept = snapshot.templates.values().find(|kept| is_stable(&kept.fingerprint));
+            kept.map(|kept| kept.template.value())
+        }
+    };
+    let port = template.as_ref().and_then(|template| ports(template).find_map(number));
+    let sets =
+        snapshot.sets.iter().filter(|set| is_stable(&set.fingerprint) == (revision == Revision::Stable));
+    let pods = sets.flat_map(|set| snapshot.pods_of(&set.uid));
     let ready = pods.filter(|pod| pod.ready_since.is_some() && !pod.terminating);
     let mut pods: Vec<ProbedPod> = ready
         .filter_map(|pod| Some(ProbedPod { name: pod.name.clone(), ip: pod.ip.clone()?, port }))

@@ -3,7 +3,9 @@
 //!
 //! There is no status any more: what is needed stands on the Deployment itself.
 
+use super::back;
 use super::decision::{Decision, Intent, Notice};
+use super::draft::LONGEST_SLEEP;
 use super::fields::{Originals, Wanted, parked};
 use super::pace::{self, Limits};
 use super::rest::LOOK_AGAIN;
@@ -13,6 +15,16 @@ use crate::api::{Capacity, OnDelete};
 
 /// What to do about what a deleted Release left behind.
 pub fn decide(snapshot: &Snapshot) -> Decision {
+    let mut decision = of_the_deployment(snapshot);
+    // Pods are kept for as long as was said, also when nobody is there any more who said it.
+    let (delete, next) = back::quarantines_over(snapshot);
+    decision.intents.extend(delete);
+    decision.wake =
+        [decision.wake, next.map(|next| next.min(snapshot.now + LONGEST_SLEEP))].into_iter().flatten().min();
+    decision
+}
+
+fn of_the_deployment(snapshot: &Snapshot) -> Decision {
     let mut decision = Decision { wake: Some(snapshot.now + LOOK_AGAIN), ..Decision::default() };
     let Some(target) = &snapshot.target else {
         // Handed back, by us or by somebody else, or deleted.

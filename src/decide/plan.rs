@@ -2,8 +2,14 @@
 //!
 //! The API server has refused most mistakes with a sentence; what is left gets one here. Going back needs no plan.
 
+mod undo;
+
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use undo::{
+    HookKind, KeptEvidence, ObjectPatch, PlannedHook, PlannedQuarantine, PlannedUndo, PlannedValidation, undo,
+};
 
 use super::approval::{Attest, Signers};
 use super::calendar::{self, Calendar};
@@ -56,7 +62,6 @@ pub struct Plan {
     /// How little must go on for that.
     pub traffic: Option<Traffic>,
     pub measuring: Measuring,
-    pub undo_budget: Option<Duration>,
     pub retention: Retention,
     pub suspend: bool,
     pub capture: Option<CaptureMode>,
@@ -219,6 +224,7 @@ pub fn retention(spec: &ReleaseSpec) -> Retention {
 /// Understands a spec. `recreate`: the Deployment's strategy leaves no room for a share.
 pub fn plan(spec: &ReleaseSpec, recreate: bool) -> Result<Plan, PlanError> {
     notify::check(spec)?;
+    undo(spec)?;
     let checks = checks(&spec.preflight, "spec.preflight")?;
     let (steps, measuring) = (steps(spec, recreate)?, measuring(spec)?);
     for (index, check) in checks.iter().enumerate() {
@@ -238,10 +244,6 @@ pub fn plan(spec: &ReleaseSpec, recreate: bool) -> Result<Plan, PlanError> {
         calendar: calendar::calendar(spec.windows.as_ref())?,
         traffic: traffic::traffic(spec, &measuring.source)?,
         measuring,
-        undo_budget: match spec.undo.as_ref().and_then(|undo| undo.budget.as_ref()) {
-            Some(budget) => Some(span(budget, || "spec.undo.budget".into())?),
-            None => None,
-        },
         retention: match spec.reports.as_ref().and_then(|reports| reports.r#for.as_ref()) {
             Some(age) => span(age, || "spec.reports.for".into()).map(|_| retention(spec))?,
             None => retention(spec),

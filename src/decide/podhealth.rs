@@ -29,7 +29,8 @@ pub fn failing(scene: &Scene<'_>) -> Option<String> {
     Some(format!("{} of {} canary pods: {reason} (pod {}){detail}", failing.len(), canary.len(), first.name))
 }
 
-fn fault(pod: &Pod) -> Option<&str> {
+/// Why a pod fails by itself, if it does.
+pub fn fault(pod: &Pod) -> Option<&str> {
     let waiting = pod.waiting.as_deref().filter(|reason| FATAL.contains(reason));
     waiting.or_else(|| pod.ended.as_deref().filter(|reason| *reason == OUT_OF_MEMORY))
 }

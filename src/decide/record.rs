@@ -3,13 +3,14 @@
 //! It is made in the look that ends the run and written before the status that says so, under a name that is the run's own: killed in
 //! between, the next look finds it written. Should that look see the run end otherwise, both are kept, and status names the right one.
 
+use super::back;
 use super::conditions::outcome_reason;
 use super::draft::Draft;
 use super::evidence::shortened;
 use super::judge;
 use crate::api::report::{Chain, Counted, Evidence, Link, ReleaseReportSpec, Suspicion, Test, Undo};
 use crate::api::status::{LastRun, ReportsStatus, RevisionStatus, Run, Stamp, UndoTimes, VerdictStatus};
-use crate::api::{Outcome, ReleaseSpec, digest};
+use crate::api::{Outcome, digest};
 
 /// The name of the record of a run, `checkout-r7-undone-20261121-101500`: with its start, since another Release of the same name counts
 /// its runs from 1 again.
@@ -26,19 +27,27 @@ pub fn times_of(run: &Run) -> Option<UndoTimes> {
         decided_at: back.decided_at,
         ordered_at: back.ordered_at,
         restored_at: back.restored_at,
+        validated_at: back.validated_at,
+        communicated_at: back.communicated_at,
         by: back.by.clone(),
     })
 }
 
-fn undo_of(run: &Run, spec: Option<&ReleaseSpec>) -> Option<Undo> {
+fn undo_of(draft: &Draft<'_>, run: &Run) -> Option<Undo> {
     let back = run.back.as_ref()?;
-    Some(Undo {
+    let undo = Undo {
         cause: back.cause,
         message: shortened(&back.message),
         times: times_of(run)?,
-        budget: spec.and_then(|spec| spec.undo.as_ref()?.budget.clone()).filter(|it| it.parse().is_some()),
-        over_budget: back.over_budget,
-    })
+        budget: None,
+        over_budget: false,
+        phases: Vec::new(),
+        validation: None,
+        hooks: Vec::new(),
+        pods: Vec::new(),
+        quarantined: Vec::new(),
+    };
+    Some(back::recorded(draft, run, draft.release.spec.as_deref().ok(), undo))
 }
 
 /// The record of a run that has ended. `canary` is what it released; stable is still what served before.
@@ -65,7 +74,7 @@ pub fn of(draft: &Draft<'_>, run: Run, canary: RevisionStatus, last: &LastRun) -
         stable: draft.status.stable.clone().unwrap_or_default(),
         canary,
         evidence: draft.status.verdicts.iter().map(evidence).collect(),
-        undo: undo_of(&run, draft.release.spec.as_deref().ok()),
+        undo: undo_of(draft, &run),
         checks: run.checks,
         migrations: run.migrations,
         signatures: run.signatures,

@@ -10,6 +10,7 @@ use super::migrations;
 use super::scene::{Scene, revision};
 use super::snapshot::Workload;
 use crate::api::status::{Progress, RevisionStatus, Run, Stage};
+use crate::api::undo::ValidationResult;
 use crate::api::{Action, CaptureMode, Outcome, Phase};
 
 const STABLE_SERVES: &str = "stable serves; waiting for a new template";
@@ -167,6 +168,25 @@ fn at_rest(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         }
         None => draft.phase(Phase::Idle, STABLE_SERVES),
     }
+    if let Some(problem) = unvalidated(draft) {
+        let unblock = format!(
+            "see {}, then push a template that works, or say that you have seen it: {}",
+            draft.kubectl(&format!("tidegate report {}", draft.name())),
+            draft.command(Action::ClearRejection)
+        );
+        draft.blocked("ValidationFailed", problem, unblock);
+    }
+}
+
+/// The version that serves was put back, and does not work either.
+fn unvalidated(draft: &Draft<'_>) -> Option<String> {
+    let last = draft.status.last_run.as_ref().filter(|last| !last.validation_seen)?;
+    let found =
+        last.validation.as_ref().filter(|found| found.result == ValidationResult::ValidationFailed)?;
+    Some(format!(
+        "run {} went back, and what it went back to does not work either: {}",
+        last.id, found.message
+    ))
 }
 
 /// What the four fields are while nothing is going on.
@@ -188,7 +208,7 @@ pub fn held_fields(scene: &Scene<'_>, originals: &Originals, stable: &str) -> Wa
 }
 
 /// What they are on the stable template: kept paused only once pods of any other are gone.
-fn on_stable_fields(scene: &Scene<'_>, originals: &Originals) -> Wanted {
+pub fn on_stable_fields(scene: &Scene<'_>, originals: &Originals) -> Wanted {
     match scene.capture {
         CaptureMode::Paused if scene.stand.canary > 0 => Wanted::let_go(originals),
         capture @ (CaptureMode::Policy | CaptureMode::Paused | CaptureMode::React) => {

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use super::draft::Draft;
 use super::fields::{Originals, PARKED_DEADLINE, parked};
 use super::pace::{Limits, Stand};
-use super::plan::{self, Measuring, Plan, PlanError};
+use super::plan::{self, Measuring, Plan, PlanError, PlannedUndo};
 use super::snapshot::{Pod, PodSet, ReleaseFacts, Snapshot, StoredTemplate, Workload};
-use crate::api::status::{PodCount, ReplicasStatus, RevisionStatus, Stage};
+use crate::api::status::{PodCount, ReplicasStatus, RevisionStatus, Run, Stage};
 use crate::api::{Capacity, CaptureMode, OnDelete, ReleaseSpec, ReleaseStatus};
 
 /// Everything derived from one snapshot that more than one rule needs.
@@ -32,6 +32,8 @@ pub struct Scene<'a> {
     pub next_good: Option<Timestamp>,
     pub capture: CaptureMode,
     pub capacity: Capacity,
+    /// The way back, also when the rest of the plan cannot be carried out.
+    pub undo: PlannedUndo,
     pub on_delete: OnDelete,
     pub stable_fingerprint: String,
 }
@@ -67,6 +69,7 @@ impl<'a> Scene<'a> {
             next_good,
             capture: capture(spec, snapshot.served.hold),
             capacity: plan::capacity(spec),
+            undo: spec.and_then(|spec| plan::undo(spec).ok()).unwrap_or_default(),
             on_delete: plan::on_delete(spec),
             stable_fingerprint,
             originals,
@@ -173,8 +176,7 @@ fn live<'a>(snapshot: &'a Snapshot, set: &'a PodSet) -> impl Iterator<Item = &'a
 /// While the fields are ours the annotation is the truth, and the copy in status stands in for it; else the fields themselves are.
 fn originals(target: &Workload, status: &ReleaseStatus) -> (Result<Originals, String>, Option<String>) {
     let run = status.run.as_ref();
-    let copy =
-        run.filter(|run| run.stage != Stage::Watch).and_then(|run| Originals::from_value(&run.originals));
+    let copy = run.filter(|run| run.has_the_fields()).and_then(|run| Originals::from_value(&run.originals));
     // A native `rollout undo` writes annotations of an old ReplicaSet back: not parked, and without a run that has taken the
     // fields, they mean nothing. On the way back they are not parked, but the pace is ours: also when somebody took every
     // annotation away, and when status is lost, of which a template that is said to be stable and not known to be tells.
@@ -184,9 +186,9 @@ fn originals(target: &Workload, status: &ReleaseStatus) -> (Result<Originals, St
     let ends =
         back.is_some_and(|back| back.restored_at.is_some() && back.resume.is_none() && back.next.is_none());
     let given_back = ends && target.originals.is_none() && target.stable.is_none();
-    let going_back = run.is_some_and(|run| run.stage == Stage::Back) && !given_back;
+    let going_back = run.is_some_and(|run| run.stage == Stage::Back && run.has_the_fields()) && !given_back;
     let noted = target.stable.is_some();
-    let taken = run.is_some_and(|run| run.stage != Stage::Watch);
+    let taken = run.is_some_and(Run::has_the_fields);
     let forgotten = run.is_none() && status.stable.is_none() && target.originals.is_some();
     // Somebody may have un-parked it before status said that a run has the fields: nobody else's deadline is so long.
     let unparked = noted && target.progress_deadline_seconds == Some(PARKED_DEADLINE);

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::api::status::LocksStatus;
+use crate::api::undo::PodEvidence;
 use crate::api::{Action, ReleaseSpec, ReleaseStatus};
 use crate::decide::judge::Slot;
 use crate::decide::notify::Told;
@@ -60,6 +61,25 @@ pub struct Snapshot {
     pub measured: Measured,
     /// What came of telling people, and is not in status yet.
     pub told: Vec<Told>,
+    /// Pods that are kept alive for this Release.
+    pub quarantined: Vec<Quarantined>,
+    /// What was read of pods before they went.
+    pub gathered: Option<Gathered>,
+}
+
+/// A pod in quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    pub name: String,
+    pub uid: String,
+    pub until: Timestamp,
+}
+
+/// What was read of pods before they went, in one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gathered {
+    pub run: String,
+    pub pods: Vec<PodEvidence>,
 }
 
 /// The Release as its author and we wrote it.
@@ -123,6 +143,7 @@ pub const OUT_OF_MEMORY: &str = "OOMKilled";
 #[derive(Clone, Debug, Default)]
 pub struct Pod {
     pub name: String,
+    pub uid: String,
     pub set_uid: String,
     pub ip: Option<String>,
     pub ready_since: Option<Timestamp>,
@@ -137,6 +158,8 @@ pub struct Pod {
     pub waiting_message: Option<String>,
     /// Why a container ended last, unless by itself and well: `OOMKilled` before all others, `Error`.
     pub ended: Option<String>,
+    /// What it said of its end.
+    pub ended_message: Option<String>,
     pub unschedulable: bool,
     /// Its node is not heard from: its containers were ready when they were last heard of.
     pub cut_off: bool,

@@ -1,9 +1,11 @@
 //! From the index and what was measured to one owned, immutable [`Snapshot`].
 //!
-//! `probes`, `measure`, `outputs`, `values` and `credentials` fetch what the cluster does not push: answers of checks, counters, what
-//! Jobs said, other numbers, and what it takes to ask for them. They only read, and `reach` says where they may.
+//! `probes`, `measure`, `outputs`, `gather`, `values` and `credentials` fetch what the cluster does not push: answers of checks, counters,
+//! what Jobs said, what pods wrote before they go, other numbers, and what it takes to ask for them. They only read, and `reach` says
+//! where they may.
 
 pub mod credentials;
+pub mod gather;
 pub mod measure;
 pub mod outputs;
 pub mod probes;
@@ -17,17 +19,18 @@ use jiff::Timestamp;
 use kube::api::ObjectMeta;
 use serde::Deserialize;
 
+use crate::api::QUARANTINED_UNTIL;
 use crate::api::freeze::Labels;
 use crate::api::status::LocksStatus;
 use crate::api::{FreezeSpec, ReleaseActionSpec, ReleaseActionStatus, ReleaseSpec, ReleaseStatus};
 use crate::decide::notify::Told;
 use crate::decide::snapshot::{
-    ActionFacts, FreezeFacts, Freezes, JobFacts, JobOutput, LockFacts, Measured, OUT_OF_MEMORY, Pod, PodSet,
-    ProbeAnswer, ProbeId, ReleaseFacts, Served, Snapshot, StoredTemplate, Workload,
+    ActionFacts, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, LockFacts, Measured, OUT_OF_MEMORY,
+    Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served, Snapshot, StoredTemplate, Workload,
 };
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
-use crate::watch::index::{DESIRED, Index};
+use crate::watch::index::{DESIRED, Index, quarantine_of};
 use crate::watch::slim;
 
 /// Label of every namespace: its name.
@@ -44,6 +47,8 @@ pub struct Findings {
     pub told: Vec<Told>,
     /// What Jobs said at their end, by name.
     pub outputs: BTreeMap<String, JobOutput>,
+    /// What was read of pods before they went.
+    pub gathered: Option<Gathered>,
 }
 
 /// Everything known about one Release.
@@ -82,6 +87,8 @@ pub fn observe(index: &Index, key: &Key, findings: Findings, now: Timestamp) -> 
         probes: findings.probes,
         told: findings.told,
         measured: since_written(findings.measured, release.as_ref()),
+        quarantined: quarantined(index, key),
+        gathered: findings.gathered,
         release,
     }
 }
@@ -185,6 +192,16 @@ fn pods_of(index: &Index, key: &Key, deployment: &slim::Deployment) -> (Vec<PodS
     (sets, pods)
 }
 
+/// Pods that are kept for a Release and not on their way out. One that does not say until when is not ours to end.
+fn quarantined(index: &Index, key: &Key) -> Vec<Quarantined> {
+    let of = |((_, name), pod): (&(String, String), &slim::Pod)| {
+        let until = pod.metadata.annotations.as_ref()?.get(QUARANTINED_UNTIL)?.parse().ok()?;
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        pod.metadata.deletion_timestamp.is_none().then(|| Quarantined { name: name.clone(), uid, until })
+    };
+    index.pods.children(&quarantine_of(&key.namespace, &key.name)).filter_map(of).collect()
+}
+
 fn owned_by(metadata: &ObjectMeta, uid: &str) -> bool {
     metadata.owner_references.as_ref().is_some_and(|owners| owners.iter().any(|owner| owner.uid == uid))
 }
@@ -203,13 +220,15 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
     let ended = || {
         let ends = containers()
             .flat_map(|container| [&container.state.terminated, &container.last_state.terminated]);
-        ends.flatten().filter(|end| end.exit_code != 0).filter_map(|end| end.reason.clone())
+        ends.flatten().filter(|end| end.exit_code != 0 && end.reason.is_some())
     };
+    let end = ended().find(|end| end.reason.as_deref() == Some(OUT_OF_MEMORY)).or_else(|| ended().next());
     let restarts = || containers().map(|container| u32::try_from(container.restart_count).unwrap_or(0));
     let running = status.container_statuses.iter().filter_map(|container| container.state.running.as_ref());
     let started = running.filter_map(|running| slim::moment(running.started_at.as_ref())).max();
     Pod {
         name: metadata.name.clone().unwrap_or_default(),
+        uid: metadata.uid.clone().unwrap_or_default(),
         set_uid: set_uid.to_owned(),
         ip: status.pod_ip.clone(),
         ready_since: ready.and_then(|ready| slim::moment(ready.last_transition_time.as_ref())),
@@ -220,7 +239,8 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         restarts_in_all: restarts().fold(0, u32::saturating_add),
         waiting: waiting.as_ref().and_then(|waiting| waiting.reason.clone()),
         waiting_message: waiting.and_then(|waiting| waiting.message),
-        ended: ended().find(|reason| reason == OUT_OF_MEMORY).or_else(|| ended().next()),
+        ended: end.and_then(|end| end.reason.clone()),
+        ended_message: end.and_then(|end| end.message.clone()),
         unschedulable: condition("PodScheduled").is_some_and(|condition| {
             condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
         }),
@@ -402,7 +422,7 @@ fn since_written(mut measured: Measured, release: Option<&ReleaseFacts>) -> Meas
     }
     let run = release.and_then(|release| release.status.run.as_ref());
     let state = run
-        .and_then(|run| serde_json::from_value::<judge::State>(run.judge.clone()).ok())
+        .and_then(|run| serde_json::from_value::<judge::State>(run.judged().clone()).ok())
         .unwrap_or_default();
     if let Some(last) = state.last_slot {
         measured.slots.retain(|slot| slot.t > last);

@@ -174,7 +174,7 @@ pub fn end_of(text: &str, is_whole: bool) -> LogEnd {
 }
 
 /// Without what colours a terminal, moves its cursor or turns the direction of writing.
-fn printable(line: &str) -> String {
+pub(super) fn printable(line: &str) -> String {
     let mut letters = line.trim_end().chars();
     let mut text = String::new();
     while let Some(letter) = letters.next() {

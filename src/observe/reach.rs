@@ -393,6 +393,15 @@ impl Client {
         Ok(self.http.get(url))
     }
 
+    /// Begins a request of any method.
+    ///
+    /// # Errors
+    /// When it may not be asked for.
+    pub fn request(&self, method: reqwest::Method, url: Url) -> Result<RequestBuilder, Denied> {
+        self.reach.allows(&url)?;
+        Ok(self.http.request(method, url))
+    }
+
     /// Begins a POST request.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::decide::Key;
 use crate::decide::judge::{Revision, Slot, State};
-use crate::decide::snapshot::{JobOutput, Measured, ProbeAnswer, ProbeId, ReleaseFacts};
+use crate::decide::snapshot::{Gathered, JobOutput, Measured, ProbeAnswer, ProbeId, ReleaseFacts};
 use crate::decide::values::{self, Sample};
 use crate::observe::Findings;
 use crate::observe::measure::counters::Taken;
@@ -100,6 +100,11 @@ impl SharedFindings {
         }
     }
 
+    /// What was read of pods before they went.
+    pub fn add_gathered(&self, key: &Key, gathered: Gathered) {
+        self.lock().entry(key.clone()).or_default().gathered = Some(gathered);
+    }
+
     /// Forgets what status has counted in, and everything when there is no run.
     pub fn prune(&self, key: &Key, release: Option<&ReleaseFacts>) {
         let run = release.and_then(|release| release.status.run.as_ref());
@@ -112,7 +117,7 @@ impl SharedFindings {
         if let Ok(state) = serde_json::from_value::<values::State>(run.values.clone()) {
             found.measured.values.retain(|sample| state.lacks(sample));
         }
-        let Ok(state) = serde_json::from_value::<State>(run.judge.clone()) else { return };
+        let Ok(state) = serde_json::from_value::<State>(run.judged().clone()) else { return };
         if let Some(last) = state.last_slot {
             found.measured.slots.retain(|slot| slot.t > last);
             found.measured.history = Arc::default();

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::clock::Clock;
+use super::errands::Errands;
 use super::findings::SharedFindings;
 use super::link::UnderWay;
 use super::prober::Prober;
@@ -88,10 +89,19 @@ impl Operator {
             queue.clone(),
             parts.reads_per_second,
         ));
+        let errands = Errands::new(
+            client.clone(),
+            reach.clone(),
+            writer.clone(),
+            clock.clone(),
+            findings.clone(),
+            queue.clone(),
+        );
         let waker = queue.clone();
         let notifier =
             Notifier::new(client.clone(), reach.clone(), metrics.clone(), move |key| waker.wake(key));
         let reconciler = Arc::new(Reconciler {
+            errands,
             notifier,
             prober: Prober::new(client, pages, reach, clock.clone(), findings.clone(), queue.clone()),
             clock,
@@ -195,6 +205,7 @@ async fn lead(
         metrics.set_leading(false);
         reconciler.sampler.stop();
         reconciler.notifier.stop();
+        reconciler.errands.clear();
         reconciler.findings.clear();
         reconciler.under_way.clear();
     }
@@ -211,7 +222,8 @@ fn everything(index: &SharedIndex) -> Vec<Key> {
     let kept = index.templates.iter().filter_map(|((namespace, _), template)| {
         Some(key(namespace, template.metadata.labels.as_ref()?.get(crate::api::RELEASE_LABEL)?))
     });
-    let mut all: Vec<Key> = releases.chain(labelled).chain(kept).collect();
+    let quarantined = index.pods.iter().filter_map(|(_, pod)| pod.quarantined_for());
+    let mut all: Vec<Key> = releases.chain(labelled).chain(kept).chain(quarantined).collect();
     all.sort();
     all.dedup();
     all

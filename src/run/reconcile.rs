@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::clock::{self, Clock};
+use super::errands::Errands;
 use super::findings::SharedFindings;
 use super::link::UnderWay;
 use super::prober::Prober;
@@ -41,6 +42,7 @@ pub struct Reconciler {
     pub findings: Arc<SharedFindings>,
     pub sampler: Arc<Sampler>,
     pub prober: Prober,
+    pub errands: Errands,
     pub notifier: Notifier,
     pub reporter: Reporter,
     pub own: OwnWrites,
@@ -86,6 +88,8 @@ impl Reconciler {
         let runs = |release: &ReleaseFacts| release.status.run.is_some();
         self.under_way.note(key, decision.urgent || snapshot.release.as_ref().is_some_and(runs));
         let needs = decide::needs(&snapshot);
+        let run = |release: &ReleaseFacts| Some(release.status.run.as_ref()?.id.clone());
+        self.errands.begin(key, snapshot.release.as_ref().and_then(run).as_deref(), &decision.errands);
         self.prober.ask(key, needs.probes);
         self.prober.read(key, needs.outputs);
         self.sampler.ensure(key, needs.sampling);
@@ -129,7 +133,6 @@ impl Reconciler {
         self.reporter.tell(key, snapshot.release.as_ref(), decision, snapshot.now);
         if snapshot.release.is_none() && snapshot.target.is_none() {
             self.own.forget(key);
-            return;
         }
         if let Some(wake) = decision.wake {
             let wait = Duration::try_from(wake - snapshot.now).unwrap_or_default();
@@ -297,6 +300,14 @@ mod tests {
         Arc::new(Reconciler {
             notifier: Notifier::new(client.clone(), Reach::anywhere(), metrics.clone(), |_| {}),
             index: SharedIndex::default(),
+            errands: Errands::new(
+                client.clone(),
+                Reach::anywhere(),
+                writer.clone(),
+                Clock::machine(),
+                findings.clone(),
+                queue.clone(),
+            ),
             prober: Prober::new(
                 client.clone(),
                 pages.clone(),

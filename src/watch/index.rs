@@ -8,7 +8,9 @@ use kube::api::ObjectMeta;
 
 use super::slim;
 use super::table::{ObjectKey, Table};
-use crate::api::{CHANGED_BY, FINGERPRINT, HELD, ON_DELETE, ORIGINALS, RELEASE_LABEL, STABLE};
+use crate::api::{
+    CHANGED_BY, FINGERPRINT, HELD, ON_DELETE, ORIGINALS, QUARANTINE, QUARANTINED_UNTIL, RELEASE_LABEL, STABLE,
+};
 use crate::decide::Key;
 
 /// Annotation by which the native controller notes the Deployment's replicas on its ReplicaSets.
@@ -185,17 +187,38 @@ impl Indexed for slim::ReplicaSet {
     }
 }
 
+/// Under what pods in quarantine for a Release are found: no ReplicaSet can be called so.
+pub fn quarantine_of(namespace: &str, release: &str) -> ObjectKey {
+    (namespace.to_owned(), format!("quarantine/{release}"))
+}
+
+impl slim::Pod {
+    /// The Release that keeps it in quarantine.
+    pub fn quarantined_for(&self) -> Option<Key> {
+        let release = self.metadata.labels.as_ref()?.get(QUARANTINE)?;
+        Some(key(in_namespace(&self.metadata, release)))
+    }
+}
+
 impl Indexed for slim::Pod {
     fn table(index: &mut Index) -> &mut Table<Self> {
         &mut index.pods
     }
     fn parent(&self) -> Option<ObjectKey> {
-        owner_of(&self.metadata, "ReplicaSet")
+        let quarantined = self.quarantined_for().map(|key| quarantine_of(&key.namespace, &key.name));
+        quarantined.or_else(|| owner_of(&self.metadata, "ReplicaSet"))
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[]);
+        let quarantine = self.metadata.labels.as_mut().and_then(|labels| labels.remove_entry(QUARANTINE));
+        strip(&mut self.metadata, &[QUARANTINED_UNTIL]);
+        if let Some((name, release)) = quarantine {
+            self.metadata.labels.get_or_insert_default().insert(name, release);
+        }
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
+        if let Some(key) = self.quarantined_for() {
+            return vec![key];
+        }
         let Some(set) = self.parent().and_then(|name| index.sets.get(&name)) else { return Vec::new() };
         set.concerns(index)
     }

@@ -258,6 +258,9 @@ pub struct Running {
 pub struct Terminated {
     pub reason: Option<String>,
     pub exit_code: i32,
+    /// What the container said of its end, as far as is kept.
+    #[serde(deserialize_with = "beginning")]
+    pub message: Option<String>,
 }
 
 /// A ControllerRevision that keeps a template.
@@ -364,6 +367,14 @@ fn namespace_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Obje
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.and_then(|text| text.parse().ok()).map(Time))
+}
+
+/// Characters of a text that a container may write as it likes.
+const BEGINNING: usize = 256;
+
+fn beginning<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.map(|text| text.chars().take(BEGINNING).collect()))
 }
 
 /// A template, and whatever else somebody keeps under our label: that has no fingerprint that a template has.

@@ -91,12 +91,12 @@ async fn each_new_pod_is_asked_and_the_first_that_is_not_as_expected_decides() {
     let check = json!({"podPath": "/json", "expect": {"expression": "body.status == 'ok'"}});
     let two = vec![pod("shop-a", Some(port)), pod("shop-b", Some(port))];
     let all = asked(check.clone(), two.clone()).await;
-    let well = "2 of 2 new pods asked, all as expected; pod shop-b: answered 200";
+    let well = "2 of 2 pods asked, all as expected; pod shop-b: answered 200";
     assert_eq!(all, (ProbeResult::Passed, well.to_owned()));
     let mut with_a_bad_one = two;
     with_a_bad_one.push(pod("shop-c", None));
     let told = asked(check.clone(), with_a_bad_one).await;
     assert_eq!(told, failed("pod shop-c: its containers name no port: write podPort"));
     let none = asked(check, Vec::new()).await;
-    assert_eq!(none, (ProbeResult::Unknown, "no new pod is Ready".to_owned()));
+    assert_eq!(none, (ProbeResult::Unknown, "no pod to ask is Ready".to_owned()));
 }

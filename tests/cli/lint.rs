@@ -109,6 +109,36 @@ fn each_rule_finds_what_it_is_for() {
         ),
         (json!({"watch": [{"for": "1m", "every": "5m"}]}), none.clone(), "error watch spec.watch[0].every"),
         (
+            json!({"undo": {"budget": "5m", "phases": {"decision": "1m", "execution": "3m", "validation": "2m"}}}),
+            none.clone(),
+            "error plan spec.undo.phases",
+        ),
+        (
+            json!({"undo": {"phases": {"validation": "1m"}, "validate": {"for": "5m"}}}),
+            none.clone(),
+            "error plan spec.undo.validate.for",
+        ),
+        (
+            json!({"undo": {"phases": {"execution": "5s"}}}),
+            probe(json!({"readinessProbe": {"initialDelaySeconds": 30}})),
+            "error undo-budget spec.undo.phases.execution",
+        ),
+        (
+            json!({"undo": {"phases": {"decision": "2m"}, "approval": {"roles": ["sre"], "timeout": "10m"}}}),
+            none.clone(),
+            "error undo-budget spec.undo.phases.decision",
+        ),
+        (
+            json!({"undo": {"budget": "4m", "approval": {"roles": ["sre"]}}}),
+            none.clone(),
+            "error undo-budget spec.undo.budget",
+        ),
+        (
+            json!({"undo": {"validate": {"checks": [{"name": "room", "workload": {"room": "Required"}}]}}}),
+            none.clone(),
+            "error plan spec.undo.validate.checks[0]",
+        ),
+        (
             json!({"watch": [{"for": "10m", "every": "1m"}, {"for": "5m", "every": "1m"}]}),
             none.clone(),
             "error watch spec.watch[1].for",
@@ -381,6 +411,10 @@ fn every_rule_of_the_crd_about_one_text_is_held() {
     spec.steps[].checks[].attest.link: is not an http(s) URL
     spec.steps[].checks[].dns.server: 
     spec.steps[].checks[].http.url: is not an http(s) URL
+    spec.undo.hooks[].http.url: is not an http(s) URL
+    spec.undo.validate.checks[].attest.link: is not an http(s) URL
+    spec.undo.validate.checks[].dns.server: 
+    spec.undo.validate.checks[].http.url: is not an http(s) URL
     "#);
 }
 

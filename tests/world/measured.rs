@@ -24,6 +24,8 @@ pub struct Traffic {
     pub slow: u64,
     /// Of a canary pod that is warming up, besides.
     pub slow_at_first: u64,
+    /// Errors of a stable pod.
+    pub stable_errors: u64,
 }
 
 /// Who reads all that, once a second.
@@ -85,7 +87,7 @@ impl Meters {
 }
 
 fn slot(pod: &Pod, is_canary: bool, traffic: Traffic, t: i64) -> Slot {
-    let Traffic { requests, errors, slow, slow_at_first } = traffic;
+    let Traffic { requests, errors, slow, slow_at_first, stable_errors } = traffic;
     let warm = pod.ready_since.is_some_and(|since| since.as_second() + WARM_UP <= t);
     let slow = if !is_canary {
         0
@@ -100,7 +102,7 @@ fn slot(pod: &Pod, is_canary: bool, traffic: Traffic, t: i64) -> Slot {
         revision: if is_canary { Revision::Canary } else { Revision::Stable },
         pod: pod.name.clone(),
         requests,
-        errors: if is_canary { errors } else { 0 },
+        errors: if is_canary { errors } else { stable_errors },
         le: [
             ("0.1", requests - slow - requests / 20),
             ("0.5", requests - slow),

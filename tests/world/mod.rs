@@ -16,6 +16,7 @@ mod signing;
 mod sources;
 mod stories;
 mod traffic;
+mod undoing;
 mod windows;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,12 +25,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tidegate::api::undo::{ContainerLog, PodEvidence};
 use tidegate::api::{RELEASE_LABEL, ReleaseReportSpec, ReleaseStatus};
 use tidegate::decide::jobs::EndedJob;
 use tidegate::decide::notify::Told;
-use tidegate::decide::snapshot::{JobOutput, LogEnd, Measured, ProbeAnswer, ProbeId, ProbeResult};
+use tidegate::decide::snapshot::{Gathered, JobOutput, LogEnd, Measured, ProbeAnswer, ProbeId, ProbeResult};
 use tidegate::decide::values::{Found, Point, Sample};
-use tidegate::decide::{self, Decision, Intent, Key, Notice, Probe};
+use tidegate::decide::{
+    self, Decision, Errand, ErrandKind, Gather, Intent, Key, Notice, Probe, Relabelled, Sampling,
+};
 use tidegate::observe::{Findings, observe};
 use tidegate::watch::index::{self, Index};
 use tidegate::watch::slim;
@@ -82,6 +86,19 @@ pub struct World {
     job_objects: BTreeMap<String, (Timestamp, String)>,
     /// What was read of them.
     outputs: BTreeMap<String, JobOutput>,
+    /// What was begun beside the way back.
+    pub errands: Vec<Errand>,
+    /// Hooks of which nothing is ever heard.
+    pub hangs: Vec<&'static str>,
+    pub gathered: Option<Gathered>,
+    /// Nobody reads what pods wrote.
+    pub gathers_nothing: bool,
+    /// Pods in quarantine, as objects.
+    pub quarantined: Vec<Value>,
+    /// What is to be measured, as of the last look.
+    pub sampling: Option<Sampling>,
+    /// The intents of the look that decided to go back, in a word each.
+    pub first_intents: Vec<&'static str>,
 }
 
 /// How a Job ends.
@@ -167,6 +184,13 @@ impl World {
             job_ends: BTreeMap::new(),
             job_objects: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            errands: Vec::new(),
+            hangs: Vec::new(),
+            gathered: None,
+            gathers_nothing: false,
+            quarantined: Vec::new(),
+            sampling: None,
+            first_intents: Vec::new(),
         };
         world.until("adopted", |world| world.status.stable.is_some());
         world
@@ -280,6 +304,12 @@ impl World {
             job_ends: self.job_ends.clone(),
             job_objects: self.job_objects.clone(),
             outputs: self.outputs.clone(),
+            errands: self.errands.clone(),
+            hangs: self.hangs.clone(),
+            gathered: self.gathered.clone(),
+            quarantined: self.quarantined.clone(),
+            sampling: self.sampling.clone(),
+            first_intents: self.first_intents.clone(),
             ..*self
         }
     }
@@ -325,6 +355,12 @@ impl World {
         let needs = decide::needs(&snapshot);
         self.answer(needs.probes);
         self.read(needs.outputs);
+        self.sampling = needs.sampling;
+        self.run_errands(&decision.errands);
+        let goes_back = |status: &ReleaseStatus| status.run.as_ref().is_some_and(|run| run.back.is_some());
+        if !goes_back(&self.status) && decision.status.as_ref().is_some_and(goes_back) {
+            self.first_intents = decision.intents.iter().map(word).collect();
+        }
         assert!(
             decision.wake.is_none_or(|wake| wake <= self.now + Duration::from_secs(3600)),
             "a wake within the hour"
@@ -369,6 +405,70 @@ impl World {
         }
     }
 
+    /// What is done beside the way back is done at once.
+    fn run_errands(&mut self, errands: &[Errand]) {
+        for errand in errands {
+            let Errand { run, name, kind } = errand;
+            if self.errands.iter().any(|known| known.run == *run && known.name == *name) {
+                continue;
+            }
+            self.errands.push(errand.clone());
+            let hook = name.strip_prefix("hook/").unwrap_or_default();
+            match kind {
+                ErrandKind::Gather(Gather { pods, .. }) => {
+                    let log = ContainerLog {
+                        container: "shop".into(),
+                        lines: vec!["panic".into()],
+                        previous: true,
+                    };
+                    let read = |pod: &String| PodEvidence {
+                        pod: pod.clone(),
+                        events: vec!["BackOff".into()],
+                        logs: vec![log.clone()],
+                        ..PodEvidence::default()
+                    };
+                    let gathered = Gathered { run: run.clone(), pods: pods.iter().map(read).collect() };
+                    self.gathered = Some(gathered).filter(|_| !self.gathers_nothing);
+                }
+                ErrandKind::Call(_) | ErrandKind::Patch(_) | ErrandKind::MakeJob { .. }
+                    if self.hangs.contains(&hook) => {}
+                ErrandKind::MakeJob { body } => {
+                    // One that is there already is the same.
+                    let name = body["metadata"]["name"].as_str().unwrap().to_owned();
+                    if !self.jobs.contains(&name) {
+                        self.make_job(&name, body);
+                    }
+                    let answer =
+                        ProbeAnswer { at: self.now, result: ProbeResult::Passed, message: "made".into() };
+                    self.probes.insert(decide::hook_id(run, hook), answer);
+                }
+                ErrandKind::Call(_) | ErrandKind::Patch(_) => {
+                    let told = self.answers.get(hook).copied();
+                    let (result, message) = told.unwrap_or((ProbeResult::Passed, "answered 200"));
+                    let answer = ProbeAnswer { at: self.now, result, message: message.to_owned() };
+                    self.probes.insert(decide::hook_id(run, hook), answer);
+                }
+            }
+        }
+    }
+
+    /// Another process leads: what this one has begun, asked and read it does not know.
+    pub fn begin_anew(&mut self) {
+        self.errands.clear();
+        self.probes.clear();
+        self.outputs.clear();
+        self.gathered = None;
+    }
+
+    fn make_job(&mut self, name: &str, body: &Value) {
+        let label = body["metadata"]["labels"]["tidegate.dev/check"].as_str().unwrap_or_default();
+        assert!(!self.jobs.iter().any(|job| job == name), "job {name} is made once: {}", self.describe());
+        self.jobs.push(name.to_owned());
+        if self.job_ends.contains_key(label) {
+            self.job_objects.insert(name.to_owned(), (self.now, label.to_owned()));
+        }
+    }
+
     fn findings(&mut self) -> Findings {
         let t = self.now.as_second();
         if let Some(value) = self.memory
@@ -382,7 +482,8 @@ impl World {
         let mut measured: Measured = self.meters.read(&self.native, &stable);
         measured.values.extend(self.readings.iter().cloned());
         let (probes, told, outputs) = (self.probes.clone(), self.told.clone(), self.outputs.clone());
-        Findings { measured, probes, told, outputs, ..Findings::default() }
+        let gathered = self.gathered.clone();
+        Findings { measured, probes, told, outputs, gathered, ..Findings::default() }
     }
 
     fn note(&mut self, decision: &Decision) {
@@ -433,13 +534,19 @@ impl World {
             Intent::DropReport { name } => {
                 self.reports.remove(name);
             }
-            Intent::CreateJob { name, body, .. } => {
-                let label = body["metadata"]["labels"]["tidegate.dev/check"].as_str().unwrap_or_default();
-                assert!(!self.jobs.contains(name), "job {name} is made once: {}", self.describe());
-                self.jobs.push(name.clone());
-                if self.job_ends.contains_key(label) {
-                    self.job_objects.insert(name.clone(), (self.now, label.to_owned()));
+            Intent::CreateJob { name, body, .. } => self.make_job(name, body),
+            Intent::Quarantine { pods, .. } => {
+                for Relabelled { pod, patch } in pods {
+                    let Some(place) = self.pods.iter().position(|known| known.name == *pod) else { continue };
+                    self.pods.remove(place);
+                    let mut object = json!({"metadata": {"name": pod, "namespace": "ns"}});
+                    json_patch::merge(&mut object, patch);
+                    self.quarantined.push(object);
                 }
+            }
+            Intent::DeletePod { name, uid } => {
+                self.quarantined
+                    .retain(|pod| pod["metadata"]["name"] != **name || pod["metadata"]["uid"] != **uid);
             }
         }
     }
@@ -492,6 +599,9 @@ impl World {
         index::apply::<slim::Namespace>(&mut index, from(namespace));
         for freeze in &self.freezes {
             index::apply::<slim::Freeze>(&mut index, from(freeze.clone()));
+        }
+        for pod in &self.quarantined {
+            index::apply::<slim::Pod>(&mut index, from(pod.clone()));
         }
         let Some(deployment) = &self.deployment else { return index };
         let mut deployment = deployment.clone();
@@ -635,6 +745,21 @@ impl World {
             self.ready(),
             self.alive(),
         )
+    }
+}
+
+/// An intent in a word.
+fn word(intent: &Intent) -> &'static str {
+    match intent {
+        Intent::PatchWorkload { .. } => "patch",
+        Intent::KeepTemplate { .. } => "keep",
+        Intent::DropTemplate { .. } => "drop",
+        Intent::MarkAction { .. } => "mark",
+        Intent::KeepReport { .. } => "report",
+        Intent::DropReport { .. } => "drop report",
+        Intent::CreateJob { .. } => "job",
+        Intent::Quarantine { .. } => "quarantine",
+        Intent::DeletePod { .. } => "delete pod",
     }
 }
 

@@ -3,13 +3,16 @@
 //! Text is as it stands in the record, on one line, without what could move a cursor or turn the direction of writing; whoever writes it
 //! out escapes it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use crate::api::report::{Counted, Evidence, ReleaseReportSpec, Undo};
 use crate::api::status::{
     CheckState, CheckStatus, JobStatus, MigrationStatus, RevisionStatus, Signature, SignatureOf, StepPassed,
     VerdictStatus, Window,
+};
+use crate::api::undo::{
+    ContainerLog, HookStatus, PhaseTook, PodEvidence, QuarantineState, QuarantinedPod, Validation,
 };
 use crate::api::{Outcome, ReleaseReport};
 use crate::cli::undo;
@@ -42,6 +45,8 @@ pub enum Block {
     },
     /// What happened, with what is to be said of it.
     Issues(Vec<(String, Vec<(String, String)>)>),
+    /// Lines that are shown as they were written.
+    Verbatim(Vec<String>),
     /// Lines for people to fill in.
     Lines,
     /// The same with boxes to tick.
@@ -53,6 +58,7 @@ pub fn document(report: &ReleaseReport) -> Document {
     let spec = &report.spec;
     let mut sections = vec![summary(report), metrics(spec), issues(spec)];
     sections.extend(spec.undo.as_ref().map(|undo| way_back(undo, spec.ended_at.0)));
+    sections.extend(spec.undo.as_ref().and_then(pods));
     sections.push(known(spec));
     sections.extend(steps(&spec.steps));
     sections.push(checks(&spec.checks));
@@ -203,7 +209,8 @@ fn issues(spec: &ReleaseReportSpec) -> Section {
 }
 
 fn way_back(undo: &Undo, ended_at: Timestamp) -> Section {
-    let Undo { cause, message, times, budget, over_budget } = undo;
+    let Undo { cause, message, times, budget, over_budget, phases, validation, hooks, pods: _, quarantined } =
+        undo;
     let mut facts = vec![fact("Cause", format!("{cause:?}: {message}"))];
     facts.extend(times.by.as_ref().map(|by| fact("Said by", by.clone())));
     let total = undo::total(times);
@@ -212,13 +219,69 @@ fn way_back(undo: &Undo, ended_at: Timestamp) -> Section {
         let kept = if *over_budget { "exceeded" } else { "kept" };
         facts.push(fact("Budget", format!("{}, {kept}", budget.0)));
     }
+    facts.extend(validation.as_ref().map(|found| {
+        let Validation { result, message } = found;
+        fact("Validation", format!("{result:?}: {message}"))
+    }));
+    facts.extend(hooks.iter().map(|hook| {
+        let HookStatus { name, state, message, job: _, log: _ } = hook;
+        fact(&format!("Hook {name}"), format!("{state:?}: {message}"))
+    }));
+    facts.extend(quarantined.iter().map(|pod| {
+        let QuarantinedPod { pod, uid: _, until, state, message } = pod;
+        let said = match state {
+            QuarantineState::Ordered | QuarantineState::Kept => format!("until {}", moment(until.0)),
+            QuarantineState::Lost => format!("not kept: {message}"),
+        };
+        fact(&format!("Quarantine of {pod}"), said)
+    }));
     let legs = undo::legs(times).into_iter();
     let mut rows: Vec<Vec<String>> = legs
         .map(|leg| vec![precise(leg.at), leg.took.map(seconds).unwrap_or_default(), leg.words.to_owned()])
         .collect();
     rows.push(vec![precise(ended_at), String::new(), "the run was over".to_owned()]);
     let table = Block::Table { head: vec!["When", "After", "What"], rows };
-    Section { title: "Rollback", blocks: vec![Block::Facts(facts), table] }
+    let mut blocks = vec![Block::Facts(facts), table];
+    if phases.iter().any(|phase| phase.budget.is_some()) {
+        let row = |took: &PhaseTook| {
+            let PhaseTook { phase, milliseconds, budget, over } = took;
+            let (budget, kept) = match budget {
+                Some(budget) => (budget.0.clone(), if *over { "exceeded" } else { "kept" }),
+                None => (String::new(), ""),
+            };
+            let took = seconds(SignedDuration::from_millis(*milliseconds));
+            vec![phase.word().to_owned(), took, budget, kept.to_owned()]
+        };
+        let head = vec!["Phase", "Took", "Budget", ""];
+        blocks.push(Block::Table { head, rows: phases.iter().map(row).collect() });
+    }
+    blocks.extend(logs(hooks.iter().map(|hook| (hook.name.as_str(), hook.log.as_slice()))));
+    Section { title: "Rollback", blocks }
+}
+
+/// The worst pods of the new version, as they were before they went.
+fn pods(undo: &Undo) -> Option<Section> {
+    let mut blocks = Vec::new();
+    for pod in &undo.pods {
+        let PodEvidence { pod, uid: _, ready, restarts, waiting, ended, events, logs, unread } = pod;
+        let ready = if *ready { "ready" } else { "not ready" };
+        let mut facts =
+            vec![fact("Pod", pod.clone()), fact("State", format!("{ready}, {restarts} restarts"))];
+        facts.extend((!waiting.is_empty()).then(|| fact("Waits", waiting.clone())));
+        facts.extend((!ended.is_empty()).then(|| fact("Ended", ended.clone())));
+        facts.extend(unread.iter().map(|unread| fact("Not read", unread.clone())));
+        blocks.push(Block::Facts(facts));
+        if !events.is_empty() {
+            blocks.push(Block::Said("Its events:".to_owned()));
+            blocks.push(Block::Verbatim(events.clone()));
+        }
+        for ContainerLog { container, previous, lines } in logs {
+            let of = if *previous { ", before its restart" } else { "" };
+            blocks.push(Block::Said(format!("The last lines of container {container}{of}:")));
+            blocks.push(Block::Verbatim(lines.clone()));
+        }
+    }
+    (!blocks.is_empty()).then_some(Section { title: "Pods Before They Went", blocks })
 }
 
 fn known(spec: &ReleaseReportSpec) -> Section {
@@ -370,6 +433,7 @@ impl Document {
                         about.iter_mut().for_each(pair);
                     }
                 }
+                Block::Verbatim(lines) => lines.iter_mut().for_each(line),
                 Block::Lines | Block::Boxes => {}
             }
         }

@@ -8,6 +8,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:70em;marg
 table{border-collapse:collapse;margin:1em 0;display:block;overflow-x:auto}\
 th,td{border:1px solid #ccc;padding:.3em .6em;text-align:left;vertical-align:top}\
 th{background:#f3f3f3}dt{font-weight:600}dd{margin:0 0 .4em 1.5em;overflow-wrap:anywhere}\
+pre{overflow-x:auto;background:#f3f3f3;padding:.6em}\
 .fill{border-bottom:1px dotted #888;min-height:1.6em;margin:.5em 0}\
 @media print{body{margin:0;max-width:none}}";
 
@@ -52,6 +53,7 @@ fn write(page: &mut String, block: &Block) {
             }
             page.push_str("</ol>\n");
         }
+        Block::Verbatim(lines) => page.push_str(&format!("<pre>{}</pre>\n", escaped(&lines.join("\n")))),
         Block::Lines => page.push_str(&"<div class=\"fill\"></div>\n".repeat(3)),
         Block::Boxes => page.push_str(&"<div class=\"fill\">&#9744;</div>\n".repeat(3)),
     }

@@ -42,6 +42,14 @@ fn write(text: &mut String, block: &Block) {
                 about.iter().for_each(|fact| text.push_str(&item(&format!("{indent}-"), fact)));
             }
         }
+        Block::Verbatim(lines) => {
+            // A fence that is longer than any in the text cannot be ended by it.
+            let ticks = |line: &String| line.split(|letter| letter != '`').map(str::len).max();
+            let fence = "`".repeat(lines.iter().filter_map(ticks).max().unwrap_or(0).max(2) + 1);
+            let _ = writeln!(text, "{fence}text");
+            lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+            let _ = writeln!(text, "{fence}");
+        }
         Block::Lines => text.push_str("-\n-\n-\n"),
         Block::Boxes => text.push_str("- [ ]\n- [ ]\n- [ ]\n"),
     }

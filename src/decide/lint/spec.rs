@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{Found, Subject, placeholder};
 use crate::api::Check;
-use crate::api::text::Share;
-use crate::decide::plan;
+use crate::api::text::{Share, Span};
+use crate::decide::{asking, plan};
 
 /// First numbers of pods, then shares, each more than the one before; each with a name of its own.
 pub fn steps(subject: &Subject<'_>, found: &mut Found) {
@@ -127,9 +127,28 @@ pub fn migrations(subject: &Subject<'_>, found: &mut Found) {
 
 /// What the way back must wait for fits its budget.
 pub fn undo_budget(subject: &Subject<'_>, found: &mut Found) {
-    let Some(budget) = subject.spec.undo.as_ref().and_then(|undo| undo.budget.as_ref()) else { return };
+    let Some(undo) = &subject.spec.undo else { return };
+    let execution = undo.phases.as_ref().and_then(|phases| phases.execution.as_ref());
+    within(subject, "spec.undo.budget", undo.budget.as_ref(), found);
+    within(subject, "spec.undo.phases.execution", execution, found);
+    let Some(approval) = &undo.approval else { return };
+    let asks = asking::timeout(approval);
+    let decision = undo.phases.as_ref().and_then(|phases| phases.decision.as_ref());
+    for (field, budget) in
+        [("spec.undo.phases.decision", decision), ("spec.undo.budget", undo.budget.as_ref())]
+    {
+        let Some(budget) = budget.filter(|budget| budget.parse().is_some_and(|length| length < asks)) else {
+            continue;
+        };
+        let seconds = asks.as_secs();
+        let problem = format!("it is {}, and who is asked before an undo has {seconds} s of it", budget.0);
+        found.add(field, problem, format!("write more than {seconds}s, or a shorter undo.approval.timeout"));
+    }
+}
+
+fn within(subject: &Subject<'_>, field: &str, budget: Option<&Span>, found: &mut Found) {
+    let Some(budget) = budget else { return };
     let Some(length) = budget.parse() else { return };
-    let field = "spec.undo.budget";
     if length.is_zero() {
         return found.add(field, "no way back takes no time", "write how long it may take, such as 5m");
     }

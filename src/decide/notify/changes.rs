@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::api::notify::{Event, Owed, Turn};
 use crate::api::status::{Cause, LastRun, Run, Stamp, StepPassed};
+use crate::api::undo::ValidationResult;
 use crate::api::{Outcome, Phase, ReleaseStatus};
 
 /// What has happened, in its order. Holds are not among it: they last.
@@ -82,9 +83,14 @@ fn ended(old: &ReleaseStatus, new: &ReleaseStatus, last: &LastRun, now: Timestam
         Outcome::HandedBack => return None,
     };
     let told = about(new, event, &last.id, now);
+    let failed = last.validation.as_ref().filter(|found| found.result == ValidationResult::ValidationFailed);
+    let message = match failed {
+        Some(found) => format!("{}. What was put back does not work either: {}", last.message, found.message),
+        None => last.message.clone(),
+    };
     // What it was about is not in the new status any more.
     Some(Owed {
-        message: last.message.clone(),
+        message,
         report: last.report.clone(),
         step: old.step.as_ref().map(|step| step.name.clone()).unwrap_or_default(),
         images: old.canary.as_ref().map(|canary| canary.images.clone()).unwrap_or_default(),

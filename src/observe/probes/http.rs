@@ -29,7 +29,7 @@ pub async fn ask(check: &HttpCheck, pods: &[ProbedPod], reach: &Reach) -> Answer
 
 async fn each(check: &HttpCheck, path: &str, pods: &[ProbedPod], reach: &Reach) -> Answer {
     if pods.is_empty() {
-        return unknown("no new pod is Ready".to_owned());
+        return unknown("no pod to ask is Ready".to_owned());
     }
     // A list first: a stream that borrows from a closure is not Send enough to be spawned.
     let mut asked = Vec::new();
@@ -51,7 +51,7 @@ async fn each(check: &HttpCheck, path: &str, pods: &[ProbedPod], reach: &Reach) 
     match pods.len() {
         1 => passed(last),
         number => {
-            passed(format!("{} of {number} new pods asked, all as expected; {last}", number.min(MOST_PODS)))
+            passed(format!("{} of {number} pods asked, all as expected; {last}", number.min(MOST_PODS)))
         }
     }
 }

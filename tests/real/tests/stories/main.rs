@@ -36,4 +36,5 @@ mod rights;
 mod secrets;
 mod signing;
 mod superseded;
+mod undoing;
 mod windows;

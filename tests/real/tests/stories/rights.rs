@@ -132,8 +132,8 @@ fn name_of((_, resource, verb): &Right) -> String {
     format!("no-{verb}-{}", resource.replace('/', "-"))
 }
 
-/// What is listed only when a check asks.
-const ASKED: [&str; 4] = ["poddisruptionbudgets", "resourcequotas", "nodes", "releasereports"];
+/// What is listed only when a check asks, or of a pod that goes.
+const ASKED: [&str; 5] = ["poddisruptionbudgets", "resourcequotas", "nodes", "releasereports", "events"];
 
 fn is_for_watching((_, resource, verb): &Right) -> bool {
     ["list", "watch"].contains(&verb.as_str()) && !ASKED.contains(&resource.as_str())
@@ -257,6 +257,26 @@ async fn without_freezes(stage: &Stage, everywhere: &BTreeSet<Right>, election: 
         .await;
 }
 
+/// Two pods at half, and back again, with a pod kept for so long.
+async fn aborted(story: &Story<'_>, kept_for: &str) {
+    let undo = json!({"quarantine": {"pods": 1, "for": kept_for}});
+    story.adopt(story.deployment(2), story.release(with(by_hand(), json!({"undo": undo})))).await;
+    story.ship_paper("v2", json!({})).await;
+    until_at(story, "half").await;
+    say(story, "Abort").await;
+    ended(story, 1, "Aborted").await;
+}
+
+/// The record of the way back says which right was missing to keep something of a pod.
+async fn not_kept(story: &Story<'_>, lacking: &Right) {
+    let report = story.status().await["lastRun"]["report"].take();
+    let report = report.as_str().unwrap_or_default();
+    let undo = story.get("tidegate.dev/v1alpha1", "ReleaseReport", report).await["spec"]["undo"].take();
+    let said = said(lacking);
+    let words = format!("{} {}", undo["quarantined"], undo["pods"][0]["unread"]);
+    assert!(words.contains(&said), "{said}: {undo:#}");
+}
+
 /// Without one of them it is said which.
 async fn lacking_one(stage: &Stage, lacking: &Right, rest: &[Right]) {
     let rights: Vec<&Right> = rest.iter().collect();
@@ -299,14 +319,19 @@ async fn lacking_one(stage: &Stage, lacking: &Right, rest: &[Right]) {
             story.ship_paper("v2", json!({})).await;
             told("CheckFailed").await;
         }
-        // What a job said: where its result is asked for, it is not known.
+        // What a job said: where its result is asked for, it is not known. Nor is it kept what pods wrote that go.
         ("pods/log", "get") => {
-            let mut spec = checked();
+            let mut spec = with(checked(), json!({"steps": by_hand()["steps"]}));
             spec["preflight"][0]["job"]["result"] =
                 json!({"from": "LastLogLine", "expression": "result.failed == 0"});
             story.adopt(story.deployment(2), story.release(spec)).await;
             story.ship_paper("v2", json!({})).await;
             told("CheckUnknown").await;
+            say(&story, "Skip").await;
+            until_at(&story, "half").await;
+            say(&story, "Abort").await;
+            ended(&story, 1, "Aborted").await;
+            not_kept(&story, lacking).await;
         }
         ("configmaps", "get") => {
             story.adopt(story.deployment(2), story.release(checked())).await;
@@ -382,6 +407,16 @@ async fn lacking_one(stage: &Stage, lacking: &Right, rest: &[Right]) {
             ended(&story, 1, "Succeeded").await;
             let digest = story.status().await["reports"]["digest"].take();
             assert!(digest.as_str().unwrap_or_default().is_empty(), "it cannot be known: {digest}");
+            let logged = &logged;
+            story.until("a line in the log", |_| async move { logged().contains(&said(lacking)) }).await;
+        }
+        // What is kept of pods that go: the record says what could not be.
+        ("pods", "patch") | ("events", "list") => {
+            aborted(&story, "1h").await;
+            not_kept(&story, lacking).await;
+        }
+        ("pods", "delete") => {
+            aborted(&story, "1s").await;
             let logged = &logged;
             story.until("a line in the log", |_| async move { logged().contains(&said(lacking)) }).await;
         }

@@ -179,6 +179,10 @@ fn place(segments: &[&str]) -> Option<Place> {
         rest => ("", rest),
     };
     let kind = kind_of(rest.first()?).filter(|kind| kind.api_version == api_version)?;
+    // Of what is below an object only its status is here: no logs.
+    if rest.get(2).is_some_and(|below| *below != "status") {
+        return None;
+    }
     Some(Place {
         kind,
         namespace: namespace.to_owned(),

@@ -1,0 +1,169 @@
+//! Whether the version that was put back works: its checks, and stable pods held against the limits, as if they were a canary that has
+//! nothing beside it. A failure is told, loudly; nothing is undone a second time.
+
+use super::Draft;
+use crate::api::criterion::OnLimit;
+use crate::api::status::{Back, Stamp};
+use crate::api::undo::{Validating, Validation, ValidationResult};
+use crate::decide::checks::{self, Standing};
+use crate::decide::decision::Notice;
+use crate::decide::judge::{self, Judgement, Measure, Revision, Slot, Verdict};
+use crate::decide::plan::{Measuring, PlannedValidation};
+use crate::decide::scene::Scene;
+
+/// Where its checks stand among those of steps: no step can be called so.
+pub const PLACE: &str = "undo.validate";
+/// Characters of a message that are kept.
+const MESSAGE: usize = 1024;
+
+/// The criteria that say of one version alone how it should be.
+pub fn criteria(measuring: &Measuring) -> Vec<judge::Criterion> {
+    let is_absolute = |criterion: &&judge::Criterion| match criterion.measure {
+        Measure::ErrorRate { .. } | Measure::Latency { .. } => !criterion.shadow,
+        Measure::ErrorRateOfStable { .. } | Measure::LatencyOfStable { .. } => false,
+    };
+    let enforced = |criterion: &judge::Criterion| judge::Criterion {
+        // What is told of stable is told, whatever a canary's breach leads to.
+        on_limit: OnLimit::Notify,
+        ..criterion.clone()
+    };
+    measuring.criteria.iter().filter(is_absolute).map(enforced).collect()
+}
+
+/// Begins, goes on, and says what it waits for; `None`: it is over, or not asked for.
+pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<String> {
+    let back = draft.run().back.clone()?;
+    let restored = back.restored_at?;
+    if back.validated_at.is_some() {
+        return None;
+    }
+    let Some(planned) = &scene.undo.validation else {
+        if back.validating.is_some() {
+            end(draft, ValidationResult::Undecided, "it is not asked for any more");
+        }
+        return None;
+    };
+    if back.validating.is_none() {
+        let until = Stamp(restored.0 + planned.measured);
+        let validating = Validating { until, judge: serde_json::Value::Null, found: None };
+        draft.run().back.as_mut()?.validating = Some(validating);
+    }
+    checks::look(draft, scene, &planned.checks, Some(PLACE), |_| true);
+    let judgements = measure(draft, scene, planned, &back);
+    let standing = checks::standing(draft.run(), &planned.checks, Some(PLACE));
+    match found(scene, planned, &standing, &judgements, restored) {
+        Found::Over(result, message) => {
+            end(draft, result, &message);
+            None
+        }
+        Found::Waiting(message) => {
+            draft.wake_at(restored.0 + planned.longest);
+            if planned.measured < planned.longest {
+                draft.wake_at(draft.snapshot.now.max(restored.0 + planned.measured));
+            }
+            Some(message)
+        }
+    }
+}
+
+enum Found {
+    Waiting(String),
+    Over(ValidationResult, String),
+}
+
+fn found(
+    scene: &Scene<'_>,
+    planned: &PlannedValidation,
+    standing: &Standing,
+    judgements: &[Judgement],
+    restored: Stamp,
+) -> Found {
+    let said = |judgement: &Judgement| {
+        format!("{}: {}", judgement.criterion, judgement.message.trim_end_matches('.'))
+    };
+    if let Some(failed) = &standing.failed {
+        let message = format!("check {} failed: {}", failed.name, failed.message);
+        return Found::Over(ValidationResult::ValidationFailed, message);
+    }
+    let of = |verdict: Verdict| judgements.iter().find(move |judgement| judgement.verdict == verdict);
+    if let Some(breach) = of(Verdict::Breach) {
+        return Found::Over(ValidationResult::ValidationFailed, said(breach));
+    }
+    let is_measured = scene.now() >= restored.0 + planned.measured;
+    let waiting: Vec<&str> = standing.waiting.iter().map(|check| check.name.as_str()).collect();
+    if !waiting.is_empty() && scene.now() >= restored.0 + planned.longest {
+        let message = format!("no answer in time from: {}", waiting.join(", "));
+        return Found::Over(ValidationResult::Undecided, message);
+    }
+    if !waiting.is_empty() {
+        return Found::Waiting(format!("checks of what was put back: {}", waiting.join(", ")));
+    }
+    if !is_measured {
+        return Found::Waiting(format!("its pods are measured for {} s", planned.measured.as_secs()));
+    }
+    if let Some(unknown) = of(Verdict::Unknown) {
+        return Found::Over(ValidationResult::Undecided, said(unknown));
+    }
+    let word = |judgement: &Judgement| format!("{} {:?}", judgement.criterion, judgement.verdict);
+    let mut words: Vec<String> = judgements.iter().map(word).collect();
+    if !planned.checks.is_empty() {
+        words.insert(0, "its checks passed".to_owned());
+    }
+    let message = if words.is_empty() { "nothing speaks against it".to_owned() } else { words.join(", ") };
+    Found::Over(ValidationResult::Validated, message)
+}
+
+/// Adds what stable pods answered since they stand again, and judges that alone.
+fn measure(
+    draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
+    planned: &PlannedValidation,
+    back: &Back,
+) -> Vec<Judgement> {
+    let (Some(measuring), Some(restored)) = (&scene.measuring, back.restored_at) else { return Vec::new() };
+    let criteria = criteria(measuring);
+    if planned.measured.is_zero() || criteria.is_empty() {
+        return Vec::new();
+    }
+    let since = restored.0.as_second();
+    let is_of_now = |slot: &&Slot| slot.revision == Revision::Stable && slot.t >= since;
+    let as_canary = |slot: &Slot| Slot { revision: Revision::Canary, ..slot.clone() };
+    let slots: Vec<Slot> = scene.snapshot.measured.slots.iter().filter(is_of_now).map(as_canary).collect();
+    let Some(validating) = draft.run().back.as_mut().and_then(|back| back.validating.as_mut()) else {
+        return Vec::new();
+    };
+    let mut state: judge::State = serde_json::from_value(validating.judge.clone()).unwrap_or_default();
+    let settings = judge::Settings::default();
+    judge::fold(&criteria, &mut state, &slots, &settings);
+    validating.judge = serde_json::to_value(&state).unwrap_or_default();
+    judge::judge(&criteria, &state, &settings)
+}
+
+/// Ends it before anything is known.
+pub fn cut_short(draft: &mut Draft<'_>, why: &str) {
+    let is_open = |back: &Back| back.validating.is_some() && back.validated_at.is_none();
+    if draft.status.run.as_ref().and_then(|run| run.back.as_ref()).is_some_and(is_open) {
+        end(draft, ValidationResult::Undecided, why);
+    }
+}
+
+fn end(draft: &mut Draft<'_>, result: ValidationResult, message: &str) {
+    let message: String = message.chars().take(MESSAGE).collect();
+    let now = draft.now();
+    let run = draft.run();
+    let note = |what: &str| format!("run {}: what was put back {what}: {message}", run.id);
+    let notice = match result {
+        ValidationResult::Validated => Notice::normal("Validated", note("works")),
+        ValidationResult::ValidationFailed => {
+            Notice::warning("ValidationFailed", note("does not work either"))
+        }
+        ValidationResult::Undecided => Notice::warning("ValidationUndecided", note("may or may not work")),
+    };
+    if let Some(back) = &mut run.back {
+        back.validated_at = Some(now);
+        if let Some(validating) = &mut back.validating {
+            validating.found = Some(Validation { result, message });
+        }
+    }
+    draft.notices.push(notice);
+}

@@ -1,0 +1,184 @@
+//! What pods wrote, and what was written about them, read before they are gone: bounded in lines and bytes, and only what can be printed.
+//! What cannot be read is noted, and nothing else comes of it.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::{AsyncRead, AsyncReadExt};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::Client;
+use kube::api::{Api, ListParams, LogParams};
+
+use crate::api::Right;
+use crate::api::undo::{ContainerLog, PodEvidence};
+use crate::decide::Gather;
+use crate::observe::outputs::printable;
+
+/// For each request.
+const DEADLINE: Duration = Duration::from_secs(4);
+/// Bytes of a log that are read, and those of its end that are kept.
+const READ: u64 = 1024 * 1024;
+const KEPT: usize = 16 * 1024;
+/// Characters of a line, and of what is said about a pod.
+const LINE: usize = 500;
+/// Events about a pod that are kept, and those that are read.
+const EVENTS: usize = 20;
+const EVENTS_READ: u32 = 200;
+/// Bytes of all logs of a pod that are kept.
+const OF_A_POD: usize = 48 * 1024;
+/// What could not be read that is named.
+const UNREAD: usize = 8;
+
+/// Reads events and logs of pods, all at the same time.
+pub async fn gather(client: &Client, namespace: &str, wanted: &Gather) -> Vec<PodEvidence> {
+    join_all(wanted.pods.iter().map(|pod| one(client, namespace, pod, wanted))).await
+}
+
+async fn one(client: &Client, namespace: &str, pod: &str, wanted: &Gather) -> PodEvidence {
+    let Gather { pods: _, containers, log_lines } = wanted;
+    let asked = containers.iter().filter(|_| *log_lines > 0).flat_map(|name| [(name, true), (name, false)]);
+    let logs = asked.map(|(container, previous)| async move {
+        let lines = log(client, namespace, pod, container, previous, *log_lines).await;
+        (container, previous, lines)
+    });
+    let (events, logs) = futures::join!(events(client, namespace, pod), join_all(logs));
+    let mut evidence = PodEvidence { pod: pod.to_owned(), ..PodEvidence::default() };
+    match events {
+        Ok(events) => evidence.events = events,
+        Err(unread) => evidence.unread.push(shown(&format!("events: {unread}"))),
+    }
+    let mut bytes = 0;
+    for (container, previous, lines) in logs {
+        match lines {
+            Ok(lines) if lines.is_empty() => {}
+            Ok(lines) => {
+                bytes += lines.iter().map(String::len).sum::<usize>();
+                if bytes > OF_A_POD {
+                    evidence.unread.push(format!("log of {container}: there is no room for it"));
+                    continue;
+                }
+                evidence.logs.push(ContainerLog { container: container.clone(), previous, lines });
+            }
+            // Most containers were never restarted.
+            Err(Unread { is_absent: true, .. }) if previous => {}
+            Err(Unread { why, .. }) => {
+                let of = if previous { " before its restart" } else { "" };
+                evidence.unread.push(shown(&format!("log of {container}{of}: {why}")));
+            }
+        }
+    }
+    evidence.unread.dedup();
+    evidence.unread.truncate(UNREAD);
+    evidence
+}
+
+/// Why something was not read.
+struct Unread {
+    why: String,
+    /// There is none.
+    is_absent: bool,
+}
+
+fn unread(error: &kube::Error) -> Unread {
+    let is_absent = matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 404));
+    let why = match (Right::within(error), error) {
+        (Some(right), _) => right.to_string(),
+        (None, kube::Error::Api(status)) => status.message.clone(),
+        (None, other) => other.to_string(),
+    };
+    Unread { why, is_absent }
+}
+
+async fn events(client: &Client, namespace: &str, pod: &str) -> Result<Vec<String>, String> {
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let about = format!("involvedObject.kind=Pod,involvedObject.name={pod}");
+    let params = ListParams::default().fields(&about).limit(EVENTS_READ);
+    let found = match tokio::time::timeout(DEADLINE, api.list(&params)).await {
+        Ok(Ok(found)) => found.items,
+        Ok(Err(error)) => return Err(unread(&error).why),
+        Err(_) => return Err("no answer in time".to_owned()),
+    };
+    let mut all: Vec<(jiff::Timestamp, String)> = found.iter().map(event).collect();
+    all.sort();
+    let excess = all.len().saturating_sub(EVENTS);
+    Ok(all.into_iter().skip(excess).map(|(_, line)| line).collect())
+}
+
+/// `2026-11-20T09:04:00Z Warning BackOff (5 times): Back-off restarting failed container`
+fn event(event: &Event) -> (jiff::Timestamp, String) {
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    let at = last.or(event.event_time.as_ref().map(|time| time.0));
+    let at = at.or(event.metadata.creation_timestamp.as_ref().map(|time| time.0));
+    let at = at.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let word = |text: &Option<String>| text.clone().unwrap_or_default();
+    let times = event.count.filter(|count| *count > 1).map(|count| format!(" ({count} times)"));
+    let line = format!(
+        "{} {} {}{}: {}",
+        jiff::Timestamp::from_second(at.as_second()).unwrap_or(at),
+        word(&event.type_),
+        word(&event.reason),
+        times.unwrap_or_default(),
+        word(&event.message)
+    );
+    (at, shown(&line))
+}
+
+async fn log(
+    client: &Client,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+    previous: bool,
+    lines: u32,
+) -> Result<Vec<String>, Unread> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let params = LogParams {
+        container: Some(container.to_owned()),
+        previous,
+        tail_lines: Some(i64::from(lines)),
+        limit_bytes: i64::try_from(READ).ok(),
+        ..LogParams::default()
+    };
+    let read = async {
+        let stream = api.log_stream(pod, &params).await.map_err(|error| unread(&error))?;
+        let broke = |error: std::io::Error| Unread { why: error.to_string(), is_absent: false };
+        end_of(stream).await.map_err(broke)
+    };
+    let late = Unread { why: "no answer in time".to_owned(), is_absent: false };
+    let read = tokio::time::timeout(DEADLINE, read).await.unwrap_or(Err(late))?;
+    Ok(last_lines(&read, lines))
+}
+
+/// The end of what comes, whatever comes before it.
+async fn end_of(stream: impl AsyncRead) -> Result<Vec<u8>, std::io::Error> {
+    let mut stream = std::pin::pin!(stream.take(READ));
+    let (mut end, mut piece) = (Vec::new(), vec![0; KEPT]);
+    loop {
+        let read = stream.read(&mut piece).await?;
+        if read == 0 {
+            return Ok(end);
+        }
+        end.extend_from_slice(&piece[..read]);
+        let excess = end.len().saturating_sub(KEPT);
+        end.drain(..excess);
+    }
+}
+
+/// The last lines of what a container wrote, whatever bytes these are; each as far as it can be printed.
+///
+/// ```
+/// use tidegate::observe::gather::last_lines;
+/// let wrote = b"one\ntwo \x1b[31mred\x07\nthree \xff\n";
+/// assert_eq!(last_lines(wrote, 2), ["two red", "three \u{fffd}"]);
+/// ```
+pub fn last_lines(wrote: &[u8], most: u32) -> Vec<String> {
+    let text = String::from_utf8_lossy(wrote);
+    let lines: Vec<&str> = text.lines().collect();
+    let skipped = lines.len().saturating_sub(usize::try_from(most).unwrap_or(usize::MAX));
+    lines.into_iter().skip(skipped).map(shown).collect()
+}
+
+/// As much of a line as is kept.
+fn shown(line: &str) -> String {
+    printable(line).chars().take(LINE).collect()
+}

@@ -1,0 +1,672 @@
+//! The way back beyond its first order: budgets of its phases, what is done beside it, what is kept, and how what was put back is looked at.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate::api::report::Undo;
+use tidegate::api::undo::{HookState, QuarantineState, UndoPhase, ValidationResult};
+use tidegate::decide::snapshot::ProbeResult;
+use tidegate::decide::{ErrandKind, Gather};
+
+use super::measured::Traffic;
+use super::{Ending, WELL, World, template};
+
+fn rolling() -> Value {
+    json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}})
+}
+
+/// A Release of two steps that goes back in this way.
+fn with(undo: Value) -> Value {
+    json!({
+        "steps": [{"name": "half", "replicas": "50%", "soak": "5s"}, {"name": "all", "replicas": "100%"}],
+        "watch": [{"for": "5s", "every": "1s"}],
+        "undo": undo,
+    })
+}
+
+/// A world in which a version that crashes was shipped.
+fn crashed(undo: Value) -> World {
+    let mut world = World::new(4, rolling(), with(undo));
+    world.push(template("v2", true));
+    world
+}
+
+fn ended(world: &mut World) -> Undo {
+    world.until("the end", |world| world.status.last_run.is_some());
+    let report = &world.reports[&world.status.last_run.as_ref().unwrap().report];
+    report.undo.clone().expect("a way back")
+}
+
+fn told(world: &World, reason: &str) -> Vec<String> {
+    world.notices.iter().filter(|it| it.reason == reason).map(|it| it.note.clone()).collect()
+}
+
+fn condition(world: &World, name: &str) -> Option<String> {
+    world.status.conditions.iter().find(|it| it.type_ == name).map(|it| it.status.clone())
+}
+
+fn stands(world: &World) -> bool {
+    world.status.run.as_ref().and_then(|run| run.back.as_ref()).is_some_and(|back| back.restored_at.is_some())
+}
+
+fn job(more: Value) -> Value {
+    let mut job = json!({"template": {"spec": {"template": {"spec": {}}}}});
+    job.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    job
+}
+
+fn reason(world: &World) -> &str {
+    world.status.blocked_by.as_ref().map_or("", |blocker| blocker.reason.as_str())
+}
+
+fn hook() -> Value {
+    json!([{"name": "flag", "http": {"url": "http://flags/"}}])
+}
+
+fn smoke() -> Value {
+    json!({"checks": [{"name": "smoke", "http": {"podPath": "/health"}}]})
+}
+
+#[test]
+fn a_phase_that_takes_longer_than_its_budget_is_told_once_and_kept_in_the_record() {
+    let mut world = crashed(json!({"budget": "1h", "phases": {"execution": "2s", "communication": "1m"}}));
+    world.until("going back", |world| world.phase() == "Undoing");
+    world.ready_after = Duration::from_secs(6);
+    let undo = ended(&mut world);
+    let note = "going back: its execution has taken longer than its budget of 2 s";
+    assert_eq!(told(&world, "UndoPhaseOverBudget"), [note]);
+    assert!(told(&world, "UndoOverBudget").is_empty());
+    let report = &world.reports[&world.status.last_run.as_ref().unwrap().report];
+    assert_eq!(report.notes, [note]);
+    let over: Vec<_> = undo.phases.iter().map(|it| (it.phase, it.over)).collect();
+    assert_eq!(over, [(UndoPhase::Execution, true), (UndoPhase::Communication, false)]);
+    assert!((5000..8000).contains(&undo.phases[0].milliseconds), "{:?}", undo.phases);
+}
+
+#[test]
+fn what_was_put_back_is_asked_and_measured_while_its_owner_has_the_fields_again() {
+    let mut spec = with(json!({"validate": {"for": "60s", "checks": smoke()["checks"]}}));
+    spec["criteria"] = json!([{"name": "errors", "errorRate": {"limit": "5%"}}]);
+    let mut world = World::new(4, rolling(), spec);
+    let before = world.deployment()["spec"].clone();
+    world.meters.traffic = Some(Traffic { requests: 60, ..Traffic::default() });
+    world.push(template("v2", true));
+    world.until("stable stands", stands);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.deployment()["spec"], before, "{}", world.describe());
+    assert!(world.status.last_run.is_none(), "it is looked at for a minute");
+    let asked: Vec<&str> = world.asked.last().unwrap().pods.iter().map(|pod| pod.name.as_str()).collect();
+    let stable = |name: &&str| world.pods.iter().any(|pod| pod.name == *name && !pod.crashing);
+    assert!(asked.len() == 4 && asked.iter().all(stable), "{asked:?}");
+    let sampling = world.sampling.clone().expect("its pods are measured");
+    assert!(sampling.run != "r1" && sampling.pods.len() == 4, "a ledger of its own: {sampling:?}");
+    let undo = ended(&mut world);
+    let found = undo.validation.unwrap();
+    assert_eq!(found.result, ValidationResult::Validated, "{}", found.message);
+    assert_eq!(found.message, "its checks passed, errors Pass");
+    assert!(
+        undo.times.validated_at.unwrap().0 >= undo.times.restored_at.unwrap().0 + Duration::from_secs(60)
+    );
+    assert_eq!(condition(&world, "Validated").as_deref(), Some("True"));
+    assert_eq!(told(&world, "Validated").len(), 1);
+}
+
+#[test]
+fn stable_pods_above_a_limit_are_told_and_nothing_is_undone_a_second_time() {
+    let mut spec = with(json!({"validate": {"for": "120s"}}));
+    spec["criteria"] = json!([{"name": "errors", "errorRate": {"limit": "5%"}}]);
+    let mut world = World::new(4, rolling(), spec);
+    world.meters.traffic = Some(Traffic { requests: 60, stable_errors: 18, ..Traffic::default() });
+    world.push(template("v2", true));
+    world.until("stable stands", stands);
+    let writes = world.writes_to_deployment;
+    let undo = ended(&mut world);
+    let found = undo.validation.unwrap();
+    assert_eq!(found.result, ValidationResult::ValidationFailed, "{}", found.message);
+    assert!(found.message.starts_with("errors: "), "{}", found.message);
+    world.pass(Duration::from_secs(30));
+    assert_eq!(world.writes_to_deployment - writes, 1, "the owner's fields, and nothing else");
+    assert_eq!(world.status.last_run.as_ref().unwrap().number, 1);
+}
+
+#[test]
+fn a_check_that_fails_is_told_with_what_to_do_until_somebody_has_seen_it() {
+    let mut world = crashed(json!({"validate": smoke()}));
+    world.answers.insert("undo.validate/smoke", (ProbeResult::Failed, "answered 500, expected 200"));
+    let undo = ended(&mut world);
+    assert_eq!(undo.validation.unwrap().message, "check smoke failed: answered 500, expected 200");
+    assert_eq!(format!("{:?}", world.status.last_run.as_ref().unwrap().outcome), "Undone");
+    world.until("at rest", |world| world.phase() == "Rejected");
+    let blocker = world.status.blocked_by.clone().unwrap();
+    assert_eq!(blocker.reason, "ValidationFailed");
+    assert!(blocker.unblock.contains("kubectl tidegate clear-rejection shop -n ns"), "{blocker:?}");
+    assert_eq!(condition(&world, "Validated").as_deref(), Some("False"));
+    assert_eq!(condition(&world, "Stalled").as_deref(), Some("True"));
+    assert_eq!(told(&world, "ValidationFailed").len(), 1);
+    world.say("ClearRejection");
+    world.until("seen", |world| world.status.blocked_by.is_none());
+}
+
+#[test]
+fn a_check_without_an_answer_does_not_keep_the_run_for_ever() {
+    let mut world = crashed(json!({"validate": smoke(), "phases": {"validation": "40s"}}));
+    world.answers.insert("undo.validate/smoke", (ProbeResult::Unknown, "no answer"));
+    let undo = ended(&mut world);
+    let found = undo.validation.unwrap();
+    assert_eq!(
+        (found.result, found.message.as_str()),
+        (ValidationResult::Undecided, "no answer in time from: smoke")
+    );
+    assert_eq!(condition(&world, "Validated"), None);
+}
+
+#[test]
+fn a_newer_template_does_not_wait_until_what_was_put_back_is_known_to_work() {
+    let mut world = crashed(json!({"validate": {"for": "1h"}}));
+    world.until("stable stands", stands);
+    world.pass(Duration::from_secs(5));
+    world.push(template("v3", false));
+    world.until("another run", |world| world.status.run.as_ref().is_some_and(|run| run.number == 2));
+    let found = world.status.last_run.as_ref().unwrap().validation.clone().unwrap();
+    assert_eq!(found.message, "a newer template has come");
+    world.until("the end", |world| world.status.last_run.as_ref().is_some_and(|last| last.number == 2));
+    assert_eq!(format!("{:?}", world.status.last_run.as_ref().unwrap().outcome), "Succeeded");
+}
+
+#[test]
+fn a_newer_template_in_the_moment_in_which_stable_stands_is_not_taken_for_the_rejected_one() {
+    for policy in [true, false] {
+        let mut spec = with(json!({"hooks": hook(), "validate": {"for": "1h"}}));
+        spec["capture"] = json!(if policy { "Policy" } else { "React" });
+        let mut world = World::new(4, rolling(), spec);
+        world.policy = policy;
+        world.hangs = vec!["flag"];
+        world.push(template("v2", true));
+        world.until("stable stands", stands);
+        world.push(template("v3", false));
+        world.until("the next run", |world| world.status.run.as_ref().is_some_and(|run| run.number == 2));
+        world.until("its end", |world| world.status.last_run.as_ref().is_some_and(|last| last.number == 2));
+        assert_eq!(format!("{:?}", world.status.last_run.as_ref().unwrap().outcome), "Succeeded");
+        let version = &world.deployment()["spec"]["template"]["metadata"]["annotations"]["version"];
+        assert_eq!(*version, "v3", "{}", world.describe());
+    }
+}
+
+#[test]
+fn the_rejected_template_that_comes_again_is_held_meanwhile() {
+    for policy in [true, false] {
+        let mut spec = with(json!({"validate": {"for": "1m"}}));
+        spec["capture"] = json!(if policy { "Policy" } else { "React" });
+        let mut world = World::new(4, rolling(), spec);
+        world.policy = policy;
+        world.push(template("v2", true));
+        world.until("stable stands", stands);
+        world.pass(Duration::from_secs(5));
+        world.push(template("v2", true));
+        world.pass(Duration::from_secs(20));
+        assert!(world.status.run.is_some() && world.ready() == 4, "{}", world.describe());
+        let undo = ended(&mut world);
+        assert_eq!(undo.validation.unwrap().result, ValidationResult::Validated);
+        world.until("held", |world| world.phase() == "Rejected");
+        // Where pods of it had started before it could be held, the stable template stands in its place.
+        let spec = &world.deployment()["spec"];
+        let version = &spec["template"]["metadata"]["annotations"]["version"];
+        assert!(if policy { spec["paused"] == true } else { *version == "v1" }, "{}", world.describe());
+        assert_eq!((world.ready(), world.alive()), (4, 4));
+    }
+}
+
+#[test]
+fn killed_after_the_fields_were_given_back_it_goes_on_looking() {
+    let mut world = crashed(json!({"validate": {"for": "30s"}}));
+    world.until("stable stands", stands);
+    world.dies_after = Some(1);
+    world.tick();
+    let undo = ended(&mut world);
+    assert_eq!(undo.validation.unwrap().result, ValidationResult::Validated, "{}", world.describe());
+}
+
+#[test]
+fn the_worst_pods_are_kept_out_of_their_set_after_the_order_and_until_their_time_is_over() {
+    let mut world = crashed(json!({"quarantine": {"pods": 1, "for": "1h"}}));
+    world.until("the end", |world| world.status.last_run.is_some());
+    assert_eq!(world.first_intents, ["patch", "quarantine"], "the order goes first");
+    let undo = ended(&mut world);
+    assert_eq!(undo.quarantined.len(), 1);
+    assert_eq!(undo.quarantined[0].state, QuarantineState::Kept, "{:?}", undo.quarantined);
+    let pod = world.quarantined[0]["metadata"].clone();
+    assert_eq!(pod["labels"], json!({"tidegate.dev/quarantine": "shop"}));
+    assert_eq!(pod["annotations"]["tidegate.dev/quarantined-labels"], r#"{"app":"shop"}"#);
+    assert_eq!(pod["ownerReferences"][0]["kind"], "Deployment");
+    assert_eq!((world.ready(), world.alive()), (4, 4), "it is counted nowhere");
+    world.tick();
+    assert_eq!(world.status.quarantined.len(), 1);
+    world.now += Duration::from_secs(3000);
+    world.tick();
+    assert_eq!(world.quarantined.len(), 1);
+    world.now += Duration::from_secs(600);
+    world.tick();
+    assert!(world.quarantined.is_empty());
+    world.tick();
+    assert!(world.status.quarantined.is_empty());
+}
+
+#[test]
+fn a_pod_in_quarantine_goes_in_its_time_also_when_its_release_is_gone() {
+    let mut world = crashed(json!({"quarantine": {"pods": 1, "for": "10m"}}));
+    world.until("the end", |world| world.status.last_run.is_some());
+    world.release = None;
+    world.status = Default::default();
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.quarantined.len(), 1);
+    let wake = world.look().wake.expect("a wake");
+    assert!(wake <= world.now + Duration::from_secs(600));
+    world.now += Duration::from_secs(600);
+    world.look();
+    assert!(world.quarantined.is_empty());
+}
+
+#[test]
+fn hooks_are_begun_in_the_look_that_goes_back_and_none_of_them_is_waited_for() {
+    let hooks = json!([
+        {"name": "flag", "http": {"url": "http://flags/payments", "method": "PUT", "body": "off"}},
+        {"name": "map", "configMap": {"name": "flags", "key": "payments", "value": "off"}},
+        {"name": "object", "patch": {
+            "apiVersion": "core.openfeature.dev/v1beta1", "resource": "featureflags", "name": "shop", "patch": {"spec": {"a": 1}},
+        }},
+        {"name": "dump", "job": job(json!({}))},
+        {"name": "count", "job": job(json!({"result": {"from": "LastLogLine", "expression": "result.left == 0"}}))},
+        {"name": "slow", "job": job(json!({}))},
+        {"name": "lost", "job": job(json!({}))},
+    ]);
+    let mut world = World::new(4, rolling(), with(json!({"hooks": hooks})));
+    world.job_ends.insert("hook.dump", WELL);
+    world.job_ends.insert("hook.count", Ending { says: Some("{\"left\": 3}"), ..WELL });
+    world.job_ends.insert("hook.slow", Ending { after: Duration::from_secs(300), ..WELL });
+    world.push(template("v2", true));
+    world.answers.insert("flag", (ProbeResult::Failed, "answered 500, expected 2xx (tried 3 times)"));
+    world.until("going back", |world| world.phase() == "Undoing");
+    let names: Vec<&str> = world.errands.iter().map(|errand| errand.name.as_str()).collect();
+    let hooks = ["hook/flag", "hook/map", "hook/object", "hook/dump", "hook/count", "hook/slow", "hook/lost"];
+    assert_eq!((&names[..7], names[7]), (hooks.as_slice(), "evidence"));
+    assert_eq!(world.first_intents, ["patch"]);
+    let ErrandKind::Patch(patch) = &world.errands[1].kind else { panic!("no patch") };
+    assert_eq!(
+        (patch.resource.as_str(), &patch.patch),
+        ("configmaps", &json!({"data": {"payments": "off"}}))
+    );
+    let undo = ended(&mut world);
+    let states: Vec<_> = undo.hooks.iter().map(|hook| (hook.name.as_str(), hook.state)).collect();
+    let wanted = [
+        ("flag", HookState::Failed),
+        ("map", HookState::Done),
+        ("object", HookState::Done),
+        ("dump", HookState::Done),
+        ("count", HookState::Failed),
+        ("slow", HookState::Started),
+        ("lost", HookState::Failed),
+    ];
+    assert_eq!(states, wanted, "{:#?}", undo.hooks);
+    let said = |place: usize| (undo.hooks[place].message.as_str(), undo.hooks[place].log.as_slice());
+    assert_eq!(said(3).1, ["done"], "the end of its log is in the record");
+    assert!(said(4).0.ends_with("its result is not as expected: result.left == 0"), "{:?}", said(4));
+    assert!(said(5).0.ends_with("is running"), "the record does not wait for it: {:?}", said(5));
+    assert!(said(6).0.ends_with("is gone, and nobody knows what it did"), "{:?}", said(6));
+    let failed = told(&world, "HookFailed");
+    assert_eq!(failed[0], "run r1: hook flag failed: answered 500, expected 2xx (tried 3 times)");
+    assert_eq!(failed.len(), 3, "each once: {failed:?}");
+    let waited = undo.times.communicated_at.unwrap().0 - undo.times.restored_at.unwrap().0;
+    assert!(waited.total(jiff::Unit::Second).unwrap() < 31.0, "{waited}");
+    assert_eq!(world.errands.len(), 8, "each once");
+}
+
+#[test]
+fn before_the_first_pod_there_is_nothing_to_keep_and_no_hook() {
+    let mut spec = with(json!({"hooks": [{"name": "flag", "http": {"url": "http://flags/"}}]}));
+    spec["preflight"] = json!([{"name": "sign-off", "approval": {"roles": ["qa"], "quorum": 1}}]);
+    let mut world = World::new(4, rolling(), spec);
+    world.push(template("v2", false));
+    world.until("held", |world| world.status.blocked_by.is_some());
+    world.say("Abort");
+    let undo = ended(&mut world);
+    assert!(undo.hooks.is_empty() && undo.pods.is_empty() && world.errands.is_empty());
+}
+
+#[test]
+fn what_the_worst_pod_wrote_is_in_the_record_and_who_wants_none_has_none() {
+    let mut world = crashed(json!({}));
+    let undo = ended(&mut world);
+    assert_eq!(undo.pods.len(), 1);
+    assert_eq!(undo.pods[0].waiting, "CrashLoopBackOff");
+    assert_eq!(undo.pods[0].logs[0].lines, ["panic"]);
+    let ErrandKind::Gather(Gather { containers, log_lines, .. }) = &world.errands[0].kind else {
+        panic!("{:?}", world.errands)
+    };
+    assert_eq!((containers.as_slice(), *log_lines), (["shop".to_owned()].as_slice(), 50));
+
+    let mut world = crashed(json!({"evidence": {"pods": 0}}));
+    let undo = ended(&mut world);
+    assert!(undo.pods.is_empty() && world.errands.is_empty());
+}
+
+#[test]
+fn a_record_waits_for_what_is_being_read_for_seconds_and_the_owner_for_none() {
+    let mut world = crashed(json!({}));
+    world.gathers_nothing = true;
+    let before = world.deployment()["spec"].clone();
+    world.until("stable stands", stands);
+    world.pass(Duration::from_millis(500));
+    let mut given_back = world.deployment()["spec"].clone();
+    given_back["template"] = before["template"].clone();
+    assert_eq!(given_back["strategy"], before["strategy"], "{}", world.describe());
+    let undo = ended(&mut world);
+    assert_eq!(undo.pods[0].unread, ["events and logs were not read in time"]);
+    let took = undo.times.communicated_at.unwrap().0 - undo.times.decided_at.0;
+    assert!(took.total(jiff::Unit::Second).unwrap() < 11.0, "{took}");
+}
+
+/// A version whose check fails at half.
+fn failing_at_half(undo: Value, more: Value) -> World {
+    let mut spec = with(undo);
+    spec["steps"][0]["checks"] = json!([{"name": "load", "http": {"podPath": "/"}}]);
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let mut world = World::new(4, rolling(), spec);
+    world.answers.insert("half/load", (ProbeResult::Failed, "answered 500"));
+    world.job_ends.insert("migration.drop", WELL);
+    world.push(template("v2", false));
+    world
+}
+
+#[test]
+fn who_is_asked_first_takes_part_of_the_time_to_decide_and_hooks_begin_with_the_decision() {
+    let undo = json!({
+        "hooks": hook(), "quarantine": {"pods": 1, "for": "1h"},
+        "approval": {"roles": ["sre"], "timeout": "2m"}, "phases": {"decision": "1m", "execution": "1m"},
+    });
+    let mut world = failing_at_half(undo, json!({}));
+    world.until("asked", |world| reason(world) == "AwaitingUndoApproval");
+    world.pass(Duration::from_secs(100));
+    assert_eq!(reason(&world), "AwaitingUndoApproval", "a budget delays nothing and hurries nothing");
+    assert!(world.errands.is_empty() && world.quarantined.is_empty(), "{:?}", world.errands);
+    let mut aborted = world.copy();
+    let undo = ended(&mut world);
+    let decision = &undo.phases[0];
+    assert_eq!((decision.phase, decision.over), (UndoPhase::Decision, true), "{:?}", undo.phases);
+    assert!((119_000..125_000).contains(&decision.milliseconds), "{decision:?}");
+    let note = "going back: its decision has taken longer than its budget of 60 s";
+    assert_eq!(told(&world, "UndoPhaseOverBudget"), [note]);
+    assert_eq!(undo.hooks[0].state, HookState::Done);
+    assert_eq!(undo.quarantined[0].state, QuarantineState::Kept);
+    // Whoever ends the question by an abort has let it take as long.
+    aborted.say("Abort");
+    let undo = ended(&mut aborted);
+    assert!((99_000..105_000).contains(&undo.phases[0].milliseconds), "{:?}", undo.phases);
+    assert_eq!(undo.hooks[0].state, HookState::Done);
+}
+
+#[test]
+fn an_undo_that_was_refused_had_been_decided() {
+    let undo = json!({"hooks": hook(), "approval": {"roles": ["sre"], "timeout": "2m"}, "phases": {"decision": "1m"}});
+    let mut world = failing_at_half(undo, json!({}));
+    world.until("asked", |world| reason(world) == "AwaitingUndoApproval");
+    world.say_of("Reject", json!({"role": "sre", "undo": true}));
+    world.until("refused", |world| reason(world) == "UndoRefused");
+    world.pass(Duration::from_secs(300));
+    assert!(world.errands.is_empty());
+    world.say("Abort");
+    let undo = ended(&mut world);
+    assert!(undo.phases.iter().all(|took| took.phase != UndoPhase::Decision), "{:?}", undo.phases);
+    assert_eq!(undo.hooks[0].state, HookState::Done, "an abort goes back with everything");
+}
+
+#[test]
+fn where_an_irreversible_migration_bars_the_way_back_nothing_is_done_before_a_person_goes_it() {
+    let migrations = json!([{"name": "drop", "kind": "Irreversible", "job": job(json!({}))}]);
+    let undo = json!({"hooks": hook(), "validate": smoke(), "quarantine": {"pods": 1, "for": "1h"}});
+    let mut world = failing_at_half(undo, json!({"migrations": migrations}));
+    world.until("held", |world| reason(world) == "Irreversible");
+    world.pass(Duration::from_secs(60));
+    assert!(world.errands.is_empty() && world.quarantined.is_empty(), "{:?}", world.errands);
+    world.say("Abort");
+    let undo = ended(&mut world);
+    assert_eq!(undo.hooks[0].state, HookState::Done);
+    assert_eq!(undo.quarantined[0].state, QuarantineState::Kept);
+    assert_eq!(undo.validation.unwrap().result, ValidationResult::Validated);
+    let report = &world.reports[&world.status.last_run.as_ref().unwrap().report];
+    assert_eq!(report.notes.last().unwrap(), "going back undoes no migration; begun were: drop");
+}
+
+#[test]
+fn what_was_put_back_is_looked_at_while_the_job_of_a_migration_is_still_running() {
+    let migrations = json!([{"name": "add", "kind": "Expand", "job": job(json!({}))}]);
+    let mut spec = with(json!({"validate": {"for": "20s"}, "phases": {"communication": "30s"}}));
+    spec["migrations"] = migrations;
+    spec["criteria"] = json!([{"name": "errors", "errorRate": {"limit": "5%"}}]);
+    let mut world = World::new(4, rolling(), spec);
+    world.meters.traffic = Some(Traffic { requests: 60, stable_errors: 18, ..Traffic::default() });
+    world.job_ends.insert("migration.add", Ending { after: Duration::from_secs(90), ..WELL });
+    world.push(template("v2", false));
+    world.until("made", |world| !world.jobs.is_empty());
+    world.say("Abort");
+    let is_known = |world: &World| {
+        let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
+        back.is_some_and(|back| back.validated_at.is_some())
+    };
+    world.until("known", is_known);
+    assert_eq!(reason(&world), "MigrationRunning", "{}", world.describe());
+    let undo = ended(&mut world);
+    assert_eq!(undo.validation.unwrap().result, ValidationResult::ValidationFailed);
+    // The Job is waited for, and that it takes is told.
+    assert_eq!(
+        undo.phases.last().map(|took| (took.phase, took.over)),
+        Some((UndoPhase::Communication, true))
+    );
+    let note = "going back: its communication has taken longer than its budget of 30 s";
+    assert_eq!(told(&world, "UndoPhaseOverBudget"), [note]);
+}
+
+#[test]
+fn its_locks_are_held_until_what_was_put_back_has_been_looked_at() {
+    let mut spec = with(json!({"validate": {"for": "60s"}}));
+    spec["locks"] = json!(["orders-db"]);
+    let mut world = World::new(4, rolling(), spec);
+    world.push(template("v2", true));
+    world.until("stable stands", stands);
+    let mut looked = 0;
+    while world.status.last_run.is_none() {
+        let locks = world.status.run.as_ref().and_then(|run| run.locks.as_ref());
+        assert!(locks.is_some_and(|locks| locks.held.is_some()), "{}", world.describe());
+        looked += 1;
+        world.tick();
+    }
+    assert!(looked > 100, "{looked}");
+    assert!(world.status.run.is_none());
+}
+
+#[test]
+fn a_window_that_is_closed_and_a_freeze_hold_nothing_of_it() {
+    let mut spec = with(json!({"hooks": hook(), "validate": smoke()}));
+    // The world begins at 8:00 on a Friday.
+    spec["windows"] = json!({"allow": [{"days": ["Fri"], "from": "07:00", "to": "12:00"}]});
+    spec["steps"][0]["soak"] = json!("2h");
+    let mut world = World::new(4, rolling(), spec);
+    world.push(template("v2", false));
+    world.until("soaking", |world| world.phase() == "Soaking");
+    world.now += Duration::from_secs(5 * 3600);
+    world.freezes = vec![json!({
+        "metadata": {"name": "stop", "uid": "stop", "creationTimestamp": "2027-01-15T12:00:00Z"},
+        "spec": {"reason": "year end"},
+    })];
+    world.say("Abort");
+    let undo = ended(&mut world);
+    assert_eq!(undo.hooks[0].state, HookState::Done);
+    assert_eq!(undo.validation.unwrap().message, "its checks passed");
+}
+
+#[test]
+fn a_hook_that_hangs_keeps_neither_stable_pods_nor_the_owners_fields_nor_the_record_waiting() {
+    let mut world = World::new(4, rolling(), with(json!({"hooks": hook()})));
+    let before = world.deployment()["spec"].clone();
+    world.hangs = vec!["flag"];
+    world.push(template("v2", true));
+    world.until("going back", |world| world.phase() == "Undoing");
+    let since = world.now;
+    world.until("stable stands", stands);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.deployment()["spec"], before, "{}", world.describe());
+    assert!(world.status.last_run.is_none());
+    let undo = ended(&mut world);
+    assert!(world.now < since + Duration::from_secs(45), "{}", world.now);
+    assert_eq!((undo.hooks[0].state, undo.hooks[0].message.as_str()), (HookState::Started, "begun"));
+}
+
+#[test]
+fn a_release_deleted_while_a_hook_hangs_goes_back_all_the_same() {
+    let mut world = World::new(4, rolling(), with(json!({"hooks": hook(), "validate": {"for": "1h"}})));
+    let before = world.deployment()["spec"].clone();
+    world.hangs = vec!["flag"];
+    world.push(template("v2", true));
+    world.until("going back", |world| world.phase() == "Undoing");
+    let mut looked_at = world.copy();
+    looked_at.until("stable stands", stands);
+    looked_at.pass(Duration::from_secs(5));
+    for mut world in [world, looked_at] {
+        world.release = None;
+        world.status = Default::default();
+        world.pass(Duration::from_secs(30));
+        assert_eq!(world.deployment()["spec"], before, "{}", world.describe());
+        assert!(world.deployment()["metadata"]["labels"]["tidegate.dev/release"].is_null());
+        assert_eq!((world.ready(), world.alive()), (4, 4));
+        assert_eq!(world.errands.iter().filter(|errand| errand.name.starts_with("hook")).count(), 1);
+    }
+}
+
+#[test]
+fn handed_back_in_the_middle_of_it_the_deployment_is_its_owners_and_the_record_says_what_is_not_known() {
+    let mut world = World::new(4, rolling(), with(json!({"hooks": hook(), "validate": {"for": "1h"}})));
+    world.hangs = vec!["flag"];
+    world.push(template("v2", true));
+    world.until("stable stands", stands);
+    world.pass(Duration::from_secs(5));
+    world.say("HandBack");
+    let undo = ended(&mut world);
+    assert_eq!(format!("{:?}", world.status.last_run.as_ref().unwrap().outcome), "HandedBack");
+    let found = undo.validation.unwrap();
+    assert_eq!(found.result, ValidationResult::Undecided);
+    assert_eq!(found.message, "the run ended before it was known");
+    assert_eq!(undo.hooks[0].state, HookState::Started);
+}
+
+#[test]
+fn killed_after_any_write_of_the_way_back_it_comes_to_the_same_end_and_no_job_is_made_twice() {
+    let hooks = json!([
+        {"name": "flag", "http": {"url": "http://flags/"}},
+        {"name": "dump", "job": job(json!({}))},
+    ]);
+    let validate = json!({"for": "5s", "checks": [{"name": "tests", "job": job(json!({}))}]});
+    let mut world = World::new(
+        4,
+        rolling(),
+        with(json!({"hooks": hooks, "validate": validate, "quarantine": {"pods": 1, "for": "1h"}})),
+    );
+    for label in ["hook.dump", "tests"] {
+        world.job_ends.insert(label, WELL);
+    }
+    world.push(template("v2", true));
+    let (mut kills, mut lost) = (0, 0);
+    while world.status.last_run.is_none() {
+        world.quiet_tick();
+        for after in 0..3 {
+            let mut killed = World { dies_after: Some(after), ..world.copy() };
+            let decision = killed.look();
+            let is_back = |status: &tidegate::api::ReleaseStatus| {
+                status.run.as_ref().is_none_or(|run| run.back.is_some())
+            };
+            let writes = !decision.intents.is_empty() || decision.status.is_some();
+            if !writes || after > decision.intents.len() || !decision.status.as_ref().is_none_or(is_back) {
+                continue;
+            }
+            if world.status.run.as_ref().is_none_or(|run| run.back.is_none()) && decision.status.is_none() {
+                continue;
+            }
+            kills += 1;
+            killed.begin_anew();
+            let undo = ended(&mut killed);
+            killed.pass(Duration::from_secs(2));
+            let what = format!("kill {kills} after {after}: {}", killed.describe());
+            assert_eq!(format!("{:?}", killed.status.last_run.as_ref().unwrap().outcome), "Undone", "{what}");
+            assert!(undo.hooks.iter().all(|hook| hook.state == HookState::Done), "{:?} {what}", undo.hooks);
+            assert_eq!(undo.validation.unwrap().result, ValidationResult::Validated, "{what}");
+            assert_eq!(killed.jobs.len(), 2, "{what}");
+            assert_eq!((killed.ready(), killed.alive()), (4, 4), "{what}");
+            // Killed between the order and the labels, it is the native controller that is faster.
+            let is_kept = undo.quarantined[0].state == QuarantineState::Kept;
+            assert_eq!(killed.quarantined.len(), usize::from(is_kept), "{what}");
+            lost += usize::from(!is_kept);
+        }
+        world.look();
+    }
+    assert!(kills > 8 && lost < 2, "{kills} kills, {lost} pods lost");
+}
+
+#[test]
+fn a_job_among_the_checks_of_what_was_put_back_is_judged_by_what_it_says() {
+    let tests = job(json!({"result": {"from": "LastLogLine", "expression": "result.failed == 0"}}));
+    let mut world =
+        World::new(4, rolling(), with(json!({"validate": {"checks": [{"name": "tests", "job": tests}]}})));
+    world.job_ends.insert("tests", Ending { says: Some("{\"failed\": 2}"), ..WELL });
+    world.push(template("v2", true));
+    let undo = ended(&mut world);
+    let found = undo.validation.unwrap();
+    assert_eq!(found.result, ValidationResult::ValidationFailed);
+    assert!(
+        found.message.ends_with("its result is not as expected: result.failed == 0"),
+        "{}",
+        found.message
+    );
+    let report = &world.reports[&world.status.last_run.as_ref().unwrap().report];
+    assert_eq!(report.checks[0].log, ["{\"failed\": 2}"]);
+}
+
+#[test]
+fn people_are_told_that_it_goes_back_at_once_and_how_it_ended_when_what_was_put_back_is_known() {
+    let mut spec = with(json!({"validate": smoke()}));
+    spec["notify"] = json!([{"name": "team", "slack": {"secret": "slack"}, "events": ["Undoing", "Undone"]}]);
+    let mut world = World::new(4, rolling(), spec);
+    world.answers.insert("undo.validate/smoke", (ProbeResult::Unknown, "no answer"));
+    world.push(template("v2", true));
+    let owed = |world: &World| -> Vec<String> {
+        let known = world.status.notifications.clone().unwrap_or_default();
+        known.owed.iter().map(|owed| format!("{:?}: {}", owed.event, owed.message)).collect()
+    };
+    world.until("going back", |world| world.phase() == "Undoing");
+    assert!(matches!(owed(&world).as_slice(), [one] if one.starts_with("Undoing: ")), "{:?}", owed(&world));
+    world.until("stable stands", stands);
+    world.pass(Duration::from_secs(30));
+    assert_eq!(owed(&world).len(), 1, "it has not ended: {:?}", owed(&world));
+    world.answers.insert("undo.validate/smoke", (ProbeResult::Failed, "answered 500"));
+    ended(&mut world);
+    let last = owed(&world).pop().unwrap();
+    let words = ". What was put back does not work either: check smoke failed: answered 500";
+    assert!(last.starts_with("Undone: ") && last.ends_with(words), "{last}");
+}
+
+#[test]
+fn what_is_asked_of_people_or_before_the_first_pod_is_refused_with_the_field_and_the_way_out() {
+    let early = "workload, promotion and telemetry are asked before the first pod: write them in preflight";
+    let signed = "nobody is asked once stable stands: leave it out, and write who is asked before it goes back as undo.approval";
+    for (check, problem) in [
+        (json!({"name": "c", "approval": {"roles": ["qa"]}}), signed),
+        (json!({"name": "c", "attest": {"text": "it works", "roles": ["qa"]}}), signed),
+        (json!({"name": "c", "workload": {}}), early),
+        (json!({"name": "c", "promotion": {"namespace": "staging"}}), early),
+        (json!({"name": "c", "telemetry": {}}), early),
+    ] {
+        let undo = json!({"validate": {"checks": [{"name": "smoke", "http": {"podPath": "/"}}, check]}});
+        let mut world = World::new(4, rolling(), with(undo));
+        world.push(template("v2", false));
+        world.until("refused", |world| reason(world) == "InvalidSpec");
+        let blocker = world.status.blocked_by.clone().unwrap();
+        assert_eq!(blocker.message, format!("spec.undo.validate.checks[1]: check 'c': {problem}"));
+    }
+}

@@ -44,7 +44,7 @@ endif
 
 EXAMPLES_SPEED ?= 14400
 .PHONY: examples
-examples: cluster ## the runbooks of examples/runbooks, each with a good version and a bad one (EXAMPLES_SPEED=14400 times faster)
+examples: cluster prometheus ## the runbooks of examples/runbooks, each with a good version and a bad one (EXAMPLES_SPEED=14400 times faster)
 	$(step) 'building the operator, the shop and the runbooks (two minutes or so the first time)'
 	cargo build --workspace --bins
 	$(step) 'the examples'

@@ -44,6 +44,31 @@ fn lint_has_nothing_to_remark_on_a_runbook_with_any_of_its_versions() {
         all.extend(read(&runbook.join("workload.yaml")));
         let linted = lint(&all);
         assert!(linted.findings.is_empty() && linted.without_deployment.is_empty(), "{}", text(&linted));
+        let upstream = runbook.join("upstream.yaml");
+        if upstream.exists() {
+            let linted = lint(&read(&upstream));
+            // Nobody uses what is there: one replica of it is enough.
+            let remarks: Vec<_> = linted.findings.iter().filter(|it| it.rule != "one-replica").collect();
+            assert!(remarks.is_empty() && linted.without_deployment.is_empty(), "{}", text(&linted));
+        }
+    }
+}
+
+#[test]
+fn what_a_runbook_promotes_from_is_a_release_of_its_own_files() {
+    for runbook in runbooks() {
+        let upstream = runbook.join("upstream.yaml");
+        let documents = if upstream.exists() { read(&upstream) } else { Vec::new() };
+        let releases: Vec<Value> =
+            documents.into_iter().map(|it| it.object).filter(|it| it["kind"] == "Release").collect();
+        let mut asked: Vec<String> = Vec::new();
+        for spec in releases.iter().map(|release| &release["spec"]).chain([&spec(&runbook).0["spec"]]) {
+            let checks = spec["preflight"].as_array().into_iter().flatten();
+            asked.extend(checks.filter_map(|it| it["promotion"]["namespace"].as_str().map(str::to_owned)));
+        }
+        let there: Vec<&str> =
+            releases.iter().filter_map(|release| release["metadata"]["namespace"].as_str()).collect();
+        assert_eq!(asked, there, "{}", runbook.display());
     }
 }
 
@@ -89,18 +114,38 @@ fn each_version_is_another_image_by_digest_of_the_deployment_that_is_released() 
 fn each_role_that_a_runbook_asks_for_is_a_persons_and_never_the_deployers() {
     for runbook in runbooks() {
         let (_, spec) = spec(&runbook);
-        let bound: Vec<String> = read(&runbook.join("people.yaml"))
-            .iter()
-            .filter(|it| it.object["kind"] == "RoleBinding")
-            .filter(|it| it.object["subjects"][0]["kind"] == "User")
-            .filter_map(|it| {
-                it.object["roleRef"]["name"].as_str()?.strip_prefix("sign-as-").map(str::to_owned)
-            })
-            .collect();
-        let before = spec.preflight.iter().filter_map(|check| check.approval.as_ref());
-        let at_steps = spec.steps.iter().filter_map(|step| step.approval.as_ref());
-        for role in before.chain(at_steps).flat_map(|approval| &approval.roles) {
-            assert!(bound.contains(role), "{}: nobody is {role}", runbook.display());
+        let people = read(&runbook.join("people.yaml"));
+        let is_of_people = |role: &str, verb: &str| {
+            let is_bound = people.iter().any(|it| {
+                it.object["kind"] == "RoleBinding"
+                    && it.object["roleRef"]["name"] == format!("sign-as-{role}")
+                    && it.object["subjects"][0]["kind"] == "User"
+            });
+            let gives = |rule: &Value| {
+                let holds = |field: &str, word: &str| {
+                    rule[field].as_array().into_iter().flatten().any(|it| it == word)
+                };
+                holds("resources", &format!("releases/{role}")) && holds("verbs", verb)
+            };
+            let is_given = people.iter().any(|it| {
+                it.object["metadata"]["name"] == format!("sign-as-{role}")
+                    && it.object["rules"].as_array().into_iter().flatten().any(gives)
+            });
+            is_bound && is_given
+        };
+        let checks = || spec.preflight.iter().chain(spec.steps.iter().flat_map(|step| &step.checks));
+        let approvals = checks()
+            .filter_map(|check| check.approval.as_ref())
+            .chain(spec.steps.iter().filter_map(|step| step.approval.as_ref()))
+            .chain(&spec.sign_off)
+            .flat_map(|approval| &approval.roles);
+        let consent = spec.undo.as_ref().and_then(|undo| undo.approval.as_ref());
+        for role in approvals.chain(consent.into_iter().flat_map(|approval| &approval.roles)) {
+            assert!(is_of_people(role, "approve"), "{}: nobody signs as {role}", runbook.display());
+        }
+        for attest in checks().filter_map(|check| check.attest.as_ref()) {
+            let somebody = attest.roles.iter().any(|role| is_of_people(role, "attest"));
+            assert!(somebody, "{}: nobody attests as {:?}", runbook.display(), attest.roles);
         }
     }
 }
@@ -111,8 +156,9 @@ fn a_readme_says_for_each_runbook_what_it_leaves_to_people() {
         let readme = std::fs::read_to_string(runbook.join("README.md")).unwrap();
         assert!(readme.contains("\n## Left to people\n"), "{}", runbook.display());
         let (release, _) = spec(&runbook);
-        for check in release["spec"]["preflight"].as_array().unwrap() {
-            let name = format!("`{}`", check["name"].as_str().unwrap());
+        let told = ["preflight", "migrations"].map(|list| release["spec"][list].as_array());
+        for one in told.into_iter().flatten().flatten() {
+            let name = format!("`{}`", one["name"].as_str().unwrap());
             assert!(readme.contains(&name), "{}: {name} is not told", runbook.display());
         }
     }

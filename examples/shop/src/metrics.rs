@@ -1,4 +1,4 @@
-//! What `/metrics` says: requests by code and path, and how long they took.
+//! What `/metrics` says: requests by code and path, how long they took, and the memory it takes itself.
 //!
 //! Probes and scrapes are not counted: they always succeed, and would hide the failures of a shop with few customers.
 
@@ -10,6 +10,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -27,6 +28,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<Answer, Counter>,
     duration: Histogram,
+    memory: Gauge,
 }
 
 impl Metrics {
@@ -41,11 +43,18 @@ impl Metrics {
             Unit::Seconds,
             duration.clone(),
         );
+        let memory = Gauge::default();
+        registry.register_with_unit(
+            "process_resident_memory",
+            "Memory it takes",
+            Unit::Bytes,
+            memory.clone(),
+        );
         // There from the start at 0: the first failure is then a rise, not a new series.
         for code in [StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR] {
             requests.get_or_create(&Answer { code: code.as_u16(), path: "/" }).inc_by(0);
         }
-        Self { registry, requests, duration }
+        Self { registry, requests, duration, memory }
     }
 
     pub fn answered(&self, path: &'static str, code: StatusCode, took: Duration) {
@@ -55,10 +64,21 @@ impl Metrics {
 
     /// OpenMetrics text.
     pub fn text(&self) -> Result<String, fmt::Error> {
+        if let Some(bytes) = resident() {
+            self.memory.set(bytes);
+        }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+/// Bytes in memory, as Linux says it; `None` where it does not.
+fn resident() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: i64 = line.split_whitespace().next()?.parse().ok()?;
+    kilobytes.checked_mul(1024)
 }
 
 #[cfg(test)]
@@ -86,5 +106,13 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn the_memory_it_takes_is_told_in_bytes() {
+        let text = Metrics::new().text().unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+        let bytes: i64 = line.unwrap().parse().unwrap();
+        assert!(bytes > 1 << 16, "{text}");
     }
 }

@@ -13,6 +13,7 @@ pub mod figures;
 pub mod guard;
 pub mod load;
 pub mod operator;
+pub mod prometheus;
 pub mod relay;
 pub mod runbooks;
 pub mod stage;

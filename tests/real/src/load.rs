@@ -42,6 +42,8 @@ impl Seen {
 pub struct Load {
     pub seen: Arc<Seen>,
     pods: Arc<RwLock<Vec<String>>>,
+    /// Requests a second for each pod, as bits.
+    rate: Arc<AtomicU64>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -51,8 +53,14 @@ impl Load {
         let seen = Arc::<Seen>::default();
         let pods: Arc<RwLock<Vec<String>>> = Arc::default();
         let follow = tokio::spawn(follow(Api::namespaced(client.clone(), namespace), pods.clone()));
-        let send = tokio::spawn(send(pods.clone(), seen.clone(), port, per_pod));
-        Self { seen, pods, tasks: vec![follow, send] }
+        let rate = Arc::new(AtomicU64::new(per_pod.to_bits()));
+        let send = tokio::spawn(send(pods.clone(), seen.clone(), port, rate.clone()));
+        Self { seen, pods, rate, tasks: vec![follow, send] }
+    }
+
+    /// So many requests a second for each Ready pod from now on.
+    pub fn set_rate(&self, per_pod: f64) {
+        self.rate.store(per_pod.to_bits(), Ordering::Relaxed);
     }
 
     /// Pods that get traffic.
@@ -103,7 +111,7 @@ fn address(pod: &Pod) -> Option<String> {
     status.pod_ip.clone().filter(|_| ready)
 }
 
-async fn send(pods: Arc<RwLock<Vec<String>>>, seen: Arc<Seen>, port: u16, per_pod: f64) {
+async fn send(pods: Arc<RwLock<Vec<String>>>, seen: Arc<Seen>, port: u16, rate: Arc<AtomicU64>) {
     let client = reqwest::Client::builder()
         .no_proxy()
         .tls_certs_only([])
@@ -117,7 +125,7 @@ async fn send(pods: Arc<RwLock<Vec<String>>>, seen: Arc<Seen>, port: u16, per_po
     loop {
         tick.tick().await;
         let count = pods.read().expect("no panic while writing").len();
-        due += per_pod * count as f64 / 100.0;
+        due += f64::from_bits(rate.load(Ordering::Relaxed)) * count as f64 / 100.0;
         while due >= 1.0 {
             due -= 1.0;
             let target = {

@@ -49,8 +49,10 @@ async fn play(flags: &Flags) -> Result<ExitCode> {
     let cluster = Cluster::start(&options(&chosen)?).await?;
     let client = cluster.client("admin").await?;
     stage::install(&client, true).await?;
+    let files: Vec<_> = chosen.iter().map(|(_, runbook)| &runbook.outside).collect();
+    let outside = Outside::play(&files).await?;
     for document in chosen.iter().flat_map(|(_, runbook)| &runbook.settings) {
-        stage::apply(&client, document, "examples").await?;
+        stage::apply(&client, &outside.reached_by(document.clone()), "examples").await?;
     }
     outside::backups(&client).await?;
     for document in runbooks::installation()? {
@@ -61,12 +63,10 @@ async fn play(flags: &Flags) -> Result<ExitCode> {
         "{:6.1} s  the operator leads, as ServiceAccount {SYSTEM}/tidegate",
         began.elapsed().as_secs_f64()
     );
-    let files: Vec<_> = chosen.iter().map(|(_, runbook)| &runbook.outside).collect();
-    let outside = Outside::play(&files).await?;
 
     let courses = chosen.iter().map(|(expected, runbook)| {
         let link = (cluster.kubeconfig.clone(), client.clone());
-        carry_out(*expected, runbook.clone(), link, (outside, flags.speed, began))
+        carry_out(*expected, runbook.clone(), link, (outside.clone(), flags.speed, began))
     });
     let ended = join_all(courses).await;
 
@@ -110,10 +110,15 @@ async fn carry_out(
 ) -> (Vec<Seen>, Option<anyhow::Error>) {
     let mut seen = Vec::new();
     let played = async {
-        let (mut course, _load) = Course::set_up(expected, runbook, link, how).await?;
-        for way in [Way::Good, Way::Bad] {
-            seen.push(course.see_through(way).await?);
-        }
+        let (good, bad) = (runbook.good.clone(), runbook.bad.clone());
+        let (mut course, upstream) = Course::set_up(expected, runbook, link, how).await?;
+        upstream.release(&good).await?;
+        // While the good version is on its way in production, the bad one is tried where the good one was.
+        let ahead = async { if expected.bad_was_tested { upstream.release(&bad).await } else { Ok(()) } };
+        let (ended, tried) = tokio::join!(course.see_through(Way::Good), ahead);
+        seen.push(ended?);
+        tried?;
+        seen.push(course.see_through(Way::Bad).await?);
         anyhow::Ok(())
     };
     let error = played.await.err();
@@ -129,7 +134,7 @@ fn chosen_of(names: &[String]) -> Result<Vec<Expected>> {
     Ok(ALL.iter().filter(is_chosen).copied().collect())
 }
 
-/// Every workload's image is the shop; an image of a check is the script that says what such a check would say.
+/// Every workload's image is the shop; an image of a check or a migration is the script that says what such a one would say.
 fn options(chosen: &[(Expected, Runbook)]) -> Result<Options> {
     let shop = binary("shop")?.display().to_string();
     let script = runbooks::directory().join("check.sh").display().to_string();
@@ -137,8 +142,8 @@ fn options(chosen: &[(Expected, Runbook)]) -> Result<Options> {
         .iter()
         .map(|(_, runbook)| (format!("registry.internal/{}", runbook.release_name()), shop.clone()))
         .collect();
-    for check in ["regression", "security", "load", "smoke"] {
-        images.push((format!("registry.internal/checks/{check}"), format!("/bin/sh {script} {check}")));
+    for job in ["regression", "security", "load", "smoke", "migrate"] {
+        images.push((format!("registry.internal/jobs/{job}"), format!("/bin/sh {script} {job}")));
     }
     Ok(Options { process_nodes: 1, images, ..Options::default() })
 }

@@ -1,12 +1,16 @@
 //! The runbooks of `examples/runbooks`, carried out on a real control plane: the manifests as they are, with the times that people
 //! would wait for divided by one number ([`speed`]), what stands outside a cluster played ([`outside`]), and the people ([`people`]).
+//! A version goes through the environments before production first ([`upstream`]).
 //!
-//! Nothing else of a manifest is changed. What is looked at is what the runbook says should come of a good and of a bad version.
+//! Nothing else of a manifest is changed. What is looked at is what the runbook says should come of a good and of a bad version, and who
+//! is told of it ([`heard`]).
 
 pub mod course;
+pub mod heard;
 pub mod outside;
 pub mod people;
 pub mod speed;
+pub mod upstream;
 
 use std::path::PathBuf;
 
@@ -22,6 +26,8 @@ pub enum Ends {
     Succeeded,
     /// Back on stable; the sentence says this.
     Undone(&'static str),
+    /// It stood still since nothing goes back by itself after its migrations, and said this; a person then said that it goes back.
+    Aborted(&'static str),
     /// Stands still until somebody decides; the sentence says this.
     Held(&'static str),
 }
@@ -31,18 +37,25 @@ pub enum Ends {
 pub struct Expected {
     pub name: &'static str,
     pub bad: Ends,
+    /// The bad version ends well in the environments before production, where there are some. Else it never was there.
+    pub bad_was_tested: bool,
 }
 
 /// All of them.
 pub const ALL: [Expected; 5] = [
-    Expected { name: "three-environments", bad: Ends::Undone("step first: check version failed") },
+    Expected {
+        name: "three-environments",
+        bad: Ends::Held("has not released registry.internal/connector@sha256:79ea"),
+        bad_was_tested: false,
+    },
     Expected {
         name: "saas-first-launch",
         bad: Ends::Held("key payments-secret-key does not match ^pay_live_"),
+        bad_was_tested: false,
     },
-    Expected { name: "night-window", bad: Ends::Undone("errors") },
-    Expected { name: "pilot-customers", bad: Ends::Undone("errors") },
-    Expected { name: "mobile-and-payments", bad: Ends::Undone("latency") },
+    Expected { name: "night-window", bad: Ends::Undone("errors"), bad_was_tested: true },
+    Expected { name: "pilot-customers", bad: Ends::Undone("errors"), bad_was_tested: true },
+    Expected { name: "mobile-and-payments", bad: Ends::Aborted("latency"), bad_was_tested: true },
 ];
 
 /// The manifests of one runbook.
@@ -52,6 +65,8 @@ pub struct Runbook {
     pub settings: Vec<Value>,
     pub people: Vec<Value>,
     pub workload: Vec<Value>,
+    /// The environments before production, where there are some.
+    pub upstream: Vec<Value>,
     /// A Freeze, where there is one.
     pub freeze: Vec<Value>,
     pub release: Value,
@@ -79,12 +94,15 @@ impl Runbook {
                 _ => bail!("{name}/{file} holds one document"),
             }
         };
-        let freeze = directory().join(name).join("freeze.yaml");
+        let where_there = |file: &str| {
+            if directory().join(name).join(file).exists() { read(file) } else { Ok(Vec::new()) }
+        };
         Ok(Self {
             settings: read("settings.yaml")?,
             people: read("people.yaml")?,
             workload: read("workload.yaml")?,
-            freeze: if freeze.exists() { read("freeze.yaml")? } else { Vec::new() },
+            upstream: where_there("upstream.yaml")?,
+            freeze: where_there("freeze.yaml")?,
             release: one("release.yaml")?,
             good: read("good.yaml")?,
             bad: read("bad.yaml")?,

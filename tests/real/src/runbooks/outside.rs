@@ -1,4 +1,5 @@
-//! What stands outside a cluster, played on this machine: web servers, name servers, and a backup that has just been made.
+//! What stands outside a cluster, played on this machine: web servers, name servers, a backup that has just been made, and whoever is told
+//! something.
 //!
 //! `outside.yaml` of a runbook says what they answer. The addresses in a Release are those of the real thing; only here are they
 //! exchanged for the ones that play it.
@@ -8,9 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{Response, StatusCode, Uri};
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, MX, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -20,14 +21,22 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
+use super::heard::Heard;
 use crate::stage;
 
 /// Servers that answer as long as the process lives.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Outside {
     http: SocketAddr,
     dns: SocketAddr,
+    /// Addresses that something else plays.
+    elsewhere: BTreeMap<String, String>,
+    /// What was told to addresses here.
+    pub heard: Heard,
 }
+
+/// The longest message that is taken.
+const LONGEST: usize = 1 << 20;
 
 /// What one address answers.
 struct Answer {
@@ -37,7 +46,7 @@ struct Answer {
 }
 
 /// By address, without its scheme's colon: `https/planner.example/`.
-type Answers = Arc<BTreeMap<String, Answer>>;
+type Answers = Arc<(BTreeMap<String, Answer>, Heard)>;
 /// By name and type.
 type Zone = BTreeMap<(String, RecordType), Vec<RData>>;
 
@@ -61,25 +70,50 @@ impl Outside {
         }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
         let http = listener.local_addr()?;
-        let pages = axum::Router::new().fallback(page).with_state(Arc::new(answers));
+        let heard = Heard::default();
+        let pages = axum::Router::new().fallback(page).with_state(Arc::new((answers, heard.clone())));
         tokio::spawn(async move { axum::serve(listener, pages).await });
         let socket = UdpSocket::bind("127.0.0.1:0").await.context("no free port")?;
         let dns = socket.local_addr()?;
         tokio::spawn(serve_names(socket, zone));
-        Ok(Self { http, dns })
+        Ok(Self { http, dns, elsewhere: BTreeMap::new(), heard })
     }
 
-    /// A Release that asks these servers: each `url`, and the server of each `dns` check.
-    pub fn reached_by(&self, mut release: Value) -> Value {
-        self.exchange(&mut release["spec"]);
-        release
+    /// This address is played by something else, there.
+    pub fn lead(&mut self, url: &str, there: &str) {
+        self.elsewhere.insert(url.to_owned(), there.to_owned());
+    }
+
+    /// An object that asks and tells these servers: each `url` of a Release or in a Secret, and the server of each `dns` check.
+    pub fn reached_by(&self, mut document: Value) -> Value {
+        for part in ["spec", "stringData"] {
+            if let Some(part) = document.get_mut(part) {
+                self.exchange(part);
+            }
+        }
+        document
+    }
+
+    /// Where this address is played.
+    pub fn played(&self, url: &str) -> Option<String> {
+        match self.elsewhere.get(url) {
+            Some(there) => Some(there.clone()),
+            None => path(url).map(|place| format!("http://{}/{place}", self.http)),
+        }
+    }
+
+    /// What was told to this address.
+    pub fn told(&self, url: &str) -> Vec<String> {
+        path(url).map(|place| self.heard.at(&place)).unwrap_or_default()
     }
 
     fn exchange(&self, value: &mut Value) {
         match value {
             Value::Object(members) => {
-                if let Some(place) = members.get("url").and_then(Value::as_str).and_then(path) {
-                    members.insert("url".into(), json!(format!("http://{}/{place}", self.http)));
+                if let Some(there) =
+                    members.get("url").and_then(Value::as_str).and_then(|url| self.played(url))
+                {
+                    members.insert("url".into(), json!(there));
                 }
                 if let Some(dns) = members.get_mut("dns").and_then(Value::as_object_mut) {
                     dns.entry("server").or_insert(json!(self.dns.to_string()));
@@ -114,14 +148,31 @@ fn answer(said: &Value) -> Result<Answer> {
     })
 }
 
-async fn page(State(answers): State<Answers>, uri: Uri) -> Response<Body> {
-    let found = answers.get(uri.path().trim_start_matches('/'));
-    let mut response = Response::builder().status(found.map_or(StatusCode::NOT_FOUND, |found| found.status));
-    for (name, value) in found.iter().flat_map(|found| &found.headers) {
-        response = response.header(name, value);
+/// Takes what is told, and answers what is asked.
+async fn page(State(played): State<Answers>, request: Request) -> Response<Body> {
+    let (answers, heard) = &*played;
+    let place = request.uri().path().trim_start_matches('/').to_owned();
+    if request.method() != Method::GET {
+        let body = to_bytes(request.into_body(), LONGEST).await.unwrap_or_default();
+        heard.note(&place, String::from_utf8_lossy(&body).into_owned());
+        return status(StatusCode::ACCEPTED, String::new());
     }
-    let body = found.map_or("nobody plays this address", |found| &found.body);
-    response.body(Body::from(body.to_owned())).unwrap_or_default()
+    let Some(found) = answers.get(&place) else {
+        return status(StatusCode::NOT_FOUND, "nobody plays this address".to_owned());
+    };
+    let mut response = status(found.status, found.body.clone());
+    for (name, value) in &found.headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+fn status(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response
 }
 
 /// The records of a name, of those types that runbooks ask for.
@@ -230,6 +281,19 @@ mod tests {
         let answer = client.get(url).send().await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (200, "well".to_owned()));
         assert_eq!(release["spec"]["preflight"][1]["dns"]["server"], outside.dns.to_string());
+    }
+
+    #[tokio::test]
+    async fn what_is_told_to_an_address_of_a_secret_is_heard() {
+        let outside = Outside::play(&[]).await.unwrap();
+        let hook = "https://hooks.chat.internal/services/planner";
+        let secret = outside.reached_by(json!({"kind": "Secret", "stringData": {"url": hook}}));
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+        let url = secret["stringData"]["url"].as_str().unwrap();
+        client.post(url).body("it has begun").send().await.unwrap();
+        assert_eq!(outside.told(hook), ["it has begun"]);
+        assert!(outside.told("https://hooks.chat.internal/services/other").is_empty());
     }
 
     #[test]

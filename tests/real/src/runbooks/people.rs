@@ -17,9 +17,11 @@ use crate::stage;
 pub enum May {
     /// Sign in this role.
     Sign(String),
+    /// Say in this role that something is so.
+    Attest(String),
     /// Let a run pass this freeze, on this ground.
     Pass { freeze: String, ground: String },
-    /// Retry, skip, clear a rejection.
+    /// Retry, skip, abort, acknowledge, clear a rejection.
     Manage,
 }
 
@@ -52,7 +54,16 @@ impl People {
         self.whoever(|may| matches!(may, May::Sign(signed) if signed == role))
     }
 
-    /// Who may retry and skip.
+    /// Who says in one of these roles that something is so, and in which.
+    pub fn attester<'a>(&'a self, roles: &'a [String]) -> Option<(&'a str, &'a str)> {
+        let attests = |role: &&'a String| {
+            self.whoever(|may| matches!(may, May::Attest(attested) if attested == *role))
+                .map(|person| (person, role.as_str()))
+        };
+        roles.iter().find_map(|role| attests(&role))
+    }
+
+    /// Who may retry, skip, abort and acknowledge.
     pub fn manager(&self) -> Option<&str> {
         self.whoever(|may| *may == May::Manage)
     }
@@ -63,7 +74,7 @@ impl People {
             May::Pass { freeze: passed, ground } if passed == freeze => {
                 Some((person.as_str(), ground.as_str()))
             }
-            May::Pass { .. } | May::Sign(_) | May::Manage => None,
+            May::Pass { .. } | May::Sign(_) | May::Attest(_) | May::Manage => None,
         })
     }
 
@@ -78,8 +89,13 @@ fn allowed(rule: &Value) -> Vec<May> {
     let sub = |resource: &str| {
         words("resources").filter_map(|it| it.strip_prefix(resource)?.strip_prefix('/')).collect::<Vec<_>>()
     };
-    if words("verbs").any(|verb| verb == "approve") {
-        return sub("releases").into_iter().map(|role| May::Sign(role.to_owned())).collect();
+    let roles = |verb: &str, may: fn(String) -> May| {
+        let roles = if words("verbs").any(|it| it == verb) { sub("releases") } else { Vec::new() };
+        roles.into_iter().map(|role| may(role.to_owned())).collect::<Vec<_>>()
+    };
+    let signing = [roles("approve", May::Sign), roles("attest", May::Attest)].concat();
+    if !signing.is_empty() {
+        return signing;
     }
     if words("verbs").any(|verb| verb == "pass") {
         let passes = |freeze: &str| {
@@ -131,6 +147,9 @@ mod tests {
         let people = People::of(&Runbook::read("mobile-and-payments").unwrap().people);
         assert_eq!(people.signer("legal"), Some("lou"));
         assert_eq!(people.signer("cto"), None);
+        assert_eq!(people.signer("mobile-lead"), None);
+        let roles = ["legal", "mobile-lead"].map(str::to_owned);
+        assert_eq!(people.attester(&roles), Some(("mona", "mobile-lead")));
         assert_eq!(people.manager(), Some("ole"));
         assert_eq!(people.passer("wallet-code-freeze"), Some(("eva", "launch")));
     }

@@ -1,7 +1,8 @@
 //! The one setting of `make examples`: times that people would wait for are divided by a number.
 //!
-//! What is not divided: windows, blackouts and freezes; how old a backup and how valid a certificate has to be; how long one try of a
-//! check, an answer and an undo may take. Those are bounds on something real, which is no faster here.
+//! What is not divided: windows, blackouts and freezes; how old a backup and how valid a certificate has to be; how long a signature
+//! counts; how long one try of a check, an answer, an undo and whoever is asked about one may take; how much of its past traffic is
+//! compared with. Those are bounds on something real, which is no faster here.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use serde_json::{Value, json};
 use tidegate::api::text::Span;
 
 /// The fields, as paths in a spec; `*` is each item of a list.
-const WAITED_FOR: [&str; 15] = [
+const WAITED_FOR: [&str; 13] = [
+    "metrics/prometheus/scrapeInterval",
     "preflight/*/every",
     "preflight/*/retries/backoff",
     "preflight/*/promotion/minSoak",
@@ -20,38 +22,38 @@ const WAITED_FOR: [&str; 15] = [
     "criteria/*/availability/for",
     "watch/*/for",
     "watch/*/every",
-    "undo/approval/timeout",
-    "undo/validate/for",
     "undo/quarantine/for",
     "notify/*/after",
-    "windows/lowTraffic/over",
 ];
 
 /// Nothing becomes shorter.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// How long the version that was put back is looked at, and the least of it: in less there are too few requests to tell anything.
+const LOOKED_AT: (&str, Duration) = ("undo/validate/for", Duration::from_secs(20));
 
 /// A Release whose soaks, watches and pauses take so many times less.
 pub fn shortened(mut release: Value, speed: u32) -> Value {
-    for path in WAITED_FOR {
-        shorten(&mut release["spec"], &path.split('/').collect::<Vec<_>>(), speed);
+    for (path, least) in WAITED_FOR.map(|path| (path, SHORTEST)).into_iter().chain([LOOKED_AT]) {
+        shorten(&mut release["spec"], &path.split('/').collect::<Vec<_>>(), speed, least);
     }
     release
 }
 
-fn shorten(value: &mut Value, path: &[&str], speed: u32) {
+fn shorten(value: &mut Value, path: &[&str], speed: u32, least: Duration) {
     match path {
         [] => {
             let length = value.as_str().and_then(|text| Span(text.to_owned()).parse());
             if let Some(length) = length {
-                *value = json!(format!("{}s", (length / speed.max(1)).max(SHORTEST).as_secs()));
+                let shorter = (length / speed.max(1)).max(least.min(length));
+                *value = json!(format!("{}s", shorter.as_secs()));
             }
         }
         ["*", rest @ ..] => {
-            value.as_array_mut().into_iter().flatten().for_each(|item| shorten(item, rest, speed));
+            value.as_array_mut().into_iter().flatten().for_each(|item| shorten(item, rest, speed, least));
         }
         [name, rest @ ..] => {
             if let Some(inner) = value.get_mut(name) {
-                shorten(inner, rest, speed);
+                shorten(inner, rest, speed, least);
             }
         }
     }
@@ -71,7 +73,8 @@ mod tests {
             "steps": [{"name": "pilot", "soak": "48h", "deadline": "72h", "checks": [{"name": "health", "every": "5m"}]}],
             "criteria": [{"name": "ready", "availability": {"limit": "90%", "for": "1h"}}],
             "watch": [{"for": "24h", "every": "5m"}],
-            "undo": {"budget": "15m"},
+            "undo": {"budget": "15m", "validate": {"for": "5m"}, "approval": {"roles": ["cto"], "timeout": "5m"}},
+            "notify": [{"name": "lead", "events": ["Held"], "after": "4h"}],
         }});
         let shortened = shortened(release.clone(), 3600);
         let mut wanted = release;
@@ -82,6 +85,8 @@ mod tests {
             ("/spec/criteria/0/availability/for", "1s"),
             ("/spec/watch/0/for", "24s"),
             ("/spec/watch/0/every", "1s"),
+            ("/spec/notify/0/after", "4s"),
+            ("/spec/undo/validate/for", "20s"),
         ] {
             *wanted.pointer_mut(path).unwrap() = json!(length);
         }

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 use tidegate_real::load::Load;
+use tidegate_real::prometheus::Prometheus;
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage, shop_deployment};
 
 use crate::answers::{Answer, Answers};
 use crate::given::{fail, quick, undo_in_order, until_at, version, with};
-use crate::prometheus::Prometheus;
 
 fn criterion(kind: &str, body: Value) -> Value {
     json!({"criteria": [{"name": "a", kind: body}]})
@@ -229,7 +229,7 @@ fn a_query_by_country_brings_the_old_version_back_for_the_worst_of_them() {
 fn a_gauge_that_prometheus_knows_brings_the_old_version_back() {
     on_stage(async {
         let story = Story::begin(Stage::shared().await, "gauge-prometheus").await;
-        let prometheus = Prometheus::start(&story).await;
+        let prometheus = Prometheus::start(&story.client, &story.namespace, &[]).await.expect("a Prometheus");
         let failures = json!({"name": "http_requests_total", "labels": {"code": "500"}});
         let value = json!({"podGauge": failures, "limit": "value > 10", "for": "5s", "noData": "Pass"});
         let spec = json!({

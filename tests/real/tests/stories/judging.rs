@@ -5,11 +5,11 @@ use std::time::Duration;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tidegate_real::load::Load;
+use tidegate_real::prometheus::Prometheus;
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage, shop_deployment};
 
 use crate::given::{ended, fail, stands_still, undo_in_order, until_at, with};
-use crate::prometheus::Prometheus;
 
 /// A quarter of the pods for long enough that only evidence ends it.
 fn judged(criterion: Value) -> Value {
@@ -165,7 +165,8 @@ fn what_is_unknown_at_the_deadline_does_what_it_was_told_to() {
 fn a_prometheus_that_is_away_for_a_while_costs_time_and_no_verdict() {
     on_stage(async {
         let story = Story::begin(Stage::shared().await, "prom-away").await;
-        let mut prometheus = Prometheus::start(&story).await;
+        let mut prometheus =
+            Prometheus::start(&story.client, &story.namespace, &[]).await.expect("a Prometheus");
         let spec = with(
             judged(json!({"name": "errors", "errorRate": {"limit": "1%"}})),
             json!({"metrics": {"prometheus": {"url": prometheus.url, "scrapeInterval": "5s"}}}),
@@ -174,7 +175,7 @@ fn a_prometheus_that_is_away_for_a_while_costs_time_and_no_verdict() {
         let _load = Load::start(&story.client, &story.namespace, 8080, 40.0).await;
         story.ship("v2", &[("ALLOW_FAULTS", "1")]).await;
         until_at(&story, "some").await;
-        prometheus.kill().await;
+        prometheus.kill().await.expect("killed");
         let long = Duration::from_secs(150);
         story
             .until_within(long, "blocked by NoMeasurements", |story| async move {
@@ -182,7 +183,7 @@ fn a_prometheus_that_is_away_for_a_while_costs_time_and_no_verdict() {
             })
             .await;
         stands_still(&story, Duration::from_secs(3)).await;
-        prometheus.revive();
+        prometheus.revive().expect("started");
         fail(&story, "v2", "0.05").await;
         story
             .until_within(long, "Undone", |story| async move {

@@ -27,7 +27,6 @@ mod notifying;
 mod ownership;
 mod people;
 mod process;
-mod prometheus;
 mod reach;
 mod receivers;
 mod records;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidegate_real::load::Load;
+use tidegate_real::prometheus::Prometheus;
 use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::{Story, on_stage, shop_deployment};
 
 use crate::given::{fail, measured, quick, stands_still, undo_in_order, until_at, version, with};
-use crate::prometheus::Prometheus;
 
 /// What is measured through a Prometheus comes in slots of 15 s, and a breach takes three of them.
 const LONG: Duration = Duration::from_secs(150);
@@ -153,7 +153,7 @@ fn a_lost_node_undoes_nothing() {
 /// Four shops, traffic, and a Release that measures through a Prometheus.
 async fn through_prometheus<'s>(stage: &'s Stage, name: &str) -> (Story<'s>, Prometheus, Load) {
     let story = Story::begin(stage, name).await;
-    let prometheus = Prometheus::start(&story).await;
+    let prometheus = Prometheus::start(&story.client, &story.namespace, &[]).await.expect("a Prometheus");
     let mut spec = with(measured(), json!({"metrics": {"prometheus": {"url": prometheus.url}}}));
     spec["steps"][0]["soak"] = json!("1s");
     story.adopt(shop_deployment(4), story.release(spec)).await;
@@ -202,7 +202,7 @@ fn a_prometheus_that_dies_in_mid_run_promotes_nothing_and_undoes_nothing() {
         let (story, mut prometheus, _load) = through_prometheus(Stage::shared().await, "prom-dies").await;
         story.ship("v2", &[]).await;
         until_at(&story, "tenth").await;
-        prometheus.kill().await;
+        prometheus.kill().await.expect("killed");
         story.until_blocked("NoMeasurements").await;
         stands_still(&story, Duration::from_secs(3)).await;
         story.say("admin", json!({"action": "Abort", "reason": "no eyes"})).await.expect("said");

@@ -18,7 +18,7 @@ use super::{
     count::{Bounds, Counts, read},
     criterion::{Slow, Terms, Thresholds, usable},
     evidence::{self, NO_WORSE, Trials, WORSE},
-    lanes::{Lanes, Schedule},
+    lanes::Lanes,
     rank,
     split::share_out,
     spread::{BLOCKS, Load},
@@ -36,6 +36,8 @@ const LONGEST_SLOT: i64 = 60;
 
 /// Of its cash, what the rank test bets anew in each block.
 const RANK_BET: f64 = 0.03;
+/// Capital that the rank test bets from its start; the rest is cash.
+const RANK_FROM_START: f64 = 0.9;
 
 /// Adds the slots later than `state.last_slot`.
 ///
@@ -276,9 +278,8 @@ fn turn(memory: &mut Memory, terms: &Terms, t: i64, threshold: f64) {
         let Some(rank) = &mut memory.rank else {
             // What the counts of this block are worth is in the stake: to rank it as well would bet on the same requests twice.
             let stake = memory.worse.log_evidence(memory.schedule.cash);
-            // All there is to bet is one: what the lanes do not bet from the start is cash.
-            memory.rank =
-                Some(Rank { lanes: Lanes::default(), cash: Schedule::default().cash, stake, until });
+            let lanes = Lanes::betting(RANK_FROM_START, rank::SPREAD);
+            memory.rank = Some(Rank { lanes, cash: 1.0 - RANK_FROM_START, stake, until });
             continue;
         };
         if ended.length != memory.spread.ranked() || ended.begin < rank.until {

@@ -7,9 +7,10 @@
 //! later must first climb out of that hole. So the test starts with capital 1: 65 % is bet from
 //! the start, the rest is cash of which a little, w_t, is bet anew at *every* slot:
 //!
-//! > M_t = cash_t + (1/K) Σ_k A_k(t),  A_k ← (A_k + w_t)·e^{min(ℓ_k, c_k)},  A_k = 0.65 at first.
+//! > M_t = cash_t + (1/K) Σ_k A_k(t),  A_k ← (A_k + w_t)·e^{min(ℓ_k, c_k)},  A_k = 0.65·v_k at first.
 //!
-//! Unrolled, A_k is 0.65·(ratio from the start) + Σ_s w_s·(ratio from slot s): the mixture over all
+//! The v_k have the mean 1: from the start more is bet on what is hard to see, twice or thrice the limit, than on an outage, which
+//! speaks loud enough with a third of it. Unrolled, A_k is 0.65·v_k·(ratio from the start) + Σ_s w_s·(ratio from slot s): the mixture over all
 //! starting times, a lane not yet started counting 1, in K numbers instead of K per lane.
 //!
 //! # Why it is valid
@@ -26,7 +27,7 @@
 //! # Why three slots
 //!
 //! `rest` B_k is what A_k would be had no slot ever spoken against the canary:
-//! B_k ← (B_k + w_t)·e^{min(ℓ_k, 0)}, B_k = 0.65 at first. The cap is
+//! B_k ← (B_k + w_t)·e^{min(ℓ_k, 0)}, B_k = 0.65·v_k at first. The cap is
 //! c_k = (ln(1/α') + ln K + ln(1/(B_k + w_t))) / 3. From the start that is C1
 //! with the weight of the start for a half, and once the first lane has sunk it is
 //! (ln(1/α') + ln K + ln(1/w))/3 for the late ones; in between it also covers the many lanes of a
@@ -41,6 +42,9 @@ use super::evidence::{ALTERNATIVES, LOG_ALTERNATIVES, log_mean_exp, log_sum_exp}
 
 /// Capital bet from the start.
 const FROM_START: f64 = 0.65;
+
+/// v_k: how it is spread over [`super::evidence::WORSE`]. Their mean is 1, and none is above 1/0.65, so that no bet exceeds one.
+const SPREAD: [f64; ALTERNATIVES] = [1.0, 1.5, 1.5, 1.2, 0.8, 0.5, 0.5];
 
 /// Share of the cash at hand that one step may spend on late lanes.
 const STEP_SHARE: f64 = 0.8;
@@ -69,7 +73,7 @@ const LEAST: f64 = -1e6;
 
 /// How much cash is bet anew in each slot.
 ///
-/// A step's allowance is 70 % of the cash at hand when it begins: in the first step
+/// A step's allowance is 80 % of the cash at hand when it begins: in the first step
 /// −ln w is 7.1 for 120 slots, then 8.8 to 8.9 until slot 900, and grows like 2·ln(slot) thereafter. What a step did not
 /// spend is there for the next one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,14 +122,19 @@ pub struct Lanes<const K: usize = ALTERNATIVES> {
     pub rest: [f64; K],
 }
 
-impl<const K: usize> Default for Lanes<K> {
+impl Default for Lanes {
     fn default() -> Self {
-        let start = (FROM_START.ln() * GRAIN).floor() / GRAIN;
-        Self { wealth: [start; K], rest: [start; K] }
+        Self::betting(FROM_START, SPREAD)
     }
 }
 
 impl<const K: usize> Lanes<K> {
+    /// So much of the capital is bet from the start, spread like this: numbers whose mean is 1.
+    pub fn betting(from_start: f64, spread: [f64; K]) -> Self {
+        let start = spread.map(|part| ((from_start * part).ln() * GRAIN).floor() / GRAIN);
+        Self { wealth: start, rest: start }
+    }
+
     /// Bets `bet` anew on each alternative, then lets the slot's `ratios` (ℓ_k) speak, capped so
     /// that three slots are needed to reach `threshold` = ln(1/α').
     pub fn advance(&mut self, ratios: &[f64; K], bet: f64, threshold: f64) {

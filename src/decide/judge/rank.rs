@@ -8,6 +8,9 @@ use super::evidence::Trials;
 
 /// θ: under Lehmann's alternative the canary pod's rate is the largest of θ draws.
 pub const DRAWS: [u32; 4] = [2, 4, 8, 16];
+/// How the capital is spread over them, with a mean of 1. What is a little worse is found by counts; a rank is wanted where those are
+/// divided by much noise, and there each block counts.
+pub const SPREAD: [f64; DRAWS.len()] = [0.2, 0.4, 1.0, 2.4];
 
 /// A canary pod with less than this share of the requests of the stable pods (on average) is not ranked: few requests make extreme
 /// rates, and extreme rates extreme ranks.

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, PatchOperation, RemoveOperation, TestOperation};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -282,8 +284,21 @@ fn post() -> PostParams {
     PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() }
 }
 
+/// Taken apart by hand: a status goes through here with each write, and a reader that does not know yet which operation it reads
+/// copies all of it.
 fn json_patch(operations: Vec<Value>) -> Result<json_patch::Patch, ActError> {
-    serde_json::from_value(Value::from(operations)).map_err(|error| ActError::Refused(error.to_string()))
+    let operation = |mut operation: Value| {
+        let value = operation["value"].take();
+        let path = operation["path"].as_str().and_then(|path| PointerBuf::parse(path).ok())?;
+        match operation["op"].as_str()? {
+            "test" => Some(PatchOperation::Test(TestOperation { path, value })),
+            "add" => Some(PatchOperation::Add(AddOperation { path, value })),
+            "remove" => Some(PatchOperation::Remove(RemoveOperation { path })),
+            _ => None,
+        }
+    };
+    let all: Option<Vec<_>> = operations.into_iter().map(operation).collect();
+    all.map(json_patch::Patch).ok_or_else(|| ActError::Refused("not a JSON patch".to_owned()))
 }
 
 fn unless_gone(result: Result<(), ActError>) -> Result<(), ActError> {

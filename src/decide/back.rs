@@ -22,8 +22,9 @@ use super::fields::{Originals, Wanted, parked};
 use super::jobs::PlannedJob;
 use super::locks;
 use super::migrations;
-use super::pace::{self, Limits, Pace};
+use super::pace::{self, Limits, Pace, Stand};
 use super::plan;
+use super::podhealth;
 use super::rest;
 use super::scene::Scene;
 use crate::api::report::Undo;
@@ -38,6 +39,8 @@ pub use validation::{PLACE as VALIDATION, criteria as validated_criteria};
 pub const MOST_NOTES: usize = 16;
 /// Rejections that are remembered.
 const REMEMBERED: usize = 16;
+/// What blocks a way back whose stable pods do not come.
+const STABLE_FAILS: &str = "StablePodsFailing";
 
 /// Why a run goes back.
 pub struct Why {
@@ -188,7 +191,43 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if stands {
         back.restored_at = Some(now);
     }
+    let decided_at = back.decided_at.0;
     phases::watch(draft, &scene.undo);
+    if is_ordered && scene.at_stable() && !stands {
+        say_what_keeps_it(draft, scene, &originals, decided_at);
+    }
+}
+
+/// Stable pods that do not come, which the end of an undo waits for: they fail by themselves, or their owner's deadline has passed. It may be that none
+/// of them ever came: a Release made while there are no replicas takes what it finds for stable.
+fn say_what_keeps_it(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, decided_at: Timestamp) {
+    let waits_for = Duration::from_secs(originals.deadline().max(0).unsigned_abs().into());
+    let message = podhealth::stable_failing(scene).or_else(|| {
+        let due = decided_at + waits_for;
+        if due > scene.now() {
+            draft.wake_at(due);
+            return None;
+        }
+        let Stand { stable_ready, replicas, .. } = scene.stand;
+        Some(format!(
+            "{stable_ready} of {replicas} stable pods are Ready, {} s after it was decided to go back",
+            waits_for.as_secs()
+        ))
+    });
+    if let Some(message) = message {
+        stable_fails(draft, scene, message);
+    }
+}
+
+/// Only a person can say what is to serve instead.
+fn stable_fails(draft: &mut Draft<'_>, scene: &Scene<'_>, message: String) {
+    let pod = scene.stable_pods().find(|pod| pod.ready_since.is_none()).map(|pod| pod.name.as_str());
+    let see = draft.kubectl(&format!("describe pod {}", pod.unwrap_or_default()));
+    let unblock = format!(
+        "see what keeps them: {see}, or: {}, and push a template that starts",
+        draft.command(Action::HandBack)
+    );
+    draft.blocked(STABLE_FAILS, message, unblock);
 }
 
 /// Whether status says already why we go back and what comes after. If not it is written before anything is ordered: to a process that starts with a
@@ -302,7 +341,15 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
             draft.held("NoReplicas", rest::NO_REPLICAS, unblock);
         }
         Cause::NoReplicas if scene.at_stable() && scene.stand.stable_ready < scene.target.replicas => {
-            draft.held("StablePodsNotReady", "waiting for the stable pods after the scale-up", "wait");
+            let message = "waiting for the stable pods after the scale-up";
+            draft.held(
+                "StablePodsNotReady",
+                message,
+                format!("wait, or: {}", draft.command(Action::HandBack)),
+            );
+            if let Some(failing) = podhealth::stable_failing(scene) {
+                stable_fails(draft, scene, failing);
+            }
         }
         Cause::NoReplicas | Cause::TooMany => {
             put_back(draft, scene, originals, back, "the template of the run");

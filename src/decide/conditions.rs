@@ -32,7 +32,7 @@ pub fn outcome_word(outcome: Outcome) -> &'static str {
 }
 
 /// Blockers that only a person can take away: kstatus calls that stalled.
-const STALLED: [&str; 16] = [
+const STALLED: [&str; 17] = [
     "TargetMissing",
     "TargetTaken",
     "InvalidSpec",
@@ -43,6 +43,7 @@ const STALLED: [&str; 16] = [
     "CheckFailed",
     "UndoRefused",
     "StableTemplateLost",
+    "StablePodsFailing",
     "HandedBack",
     "MissingRight",
     "WindowTooShort",

@@ -1,4 +1,4 @@
-//! Canary pods that fail by themselves: decided at once, from the pods' status, without statistics.
+//! Pods that fail by themselves: decided at once, from the pods' status, without statistics.
 
 use super::scene::Scene;
 use super::snapshot::{OUT_OF_MEMORY, Pod};
@@ -21,12 +21,23 @@ pub fn failing(scene: &Scene<'_>) -> Option<String> {
     if scene.stable_pods().any(|pod| fault(pod) == Some(reason)) {
         return None;
     }
-    let failing: Vec<&&Pod> = canary.iter().filter(|pod| fault(pod) == Some(reason)).collect();
+    sentence("canary", &canary, reason)
+}
+
+/// The same of stable pods: nothing that is decided rests on it, but what waits for them waits in vain.
+pub fn stable_failing(scene: &Scene<'_>) -> Option<String> {
+    let stable: Vec<&Pod> = scene.stable_pods().collect();
+    let reason = stable.iter().filter(|pod| pod.ready_since.is_none()).find_map(|pod| fault(pod))?;
+    sentence("stable", &stable, reason)
+}
+
+fn sentence(which: &str, pods: &[&Pod], reason: &str) -> Option<String> {
+    let failing: Vec<&&Pod> = pods.iter().filter(|pod| fault(pod) == Some(reason)).collect();
     let first = failing.first()?;
     let detail = first.waiting_message.as_deref().unwrap_or_default();
     let detail: String = detail.chars().take(200).collect();
     let detail = if detail.is_empty() { detail } else { format!(": {detail}") };
-    Some(format!("{} of {} canary pods: {reason} (pod {}){detail}", failing.len(), canary.len(), first.name))
+    Some(format!("{} of {} {which} pods: {reason} (pod {}){detail}", failing.len(), pods.len(), first.name))
 }
 
 /// Why a pod fails by itself, if it does.

@@ -243,7 +243,10 @@ pub fn stand(
 fn settled(snapshot: &Snapshot, target: &Workload) -> bool {
     let active = || snapshot.sets.iter().filter(|set| set.replicas > 0);
     let total: i32 = active().map(|set| set.replicas).sum();
-    let scaled = active().all(|set| set.desired == Some(target.replicas));
+    // Without a pod ordered none says for how many: what is known of the sets is older than the number that is wanted. Only one that takes all
+    // down before it begins is like that for a while.
+    let recreates = target.strategy["type"] == "Recreate";
+    let scaled = (total > 0 || recreates) && active().all(|set| set.desired == Some(target.replicas));
     // Paused, only a change of `spec.replicas` moves anything: our own pause need not have been seen for it to be so.
     let observed = target.paused || target.observed_generation >= target.generation;
     observed && (scaled || total == target.replicas)

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use crate::observe::measure::{self, Trust};
 use crate::observe::reach::Reach;
 use crate::report::Metrics;
+use crate::report::notify::Outside;
 pub use clock::Clock;
 use leader::{Elector, LeaseFence};
 use link::Link;
@@ -47,6 +48,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let fence = Arc::new(LeaseFence::default());
     let (leading, follow) = watch::channel(false);
     let operator = Operator::start(Parts {
+        carrier: Arc::new(Outside::new(client.clone(), reach.clone())),
         client,
         namespaces: settings.watch_namespaces.clone(),
         clock: clock.clone(),

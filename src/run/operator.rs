@@ -1,5 +1,5 @@
-//! The loop, from the watches to the writes, made of what it is given: a client, a clock, who fetches pods' pages, who leads. It knows no
-//! process: no settings, no signals, no sockets of its own. Dropped, it ends as a process does that is killed.
+//! The loop, from the watches to the writes, made of what it is given: a client, a clock, who fetches pods' pages, who carries messages, who
+//! leads. It knows no process: no settings, no signals, no sockets of its own. Dropped, it ends as a process does that is killed.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::act::{Fence, Writer};
 use crate::decide::Key;
 use crate::observe::measure::scrape::Pages;
 use crate::observe::reach::Reach;
+use crate::report::notify::Carrier;
 use crate::report::{Metrics, Notifier, Reporter};
 use crate::watch::{self as watches, FirstLists, SharedIndex, Watching};
 
@@ -36,6 +37,8 @@ pub struct Parts {
     pub clock: Clock,
     pub pages: Arc<dyn Pages>,
     pub reach: Reach,
+    /// Hands messages over to people outside.
+    pub carrier: Arc<dyn Carrier>,
     pub leadership: Leadership,
     /// Is told whether a run is under way.
     pub under_way: Arc<UnderWay>,
@@ -66,7 +69,9 @@ pub struct Operator {
 impl Operator {
     /// Starts watching, and looks at Releases as soon as it leads and everything has been listed once.
     pub async fn start(parts: Parts) -> Self {
-        let Parts { client, namespaces, clock, pages, reach, leadership, under_way, metrics, .. } = parts;
+        let Parts {
+            client, namespaces, clock, pages, reach, carrier, leadership, under_way, metrics, ..
+        } = parts;
         let Leadership { fence, leading } = leadership;
         let (index, queue) = (SharedIndex::default(), Arc::new(Queue::with_turns(parts.workers)));
         let waker = queue.clone();
@@ -98,8 +103,7 @@ impl Operator {
             queue.clone(),
         );
         let waker = queue.clone();
-        let notifier =
-            Notifier::new(client.clone(), reach.clone(), metrics.clone(), move |key| waker.wake(key));
+        let notifier = Notifier::new(carrier, metrics.clone(), move |key| waker.wake(key));
         let reconciler = Arc::new(Reconciler {
             errands,
             notifier,

@@ -260,6 +260,7 @@ mod tests {
     use crate::observe::measure::{self, Trust};
     use crate::observe::reach::Reach;
     use crate::report::Metrics;
+    use crate::report::notify::Outside;
     use crate::watch::{index, slim};
 
     struct Leads;
@@ -298,7 +299,11 @@ mod tests {
         let pages: Arc<dyn Pages> =
             Arc::new(measure::client(Trust::Nothing, &Reach::anywhere()).expect("a client"));
         Arc::new(Reconciler {
-            notifier: Notifier::new(client.clone(), Reach::anywhere(), metrics.clone(), |_| {}),
+            notifier: Notifier::new(
+                Arc::new(Outside::new(client.clone(), Reach::anywhere())),
+                metrics.clone(),
+                |_| {},
+            ),
             index: SharedIndex::default(),
             errands: Errands::new(
                 client.clone(),

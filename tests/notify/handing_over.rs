@@ -15,6 +15,7 @@ use tidegate::api::notify::{Event, Turn};
 use tidegate::decide::Key;
 use tidegate::decide::notify::{Channel, Delivery, TellResult, Template};
 use tidegate::observe::reach::{ApiServer, Reach};
+use tidegate::report::notify::Outside;
 use tidegate::report::{Metrics, Notifier};
 
 use super::message;
@@ -118,7 +119,8 @@ struct Telling {
 impl Telling {
     fn new(client: kube::Client, reach: Reach) -> Self {
         let metrics = Arc::new(Metrics::new());
-        Self { notifier: Notifier::new(client, reach, metrics.clone(), |_| {}), metrics }
+        let outside = Arc::new(Outside::new(client, reach));
+        Self { notifier: Notifier::new(outside, metrics.clone(), |_| {}), metrics }
     }
 
     /// Waits until something has come of it.

@@ -341,6 +341,31 @@ fn a_template_that_never_ran_is_not_taken_for_stable_while_its_owner_pauses_it_w
 }
 
 #[test]
+fn an_undo_to_a_version_of_which_no_pod_ever_starts_says_so_and_what_to_do() {
+    let mut world = World::new(10, quarter(), quick());
+    world.scale(0);
+    world.push(template("v2", true));
+    world.status = tidegate::api::ReleaseStatus::default();
+    world.until("taken for stable", |world| {
+        world.status.stable.is_some() && world.deployment()["spec"]["template"] == template("v2", true)
+    });
+    world.scale(10);
+    world.pass(Duration::from_secs(20));
+    world.push(template("v3", false));
+    world.until("a run", |world| world.status.run.is_some());
+    world.pass(Duration::from_secs(20));
+    world.say("Abort");
+    world.until("blocked", |world| blocker(world).0 == "StablePodsFailing");
+    let unblock = blocker(&world).1.to_owned();
+    assert!(unblock.contains("kubectl describe pod p") && unblock.contains("hand-back"), "{unblock}");
+    let message = &world.status.blocked_by.as_ref().expect("blocked").message;
+    assert!(message.starts_with("10 of 10 stable pods: CrashLoopBackOff (pod p"), "{message}");
+    assert_eq!(world.phase(), "Undoing", "{}", world.describe());
+    world.say("HandBack");
+    assert_eq!(ends(&mut world, 1), "HandedBack", "{}", world.describe());
+}
+
+#[test]
 fn a_hold_that_comes_late_takes_no_stable_pod_away() {
     let mut spec = quick();
     spec["capture"] = json!("React");

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use kube::Client;
 
 use super::post::{self, Address, Auth, Post};
@@ -44,10 +46,35 @@ impl From<ReadError> for Failure {
 const DEADLINE: Duration = Duration::from_secs(10);
 const DEADLINE_OF_MAIL: Duration = Duration::from_secs(30);
 
+/// Hands messages over.
+pub trait Carrier: Send + Sync {
+    /// Tries once. Whoever asks waits no longer than they want to.
+    fn carry<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<(), Failure>>;
+}
+
+/// Hands them over to receivers outside.
+pub struct Outside {
+    client: Client,
+    reach: Reach,
+}
+
+impl Outside {
+    /// `client` reads Secrets.
+    pub fn new(client: Client, reach: Reach) -> Self {
+        Self { client, reach }
+    }
+}
+
+impl Carrier for Outside {
+    fn carry<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<(), Failure>> {
+        once(&self.client, &self.reach, delivery).boxed()
+    }
+}
+
 /// Tries once.
-pub async fn attempt(client: &Client, reach: &Reach, delivery: &Delivery) -> Result<(), Failure> {
+pub async fn attempt(carrier: &dyn Carrier, delivery: &Delivery) -> Result<(), Failure> {
     let deadline = if matches!(delivery.channel, Channel::Email(_)) { DEADLINE_OF_MAIL } else { DEADLINE };
-    match tokio::time::timeout(deadline, once(client, reach, delivery)).await {
+    match tokio::time::timeout(deadline, carrier.carry(delivery)).await {
         Ok(result) => result,
         Err(_) => Err(Failure::passing(format!("no answer within {} s", deadline.as_secs()))),
     }

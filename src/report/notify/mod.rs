@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kube::Client;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::AbortHandle;
 
@@ -25,8 +24,7 @@ use super::Metrics;
 use crate::api::notify::Owed;
 use crate::decide::Key;
 use crate::decide::notify::{Delivery, TellResult, Told};
-use crate::observe::reach::Reach;
-use attempt::Failure;
+pub use attempt::{Carrier, Failure, Outside};
 
 /// Requests under way at the same time, of all namespaces and of one.
 const AT_ONCE: usize = 16;
@@ -44,8 +42,7 @@ const SAID_AFTER: u32 = 3;
 pub struct Notifier(Arc<Shared>);
 
 struct Shared {
-    client: Client,
-    reach: Reach,
+    carrier: Arc<dyn Carrier>,
     metrics: Arc<Metrics>,
     /// Has a Release looked at.
     wake: Box<dyn Fn(Key) + Send + Sync>,
@@ -68,16 +65,14 @@ struct Telling {
 }
 
 impl Notifier {
-    /// `client` reads Secrets; `wake` has a Release looked at, once something has come of telling about it.
+    /// `carrier` hands messages over; `wake` has a Release looked at, once something has come of telling about it.
     pub fn new(
-        client: Client,
-        reach: Reach,
+        carrier: Arc<dyn Carrier>,
         metrics: Arc<Metrics>,
         wake: impl Fn(Key) + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Shared {
-            client,
-            reach,
+            carrier,
             metrics,
             wake: Box::new(wake),
             turns: Semaphore::new(AT_ONCE),
@@ -157,7 +152,7 @@ impl Shared {
         for tried in 1..=TRIES {
             let attempt = {
                 let _turn = self.turn(&key.namespace).await;
-                attempt::attempt(&self.client, &self.reach, &delivery).await
+                attempt::attempt(&*self.carrier, &delivery).await
             };
             let (said, again_in, early) = match attempt {
                 Ok(()) => {

@@ -1,4 +1,4 @@
-//! The cluster behind the API server: the native controllers' model, a kubelet, nodes that fall silent, Jobs, garbage collection. What
+//! The cluster behind the API server: for each Deployment the native controllers' model, a kubelet, nodes that fall silent, Jobs, garbage collection. What
 //! they do shows as objects, as it would in a real one.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use tidegate::watch::index::DESIRED;
 use crate::native::{Native, Pod};
 use crate::server::{Name, Object, Who};
 use crate::time::{second, stamp};
-use crate::world::{NAMESPACE, TARGET, World};
+use crate::world::{NAMESPACE, TARGET, TARGETS, World};
 
 /// How long a pod takes to end.
 const ENDING: u64 = 300;
@@ -21,8 +21,13 @@ const ROUNDS: usize = 40;
 /// Annotation by which the native controller counts a Deployment's templates.
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
-/// What the controllers and kubelets keep to themselves.
+/// Pods of another Deployment have other numbers, and so other names and addresses.
+const NUMBERS: u64 = 1_000_000;
+
+/// What the controllers and kubelets keep to themselves about one Deployment.
 pub struct Cluster {
+    /// Of the Deployment.
+    pub name: &'static str,
     pub native: Native,
     /// Milliseconds from a pod's start to its readiness.
     pub ready_after: u64,
@@ -38,6 +43,12 @@ pub struct Cluster {
     shown_sets: BTreeMap<String, (i32, i32, i32)>,
     /// Pods on nodes that are not heard from, until when, and whether they come back.
     silent: BTreeMap<String, (u64, bool)>,
+    /// Pods that the nodes have room for.
+    room: usize,
+    /// Pods that no node has room for.
+    waiting: BTreeSet<String>,
+    /// When those got a place that had waited for one.
+    placed_at: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, PartialEq)]
@@ -46,12 +57,16 @@ struct ShownPod {
     terminating_since: Option<jiff::Timestamp>,
     silent: bool,
     crashed: bool,
+    waits: bool,
 }
 
 impl Cluster {
-    pub fn new(ready_after: u64) -> Self {
+    /// `index`: of the Deployment in a world's.
+    pub fn new(index: usize, ready_after: u64) -> Self {
+        let numbered_from = u64::try_from(index).unwrap_or(0) * NUMBERS;
         Self {
-            native: Native::new(stamp(0)),
+            name: TARGETS[index],
+            native: Native::numbered_from(numbered_from, stamp(0)),
             ready_after,
             asleep_until: 0,
             due: 0,
@@ -61,6 +76,9 @@ impl Cluster {
             shown_pods: BTreeMap::new(),
             shown_sets: BTreeMap::new(),
             silent: BTreeMap::new(),
+            room: usize::MAX,
+            waiting: BTreeSet::new(),
+            placed_at: BTreeMap::new(),
         }
     }
 
@@ -88,6 +106,39 @@ impl Cluster {
         self.due = self.due.min(now);
     }
 
+    /// From now on the nodes have room for so many pods of it.
+    pub fn make_room(&mut self, room: usize, now: u64) {
+        self.room = room;
+        self.due = self.due.min(now);
+    }
+
+    /// Pods get a place in the order in which they were made; those that have one keep it to their end.
+    fn schedule(&mut self, now: u64) {
+        if self.room == usize::MAX && self.waiting.is_empty() {
+            return;
+        }
+        let Self { native, shown_pods, waiting, placed_at, room, .. } = self;
+        waiting.retain(|name| {
+            native.pods.iter().any(|pod| pod.name == *name && pod.terminating_since.is_none())
+        });
+        let has_one = |pod: &&Pod| shown_pods.contains_key(&pod.name) && !waiting.contains(&pod.name);
+        let mut taken = native.pods.iter().filter(has_one).count();
+        for pod in native.pods.iter().filter(|pod| pod.terminating_since.is_none()) {
+            let is_new = !shown_pods.contains_key(&pod.name);
+            if !is_new && !waiting.contains(&pod.name) {
+                continue;
+            }
+            if taken < *room {
+                taken += 1;
+                if waiting.remove(&pod.name) {
+                    placed_at.insert(pod.name.clone(), now);
+                }
+            } else {
+                waiting.insert(pod.name.clone());
+            }
+        }
+    }
+
     /// The pod at this address, if it serves pages: its name's number, its template's annotations, and since when it runs.
     pub fn at(&self, address: std::net::IpAddr) -> Option<(&Pod, &Value)> {
         let std::net::IpAddr::V4(address) = address else { return None };
@@ -98,10 +149,16 @@ impl Cluster {
         (!gone).then_some((pod, &set.template))
     }
 
+    fn shape(&self) -> (Vec<i32>, usize) {
+        let native = &self.native;
+        (native.sets.iter().map(|set| set.replicas).collect(), native.alive())
+    }
+
     fn ready_at(&self, pod: &Pod) -> u64 {
         // Some pods take longer to start than others.
         let spread = number(&pod.name).wrapping_mul(37) % 4;
-        milliseconds(pod.born) + self.ready_after + spread * (self.ready_after / 12)
+        let since = self.placed_at.get(&pod.name).copied().unwrap_or(milliseconds(pod.born));
+        since + self.ready_after + spread * (self.ready_after / 12)
     }
 
     fn kubelet(&mut self, now: u64) {
@@ -132,12 +189,14 @@ impl Cluster {
             if up
                 && pod.ready_since.is_none()
                 && !self.silent.contains_key(&pod.name)
+                && !self.waiting.contains(&pod.name)
                 && now >= self.ready_at(pod)
             {
                 pod.ready_since = Some(stamp(now));
             }
         }
         self.native.pods = pods;
+        self.schedule(now);
     }
 
     fn next_due(&self, now: u64) -> u64 {
@@ -157,30 +216,36 @@ impl Cluster {
     }
 }
 
-/// The Deployment of every world.
-pub fn target() -> Name {
-    (NAMESPACE.to_owned(), TARGET.to_owned())
+/// Where an object of this name is.
+pub fn named(name: &str) -> Name {
+    (NAMESPACE.to_owned(), name.to_owned())
 }
 
 impl World {
     /// Controllers and kubelets do what is due.
     pub fn settle(&mut self) {
-        if self.cluster.due() > self.now {
-            return;
+        for of in 0..self.clusters.len() {
+            if self.clusters[of].due() <= self.now {
+                self.settle_one(of);
+            }
         }
+    }
+
+    fn settle_one(&mut self, of: usize) {
         let now = self.now;
-        let deployment = self.store.get("deployments", &target()).cloned();
+        let name = self.clusters[of].name;
+        let deployment = self.deployment(name).cloned();
         let uid = deployment.as_ref().map(|it| it["metadata"]["uid"].as_str().unwrap_or_default().to_owned());
-        if uid.as_deref().is_none_or(|uid| uid != self.cluster.uid) {
-            self.orphaned(uid.unwrap_or_default());
+        if uid.as_deref().is_none_or(|uid| uid != self.clusters[of].uid) {
+            self.orphaned(of, uid.unwrap_or_default());
         }
-        self.cluster.native.now = stamp(now);
-        self.cluster.kubelet(now);
+        self.clusters[of].native.now = stamp(now);
+        self.clusters[of].kubelet(now);
         let spec = deployment.as_ref().map(|deployment| &deployment["spec"]);
-        let mut before = self.shape();
+        let mut before = self.clusters[of].shape();
         for round in 0..ROUNDS {
-            self.cluster.native.round(spec);
-            let after = self.shape();
+            self.clusters[of].native.round(spec);
+            let after = self.clusters[of].shape();
             if after == before {
                 break;
             }
@@ -189,28 +254,53 @@ impl World {
                 self.violated("model", "the native controller does not come to rest".to_owned());
             }
         }
-        self.jobs();
-        self.collect_garbage();
-        self.show(deployment);
-        self.cluster.due = self.cluster.next_due(now).min(self.next_job());
-        self.check_pods();
+        self.clusters[of].schedule(now);
+        let mut next = u64::MAX;
+        if of == 0 {
+            // Whose Jobs they are is nothing to those who run them.
+            self.jobs();
+            self.collect_garbage();
+            next = self.next_job();
+        }
+        self.show(of, deployment);
+        self.clusters[of].due = self.clusters[of].next_due(now).min(next);
+        self.check_pods(name);
     }
 
     /// Everything in it is as it was once the world began: all pods of the first template are there and Ready.
     pub fn begin_ready(&mut self) {
         self.settle();
         let now = self.now;
-        for pod in &mut self.cluster.native.pods {
-            pod.ready_since = Some(stamp(now));
+        for cluster in &mut self.clusters {
+            for pod in &mut cluster.native.pods {
+                pod.ready_since = Some(stamp(now));
+            }
+            cluster.due = now;
         }
-        self.cluster.due = now;
         self.settle();
     }
 
+    /// Whether the nodes have no room for so many pods of a Deployment.
+    pub fn has_no_room(&self, name: &str, replicas: i64) -> bool {
+        let cluster = self.clusters.iter().find(|cluster| cluster.name == name);
+        cluster.is_some_and(|cluster| i64::try_from(cluster.room).is_ok_and(|room| room < replicas))
+    }
+
+    /// The cluster of a Deployment.
+    pub fn cluster(&mut self, name: &str) -> Option<&mut Cluster> {
+        self.clusters.iter_mut().find(|cluster| cluster.name == name)
+    }
+
+    /// What the native controllers know of a Deployment.
+    pub fn native(&self, name: &str) -> &Native {
+        let cluster = self.clusters.iter().find(|cluster| cluster.name == name);
+        &cluster.expect("every Deployment of a world has one").native
+    }
+
     /// The Deployment is another one, or gone: what the last one had goes.
-    fn orphaned(&mut self, uid: String) {
+    fn orphaned(&mut self, of: usize, uid: String) {
         let now = stamp(self.now);
-        let cluster = &mut self.cluster;
+        let cluster = &mut self.clusters[of];
         cluster.uid = uid;
         cluster.revision = 0;
         cluster.newest = None;
@@ -223,102 +313,64 @@ impl World {
         }
     }
 
-    fn shape(&self) -> (Vec<i32>, usize) {
-        let native = &self.cluster.native;
-        (native.sets.iter().map(|set| set.replicas).collect(), native.alive())
-    }
-
-    fn show(&mut self, deployment: Option<Arc<Object>>) {
+    fn show(&mut self, of: usize, deployment: Option<Arc<Object>>) {
         let owner = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
-        for index in 0..self.cluster.native.sets.len() {
-            let set = &self.cluster.native.sets[index];
+        let Self { now, store, clusters, .. } = self;
+        let cluster = &mut clusters[of];
+        for set in &cluster.native.sets {
             let shown = (set.replicas, set.desired, set.min_ready);
-            if self.cluster.shown_sets.get(&set.name) == Some(&shown) {
+            if cluster.shown_sets.get(&set.name) == Some(&shown) {
                 continue;
             }
-            self.cluster.shown_sets.insert(set.name.clone(), shown);
+            cluster.shown_sets.insert(set.name.clone(), shown);
             let mut template = set.template.clone();
             template["metadata"]["labels"]["pod-template-hash"] = json!(set.name);
             let object = json!({
                 "apiVersion": "apps/v1", "kind": "ReplicaSet",
                 "metadata": {
                     "name": set.name, "namespace": NAMESPACE, "uid": set.name, "creationTimestamp": second(0),
-                    "ownerReferences": owner("Deployment", TARGET, &self.cluster.uid),
+                    "ownerReferences": owner("Deployment", cluster.name, &cluster.uid),
                     "annotations": {DESIRED: set.desired.to_string()},
                 },
                 "spec": {"replicas": set.replicas, "minReadySeconds": set.min_ready, "template": template},
             });
-            self.store.put("replicasets", (NAMESPACE.to_owned(), set.name.clone()), object);
+            store.put("replicasets", named(&set.name), object);
         }
-        for index in 0..self.cluster.native.pods.len() {
-            let pod = &self.cluster.native.pods[index];
+        for pod in &cluster.native.pods {
+            let waits = cluster.waiting.contains(&pod.name);
             let shown = ShownPod {
                 ready_since: pod.ready_since,
                 terminating_since: pod.terminating_since,
-                silent: self.cluster.silent.contains_key(&pod.name),
-                crashed: pod.crashing && self.now >= self.cluster.ready_at(pod),
+                silent: cluster.silent.contains_key(&pod.name),
+                crashed: pod.crashing && *now >= cluster.ready_at(pod) && !waits,
+                waits,
             };
-            if self.cluster.shown_pods.get(&pod.name) == Some(&shown) {
+            if cluster.shown_pods.get(&pod.name) == Some(&shown) {
                 continue;
             }
-            let object = self.pod(pod, &shown, owner("ReplicaSet", &pod.set, &pod.set));
-            let name = pod.name.clone();
-            self.cluster.shown_pods.insert(name.clone(), shown);
-            self.store.put("pods", (NAMESPACE.to_owned(), name), object);
+            let object = pod_object(*now, pod, &shown, owner("ReplicaSet", &pod.set, &pod.set));
+            cluster.shown_pods.insert(pod.name.clone(), shown);
+            store.put("pods", named(&pod.name), object);
         }
         // Names are given once: what is shown and not there any more is gone.
-        if self.cluster.shown_pods.len() > self.cluster.native.pods.len() {
-            let living: BTreeSet<&str> =
-                self.cluster.native.pods.iter().map(|pod| pod.name.as_str()).collect();
-            let (store, shown) = (&mut self.store, &mut self.cluster.shown_pods);
-            shown.retain(|name, _| {
+        if cluster.shown_pods.len() > cluster.native.pods.len() {
+            let living: BTreeSet<&str> = cluster.native.pods.iter().map(|pod| pod.name.as_str()).collect();
+            cluster.shown_pods.retain(|name, _| {
                 let lives = living.contains(name.as_str());
                 if !lives {
-                    store.remove("pods", &(NAMESPACE.to_owned(), name.clone()));
+                    store.remove("pods", &named(name));
                 }
                 lives
             });
         }
         if let Some(deployment) = deployment {
-            self.show_deployment(&deployment);
+            self.show_deployment(of, &deployment);
         }
     }
 
-    fn pod(&self, pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
-        let whole = |at: jiff::Timestamp| second(milliseconds(at));
-        let silent = shown.silent;
-        let state = if shown.crashed {
-            json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}})
-        } else {
-            json!({"running": {"startedAt": whole(pod.born)}})
-        };
-        let ready = if pod.ready_since.is_some() { "True" } else { "False" };
-        let why = if silent || pod.ready_since.is_some() { "" } else { "ContainersNotReady" };
-        let containers = if silent || pod.ready_since.is_some() { "True" } else { "False" };
-        let since = whole(pod.ready_since.unwrap_or(if silent { stamp(self.now) } else { pod.born }));
-        let mut object = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {
-                "name": pod.name, "namespace": NAMESPACE, "uid": pod.name, "creationTimestamp": whole(pod.born),
-                "labels": {"app": TARGET, "pod-template-hash": pod.set}, "ownerReferences": owners,
-            },
-            "status": {
-                "phase": "Running", "podIP": address_of(pod), "startTime": whole(pod.born),
-                "conditions": [
-                    {"type": "Ready", "status": ready, "reason": why, "lastTransitionTime": since},
-                    {"type": "ContainersReady", "status": containers, "lastTransitionTime": since},
-                ],
-                "containerStatuses": [{"name": "shop", "restartCount": u32::from(shown.crashed) * 3, "state": state, "lastState": {}}],
-            },
-        });
-        if let Some(since) = pod.terminating_since {
-            object["metadata"]["deletionTimestamp"] = json!(whole(since));
-        }
-        object
-    }
-
-    fn show_deployment(&mut self, deployment: &Object) {
-        let native = &self.cluster.native;
+    fn show_deployment(&mut self, of: usize, deployment: &Object) {
+        let name = self.clusters[of].name;
+        let native = &self.clusters[of].native;
         let newest = native.sets.iter().find(|set| set.template == deployment["spec"]["template"]);
         let total: i32 = native.sets.iter().map(|set| set.replicas).sum();
         let status = json!({
@@ -329,7 +381,7 @@ impl World {
             "availableReplicas": native.sets.iter().map(|set| native.available(set)).sum::<i32>(),
         });
         let newest = newest.map(|set| set.name.clone());
-        let counted = newest.is_none() || newest == self.cluster.newest;
+        let counted = newest.is_none() || newest == self.clusters[of].newest;
         if counted && deployment["status"] == status {
             return;
         }
@@ -337,14 +389,14 @@ impl World {
         object["status"] = status;
         if !counted {
             // It counts templates in an annotation, and that raises the generation.
-            self.cluster.newest = newest;
-            self.cluster.revision += 1;
-            object["metadata"]["annotations"][REVISION] = json!(self.cluster.revision.to_string());
+            self.clusters[of].newest = newest;
+            self.clusters[of].revision += 1;
+            object["metadata"]["annotations"][REVISION] = json!(self.clusters[of].revision.to_string());
             let generation = deployment["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             object["metadata"]["generation"] = json!(generation);
             object["status"]["observedGeneration"] = json!(generation);
         }
-        self.commit(&Who::Cluster, "deployments", target(), Some(deployment), object);
+        self.commit(&Who::Cluster, "deployments", named(name), Some(deployment), object);
     }
 
     fn jobs(&mut self) {
@@ -402,6 +454,45 @@ impl World {
             }
         }
     }
+}
+
+/// A pod as everybody sees it.
+fn pod_object(now: u64, pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
+    let whole = |at: jiff::Timestamp| second(milliseconds(at));
+    let silent = shown.silent;
+    let state = if shown.crashed {
+        json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}})
+    } else {
+        json!({"running": {"startedAt": whole(pod.born)}})
+    };
+    let ready = if pod.ready_since.is_some() { "True" } else { "False" };
+    let why = if silent || pod.ready_since.is_some() { "" } else { "ContainersNotReady" };
+    let containers = if silent || pod.ready_since.is_some() { "True" } else { "False" };
+    let since = whole(pod.ready_since.unwrap_or(if silent { stamp(now) } else { pod.born }));
+    let mut object = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": pod.name, "namespace": NAMESPACE, "uid": pod.name, "creationTimestamp": whole(pod.born),
+            "labels": {"app": TARGET, "pod-template-hash": pod.set}, "ownerReferences": owners,
+        },
+        "status": {
+            "phase": "Running", "podIP": address_of(pod), "startTime": whole(pod.born),
+            "conditions": [
+                {"type": "Ready", "status": ready, "reason": why, "lastTransitionTime": since},
+                {"type": "ContainersReady", "status": containers, "lastTransitionTime": since},
+            ],
+            "containerStatuses": [{"name": "shop", "restartCount": u32::from(shown.crashed) * 3, "state": state, "lastState": {}}],
+        },
+    });
+    if shown.waits {
+        let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/1 nodes are available: 1 Insufficient cpu.", "lastTransitionTime": whole(pod.born)});
+        object["status"] = json!({"phase": "Pending", "conditions": [condition]});
+    }
+    if let Some(since) = pod.terminating_since {
+        object["metadata"]["deletionTimestamp"] = json!(whole(since));
+    }
+    object
 }
 
 fn job_ends(job: &Value) -> u64 {

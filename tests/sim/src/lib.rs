@@ -2,7 +2,7 @@
 //! decisions and writes, against an API server that is a service in this process.
 //!
 //! ```text
-//! story ──► play ──► world: server (store, requests, admission) + cluster (native, kubelet, jobs) + network + watchman
+//! story ──► play ──► world: server (store, requests, admission) + clusters (native, kubelet, jobs) + network + receivers + watchman
 //!                      ▲ requests, watches                              what goes wrong ┘        └ what must hold
 //!              processes of the operator
 //! ```
@@ -20,6 +20,7 @@ pub mod pages;
 mod panics;
 pub mod play;
 pub mod process;
+pub mod receivers;
 pub mod scripts;
 pub mod seeds;
 pub mod server;

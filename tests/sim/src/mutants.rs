@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 12] = [
+pub const MUTANTS: [Mutant; 15] = [
     Mutant {
         name: "a lost fence",
         file: "src/run/leader.rs",
@@ -102,5 +102,26 @@ pub const MUTANTS: [Mutant; 12] = [
         finds: "let surge = limits.surge.min(room);",
         becomes: "let surge = (limits.surge + 1).min(room);",
         noticed_by: WORLD,
+    },
+    Mutant {
+        name: "a lock is taken that another one holds",
+        file: "src/decide/locks.rs",
+        finds: "let holder = of(LockStanding::Held).next();",
+        becomes: "let holder = of(LockStanding::Held).next().filter(|_| false);",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "what was told is forgotten before status knows",
+        file: "src/report/notify/mod.rs",
+        finds: "told.retain(still_owed);",
+        becomes: "told.retain(|told| still_owed(told) && false);",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a message that does not get through is owed no more",
+        file: "src/decide/notify/mod.rs",
+        finds: "TellResult::Failing(message) => (message, false),",
+        becomes: "TellResult::Failing(message) => { owed.to.retain(|name| name != to); (message, false) }",
+        noticed_by: PLAYS,
     },
 ];

@@ -49,7 +49,12 @@ pub struct Native {
 impl Native {
     /// Nothing yet.
     pub fn new(now: Timestamp) -> Self {
-        Self { now, sets: Vec::new(), pods: Vec::new(), made: 0 }
+        Self::numbered_from(0, now)
+    }
+
+    /// Nothing yet; what it makes is numbered from here on.
+    pub fn numbered_from(made: u64, now: Timestamp) -> Self {
+        Self { now, sets: Vec::new(), pods: Vec::new(), made }
     }
 
     /// Available pods of a set: Ready for its minReadySeconds.

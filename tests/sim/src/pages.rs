@@ -33,7 +33,8 @@ impl Pages for Pods {
 fn page(shared: &Shared, target: &Target) -> Result<Page, ReadError> {
     let world = shared.lock();
     let refused = || ReadError::Refused { asked: Asked::Pod, problem: "connection refused".to_owned() };
-    let (pod, template) = world.cluster.at(target.ip).ok_or_else(refused)?;
+    let mut clusters = world.clusters.iter();
+    let (pod, template) = clusters.find_map(|cluster| cluster.at(target.ip)).ok_or_else(refused)?;
     let since = pod.ready_since.unwrap_or(pod.born);
     let served_for = stamp(world.now).as_millisecond() - since.as_millisecond();
     let served = u64::try_from(served_for).unwrap_or(0) * REQUESTS / 1000;

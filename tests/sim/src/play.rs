@@ -1,19 +1,20 @@
 //! Plays a story: lets time pass in a world, does what the story says, and sees to it that an operator lives. When the story is over
 //! nothing goes wrong any more, people do what they are asked for, and it has to come to rest.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::runtime::Builder;
 
-use crate::cluster::target;
+use crate::cluster::{Cluster, named};
 use crate::panics;
 use crate::process::Process;
 use crate::server::store::kind_of;
 use crate::server::{Who, requests};
 use crate::story::{Conduct, Event, ROLE, Setup, Story};
-use crate::world::{NAMESPACE, Pages, Shared, TARGET, World};
+use crate::world::{NAMESPACE, Pages, Receivers, Shared, TARGET, World};
 
 /// Milliseconds until another process comes for one that died.
 const NEXT_PROCESS: u64 = 1_500;
@@ -92,14 +93,15 @@ struct Player<'s> {
     next_event: usize,
     /// When the world was ready for the story.
     began: Option<u64>,
-    /// What the owner's manifest says.
-    manifest: Manifest,
+    /// What the owners' manifests say, by Deployment.
+    manifests: BTreeMap<&'static str, Manifest>,
     steps: u64,
     most_steps: u64,
     last: End,
     /// Writes that each process lives for.
     mortal: Option<u32>,
-    mended: bool,
+    /// Deployments that their owners have mended.
+    mended: BTreeSet<&'static str>,
     writes_before: u32,
 }
 
@@ -109,14 +111,31 @@ struct Manifest {
     strategy: Value,
 }
 
+impl Manifest {
+    /// As fields of a Deployment's spec.
+    fn fields(&self) -> Map<String, Value> {
+        let Self { template, strategy } = self.clone();
+        [("template", template), ("strategy", strategy)]
+            .map(|(field, value)| (field.to_owned(), value))
+            .into_iter()
+            .collect()
+    }
+}
+
 impl<'s> Player<'s> {
     fn new(story: &'s Story, most_steps: u64) -> Self {
         let setup = &story.setup;
-        let mut world = World::new(setup.policies, setup.ready_after);
+        let mut world = World::new(1 + setup.beside, setup.policies, setup.ready_after);
         let manifest = Manifest { template: template(1, Conduct::Good), strategy: setup.strategy.clone() };
-        make_deployment(&mut world, setup, &manifest);
+        let manifests: BTreeMap<&'static str, Manifest> =
+            world.targets().map(|name| (name, manifest.clone())).collect();
+        for name in world.targets() {
+            make_deployment(&mut world, name, setup, &manifest);
+        }
         world.begin_ready();
-        make_release(&mut world, setup);
+        for name in world.targets() {
+            make_release(&mut world, name, setup);
+        }
         Self {
             story,
             shared: Shared::new(world),
@@ -125,12 +144,12 @@ impl<'s> Player<'s> {
             next_process: 0,
             next_event: 0,
             began: None,
-            manifest,
+            manifests,
             steps: 0,
             most_steps,
             last: End::default(),
             mortal: None,
-            mended: false,
+            mended: BTreeSet::new(),
             writes_before: 0,
         }
     }
@@ -145,7 +164,7 @@ impl<'s> Player<'s> {
             if !self.shared.lock().watchman.violations.is_empty() {
                 break;
             }
-            if self.began.is_none() && !self.shared.lock().status()["stable"].is_null() {
+            if self.began.is_none() && self.all_adopted() {
                 let mut world = self.shared.lock();
                 world.network.faults = self.faults_from_here(&world);
                 self.writes_before = world.network.writes();
@@ -201,6 +220,11 @@ impl<'s> Player<'s> {
         self.outcome()
     }
 
+    fn all_adopted(&self) -> bool {
+        let world = self.shared.lock();
+        world.targets().all(|name| !world.status(name)["stable"].is_null())
+    }
+
     /// A story that does not end is a story that fails.
     fn see_that_it_goes_on(&self) {
         let spins = self.shared.spins();
@@ -214,7 +238,7 @@ impl<'s> Player<'s> {
     }
 
     /// Faults of the story count from its beginning.
-    fn faults_from_here(&self, world: &World) -> std::collections::BTreeMap<u64, crate::network::Fault> {
+    fn faults_from_here(&self, world: &World) -> BTreeMap<u64, crate::network::Fault> {
         let before = world.network.requests();
         self.story.faults.iter().map(|(number, fault)| (before + number, *fault)).collect()
     }
@@ -241,7 +265,7 @@ impl<'s> Player<'s> {
         }
         let elects = self.story.setup.candidates > 0;
         if self.processes.len() < self.story.setup.candidates.max(1) && now >= self.next_process {
-            let process = Process::start(&self.shared, &self.clock_off, elects);
+            let process = Process::start(&self.shared, &self.clock_off, elects, self.story.silences());
             if let Some(writes) = self.mortal {
                 self.shared.lock().network.dies_after(process.number, writes);
             }
@@ -253,7 +277,7 @@ impl<'s> Player<'s> {
     fn next_turn(&self) -> u64 {
         let missing = self.processes.len() < self.story.setup.candidates.max(1);
         let world = self.shared.lock();
-        let due = world.cluster.due().min(world.store.flush_due());
+        let due = world.clusters.iter().map(Cluster::due).fold(world.store.flush_due(), u64::min);
         if missing { due.min(self.next_process) } else { due }
     }
 
@@ -270,50 +294,72 @@ impl<'s> Player<'s> {
         let mut world = self.shared.lock();
         let seconds = format!("{}.{:03}", now / 1000, now % 1000);
         world.log.push(format!("{seconds} -- {event}"));
+        let (name, event) = match event {
+            Event::Beside(name, event) => (*name, &**event),
+            event => (TARGET, event),
+        };
+        let Some(manifest) = self.manifests.get_mut(name) else { return };
         match event {
             Event::Push(version, conduct) => {
-                self.manifest.template = template(*version, *conduct);
-                let template = self.manifest.template.clone();
-                world.write_target("owner", |object| object["spec"]["template"] = template);
+                manifest.template = template(*version, *conduct);
+                let template = manifest.template.clone();
+                world.write_target(name, "owner", |object| object["spec"]["template"] = template);
             }
             Event::Apply => {
-                let Manifest { template, strategy } = self.manifest.clone();
-                world.write_target("gitops", |object| {
+                let Manifest { template, strategy } = manifest.clone();
+                world.write_target(name, "gitops", |object| {
                     object["spec"]["template"] = template;
                     object["spec"]["strategy"] = strategy;
                 });
             }
-            Event::Scale(replicas) => world.scale_target(*replicas),
-            Event::Say(action, role) => say(&mut world, action, *role),
+            Event::ApplyServerSide(insists) => {
+                let fields = manifest.fields();
+                world.apply_target(name, "gitops", &fields, *insists);
+            }
+            Event::Scale(replicas) => world.scale_target(name, *replicas),
+            Event::Say(action, role) => say(&mut world, name, action, *role),
             Event::Pause(paused) => {
-                world.write_target("owner", |object| object["spec"]["paused"] = json!(paused))
+                world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(paused))
             }
             Event::Edit(strategy) => {
-                self.manifest.strategy = strategy.clone();
-                world.write_target("owner", |object| object["spec"]["strategy"] = strategy.clone());
+                manifest.strategy = strategy.clone();
+                world.write_target(name, "owner", |object| object["spec"]["strategy"] = strategy.clone());
                 if !world.policies {
                     // Nobody keeps the owner from it: until it is taken back, the native controller does what the owner wrote.
-                    world.watchman.excused_until = world.watchman.excused_until.max(now + 10_000);
+                    world.watchman.of(name).excuse(now + 10_000);
                 }
             }
             Event::Set(change) => {
-                world.write_target("owner", |object| json_patch::merge(&mut object["spec"], change));
+                world.write_target(name, "owner", |object| json_patch::merge(&mut object["spec"], change));
             }
-            Event::Amend(change) => write_release(&mut world, |spec| json_patch::merge(spec, change)),
-            Event::Suspend(suspend) => write_release(&mut world, |spec| spec["suspend"] = json!(suspend)),
-            Event::DeleteRelease => world.delete(&Who::Person("owner"), "releases", &target()),
-            Event::MakeRelease => make_release(&mut world, &self.story.setup),
-            Event::DeleteDeployment => world.delete(&Who::Person("owner"), "deployments", &target()),
-            Event::MakeDeployment => make_deployment(&mut world, &self.story.setup, &self.manifest),
+            Event::Amend(change) => write_release(&mut world, name, |spec| json_patch::merge(spec, change)),
+            Event::Suspend(suspend) => {
+                write_release(&mut world, name, |spec| spec["suspend"] = json!(suspend))
+            }
+            Event::DeleteRelease => world.delete(&Who::Person("owner"), "releases", &named(name)),
+            Event::MakeRelease => make_release(&mut world, name, &self.story.setup),
+            Event::DeleteDeployment => world.delete(&Who::Person("owner"), "deployments", &named(name)),
+            Event::MakeDeployment => make_deployment(&mut world, name, &self.story.setup, manifest),
             Event::Lose(pods, seconds, come_back) => {
                 let until = now + seconds * 1000;
-                world.cluster.lose(*pods, now, until, *come_back);
-                world.watchman.excused_until = until + 120_000;
+                if let Some(cluster) = world.cluster(name) {
+                    cluster.lose(*pods, now, until, *come_back);
+                }
+                world.watchman.of(name).excuse(until + 120_000);
             }
             Event::Clock(seconds) => {
                 self.clock_off.fetch_add(seconds * 1000, Ordering::Relaxed);
             }
             Event::Pages(pages) => world.pages = *pages,
+            Event::Receivers(receivers) => world.receivers = *receivers,
+            Event::Room(pods) => {
+                let room = if *pods == 0 { usize::MAX } else { *pods };
+                if let Some(cluster) = world.cluster(name) {
+                    cluster.make_room(room, now);
+                }
+            }
+            // Those beside the first have none beside them.
+            Event::Beside(_, _) => {}
             Event::Kill(writes) => {
                 if let Some(number) = number {
                     match writes {
@@ -352,8 +398,12 @@ impl<'s> Player<'s> {
                 }
             }
             Event::Sleep(wait) => {
-                world.cluster.asleep_until = now + wait;
-                world.watchman.excused_until = world.watchman.excused_until.max(now + wait + 10_000);
+                for name in world.targets() {
+                    if let Some(cluster) = world.cluster(name) {
+                        cluster.asleep_until = now + wait;
+                    }
+                    world.watchman.of(name).excuse(now + wait + 10_000);
+                }
             }
         }
     }
@@ -375,9 +425,11 @@ impl<'s> Player<'s> {
 
     fn rests(&mut self) -> Result<(), String> {
         let world = self.shared.lock();
-        world.at_rest()?;
-        if world.status()["blockedBy"]["reason"] == "PausedByOwner" {
-            return Err("the owner has paused it".to_owned());
+        for name in world.targets() {
+            world.at_rest(name).map_err(|why| format!("{name}: {why}"))?;
+            if world.status(name)["blockedBy"]["reason"] == "PausedByOwner" {
+                return Err(format!("{name}: the owner has paused it"));
+            }
         }
         let end = end(&world);
         if end != self.last {
@@ -389,44 +441,51 @@ impl<'s> Player<'s> {
 
     /// People do what status asks them to do.
     fn help(&mut self, long: bool) {
-        let mut world = self.shared.lock();
-        if world.deployment().is_some_and(|it| it["spec"]["replicas"] == 0) {
-            world.scale_target(3);
+        let shared = self.shared.clone();
+        let mut world = shared.lock();
+        for name in world.targets() {
+            if world.at_rest(name).is_err() || world.status(name)["blockedBy"]["reason"] == "PausedByOwner" {
+                self.help_one(&mut world, name, long);
+            }
         }
-        let handed_back = !world.status()["handedBack"].is_null();
-        if handed_back && world.deployment().is_some_and(|it| it["spec"]["paused"] == true) {
-            world.write_target("owner", |object| object["spec"]["paused"] = json!(false));
+    }
+
+    fn help_one(&mut self, world: &mut World, name: &'static str, long: bool) {
+        if world.deployment(name).is_some_and(|it| it["spec"]["replicas"] == 0) {
+            world.scale_target(name, 3);
         }
-        let reason = world.status()["blockedBy"]["reason"].as_str().unwrap_or_default().to_owned();
-        let annotations = world.deployment().map(|it| &it["spec"]["template"]["metadata"]["annotations"]);
-        let never = annotations.is_some_and(|it| !it["crash"].is_null() || !it["never-ready"].is_null());
-        if long && never && world.status()["phase"] == "Undoing" {
-            // It goes back to what was taken for stable before any pod of it was there: that will never stand.
-            say(&mut world, "HandBack", None);
-            return;
+        let handed_back = !world.status(name)["handedBack"].is_null();
+        if handed_back && world.deployment(name).is_some_and(|it| it["spec"]["paused"] == true) {
+            world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false));
         }
-        if long && world.status()["run"].is_null() && !self.mended {
+        let reason = world.status(name)["blockedBy"]["reason"].as_str().unwrap_or_default().to_owned();
+        if long && world.status(name)["run"].is_null() && self.mended.insert(name) {
             // What nobody undoes, because nothing else is known to be good, its owner mends.
-            self.mended = true;
             let mended = template(1000, Conduct::Good);
-            world.write_target("owner", |object| object["spec"]["template"] = mended);
+            world.write_target(name, "owner", |object| object["spec"]["template"] = mended);
             return;
         }
         match reason.as_str() {
-            "PausedByOwner" => world.write_target("owner", |object| object["spec"]["paused"] = json!(false)),
-            "AwaitingStable" => world.write_target("owner", |object| object["spec"]["paused"] = json!(false)),
+            "PausedByOwner" => {
+                world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false))
+            }
+            "AwaitingStable" => {
+                world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false))
+            }
             "AwaitingApproval" => {
-                world.check_signatures();
-                say(&mut world, "Approve", Some(ROLE));
+                world.check_signatures(name);
+                say(world, name, "Approve", Some(ROLE));
             }
-            "Paused" | "OriginalsTampered" => say(&mut world, "Resume", None),
-            "CheckFailed" => say(&mut world, "Skip", None),
-            "InvalidSpec" => {
-                write_release(&mut world, |spec| spec["steps"] = json!([{"name": "all", "replicas": "100%"}]))
-            }
-            "Suspended" => write_release(&mut world, |spec| spec["suspend"] = json!(false)),
+            "Paused" | "OriginalsTampered" => say(world, name, "Resume", None),
+            "CheckFailed" => say(world, name, "Skip", None),
+            "InvalidSpec" => write_release(world, name, |spec| {
+                spec["steps"] = json!([{"name": "all", "replicas": "100%"}])
+            }),
+            // What was taken for stable before any pod of it was there will never stand.
+            "StablePodsFailing" if long => say(world, name, "HandBack", None),
+            "Suspended" => write_release(world, name, |spec| spec["suspend"] = json!(false)),
             "NoMeasurements" | "NotEnoughEvidence" | "AboveTarget" | "AboveLimit" | "StableAsBad" if long => {
-                say(&mut world, "Abort", None);
+                say(world, name, "Abort", None);
             }
             _ => {}
         }
@@ -434,7 +493,12 @@ impl<'s> Player<'s> {
 
     fn outcome(self) -> Outcome {
         let mut world = self.shared.lock();
-        world.check_records();
+        for name in world.targets() {
+            world.check_records(name);
+            let manifest = &self.manifests[name];
+            // What its owner wrote elsewhere is between the two of them.
+            world.check_conflicts(name, &manifest.fields());
+        }
         let requests = world.network.requests();
         let violations = std::mem::take(&mut world.watchman.violations);
         let described = if violations.is_empty() { String::new() } else { world.describe() };
@@ -452,14 +516,14 @@ impl<'s> Player<'s> {
 }
 
 fn end(world: &World) -> End {
-    let status = world.status();
+    let status = world.status(TARGET);
     End {
         version: world
-            .deployment()
+            .deployment(TARGET)
             .map_or(Value::Null, |it| it["spec"]["template"]["metadata"]["annotations"]["version"].clone()),
         phase: status["phase"].clone(),
         outcome: status["lastRun"]["outcome"].clone(),
-        pods: world.cluster.native.ready(),
+        pods: world.targets().map(|name| world.native(name).ready()).sum(),
         jobs: world.store.all("jobs").count(),
         rejected: status["rejected"].as_array().map_or(0, Vec::len),
     }
@@ -481,9 +545,9 @@ pub fn template(version: u32, conduct: Conduct) -> Value {
     })
 }
 
-fn make_deployment(world: &mut World, setup: &Setup, manifest: &Manifest) {
+fn make_deployment(world: &mut World, name: &str, setup: &Setup, manifest: &Manifest) {
     let mut object = json!({
-        "metadata": {"name": TARGET, "labels": {"app": TARGET}},
+        "metadata": {"name": name, "labels": {"app": TARGET}},
         "spec": {
             "replicas": setup.replicas, "progressDeadlineSeconds": setup.deadline, "strategy": manifest.strategy,
             "selector": {"matchLabels": {"app": TARGET}}, "template": manifest.template,
@@ -497,8 +561,8 @@ fn make_deployment(world: &mut World, setup: &Setup, manifest: &Manifest) {
     }
 }
 
-fn make_release(world: &mut World, setup: &Setup) {
-    let mut spec = json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": TARGET}});
+fn make_release(world: &mut World, name: &str, setup: &Setup) {
+    let mut spec = json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}});
     for (field, value) in setup.release.as_object().into_iter().flatten() {
         spec[field] = value.clone();
     }
@@ -506,22 +570,22 @@ fn make_release(world: &mut World, setup: &Setup) {
         &Who::Person("owner"),
         "releases",
         NAMESPACE,
-        json!({"metadata": {"name": TARGET}, "spec": spec}),
+        json!({"metadata": {"name": name}, "spec": spec}),
     );
 }
 
-fn write_release(world: &mut World, change: impl FnOnce(&mut Value)) {
-    let (Some(before), Some(kind)) = (world.release().cloned(), kind_of("releases")) else { return };
+fn write_release(world: &mut World, name: &str, change: impl FnOnce(&mut Value)) {
+    let (Some(before), Some(kind)) = (world.release(name).cloned(), kind_of("releases")) else { return };
     let mut object = (**before).clone();
     change(&mut object["spec"]);
-    drop(requests::update(world, &Who::Person("owner"), kind, &target(), &before, object, false));
+    drop(requests::update(world, &Who::Person("owner"), kind, &named(name), &before, object, false));
 }
 
-fn say(world: &mut World, action: &str, role: Option<&str>) {
+fn say(world: &mut World, name: &str, action: &str, role: Option<&str>) {
     if matches!(action, "Retry") {
         world.watchman.retried = true;
     }
-    let mut spec = json!({"release": TARGET, "action": action, "reason": "because"});
+    let mut spec = json!({"release": name, "action": action, "reason": "because"});
     if let Some(role) = role {
         spec["role"] = json!(role);
     }
@@ -534,5 +598,8 @@ impl World {
     fn calm(&mut self) {
         self.network.faults.clear();
         self.pages = Pages::Honest;
+        self.receivers = Receivers::Honest;
+        let now = self.now;
+        self.clusters.iter_mut().for_each(|cluster| cluster.make_room(usize::MAX, now));
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::pages::Pods;
+use crate::receivers::People;
 use crate::server;
 use crate::time::stamp;
 use crate::world::Shared;
@@ -36,8 +37,9 @@ impl Fence for Alone {
 }
 
 impl Process {
-    /// Starts one. `elects`: it leads only when it has the Lease.
-    pub fn start(shared: &Shared, clock_off: &Arc<AtomicI64>, elects: bool) -> Self {
+    /// Starts one. `elects`: it leads only when it has the Lease. `hurries`: watches are begun anew every ten seconds of a run, as in
+    /// production, else every minute.
+    pub fn start(shared: &Shared, clock_off: &Arc<AtomicI64>, elects: bool, hurries: bool) -> Self {
         let number = shared.lock().network.join();
         let (world, off) = (shared.clone(), clock_off.clone());
         let clock = Clock::new(move || {
@@ -45,7 +47,8 @@ impl Process {
         });
         let (stop, mut asked) = watch::channel(false);
         let (metrics, under_way) = (Arc::new(Metrics::new()), Arc::new(UnderWay::default()));
-        let patience = Patience::new(Arc::new(Answers::default()), under_way.follow(), metrics.clone());
+        let hurry = if hurries { under_way.follow() } else { UnderWay::default().follow() };
+        let patience = Patience::new(Arc::new(Answers::default()), hurry, metrics.clone());
         let mut tasks = Vec::new();
         let (leadership, last) = if elects {
             let identity = format!("operator-{number}");
@@ -69,6 +72,7 @@ impl Process {
             clock,
             pages: Arc::new(Pods(shared.clone())),
             reach: Reach::guarded(ApiServer::known("https://api", None, &[]), false),
+            carrier: Arc::new(People { shared: shared.clone(), process: number }),
             leadership,
             under_way,
             metrics,

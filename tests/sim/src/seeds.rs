@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::dice::Dice;
 use crate::network::Fault;
 use crate::story::{Conduct, Event, ROLE, Setup, Story};
-use crate::world::Pages;
+use crate::world::{Pages, Receivers, TARGETS};
 
 /// The story of a seed.
 pub fn story(seed: u64) -> Story {
@@ -13,7 +13,109 @@ pub fn story(seed: u64) -> Story {
     let setup = setup(&mut dice);
     let events = events(&mut dice, &setup);
     let faults = faults(&mut dice);
-    Story { setup, events, faults }
+    let mut story = Story { setup, events, faults };
+    people(&mut Dice::new(seed, 1), &mut story);
+    beside(&mut Dice::new(seed, 2), &mut story);
+    room(&mut Dice::new(seed, 3), &mut story);
+    story
+}
+
+/// Nodes that are full, or nearly.
+fn room(dice: &mut Dice, story: &mut Story) {
+    if !dice.once_in(8) {
+        return;
+    }
+    let end = story.events.last().map_or(0, |(at, _)| *at);
+    let replicas = i64::from(story.setup.replicas);
+    for _ in 0..dice.between(1, 3) {
+        let room = match dice.below(4) {
+            0 => 0,
+            1 => dice.between(1, replicas),
+            _ => replicas + dice.between(0, 2),
+        };
+        story.events.push((dice.below(end + 1), Event::Room(usize::try_from(room).unwrap_or(0))));
+    }
+    story.events.sort_by_key(|(at, _)| *at);
+}
+
+/// People who are told, and do not always listen.
+fn people(dice: &mut Dice, story: &mut Story) {
+    if !dice.once_in(5) {
+        return;
+    }
+    let everything = json!([
+        "Started",
+        "AwaitingApproval",
+        "Held",
+        "StepPassed",
+        "Undoing",
+        "Undone",
+        "Succeeded",
+        "Aborted",
+        "Superseded",
+        "Rejected"
+    ]);
+    let mut notify =
+        vec![json!({"name": "team", "webhook": {"url": "https://team.example/hook"}, "events": everything})];
+    if dice.once_in(2) {
+        let events = json!(["AwaitingApproval", "Held", "Undoing", "Undone", "Aborted", "Rejected"]);
+        notify.push(json!({"name": "duty", "pagerDuty": {"secret": "duty"}, "events": events}));
+    }
+    if dice.once_in(3) {
+        notify.push(json!({"name": "later", "slack": {"secret": "slack"}, "after": *dice.pick(&["5s", "1m"]), "events": ["AwaitingApproval", "Held"]}));
+    }
+    story.setup.release["notify"] = json!(notify);
+    let end = story.events.last().map_or(0, |(at, _)| *at);
+    for _ in 0..dice.below(4) {
+        let receivers = *dice.pick(&[
+            Receivers::Honest,
+            Receivers::Failing,
+            Receivers::Failing,
+            Receivers::Refusing,
+            Receivers::Hanging,
+            Receivers::Answerless,
+        ]);
+        story.events.push((dice.below(end + 1), Event::Receivers(receivers)));
+    }
+    story.events.sort_by_key(|(at, _)| *at);
+}
+
+/// Other Releases in the namespace, that want the same lock.
+fn beside(dice: &mut Dice, story: &mut Story) {
+    if story.setup.replicas > 10 || !dice.once_in(12) {
+        return;
+    }
+    story.setup.beside = *dice.pick(&[1, 1, 2]);
+    if !dice.once_in(4) {
+        story.setup.release["locks"] = json!(["db"]);
+    }
+    let end = story.events.last().map_or(0, |(at, _)| *at);
+    let setup = story.setup.clone();
+    for name in TARGETS.into_iter().skip(1).take(setup.beside) {
+        let mut version = 1;
+        for index in 0..dice.between(1, 4) {
+            // Of those that begin at the same time who is first is told by a write.
+            let at =
+                if dice.once_in(2) { story.events[0].0 + dice.below(20) } else { dice.below(end + 5_000) };
+            let event = match dice.below(8) {
+                _ if index == 0 => push(dice, &mut version),
+                0 => Event::Say("Abort", None),
+                1 => scale(dice, &setup),
+                2 => Event::DeleteRelease,
+                3 => Event::Apply,
+                4 => say(dice, &["Pause", "Resume", "Retry"]),
+                _ => push(dice, &mut version),
+            };
+            let is_gone = event == Event::DeleteRelease;
+            story.events.push((at, Event::Beside(name, Box::new(event))));
+            if is_gone {
+                story
+                    .events
+                    .push((at + dice.below(20_000), Event::Beside(name, Box::new(Event::MakeRelease))));
+            }
+        }
+    }
+    story.events.sort_by_key(|(at, _)| *at);
 }
 
 fn setup(dice: &mut Dice) -> Setup {
@@ -23,7 +125,8 @@ fn setup(dice: &mut Dice) -> Setup {
         1..=9 => dice.between(21, 100),
         _ => *dice.pick(&[1, 1, 2, 3, 4, 5, 7, 10, 10, 16, 20]),
     };
-    let candidates = *dice.pick(&[0, 0, 0, 0, 1, 2]);
+    // A Lease renewed every two seconds is most of what happens in a story.
+    let candidates = *dice.pick(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
     Setup {
         replicas: i32::try_from(replicas).unwrap_or(1),
         strategy: strategy(dice),
@@ -33,6 +136,7 @@ fn setup(dice: &mut Dice) -> Setup {
         ready_after: *dice.pick(&[100, 500, 1000, 1500, 4000, 20_000]),
         policies: !dice.once_in(4),
         candidates,
+        beside: 0,
     }
 }
 
@@ -176,7 +280,8 @@ fn say(dice: &mut Dice, actions: &[&'static str]) -> Event {
 fn event(dice: &mut Dice, version: &mut u32, setup: &Setup) -> Event {
     match dice.below(40) {
         0..=7 => push(dice, version),
-        8 | 9 => Event::Apply,
+        8 => Event::Apply,
+        9 => Event::ApplyServerSide(!dice.once_in(3)),
         10..=13 => scale(dice, setup),
         14 => Event::Say("Abort", None),
         15 => say(dice, &["Pause", "Resume", "Retry", "Skip", "ClearRejection"]),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::play::{MOST_STEPS, Outcome, play_within};
-use crate::story::Story;
+use crate::story::{Event, Story};
 
 /// Plays at most.
 const PLAYS: usize = 400;
@@ -90,7 +90,7 @@ fn shrink_by(story: &Story, play: impl FnMut(&Story, u64) -> (bool, u64)) -> Sto
 }
 
 /// What makes a world simpler.
-const SIMPLER: [fn(&mut Story); 9] = [
+const SIMPLER: [fn(&mut Story); 12] = [
     |story| story.setup.candidates = 0,
     |story| story.setup.min_ready = 0,
     |story| story.setup.deadline = 600,
@@ -100,6 +100,12 @@ const SIMPLER: [fn(&mut Story); 9] = [
     |story| without(story, "onDelete"),
     |story| without(story, "preflight"),
     |story| without(story, "capture"),
+    |story| without(story, "notify"),
+    |story| without(story, "locks"),
+    |story| {
+        story.setup.beside = 0;
+        story.events.retain(|(_, event)| !matches!(event, Event::Beside(_, _)));
+    },
 ];
 
 fn without(story: &mut Story, field: &str) {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde_json::{Value, json};
 
 use crate::network::Fault;
-use crate::world::Pages;
+use crate::world::{Pages, Receivers, TARGETS};
 
 /// How a world is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,8 @@ pub struct Setup {
     pub policies: bool,
     /// Processes of the operator, which elect a leader; 0: one, which leads by itself.
     pub candidates: usize,
+    /// Deployments beside the first, each with such a Release.
+    pub beside: usize,
 }
 
 impl Setup {
@@ -61,6 +63,7 @@ impl Default for Setup {
             ready_after: 1000,
             policies: true,
             candidates: 0,
+            beside: 0,
         }
     }
 }
@@ -86,6 +89,8 @@ pub enum Event {
     Push(u32, Conduct),
     /// A tool applies the owner's manifest once more: template and strategy, whatever stands there.
     Apply,
+    /// The same server-side: where somebody else manages what differs it is refused, unless the tool insists.
+    ApplyServerSide(bool),
     Scale(i32),
     /// Somebody says it, in a role or in none.
     Say(&'static str, Option<&'static str>),
@@ -108,6 +113,11 @@ pub enum Event {
     /// The operator's clock jumps by so many seconds.
     Clock(i64),
     Pages(Pages),
+    Receivers(Receivers),
+    /// The nodes have room for so many pods of it; 0: for all.
+    Room(usize),
+    /// It happens to this Deployment, or its Release, and not to the first.
+    Beside(&'static str, Box<Event>),
     /// The operator that leads dies right after so many more writes; 0: now.
     Kill(u32),
     /// From here on every operator dies right after so many writes.
@@ -138,6 +148,14 @@ pub struct Story {
     pub faults: BTreeMap<u64, Fault>,
 }
 
+impl Story {
+    /// Whether a watch may fall silent in it. Only then does it matter how soon one is begun anew, which is a third of what a story takes.
+    pub fn silences(&self) -> bool {
+        let silent = |event: &Event| matches!(event, Event::CutOff(_) | Event::HoldWatches(_));
+        self.events.iter().any(|(_, event)| silent(event))
+    }
+}
+
 const SAID: [&str; 9] =
     ["Approve", "Reject", "Abort", "Pause", "Resume", "Retry", "Skip", "ClearRejection", "HandBack"];
 
@@ -148,6 +166,7 @@ impl fmt::Display for Event {
                 write!(out, "push v{version} {}", format!("{conduct:?}").to_lowercase())
             }
             Self::Apply => out.write_str("apply"),
+            Self::ApplyServerSide(insists) => write!(out, "apply-server-side {insists}"),
             Self::Scale(replicas) => write!(out, "scale {replicas}"),
             Self::Say(action, None) => write!(out, "say {action}"),
             Self::Say(action, Some(role)) => write!(out, "say {action} {role}"),
@@ -163,6 +182,11 @@ impl fmt::Display for Event {
             Self::Lose(pods, seconds, back) => write!(out, "lose {pods} {seconds} {back}"),
             Self::Clock(seconds) => write!(out, "clock {seconds}"),
             Self::Pages(pages) => write!(out, "pages {}", format!("{pages:?}").to_lowercase()),
+            Self::Receivers(receivers) => {
+                write!(out, "receivers {}", format!("{receivers:?}").to_lowercase())
+            }
+            Self::Room(pods) => write!(out, "room {pods}"),
+            Self::Beside(name, event) => write!(out, "beside {name} {event}"),
             Self::Kill(writes) => write!(out, "kill {writes}"),
             Self::Mortal(writes) => write!(out, "mortal {writes}"),
             Self::Restart => out.write_str("restart"),
@@ -202,6 +226,7 @@ impl FromStr for Event {
                 Self::Push(version, conduct)
             }
             "apply" => Self::Apply,
+            "apply-server-side" => Self::ApplyServerSide(of(0) == "true"),
             "scale" => Self::Scale(i32::try_from(number(0)?).map_err(|error| error.to_string())?),
             "say" => {
                 let action = SAID
@@ -228,6 +253,21 @@ impl FromStr for Event {
                 "stuck" => Pages::Stuck,
                 other => return Err(format!("no such pages: {other}")),
             }),
+            "receivers" => Self::Receivers(match of(0) {
+                "honest" => Receivers::Honest,
+                "failing" => Receivers::Failing,
+                "refusing" => Receivers::Refusing,
+                "hanging" => Receivers::Hanging,
+                "answerless" => Receivers::Answerless,
+                other => return Err(format!("no such receivers: {other}")),
+            }),
+            "room" => Self::Room(count(0)?),
+            "beside" => {
+                let (name, event) = rest.split_once(' ').ok_or_else(|| format!("{text}: nothing happens"))?;
+                let name = TARGETS.into_iter().skip(1).find(|known| *known == name);
+                let name = name.ok_or_else(|| format!("{text}: no such Deployment"))?;
+                Self::Beside(name, Box::new(event.parse()?))
+            }
             "kill" => Self::Kill(small(0)?),
             "mortal" => Self::Mortal(small(0)?),
             "restart" => Self::Restart,
@@ -247,8 +287,17 @@ pub const ROLE: &str = "qa";
 
 impl fmt::Display for Story {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Setup { replicas, strategy, min_ready, deadline, release, ready_after, policies, candidates } =
-            &self.setup;
+        let Setup {
+            replicas,
+            strategy,
+            min_ready,
+            deadline,
+            release,
+            ready_after,
+            policies,
+            candidates,
+            beside,
+        } = &self.setup;
         writeln!(out, "replicas {replicas}")?;
         writeln!(out, "strategy {strategy}")?;
         writeln!(out, "min-ready {min_ready}")?;
@@ -257,6 +306,7 @@ impl fmt::Display for Story {
         writeln!(out, "ready-after {ready_after}")?;
         writeln!(out, "policies {policies}")?;
         writeln!(out, "candidates {candidates}")?;
+        writeln!(out, "beside {beside}")?;
         for (at, event) in &self.events {
             writeln!(out, "at {at} {event}")?;
         }
@@ -285,6 +335,7 @@ impl FromStr for Story {
                 "ready-after" => setup.ready_after = rest.parse().map_err(|error| wrong(&error))?,
                 "policies" => setup.policies = rest == "true",
                 "candidates" => setup.candidates = rest.parse().map_err(|error| wrong(&error))?,
+                "beside" => setup.beside = rest.parse().map_err(|error| wrong(&error))?,
                 "at" => {
                     let (at, event) = rest.split_once(' ').ok_or_else(|| wrong(&"nothing happens"))?;
                     story.events.push((at.parse().map_err(|error| wrong(&error))?, event.parse()?));

@@ -4,15 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use json_patch::PatchOperation;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tidegate::api::{ORIGINALS, STABLE};
 use tidegate::cli::report::chain::{Newest, Record, walk};
 use tidegate::watch::slim::fingerprint;
 
-use crate::cluster::target;
 use crate::native::fenceposts;
 use crate::server::{Request, Who};
-use crate::world::{Pages, TARGET, World};
+use crate::world::{OPERATOR, Pages, World};
 
 /// `minReadySeconds` of a parked Deployment.
 const PARKED: i64 = 2_147_483_646;
@@ -25,8 +24,32 @@ pub struct Watchman {
     pub violations: Vec<String>,
     /// Checks made.
     pub checks: u64,
+    /// By the name of the Deployment, and of its Release.
+    watched: BTreeMap<String, Watched>,
+    /// Uid and generation of a Deployment after a process's last write to it.
+    written: BTreeMap<(usize, String), (String, i64)>,
+    /// Jobs that were made, by Release, run, check.
+    jobs: BTreeMap<String, BTreeSet<String>>,
+    /// A person said so much that more than one try is fine.
+    pub retried: bool,
+    /// Identity of each process in the Lease, where there is an election.
+    pub identities: BTreeMap<usize, String>,
+    /// Messages that a status has owed.
+    noted: BTreeSet<Told>,
+    /// Those that have come to whom they are for: from which processes, and whether they were told so.
+    came: BTreeMap<Told, Vec<(usize, bool)>>,
+    /// Those of which the receiver has said that it will not have them.
+    refused: BTreeSet<Told>,
+}
+
+/// The id of a message, and an audience.
+type Told = (String, String);
+
+/// What it remembers of one Deployment.
+#[derive(Default)]
+pub struct Watched {
     /// What the owner wrote last into the fields that a run borrows: `paused`, `minReadySeconds`, `progressDeadlineSeconds`, `strategy`.
-    pub owners: BTreeMap<&'static str, Value>,
+    owners: BTreeMap<&'static str, Value>,
     /// What they wrote there while a run had the fields, where no policy keeps them from it: it may be taken back, or taken for theirs.
     edited: BTreeMap<&'static str, Value>,
     /// The owner has written to a Deployment that moves, and no policy has paused it: until the operator has seen it, the native
@@ -37,19 +60,28 @@ pub struct Watchman {
     /// Pods that there may be.
     allowed: Option<i64>,
     /// Counts of pods say nothing before.
-    pub excused_until: u64,
+    excused_until: u64,
     /// Replicas asked for lately.
     wanted: Vec<(u64, i64)>,
-    /// Generation of the Deployment after a process's last write to it.
-    written: BTreeMap<usize, (String, i64)>,
-    /// Jobs that were made, by Release, run, check.
-    jobs: BTreeMap<String, BTreeSet<String>>,
-    /// A person said so much that more than one try is fine.
-    pub retried: bool,
-    /// Identity of each process in the Lease, where there is an election.
-    pub identities: BTreeMap<usize, String>,
     /// The run that began while the pages said nothing.
     blind: Option<String>,
+}
+
+impl Watched {
+    /// Counts of pods say nothing before then.
+    pub fn excuse(&mut self, until: u64) {
+        self.excused_until = self.excused_until.max(until);
+    }
+}
+
+impl Watchman {
+    /// What it remembers of a Deployment.
+    pub fn of(&mut self, name: &str) -> &mut Watched {
+        if !self.watched.contains_key(name) {
+            self.watched.insert(name.to_owned(), Watched::default());
+        }
+        self.watched.get_mut(name).expect("it is there now")
+    }
 }
 
 impl World {
@@ -95,12 +127,12 @@ impl World {
             PatchOperation::Test(test) if test.path.as_str() == path => Some(&test.value),
             _ => None,
         };
-        if request.path.ends_with("/deployments/shop") {
+        if let Some((_, name)) = request.path.split_once("/deployments/") {
             let generation = tested("/metadata/generation").cloned();
             self.check("4 (guarded)", generation.is_some(), || what.clone());
-            let known = self.watchman.written.get(&process).cloned();
+            let known = self.watchman.written.get(&(process, name.to_owned())).cloned();
             let uid =
-                self.deployment().map(|it| it["metadata"]["uid"].as_str().unwrap_or_default().to_owned());
+                self.deployment(name).map(|it| it["metadata"]["uid"].as_str().unwrap_or_default().to_owned());
             if let (Some((written, own)), Some(uid)) = (known, uid)
                 && written == uid
             {
@@ -110,7 +142,7 @@ impl World {
                 });
             }
         }
-        if request.path.ends_with("/releases/shop/status") {
+        if request.path.contains("/releases/") && request.path.ends_with("/status") {
             let guarded = tested("/metadata/resourceVersion").is_some();
             self.check("4 (guarded)", guarded, || what);
         }
@@ -118,55 +150,65 @@ impl World {
 
     /// A write is about to take effect.
     pub fn check_write(&mut self, who: &Who, plural: &str, before: Option<&Value>, after: &Value) {
+        let metadata = &after["metadata"];
+        let name = metadata["name"].as_str().unwrap_or_default();
         match (who, plural) {
             (Who::Operator(process), "deployments") => {
-                let metadata = &after["metadata"];
                 let uid = metadata["uid"].as_str().unwrap_or_default().to_owned();
-                self.watchman.written.insert(*process, (uid, metadata["generation"].as_i64().unwrap_or(0)));
-                self.check_pace(before, after);
-                if std::mem::take(&mut self.watchman.unseen) {
-                    self.watchman.excused_until = self.watchman.excused_until.max(self.now + 2 * RECENTLY);
+                let generation = metadata["generation"].as_i64().unwrap_or(0);
+                self.watchman.written.insert((*process, name.to_owned()), (uid, generation));
+                self.check_pace(name, before, after);
+                let now = self.now;
+                let watched = self.watchman.of(name);
+                if std::mem::take(&mut watched.unseen) {
+                    watched.excuse(now + 2 * RECENTLY);
                 }
             }
-            (Who::Person(_), "deployments") => self.note_owner(before, after),
-            (Who::Operator(_), "releases") => self.check_status(before, after),
+            (Who::Person(_), "deployments") => self.note_owner(name, before, after),
+            (Who::Operator(_), "releases") => {
+                self.check_status(name, before, after);
+                self.check_owed(before, after);
+                self.check_locks(name, after);
+            }
             (Who::Operator(_), "jobs") => self.check_job(after),
             (Who::Operator(_) | Who::Person(_) | Who::Cluster, _) => {}
         }
     }
 
     /// What the owner wants is what they wrote, unless a run has the fields.
-    fn note_owner(&mut self, before: Option<&Value>, after: &Value) {
+    fn note_owner(&mut self, name: &str, before: Option<&Value>, after: &Value) {
         let taken = |it: &Value| !it["metadata"]["annotations"][ORIGINALS].is_null();
         let in_a_run = before.is_some_and(taken);
         let moves = before.is_some_and(|before| before["spec"]["paused"] != true);
-        if in_a_run && !self.policies && (moves || after["spec"]["paused"] != true) {
-            self.watchman.unseen = true;
+        let policies = self.policies;
+        let watched = self.watchman.of(name);
+        if in_a_run && !policies && (moves || after["spec"]["paused"] != true) {
+            watched.unseen = true;
         }
         for field in ["minReadySeconds", "progressDeadlineSeconds", "strategy"] {
             let value = &after["spec"][field];
             let is_other = before.is_none_or(|before| before["spec"][field] != *value);
             if in_a_run && is_other {
-                self.watchman.edited.insert(field, value.clone());
+                watched.edited.insert(field, value.clone());
             }
             if !in_a_run && is_other {
-                self.watchman.edited.remove(field);
-                self.watchman.owners.insert(field, value.clone());
+                watched.edited.remove(field);
+                watched.owners.insert(field, value.clone());
                 // What the new limits allow may be less than what stands there by the old ones.
-                self.watchman.allowed = None;
-                self.watchman.promised = 0;
+                watched.allowed = None;
+                watched.promised = 0;
             }
         }
     }
 
     /// 13: between moves it is paused; on a canary template it is never unpaused and unparked before the last step is done.
-    fn check_pace(&mut self, before: Option<&Value>, after: &Value) {
+    fn check_pace(&mut self, name: &str, before: Option<&Value>, after: &Value) {
         let spec = &after["spec"];
         // A label, an annotation: what moves there is none of its doing.
         if before.is_some_and(|before| before["spec"] == *spec) {
             return;
         }
-        let stable = self.status()["stable"]["fingerprint"].as_str().map(str::to_owned);
+        let stable = self.status(name)["stable"]["fingerprint"].as_str().map(str::to_owned);
         let Some(stable) = stable else { return };
         let parked = spec["minReadySeconds"] == PARKED;
         let paused = spec["paused"] == true;
@@ -175,10 +217,11 @@ impl World {
             return;
         }
         let on_stable = stable == fingerprint(&spec["template"]);
-        let sets = &self.cluster.native.sets;
+        let sets = &self.native(name).sets;
         let all_out = sets.iter().all(|set| set.replicas == 0 || set.template == spec["template"]);
-        let handed_back =
-            self.store.all("releaseactions").any(|(_, action)| action["spec"]["action"] == "HandBack");
+        let hands_back =
+            |action: &Value| action["spec"]["action"] == "HandBack" && action["spec"]["release"] == name;
+        let handed_back = self.store.all("releaseactions").any(|(_, action)| hands_back(action));
         let strategy = spec["strategy"].to_string();
         self.check("13 (never unpaused and unparked)", parked || on_stable || all_out || handed_back, || {
             format!("minReadySeconds {}, strategy {strategy}", after["spec"]["minReadySeconds"])
@@ -187,10 +230,10 @@ impl World {
 
     /// Nobody told the process what came of its last write: it cannot know that it took effect.
     pub fn unanswered(&mut self, process: usize) {
-        self.watchman.written.remove(&process);
+        self.watchman.written.retain(|(writer, _), _| *writer != process);
     }
 
-    fn check_status(&mut self, before: Option<&Value>, after: &Value) {
+    fn check_status(&mut self, name: &str, before: Option<&Value>, after: &Value) {
         let nothing = Value::Null;
         let (old, new) = (before.map_or(&nothing, |before| &before["status"]), &after["status"]);
         let revision = |status: &Value| status["revision"].as_i64().unwrap_or(0);
@@ -199,7 +242,7 @@ impl World {
             format!("revision {was}, then {is}")
         });
         if self.policies && new["phase"] == "Soaking" {
-            let target = self.deployment().cloned();
+            let target = self.deployment(name).cloned();
             let ours = target.as_ref().is_some_and(|it| !it["metadata"]["annotations"][ORIGINALS].is_null());
             let moves = target.is_some_and(|it| it["spec"]["paused"] != true);
             self.check("13 (paused between moves)", !(ours && moves), || "it soaks and may move".to_owned());
@@ -210,7 +253,7 @@ impl World {
         }
         let id = new["id"].as_str().unwrap_or_default().to_owned();
         if old["id"] != new["id"] && self.pages != Pages::Honest {
-            self.watchman.blind = Some(id.clone());
+            self.watchman.of(name).blind = Some(id.clone());
         }
         if old["id"] == new["id"] {
             let step = |run: &Value| run["step"].as_i64().unwrap_or(0);
@@ -220,9 +263,9 @@ impl World {
             self.check("6 (one step)", !skips, || format!("run {id}: from the checks to the watch"));
         }
         if self.pages == Pages::Honest {
-            self.watchman.blind = None;
+            self.watchman.of(name).blind = None;
         }
-        if self.watchman.blind.as_ref() == Some(&id) && self.measures() {
+        if self.watchman.of(name).blind.as_ref() == Some(&id) && self.measures(name) {
             let skipped = !new["progress"]["skipped"].is_null() || !old["progress"]["skipped"].is_null();
             let went_on = new["stage"] == "Watch"
                 || new["step"].as_i64().unwrap_or(0) > old["step"].as_i64().unwrap_or(0);
@@ -236,8 +279,8 @@ impl World {
     }
 
     /// Whether the Release has criteria.
-    fn measures(&self) -> bool {
-        self.release()
+    fn measures(&self, name: &str) -> bool {
+        self.release(name)
             .is_some_and(|release| release["spec"]["criteria"].as_array().is_none_or(|all| !all.is_empty()))
     }
 
@@ -257,82 +300,93 @@ impl World {
     }
 
     /// 8: enough Ready pods, and not too many in all.
-    pub fn check_pods(&mut self) {
-        let Some(deployment) = self.deployment().cloned() else {
-            self.watchman.promised = 0;
-            self.watchman.allowed = None;
+    pub fn check_pods(&mut self, name: &str) {
+        let Some(deployment) = self.deployment(name).cloned() else {
+            let watched = self.watchman.of(name);
+            watched.promised = 0;
+            watched.allowed = None;
             return;
         };
         let replicas = deployment["spec"]["replicas"].as_i64().unwrap_or(0);
         let now = self.now;
-        let before = self.watchman.wanted.last().map(|(_, wanted)| *wanted);
-        let several = self.cluster.native.sets.iter().filter(|set| set.replicas > 0).count() > 1;
+        let before = self.watchman.of(name).wanted.last().map(|(_, wanted)| *wanted);
+        let several = self.native(name).sets.iter().filter(|set| set.replicas > 0).count() > 1;
         if before.is_some_and(|before| before > replicas) && several {
             // The native controller shrinks revisions in proportion, those that serve with those that do not.
-            self.watchman.promised = 0;
+            self.watchman.of(name).promised = 0;
         }
-        self.watchman.wanted.push((now, replicas));
+        self.watchman.of(name).wanted.push((now, replicas));
         // The one before the window still counts at its beginning.
-        let keep = self.watchman.wanted.iter().rposition(|(at, _)| *at + RECENTLY < now).unwrap_or(0);
-        self.watchman.wanted.drain(..keep);
-        let strategy = self.watchman.owners.get("strategy").cloned().unwrap_or_else(|| json!({}));
+        let keep =
+            self.watchman.of(name).wanted.iter().rposition(|(at, _)| *at + RECENTLY < now).unwrap_or(0);
+        self.watchman.of(name).wanted.drain(..keep);
+        let strategy = self.watchman.of(name).owners.get("strategy").cloned().unwrap_or_else(|| json!({}));
         if strategy["type"] == "Recreate" || deployment["spec"]["strategy"]["type"] == "Recreate" {
             return;
         }
-        let least = self.watchman.wanted.iter().map(|(_, wanted)| *wanted).min().unwrap_or(0);
-        let most = self.watchman.wanted.iter().map(|(_, wanted)| *wanted).max().unwrap_or(0);
+        if self.has_no_room(name, replicas) {
+            // What is not there is not there because of the nodes.
+            self.watchman.of(name).excuse(now + RECENTLY);
+        }
+        let least = self.watchman.of(name).wanted.iter().map(|(_, wanted)| *wanted).min().unwrap_or(0);
+        let most = self.watchman.of(name).wanted.iter().map(|(_, wanted)| *wanted).max().unwrap_or(0);
         let limits = |replicas: i64| fenceposts(&strategy, i32::try_from(replicas).unwrap_or(0));
-        let ready = i64::try_from(self.cluster.native.ready()).unwrap_or(0);
-        let alive = i64::try_from(self.cluster.native.alive()).unwrap_or(0);
+        let ready = i64::try_from(self.native(name).ready()).unwrap_or(0);
+        let alive = i64::try_from(self.native(name).alive()).unwrap_or(0);
         let floor = least - i64::from(limits(least).1);
         let ceiling = most + i64::from(limits(most).0);
-        let undoing = !self.status()["run"]["back"].is_null() || self.goes_back_alone(&deployment);
-        if now < self.watchman.excused_until || self.watchman.unseen {
-            self.watchman.promised = 0;
-            self.watchman.allowed = None;
+        let undoing = !self.status(name)["run"]["back"].is_null() || self.goes_back_alone(name, &deployment);
+        if now < self.watchman.of(name).excused_until || self.watchman.of(name).unseen {
+            self.watchman.of(name).promised = 0;
+            self.watchman.of(name).allowed = None;
             return;
         }
-        self.watchman.promised = if ready >= floor { floor } else { self.watchman.promised.min(floor) };
-        let promised = self.watchman.promised;
+        self.watchman.of(name).promised =
+            if ready >= floor { floor } else { self.watchman.of(name).promised.min(floor) };
+        let promised = self.watchman.of(name).promised;
         self.check("8 (enough pods Ready)", ready >= promised || undoing, || {
             format!("{ready} Ready of {alive} pods, {promised} promised of {least} replicas")
         });
         if undoing {
-            self.watchman.allowed = None;
-            self.watchman.promised = self.watchman.promised.min(ready);
+            self.watchman.of(name).allowed = None;
+            self.watchman.of(name).promised = self.watchman.of(name).promised.min(ready);
             return;
         }
-        let allowed = match self.watchman.allowed {
+        let allowed = match self.watchman.of(name).allowed {
             // Until it has come down once, what an undo has surged is on its way out.
             None if alive > ceiling => return,
             Some(before) if alive > ceiling => before.max(ceiling),
             None | Some(_) => ceiling,
         };
-        self.watchman.allowed = Some(allowed);
+        self.watchman.of(name).allowed = Some(allowed);
         self.check("8 (not too many pods)", alive <= ceiling, || {
             format!("{alive} pods, {ceiling} allowed of {most} replicas")
         });
     }
 
     /// A deleted Release's Deployment goes back too.
-    fn goes_back_alone(&self, deployment: &Value) -> bool {
-        let gone = self.release().is_none();
-        let forgotten = self.status()["stable"].is_null();
+    fn goes_back_alone(&self, name: &str, deployment: &Value) -> bool {
+        let gone = self.release(name).is_none();
+        let forgotten = self.status(name)["stable"].is_null();
         (gone || forgotten) && !deployment["metadata"]["annotations"][STABLE].is_null()
     }
 
     /// 12: at rest the Deployment is as its owner wrote it. `None`: it is not at rest, and why.
-    pub fn at_rest(&self) -> Result<(), String> {
-        let Some(deployment) = self.store.get("deployments", &target()) else { return Ok(()) };
-        let ready = self.cluster.native.ready();
-        let alive = self.cluster.native.alive();
+    pub fn at_rest(&self, name: &str) -> Result<(), String> {
+        let Some(deployment) = self.deployment(name) else { return Ok(()) };
+        let ready = self.native(name).ready();
+        let alive = self.native(name).alive();
         let replicas = deployment["spec"]["replicas"].as_u64().unwrap_or(0);
         if u64::try_from(ready) != Ok(replicas) || u64::try_from(alive) != Ok(replicas) {
             return Err(format!("{ready} Ready of {alive} pods, {replicas} wanted"));
         }
-        let status = self.status();
-        let released = self.release().is_some();
+        let status = self.status(name);
+        let released = self.release(name).is_some();
         let annotations = &deployment["metadata"]["annotations"];
+        let owed = status["notifications"]["owed"].as_array().map_or(0, Vec::len);
+        if owed > 0 {
+            return Err(format!("{owed} messages are still to be told"));
+        }
         if released {
             let phase = status["phase"].as_str().unwrap_or_default();
             if !status["run"].is_null() || !matches!(phase, "Idle" | "Rejected") {
@@ -342,7 +396,7 @@ impl World {
                 return Err("nothing is stable".to_owned());
             }
             if status["observedGeneration"]
-                != self.release().map_or(Value::Null, |it| it["metadata"]["generation"].clone())
+                != self.release(name).map_or(Value::Null, |it| it["metadata"]["generation"].clone())
             {
                 return Err("the Release was not looked at".to_owned());
             }
@@ -355,9 +409,10 @@ impl World {
         } else if !deployment["metadata"]["labels"][tidegate::api::RELEASE_LABEL].is_null() {
             return Err("the label of a Release that is gone".to_owned());
         }
-        for (field, wanted) in &self.watchman.owners {
+        let watched = self.watchman.watched.get(name);
+        for (field, wanted) in watched.into_iter().flat_map(|watched| &watched.owners) {
             let found = &deployment["spec"][*field];
-            if found != wanted && self.watchman.edited.get(field) != Some(found) {
+            if found != wanted && watched.is_some_and(|watched| watched.edited.get(field) != Some(found)) {
                 return Err(format!("spec.{field} is {found}, its owner wrote {wanted}"));
             }
         }
@@ -367,11 +422,29 @@ impl World {
         Ok(())
     }
 
+    /// 12: no run that is over stands in the way of who applies the owner's fields server-side.
+    pub fn check_conflicts(&mut self, name: &str, fields: &Map<String, Value>) {
+        if self.at_rest(name).is_err() || self.status(name)["phase"] == "Rejected" {
+            return;
+        }
+        // What was undone is for its owner to write anew, and so is what a policy has put back.
+        let owners = &self.watchman.of(name).owners;
+        let fields: Map<String, Value> = fields
+            .iter()
+            .filter(|(field, value)| owners.get(field.as_str()) == Some(value))
+            .map(|(field, value)| (field.clone(), value.clone()))
+            .collect();
+        let conflicts = self.conflicts(name, "gitops", &fields);
+        let ours: Vec<&str> =
+            conflicts.iter().filter(|(_, manager)| *manager == OPERATOR).map(|(field, _)| *field).collect();
+        self.check("12 (no conflicts are left)", ours.is_empty(), || format!("{ours:?} of {name}"));
+    }
+
     /// The records of runs are what was written, and none is missing between two.
-    pub fn check_records(&mut self) {
-        let all = self.store.all("releasereports");
+    pub fn check_records(&mut self, name: &str) {
+        let all = self.store.all("releasereports").filter(|(_, it)| it["spec"]["release"] == name);
         let records: Vec<Record> = all.map(|((_, name), it)| Record::of(name.clone(), &it["spec"])).collect();
-        let release = self.release().cloned();
+        let release = self.release(name).cloned();
         let newest = release.and_then(|release| {
             let reports = &release["status"]["reports"];
             let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -381,18 +454,19 @@ impl World {
                 digest: text(&reports["digest"]).unwrap_or_default(),
             })
         });
-        let walked = walk(TARGET, &records, newest.as_ref());
+        let walked = walk(name, &records, newest.as_ref());
         self.check("records (a chain)", !walked.broken, || walked.text);
     }
 
     /// Status waits for signatures: none that was given for this run may be missing.
-    pub fn check_signatures(&mut self) {
-        let run = self.status()["run"].clone();
+    pub fn check_signatures(&mut self, name: &str) {
+        let run = self.status(name)["run"].clone();
         // Another Release of this name, before this one, had a run of this number too.
         let made = |object: &Value| object["metadata"]["creationTimestamp"].as_str().map(str::to_owned);
-        let since = self.release().and_then(|release| made(release));
+        let since = self.release(name).and_then(|release| made(release));
         let given = |action: &Value| {
             action["spec"]["action"] == "Approve"
+                && action["spec"]["release"] == name
                 && made(action) > since
                 && action["spec"]["run"] == run["id"]
                 && action["status"]["result"] == "Done"
@@ -407,5 +481,96 @@ impl World {
         self.check("no approval forgotten", given.is_empty() || signed > 0, || {
             format!("{given:?} of run {}", run["id"])
         });
+    }
+
+    /// Locks: one run at a time has one, and none moves pods without.
+    fn check_locks(&mut self, name: &str, after: &Value) {
+        let locks = |release: &Value, field: &str| -> Vec<String> {
+            let all = release.pointer(field).and_then(Value::as_array);
+            all.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let held = |release: &Value| match release["status"]["run"]["locks"]["standing"].as_str() {
+            Some("Held") => locks(release, "/status/run/locks/names"),
+            Some(_) | None => Vec::new(),
+        };
+        let wanted = locks(after, "/spec/locks");
+        if wanted.is_empty() {
+            return;
+        }
+        let mine = held(after);
+        let others = self.store.all("releases").filter(|((_, other), _)| other != name);
+        let twice: Vec<String> =
+            others.flat_map(|(_, other)| held(other)).filter(|lock| mine.contains(lock)).collect();
+        self.check("locks (one run at a time)", twice.is_empty(), || {
+            format!("{name} has {twice:?}, and so has another Release")
+        });
+        let moves = after["status"]["run"]["stage"] == "Steps";
+        self.check(
+            "locks (none moves without)",
+            !moves || wanted.iter().all(|lock| mine.contains(lock)),
+            || format!("{name} has {mine:?} of {wanted:?}"),
+        );
+    }
+
+    /// What status owes to people is told, or known not to be wanted, before it is owed no more; and each end of a run is owed.
+    fn check_owed(&mut self, before: Option<&Value>, after: &Value) {
+        let Some(audiences) = after["spec"]["notify"].as_array() else { return };
+        let owed = |release: &Value| -> BTreeSet<Told> {
+            let all = release["status"]["notifications"]["owed"].as_array();
+            let each = |owed: &Value| -> Vec<Told> {
+                let id = owed["id"].as_str().unwrap_or_default().to_owned();
+                let to = owed["to"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                to.map(|to| (id.clone(), to.to_owned())).collect()
+            };
+            all.into_iter().flatten().flat_map(each).collect()
+        };
+        let (was, is) = (before.map(owed).unwrap_or_default(), owed(after));
+        let names: Vec<&str> = audiences.iter().filter_map(|one| one["name"].as_str()).collect();
+        let forgotten: Vec<Told> = was
+            .into_iter()
+            .filter(|told| !is.contains(told) && names.contains(&told.1.as_str()))
+            .filter(|told| !self.watchman.came.contains_key(told) && !self.watchman.refused.contains(told))
+            .collect();
+        self.check("10 (nothing owed is lost)", forgotten.is_empty(), || format!("{forgotten:?}"));
+        let last = &after["status"]["lastRun"];
+        let ended = before.is_some_and(|before| before["status"]["lastRun"]["number"] != last["number"]);
+        if ended && last["outcome"] != "HandedBack" {
+            let hears = |one: &&Value| {
+                one["after"].is_null()
+                    && one["events"].as_array().is_some_and(|events| events.contains(&last["outcome"]))
+            };
+            let all = after["status"]["notifications"]["owed"].as_array();
+            let is_owed = |one: &Value| {
+                all.into_iter().flatten().any(|owed| {
+                    owed["event"] == last["outcome"]
+                        && owed["run"] == last["id"]
+                        && owed["to"].as_array().is_some_and(|to| to.contains(&one["name"]))
+                })
+            };
+            let untold =
+                audiences.iter().filter(hears).find(|one| !is_owed(one)).map(|one| one["name"].clone());
+            self.check("10 (the end of a run is told)", untold.is_none(), || {
+                format!("{untold:?} is not told of the end of run {}", last["id"])
+            });
+        }
+        self.watchman.noted.extend(is);
+    }
+
+    /// A message has come to whom it is for. `answered`: who sent it knows.
+    pub fn came(&mut self, process: usize, id: &str, to: &str, answered: bool) {
+        let told = (id.to_owned(), to.to_owned());
+        let noted = self.watchman.noted.contains(&told);
+        self.check("10 (noted before it is told)", noted, || format!("{told:?}"));
+        // One that leads again, after another one or after a while, does not know what it knew.
+        let knows = self.watchman.identities.is_empty();
+        let before = self.watchman.came.get(&told);
+        let again = before.is_some_and(|all| all.contains(&(process, true)));
+        self.check("10 (told once)", !(again && knows), || format!("{told:?} once more"));
+        self.watchman.came.entry(told).or_default().push((process, answered));
+    }
+
+    /// A receiver has said that it will not have it, however often it is tried.
+    pub fn refused(&mut self, id: &str, to: &str) {
+        self.watchman.refused.insert((id.to_owned(), to.to_owned()));
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! It is plain data and knows no task. `play` lets time pass in it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
-use crate::cluster::{Cluster, target};
+use crate::cluster::{Cluster, named};
 use crate::network::Network;
 use crate::server::requests;
 use crate::server::store::kind_of;
@@ -18,12 +19,19 @@ use crate::watchman::Watchman;
 
 /// Where everything happens.
 pub const NAMESPACE: &str = "shop";
-/// The Deployment, and the Release.
+/// The Deployment of every world, and its Release.
 pub const TARGET: &str = "shop";
+/// The Deployments that a world may have, each with a Release of its name.
+pub const TARGETS: [&str; 3] = [TARGET, "till", "depot"];
+/// What the operator is called among those who manage fields.
+pub const OPERATOR: &str = "tidegate";
 /// Milliseconds until the native controllers look at a change.
 const LAG: u64 = 8;
 /// How often the time is asked for within one millisecond of it, at most: reading five hundred pods takes a thousand.
 const MOST_IN_A_MOMENT: u64 = 200_000;
+
+/// Fields of a Deployment's spec of which it is known who manages them, as far as a server-side apply asks.
+const MANAGED: [&str; 5] = ["paused", "minReadySeconds", "progressDeadlineSeconds", "strategy", "template"];
 
 /// Everything there is.
 pub struct World {
@@ -32,7 +40,8 @@ pub struct World {
     /// The API server has mutating admission policies.
     pub policies: bool,
     pub store: Store,
-    pub cluster: Cluster,
+    /// One for each Deployment.
+    pub clusters: Vec<Cluster>,
     pub network: Network,
     pub watchman: Watchman,
     /// Something was made that belongs to something, or something that others belong to went.
@@ -41,6 +50,10 @@ pub struct World {
     pub log: Vec<String>,
     /// What the pods' pages say.
     pub pages: Pages,
+    /// What comes of telling people.
+    pub receivers: Receivers,
+    /// Who manages a field of a Deployment.
+    managers: BTreeMap<(String, &'static str), BTreeSet<&'static str>>,
 }
 
 /// What the pods' pages say.
@@ -54,6 +67,21 @@ pub enum Pages {
     Nonsense,
     /// The same counts again and again, and now and then fewer.
     Stuck,
+}
+
+/// What those do who are told something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receivers {
+    /// They take it, and say so.
+    Honest,
+    /// They say that it may be tried again.
+    Failing,
+    /// They say that there is no use in it.
+    Refusing,
+    /// They say nothing.
+    Hanging,
+    /// They take it, and say nothing.
+    Answerless,
 }
 
 /// A world that several may look at; a change tells whoever lets time pass.
@@ -111,17 +139,21 @@ impl Shared {
 }
 
 impl World {
-    pub fn new(policies: bool, ready_after: u64) -> Self {
+    /// With so many Deployments.
+    pub fn new(deployments: usize, policies: bool, ready_after: u64) -> Self {
+        let clusters = (0..deployments.clamp(1, TARGETS.len())).map(|index| Cluster::new(index, ready_after));
         let mut world = Self {
             now: 0,
             policies,
             store: Store::default(),
-            cluster: Cluster::new(ready_after),
+            clusters: clusters.collect(),
             network: Network::default(),
             watchman: Watchman::default(),
             litter: false,
             log: Vec::new(),
             pages: Pages::Honest,
+            receivers: Receivers::Honest,
+            managers: BTreeMap::new(),
         };
         world.install();
         world
@@ -156,10 +188,18 @@ impl World {
         object: Value,
     ) -> Arc<Object> {
         self.check_write(who, plural, before, &object);
+        if plural == "deployments" {
+            self.note_managers(who, &name.1, before, &object);
+        }
+        let concerns = match plural {
+            "deployments" => self.clusters.iter().position(|cluster| cluster.name == name.1),
+            "jobs" | "releases" => Some(0),
+            _ => None,
+        };
         let stored = self.store.put(plural, name, object);
         self.litter |= matches!(plural, "controllerrevisions" | "jobs");
-        if matches!(plural, "deployments" | "jobs" | "releases") {
-            self.cluster.touch(self.now, LAG);
+        if let Some(of) = concerns {
+            self.clusters[of].touch(self.now, LAG);
         }
         self.counted(who, plural, before.map_or("made", |_| "wrote"), &stored);
         stored
@@ -169,7 +209,7 @@ impl World {
     pub fn delete(&mut self, who: &Who, plural: &'static str, name: &Name) {
         if let Some(gone) = self.store.remove(plural, name) {
             self.litter = true;
-            self.cluster.touch(self.now, LAG);
+            self.clusters.iter_mut().for_each(|cluster| cluster.touch(self.now, LAG));
             self.counted(who, plural, "deleted", &gone);
         }
     }
@@ -222,25 +262,87 @@ impl World {
         drop(requests::create(self, who, kind, namespace, object));
     }
 
-    /// Somebody writes the Deployment; what the API server refuses is not written.
-    pub fn write_target(&mut self, who: &'static str, change: impl FnOnce(&mut Value)) {
-        let Some(before) = self.store.get("deployments", &target()).cloned() else { return };
-        let Some(kind) = kind_of("deployments") else { return };
+    /// Somebody writes a Deployment; what the API server refuses is not written.
+    pub fn write_target(&mut self, name: &str, who: &'static str, change: impl FnOnce(&mut Value)) {
+        let (Some(before), Some(kind)) = (self.deployment(name).cloned(), kind_of("deployments")) else {
+            return;
+        };
         let mut object = (**before).clone();
         change(&mut object);
-        drop(requests::update(self, &Who::Person(who), kind, &target(), &before, object, false));
+        drop(requests::update(self, &Who::Person(who), kind, &named(name), &before, object, false));
+    }
+
+    /// Who changes a field manages it, and nobody else does.
+    fn note_managers(&mut self, who: &Who, name: &str, before: Option<&Value>, object: &Value) {
+        let manager = match who {
+            Who::Operator(_) => OPERATOR,
+            Who::Person(person) => person,
+            Who::Cluster => return,
+        };
+        for field in MANAGED {
+            let value = object["spec"].get(field);
+            if value != before.and_then(|before| before["spec"].get(field)) {
+                let managers = if value.is_some() { BTreeSet::from([manager]) } else { BTreeSet::new() };
+                self.managers.insert((name.to_owned(), field), managers);
+            }
+        }
+    }
+
+    /// Fields of a Deployment's spec that somebody else manages, and in which there is something else.
+    pub fn conflicts(
+        &self,
+        name: &str,
+        who: &str,
+        fields: &Map<String, Value>,
+    ) -> Vec<(&'static str, &'static str)> {
+        let Some(deployment) = self.deployment(name) else { return Vec::new() };
+        let of = |field: &'static str| {
+            let managers = self.managers.get(&(name.to_owned(), field)).into_iter().flatten();
+            managers.copied().filter(|manager| *manager != who).map(move |manager| (field, manager))
+        };
+        let differs = |field: &&str| {
+            fields.get(*field).is_some_and(|value| deployment["spec"].get(*field) != Some(value))
+        };
+        MANAGED.into_iter().filter(differs).flat_map(of).collect()
+    }
+
+    /// A tool applies its fields of a Deployment's spec server-side: not at all where there is a conflict, unless it insists.
+    pub fn apply_target(
+        &mut self,
+        name: &str,
+        who: &'static str,
+        fields: &Map<String, Value>,
+        insists: bool,
+    ) {
+        let conflicts = self.conflicts(name, who, fields);
+        if !conflicts.is_empty() && !insists {
+            let seconds = format!("{}.{:03}", self.now / 1000, self.now % 1000);
+            self.log.push(format!("{seconds} {who} was refused deployments/{name}: conflicts {conflicts:?}"));
+            return;
+        }
+        self.write_target(name, who, |object| {
+            for (field, value) in fields {
+                object["spec"][field] = value.clone();
+            }
+        });
+        let Some(deployment) = self.deployment(name).cloned() else { return };
+        for field in MANAGED {
+            if fields.get(field).is_some_and(|value| deployment["spec"].get(field) == Some(value)) {
+                self.managers.entry((name.to_owned(), field)).or_default().insert(who);
+            }
+        }
     }
 
     /// Somebody scales it: the scale subresource is no business of the policies.
-    pub fn scale_target(&mut self, replicas: i32) {
-        let Some(before) = self.store.get("deployments", &target()).cloned() else { return };
+    pub fn scale_target(&mut self, name: &str, replicas: i32) {
+        let Some(before) = self.deployment(name).cloned() else { return };
         if before["spec"]["replicas"] == replicas {
             return;
         }
         let mut object = (**before).clone();
         object["spec"]["replicas"] = json!(replicas);
         object["metadata"]["generation"] = json!(before["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
-        self.commit(&Who::Person("autoscaler"), "deployments", target(), Some(&before), object);
+        self.commit(&Who::Person("autoscaler"), "deployments", named(name), Some(&before), object);
     }
 
     /// Until when watches that this process starts now are held back.
@@ -248,41 +350,51 @@ impl World {
         self.network.held_until(process).filter(|until| *until > self.now).unwrap_or(0)
     }
 
-    /// The Deployment.
-    pub fn deployment(&self) -> Option<&Arc<Object>> {
-        self.store.get("deployments", &target())
+    /// The Deployments that there may be, each with its Release.
+    pub fn targets(&self) -> impl Iterator<Item = &'static str> + use<> {
+        TARGETS.into_iter().take(self.clusters.len())
     }
 
-    /// The Release.
-    pub fn release(&self) -> Option<&Arc<Object>> {
-        self.store.get("releases", &(NAMESPACE.to_owned(), TARGET.to_owned()))
+    /// A Deployment.
+    pub fn deployment(&self, name: &str) -> Option<&Arc<Object>> {
+        self.store.get("deployments", &named(name))
+    }
+
+    /// A Release.
+    pub fn release(&self, name: &str) -> Option<&Arc<Object>> {
+        self.store.get("releases", &named(name))
     }
 
     /// Its status; null where there is none.
-    pub fn status(&self) -> &Value {
+    pub fn status(&self, name: &str) -> &Value {
         static NOTHING: Value = Value::Null;
-        self.release().map_or(&NOTHING, |release| &release["status"])
+        self.release(name).map_or(&NOTHING, |release| &release["status"])
     }
 
-    /// Everything about the Deployment, its Release and its pods, for people.
+    /// Everything about the Deployments, their Releases and their pods, for people.
     pub fn describe(&self) -> String {
-        let deployment = self.deployment().map(|it| (***it).clone()).unwrap_or_default();
-        let mut status = self.status().clone();
+        let all: Vec<String> = self.targets().map(|name| self.describe_one(name)).collect();
+        format!("at {} s\n{}", self.now / 1000, all.join("\n"))
+    }
+
+    fn describe_one(&self, name: &str) -> String {
+        let deployment = self.deployment(name).map(|it| (***it).clone()).unwrap_or_default();
+        let mut status = self.status(name).clone();
         if let Some(status) = status.as_object_mut() {
             status.remove("conditions");
         }
-        let sets = self.cluster.native.sets.iter().map(|set| {
+        let native = self.native(name);
+        let sets = native.sets.iter().map(|set| {
             let version = &set.template["metadata"]["annotations"]["version"];
             format!("{} {version} x{} (desired {})", set.name, set.replicas, set.desired)
         });
         format!(
-            "at {} s\nspec {:#}\nannotations {:#}\nsets {:#?}\n{} Ready of {} pods\nstatus {status:#}",
-            self.now / 1000,
+            "{name}\nspec {:#}\nannotations {:#}\nsets {:#?}\n{} Ready of {} pods\nstatus {status:#}",
             deployment["spec"],
             deployment["metadata"]["annotations"],
             sets.collect::<Vec<_>>(),
-            self.cluster.native.ready(),
-            self.cluster.native.alive(),
+            native.ready(),
+            native.alive(),
         )
     }
 }

@@ -259,3 +259,92 @@ fn scaled_down_while_it_surges_there_are_no_more_pods_than_the_owners_percentage
         ));
     }
 }
+
+#[test]
+fn sets_that_were_heard_of_before_the_pods_that_are_there_allow_no_move() {
+    told(
+        r#"strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"1%"},"type":"RollingUpdate"}
+min-ready 5
+release {"criteria":[],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"5s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"20s"}]}
+at 2759 push v2 good
+at 5357 scale 0
+at 9541 cut-off 40"#,
+    );
+}
+
+const LOCKED: &str = r#"release {"locks":["db"],"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
+
+#[test]
+fn of_releases_that_want_one_lock_one_run_at_a_time_moves_and_each_has_its_turn() {
+    let begin = "at 1000 push v2 good\nat 1000 beside till push v2 good\nat 1001 beside depot push v2 crash";
+    for more in ["", "at 1004 hold-watches 900\n", "at 1006 kill 0\n", "at 1500 beside till say Abort\n"] {
+        let outcome = told(&format!("beside 2\n{LOCKED}\n{more}{begin}"));
+        let moved = |name: &str| {
+            let wrote = format!("wrote releases/{name} ");
+            let moving = |line: &&String| line.contains(&wrote) && line.contains("\"Moving\"");
+            outcome.log.iter().filter(moving).count()
+        };
+        assert!(moved("shop") > 0 && moved("depot") > 0, "{more}\n{}", outcome.log.join("\n"));
+        assert_eq!(outcome.end.outcome, "Succeeded", "{more}\n{}", outcome.log.join("\n"));
+    }
+}
+
+const TELLS: &str = r#"release {"notify":[{"name":"team","webhook":{"url":"https://team.example/hook"},"events":["Started","Held","StepPassed","Undoing","Undone","Succeeded","Aborted","Rejected"]},{"name":"later","slack":{"secret":"slack"},"after":"5s","events":["Held","AwaitingApproval"]}],"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
+
+/// What the operator wrote to the Deployment, without the moment, and the moment of the last.
+fn orders(outcome: &Outcome) -> (Vec<String>, f64) {
+    let orders = outcome.log.iter().filter(|line| line.contains("operator 0 wrote deployments/shop"));
+    let apart: Vec<(&str, &str)> = orders.filter_map(|line| line.split_once(' ')).collect();
+    let last = apart.last().and_then(|(second, _)| second.parse().ok()).unwrap_or(0.0);
+    (apart.into_iter().map(|(_, order)| order.to_owned()).collect(), last)
+}
+
+#[test]
+fn whoever_does_not_listen_keeps_nothing_waiting_and_is_told_in_the_end() {
+    for conduct in ["good", "crash"] {
+        let story = |receivers: &str| {
+            format!(
+                "{TELLS}\nat 500 receivers {receivers}\nat 1000 push v2 {conduct}\nat 90000 receivers honest"
+            )
+        };
+        let (usual, last) = orders(&told(&story("honest")));
+        for receivers in ["failing", "refusing", "hanging", "answerless"] {
+            let (orders, then) = orders(&told(&story(receivers)));
+            assert_eq!(orders, usual, "{receivers}");
+            assert!(then < last + 0.2, "{receivers}: {then} s, usually {last} s");
+        }
+    }
+}
+
+#[test]
+fn what_is_owed_is_told_by_whoever_comes_after_the_one_that_noted_it() {
+    for death in 1..16 {
+        told(&format!(
+            "{TELLS}\nat 500 receivers failing\nat 900 kill {death}\nat 1000 push v2 crash\nat 20000 receivers honest"
+        ));
+    }
+}
+
+#[test]
+fn on_full_nodes_a_bad_version_makes_room_for_the_one_that_comes_back() {
+    for strategy in [r#"{"maxSurge":1,"maxUnavailable":0}"#, r#"{"maxSurge":0,"maxUnavailable":1}"#] {
+        let strategy = format!(r#"{{"type":"RollingUpdate","rollingUpdate":{strategy}}}"#);
+        let steps = r#"release {"criteria":[],"steps":[{"name":"half","replicas":"50%","soak":"60s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
+        let outcome = told(&format!(
+            "strategy {strategy}\n{steps}\nat 1000 push v2 good\nat 20000 room 4\nat 21000 say Abort\nat 120000 room 4"
+        ));
+        let undone = second(&outcome, "\"stable serves; run r1 was aborted");
+        assert!(undone.is_some_and(|second| second < 60.0), "{undone:?}\n{}", outcome.log.join("\n"));
+    }
+}
+
+#[test]
+fn who_applies_server_side_is_refused_in_mid_run_or_insists_and_changes_no_pace() {
+    let edited = r#"{"type":"RollingUpdate","rollingUpdate":{"maxSurge":3,"maxUnavailable":0}}"#;
+    let begin = format!("{LOCKED}\nat 1000 push v2 good\nat 3500 edit {edited}");
+    let refused = told(&format!("{begin}\nat 4000 apply-server-side false"));
+    let line = "gitops was refused deployments/shop: conflicts [(\"strategy\", \"tidegate\")]";
+    assert!(refused.log.iter().any(|log| log.ends_with(line)), "{}", refused.log.join("\n"));
+    let insisted = told(&format!("{begin}\nat 4000 apply-server-side true"));
+    assert_eq!(orders(&insisted).0, orders(&refused).0, "{}", insisted.log.join("\n"));
+}

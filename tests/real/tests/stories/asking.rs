@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tidegate_real::stage::{self, Stage, usual};
 use tidegate_real::story::{Story, on_stage};
 
-use crate::given::{grant, pods, quick, says, stands_still, with};
+use crate::given::{grant, may_read_secrets, pods, quick, says, stands_still, with};
 
 fn checked(check: Value) -> Value {
     with(quick(), json!({"preflight": [check]}))
@@ -74,13 +74,7 @@ fn a_certificate_of_a_secret_must_last_and_its_key_is_never_told() {
         let hint =
             "the operator may not read secret shop-tls: bind ClusterRole tidegate-secrets in namespace tls-";
         until_told(&story, "CheckUnknown", hint).await;
-        story
-            .apply(json!({
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "tidegate-secrets"},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tidegate-secrets"},
-                "subjects": [{"kind": "ServiceAccount", "name": "tidegate", "namespace": "tidegate-system"}],
-            }))
-            .await;
+        may_read_secrets(&story).await;
         until_told(&story, "CheckFailed", "minValidity is 720h: renew secret shop-tls").await;
         stands_still(&story, Duration::from_secs(1)).await;
         let (renewed, second_key) = certificate(90);

@@ -7,7 +7,7 @@ use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage, shop_deployment};
 
 use crate::answers::{Answer, Answers};
-use crate::given::{adopted, grant, pods, quick, says, stands_still, with};
+use crate::given::{adopted, grant, may_read_secrets, pods, quick, says, stands_still, with};
 
 fn checked(check: Value) -> Value {
     with(quick(), json!({"preflight": [check]}))
@@ -256,13 +256,7 @@ fn a_secret_is_unknown_without_rights_and_its_value_is_never_told() {
         let hint =
             "the operator may not read secret stripe: bind ClusterRole tidegate-secrets in namespace secret-";
         blocked_saying(&story, "CheckUnknown", hint).await;
-        story
-            .apply(json!({
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "tidegate-secrets"},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tidegate-secrets"},
-                "subjects": [{"kind": "ServiceAccount", "name": "tidegate", "namespace": "tidegate-system"}],
-            }))
-            .await;
+        may_read_secrets(&story).await;
         story.until_blocked("CheckFailed").await;
         until_told(&story, "secret stripe, key api-key does not match ^sk_live_").await;
         story.apply(secret("sk_live_batterystaple")).await;

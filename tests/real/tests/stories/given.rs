@@ -128,6 +128,17 @@ pub async fn says(story: &Story<'_>, user: &str, spec: Value) -> String {
     name.into_inner().expect("no panic while noting")
 }
 
+/// Lets the operator read Secrets where the story plays.
+pub async fn may_read_secrets(story: &Story<'_>) {
+    story
+        .apply(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "tidegate-secrets"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tidegate-secrets"},
+            "subjects": [{"kind": "ServiceAccount", "name": "tidegate", "namespace": "tidegate-system"}],
+        }))
+        .await;
+}
+
 /// Waits until this step soaks.
 pub async fn until_soaking(story: &Story<'_>, step: &str) {
     story

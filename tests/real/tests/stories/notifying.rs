@@ -6,22 +6,11 @@ use serde_json::{Value, json};
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
-use crate::given::{grant, quick, says, stands_still, with};
+use crate::given::{grant, may_read_secrets, quick, says, stands_still, with};
 use crate::receivers::{Encryption, MailServer, Manner, Receiver};
 
 /// A word that stands in Secrets and nowhere else.
 const PLANTED: &str = "pl4nted-s3cret-w0rd";
-
-/// The operator may read Secrets of this namespace.
-async fn may_read_secrets(story: &Story<'_>) {
-    story
-        .apply(json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "tidegate-secrets"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tidegate-secrets"},
-            "subjects": [{"kind": "ServiceAccount", "name": "tidegate", "namespace": "tidegate-system"}],
-        }))
-        .await;
-}
 
 async fn secret(story: &Story<'_>, name: &str, data: Value) {
     let metadata = json!({"name": name});

@@ -10,7 +10,7 @@ use tidegate_real::story::{Story, on_stage};
 use tokio::process::Command;
 
 use crate::answers::{Answer, Answers};
-use crate::given::{grant, quick, says, with};
+use crate::given::{grant, may_read_secrets, quick, says, with};
 
 /// How each planted value begins.
 const MARK: &str = "planted0";
@@ -24,17 +24,6 @@ const REPEATS_PASSWORD: &str =
 
 fn secret(name: &str, kind: &str, data: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": {"name": name}, "stringData": data})
-}
-
-/// Lets the operator read Secrets where the story plays.
-async fn lend(story: &Story<'_>) {
-    story
-        .apply(json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "tidegate-secrets"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "tidegate-secrets"},
-            "subjects": [{"kind": "ServiceAccount", "name": "tidegate", "namespace": "tidegate-system"}],
-        }))
-        .await;
 }
 
 /// What the plugin prints.
@@ -108,8 +97,8 @@ fn no_value_of_a_secret_is_told_by_any_check_source_record_log_or_command() {
         let stage = Stage::shared().await;
         let story = Story::begin(stage, "planted").await;
         let other = Story::begin(stage, "planted-staging").await;
-        lend(&story).await;
-        lend(&other).await;
+        may_read_secrets(&story).await;
+        may_read_secrets(&other).await;
         let same = "planted0-same";
         let stripe = json!({"pattern": "planted0-pattern", "short": "planted0-short", "placeholder": "your_planted0_key", "same": same});
         story.apply(secret("stripe", "Opaque", stripe)).await;

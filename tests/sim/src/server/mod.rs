@@ -14,8 +14,11 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation};
 use kube::Client;
 use kube::client::{Body, ClientBuilder};
+use serde_json::Value;
 use tidegate::run::link::Patience;
 use tower::BoxError;
 
@@ -144,11 +147,28 @@ async fn read(process: usize, request: http::Request<Body>) -> Result<Request, B
         metadata_only: header(ACCEPT).contains("as=PartialObjectMetadata"),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
-        patch: if is_patch { serde_json::from_slice(&body).ok() } else { None },
+        patch: if is_patch { json_patch(&body) } else { None },
         method: parts.method,
         content_type,
         body,
     })
+}
+
+/// Taken apart by hand: a reader that does not know yet which operation it reads copies all of it, and a status is long.
+fn json_patch(body: &[u8]) -> Option<Patch> {
+    let operations: Vec<Value> = serde_json::from_slice(body).ok()?;
+    let operation = |mut operation: Value| {
+        let value = operation["value"].take();
+        let path = PointerBuf::parse(operation["path"].as_str()?).ok()?;
+        Some(match operation["op"].as_str()? {
+            "test" => PatchOperation::Test(TestOperation { path, value }),
+            "add" => PatchOperation::Add(AddOperation { path, value }),
+            "replace" => PatchOperation::Replace(ReplaceOperation { path, value }),
+            "remove" => PatchOperation::Remove(RemoveOperation { path }),
+            _ => return None,
+        })
+    };
+    operations.into_iter().map(operation).collect::<Option<_>>().map(Patch)
 }
 
 fn reply(answer: Answer) -> Result<Reply, BoxError> {

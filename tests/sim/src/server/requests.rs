@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use json_patch::PatchOperation;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
@@ -268,7 +269,14 @@ fn watch(
 }
 
 fn patched(before: &Value, request: &Request) -> Result<Value, Refusal> {
-    let mut object = before.clone();
+    let mut object = match request.patch.as_ref().map(|patch| patch.0.as_slice()) {
+        // Written anew as a whole: the one before need not be copied.
+        Some([PatchOperation::Test(_), PatchOperation::Add(status)]) if status.path.as_str() == "/status" => {
+            let fields = before.as_object().into_iter().flatten().filter(|(field, _)| *field != "status");
+            fields.map(|(field, value)| (field.clone(), value.clone())).collect()
+        }
+        Some(_) | None => before.clone(),
+    };
     match request.content_type.as_str() {
         "application/json-patch+json" => {
             let patch = request

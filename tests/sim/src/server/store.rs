@@ -251,7 +251,10 @@ impl Store {
             Watcher { plural, selector, process, ends_at, held_until, waiting: VecDeque::new(), sender };
         let lines = Lines::default();
         let history = self.tables.get(plural).map(|table| &table.history);
-        for change in history.into_iter().flatten().filter(|change| change.revision > since) {
+        // A watch that goes on from where it was has nothing to read of what was before.
+        let newer =
+            |history: &'_ VecDeque<Change>| history.partition_point(|change| change.revision <= since);
+        for change in history.into_iter().flat_map(|history| history.range(newer(history)..)) {
             if let Some(line) = lines.of(change, &watcher.selector) {
                 watcher.deliver(line);
             }

@@ -357,8 +357,9 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
     }
 }
 
-/// Whether it ends the run because of the version that it was about, or of somebody who did not want it.
-fn is_undo(cause: Cause) -> bool {
+/// Whether it ends the run because of the version that it was about, or of somebody who did not want it: it goes back for good, and not to
+/// take a step again or for a newer template.
+pub fn is_undo(cause: Cause) -> bool {
     match cause {
         Cause::Breach
         | Cause::Undecided

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 
 use crate::api::notify::{Event, Owed, Turn};
-use crate::api::status::{Cause, LastRun, Run, Stamp, StepPassed};
+use crate::api::status::{LastRun, Run, Stamp, StepPassed};
 use crate::api::undo::ValidationResult;
 use crate::api::{Outcome, Phase, ReleaseStatus};
+use crate::decide::back;
 
 /// What has happened, in its order. Holds are not among it: they last.
 pub fn between(old: &ReleaseStatus, new: &ReleaseStatus, now: Timestamp) -> Vec<Owed> {
@@ -19,8 +20,8 @@ pub fn between(old: &ReleaseStatus, new: &ReleaseStatus, now: Timestamp) -> Vec<
         let left = same.map_or(0, |before| before.passed.len());
         happened.extend(run.passed.iter().skip(left).map(|step| step_passed(new, run, step, now)));
         if let Some(back) = &run.back
-            && is_an_undo(back.cause)
-            && !same.and_then(|before| before.back.as_ref()).is_some_and(|before| is_an_undo(before.cause))
+            && back::is_undo(back.cause)
+            && !same.and_then(|before| before.back.as_ref()).is_some_and(|before| back::is_undo(before.cause))
         {
             happened.push(Owed { message: back.message.clone(), ..about(new, Event::Undoing, &run.id, now) });
         }
@@ -96,17 +97,4 @@ fn ended(old: &ReleaseStatus, new: &ReleaseStatus, last: &LastRun, now: Timestam
         images: old.canary.as_ref().map(|canary| canary.images.clone()).unwrap_or_default(),
         ..told
     })
-}
-
-/// Going back for good. What goes back to take a step again, or for a newer template, is told when its run ends, if it does.
-fn is_an_undo(cause: Cause) -> bool {
-    match cause {
-        Cause::Breach
-        | Cause::Undecided
-        | Cause::PodsFailing
-        | Cause::CheckFailed
-        | Cause::Abort
-        | Cause::Reverted => true,
-        Cause::Superseded | Cause::NoReplicas | Cause::TooMany => false,
-    }
 }

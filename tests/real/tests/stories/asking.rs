@@ -7,26 +7,12 @@ use serde_json::{Value, json};
 use tidegate_real::stage::{self, Stage, usual};
 use tidegate_real::story::{Story, on_stage};
 
-use crate::given::{grant, may_read_secrets, pods, quick, says, stands_still, with};
-
-fn checked(check: Value) -> Value {
-    with(quick(), json!({"preflight": [check]}))
-}
+use crate::given::{checked, grant, may_read_secrets, pods, says, stands_still, until_told};
 
 async fn shipped(story: &Story<'_>, check: Value) {
     story.adopt(story.deployment(2), story.release(checked(check))).await;
     grant(story, "alice", "tidegate-release-manager").await;
     story.ship_paper("v2", json!({})).await;
-}
-
-async fn until_told(story: &Story<'_>, reason: &str, words: &str) {
-    story
-        .until(words, |story| async move {
-            let blocked = story.status().await["blockedBy"].clone();
-            blocked["reason"] == reason && blocked["message"].as_str().unwrap_or_default().contains(words)
-        })
-        .await;
-    assert_eq!(pods(story).await.len(), 1, "no pod of the new version: {}", story.describe().await);
 }
 
 async fn succeeds(story: &Story<'_>) {

@@ -7,11 +7,7 @@ use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage, shop_deployment};
 
 use crate::answers::{Answer, Answers};
-use crate::given::{adopted, grant, may_read_secrets, pods, quick, says, stands_still, with};
-
-fn checked(check: Value) -> Value {
-    with(quick(), json!({"preflight": [check]}))
-}
+use crate::given::{adopted, checked, grant, may_read_secrets, pods, quick, says, stands_still, with};
 
 /// A version is shipped under this check.
 async fn shipped(name: &str, check: Value) -> Story<'static> {

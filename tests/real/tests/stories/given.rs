@@ -23,6 +23,11 @@ pub fn quick() -> Value {
     })
 }
 
+/// The same, and this check before the first pod.
+pub fn checked(check: Value) -> Value {
+    with(quick(), json!({"preflight": [check]}))
+}
+
 /// The same, and at most 5 % errors.
 pub fn measured() -> Value {
     with(quick(), json!({"criteria": [{"name": "errors", "errorRate": {"target": "1%", "limit": "5%"}}]}))
@@ -137,6 +142,17 @@ pub async fn may_read_secrets(story: &Story<'_>) {
             "subjects": [{"kind": "ServiceAccount", "name": "tidegate", "namespace": "tidegate-system"}],
         }))
         .await;
+}
+
+/// Waits until the run is blocked for this reason, in these words, and no pod of the new version has been made.
+pub async fn until_told(story: &Story<'_>, reason: &str, words: &str) {
+    story
+        .until(words, |story| async move {
+            let blocked = story.status().await["blockedBy"].clone();
+            blocked["reason"] == reason && blocked["message"].as_str().unwrap_or_default().contains(words)
+        })
+        .await;
+    assert_eq!(pods(story).await.len(), 1, "no pod of the new version: {}", story.describe().await);
 }
 
 /// Waits until this step soaks.

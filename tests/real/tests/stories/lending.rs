@@ -54,6 +54,19 @@ fn rule(group: &str, resource: &str, verbs: &[&str]) -> Value {
     json!([{"apiGroups": [group], "resources": [resource], "verbs": verbs}])
 }
 
+/// Bob may write Releases there.
+async fn may_write_releases(story: &Story<'_>, namespace: &str) {
+    let verbs = ["get", "create", "patch", "update"];
+    give(story, namespace, "writes", rule("tidegate.dev", "releases", &verbs)).await;
+}
+
+/// Bob may write Releases there, of any Deployment, and that has come to be so.
+async fn may_release(story: &Story<'_>, namespace: &str) {
+    may_write_releases(story, namespace).await;
+    give(story, namespace, "patches", rule("apps", "deployments", &["patch"])).await;
+    until_told(story, &json!({}), "").await;
+}
+
 #[test]
 fn a_check_takes_the_rights_that_it_uses_from_whoever_writes_it() {
     on_stage(async {
@@ -61,13 +74,7 @@ fn a_check_takes_the_rights_that_it_uses_from_whoever_writes_it() {
         let story = Story::begin(stage, "lending").await;
         let other = Story::begin(stage, "lending-staging").await;
         let (here, there) = (story.namespace.clone(), other.namespace.clone());
-        give(
-            &story,
-            &here,
-            "writes",
-            rule("tidegate.dev", "releases", &["get", "create", "patch", "update"]),
-        )
-        .await;
+        may_write_releases(&story, &here).await;
         let nothing = json!({});
         until_told(&story, &nothing, "bob may not release deployments shop: it takes the verb patch on it")
             .await;
@@ -140,15 +147,7 @@ fn a_check_of_an_object_takes_the_right_to_read_it_where_it_is() {
         let story = Story::begin(stage, "lending-objects").await;
         let other = Story::begin(stage, "lending-elsewhere").await;
         let (here, there) = (story.namespace.clone(), other.namespace.clone());
-        give(
-            &story,
-            &here,
-            "writes",
-            rule("tidegate.dev", "releases", &["get", "create", "patch", "update"]),
-        )
-        .await;
-        give(&story, &here, "patches", rule("apps", "deployments", &["patch"])).await;
-        until_told(&story, &json!({}), "").await;
+        may_release(&story, &here).await;
         let object = |fields: Value| {
             let mut object = json!({"apiVersion": "velero.io/v1", "resource": "backups"});
             object.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
@@ -207,10 +206,7 @@ fn who_is_told_by_a_secret_takes_the_right_to_read_secrets() {
     on_stage(async {
         let story = Story::begin(Stage::shared().await, "lending-told").await;
         let here = story.namespace.clone();
-        let writes = rule("tidegate.dev", "releases", &["get", "create", "patch", "update"]);
-        give(&story, &here, "writes", writes).await;
-        give(&story, &here, "patches", rule("apps", "deployments", &["patch"])).await;
-        until_told(&story, &json!({}), "").await;
+        may_release(&story, &here).await;
         let told = |channel: Value| {
             let mut one = json!({"name": "team", "events": ["Held"]});
             one.as_object_mut().expect("an object").extend(channel.as_object().expect("an object").clone());
@@ -267,15 +263,7 @@ fn a_check_of_what_surrounds_a_workload_or_came_before_it_takes_the_right_to_see
         let story = Story::begin(stage, "lending-around").await;
         let other = Story::begin(stage, "lending-before").await;
         let (here, there) = (story.namespace.clone(), other.namespace.clone());
-        give(
-            &story,
-            &here,
-            "writes",
-            rule("tidegate.dev", "releases", &["get", "create", "patch", "update"]),
-        )
-        .await;
-        give(&story, &here, "patches", rule("apps", "deployments", &["patch"])).await;
-        until_told(&story, &json!({}), "").await;
+        may_release(&story, &here).await;
         let workload = |fields: Value| json!({"preflight": [{"name": "workload", "workload": fields}]});
         let own = workload(json!({"probes": "Required", "minReplicas": 2, "imageByDigest": "Required"}));
         until_told(&story, &own, "").await;

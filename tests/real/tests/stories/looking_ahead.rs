@@ -8,21 +8,7 @@ use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::{Story, on_stage, shop_deployment};
 
 use crate::answers::{Answer, Answers};
-use crate::given::{ended, grant, pods, quick, says, stands_still, with};
-
-fn checked(check: Value) -> Value {
-    with(quick(), json!({"preflight": [check]}))
-}
-
-async fn until_told(story: &Story<'_>, reason: &str, words: &str) {
-    story
-        .until(words, |story| async move {
-            let blocked = story.status().await["blockedBy"].clone();
-            blocked["reason"] == reason && blocked["message"].as_str().unwrap_or_default().contains(words)
-        })
-        .await;
-    assert_eq!(pods(story).await.len(), 1, "no pod of the new version: {}", story.describe().await);
-}
+use crate::given::{checked, ended, grant, quick, says, stands_still, until_told, with};
 
 async fn retry(story: &Story<'_>) {
     says(story, "alice", json!({"action": "Retry"})).await;

@@ -27,6 +27,19 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if scene.target.replicas == 0 && stage != Stage::Watch {
         return back::begin(draft, scene, back::Why::new(Cause::NoReplicas, rest::NO_REPLICAS));
     }
+    // Scaled up from nothing, a held Deployment starts the newest revision that has had pods: one of an earlier run. None of them says
+    // anything of the version that is released, good or bad.
+    let strangers = scene.strangers();
+    let they_go_back = match stage {
+        Stage::Preflight => !barred,
+        Stage::Steps => !goes_on,
+        Stage::Watch | Stage::Back => false,
+    };
+    if they_go_back && strangers > 0 {
+        let message =
+            format!("{strangers} pods are of a revision that is neither stable nor the one that is released");
+        return back::begin(draft, scene, back::Why::new(Cause::TooMany, message));
+    }
     if let Some(failing) = podhealth::failing(scene).filter(|_| !goes_on) {
         return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, failing));
     }

@@ -129,6 +129,13 @@ impl<'a> Scene<'a> {
             .flat_map(move |set| live(snapshot, set))
     }
 
+    /// Pods ordered of revisions that are neither stable nor the Deployment's own.
+    pub fn strangers(&self) -> i32 {
+        let known = [&self.stable_fingerprint, &self.target.fingerprint];
+        let sets = self.snapshot.sets.iter().filter(|set| !known.contains(&&set.fingerprint));
+        sets.map(|set| set.replicas).sum()
+    }
+
     /// Writes what is seen into status.
     pub fn describe(&self, draft: &mut Draft<'_>) {
         let count = |pods: Vec<&Pod>| PodCount {

@@ -4,7 +4,12 @@ use tidegate_sim::play::{Outcome, play, play_within};
 use tidegate_sim::story::Story;
 
 fn told(text: &str) -> Outcome {
-    let outcome = play(&text.parse().expect("a story"), 1);
+    told_by(1, text)
+}
+
+/// `seed`: of what waits are jittered with.
+fn told_by(seed: u64, text: &str) -> Outcome {
+    let outcome = play(&text.parse().expect("a story"), seed);
     let shown = || format!("{:#?}\n{}\n{}", outcome.violations, outcome.log.join("\n"), outcome.described);
     assert!(outcome.violations.is_empty(), "{}", shown());
     outcome
@@ -262,14 +267,36 @@ fn scaled_down_while_it_surges_there_are_no_more_pods_than_the_owners_percentage
 
 #[test]
 fn sets_that_were_heard_of_before_the_pods_that_are_there_allow_no_move() {
-    told(
-        r#"strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"1%"},"type":"RollingUpdate"}
+    for seed in 11140..11150 {
+        told_by(
+            seed,
+            r#"strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"1%"},"type":"RollingUpdate"}
 min-ready 5
 release {"criteria":[],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"5s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"20s"}]}
 at 2759 push v2 good
 at 5357 scale 0
 at 9541 cut-off 40"#,
+        );
+    }
+}
+
+#[test]
+fn pods_of_an_older_version_that_a_scale_up_from_nothing_starts_are_not_taken_for_those_of_the_one_that_is_released()
+ {
+    let outcome = told_by(
+        6357,
+        r#"replicas 10
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":1},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"2s"},{"name":"half","replicas":"50%","soak":"5s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 4000
+at 5639 push v2 good
+at 12069 push v3 stuck
+at 17607 scale 0
+at 24365 scale 1
+request 28 swallowed"#,
     );
+    let strangers = outcome.log.iter().any(|line| line.contains("1 pods are of a revision that is neither"));
+    assert!(strangers, "{}", outcome.log.join("\n"));
 }
 
 const LOCKED: &str = r#"release {"locks":["db"],"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;

@@ -55,6 +55,20 @@ fn lint_has_nothing_to_remark_on_a_runbook_with_any_of_its_versions() {
 }
 
 #[test]
+fn pilots_go_first_as_the_labels_of_their_release_say() {
+    let all = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/pilots.yaml"));
+    let linted = lint(&all);
+    assert!(linted.findings.is_empty() && linted.without_deployment.is_empty(), "{}", text(&linted));
+    let releases: Vec<&Value> =
+        all.iter().map(|it| &it.object).filter(|it| it["kind"] == "Release").collect();
+    let spec: ReleaseSpec = serde_json::from_value(releases[1]["spec"].clone()).unwrap();
+    let selector = spec.preflight[0].promotion.as_ref().unwrap().selector.as_ref().unwrap();
+    let labels = |release: &Value| serde_json::from_value(release["metadata"]["labels"].clone()).unwrap();
+    let selected: Vec<bool> = releases.iter().map(|release| selector.match_these(&labels(release))).collect();
+    assert_eq!(selected, [true, false]);
+}
+
+#[test]
 fn what_a_runbook_promotes_from_is_a_release_of_its_own_files() {
     for runbook in runbooks() {
         let upstream = runbook.join("upstream.yaml");

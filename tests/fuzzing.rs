@@ -176,6 +176,7 @@ targets! {
     windows_may_hold_anything: "windows", FEWER;
     a_file_to_lint_may_hold_anything: "lint", FEWER;
     what_surrounds_a_workload_may_hold_anything: "surroundings", MUTATIONS;
+    a_record_that_was_brought_may_hold_anything: "brought", FEWER;
     an_expression_may_hold_anything: "expression", MUTATIONS;
     a_certificate_may_hold_anything: "certificate", MUTATIONS;
     an_answer_of_a_dns_server_may_hold_anything: "dns_answer", MUTATIONS;

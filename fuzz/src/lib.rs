@@ -44,7 +44,7 @@ use tidegate::watch::slim;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("exposition", exposition),
     ("prometheus", prometheus),
     ("numbers", numbers),
@@ -61,6 +61,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("windows", windows),
     ("lint", lint),
     ("surroundings", surroundings),
+    ("brought", brought),
     ("expression", expression),
     ("certificate", certificate),
     ("dns_answer", dns_answer),
@@ -158,12 +159,39 @@ pub fn surroundings(data: &[u8]) {
     };
     let (_, said) = workload::judged(Wanted::of(&WorkloadCheck::default()), &subject, &around);
     assert!(!said.is_empty());
-    let wanted =
-        promotion::Wanted { namespace: "staging".into(), release: None, soak: Duration::from_secs(3600) };
-    let subject = promotion::Subject { release: "shop".into(), images: vec!["shop@sha256:11".into()] };
+    let wanted = promotion::Wanted {
+        others: promotion::Others::Named(None),
+        namespace: Some("staging".into()),
+        soak: Duration::from_secs(3600),
+    };
+    let subject = promotion::Subject {
+        namespace: "production".into(),
+        release: "shop".into(),
+        images: vec!["shop@sha256:11".into()],
+    };
     let (release, now) = (Some(&found["release"]), Timestamp::from_second(1_800_000_000).expect("a moment"));
-    let (_, said) = promotion::judged(&wanted, &subject, release, &items("reports"), now);
+    let reports = items("reports");
+    let other = promotion::Other { namespace: "staging", name: "shop", release, reports: &reports };
+    let (_, said) = promotion::judged(&wanted, &subject, &other, now);
     assert!(!said.is_empty());
+}
+
+/// The record of a run that somebody has brought from another cluster.
+pub fn brought(data: &[u8]) {
+    let wanted = promotion::Wanted {
+        others: promotion::Others::Brought { config_map: "staging".into(), key: "record".into() },
+        namespace: None,
+        soak: Duration::from_secs(3600),
+    };
+    let subject = promotion::Subject {
+        namespace: "shop".into(),
+        release: "checkout".into(),
+        images: vec!["shop@sha256:11".into()],
+    };
+    let now = Timestamp::from_second(1_800_000_000).expect("a moment");
+    let text = String::from_utf8_lossy(data);
+    let (_, said) = promotion::brought::judged(&wanted, &subject, "configmap staging", &text, now);
+    assert!(!said.is_empty() && !said.contains('\n'), "{said:?}");
 }
 
 /// Manifests for `kubectl tidegate lint`.

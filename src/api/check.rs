@@ -34,7 +34,7 @@ pub struct Check {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not a name: write lower case letters, digits and '-'\"".into())))]
     pub name: String,
-    /// How long one try may take. Default: 10m for a job, 30s for workload and telemetry, 10s for what else is asked; an approval is waited for without end.
+    /// How long one try may take. Default: 10m for a job, 30s for workload, telemetry and promotion by selector, 10s for what else is asked; an approval is waited for without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
     /// What a failure means. Default: Error, which nothing goes on with. A Warning is told and holds nothing up.
@@ -80,7 +80,7 @@ pub struct Check {
     /// The new template has what it needs to be released well, and there is room for its pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadCheck>,
-    /// The same images have ended well in another Release.
+    /// The same images have ended well in another Release, or in several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion: Option<PromotionCheck>,
     /// The source of each criterion gives data now.

@@ -2,12 +2,10 @@
 //!
 //! Who may pass is RBAC's business: a ground is a subresource, `freezes/security`, with the verb `pass`. Going back asks no freeze.
 
-use std::collections::BTreeMap;
-
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::labels::Labels;
 use super::status::Stamp;
 
 /// A time in which no run starts and none moves forward. Going back is never held.
@@ -59,69 +57,4 @@ pub struct Ground {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub description: Option<String>,
-}
-
-/// Labels that an object must have: all of these.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
-#[serde(rename_all = "camelCase")]
-pub struct Labels {
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
-    pub match_labels: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    #[x_kube(merge_strategy = ListMerge::Atomic)]
-    pub match_expressions: Vec<LabelRule>,
-}
-
-/// What must be so of one label.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.operator in ['In', 'NotIn'] ? has(self.values) : !has(self.values)").message("values go with In and NotIn, and only with them"))]
-pub struct LabelRule {
-    #[schemars(length(min = 1, max = 317))]
-    pub key: String,
-    pub operator: Operator,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 64), inner(length(max = 63)))]
-    #[x_kube(merge_strategy = ListMerge::Atomic)]
-    pub values: Vec<String>,
-}
-
-/// How a label is looked at.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operator {
-    In,
-    NotIn,
-    Exists,
-    DoesNotExist,
-}
-
-impl Labels {
-    /// Whether these labels are such. No rule is true of any.
-    ///
-    /// ```
-    /// use tidegate::api::freeze::Labels;
-    /// let wanted: Labels = serde_json::from_str(
-    ///     r#"{"matchLabels": {"env": "production"}, "matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["web"]}]}"#,
-    /// ).unwrap();
-    /// let labels = |text: &str| serde_json::from_str(text).unwrap();
-    /// assert!(wanted.match_these(&labels(r#"{"env": "production"}"#)));
-    /// assert!(!wanted.match_these(&labels(r#"{"env": "production", "team": "web"}"#)));
-    /// assert!(!wanted.match_these(&labels("{}")));
-    /// assert!(Labels::default().match_these(&labels("{}")));
-    /// ```
-    pub fn match_these(&self, labels: &BTreeMap<String, String>) -> bool {
-        let rule = |LabelRule { key, operator, values }: &LabelRule| {
-            let value = labels.get(key);
-            match operator {
-                Operator::In => value.is_some_and(|value| values.contains(value)),
-                Operator::NotIn => value.is_none_or(|value| !values.contains(value)),
-                Operator::Exists => value.is_some(),
-                Operator::DoesNotExist => value.is_none(),
-            }
-        };
-        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && self.match_expressions.iter().all(rule)
-    }
 }

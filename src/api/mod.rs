@@ -9,6 +9,7 @@ pub mod crds;
 pub mod criterion;
 pub mod digest;
 pub mod freeze;
+pub mod labels;
 pub mod migration;
 pub mod notify;
 pub mod release;

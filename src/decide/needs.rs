@@ -251,6 +251,7 @@ fn about(
         Question::Workload(_) => workload_of(snapshot, run).map(|it| About::Workload(Box::new(it))),
         Question::Promotion(_) => snapshot.target.as_ref().map(|target| {
             About::Images(promotion::Subject {
+                namespace: snapshot.key.namespace.clone(),
                 release: snapshot.key.name.clone(),
                 images: target.images.clone(),
             })

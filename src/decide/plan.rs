@@ -495,6 +495,10 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
         CheckKind::Job(_) => Duration::from_secs(600),
         // Many are asked, one after the other.
         CheckKind::Asked(Question::Workload(_) | Question::Telemetry(_)) => Duration::from_secs(30),
+        CheckKind::Asked(Question::Promotion(promotion::Wanted {
+            others: promotion::Others::Labelled { .. },
+            ..
+        })) => Duration::from_secs(30),
         CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Asked(_) => Duration::from_secs(10),
     };
     let of = |text: &Option<Span>, name: &str| {

@@ -20,7 +20,7 @@ use kube::api::ObjectMeta;
 use serde::Deserialize;
 
 use crate::api::QUARANTINED_UNTIL;
-use crate::api::freeze::Labels;
+use crate::api::labels::Labels;
 use crate::api::status::LocksStatus;
 use crate::api::{FreezeSpec, ReleaseActionSpec, ReleaseActionStatus, ReleaseSpec, ReleaseStatus};
 use crate::decide::notify::Told;

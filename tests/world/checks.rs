@@ -260,8 +260,8 @@ fn a_promotion_check_is_told_the_images_and_passes_by_itself_when_they_have_soak
     world.until("it is waited for", |world| reason(world) == "CheckUnknown");
     let About::Images(subject) = world.asked[0].about.clone() else { panic!("{:?}", world.asked) };
     assert_eq!(
-        (subject.release.as_str(), subject.images.as_slice()),
-        ("shop", ["shop:v1".to_owned()].as_slice())
+        (subject.is("ns", "shop"), subject.images.as_slice()),
+        (true, ["shop:v1".to_owned()].as_slice())
     );
     world.pass(Duration::from_secs(60));
     world.answers.clear();

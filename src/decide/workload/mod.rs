@@ -13,7 +13,7 @@ use self::room::{Change, Fits, Nodes, QuotaSays, list, listed, of_container, quo
 use super::images::{digest, identity, moves};
 use super::snapshot::{ProbeResult, Template};
 use crate::api::check::workload::WorkloadCheck;
-use crate::api::freeze::Labels;
+use crate::api::labels::Labels;
 
 /// Replicas that there must be where nothing is said.
 const REPLICAS: i32 = 2;

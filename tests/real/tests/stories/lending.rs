@@ -190,6 +190,10 @@ fn a_check_of_an_object_takes_the_right_to_read_it_where_it_is() {
         until_told(&story, &before(&[&of_cluster]), &words("get", " in the whole cluster")).await;
         let secret = json!({"name": "tls", "tls": {"secret": "shop-tls"}});
         let map = json!({"name": "tls", "tls": {"host": "shop.example.com", "ca": {"configMap": "roots"}}});
+        let record = json!({"configMap": {"name": "staging", "key": "record.yaml"}});
+        let brought = json!({"name": "staging", "promotion": {"record": record}});
+        let words = "bob may not name a ConfigMap without the verb get on configmaps";
+        until_told(&story, &before(&[&brought]), words).await;
         until_told(&story, &before(&[&secret]), "bob may not name a Secret without the verb get on secrets")
             .await;
         until_told(
@@ -292,6 +296,17 @@ fn a_check_of_what_surrounds_a_workload_or_came_before_it_takes_the_right_to_see
         until_told(&story, &promotion, &words("releasereports")).await;
         give(&story, &there, "reports", rule("tidegate.dev", "releasereports", &["get"])).await;
         until_told(&story, &promotion, "").await;
+        let labels = json!({"matchLabels": {"tier": "pilot"}});
+        let pilots = json!({"preflight": [{"name": "pilots", "promotion": {"selector": labels}}]});
+        for resource in ["releases", "releasereports"] {
+            let words = format!(
+                "bob may not write a check of {resource} without the verb list on {resource}.tidegate.dev in namespace {here}"
+            );
+            until_told(&story, &pilots, &words).await;
+            give(&story, &here, &format!("lists-{resource}"), rule("tidegate.dev", resource, &["list"]))
+                .await;
+        }
+        until_told(&story, &pilots, "").await;
         // Metrics are read as the Release says anyway.
         until_told(&story, &json!({"criteria": [{"name": "errors", "errorRate": {"limit": "5%"}}], "preflight": [{"name": "telemetry", "telemetry": {}}]}), "").await;
     });

@@ -155,6 +155,82 @@ fn images_that_ended_well_elsewhere_follow_when_they_have_soaked_whoever_is_kill
 }
 
 #[test]
+fn pilots_that_are_given_the_version_in_the_same_moment_go_first() {
+    on_stage(async {
+        let stage = Stage::shared().await;
+        let pilot = Story::begin(stage, "pilot").await;
+        let spec = with(quick(), json!({"steps": [{"name": "half", "replicas": "50%", "soak": "5s"}]}));
+        let mut release = pilot.release(spec);
+        pilot.adopt(pilot.deployment(2), release.clone()).await;
+        let story = Story::begin(stage, "followers").await;
+        let labels = json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["pilot"]}]});
+        let promotion = json!({"namespace": pilot.namespace, "selector": labels, "minSoak": "5s"});
+        let pilots = json!({"name": "pilots", "every": "1s", "promotion": promotion});
+        story.adopt(story.deployment(2), story.release(checked(pilots))).await;
+        story.patch_strategic(image("shop:v2")).await;
+        let nobody = format!(
+            "there are no releases of namespace {} with tier in (pilot): label the Releases that go first",
+            pilot.namespace
+        );
+        until_told(&story, "CheckUnknown", &nobody).await;
+        release["metadata"]["labels"] = json!({"tier": "pilot"});
+        pilot.apply(release).await;
+        until_told(&story, "CheckUnknown", "has not released shop:v2").await;
+        pilot.patch_strategic(image("shop:v2")).await;
+        until_told(&story, "CheckUnknown", "its run r1 with these images is under way").await;
+        stands_still(&story, Duration::from_secs(1)).await;
+        let there = ended(&pilot, 1, "Succeeded").await;
+        let last = ended(&story, 1, "Succeeded").await;
+        let report = story
+            .get("tidegate.dev/v1alpha1", "ReleaseReport", last["report"].as_str().unwrap_or_default())
+            .await;
+        let evidence = report["spec"]["checks"][0]["message"].as_str().unwrap_or_default();
+        let record = there["report"].as_str().unwrap_or_default();
+        assert!(evidence.starts_with("with 1 of 1 releases") && evidence.contains(record), "{evidence}");
+    });
+}
+
+#[test]
+fn a_record_that_is_brought_from_elsewhere_lets_its_images_follow() {
+    on_stage(async {
+        let stage = Stage::shared().await;
+        let elsewhere = Story::begin(stage, "elsewhere").await;
+        elsewhere.adopt(elsewhere.deployment(2), elsewhere.release(quick())).await;
+        elsewhere.patch_strategic(image("shop:v2")).await;
+        let there = ended(&elsewhere, 1, "Succeeded").await;
+        let record = there["report"].as_str().unwrap_or_default();
+        let record = elsewhere.get("tidegate.dev/v1alpha1", "ReleaseReport", record).await;
+        let story = Story::begin(stage, "brought").await;
+        let promotion = json!({"record": {"configMap": {"name": "record", "key": "record.json"}}});
+        let staging = json!({"name": "staging", "every": "1s", "promotion": promotion});
+        story.adopt(story.deployment(2), story.release(checked(staging))).await;
+        grant(&story, "alice", "tidegate-release-manager").await;
+        story.patch_strategic(image("shop:v2")).await;
+        let brought = async |record: &Value| {
+            let data = json!({"record.json": record.to_string()});
+            let metadata = json!({"name": "record"});
+            story
+                .apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
+                .await;
+        };
+        until_told(&story, "CheckUnknown", "there is no configmap record: bring the record of the run").await;
+        let mut changed = record.clone();
+        changed["spec"]["canary"]["images"] = json!(["shop:v2", "other:v1"]);
+        brought(&changed).await;
+        until_told(&story, "CheckFailed", "its content is not what was written: it says digest").await;
+        stands_still(&story, Duration::from_secs(1)).await;
+        brought(&record).await;
+        retry(&story).await;
+        let last = ended(&story, 1, "Succeeded").await;
+        let report = story
+            .get("tidegate.dev/v1alpha1", "ReleaseReport", last["report"].as_str().unwrap_or_default())
+            .await;
+        let evidence = report["spec"]["checks"][0]["message"].as_str().unwrap_or_default();
+        assert!(evidence.contains("its run r1 ended well"), "{evidence}");
+    });
+}
+
+#[test]
 fn a_source_of_a_criterion_without_data_is_named_before_the_first_pod() {
     on_stage(async {
         let story = Story::begin(Stage::shared().await, "telemetry").await;
@@ -226,6 +302,23 @@ fn what_is_asked_before_the_first_pod_stands_nowhere_else() {
             let words =
                 "workload, promotion and telemetry are asked before the first pod: write them in preflight";
             assert!(said.contains(words), "{check}: {said}");
+        }
+        let labels = json!({"matchLabels": {"tier": "pilot"}});
+        for (promotion, words) in [
+            (json!({"minSoak": "1h"}), "promotion needs one of: namespace, release, selector, record"),
+            (
+                json!({"release": "shop", "selector": labels}),
+                "promotion takes one of: release, selector, record",
+            ),
+            (json!({"release": "shop", "atLeast": 2}), "atLeast goes with selector"),
+            (
+                json!({"namespace": "a", "record": {"configMap": {"name": "a", "key": "b"}}}),
+                "a record is in the Release's own namespace: leave namespace out",
+            ),
+            (json!({"selector": {"matchLabels": {}}}), "selector needs matchLabels or matchExpressions"),
+        ] {
+            let said = refused(checked(json!({"name": "it", "promotion": promotion}))).await;
+            assert!(said.contains(words), "{promotion}: {said}");
         }
         let said = refused(checked(json!({"name": "it", "workload": {"probes": "Wanted"}}))).await;
         assert!(said.contains("Unsupported value: \"Wanted\""), "{said}");

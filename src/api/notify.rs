@@ -14,8 +14,10 @@ use super::text::Span;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.slack), has(self.teams), has(self.webhook), has(self.cloudEvents), has(self.email), has(self.pagerDuty), has(self.opsgenie)].filter(x, x).size() == 1").message("a notification needs exactly one of: slack, teams, webhook, cloudEvents, email, pagerDuty, opsgenie"))]
-#[x_kube(validation = Rule::new("!has(self.after) || self.events.all(e, e in ['AwaitingApproval', 'Held'])").message("after is for what stands: with it, events are AwaitingApproval and Held"))]
-#[x_kube(validation = Rule::new("!(has(self.pagerDuty) || has(self.opsgenie)) || self.events.all(e, e in ['AwaitingApproval', 'Held', 'Undoing', 'Undone', 'Aborted', 'Rejected'])").message("pagerDuty and opsgenie wake people: Started, StepPassed, Succeeded and Superseded are for other channels"))]
+#[x_kube(validation = Rule::new("!has(self.after) || self.events.all(e, e in ['AwaitingApproval', 'Held', 'MissingRight'])").message("after is for what stands: with it, events are AwaitingApproval, Held and MissingRight"))]
+#[x_kube(validation = Rule::new("!(has(self.pagerDuty) || has(self.opsgenie)) || self.events.all(e, e in ['AwaitingApproval', 'Held', 'MissingRight', 'Undoing', 'Undone', 'Aborted', 'Rejected'])").message("pagerDuty and opsgenie wake people: Started, StepPassed, Succeeded, Superseded and HandedBack are for other channels"))]
+#[x_kube(validation = Rule::new("!has(self.reasons) || !has(self.exceptReasons)").message("one of: reasons, exceptReasons"))]
+#[x_kube(validation = Rule::new("!has(self.reasons) && !has(self.exceptReasons) || self.events.exists(e, e == 'Held')").message("reasons and exceptReasons are of holds: events has no Held"))]
 pub struct Notify {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not a name: write lower case letters, digits and '-'\"".into())))]
@@ -37,14 +39,24 @@ pub struct Notify {
     pub email: Option<Email>,
     /// An incident of PagerDuty (Events API v2): a hold that is over resolves it, an acknowledgement acknowledges it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pager_duty: Option<PagerDuty>,
+    pub pager_duty: Option<Pager>,
     /// An alert of Opsgenie: a hold that is over closes it, an acknowledgement acknowledges it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub opsgenie: Option<Opsgenie>,
+    pub opsgenie: Option<Pager>,
     /// What is told.
-    #[schemars(length(min = 1, max = 10))]
+    #[schemars(length(min = 1, max = 12))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub events: Vec<Event>,
+    /// Of holds only those with one of these reasons, as blockedBy.reason has them: CheckFailed, Irreversible. Default: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub reasons: Vec<String>,
+    /// Of holds all but those with one of these reasons: Frozen, OutsideWindow. Default: none is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub except_reasons: Vec<String>,
     /// The words. `{{release}}`, `{{namespace}}`, `{{run}}`, `{{event}}`, `{{phase}}`, `{{step}}`, `{{share}}`, `{{message}}`,
     /// `{{unblock}}`, `{{images}}` and `{{report}}` are replaced. Default: a sentence, and what unblocks it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +77,8 @@ pub enum Event {
     AwaitingApproval,
     /// It stands still, with a named blocker.
     Held,
+    /// The operator lacks a right, and cannot go on without it.
+    MissingRight,
     /// A step was left.
     StepPassed,
     /// It goes back.
@@ -73,6 +87,8 @@ pub enum Event {
     Succeeded,
     Aborted,
     Superseded,
+    /// Somebody has given the Deployment back to its owner.
+    HandedBack,
     /// The template is not started again.
     Rejected,
 }
@@ -166,50 +182,23 @@ pub enum MailTls {
     None,
 }
 
-/// A service of PagerDuty.
+/// A service that wakes people.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct PagerDuty {
-    /// The Secret with the integration key.
+pub struct Pager {
+    /// The Secret with its key: the integration key of a service of PagerDuty, the key of an API integration of Opsgenie.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not the name of an object\"".into())))]
     pub secret: String,
-    /// Default: routing-key.
-    #[serde(default = "routing_key")]
+    /// Default: routing-key of PagerDuty, api-key of Opsgenie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    pub key: String,
-    /// Default: https://events.pagerduty.com/v2/enqueue. In Europe: https://events.eu.pagerduty.com/v2/enqueue
+    pub key: Option<String>,
+    /// Default: the United States'. In Europe: https://events.eu.pagerduty.com/v2/enqueue, https://api.eu.opsgenie.com/v2/alerts
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && !self.contains('@')").message("is not an http(s) URL without a user"))]
     pub url: Option<String>,
-}
-
-fn routing_key() -> String {
-    "routing-key".to_owned()
-}
-
-/// An API integration of Opsgenie.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Opsgenie {
-    /// The Secret with the API key.
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not the name of an object\"".into())))]
-    pub secret: String,
-    /// Default: api-key.
-    #[serde(default = "api_key")]
-    #[schemars(length(min = 1, max = 253))]
-    pub key: String,
-    /// Default: https://api.opsgenie.com/v2/alerts. In Europe: https://api.eu.opsgenie.com/v2/alerts
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && !self.contains('@')").message("is not an http(s) URL without a user"))]
-    pub url: Option<String>,
-}
-
-fn api_key() -> String {
-    "api-key".to_owned()
 }
 
 /// What is still to be told, and what stands that people were told of.

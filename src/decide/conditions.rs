@@ -52,6 +52,41 @@ const STALLED: [&str; 17] = [
     "Irreversible",
 ];
 
+/// Reasons of holds, by which whoever is told of holds can choose. The wait for an approval is no hold to them.
+pub const HOLDS: [&str; 31] = [
+    "AboveLimit",
+    "AboveTarget",
+    "AwaitingAttestation",
+    "AwaitingUndoApproval",
+    "CheckFailed",
+    "CheckUnknown",
+    "Frozen",
+    "HighTraffic",
+    "InvalidSpec",
+    "Irreversible",
+    "Locked",
+    "MigrationFailed",
+    "MigrationUnknown",
+    "NoMeasurements",
+    "NoReplicas",
+    "NodesSilent",
+    "NotEnoughEvidence",
+    "OriginalsLost",
+    "OriginalsTampered",
+    "OutsideWindow",
+    "Paused",
+    "PausedByOwner",
+    "StableAsBad",
+    "StablePodsFailing",
+    "StablePodsNotReady",
+    "StableTemplateLost",
+    "Suspended",
+    "TrafficUnknown",
+    "UndoRefused",
+    "WindowNeverOpens",
+    "WindowTooShort",
+];
+
 /// Sets the conditions and the summary from the rest of status. A transition time changes only when the status does.
 /// `remarks`: what the rules of [`super::lint`] find; `None`: the same as before.
 pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp, remarks: Option<&[Finding]>) {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::approval::AWAITING_APPROVAL;
 use super::back;
-use super::conditions;
+use super::conditions::{self, HOLDS};
 use super::decision::{self, Decision, Errand, Intent, Notice};
 use super::fields::Wanted;
 use super::gate::Hold;
@@ -101,6 +102,7 @@ impl<'a> Draft<'a> {
 
     /// Held: the phase and the blocker in one.
     pub fn held(&mut self, reason: &str, message: impl Into<String>, unblock: impl Into<String>) {
+        debug_assert!(reason == AWAITING_APPROVAL || HOLDS.contains(&reason), "{reason} is missing in HOLDS");
         let message = message.into();
         self.phase(Phase::Held, message.clone());
         self.blocked(reason, message, unblock);

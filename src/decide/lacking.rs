@@ -3,9 +3,13 @@
 
 use super::decision::Decision;
 use super::draft::Draft;
+use super::notify;
 use super::snapshot::Snapshot;
 use crate::api::Phase;
 use crate::api::right::Right;
+
+/// Reason while a right is missing.
+pub const MISSING_RIGHT: &str = "MissingRight";
 
 /// What to write instead; nothing, when it has been said.
 pub fn decide(snapshot: &Snapshot, right: &Right) -> Decision {
@@ -13,6 +17,7 @@ pub fn decide(snapshot: &Snapshot, right: &Right) -> Decision {
     let mut draft = Draft::new(snapshot, release);
     let phase = draft.status.phase.unwrap_or(Phase::Idle);
     draft.phase(phase, right.to_string());
-    draft.blocked("MissingRight", right.to_string(), right.remedy());
+    draft.blocked(MISSING_RIGHT, right.to_string(), right.remedy());
+    notify::note(&mut draft);
     draft.finish()
 }

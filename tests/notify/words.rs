@@ -61,11 +61,11 @@ fn a_plan_says_what_is_wrong_with_an_audience() {
     );
     assert_eq!(
         said(json!([{"name": "team", "slack": slack, "events": ["Held", "Undone"], "after": "1h"}])),
-        "spec.notify[0].after: is for what stands: with it, events are AwaitingApproval and Held"
+        "spec.notify[0].after: is for what stands: with it, events are AwaitingApproval, Held and MissingRight"
     );
     assert_eq!(
         said(json!([{"name": "duty", "pagerDuty": {"secret": "duty"}, "events": ["Undone", "Succeeded"]}])),
-        "spec.notify[0].pagerDuty: wakes people: Started, StepPassed, Succeeded and Superseded are for other channels"
+        "spec.notify[0].pagerDuty: wakes people: Started, StepPassed, Succeeded, Superseded and HandedBack are for other channels"
     );
 }
 

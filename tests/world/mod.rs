@@ -26,7 +26,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate::api::undo::{ContainerLog, PodEvidence};
-use tidegate::api::{RELEASE_LABEL, ReleaseReportSpec, ReleaseStatus};
+use tidegate::api::{RELEASE_LABEL, ReleaseReportSpec, ReleaseStatus, Right};
 use tidegate::decide::jobs::EndedJob;
 use tidegate::decide::notify::Told;
 use tidegate::decide::snapshot::{Gathered, JobOutput, LogEnd, Measured, ProbeAnswer, ProbeId, ProbeResult};
@@ -379,6 +379,13 @@ impl World {
             self.note(&decision);
         }
         decision
+    }
+
+    /// The operator looks, and what it would write is refused for want of a right: it says so.
+    pub fn lack(&mut self, right: &Right) {
+        let key = Key { namespace: "ns".into(), name: "shop".into() };
+        let snapshot = observe(&self.index(), &key, self.findings(), self.now);
+        self.note(&decide::lacking::decide(&snapshot, right));
     }
 
     /// Answers what checks ask, at once.

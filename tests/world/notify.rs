@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate::api::Right;
 use tidegate::api::notify::{Event, NotificationsStatus, Turn};
 use tidegate::decide::notify::{TellResult, Told};
 
@@ -29,16 +30,18 @@ fn signed() -> Value {
     json!({"preflight": [{"name": "sign-off", "approval": {"roles": ["qa"], "quorum": 1}}]})
 }
 
-const EVERYTHING: [&str; 10] = [
+const EVERYTHING: [&str; 12] = [
     "Started",
     "AwaitingApproval",
     "Held",
+    "MissingRight",
     "StepPassed",
     "Undoing",
     "Undone",
     "Succeeded",
     "Aborted",
     "Superseded",
+    "HandedBack",
     "Rejected",
 ];
 
@@ -300,4 +303,103 @@ fn an_audience_that_is_taken_out_is_owed_nothing() {
     world.release.as_mut().unwrap()["notify"] = json!([]);
     world.pass(3 * SECOND);
     assert_eq!(world.status.notifications, None);
+}
+
+#[test]
+fn a_hand_back_is_told_with_who_said_it_in_a_run_and_between_two() {
+    let mut world = released(&json!([team()]), &json!({"watch": [{"for": "1h", "every": "1s"}]}));
+    world.push(template("v2", false));
+    world.until("the watch", |world| world.phase() == "Watching");
+    world.say("HandBack");
+    world.until("an end", |world| world.status.last_run.is_some());
+    assert_eq!(owed(&world, "team"), ["Started", "StepPassed", "StepPassed", "HandedBack"]);
+    let told = known(&world).owed.last().cloned().unwrap();
+    assert!(told.message.starts_with("alice handed the Deployment back"), "{told:?}");
+    assert_eq!((told.run.as_str(), world.reports.contains_key(&told.report)), ("r1", true), "{told:?}");
+    world.pass(3 * SECOND);
+    assert_eq!(owed(&world, "team").len(), 4, "once");
+
+    let mut world = released(&json!([team()]), &json!({}));
+    world.say("HandBack");
+    world.until("handed back", |world| world.status.handed_back.is_some());
+    assert_eq!(owed(&world, "team"), ["HandedBack"]);
+    let told = known(&world).owed.last().cloned().unwrap();
+    assert!(told.message.starts_with("alice "), "{told:?}");
+}
+
+#[test]
+fn a_missing_right_is_told_with_the_rule_that_gives_it_and_when_it_is_there() {
+    let genie = json!({"name": "genie", "opsgenie": {"secret": "genie"}, "events": ["MissingRight"]});
+    let lead =
+        json!({"name": "lead", "teams": {"secret": "lead"}, "events": ["MissingRight"], "after": "30m"});
+    let mut world = released(&json!([team(), genie, lead]), &signed());
+    world.push(template("v2", false));
+    world.until("a wait", |world| owed(world, "team").len() == 2);
+    let said = r#"deployments.apps "shop" is forbidden: User "x" cannot patch resource "deployments" in API group "apps" in the namespace "ns""#;
+    let right = Right::lacking(said).unwrap();
+    world.lack(&right);
+    assert_eq!(owed(&world, "team"), ["Started", "AwaitingApproval", "MissingRight"]);
+    let told = known(&world).owed.last().cloned().unwrap();
+    assert!(told.message.contains("may not patch deployments in namespace ns"), "{told:?}");
+    assert!(told.unblock.contains("verbs: [patch]"), "{told:?}");
+    world.now += 31 * MINUTE;
+    world.lack(&right);
+    assert_eq!(owed(&world, "lead"), ["MissingRight Still"]);
+    world.pass(SECOND);
+    assert_eq!(owed(&world, "genie"), ["MissingRight", "MissingRight Over"]);
+    assert_eq!(owed(&world, "team").last().unwrap(), "AwaitingApproval");
+}
+
+#[test]
+fn of_holds_somebody_hears_only_of_some_reasons_or_of_all_but_some() {
+    let one = |name: &str, more: Value| {
+        let mut one = json!({"name": name, "pagerDuty": {"secret": name}, "events": ["Held", "Undoing"]});
+        one.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        one
+    };
+    let all = json!([
+        one("any", json!({})),
+        one("paused", json!({"reasons": ["Paused"]})),
+        one("others", json!({"exceptReasons": ["Paused"]})),
+        {"name": "late", "teams": {"secret": "late"}, "events": ["Held"], "exceptReasons": ["Paused"], "after": "30m"},
+    ]);
+    let mut world = released(&all, &signed());
+    world.push(template("v2", false));
+    world.until("a run", |world| world.status.run.is_some());
+    world.say("Pause");
+    world.pass(SECOND);
+    leap(&mut world, 40 * MINUTE);
+    world.say("Resume");
+    world.pass(SECOND);
+    for (name, told) in [("any", vec!["Held", "Held Over"]), ("paused", vec!["Held", "Held Over"])] {
+        assert_eq!(owed(&world, name), told, "{name}");
+    }
+    assert!(owed(&world, "others").is_empty() && owed(&world, "late").is_empty(), "{}", world.describe());
+    world.release.as_mut().unwrap()["suspend"] = json!(true);
+    world.pass(SECOND);
+    assert_eq!(owed(&world, "others"), ["Held"], "suspended");
+    assert_eq!(owed(&world, "paused").len(), 2);
+    world.say("Abort");
+    world.until("an end", |world| world.status.last_run.is_some());
+    assert_eq!(owed(&world, "paused").last().unwrap(), "Undoing", "other events whatever their reason");
+}
+
+#[test]
+fn a_reason_that_is_none_holds_the_run_with_those_that_there_are() {
+    let wrong = |more: Value| {
+        let mut one = team();
+        one.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut world = released(&json!([one]), &json!({}));
+        world.push(template("v2", false));
+        world.pass(3 * SECOND);
+        world.status.blocked_by.clone().map(|blocker| blocker.message).unwrap_or_default()
+    };
+    let said = wrong(json!({"exceptReasons": ["WindowClosed"]}));
+    let words =
+        "spec.notify[0].exceptReasons: 'WindowClosed' is no reason of a hold: write one of AboveLimit, ";
+    assert!(said.starts_with(words), "{said}");
+    let said = wrong(json!({"reasons": ["Paused"], "exceptReasons": ["Frozen"]}));
+    assert_eq!(said, "spec.notify[0]: takes one of: reasons, exceptReasons");
+    let said = wrong(json!({"reasons": ["Paused"], "events": ["Started"]}));
+    assert!(said.starts_with("spec.notify[0].reasons: is of holds"), "{said}");
 }

@@ -30,7 +30,12 @@ pub fn between(old: &ReleaseStatus, new: &ReleaseStatus, now: Timestamp) -> Vec<
     if let Some(last) = &new.last_run
         && ended_before != Some(last.number)
     {
-        happened.extend(ended(old, new, last, now));
+        happened.push(ended(old, new, last, now));
+    } else if let Some(said) = &new.handed_back
+        && old.handed_back.is_none()
+    {
+        // Between runs.
+        happened.push(Owed { message: said.sentence("hand-back"), ..about(new, Event::HandedBack, "", now) });
     }
     if new.phase == Some(Phase::Rejected) && old.phase != Some(Phase::Rejected) {
         let blocker = new.blocked_by.clone().unwrap_or_default();
@@ -74,14 +79,13 @@ fn step_passed(new: &ReleaseStatus, run: &Run, step: &StepPassed, now: Timestamp
     Owed { step: name.clone(), message, ..about(new, Event::StepPassed, &run.id, now) }
 }
 
-fn ended(old: &ReleaseStatus, new: &ReleaseStatus, last: &LastRun, now: Timestamp) -> Option<Owed> {
+fn ended(old: &ReleaseStatus, new: &ReleaseStatus, last: &LastRun, now: Timestamp) -> Owed {
     let event = match last.outcome {
         Outcome::Succeeded => Event::Succeeded,
         Outcome::Undone => Event::Undone,
         Outcome::Aborted => Event::Aborted,
         Outcome::Superseded => Event::Superseded,
-        // Whoever says it knows.
-        Outcome::HandedBack => return None,
+        Outcome::HandedBack => Event::HandedBack,
     };
     let told = about(new, event, &last.id, now);
     let failed = last.validation.as_ref().filter(|found| found.result == ValidationResult::ValidationFailed);
@@ -90,11 +94,11 @@ fn ended(old: &ReleaseStatus, new: &ReleaseStatus, last: &LastRun, now: Timestam
         None => last.message.clone(),
     };
     // What it was about is not in the new status any more.
-    Some(Owed {
+    Owed {
         message,
         report: last.report.clone(),
         step: old.step.as_ref().map(|step| step.name.clone()).unwrap_or_default(),
         images: old.canary.as_ref().map(|canary| canary.images.clone()).unwrap_or_default(),
         ..told
-    })
+    }
 }

@@ -9,6 +9,7 @@ mod template;
 
 use jiff::Timestamp;
 
+use super::conditions::HOLDS;
 use super::decision::Notice;
 use super::draft::Draft;
 use super::plan::PlanError;
@@ -16,7 +17,7 @@ use super::snapshot::{Key, Snapshot};
 use crate::api::ReleaseSpec;
 use crate::api::ReleaseStatus;
 use crate::api::notify::{
-    Email, Endpoint, Event, NotificationsStatus, Notify, Opsgenie, Owed, PagerDuty, SecretUrl, Trouble, Turn,
+    Email, Endpoint, Event, NotificationsStatus, Notify, Owed, Pager, SecretUrl, Trouble, Turn,
 };
 
 pub use standing::acknowledge;
@@ -42,8 +43,8 @@ pub enum Channel {
     Webhook(Endpoint),
     CloudEvents(Endpoint),
     Email(Email),
-    PagerDuty(PagerDuty),
-    Opsgenie(Opsgenie),
+    PagerDuty(Pager),
+    Opsgenie(Pager),
 }
 
 impl Channel {
@@ -59,6 +60,8 @@ impl Channel {
             pager_duty,
             opsgenie,
             events: _,
+            reasons: _,
+            except_reasons: _,
             template: _,
             after: _,
         } = notify;
@@ -125,7 +128,9 @@ impl Message {
     pub fn incident(&self) -> String {
         let Owed { event, run, reason, .. } = &self.owed;
         match event {
-            Event::Held | Event::AwaitingApproval => format!("{}.{run}.{reason}", self.uid),
+            Event::Held | Event::AwaitingApproval | Event::MissingRight => {
+                format!("{}.{run}.{reason}", self.uid)
+            }
             Event::Started
             | Event::StepPassed
             | Event::Undoing
@@ -133,6 +138,7 @@ impl Message {
             | Event::Succeeded
             | Event::Aborted
             | Event::Superseded
+            | Event::HandedBack
             | Event::Rejected => format!("{}.{run}", self.uid),
         }
     }
@@ -150,12 +156,19 @@ impl Message {
             (Event::Held, Turn::Still) => "is still held",
             (Event::Held, Turn::Acknowledged) => "is held, which is known",
             (Event::Held, Turn::Over) => "is held no more",
+            (Event::MissingRight, Turn::New) => "waits for a right of the operator's",
+            (Event::MissingRight, Turn::Still) => "still waits for a right of the operator's",
+            (Event::MissingRight, Turn::Acknowledged) => {
+                "waits for a right of the operator's, which is known"
+            }
+            (Event::MissingRight, Turn::Over) => "waits for a right of the operator's no more",
             (Event::StepPassed, _) => "has passed a step",
             (Event::Undoing, _) => "goes back",
             (Event::Undone, _) => "was undone",
             (Event::Succeeded, _) => "has succeeded",
             (Event::Aborted, _) => "was aborted",
             (Event::Superseded, _) => "was superseded",
+            (Event::HandedBack, _) => "was handed back",
             (Event::Rejected, _) => "holds a rejected template",
         }
     }
@@ -213,16 +226,30 @@ pub fn check(spec: &ReleaseSpec) -> Result<(), PlanError> {
                 "needs exactly one of: slack, teams, webhook, cloudEvents, email, pagerDuty, opsgenie";
             return Err(wrong("", problem.into()));
         };
-        let lasts = |event: &Event| matches!(event, Event::AwaitingApproval | Event::Held);
+        let lasts =
+            |event: &Event| matches!(event, Event::AwaitingApproval | Event::Held | Event::MissingRight);
         if notify.after.is_some() && !notify.events.iter().all(lasts) {
             return Err(wrong(
                 ".after",
-                "is for what stands: with it, events are AwaitingApproval and Held".into(),
+                "is for what stands: with it, events are AwaitingApproval, Held and MissingRight".into(),
             ));
         }
+        let (only, except) = (&notify.reasons, &notify.except_reasons);
+        if !only.is_empty() && !except.is_empty() {
+            return Err(wrong("", "takes one of: reasons, exceptReasons".into()));
+        }
+        for (field, reasons) in [(".reasons", only), (".exceptReasons", except)] {
+            if !reasons.is_empty() && !notify.events.contains(&Event::Held) {
+                return Err(wrong(field, "is of holds: write Held into events, or leave it out".into()));
+            }
+            if let Some(odd) = reasons.iter().find(|reason| !HOLDS.contains(&reason.as_str())) {
+                let odd = shortened(odd, 64);
+                let problem = format!("'{odd}' is no reason of a hold: write one of {}", HOLDS.join(", "));
+                return Err(wrong(field, problem));
+            }
+        }
         if channel.keeps_incidents() && !notify.events.iter().all(|event| wakes(*event)) {
-            let problem =
-                "wakes people: Started, StepPassed, Succeeded and Superseded are for other channels";
+            let problem = "wakes people: Started, StepPassed, Succeeded, Superseded and HandedBack are for other channels";
             return Err(wrong(&format!(".{}", channel.kind()), problem.into()));
         }
         if let Some(text) = &notify.template {
@@ -240,12 +267,35 @@ fn wakes(event: Event) -> bool {
     match event {
         Event::AwaitingApproval
         | Event::Held
+        | Event::MissingRight
         | Event::Undoing
         | Event::Undone
         | Event::Aborted
         | Event::Rejected => true,
-        Event::Started | Event::StepPassed | Event::Succeeded | Event::Superseded => false,
+        Event::Started | Event::StepPassed | Event::Succeeded | Event::Superseded | Event::HandedBack => {
+            false
+        }
     }
+}
+
+/// Whether somebody wants to hear of this; of a hold, by its reason.
+fn wants(one: &Notify, event: Event, reason: &str) -> bool {
+    let is_among = |reasons: &[String]| reasons.iter().any(|named| named == reason);
+    let of_this_kind = match event {
+        Event::Held => (one.reasons.is_empty() || is_among(&one.reasons)) && !is_among(&one.except_reasons),
+        Event::AwaitingApproval
+        | Event::MissingRight
+        | Event::Started
+        | Event::StepPassed
+        | Event::Undoing
+        | Event::Undone
+        | Event::Succeeded
+        | Event::Aborted
+        | Event::Superseded
+        | Event::HandedBack
+        | Event::Rejected => true,
+    };
+    of_this_kind && one.events.contains(&event)
 }
 
 /// Notes what this decision owes, and what has been told meanwhile.

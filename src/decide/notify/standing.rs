@@ -1,14 +1,16 @@
-//! What stands: a hold, or the wait for a signature. It is told when it begins, again to further audiences the longer nobody has
+//! What stands: a hold, or the wait for a signature or for a right. It is told when it begins, again to further audiences the longer nobody has
 //! acknowledged it, and to those who keep incidents when it is over.
 
 use std::time::Duration;
 
 use super::changes::about;
-use super::{Channel, audience, owe, since};
+use super::{Channel, audience, owe, since, wants};
 use crate::api::notify::{Event, NotificationsStatus, Notify, Owed, Standing, Stood, Turn};
 use crate::api::status::{Blocker, Said, Stamp};
 use crate::api::{Phase, ReleaseStatus};
+use crate::decide::approval::AWAITING_APPROVAL;
 use crate::decide::draft::Draft;
+use crate::decide::lacking::MISSING_RIGHT;
 
 /// A hold that comes back within this time, for the same reason, is told once it has stood for as long: what comes and goes is no news.
 const QUIET: Duration = Duration::from_secs(300);
@@ -69,7 +71,7 @@ pub fn follow(draft: &mut Draft<'_>, known: &mut NotificationsStatus, all: &[Not
         Some(until) => draft.wake_at(until.0),
         None => {
             let message = told(&draft.status, &standing, &blocker, Turn::New, now);
-            let begins = |one: &Notify| one.after.is_none() && one.events.contains(&event);
+            let begins = |one: &Notify| one.after.is_none() && wants(one, event, &standing.reason);
             owe(draft, known, message, audience(all, begins));
             standing.told = true;
         }
@@ -89,10 +91,10 @@ pub fn follow(draft: &mut Draft<'_>, known: &mut NotificationsStatus, all: &[Not
 /// What stands, if something does.
 fn event(status: &ReleaseStatus) -> Option<Event> {
     let blocker = status.blocked_by.as_ref()?;
-    match status.phase {
-        _ if blocker.reason == "AwaitingApproval" => Some(Event::AwaitingApproval),
-        Some(Phase::Held) => Some(Event::Held),
-        _ => None,
+    match blocker.reason.as_str() {
+        AWAITING_APPROVAL => Some(Event::AwaitingApproval),
+        MISSING_RIGHT => Some(Event::MissingRight),
+        _ => (status.phase == Some(Phase::Held)).then_some(Event::Held),
     }
 }
 
@@ -106,7 +108,7 @@ fn escalate(
 ) {
     let now = draft.now();
     let mut due = Vec::new();
-    for one in all.iter().filter(|one| one.events.contains(&standing.event)) {
+    for one in all.iter().filter(|one| wants(one, standing.event, &standing.reason)) {
         let Some(after) = one.after.as_ref().and_then(crate::api::text::Span::parse) else { continue };
         if standing.escalated.contains(&one.name) {
             continue;
@@ -145,7 +147,7 @@ fn end(draft: &Draft<'_>, known: &mut NotificationsStatus, all: &[Notify], over:
 fn incidents(all: &[Notify], standing: &Standing) -> Vec<String> {
     audience(all, |one| {
         let was_told = match one.after {
-            None => standing.told && one.events.contains(&standing.event),
+            None => standing.told && wants(one, standing.event, &standing.reason),
             Some(_) => standing.escalated.contains(&one.name),
         };
         was_told && Channel::of(one).is_some_and(|channel| channel.keeps_incidents())

@@ -9,7 +9,7 @@ use kube::Client;
 
 use super::post::{self, Address, Auth, Post};
 use super::{cloud_events, email, opsgenie, pager_duty, slack, teams, webhook};
-use crate::api::notify::{Endpoint, Opsgenie, PagerDuty, SecretUrl};
+use crate::api::notify::{Endpoint, Pager, SecretUrl};
 use crate::api::release::PrometheusAuth;
 use crate::decide::notify::{Channel, Delivery};
 use crate::observe::credentials;
@@ -105,13 +105,15 @@ async fn once(client: &Client, reach: &Reach, delivery: &Delivery) -> Result<(),
             };
             to_endpoint(client, reach, namespace, endpoint, post, &CLOUD_EVENTS).await
         }
-        Channel::PagerDuty(PagerDuty { secret, key, url }) => {
+        Channel::PagerDuty(Pager { secret, key, url }) => {
+            let key = key.as_deref().unwrap_or(pager_duty::KEY);
             let routing_key = credentials::token(client, namespace, "notify.pagerDuty", secret, key).await?;
             let address = Address::written(url.as_deref().unwrap_or(pager_duty::URL))?;
             let post = Post::json(&pager_duty::body(message, template, &routing_key));
             post::send(reach, Trust::System, &address, post).await
         }
-        Channel::Opsgenie(Opsgenie { secret, key, url }) => {
+        Channel::Opsgenie(Pager { secret, key, url }) => {
+            let key = key.as_deref().unwrap_or(opsgenie::KEY);
             let api_key = credentials::token(client, namespace, "notify.opsgenie", secret, key).await?;
             let base = url.as_deref().unwrap_or(opsgenie::URL);
             let address = Address::written(&opsgenie::url(base, message))?;

@@ -11,6 +11,7 @@ pub mod pager_duty;
 mod post;
 pub mod slack;
 pub mod teams;
+mod urgency;
 pub mod webhook;
 
 use std::collections::{BTreeMap, HashMap};

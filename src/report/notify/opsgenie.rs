@@ -2,11 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::api::notify::{Event, Owed, Turn};
+use super::urgency::Urgency;
+use crate::api::notify::{Owed, Turn};
 use crate::decide::notify::{Message, Template};
 
 /// Of the instance in the United States.
 pub const URL: &str = "https://api.opsgenie.com/v2/alerts";
+/// Of its Secret.
+pub const KEY: &str = "api-key";
 /// Letters that Opsgenie takes.
 const LONGEST_MESSAGE: usize = 130;
 const LONGEST_DESCRIPTION: usize = 15_000;
@@ -38,7 +41,7 @@ pub fn body(message: &Message, template: &Template) -> Value {
             "description": first(LONGEST_DESCRIPTION, &text),
             "entity": message.key.to_string(),
             "source": source,
-            "priority": priority(message),
+            "priority": priority(Urgency::of(message)),
             "details": {
                 "id": id, "event": event, "run": run, "phase": phase, "step": step, "share": share, "reason": reason,
                 "unblock": unblock, "images": images.join(", "), "report": report,
@@ -47,18 +50,11 @@ pub fn body(message: &Message, template: &Template) -> Value {
     }
 }
 
-fn priority(message: &Message) -> &'static str {
-    match (message.owed.event, message.owed.turn) {
-        (Event::Undoing, _) => "P1",
-        (Event::Undone | Event::Rejected, _) | (Event::Held, Turn::Still) => "P2",
-        (Event::Held | Event::Aborted, _) | (Event::AwaitingApproval, Turn::Still) => "P3",
-        (
-            Event::AwaitingApproval
-            | Event::Started
-            | Event::StepPassed
-            | Event::Succeeded
-            | Event::Superseded,
-            _,
-        ) => "P5",
+fn priority(urgency: Urgency) -> &'static str {
+    match urgency {
+        Urgency::Now => "P1",
+        Urgency::High => "P2",
+        Urgency::Moderate => "P3",
+        Urgency::Low => "P5",
     }
 }

@@ -3,12 +3,15 @@
 
 use serde_json::{Value, json};
 
+use super::urgency::Urgency;
 use super::webhook;
-use crate::api::notify::{Event, Turn};
+use crate::api::notify::Turn;
 use crate::decide::notify::{Message, Template};
 
 /// Of the service region in the United States.
 pub const URL: &str = "https://events.pagerduty.com/v2/enqueue";
+/// Of its Secret.
+pub const KEY: &str = "routing-key";
 /// Letters that PagerDuty takes.
 const LONGEST_SUMMARY: usize = 1024;
 const LONGEST_KEY: usize = 255;
@@ -30,7 +33,7 @@ pub fn body(message: &Message, template: &Template, routing_key: &str) -> Value 
         "payload": {
             "summary": summary,
             "source": message.key.to_string(),
-            "severity": severity(message),
+            "severity": severity(Urgency::of(message)),
             "timestamp": message.owed.at,
             "component": message.key.name,
             "group": message.key.namespace,
@@ -40,18 +43,11 @@ pub fn body(message: &Message, template: &Template, routing_key: &str) -> Value 
     })
 }
 
-fn severity(message: &Message) -> &'static str {
-    match (message.owed.event, message.owed.turn) {
-        (Event::Undoing, _) => "critical",
-        (Event::Undone | Event::Rejected, _) | (Event::Held, Turn::Still) => "error",
-        (Event::Held | Event::Aborted, _) | (Event::AwaitingApproval, Turn::Still) => "warning",
-        (
-            Event::AwaitingApproval
-            | Event::Started
-            | Event::StepPassed
-            | Event::Succeeded
-            | Event::Superseded,
-            _,
-        ) => "info",
+fn severity(urgency: Urgency) -> &'static str {
+    match urgency {
+        Urgency::Now => "critical",
+        Urgency::High => "error",
+        Urgency::Moderate => "warning",
+        Urgency::Low => "info",
     }
 }

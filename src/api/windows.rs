@@ -40,14 +40,15 @@ pub struct LowTraffic {
     /// A query that gives one number: sum(rate(http_requests_total{namespace="shop"}[5m])).
     #[schemars(length(min = 1, max = 2048))]
     pub promql: String,
-    /// A number that it must be below (12.5), or a quantile of its own past that it must not be above (p20: the quietest fifth).
+    /// A number that it must be below (200, or in quotes '12.5'), or a quantile of its own past that it must not be above (p20: the
+    /// quietest fifth).
     pub below: LowMark,
     /// How much of its past the quantile is taken of. Default: 168h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<Span>,
 }
 
-/// A number, or a quantile from p1 to p99.
+/// A number, in quotes where it is not whole, or a quantile from p1 to p99.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(transparent)]
 pub struct LowMark(pub Value);
@@ -66,16 +67,21 @@ impl LowMark {
     /// ```
     /// use serde_json::json;
     /// use tidegate::api::windows::{LowMark, Mark};
-    /// assert_eq!(LowMark(json!(12.5)).parse(), Some(Mark::Number(12.5)));
+    /// assert_eq!(LowMark(json!(200)).parse(), Some(Mark::Number(200.0)));
+    /// assert_eq!(LowMark(json!("12.5")).parse(), Some(Mark::Number(12.5)));
     /// assert_eq!(LowMark(json!("p20")).parse(), Some(Mark::Quantile(20)));
-    /// assert_eq!(LowMark(json!("20")).parse(), None);
+    /// assert_eq!(LowMark(json!("20%")).parse(), None);
     /// ```
     pub fn parse(&self) -> Option<Mark> {
         match &self.0 {
             Value::Number(number) => number.as_f64().filter(|number| number.is_finite()).map(Mark::Number),
             Value::String(text) => {
-                let digits =
-                    text.strip_prefix('p').filter(|digits| digits.bytes().all(|it| it.is_ascii_digit()))?;
+                let is_plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e');
+                let Some(digits) = text.strip_prefix('p') else {
+                    let number = text.parse().ok().filter(|_| text.bytes().all(is_plain));
+                    return number.filter(|number: &f64| number.is_finite()).map(Mark::Number);
+                };
+                let digits = Some(digits).filter(|digits| digits.bytes().all(|it| it.is_ascii_digit()))?;
                 digits.parse().ok().filter(|percent| (1..=99).contains(percent)).map(Mark::Quantile)
             }
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
@@ -90,10 +96,15 @@ impl JsonSchema for LowMark {
     fn schema_name() -> Cow<'static, str> {
         "LowMark".into()
     }
-    // A number with a fraction or a text: the API server has a type for whole numbers or texts only. What is neither it takes, and
-    // the plan refuses.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "x-kubernetes-preserve-unknown-fields": true, "pattern": "^p[1-9][0-9]?$" })
+        json_schema!({
+            "x-kubernetes-int-or-string": true, "maxLength": 64,
+            "x-kubernetes-validations": [{
+                "rule": "type(self) == int || self.matches('^(p[1-9][0-9]?|-?[0-9]{1,15}([.][0-9]{1,9})?(e[+-]?[0-9]{1,2})?)$')",
+                "messageExpression": "'\"' + string(self) + '\" is neither a number nor a quantile: write 200, \"12.5\" or p20 (p1 to p99)'",
+                "message": "write a number (200, or in quotes \"12.5\") or a quantile (p20, p1 to p99)",
+            }],
+        })
     }
 }
 

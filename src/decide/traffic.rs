@@ -89,7 +89,7 @@ pub fn traffic(spec: &ReleaseSpec, source: &Source) -> Result<Option<Traffic>, P
         None => {
             return Err(wrong(
                 ".below",
-                "write a number such as 12.5, or a quantile such as p20 (p1 to p99)",
+                "write a number such as 200 or '12.5', or a quantile such as p20 (p1 to p99)",
             ));
         }
     };

@@ -28,7 +28,7 @@ fn shipped(low: Value, soak: &str, told: (ProbeResult, &'static str)) -> World {
 }
 
 fn number() -> Value {
-    json!({"promql": "sum(rate(requests[5m]))", "below": 12.5})
+    json!({"promql": "sum(rate(requests[5m]))", "below": "12.5"})
 }
 
 fn blocker(world: &World) -> (&str, &str) {
@@ -120,7 +120,12 @@ fn a_quantile_is_asked_for_every_five_minutes() {
 #[test]
 fn what_is_no_mark_is_said_before_the_run_begins() {
     for (low, words) in [
-        (json!({"promql": "x", "below": "20"}), "spec.windows.lowTraffic.below: write a number such as 12.5"),
+        (
+            json!({"promql": "x", "below": "20%"}),
+            "spec.windows.lowTraffic.below: write a number such as 200 or '12.5', or a quantile such as p20",
+        ),
+        (json!({"promql": "x", "below": "inf"}), "spec.windows.lowTraffic.below"),
+        (json!({"promql": "x", "below": "p100"}), "spec.windows.lowTraffic.below"),
         (json!({"promql": "x", "below": {"a": 1}}), "spec.windows.lowTraffic.below"),
         (
             json!({"promql": "x", "below": 3, "over": "24h"}),

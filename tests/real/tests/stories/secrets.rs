@@ -132,7 +132,7 @@ fn no_value_of_a_secret_is_told_by_any_check_source_record_log_or_command() {
                         {"name": "errors", "errorRate": {"limit": "5%"}},
                         {"name": "queue", "value": {"promql": "queue", "limit": "value > 10"}},
                     ],
-                    "windows": {"lowTraffic": {"promql": "sum(rate(requests[5m]))", "below": 12.5}},
+                    "windows": {"lowTraffic": {"promql": "sum(rate(requests[5m]))", "below": "12.5"}},
                     "metrics": {"prometheus": with(prometheus, json!({"scrapeInterval": "1s"}))},
                 }),
             ))

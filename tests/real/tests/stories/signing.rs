@@ -275,7 +275,12 @@ fn what_counts_as_little_traffic_is_taken_as_it_is_meant() {
         let server = json!({"prometheus": {"url": "http://127.0.0.1:1"}});
         for (spec, words) in [
             (low(json!({"promql": "x", "below": 1}), json!({})), "windows.lowTraffic needs a server to ask"),
-            (low(json!({"promql": "x", "below": "20"}), server.clone()), "spec.windows.lowTraffic.below"),
+            (
+                low(json!({"promql": "x", "below": "20%"}), server.clone()),
+                "\"20%\" is neither a number nor a quantile: write 200, \"12.5\" or p20",
+            ),
+            (low(json!({"promql": "x", "below": {"a": 1}}), server.clone()), "spec.windows.lowTraffic.below"),
+            (low(json!({"promql": "x", "below": 12.5}), server.clone()), "spec.windows.lowTraffic.below"),
             (
                 low(json!({"promql": "x", "below": "p5", "over": "5m"}), server.clone()),
                 "over is at least 1h and at most 744h",
@@ -285,7 +290,7 @@ fn what_counts_as_little_traffic_is_taken_as_it_is_meant() {
             let said = format!("{:#}", story.try_apply(spec, "story").await.expect_err("refused"));
             assert!(said.contains(words), "{said}");
         }
-        for below in [json!(12.5), json!(12), json!("p20")] {
+        for below in [json!("12.5"), json!(12), json!("p20")] {
             let spec = low(json!({"promql": "x", "below": below}), server.clone());
             story.apply(spec).await;
             let stored = story.get("tidegate.dev/v1alpha1", "Release", "shop").await;

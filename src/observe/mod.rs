@@ -238,15 +238,21 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         restarts: restarts().max().unwrap_or(0),
         restarts_in_all: restarts().fold(0, u32::saturating_add),
         waiting: waiting.as_ref().and_then(|waiting| waiting.reason.clone()),
-        waiting_message: waiting.and_then(|waiting| waiting.message),
+        waiting_message: waiting.and_then(|waiting| waiting.message).as_deref().map(on_one_line),
         ended: end.and_then(|end| end.reason.clone()),
-        ended_message: end.and_then(|end| end.message.clone()),
+        ended_message: end.and_then(|end| end.message.as_deref()).map(on_one_line),
         unschedulable: condition("PodScheduled").is_some_and(|condition| {
             condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
         }),
         cut_off: silenced
             && condition("ContainersReady").is_some_and(|containers| containers.status == "True"),
     }
+}
+
+/// What a container, or somebody about it, wrote at its end: it is told in sentences.
+fn on_one_line(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(outputs::printable).filter(|line| !line.is_empty()).collect();
+    lines.join(" ")
 }
 
 fn templates(

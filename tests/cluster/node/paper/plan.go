@@ -18,6 +18,7 @@ const (
 	crashAnnotation          = "paper.tidegate.dev/crash"
 	imageMissingAnnotation   = "paper.tidegate.dev/image-missing"
 	exitCodeAnnotation       = "paper.tidegate.dev/exit-code" // of a pod that is not restarted
+	messageAnnotation        = "paper.tidegate.dev/termination-message"
 )
 
 // facts are what a node remembers of a pod.
@@ -59,7 +60,7 @@ func plan(pod *corev1.Pod, f facts, now time.Time) step {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: began}}
 	switch {
 	case pod.Annotations[crashAnnotation] == "true":
-		view, changed, again := crashing(f, now)
+		view, changed, again := crashing(pod, f, now)
 		return finish(pod, f, status, view, changed, again)
 	case pod.Annotations[neverReadyAnnotation] == "true":
 		return finish(pod, f, status, containerView{state: running, restarts: f.restarts}, f.began, time.Time{})
@@ -70,7 +71,7 @@ func plan(pod *corev1.Pod, f facts, now time.Time) step {
 	}
 	ended := &corev1.ContainerStateTerminated{
 		Reason: "Completed", StartedAt: began, FinishedAt: metav1.NewTime(due.Truncate(time.Second)),
-		ContainerID: "paper://" + string(pod.UID),
+		ContainerID: "paper://" + string(pod.UID), Message: pod.Annotations[messageAnnotation],
 	}
 	status.Phase = corev1.PodSucceeded
 	if code := exitCode(pod); code != 0 {
@@ -90,13 +91,13 @@ type containerView struct {
 
 // crashing is a container that ends a moment after each start, as it looks at the given time: the pauses between starts
 // are 1 s, 2 s, 4 s and so on up to 30 s.
-func crashing(f facts, now time.Time) (view containerView, changed, again time.Time) {
+func crashing(pod *corev1.Pod, f facts, now time.Time) (view containerView, changed, again time.Time) {
 	const lifetime, longest = 500 * time.Millisecond, 30 * time.Second
 	start, pause, restarts := f.began, time.Second, f.restarts
 	for {
 		end := start.Add(lifetime)
 		ended := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-			ExitCode: 1, Reason: "Error",
+			ExitCode: 1, Reason: "Error", Message: pod.Annotations[messageAnnotation],
 			StartedAt:  metav1.NewTime(start.Truncate(time.Second)),
 			FinishedAt: metav1.NewTime(end.Truncate(time.Second)),
 		}}

@@ -66,6 +66,18 @@ func TestACrashingPodRestartsEverMoreSlowly(t *testing.T) {
 	}
 }
 
+func TestWhatAPodLeavesAtItsEndStandsWhereAKubeletWritesIt(t *testing.T) {
+	says := map[string]string{crashAnnotation: "true", messageAnnotation: "no config"}
+	s := at(paperPod(corev1.RestartPolicyAlways, says), time.Second)
+	if last := s.status.ContainerStatuses[0].LastTerminationState.Terminated; last == nil || last.Message != "no config" {
+		t.Errorf("%+v", s)
+	}
+	s = at(paperPod(corev1.RestartPolicyNever, map[string]string{messageAnnotation: "{}"}), time.Second)
+	if s.status.ContainerStatuses[0].State.Terminated.Message != "{}" {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestAJobsPodEndsAsItsAnnotationSays(t *testing.T) {
 	if s := at(paperPod(corev1.RestartPolicyNever, nil), time.Second); s.status.Phase != corev1.PodSucceeded {
 		t.Errorf("%+v", s)

@@ -81,6 +81,27 @@ fn what_a_bad_pod_wrote_is_in_the_record_and_what_was_put_back_is_asked() {
 }
 
 #[test]
+fn what_a_container_left_at_its_end_is_why_its_pod_is_the_worst() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "undo-termination").await;
+        story.adopt(story.deployment(4), story.release(by_hand())).await;
+        let left = "config \u{7}invalid: no key payments.url\nsee the manual";
+        let annotations =
+            json!({"paper.tidegate.dev/crash": "true", "paper.tidegate.dev/termination-message": left});
+        story.ship_paper("v2", annotations).await;
+        ended(&story, 1, "Undone").await;
+        let undo = recorded(&story).await;
+        let pod = &undo["pods"][0];
+        let said = pod["ended"].as_str().unwrap_or_default();
+        assert_eq!(said, "Error: config invalid: no key payments.url see the manual", "{undo:#}");
+        assert_eq!(pod["ready"], json!(null), "{undo:#}");
+        // It is what sends it back, too.
+        assert!(undo["message"].as_str().is_some_and(|message| message.contains("CrashLoopBackOff")));
+        assert!(pod["waiting"].as_str().is_some_and(|why| why.starts_with("CrashLoopBackOff: back-off")));
+    });
+}
+
+#[test]
 fn bad_pods_are_kept_out_of_their_set_and_out_of_traffic_until_their_time_is_over() {
     on_stage(async {
         let story = Story::begin(Stage::shared().await, "undo-quarantine").await;

@@ -152,9 +152,9 @@ fn each_role_that_a_runbook_asks_for_is_a_persons_and_never_the_deployers() {
             .filter_map(|check| check.approval.as_ref())
             .chain(spec.steps.iter().filter_map(|step| step.approval.as_ref()))
             .chain(&spec.sign_off)
-            .flat_map(|approval| &approval.roles);
+            .flat_map(|approval| &approval.roles.0);
         let consent = spec.undo.as_ref().and_then(|undo| undo.approval.as_ref());
-        for role in approvals.chain(consent.into_iter().flat_map(|approval| &approval.roles)) {
+        for role in approvals.chain(consent.into_iter().flat_map(|approval| &approval.roles.0)) {
             assert!(is_of_people(role, "approve"), "{}: nobody signs as {role}", runbook.display());
         }
         for attest in checks().filter_map(|check| check.attest.as_ref()) {

@@ -19,7 +19,7 @@ use self::promotion::PromotionCheck;
 use self::telemetry::TelemetryCheck;
 use self::tls::TlsCheck;
 use self::workload::WorkloadCheck;
-use super::signing::AttestCheck;
+use super::signing::{AttestCheck, Roles};
 use super::text::{HeaderText, Latency, Span};
 
 /// A one-off verification. Exactly one kind.
@@ -127,9 +127,7 @@ pub struct Retries {
 #[x_kube(validation = Rule::new("self.quorum <= self.roles.size() || self.roles.size() == 1").message("quorum is more than the roles that can sign"))]
 pub struct Approval {
     /// Roles that may sign.
-    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 63)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub roles: Vec<String>,
+    pub roles: Roles,
     /// How many different people must sign, each in a role of the list. With several roles each signature is for another role.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 8))]

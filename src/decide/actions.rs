@@ -266,7 +266,7 @@ fn reject(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Res
 
 /// The undo that somebody is asked about in this role, if it still is open.
 fn undo_asked<'d>(draft: &'d mut Draft<'_>, role: &str) -> Result<&'d mut Run, String> {
-    let roles = asking::approval(draft.release.spec.as_deref().ok()).map(|approval| approval.roles.clone());
+    let roles = asking::approval(draft.release.spec.as_deref().ok()).map(|approval| approval.roles.0.clone());
     let run = going_on(draft)?;
     match &run.undo_asked {
         None => Err("nobody is asked about an undo now".into()),

@@ -36,7 +36,7 @@ pub struct Signers {
 impl Signers {
     /// Who is asked before an undo. Whoever changed the template may say that it goes back.
     pub fn of_undo(approval: &UndoApproval) -> Self {
-        Self { roles: approval.roles.clone(), quorum: approval.quorum, allow_author: true, valid_for: None }
+        Self { roles: approval.roles.0.clone(), quorum: approval.quorum, allow_author: true, valid_for: None }
     }
 }
 

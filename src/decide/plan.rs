@@ -393,7 +393,7 @@ fn checks(written: &[Check], field: &str) -> Result<Vec<PlannedCheck>, PlanError
 fn signers(approval: &Approval, field: &str) -> Result<Signers, PlanError> {
     let Approval { roles, quorum, allow_author, valid_for } = approval;
     Ok(Signers {
-        roles: roles.clone(),
+        roles: roles.0.clone(),
         quorum: *quorum,
         allow_author: *allow_author,
         valid_for: lasting(valid_for.as_ref(), field)?,
@@ -403,7 +403,7 @@ fn signers(approval: &Approval, field: &str) -> Result<Signers, PlanError> {
 fn attested(attest: &AttestCheck, field: &str) -> Result<CheckKind, PlanError> {
     let AttestCheck { text, roles, link, allow_author, valid_for } = attest;
     let signers = Signers {
-        roles: roles.clone(),
+        roles: roles.0.clone(),
         quorum: 1,
         allow_author: *allow_author,
         valid_for: lasting(valid_for.as_ref(), field)?,

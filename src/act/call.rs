@@ -50,7 +50,8 @@ pub async fn call(reach: &Reach, hook: &HttpHook, secret: Option<&str>) -> Resul
         Method::Patch => reqwest::Method::PATCH,
         Method::Delete => reqwest::Method::DELETE,
     };
-    let mut request = measure::client(trust, reach)?.request(method, url)?;
+    let client = measure::client(trust, reach)?;
+    let mut request = client.request(method, url)?;
     for (name, value) in headers {
         request = request.header(name.as_str(), value.0.as_str());
     }
@@ -64,7 +65,7 @@ pub async fn call(reach: &Reach, hook: &HttpHook, secret: Option<&str>) -> Resul
     if let Some(body) = body {
         request = request.body(body.clone());
     }
-    let response = request.send().await.map_err(|error| match Denied::within(&error) {
+    let response = client.send(request).await.map_err(|error| match Denied::within(&error) {
         Some(denied) => CallError::Denied(denied),
         None if error.is_builder() => CallError::Unusable,
         None => CallError::NoAnswer(measure::innermost(&error)),

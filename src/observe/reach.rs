@@ -14,7 +14,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
-use reqwest::{RequestBuilder, Url};
+use reqwest::{Request, RequestBuilder, Response, Url};
 use tokio::net::{TcpStream, UdpSocket};
 
 /// Addresses of clouds' own services that lie among those of other hosts.
@@ -35,12 +35,16 @@ const API_SERVER_NAMES: [&str; 3] = ["kubernetes", "kubernetes.default", "kubern
 #[derive(Clone)]
 pub struct Reach(Arc<Rules>);
 
+#[derive(Clone)]
 struct Rules {
     /// `None`: anywhere.
     guarded: Option<Guarded>,
     lookup: Lookup,
+    /// `None`: the network.
+    wire: Option<Arc<dyn Wire>>,
 }
 
+#[derive(Clone)]
 struct Guarded {
     api: ApiServer,
     loopback: bool,
@@ -48,6 +52,12 @@ struct Guarded {
 
 /// How names become addresses.
 pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> + Send + Sync>;
+
+/// What carries requests of HTTP where there is no network: whoever knows what would be answered.
+pub trait Wire: Send + Sync + 'static {
+    /// The answer to a request that may be sent.
+    fn carry(&self, request: Request) -> BoxFuture<'static, reqwest::Result<Response>>;
+}
 
 /// Where the API server is.
 #[derive(Clone, Debug, Default)]
@@ -154,19 +164,22 @@ impl Denied {
 impl Reach {
     /// Anywhere: for programs that people run on machines of their own.
     pub fn anywhere() -> Self {
-        Self(Arc::new(Rules { guarded: None, lookup: system() }))
+        Self(Arc::new(Rules { guarded: None, lookup: system(), wire: None }))
     }
 
     /// Anywhere but where a Release must not send the operator. `loopback`: also to the operator's own machine.
     pub fn guarded(api: ApiServer, loopback: bool) -> Self {
-        Self(Arc::new(Rules { guarded: Some(Guarded { api, loopback }), lookup: system() }))
+        Self(Arc::new(Rules { guarded: Some(Guarded { api, loopback }), lookup: system(), wire: None }))
     }
 
     /// The same with names resolved otherwise.
     pub fn resolving(self, lookup: Lookup) -> Self {
-        let guarded = self.0.guarded.as_ref();
-        let guarded = guarded.map(|guarded| Guarded { api: guarded.api.clone(), loopback: guarded.loopback });
-        Self(Arc::new(Rules { guarded, lookup }))
+        Self(Arc::new(Rules { lookup, ..(*self.0).clone() }))
+    }
+
+    /// The same with requests of HTTP carried otherwise.
+    pub fn over(self, wire: Arc<dyn Wire>) -> Self {
+        Self(Arc::new(Rules { wire: Some(wire), ..(*self.0).clone() }))
     }
 
     /// Whether this may be asked for, as far as can be told before its name is resolved.
@@ -409,6 +422,18 @@ impl Client {
     pub fn post(&self, url: Url) -> Result<RequestBuilder, Denied> {
         self.reach.allows(&url)?;
         Ok(self.http.post(url))
+    }
+
+    /// Sends one that was begun here, and waits for the head of its answer.
+    ///
+    /// # Errors
+    /// As [`RequestBuilder::send`].
+    pub async fn send(&self, request: RequestBuilder) -> reqwest::Result<Response> {
+        let request = request.build()?;
+        match &self.reach.0.wire {
+            Some(wire) => wire.carry(request).await,
+            None => self.http.execute(request).await,
+        }
     }
 }
 

@@ -385,7 +385,7 @@ impl Prometheus {
         }
         let asked = Asked::Prometheus;
         let answer = async {
-            let response = request.send().await.map_err(|error| match error.is_builder() {
+            let response = client.send(request).await.map_err(|error| match error.is_builder() {
                 true => ReadError::Address(super::innermost(&error)),
                 false => ReadError::unsent(asked, &error),
             })?;

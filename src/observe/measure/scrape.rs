@@ -221,12 +221,8 @@ fn is_of(gauge: &Gauge, sample: &Sample<'_, '_>) -> bool {
 
 async fn page(client: &Client, target: &Target, deadline: Duration) -> Result<Page, ReadError> {
     let answer = async {
-        let response = client
-            .get(address(target)?)?
-            .header(ACCEPT, FORMATS)
-            .send()
-            .await
-            .map_err(|error| ReadError::unsent(Asked::Pod, &error))?;
+        let request = client.get(address(target)?)?.header(ACCEPT, FORMATS);
+        let response = client.send(request).await.map_err(|error| ReadError::unsent(Asked::Pod, &error))?;
         let status = response.status();
         if status != reqwest::StatusCode::OK {
             return Err(ReadError::Status { asked: Asked::Pod, status: status.as_u16() });

@@ -180,7 +180,7 @@ pub async fn get<'a>(
     for (name, value) in headers {
         request = request.header(name, value);
     }
-    request.send().await.map_err(|error| match Denied::within(&error) {
+    client.send(request).await.map_err(|error| match Denied::within(&error) {
         Some(denied) => denied.into(),
         None if error.is_builder() => GetError::Unusable,
         None => GetError::NoAnswer(measure::innermost(&error)),

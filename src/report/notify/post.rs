@@ -109,7 +109,7 @@ pub async fn send(reach: &Reach, trust: Trust, address: &Address, post: Post) ->
             request.header(AUTHORIZATION, value)
         }
     };
-    let answer = request.header(CONTENT_TYPE, content_type).body(body).send().await;
+    let answer = client.send(request.header(CONTENT_TYPE, content_type).body(body)).await;
     let answer = answer.map_err(|error| match Denied::within(&error) {
         Some(denied) => address.denied(&denied),
         None => address.failed(&error),

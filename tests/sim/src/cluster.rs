@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tidegate::watch::index::DESIRED;
 
 use crate::native::{Native, Pod};
+use crate::pages::Counted;
 use crate::server::{Name, Object, Who};
 use crate::time::{second, stamp};
 use crate::world::{NAMESPACE, TARGET, TARGETS, World};
@@ -147,6 +148,15 @@ impl Cluster {
         let set = self.native.sets.iter().find(|set| set.name == pod.set)?;
         let gone = self.silent.contains_key(&pod.name) || pod.ready_since.is_none();
         (!gone).then_some((pod, &set.template))
+    }
+
+    /// What the pods that serve have counted.
+    pub fn counted(&self, now: u64) -> impl Iterator<Item = (&str, Counted)> {
+        self.native.pods.iter().filter_map(move |pod| {
+            let since = pod.ready_since.filter(|_| !self.silent.contains_key(&pod.name))?;
+            let set = self.native.sets.iter().find(|set| set.name == pod.set)?;
+            Some((pod.name.as_str(), Counted::since(since, &set.template, now)))
+        })
     }
 
     fn shape(&self) -> (Vec<i32>, usize) {

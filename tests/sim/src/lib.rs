@@ -2,7 +2,7 @@
 //! decisions and writes, against an API server that is a service in this process.
 //!
 //! ```text
-//! story ──► play ──► world: server (store, requests, admission) + clusters (native, kubelet, jobs) + network + receivers + watchman
+//! story ──► play ──► world: server (store, requests, admission) + clusters (native, kubelet, jobs) + outside (prometheus) + network + receivers + watchman
 //!                      ▲ requests, watches                              what goes wrong ┘        └ what must hold
 //!              processes of the operator
 //! ```
@@ -16,10 +16,12 @@ pub mod dice;
 pub mod mutants;
 pub mod native;
 pub mod network;
+pub mod outside;
 pub mod pages;
 mod panics;
 pub mod play;
 pub mod process;
+pub mod prometheus;
 pub mod receivers;
 pub mod scripts;
 pub mod seeds;

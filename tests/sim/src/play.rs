@@ -11,6 +11,7 @@ use tokio::runtime::Builder;
 use crate::cluster::{Cluster, named};
 use crate::panics;
 use crate::process::Process;
+use crate::prometheus::{Lies, Prometheus};
 use crate::server::store::kind_of;
 use crate::server::{Who, requests};
 use crate::story::{Conduct, Event, ROLE, Setup, Story};
@@ -126,6 +127,7 @@ impl<'s> Player<'s> {
     fn new(story: &'s Story, most_steps: u64) -> Self {
         let setup = &story.setup;
         let mut world = World::new(1 + setup.beside, setup.policies, setup.ready_after);
+        world.prometheus = Prometheus::asked_by(&setup.release);
         let manifest = Manifest { template: template(1, Conduct::Good), strategy: setup.strategy.clone() };
         let manifests: BTreeMap<&'static str, Manifest> =
             world.targets().map(|name| (name, manifest.clone())).collect();
@@ -251,6 +253,7 @@ impl<'s> Player<'s> {
             let now = world.now;
             world.store.flush(now);
             world.settle();
+            world.scrape();
             now
         };
         let (dead, alive): (Vec<Process>, Vec<Process>) = {
@@ -278,6 +281,7 @@ impl<'s> Player<'s> {
         let missing = self.processes.len() < self.story.setup.candidates.max(1);
         let world = self.shared.lock();
         let due = world.clusters.iter().map(Cluster::due).fold(world.store.flush_due(), u64::min);
+        let due = due.min(world.prometheus.due());
         if missing { due.min(self.next_process) } else { due }
     }
 
@@ -350,7 +354,8 @@ impl<'s> Player<'s> {
             Event::Clock(seconds) => {
                 self.clock_off.fetch_add(seconds * 1000, Ordering::Relaxed);
             }
-            Event::Pages(pages) => world.pages = *pages,
+            Event::Pages(pages) => world.say_on_pages(*pages),
+            Event::Prometheus(lies) => world.say_by_prometheus(*lies),
             Event::Receivers(receivers) => world.receivers = *receivers,
             Event::Room(pods) => {
                 let room = if *pods == 0 { usize::MAX } else { *pods };
@@ -485,6 +490,10 @@ impl<'s> Player<'s> {
             "StablePodsFailing" if long => say(world, name, "HandBack", None),
             "Suspended" => write_release(world, name, |spec| spec["suspend"] = json!(false)),
             "NoMeasurements" | "NotEnoughEvidence" | "AboveTarget" | "AboveLimit" | "StableAsBad" if long => {
+                // By a clock that was put back, what is counted now is of a time that has been.
+                if self.clock_off.load(Ordering::Relaxed) == 0 {
+                    world.check_seen(name, &reason);
+                }
                 say(world, name, "Abort", None);
             }
             _ => {}
@@ -585,6 +594,7 @@ fn say(world: &mut World, name: &str, action: &str, role: Option<&str>) {
     if matches!(action, "Retry") {
         world.watchman.retried = true;
     }
+    world.watchman.skipped |= action == "Skip";
     let mut spec = json!({"release": name, "action": action, "reason": "because"});
     if let Some(role) = role {
         spec["role"] = json!(role);
@@ -597,7 +607,8 @@ impl World {
     /// From here on nothing goes wrong any more.
     fn calm(&mut self) {
         self.network.faults.clear();
-        self.pages = Pages::Honest;
+        self.say_on_pages(Pages::Honest);
+        self.say_by_prometheus(Lies::Honest);
         self.receivers = Receivers::Honest;
         let now = self.now;
         self.clusters.iter_mut().for_each(|cluster| cluster.make_room(usize::MAX, now));

@@ -13,6 +13,7 @@ use tidegate::run::{Clock, Leadership, Operator, Parts};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::outside::Outside;
 use crate::pages::Pods;
 use crate::receivers::People;
 use crate::server;
@@ -71,7 +72,8 @@ impl Process {
             namespaces: Vec::new(),
             clock,
             pages: Arc::new(Pods(shared.clone())),
-            reach: Reach::guarded(ApiServer::known("https://api", None, &[]), false),
+            reach: Reach::guarded(ApiServer::known("https://api", None, &[]), false)
+                .over(Arc::new(Outside(shared.clone()))),
             carrier: Arc::new(People { shared: shared.clone(), process: number }),
             leadership,
             under_way,

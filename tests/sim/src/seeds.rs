@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::dice::Dice;
 use crate::network::Fault;
+use crate::prometheus::{HOST, LIES};
 use crate::story::{Conduct, Event, ROLE, Setup, Story};
 use crate::world::{Pages, Receivers, TARGETS};
 
@@ -17,6 +18,7 @@ pub fn story(seed: u64) -> Story {
     people(&mut Dice::new(seed, 1), &mut story);
     beside(&mut Dice::new(seed, 2), &mut story);
     room(&mut Dice::new(seed, 3), &mut story);
+    prometheus(&mut Dice::new(seed, 4), &mut story);
     story
 }
 
@@ -34,6 +36,23 @@ fn room(dice: &mut Dice, story: &mut Story) {
             _ => replicas + dice.between(0, 2),
         };
         story.events.push((dice.below(end + 1), Event::Room(usize::try_from(room).unwrap_or(0))));
+    }
+    story.events.sort_by_key(|(at, _)| *at);
+}
+
+/// A server that counts for the pods, and does not always tell the truth.
+fn prometheus(dice: &mut Dice, story: &mut Story) {
+    if !measures(&story.setup) || dice.once_in(3) {
+        return;
+    }
+    let interval = *dice.pick(&["2s", "5s", "5s", "15s"]);
+    story.setup.release["metrics"] =
+        json!({"prometheus": {"url": format!("http://{HOST}:9090"), "scrapeInterval": interval}});
+    let end = story.events.last().map_or(0, |(at, _)| *at) + 60_000;
+    let mut at = 0;
+    for _ in 0..dice.below(5) {
+        at += dice.below(end / 2);
+        story.events.push((at, Event::Prometheus(*dice.pick(&LIES))));
     }
     story.events.sort_by_key(|(at, _)| *at);
 }
@@ -211,13 +230,17 @@ fn release(dice: &mut Dice, short: bool) -> Value {
     release
 }
 
+/// Whether the Releases have criteria.
+fn measures(setup: &Setup) -> bool {
+    setup.release["criteria"].as_array().is_some_and(|all| !all.is_empty())
+}
+
 fn events(dice: &mut Dice, setup: &Setup) -> Vec<(u64, Event)> {
     let mut at = 0;
     let mut version = 1;
     let mut all = Vec::new();
     // Most stories are short and dense; some spread over hours.
-    let measured = setup.release["criteria"].as_array().is_some_and(|all| !all.is_empty());
-    let short = measured || setup.candidates > 0;
+    let short = measures(setup) || setup.candidates > 0;
     let gap = match dice.below(100) {
         0 if !short => 1_200_000,
         1..=4 if !short => 90_000,

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde_json::{Value, json};
 
 use crate::network::Fault;
+use crate::prometheus::{LIES, Lies};
 use crate::world::{Pages, Receivers, TARGETS};
 
 /// How a world is made.
@@ -113,6 +114,7 @@ pub enum Event {
     /// The operator's clock jumps by so many seconds.
     Clock(i64),
     Pages(Pages),
+    Prometheus(Lies),
     Receivers(Receivers),
     /// The nodes have room for so many pods of it; 0: for all.
     Room(usize),
@@ -182,6 +184,7 @@ impl fmt::Display for Event {
             Self::Lose(pods, seconds, back) => write!(out, "lose {pods} {seconds} {back}"),
             Self::Clock(seconds) => write!(out, "clock {seconds}"),
             Self::Pages(pages) => write!(out, "pages {}", format!("{pages:?}").to_lowercase()),
+            Self::Prometheus(lies) => write!(out, "prometheus {}", format!("{lies:?}").to_lowercase()),
             Self::Receivers(receivers) => {
                 write!(out, "receivers {}", format!("{receivers:?}").to_lowercase())
             }
@@ -253,6 +256,10 @@ impl FromStr for Event {
                 "stuck" => Pages::Stuck,
                 other => return Err(format!("no such pages: {other}")),
             }),
+            "prometheus" => {
+                let lies = LIES.into_iter().find(|lies| format!("{lies:?}").to_lowercase() == of(0));
+                Self::Prometheus(lies.ok_or_else(|| format!("no such lies: {}", of(0)))?)
+            }
             "receivers" => Self::Receivers(match of(0) {
                 "honest" => Receivers::Honest,
                 "failing" => Receivers::Failing,

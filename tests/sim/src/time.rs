@@ -1,6 +1,7 @@
 //! Virtual time: milliseconds since the world began. It passes when everybody waits.
 
 use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::time::{Duration, Instant};
 
 /// When every world begins, in unix seconds.
@@ -42,4 +43,14 @@ pub fn stamp(milliseconds: u64) -> Timestamp {
 /// As Kubernetes writes it: whole seconds.
 pub fn second(milliseconds: u64) -> String {
     Timestamp::from_second(stamp(milliseconds).as_second()).unwrap_or_default().to_string()
+}
+
+/// Seconds of the wall clock, and what is below them.
+pub fn second_of(milliseconds: u64) -> f64 {
+    stamp(milliseconds).as_millisecond() as f64 / 1000.0
+}
+
+/// As HTTP writes it.
+pub fn date(at: Timestamp) -> String {
+    DateTimePrinter::new().timestamp_to_rfc9110_string(&at).unwrap_or_default()
 }

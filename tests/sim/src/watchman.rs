@@ -18,6 +18,11 @@ const PARKED: i64 = 2_147_483_646;
 /// Milliseconds in which the native controllers may still carry out what was asked for before.
 const RECENTLY: u64 = 5_000;
 
+/// Milliseconds after which nobody judges by what was read before the source told nothing any more: two rounds.
+const DARK: u64 = 30_000;
+/// Milliseconds after which a source that tells the truth again has told enough.
+const HEALED: u64 = 110_000;
+
 /// What the watchman remembers.
 #[derive(Default)]
 pub struct Watchman {
@@ -32,6 +37,8 @@ pub struct Watchman {
     jobs: BTreeMap<String, BTreeSet<String>>,
     /// A person said so much that more than one try is fine.
     pub retried: bool,
+    /// Somebody has said that something may be passed over.
+    pub skipped: bool,
     /// Identity of each process in the Lease, where there is an election.
     pub identities: BTreeMap<usize, String>,
     /// Messages that a status has owed.
@@ -63,8 +70,14 @@ pub struct Watched {
     excused_until: u64,
     /// Replicas asked for lately.
     wanted: Vec<(u64, i64)>,
-    /// The run that began while the pages said nothing.
+    /// The run that began while the source of its counts told nothing.
     blind: Option<String>,
+    /// The run and the step that began when that had been so for a while, and could be seen to be so.
+    blind_step: Option<(String, i64)>,
+    /// Since when it can be seen.
+    dark_since: Option<u64>,
+    /// Since when the source tells the truth.
+    told_since: u64,
 }
 
 impl Watched {
@@ -167,6 +180,7 @@ impl World {
             (Who::Person(_), "deployments") => self.note_owner(name, before, after),
             (Who::Operator(_), "releases") => {
                 self.check_status(name, before, after);
+                self.check_success(name, before, after);
                 self.check_owed(before, after);
                 self.check_locks(name, after);
             }
@@ -252,7 +266,7 @@ impl World {
             return;
         }
         let id = new["id"].as_str().unwrap_or_default().to_owned();
-        if old["id"] != new["id"] && self.pages != Pages::Honest {
+        if old["id"] != new["id"] && !self.is_told(name) {
             self.watchman.of(name).blind = Some(id.clone());
         }
         if old["id"] == new["id"] {
@@ -262,9 +276,7 @@ impl World {
             let skips = old["stage"] == "Preflight" && new["stage"] == "Watch";
             self.check("6 (one step)", !skips, || format!("run {id}: from the checks to the watch"));
         }
-        if self.pages == Pages::Honest {
-            self.watchman.of(name).blind = None;
-        }
+        self.check_judged(name, old, new);
         if self.watchman.of(name).blind.as_ref() == Some(&id) && self.measures(name) {
             let skipped = !new["progress"]["skipped"].is_null() || !old["progress"]["skipped"].is_null();
             let went_on = new["stage"] == "Watch"
@@ -276,6 +288,98 @@ impl World {
                 format!("run {id} went back")
             });
         }
+    }
+
+    /// 7, of what a single step is judged by: what was counted before it counts on, but not alone.
+    fn check_judged(&mut self, name: &str, old: &Value, new: &Value) {
+        if !self.measures(name) {
+            return;
+        }
+        let id = new["id"].as_str().unwrap_or_default().to_owned();
+        let step = |run: &Value| run["step"].as_i64().unwrap_or(0);
+        let (from, to) = (step(old), step(new));
+        let is_same = old["id"] == new["id"];
+        let skipped = !new["progress"]["skipped"].is_null() || !old["progress"]["skipped"].is_null();
+        let was_blind = self.watchman.of(name).blind_step.as_ref() == Some(&(id.clone(), from));
+        self.check("7 (Unknown does not promote)", !(is_same && to > from && was_blind) || skipped, || {
+            format!("run {id} went on from step {from}, of which nothing is known")
+        });
+        if !is_same || from != to {
+            let now = self.now;
+            let watched = self.watchman.of(name);
+            let is_dark = watched.dark_since.is_some_and(|since| since + DARK <= now);
+            watched.blind_step = is_dark.then_some((id.clone(), to));
+        }
+        let is_breach = new["back"]["cause"] == "Breach" && old["back"]["cause"] != "Breach";
+        let is_good = self.errs(name) == Some(false);
+        self.check("7 (what is good is not undone)", !(is_breach && is_good), || {
+            format!("run {id}: {}", new["back"]["message"])
+        });
+    }
+
+    /// What has answered with errors all the time has not succeeded.
+    fn check_success(&mut self, name: &str, before: Option<&Value>, after: &Value) {
+        let (Some(before), last) = (before, &after["status"]["lastRun"]) else { return };
+        let ended = before["status"]["lastRun"]["number"] != last["number"] && last["outcome"] == "Succeeded";
+        if !ended || !self.measures(name) {
+            return;
+        }
+        let errs = self.errs(name) == Some(true);
+        let passed_over = self.watchman.skipped;
+        self.check("7 (what is bad does not succeed)", !errs || passed_over, || {
+            format!("run {}", last["id"])
+        });
+    }
+
+    /// Whether pods of the version that is released answer with errors; `None`: it is not known which that is.
+    pub fn errs(&self, name: &str) -> Option<bool> {
+        let canary = self.status(name)["canary"]["fingerprint"].as_str()?;
+        let mut sets = self.native(name).sets.iter();
+        let set = sets.find(|set| fingerprint(&set.template) == canary)?;
+        let annotations = &set.template["metadata"]["annotations"];
+        annotations["errors-late"].is_null().then(|| !annotations["errors"].is_null())
+    }
+
+    /// Whether whoever counts for the pods of a Release tells something of what they do.
+    fn is_told(&self, name: &str) -> bool {
+        match self.asks_prometheus(name) {
+            true => self.prometheus.lies.tells(),
+            false => self.pages == Pages::Honest,
+        }
+    }
+
+    fn asks_prometheus(&self, name: &str) -> bool {
+        self.release(name).is_some_and(|release| !release["spec"]["metrics"]["prometheus"].is_null())
+    }
+
+    /// Pages, or Prometheus, say something else from now on.
+    pub fn source_changed(&mut self) {
+        let now = self.now;
+        for name in self.targets() {
+            let told = self.is_told(name);
+            let shows = match self.asks_prometheus(name) {
+                true => self.prometheus.lies.shows(),
+                false => matches!(self.pages, Pages::Silent | Pages::Nonsense),
+            };
+            let watched = self.watchman.of(name);
+            if told {
+                (watched.blind, watched.blind_step) = (None, None);
+                watched.told_since = now;
+            }
+            watched.dark_since = if shows { watched.dark_since.or(Some(now)) } else { None };
+        }
+    }
+
+    /// When the source tells the truth again, what it shows is seen, and acted upon.
+    pub fn check_seen(&mut self, name: &str, reason: &str) {
+        let since = self.watchman.of(name).told_since;
+        if since + HEALED > self.now || !self.is_told(name) {
+            return;
+        }
+        let errs = self.errs(name) == Some(true);
+        let is_blind = reason == "NoMeasurements" || (errs && reason == "NotEnoughEvidence");
+        let status = self.status(name)["summary"]["message"].to_string();
+        self.check("7 (what heals is seen)", !is_blind, || format!("{reason}: {status}"));
     }
 
     /// Whether the Release has criteria.

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::cluster::{Cluster, named};
 use crate::network::Network;
+use crate::prometheus::{Lies, Prometheus};
 use crate::server::requests;
 use crate::server::store::kind_of;
 use crate::server::{Name, Object, Store, Who};
@@ -50,6 +51,8 @@ pub struct World {
     pub log: Vec<String>,
     /// What the pods' pages say.
     pub pages: Pages,
+    /// What the pods counted, as it is told by somebody else.
+    pub prometheus: Prometheus,
     /// What comes of telling people.
     pub receivers: Receivers,
     /// Who manages a field of a Deployment.
@@ -152,6 +155,7 @@ impl World {
             litter: false,
             log: Vec::new(),
             pages: Pages::Honest,
+            prometheus: Prometheus::asked_by(&Value::Null),
             receivers: Receivers::Honest,
             managers: BTreeMap::new(),
         };
@@ -369,6 +373,18 @@ impl World {
     pub fn status(&self, name: &str) -> &Value {
         static NOTHING: Value = Value::Null;
         self.release(name).map_or(&NOTHING, |release| &release["status"])
+    }
+
+    /// From now on the pods' pages say this.
+    pub fn say_on_pages(&mut self, pages: Pages) {
+        self.pages = pages;
+        self.source_changed();
+    }
+
+    /// From now on this is what Prometheus says.
+    pub fn say_by_prometheus(&mut self, lies: Lies) {
+        self.prometheus.lies = lies;
+        self.source_changed();
     }
 
     /// Everything about the Deployments, their Releases and their pods, for people.

@@ -1,6 +1,7 @@
 //! Single stories in the simulated cluster.
 
 use tidegate_sim::play::{Outcome, play, play_within};
+use tidegate_sim::prometheus::LIES;
 use tidegate_sim::story::Story;
 
 fn told(text: &str) -> Outcome {
@@ -317,6 +318,43 @@ fn of_releases_that_want_one_lock_one_run_at_a_time_moves_and_each_has_its_turn(
 }
 
 const TELLS: &str = r#"release {"notify":[{"name":"team","webhook":{"url":"https://team.example/hook"},"events":["Started","Held","StepPassed","Undoing","Undone","Succeeded","Aborted","Rejected"]},{"name":"later","slack":{"secret":"slack"},"after":"5s","events":["Held","AwaitingApproval"]}],"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
+
+const ASKS_PROMETHEUS: &str = r#"release {"metrics":{"prometheus":{"url":"http://prometheus.monitoring:9090","scrapeInterval":"5s"}},"criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"1m","every":"5s"}]}"#;
+
+#[test]
+fn whatever_a_prometheus_says_that_tells_nothing_a_release_waits_until_it_tells_something() {
+    for lies in LIES.into_iter().filter(|lies| !lies.tells()) {
+        let lies = format!("{lies:?}").to_lowercase();
+        for (conduct, end) in [("good", "Succeeded"), ("errors", "Undone")] {
+            let outcome = told(&format!(
+                "{ASKS_PROMETHEUS}\nat 500 prometheus {lies}\nat 1000 push v2 {conduct}\nat 150000 prometheus honest"
+            ));
+            let shown = || format!("{lies}, {conduct}\n{}", outcome.log.join("\n"));
+            assert_eq!(outcome.end.outcome, end, "{}", shown());
+            let before = outcome.log.iter().take_while(|line| !line.contains("-- prometheus honest"));
+            let is_order = |line: &&String| line.contains("operator 0 wrote deployments/shop");
+            // It is taken up, one pod is moved, and there it stands.
+            let (orders, last) =
+                before.filter(is_order).fold((0, ""), |(orders, _), line| (orders + 1, line));
+            assert!(orders > 1 && last.contains("\"v2\""), "{}", shown());
+            let second: f64 = last.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(f64::MAX);
+            assert!(second < 20.0, "{}", shown());
+        }
+    }
+}
+
+#[test]
+fn what_prometheus_tells_sends_out_what_is_good_and_brings_back_what_is_bad_though_its_counters_begin_anew() {
+    for lies in LIES.into_iter().filter(|lies| lies.tells()) {
+        let lies = format!("{lies:?}").to_lowercase();
+        for (conduct, end) in [("good", "Succeeded"), ("errors", "Undone")] {
+            let outcome = told(&format!(
+                "{ASKS_PROMETHEUS}\nat 500 prometheus {lies}\nat 1000 push v2 {conduct}\nat 120000 prometheus {lies}"
+            ));
+            assert_eq!(outcome.end.outcome, end, "{lies}, {conduct}\n{}", outcome.log.join("\n"));
+        }
+    }
+}
 
 /// What the operator wrote to the Deployment, without the moment, and the moment of the last.
 fn orders(outcome: &Outcome) -> (Vec<String>, f64) {

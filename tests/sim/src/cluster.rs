@@ -1,4 +1,4 @@
-//! The cluster behind the API server: for each Deployment the native controllers' model, a kubelet, nodes that fall silent, Jobs, garbage collection. What
+//! The cluster behind the API server: for each Deployment the native controllers' model, a Service, a kubelet, nodes that fall silent, Jobs, garbage collection. What
 //! they do shows as objects, as it would in a real one.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +10,7 @@ use tidegate::watch::index::DESIRED;
 use crate::native::{Native, Pod};
 use crate::pages::Counted;
 use crate::server::{Name, Object, Who};
+use crate::service::Service;
 use crate::time::{second, stamp};
 use crate::world::{NAMESPACE, TARGET, TARGETS, World};
 
@@ -30,6 +31,7 @@ pub struct Cluster {
     /// Of the Deployment.
     pub name: &'static str,
     pub native: Native,
+    pub service: Service,
     /// Milliseconds from a pod's start to its readiness.
     pub ready_after: u64,
     /// The controllers look at nothing before.
@@ -63,11 +65,12 @@ struct ShownPod {
 
 impl Cluster {
     /// `index`: of the Deployment in a world's.
-    pub fn new(index: usize, ready_after: u64) -> Self {
+    pub fn new(index: usize, ready_after: u64, traffic: Vec<u64>) -> Self {
         let numbered_from = u64::try_from(index).unwrap_or(0) * NUMBERS;
         Self {
             name: TARGETS[index],
             native: Native::numbered_from(numbered_from, stamp(0)),
+            service: Service::with(traffic),
             ready_after,
             asleep_until: 0,
             due: 0,
@@ -95,6 +98,7 @@ impl Cluster {
 
     /// Some of the pods that serve are on a node that falls silent.
     pub fn lose(&mut self, pods: usize, now: u64, until: u64, come_back: bool) {
+        self.service.count(&self.native, now);
         let serving = self
             .native
             .pods
@@ -140,23 +144,24 @@ impl Cluster {
         }
     }
 
-    /// The pod at this address, if it serves pages: its name's number, its template's annotations, and since when it runs.
-    pub fn at(&self, address: std::net::IpAddr) -> Option<(&Pod, &Value)> {
+    /// What the pod at this address has counted, if it serves pages.
+    pub fn at(&mut self, address: std::net::IpAddr, now: u64) -> Option<Counted> {
         let std::net::IpAddr::V4(address) = address else { return None };
         let wanted = u64::from(u32::from(address) & 0x00FF_FFFF);
+        self.service.count(&self.native, now);
         let pod = self.native.pods.iter().find(|pod| number(&pod.name) & 0x00FF_FFFF == wanted)?;
-        let set = self.native.sets.iter().find(|set| set.name == pod.set)?;
-        let gone = self.silent.contains_key(&pod.name) || pod.ready_since.is_none();
-        (!gone).then_some((pod, &set.template))
+        self.serves(pod).then(|| self.service.counted(&pod.name))
     }
 
-    /// What the pods that serve have counted.
-    pub fn counted(&self, now: u64) -> impl Iterator<Item = (&str, Counted)> {
-        self.native.pods.iter().filter_map(move |pod| {
-            let since = pod.ready_since.filter(|_| !self.silent.contains_key(&pod.name))?;
-            let set = self.native.sets.iter().find(|set| set.name == pod.set)?;
-            Some((pod.name.as_str(), Counted::since(since, &set.template, now)))
-        })
+    /// What the pods that serve pages have counted.
+    pub fn counted(&mut self, now: u64) -> impl Iterator<Item = (&str, Counted)> {
+        self.service.count(&self.native, now);
+        let pods = self.native.pods.iter().filter(|pod| self.serves(pod));
+        pods.map(|pod| (pod.name.as_str(), self.service.counted(&pod.name)))
+    }
+
+    fn serves(&self, pod: &Pod) -> bool {
+        pod.ready_since.is_some() && !self.silent.contains_key(&pod.name)
     }
 
     fn shape(&self) -> (Vec<i32>, usize) {
@@ -243,7 +248,9 @@ impl World {
 
     fn settle_one(&mut self, of: usize) {
         let now = self.now;
-        let name = self.clusters[of].name;
+        let Cluster { name, service, native, .. } = &mut self.clusters[of];
+        service.count(native, now);
+        let name = *name;
         let deployment = self.deployment(name).cloned();
         let uid = deployment.as_ref().map(|it| it["metadata"]["uid"].as_str().unwrap_or_default().to_owned());
         if uid.as_deref().is_none_or(|uid| uid != self.clusters[of].uid) {

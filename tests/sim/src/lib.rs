@@ -2,7 +2,7 @@
 //! decisions and writes, against an API server that is a service in this process.
 //!
 //! ```text
-//! story ──► play ──► world: server (store, requests, admission) + clusters (native, kubelet, jobs) + outside (prometheus) + network + receivers + watchman
+//! story ──► play ──► world: server (store, requests, admission) + clusters (native, service, kubelet, jobs) + outside (prometheus) + network + receivers + watchman
 //!                      ▲ requests, watches                              what goes wrong ┘        └ what must hold
 //!              processes of the operator
 //! ```
@@ -26,6 +26,7 @@ pub mod receivers;
 pub mod scripts;
 pub mod seeds;
 pub mod server;
+pub mod service;
 pub mod shrink;
 pub mod story;
 mod time;

@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 use crate::cluster::{Cluster, named};
 use crate::panics;
 use crate::process::Process;
-use crate::prometheus::{Lies, Prometheus};
+use crate::prometheus::Lies;
 use crate::server::store::kind_of;
 use crate::server::{Who, requests};
 use crate::story::{Conduct, Event, ROLE, Setup, Story};
@@ -126,8 +126,7 @@ impl Manifest {
 impl<'s> Player<'s> {
     fn new(story: &'s Story, most_steps: u64) -> Self {
         let setup = &story.setup;
-        let mut world = World::new(1 + setup.beside, setup.policies, setup.ready_after);
-        world.prometheus = Prometheus::asked_by(&setup.release);
+        let mut world = World::new(setup);
         let manifest = Manifest { template: template(1, Conduct::Good), strategy: setup.strategy.clone() };
         let manifests: BTreeMap<&'static str, Manifest> =
             world.targets().map(|name| (name, manifest.clone())).collect();

@@ -140,7 +140,7 @@ impl World {
         if prometheus.lies == Lies::Stale {
             return;
         }
-        for (pod, counted) in clusters.iter().flat_map(|cluster| cluster.counted(now)) {
+        for (pod, counted) in clusters.iter_mut().flat_map(|cluster| cluster.counted(now)) {
             let samples = prometheus.samples.entry(pod.to_owned()).or_default();
             samples.push_back(Sample { at: now, counted });
             if samples.len() > KEPT {

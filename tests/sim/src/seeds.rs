@@ -19,6 +19,7 @@ pub fn story(seed: u64) -> Story {
     beside(&mut Dice::new(seed, 2), &mut story);
     room(&mut Dice::new(seed, 3), &mut story);
     prometheus(&mut Dice::new(seed, 4), &mut story);
+    traffic(&mut Dice::new(seed, 5), &mut story);
     story
 }
 
@@ -55,6 +56,15 @@ fn prometheus(dice: &mut Dice, story: &mut Story) {
         story.events.push((at, Event::Prometheus(*dice.pick(&LIES))));
     }
     story.events.sort_by_key(|(at, _)| *at);
+}
+
+/// Traffic that rises and falls, where it is counted.
+fn traffic(dice: &mut Dice, story: &mut Story) {
+    if !measures(&story.setup) || dice.once_in(2) {
+        return;
+    }
+    let pods = u64::from(story.setup.replicas.unsigned_abs());
+    story.setup.traffic = (0..dice.between(1, 4)).map(|_| pods * *dice.pick(&[0, 10, 40, 40, 120])).collect();
 }
 
 /// People who are told, and do not always listen.
@@ -156,6 +166,7 @@ fn setup(dice: &mut Dice) -> Setup {
         policies: !dice.once_in(4),
         candidates,
         beside: 0,
+        traffic: Vec::new(),
     }
 }
 

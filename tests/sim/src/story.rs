@@ -30,9 +30,23 @@ pub struct Setup {
     pub candidates: usize,
     /// Deployments beside the first, each with such a Release.
     pub beside: usize,
+    /// Requests a second that come to each Deployment's Service: one minute after the other, and from the first again. None: as many as its
+    /// pods are used to.
+    pub traffic: Vec<u64>,
 }
 
+/// Requests a second that a pod is used to.
+pub const USUAL: u64 = 40;
+
 impl Setup {
+    /// What comes to each Service.
+    pub fn traffic(&self) -> Vec<u64> {
+        match self.traffic.as_slice() {
+            [] => vec![u64::from(self.replicas.unsigned_abs()) * USUAL],
+            rates => rates.to_vec(),
+        }
+    }
+
     /// Milliseconds of all soaks.
     pub fn soaks(&self) -> u64 {
         let soak = |step: &Value| {
@@ -65,6 +79,7 @@ impl Default for Setup {
             policies: true,
             candidates: 0,
             beside: 0,
+            traffic: Vec::new(),
         }
     }
 }
@@ -304,6 +319,7 @@ impl fmt::Display for Story {
             policies,
             candidates,
             beside,
+            traffic,
         } = &self.setup;
         writeln!(out, "replicas {replicas}")?;
         writeln!(out, "strategy {strategy}")?;
@@ -314,6 +330,10 @@ impl fmt::Display for Story {
         writeln!(out, "policies {policies}")?;
         writeln!(out, "candidates {candidates}")?;
         writeln!(out, "beside {beside}")?;
+        if !traffic.is_empty() {
+            let rates: Vec<String> = traffic.iter().map(u64::to_string).collect();
+            writeln!(out, "traffic {}", rates.join(" "))?;
+        }
         for (at, event) in &self.events {
             writeln!(out, "at {at} {event}")?;
         }
@@ -343,6 +363,10 @@ impl FromStr for Story {
                 "policies" => setup.policies = rest == "true",
                 "candidates" => setup.candidates = rest.parse().map_err(|error| wrong(&error))?,
                 "beside" => setup.beside = rest.parse().map_err(|error| wrong(&error))?,
+                "traffic" => {
+                    let rates: Result<_, _> = rest.split(' ').map(str::parse).collect();
+                    setup.traffic = rates.map_err(|error| wrong(&error))?;
+                }
                 "at" => {
                     let (at, event) = rest.split_once(' ').ok_or_else(|| wrong(&"nothing happens"))?;
                     story.events.push((at.parse().map_err(|error| wrong(&error))?, event.parse()?));

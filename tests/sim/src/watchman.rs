@@ -11,6 +11,8 @@ use tidegate::watch::slim::fingerprint;
 
 use crate::native::fenceposts;
 use crate::server::{Request, Who};
+use crate::service::endpoints;
+use crate::story::USUAL;
 use crate::world::{OPERATOR, Pages, World};
 
 /// `minReadySeconds` of a parked Deployment.
@@ -62,6 +64,8 @@ pub struct Watched {
     /// The owner has written to a Deployment that moves, and no policy has paused it: until the operator has seen it, the native
     /// controller does what it likes.
     unseen: bool,
+    /// The Service has had as many pods as the owner promises, and nobody has taken them but, perhaps, the operator.
+    served: bool,
     /// Ready pods that there must be, once there have been so many.
     promised: i64,
     /// Pods that there may be.
@@ -373,7 +377,8 @@ impl World {
     /// When the source tells the truth again, what it shows is seen, and acted upon.
     pub fn check_seen(&mut self, name: &str, reason: &str) {
         let since = self.watchman.of(name).told_since;
-        if since + HEALED > self.now || !self.is_told(name) {
+        let is_quiet = self.cluster(name).is_none_or(|cluster| cluster.service.least() < USUAL);
+        if since + HEALED > self.now || !self.is_told(name) || is_quiet {
             return;
         }
         let errs = self.errs(name) == Some(true);
@@ -407,6 +412,7 @@ impl World {
     pub fn check_pods(&mut self, name: &str) {
         let Some(deployment) = self.deployment(name).cloned() else {
             let watched = self.watchman.of(name);
+            watched.served = false;
             watched.promised = 0;
             watched.allowed = None;
             return;
@@ -418,6 +424,7 @@ impl World {
         if before.is_some_and(|before| before > replicas) && several {
             // The native controller shrinks revisions in proportion, those that serve with those that do not.
             self.watchman.of(name).promised = 0;
+            self.watchman.of(name).served = false;
         }
         self.watchman.of(name).wanted.push((now, replicas));
         // The one before the window still counts at its beginning.
@@ -441,6 +448,7 @@ impl World {
         let ceiling = most + i64::from(limits(most).0);
         let undoing = !self.status(name)["run"]["back"].is_null() || self.goes_back_alone(name, &deployment);
         if now < self.watchman.of(name).excused_until || self.watchman.of(name).unseen {
+            self.watchman.of(name).served = false;
             self.watchman.of(name).promised = 0;
             self.watchman.of(name).allowed = None;
             return;
@@ -451,6 +459,7 @@ impl World {
         self.check("8 (enough pods Ready)", ready >= promised || undoing, || {
             format!("{ready} Ready of {alive} pods, {promised} promised of {least} replicas")
         });
+        self.check_service(name, floor, undoing);
         if undoing {
             self.watchman.of(name).allowed = None;
             self.watchman.of(name).promised = self.watchman.of(name).promised.min(ready);
@@ -465,6 +474,24 @@ impl World {
         self.watchman.of(name).allowed = Some(allowed);
         self.check("8 (not too many pods)", alive <= ceiling, || {
             format!("{alive} pods, {ceiling} allowed of {most} replicas")
+        });
+    }
+
+    /// 8, as users see it: there is always somebody who answers, on the way back too. Unless the owner allows that there is nobody, or wants bad
+    /// pods gone first.
+    fn check_service(&mut self, name: &str, floor: i64, undoing: bool) {
+        let ready = i64::try_from(endpoints(self.native(name)).count()).unwrap_or(0);
+        let mitigates =
+            self.release(name).is_some_and(|it| it["spec"]["undo"]["capacity"] == "MitigateFirst");
+        let watched = self.watchman.of(name);
+        watched.served |= ready >= floor.max(1);
+        let is_allowed = floor < 1 || (undoing && mitigates);
+        if is_allowed {
+            watched.served = false;
+        }
+        let served = watched.served;
+        self.check("8 (somebody serves)", ready > 0 || !served, || {
+            format!("no pod is left to serve; {floor} were promised")
         });
     }
 

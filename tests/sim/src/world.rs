@@ -15,6 +15,7 @@ use crate::prometheus::{Lies, Prometheus};
 use crate::server::requests;
 use crate::server::store::kind_of;
 use crate::server::{Name, Object, Store, Who};
+use crate::story::Setup;
 use crate::time::Epoch;
 use crate::watchman::Watchman;
 
@@ -142,9 +143,11 @@ impl Shared {
 }
 
 impl World {
-    /// With so many Deployments.
-    pub fn new(deployments: usize, policies: bool, ready_after: u64) -> Self {
-        let clusters = (0..deployments.clamp(1, TARGETS.len())).map(|index| Cluster::new(index, ready_after));
+    /// As it is set up, with nothing in it.
+    pub fn new(setup: &Setup) -> Self {
+        let Setup { beside, policies, ready_after, .. } = *setup;
+        let cluster = |index| Cluster::new(index, ready_after, setup.traffic());
+        let clusters = (0..(1 + beside).clamp(1, TARGETS.len())).map(cluster);
         let mut world = Self {
             now: 0,
             policies,
@@ -155,7 +158,7 @@ impl World {
             litter: false,
             log: Vec::new(),
             pages: Pages::Honest,
-            prometheus: Prometheus::asked_by(&Value::Null),
+            prometheus: Prometheus::asked_by(&setup.release),
             receivers: Receivers::Honest,
             managers: BTreeMap::new(),
         };

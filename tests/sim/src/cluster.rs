@@ -52,6 +52,8 @@ pub struct Cluster {
     waiting: BTreeSet<String>,
     /// When those got a place that had waited for one.
     placed_at: BTreeMap<String, u64>,
+    /// Pods that belong to no ReplicaSet any more, and when they are gone.
+    pub kept: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, PartialEq)]
@@ -83,7 +85,30 @@ impl Cluster {
             room: usize::MAX,
             waiting: BTreeSet::new(),
             placed_at: BTreeMap::new(),
+            kept: BTreeMap::new(),
         }
+    }
+
+    /// A pod without the labels by which it was known is nobody's: its ReplicaSet may make another one. One that is ending ends.
+    fn let_go(&mut self, name: &str, now: u64) -> bool {
+        self.service.count(&self.native, now);
+        let Some(place) = self.native.pods.iter().position(|pod| pod.name == name) else { return false };
+        let pod = self.native.pods.remove(place);
+        let gone_at = pod.terminating_since.map_or(u64::MAX, |since| milliseconds(since) + ENDING);
+        self.shown_pods.remove(name);
+        self.silent.remove(name);
+        self.waiting.remove(name);
+        self.kept.insert(pod.name, gone_at);
+        self.due = self.due.min(now);
+        true
+    }
+
+    /// Pods that are nobody's end.
+    fn end_kept(&mut self, of: impl Fn(&str) -> bool, now: u64) {
+        for (_, gone_at) in self.kept.iter_mut().filter(|(name, _)| of(name)) {
+            *gone_at = (*gone_at).min(now + ENDING);
+        }
+        self.due = self.due.min(now);
     }
 
     /// Something has changed: the controllers look at it after so many milliseconds.
@@ -227,7 +252,8 @@ impl Cluster {
         };
         let pods = self.native.pods.iter().map(of_pod);
         let silent = self.silent.values().map(|(until, _)| *until);
-        pods.chain(silent).filter(|at| *at > now).min().unwrap_or(u64::MAX)
+        let kept = self.kept.values().copied();
+        pods.chain(silent).chain(kept).filter(|at| *at > now).min().unwrap_or(u64::MAX)
     }
 }
 
@@ -256,6 +282,7 @@ impl World {
         if uid.as_deref().is_none_or(|uid| uid != self.clusters[of].uid) {
             self.orphaned(of, uid.unwrap_or_default());
         }
+        self.end_pods(of);
         self.clusters[of].native.now = stamp(now);
         self.clusters[of].kubelet(now);
         let spec = deployment.as_ref().map(|deployment| &deployment["spec"]);
@@ -282,6 +309,43 @@ impl World {
         self.show(of, deployment);
         self.clusters[of].due = self.clusters[of].next_due(now).min(next);
         self.check_pods(name);
+    }
+
+    /// A pod has other labels: it may be known no more.
+    pub fn relabelled(&mut self, pod: &Object) {
+        let is_known = !pod["metadata"]["labels"]["pod-template-hash"].is_null();
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let now = self.now;
+        let let_go = !is_known && self.clusters.iter_mut().any(|cluster| cluster.let_go(name, now));
+        if let_go {
+            self.check_kept(pod);
+        }
+    }
+
+    /// Somebody deletes a pod: it ends, and then it is gone.
+    pub fn delete_pod(&mut self, who: &Who, name: &Name) {
+        let now = self.now;
+        self.check_pod_deleted(who, name);
+        self.clusters.iter_mut().for_each(|cluster| cluster.end_kept(|kept| kept == name.1, now));
+        let ends = |cluster: &Cluster| cluster.kept.contains_key(&name.1);
+        if let Some(pod) = self.store.get("pods", name).cloned().filter(|_| self.clusters.iter().any(ends)) {
+            let mut object = (**pod).clone();
+            object["metadata"]["deletionTimestamp"] = json!(second(now));
+            let stored = self.store.put("pods", name.clone(), object);
+            self.counted(who, "pods", "deleted", &stored);
+        }
+    }
+
+    /// Those that belong to nobody are gone when they have ended.
+    fn end_pods(&mut self, of: usize) {
+        let Self { now, store, clusters, .. } = self;
+        clusters[of].kept.retain(|name, gone_at| {
+            let lives = *gone_at > *now;
+            if !lives {
+                store.remove("pods", &named(name));
+            }
+            lives
+        });
     }
 
     /// Everything in it is as it was once the world began: all pods of the first template are there and Ready.
@@ -321,6 +385,7 @@ impl World {
         cluster.uid = uid;
         cluster.revision = 0;
         cluster.newest = None;
+        cluster.end_kept(|_| true, self.now);
         for pod in &mut cluster.native.pods {
             pod.terminating_since.get_or_insert(now);
         }

@@ -16,6 +16,10 @@ const MIGRATIONS: &str = r#""locks":["db"],"migrations":[
     {"name":"add","kind":"Expand","job":{"template":{"spec":{"template":{"spec":{}}}}},"verify":{"template":{"spec":{"template":{"spec":{}}}}}},
     {"name":"drop","kind":"Irreversible","job":{"template":{"spec":{"template":{"spec":{}}}}}},
     {"name":"clean","kind":"Contract","job":{"template":{"spec":{"template":{"spec":{}}}}}}]"#;
+const BESIDE: &str = r#""undo":{
+    "hooks":[{"name":"flag","http":{"url":"http://flags.shop/new"}},{"name":"map","configMap":{"name":"flags","key":"new","value":"off"}},
+        {"name":"dump","job":{"template":{"spec":{"template":{"spec":{}}}}}}],
+    "validate":{"for":"5s","checks":[{"name":"smoke","http":{"podPath":"/healthz"}}]},"quarantine":{"pods":2,"for":"20s"}}"#;
 const APPROVAL: &str = r#""preflight":[{"name":"sign-off","approval":{"roles":["qa"]}}]"#;
 
 /// A story and its name.
@@ -35,6 +39,11 @@ pub fn plots() -> Vec<Plot> {
         plot("bad at 10 %", &[MEASURED], "at 1000 push v2 errors"),
         plot("bad in the watch", &[MEASURED], "at 1000 push v2 late"),
         plot("pods that crash", &[QUICK], "at 1000 push v2 crash"),
+        plot(
+            "undone with all that is done beside it",
+            &[QUICK, &one_line(BESIDE)],
+            "at 1000 push v2 stuck\nat 9000 say Abort",
+        ),
         plot("superseded", &[QUICK], "at 1000 push v2 stuck\nat 9000 push v3 good"),
         plot("aborted", &[QUICK], "at 1000 push v2 stuck\nat 9000 say Abort"),
         plot("the Release deleted in mid-run", &[QUICK], "at 1000 push v2 stuck\nat 9000 delete-release"),

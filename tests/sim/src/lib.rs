@@ -2,8 +2,9 @@
 //! decisions and writes, against an API server that is a service in this process.
 //!
 //! ```text
-//! story ──► play ──► world: server (store, requests, admission) + clusters (native, service, kubelet, jobs) + outside (prometheus) + network + receivers + watchman
-//!                      ▲ requests, watches                              what goes wrong ┘        └ what must hold
+//! story ──► play ──► world: server (store, requests, admission) + clusters (native, service, kubelet, jobs)
+//!                      ▲     + outside (prometheus, flags) + network + receivers + watchman
+//!    requests, watches │                     what goes wrong ┘                      └ what must hold
 //!              processes of the operator
 //! ```
 //!

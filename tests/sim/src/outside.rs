@@ -11,13 +11,21 @@ use tidegate::observe::reach::Wire;
 
 use crate::prometheus;
 use crate::time::{date, stamp};
-use crate::world::Shared;
+use crate::world::{Flags, Shared};
 
 /// Milliseconds from a process to any of them, and as many back.
 const WAY: u64 = 2;
 
+/// Milliseconds that it takes whoever is slow: what waits for it still waits.
+const SLOW: u64 = 8_000;
+/// Where flags are, behind a URL.
+pub const FLAGS_HOST: &str = "flags.shop";
+
 /// Everything outside, for one process.
-pub struct Outside(pub Shared);
+pub struct Outside {
+    pub shared: Shared,
+    pub process: usize,
+}
 
 /// What somebody says.
 pub enum Reply {
@@ -41,13 +49,16 @@ impl Reply {
 
 impl Wire for Outside {
     fn carry(&self, request: Request) -> BoxFuture<'static, reqwest::Result<Response>> {
-        let shared = self.0.clone();
+        let (shared, process) = (self.shared.clone(), self.process);
         async move {
             tokio::time::sleep(Duration::from_millis(WAY)).await;
-            let reply = arrived(&shared, &request);
+            let reply = arrived(&shared, process, &request);
             match reply {
                 Reply::Said { status, body, after } => {
                     tokio::time::sleep(Duration::from_millis(after + WAY)).await;
+                    if request.url().host_str() == Some(FLAGS_HOST) && status == 200 {
+                        shared.lock().hook_answered(process);
+                    }
                     let at = shared.lock().now;
                     let answer = http::Response::builder().status(status).header("date", date(stamp(at)));
                     Ok(answer.body(body).unwrap_or_default().into())
@@ -60,12 +71,35 @@ impl Wire for Outside {
     }
 }
 
-fn arrived(shared: &Shared, request: &Request) -> Reply {
-    let world = shared.lock();
+fn arrived(shared: &Shared, process: usize, request: &Request) -> Reply {
+    let mut world = shared.lock();
+    if !world.network.is_alive(process) {
+        return Reply::Nothing;
+    }
     let body = request.body().and_then(Body::as_bytes).unwrap_or_default();
     match request.url().host_str() {
         Some(prometheus::HOST) => world.queried(body),
-        Some(_) | None => Reply::Refused,
+        Some(FLAGS_HOST) => {
+            world.watchman.hooks_arrived += 1;
+            flags(world.flags)
+        }
+        // A pod.
+        Some(host) => match host.parse() {
+            Ok(address) if world.is_served_at(address) => Reply::said(200, "ok".to_owned()),
+            Ok(_) | Err(_) => Reply::Refused,
+        },
+        None => Reply::Refused,
+    }
+}
+
+fn flags(flags: Flags) -> Reply {
+    match flags {
+        Flags::Honest => Reply::said(200, "off".to_owned()),
+        Flags::Down => Reply::Refused,
+        Flags::Slow => Reply::Said { status: 200, body: "off".to_owned(), after: SLOW },
+        Flags::Hanging => Reply::Nothing,
+        Flags::Failing => Reply::said(503, "later".to_owned()),
+        Flags::Refusing => Reply::said(403, "no".to_owned()),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::prometheus::Lies;
 use crate::server::store::kind_of;
 use crate::server::{Who, requests};
 use crate::story::{Conduct, Event, ROLE, Setup, Story};
-use crate::world::{NAMESPACE, Pages, Receivers, Shared, TARGET, World};
+use crate::world::{Flags, NAMESPACE, Pages, Receivers, Shared, TARGET, World};
 
 /// Milliseconds until another process comes for one that died.
 const NEXT_PROCESS: u64 = 1_500;
@@ -27,6 +27,9 @@ const SELDOM: u64 = 60_000;
 const PATIENCE: u64 = 4 * 3_600_000;
 /// Milliseconds after which somebody gives up on a version that nothing is known of.
 const LONG: u64 = 120_000;
+
+/// Milliseconds after which nothing is left of what went wrong before nothing went wrong any more.
+const CALM: u64 = 90_000;
 
 /// Turns and requests after which a story is said to turn in circles: the longest of a hundred thousand has a fifth of them.
 pub const MOST_STEPS: u64 = 1_000_000;
@@ -182,6 +185,9 @@ impl<'s> Player<'s> {
                     self.shared.lock().calm();
                     now
                 });
+                if now > over + CALM {
+                    self.shared.lock().check_let_go();
+                }
                 match self.rests() {
                     Ok(()) if rested => break,
                     Ok(()) => rested = true,
@@ -352,10 +358,12 @@ impl<'s> Player<'s> {
             }
             Event::Clock(seconds) => {
                 self.clock_off.fetch_add(seconds * 1000, Ordering::Relaxed);
+                world.watchman.clocks_jumped = true;
             }
             Event::Pages(pages) => world.say_on_pages(*pages),
             Event::Prometheus(lies) => world.say_by_prometheus(*lies),
             Event::Receivers(receivers) => world.receivers = *receivers,
+            Event::Flags(flags) => world.flags = *flags,
             Event::Room(pods) => {
                 let room = if *pods == 0 { usize::MAX } else { *pods };
                 if let Some(cluster) = world.cluster(name) {
@@ -609,6 +617,7 @@ impl World {
         self.say_on_pages(Pages::Honest);
         self.say_by_prometheus(Lies::Honest);
         self.receivers = Receivers::Honest;
+        self.flags = Flags::Honest;
         let now = self.now;
         self.clusters.iter_mut().for_each(|cluster| cluster.make_room(usize::MAX, now));
     }

@@ -73,7 +73,7 @@ impl Process {
             clock,
             pages: Arc::new(Pods(shared.clone())),
             reach: Reach::guarded(ApiServer::known("https://api", None, &[]), false)
-                .over(Arc::new(Outside(shared.clone()))),
+                .over(Arc::new(Outside { shared: shared.clone(), process: number })),
             carrier: Arc::new(People { shared: shared.clone(), process: number }),
             leadership,
             under_way,

@@ -22,6 +22,11 @@ const SLOW: u64 = 7_000;
 /// After so many requests a counter that is reset begins anew: no multiple of what pods count in a round.
 const RESET: u64 = 97;
 
+/// A gauge that the pods have: what waits in them, which is much where they answer with errors.
+pub const GAUGE: &str = "shop_queue";
+const SHORT_QUEUE: u64 = 7;
+const LONG_QUEUE: u64 = 500;
+
 /// What it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lies {
@@ -208,6 +213,7 @@ struct Asked<'q> {
     /// So many before that.
     window: u64,
     is_range: bool,
+    is_gauge: bool,
 }
 
 impl<'q> Asked<'q> {
@@ -222,41 +228,60 @@ impl<'q> Asked<'q> {
             until: u64::try_from(time * 1000 - stamp(0).as_millisecond()).unwrap_or(0),
             window: window.map_or(LOOKBACK, |seconds| seconds * 1000),
             is_range: window.is_some(),
+            is_gauge: query.starts_with(GAUGE),
         })
     }
 
-    /// The two counters of a pod.
+    /// The two counters of a pod, or its gauge.
     fn series(&self, lies: Lies, pod: &str, samples: &[Sample]) -> Vec<Value> {
+        if self.is_gauge {
+            let waiting = |counted: &Counted| if counted.failed > 0 { LONG_QUEUE } else { SHORT_QUEUE };
+            return vec![self.one(lies, json!({"__name__": GAUGE}), pod, samples, waiting)];
+        }
         let of = |code: &str, count: fn(&Counted) -> u64| {
-            let pod = if lies == Lies::Strangers { format!("other-{pod}") } else { pod.to_owned() };
-            let metric = json!({"__name__": "http_requests_total", "code": code, "pod": pod, "namespace": NAMESPACE, "job": "shop"});
-            let value = |sample: &Sample| {
-                let count = count(&sample.counted);
-                let said = match lies {
-                    Lies::Nan => json!("NaN"),
-                    Lies::Infinite => json!("+Inf"),
-                    Lies::Negative => json!(format!("-{}", count + 1)),
-                    Lies::Resets => json!((count % RESET).to_string()),
-                    Lies::Types => json!(count),
-                    Lies::Honest
-                    | Lies::Down
-                    | Lies::Slow
-                    | Lies::Hanging
-                    | Lies::Empty
-                    | Lies::Stale
-                    | Lies::Error
-                    | Lies::Html
-                    | Lies::Strangers => json!(count.to_string()),
-                };
-                json!([second_of(sample.at), said])
-            };
-            match (self.is_range, samples.last()) {
-                (false, Some(last)) => json!({"metric": metric, "value": value(last)}),
-                (true, _) | (false, None) => {
-                    json!({"metric": metric, "values": samples.iter().map(value).collect::<Vec<_>>()})
-                }
-            }
+            let metric = json!({"__name__": "http_requests_total", "code": code});
+            self.one(lies, metric, pod, samples, count)
         };
         vec![of("200", |counted| counted.good), of("500", |counted| counted.failed)]
+    }
+
+    fn one(
+        &self,
+        lies: Lies,
+        mut metric: Value,
+        pod: &str,
+        samples: &[Sample],
+        count: impl Fn(&Counted) -> u64,
+    ) -> Value {
+        let pod = if lies == Lies::Strangers { format!("other-{pod}") } else { pod.to_owned() };
+        for (label, value) in [("pod", pod.as_str()), ("namespace", NAMESPACE), ("job", "shop")] {
+            metric[label] = json!(value);
+        }
+        let value = |sample: &Sample| {
+            let count = count(&sample.counted);
+            let said = match lies {
+                Lies::Nan => json!("NaN"),
+                Lies::Infinite => json!("+Inf"),
+                Lies::Negative => json!(format!("-{}", count + 1)),
+                Lies::Resets => json!((count % RESET).to_string()),
+                Lies::Types => json!(count),
+                Lies::Honest
+                | Lies::Down
+                | Lies::Slow
+                | Lies::Hanging
+                | Lies::Empty
+                | Lies::Stale
+                | Lies::Error
+                | Lies::Html
+                | Lies::Strangers => json!(count.to_string()),
+            };
+            json!([second_of(sample.at), said])
+        };
+        match (self.is_range, samples.last()) {
+            (false, Some(last)) => json!({"metric": metric, "value": value(last)}),
+            (true, _) | (false, None) => {
+                json!({"metric": metric, "values": samples.iter().map(value).collect::<Vec<_>>()})
+            }
+        }
     }
 }

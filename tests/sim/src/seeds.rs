@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use crate::dice::Dice;
 use crate::network::Fault;
-use crate::prometheus::{HOST, LIES};
+use crate::outside::FLAGS_HOST;
+use crate::prometheus::{GAUGE, HOST, LIES};
 use crate::story::{Conduct, Event, ROLE, Setup, Story};
-use crate::world::{Pages, Receivers, TARGETS};
+use crate::world::{FLAGS, Flags, Pages, Receivers, TARGETS};
 
 /// The story of a seed.
 pub fn story(seed: u64) -> Story {
@@ -20,6 +21,7 @@ pub fn story(seed: u64) -> Story {
     room(&mut Dice::new(seed, 3), &mut story);
     prometheus(&mut Dice::new(seed, 4), &mut story);
     traffic(&mut Dice::new(seed, 5), &mut story);
+    beside_an_undo(&mut Dice::new(seed, 6), &mut story);
     story
 }
 
@@ -49,11 +51,60 @@ fn prometheus(dice: &mut Dice, story: &mut Story) {
     let interval = *dice.pick(&["2s", "5s", "5s", "15s"]);
     story.setup.release["metrics"] =
         json!({"prometheus": {"url": format!("http://{HOST}:9090"), "scrapeInterval": interval}});
+    if dice.once_in(3) {
+        let gauge = json!({"name": "queue", "value": {"podGauge": {"name": GAUGE}, "limit": "value > 100"}});
+        story.setup.release["criteria"].as_array_mut().into_iter().for_each(|all| all.push(gauge.clone()));
+    }
     let end = story.events.last().map_or(0, |(at, _)| *at) + 60_000;
     let mut at = 0;
     for _ in 0..dice.below(5) {
         at += dice.below(end / 2);
         story.events.push((at, Event::Prometheus(*dice.pick(&LIES))));
+    }
+    story.events.sort_by_key(|(at, _)| *at);
+}
+
+/// What is done beside the way back and after it, and those who are asked to do it.
+fn beside_an_undo(dice: &mut Dice, story: &mut Story) {
+    if !dice.once_in(8) {
+        return;
+    }
+    let mut hooks = Vec::new();
+    if !dice.once_in(3) {
+        hooks.push(json!({"name": "flag", "http": {"method": "PUT", "url": format!("http://{FLAGS_HOST}/new"), "body": "off"}}));
+    }
+    if dice.once_in(2) {
+        hooks.push(json!({"name": "map", "configMap": {"name": FLAGS, "key": "new", "value": "off"}}));
+    }
+    if dice.once_in(3) {
+        let pod = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "c"}]}});
+        hooks.push(
+            json!({"name": "dump", "job": {"template": {"spec": {"backoffLimit": 0, "template": pod}}}}),
+        );
+    }
+    let mut undo = json!({
+        "hooks": hooks,
+        "evidence": {"pods": dice.below(4), "logLines": 20},
+        "budget": "10m",
+        "phases": {"execution": "30s", "validation": "1m"},
+    });
+    if dice.once_in(2) {
+        undo["validate"] = json!({"for": *dice.pick(&["5s", "20s"])});
+        if dice.once_in(2) {
+            undo["validate"]["checks"] = json!([{"name": "smoke", "http": {"podPath": "/healthz"}}]);
+        }
+    }
+    if dice.once_in(2) {
+        undo["quarantine"] = json!({"pods": dice.between(1, 3), "for": *dice.pick(&["5s", "20s", "1m"])});
+    }
+    for (field, value) in undo.as_object().into_iter().flatten() {
+        story.setup.release["undo"][field] = value.clone();
+    }
+    let end = story.events.last().map_or(0, |(at, _)| *at);
+    for _ in 0..dice.below(3) {
+        let flags =
+            [Flags::Honest, Flags::Down, Flags::Slow, Flags::Hanging, Flags::Failing, Flags::Refusing];
+        story.events.push((dice.below(end + 1), Event::Flags(*dice.pick(&flags))));
     }
     story.events.sort_by_key(|(at, _)| *at);
 }

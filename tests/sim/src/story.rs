@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::network::Fault;
 use crate::prometheus::{LIES, Lies};
-use crate::world::{Pages, Receivers, TARGETS};
+use crate::world::{Flags, Pages, Receivers, TARGETS};
 
 /// How a world is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,6 +131,7 @@ pub enum Event {
     Pages(Pages),
     Prometheus(Lies),
     Receivers(Receivers),
+    Flags(Flags),
     /// The nodes have room for so many pods of it; 0: for all.
     Room(usize),
     /// It happens to this Deployment, or its Release, and not to the first.
@@ -203,6 +204,7 @@ impl fmt::Display for Event {
             Self::Receivers(receivers) => {
                 write!(out, "receivers {}", format!("{receivers:?}").to_lowercase())
             }
+            Self::Flags(flags) => write!(out, "flags {}", format!("{flags:?}").to_lowercase()),
             Self::Room(pods) => write!(out, "room {pods}"),
             Self::Beside(name, event) => write!(out, "beside {name} {event}"),
             Self::Kill(writes) => write!(out, "kill {writes}"),
@@ -282,6 +284,15 @@ impl FromStr for Event {
                 "hanging" => Receivers::Hanging,
                 "answerless" => Receivers::Answerless,
                 other => return Err(format!("no such receivers: {other}")),
+            }),
+            "flags" => Self::Flags(match of(0) {
+                "honest" => Flags::Honest,
+                "down" => Flags::Down,
+                "slow" => Flags::Slow,
+                "hanging" => Flags::Hanging,
+                "failing" => Flags::Failing,
+                "refusing" => Flags::Refusing,
+                other => return Err(format!("no such flags: {other}")),
             }),
             "room" => Self::Room(count(0)?),
             "beside" => {

@@ -2,17 +2,23 @@
 //! does not hold, as far as it can be seen from outside: numbers in what it says are theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use json_patch::PatchOperation;
 use serde_json::{Map, Value, json};
-use tidegate::api::{ORIGINALS, STABLE};
+use tidegate::api::text::Span;
+use tidegate::api::{ORIGINALS, QUARANTINE, QUARANTINED_UNTIL, STABLE};
 use tidegate::cli::report::chain::{Newest, Record, walk};
 use tidegate::watch::slim::fingerprint;
 
+use crate::cluster::named;
 use crate::native::fenceposts;
-use crate::server::{Request, Who};
+use crate::prometheus::Lies;
+use crate::server::{Name, Request, Who};
 use crate::service::endpoints;
 use crate::story::USUAL;
+use crate::time::stamp;
 use crate::world::{OPERATOR, Pages, World};
 
 /// `minReadySeconds` of a parked Deployment.
@@ -20,10 +26,18 @@ const PARKED: i64 = 2_147_483_646;
 /// Milliseconds in which the native controllers may still carry out what was asked for before.
 const RECENTLY: u64 = 5_000;
 
-/// Milliseconds after which nobody judges by what was read before the source told nothing any more: two rounds.
-const DARK: u64 = 30_000;
+/// A step of so long is not passed by what was read before the source told nothing any more.
+const LONG: Duration = Duration::from_secs(20);
 /// Milliseconds after which a source that tells the truth again has told enough.
 const HEALED: u64 = 110_000;
+
+/// How long the record of a run waits for hooks once stable stands, and how long what was put back is looked at where nobody says how long.
+const LONGEST_BESIDE: Duration = Duration::from_secs(30);
+const LONGEST_VALIDATION: Duration = Duration::from_secs(600);
+/// What comes on top of that where processes die and requests fail.
+const OUT_OF_ORDER: Duration = Duration::from_secs(120);
+/// Milliseconds after which a pod in quarantine has been there too long, where nothing goes wrong any more.
+const LATE: u64 = 30_000;
 
 /// What the watchman remembers.
 #[derive(Default)]
@@ -41,6 +55,20 @@ pub struct Watchman {
     pub retried: bool,
     /// Somebody has said that something may be passed over.
     pub skipped: bool,
+    /// What the operator counts in seconds is not what passes here.
+    pub clocks_jumped: bool,
+    /// Requests of hooks that have arrived.
+    pub hooks_arrived: u64,
+    /// Those that were answered as they should be, by process.
+    hooks_answered: BTreeMap<usize, usize>,
+    /// Runs that have gone back with hooks: their Releases, and their ids.
+    went_back: BTreeSet<(String, String)>,
+    /// What a ConfigMap was to be, was written there so often.
+    flags_written: u64,
+    /// In so many records a hook is done, by its name.
+    recorded: BTreeMap<String, u64>,
+    /// Pods that were taken out of their ReplicaSet, by Release and run.
+    kept: BTreeMap<(String, String), BTreeSet<String>>,
     /// Identity of each process in the Lease, where there is an election.
     pub identities: BTreeMap<usize, String>,
     /// Messages that a status has owed.
@@ -76,12 +104,14 @@ pub struct Watched {
     wanted: Vec<(u64, i64)>,
     /// The run that began while the source of its counts told nothing.
     blind: Option<String>,
-    /// The run and the step that began when that had been so for a while, and could be seen to be so.
+    /// The run and the step that began when that could be seen to be so.
     blind_step: Option<(String, i64)>,
     /// Since when it can be seen.
     dark_since: Option<u64>,
     /// Since when the source tells the truth.
     told_since: u64,
+    /// The run of which stable stands again, and since when.
+    restored: Option<(String, u64)>,
 }
 
 impl Watched {
@@ -185,10 +215,13 @@ impl World {
             (Who::Operator(_), "releases") => {
                 self.check_status(name, before, after);
                 self.check_success(name, before, after);
+                self.check_beside(name, before, after);
                 self.check_owed(before, after);
                 self.check_locks(name, after);
             }
             (Who::Operator(_), "jobs") => self.check_job(after),
+            (Who::Operator(_), "configmaps") => self.watchman.flags_written += 1,
+            (Who::Operator(_), "releasereports") => self.check_recorded(after),
             (Who::Operator(_) | Who::Person(_) | Who::Cluster, _) => {}
         }
     }
@@ -305,13 +338,16 @@ impl World {
         let is_same = old["id"] == new["id"];
         let skipped = !new["progress"]["skipped"].is_null() || !old["progress"]["skipped"].is_null();
         let was_blind = self.watchman.of(name).blind_step.as_ref() == Some(&(id.clone(), from));
-        self.check("7 (Unknown does not promote)", !(is_same && to > from && was_blind) || skipped, || {
+        let went_on = to > from || (new["stage"] == "Watch" && old["stage"] == "Steps");
+        self.check("7 (Unknown does not promote)", !(is_same && went_on && was_blind) || skipped, || {
             format!("run {id} went on from step {from}, of which nothing is known")
         });
         if !is_same || from != to {
-            let now = self.now;
+            let step =
+                self.release(name).map(|it| it["spec"]["steps"][usize::try_from(to).unwrap_or(0)].clone());
+            let soak = step.and_then(|step| Span(step["soak"].as_str()?.to_owned()).parse());
             let watched = self.watchman.of(name);
-            let is_dark = watched.dark_since.is_some_and(|since| since + DARK <= now);
+            let is_dark = watched.dark_since.is_some() && soak.is_some_and(|soak| soak >= LONG);
             watched.blind_step = is_dark.then_some((id.clone(), to));
         }
         let is_breach = new["back"]["cause"] == "Breach" && old["back"]["cause"] != "Breach";
@@ -347,9 +383,17 @@ impl World {
     /// Whether whoever counts for the pods of a Release tells something of what they do.
     fn is_told(&self, name: &str) -> bool {
         match self.asks_prometheus(name) {
-            true => self.prometheus.lies.tells(),
+            true => {
+                self.prometheus.lies.tells() || (self.prometheus.lies == Lies::Stale && self.gauges(name))
+            }
             false => self.pages == Pages::Honest,
         }
+    }
+
+    /// Whether it has a criterion of a gauge: what a server scraped last it gives for the present for minutes.
+    fn gauges(&self, name: &str) -> bool {
+        let criteria = self.release(name).and_then(|it| it["spec"]["criteria"].as_array().cloned());
+        criteria.into_iter().flatten().any(|criterion| !criterion["value"].is_null())
     }
 
     fn asks_prometheus(&self, name: &str) -> bool {
@@ -495,6 +539,140 @@ impl World {
         });
     }
 
+    /// What is done beside and after the way back: the end of a run waits for it as long as is said, and no longer; and what was put back, and is
+    /// good, is not said to be bad.
+    fn check_beside(&mut self, name: &str, before: Option<&Value>, after: &Value) {
+        let nothing = Value::Null;
+        let old = before.map_or(&nothing, |before| &before["status"]);
+        let (was, is) = (&old["run"], &after["status"]["run"]);
+        let id = |run: &Value| run["id"].as_str().unwrap_or_default().to_owned();
+        if is["back"]["hooks"].as_array().is_some_and(|hooks| !hooks.is_empty()) {
+            self.watchman.went_back.insert((name.to_owned(), id(is)));
+        }
+        let (now, jumped) = (self.now, self.watchman.clocks_jumped);
+        let goes_on = matches!(was["back"]["cause"].as_str(), Some("NoReplicas" | "TooMany" | "Superseded"));
+        let restored = !was["back"]["restoredAt"].is_null() && !goes_on;
+        let watched = self.watchman.of(name);
+        watched.restored = match watched.restored.take() {
+            Some((run, since)) if run == id(was) && restored => Some((run, since)),
+            Some(_) | None => restored.then(|| (id(was), now)),
+        };
+        if let Some((run, since)) = watched.restored.clone() {
+            let undo = &after["spec"]["undo"];
+            let seconds = |text: &Value| text.as_str().and_then(|text| Span(text.to_owned()).parse());
+            let validation = match undo["validate"].is_null() {
+                true => Duration::ZERO,
+                false => seconds(&undo["phases"]["validation"]).unwrap_or(LONGEST_VALIDATION),
+            };
+            let longest = LONGEST_BESIDE + validation + OUT_OF_ORDER;
+            let in_time = Duration::from_millis(now - since) <= longest;
+            self.check("undo (ends in time)", in_time || jumped, || {
+                format!("run {run} has not ended {} s after stable stood again", (now - since) / 1000)
+            });
+        }
+        let last = &after["status"]["lastRun"];
+        let failed = last["validation"]["result"] == "ValidationFailed" && old["lastRun"]["id"] != last["id"];
+        let works = failed && self.works(name, after["status"]["stable"]["fingerprint"].as_str());
+        self.check("7 (what works is not said to fail)", !works, || last["validation"].to_string());
+    }
+
+    /// Whether pods of a template become Ready, and answer as they should.
+    fn works(&self, name: &str, wanted: Option<&str>) -> bool {
+        let mut sets = self.native(name).sets.iter();
+        let set = sets.find(|set| Some(fingerprint(&set.template).as_str()) == wanted);
+        let bad = ["crash", "never-ready", "errors", "errors-late"];
+        set.is_some_and(|set| bad.iter().all(|bad| set.template["metadata"]["annotations"][bad].is_null()))
+    }
+
+    /// A record says of no hook that it is done which has never come to whom it asks.
+    fn check_recorded(&mut self, record: &Value) {
+        let is_done = |hook: &&Value| hook["state"] == "Done";
+        let hooks = record["spec"]["undo"]["hooks"].as_array();
+        for hook in hooks.into_iter().flatten().filter(is_done) {
+            let name = hook["name"].as_str().unwrap_or_default();
+            let came = match name {
+                "flag" => self.watchman.hooks_arrived,
+                "map" => self.watchman.flags_written,
+                _ => continue,
+            };
+            let recorded = self.watchman.recorded.entry(name.to_owned()).or_default();
+            *recorded += 1;
+            let recorded = *recorded;
+            self.check("hooks (each is done)", recorded <= came, || {
+                format!("{name} is done in {recorded} records, and came {came} times")
+            });
+        }
+    }
+
+    /// Whoever is behind a hook's URL has answered a process: once for each way back, as long as it lives.
+    pub fn hook_answered(&mut self, process: usize) {
+        let is_new = |name: &&str| {
+            let run = self.status(name)["run"]["id"].as_str().unwrap_or_default().to_owned();
+            !self.watchman.went_back.contains(&((*name).to_owned(), run))
+        };
+        // It may be under way before status says so.
+        let most = self.watchman.went_back.len() + self.targets().filter(is_new).count();
+        let answered = self.watchman.hooks_answered.entry(process).or_default();
+        *answered += 1;
+        let answered = *answered;
+        self.check("hooks (once)", answered <= most, || {
+            format!("process {process} has called {answered} times, in {most} ways back")
+        });
+    }
+
+    /// A pod has been taken out of its ReplicaSet: out of the Service too, and with no more of them than was asked for.
+    pub fn check_kept(&mut self, pod: &Value) {
+        let metadata = &pod["metadata"];
+        let name = metadata["name"].as_str().unwrap_or_default().to_owned();
+        let release = metadata["labels"][QUARANTINE].as_str().unwrap_or_default().to_owned();
+        let owners = &metadata["ownerReferences"];
+        let is_out = metadata["labels"]["app"].is_null()
+            && owners.as_array().is_some_and(|owners| owners.len() == 1)
+            && owners[0]["kind"] == "Deployment"
+            && metadata["annotations"][QUARANTINED_UNTIL].is_string();
+        self.check("quarantine (out of everything)", is_out, || metadata.to_string());
+        let Some(found) = self.release(&release).cloned() else { return };
+        let most = found["spec"]["undo"]["quarantine"]["pods"].as_u64().unwrap_or(1);
+        let run = found["status"]["run"]["id"].as_str().unwrap_or_default().to_owned();
+        let kept = self.watchman.kept.entry((release, run)).or_default();
+        kept.insert(name);
+        let kept = kept.len();
+        self.check(
+            "quarantine (no more than asked for)",
+            u64::try_from(kept).is_ok_and(|kept| kept <= most),
+            || format!("{kept} pods, {most} asked for"),
+        );
+    }
+
+    /// The operator deletes no pod but those, and not before their time is over.
+    pub fn check_pod_deleted(&mut self, who: &Who, name: &Name) {
+        let (Who::Operator(_), Some(pod)) = (who, self.store.get("pods", name).cloned()) else { return };
+        let metadata = &pod["metadata"];
+        let until: Option<Timestamp> =
+            metadata["annotations"][QUARANTINED_UNTIL].as_str().and_then(|text| text.parse().ok());
+        let is_kept = !metadata["labels"][QUARANTINE].is_null();
+        let is_over = until.is_some_and(|until| until <= stamp(self.now)) || self.watchman.clocks_jumped;
+        self.check("quarantine (no other pod is deleted)", is_kept && is_over, || metadata.to_string());
+    }
+
+    /// Pods whose time has been over for a while.
+    pub fn check_let_go(&mut self) {
+        if self.watchman.clocks_jumped {
+            return;
+        }
+        let late = stamp(self.now.saturating_sub(LATE));
+        let is_late = |pod: &Value| {
+            let until = pod["metadata"]["annotations"][QUARANTINED_UNTIL].as_str();
+            until.and_then(|text| text.parse::<Timestamp>().ok()).is_some_and(|until| until < late)
+        };
+        let kept = self.clusters.iter().flat_map(|cluster| cluster.kept.keys());
+        let found: Vec<String> = kept
+            .filter(|name| self.store.get("pods", &named(name)).is_some_and(|pod| is_late(pod)))
+            .cloned()
+            .collect();
+        self.check("quarantine (gone when it is over)", found.is_empty(), || format!("{found:?}"));
+    }
+
     /// A deleted Release's Deployment goes back too.
     fn goes_back_alone(&self, name: &str, deployment: &Value) -> bool {
         let gone = self.release(name).is_none();
@@ -510,6 +688,9 @@ impl World {
         let replicas = deployment["spec"]["replicas"].as_u64().unwrap_or(0);
         if u64::try_from(ready) != Ok(replicas) || u64::try_from(alive) != Ok(replicas) {
             return Err(format!("{ready} Ready of {alive} pods, {replicas} wanted"));
+        }
+        if self.clusters.iter().any(|cluster| cluster.name == name && !cluster.kept.is_empty()) {
+            return Err("pods are in quarantine".to_owned());
         }
         let status = self.status(name);
         let released = self.release(name).is_some();

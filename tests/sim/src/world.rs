@@ -3,6 +3,7 @@
 //! It is plain data and knows no task. `play` lets time pass in it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +26,8 @@ pub const NAMESPACE: &str = "shop";
 pub const TARGET: &str = "shop";
 /// The Deployments that a world may have, each with a Release of its name.
 pub const TARGETS: [&str; 3] = [TARGET, "till", "depot"];
+/// The ConfigMap that hooks write.
+pub const FLAGS: &str = "flags";
 /// What the operator is called among those who manage fields.
 pub const OPERATOR: &str = "tidegate";
 /// Milliseconds until the native controllers look at a change.
@@ -56,6 +59,8 @@ pub struct World {
     pub prometheus: Prometheus,
     /// What comes of telling people.
     pub receivers: Receivers,
+    /// What those do whom hooks ask.
+    pub flags: Flags,
     /// Who manages a field of a Deployment.
     managers: BTreeMap<(String, &'static str), BTreeSet<&'static str>>,
 }
@@ -86,6 +91,34 @@ pub enum Receivers {
     Hanging,
     /// They take it, and say nothing.
     Answerless,
+}
+
+/// What becomes of what a hook asks for: of a flag behind a URL, and of one in a ConfigMap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flags {
+    /// It is done.
+    Honest,
+    /// Nobody is there.
+    Down,
+    /// It is done, after a while.
+    Slow,
+    /// Nothing is said.
+    Hanging,
+    /// Whoever is there cannot do it now.
+    Failing,
+    /// It must not be done.
+    Refusing,
+}
+
+impl Flags {
+    /// How the API server refuses to change a ConfigMap.
+    pub fn refuses(self) -> Option<(u16, &'static str)> {
+        match self {
+            Self::Honest | Self::Slow => None,
+            Self::Down | Self::Hanging | Self::Failing => Some((500, "InternalError")),
+            Self::Refusing => Some((403, "Forbidden")),
+        }
+    }
 }
 
 /// A world that several may look at; a change tells whoever lets time pass.
@@ -160,6 +193,7 @@ impl World {
             pages: Pages::Honest,
             prometheus: Prometheus::asked_by(&setup.release),
             receivers: Receivers::Honest,
+            flags: Flags::Honest,
             managers: BTreeMap::new(),
         };
         world.install();
@@ -168,6 +202,12 @@ impl World {
 
     /// The admission policies of the chart, by name: what they do is `server::admission`'s.
     fn install(&mut self) {
+        self.make(
+            &Who::Cluster,
+            "configmaps",
+            NAMESPACE,
+            json!({"metadata": {"name": FLAGS}, "data": {"new": "on"}}),
+        );
         let mut names = vec![("validatingadmissionpolicies", "tidegate-action-rights")];
         if self.policies {
             names.push(("mutatingadmissionpolicies", "tidegate-workload-hold"));
@@ -204,6 +244,9 @@ impl World {
             _ => None,
         };
         let stored = self.store.put(plural, name, object);
+        if plural == "pods" {
+            self.relabelled(&stored);
+        }
         self.litter |= matches!(plural, "controllerrevisions" | "jobs");
         if let Some(of) = concerns {
             self.clusters[of].touch(self.now, LAG);
@@ -214,6 +257,9 @@ impl World {
 
     /// Takes an object out.
     pub fn delete(&mut self, who: &Who, plural: &'static str, name: &Name) {
+        if plural == "pods" {
+            return self.delete_pod(who, name);
+        }
         if let Some(gone) = self.store.remove(plural, name) {
             self.litter = true;
             self.clusters.iter_mut().for_each(|cluster| cluster.touch(self.now, LAG));
@@ -222,7 +268,7 @@ impl World {
     }
 
     /// A line in the log; and a process may die after its nth write.
-    fn counted(&mut self, who: &Who, plural: &str, verb: &str, object: &Value) {
+    pub fn counted(&mut self, who: &Who, plural: &str, verb: &str, object: &Value) {
         if plural == "leases" {
             return;
         }
@@ -376,6 +422,12 @@ impl World {
     pub fn status(&self, name: &str) -> &Value {
         static NOTHING: Value = Value::Null;
         self.release(name).map_or(&NOTHING, |release| &release["status"])
+    }
+
+    /// Whether a pod answers at this address.
+    pub fn is_served_at(&mut self, address: IpAddr) -> bool {
+        let now = self.now;
+        self.clusters.iter_mut().any(|cluster| cluster.at(address, now).is_some())
     }
 
     /// From now on the pods' pages say this.

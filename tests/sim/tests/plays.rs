@@ -1,5 +1,7 @@
 //! Single stories in the simulated cluster.
 
+use std::collections::BTreeSet;
+
 use tidegate_sim::play::{Outcome, play, play_within};
 use tidegate_sim::prometheus::LIES;
 use tidegate_sim::story::Story;
@@ -356,6 +358,44 @@ fn what_prometheus_tells_sends_out_what_is_good_and_brings_back_what_is_bad_thou
     }
 }
 
+#[test]
+fn what_was_counted_in_one_step_is_not_enough_for_the_next_when_nothing_is_known_any_more() {
+    let steps = r#"{"name":"one","replicas":1,"soak":"30s"},{"name":"two","replicas":2,"soak":"60s"},{"name":"all","replicas":"100%"}"#;
+    let release = ASKS_PROMETHEUS
+        .replace(r#"{"name":"one","replicas":1,"soak":"20s"},{"name":"all","replicas":"100%"}"#, steps);
+    let usual = told(&format!("{release}\nat 1000 push v2 good\nat 120000 prometheus honest"));
+    let is_second = |line: &&String| line.contains("wrote releases/shop \"Soaking\"") && line.ends_with(" 1");
+    let begins =
+        usual.log.iter().find(is_second).and_then(|line| line.split(' ').next()?.parse::<f64>().ok());
+    let dark_from = begins.map(|second| format!("{:.0}", second * 1000.0)).expect("there is a second step");
+    for lies in LIES.into_iter().filter(|lies| lies.shows()) {
+        let lies = format!("{lies:?}").to_lowercase();
+        let outcome = told(&format!(
+            "{release}\nat 1000 push v2 good\nat {dark_from} prometheus {lies}\nat 300000 prometheus honest\nat 700000 prometheus honest"
+        ));
+        let before = outcome.log.iter().take_while(|line| !line.contains("-- prometheus honest"));
+        let went_on =
+            before.filter(|line| line.contains("wrote releases/shop ") && line.ends_with(" 2")).count();
+        assert_eq!(went_on, 0, "{lies}\n{}", outcome.log.join("\n"));
+        assert_eq!(outcome.end.outcome, "Succeeded", "{lies}\n{}", outcome.log.join("\n"));
+    }
+}
+
+#[test]
+fn a_version_that_goes_bad_when_all_pods_are_of_it_leaves_somebody_to_serve_while_it_goes_back() {
+    for replicas in [1, 4, 10] {
+        let outcome = told(&format!(
+            r#"replicas {replicas}
+strategy {{"type":"RollingUpdate","rollingUpdate":{{"maxSurge":1,"maxUnavailable":0}}}}
+release {{"criteria":[{{"name":"errors","errorRate":{{"target":"1%","limit":"5%"}}}}],"steps":[{{"name":"all","replicas":"100%"}}],"watch":[{{"for":"15m","every":"5s"}}]}}
+ready-after 4000
+traffic 200
+at 1000 push v2 late"#
+        ));
+        assert_eq!(outcome.end.outcome, "Undone", "{}", outcome.log.join("\n"));
+    }
+}
+
 /// What the operator wrote to the Deployment, without the moment, and the moment of the last.
 fn orders(outcome: &Outcome) -> (Vec<String>, f64) {
     let orders = outcome.log.iter().filter(|line| line.contains("operator 0 wrote deployments/shop"));
@@ -412,4 +452,52 @@ fn who_applies_server_side_is_refused_in_mid_run_or_insists_and_changes_no_pace(
     assert!(refused.log.iter().any(|log| log.ends_with(line)), "{}", refused.log.join("\n"));
     let insisted = told(&format!("{begin}\nat 4000 apply-server-side true"));
     assert_eq!(orders(&insisted).0, orders(&refused).0, "{}", insisted.log.join("\n"));
+}
+
+const BESIDE: &str = r#""undo":{"hooks":[{"name":"flag","http":{"url":"http://flags.shop/new"}},{"name":"map","configMap":{"name":"flags","key":"new","value":"off"}},{"name":"dump","job":{"template":{"spec":{"template":{"spec":{}}}}}}],"evidence":{"pods":3},"validate":{"for":"5s","checks":[{"name":"smoke","http":{"podPath":"/healthz"}}]},"quarantine":{"pods":2,"for":"20s"}}"#;
+
+#[test]
+fn nothing_that_is_done_beside_an_undo_keeps_it_waiting() {
+    let steps = r#""criteria":[],"steps":[{"name":"half","replicas":"50%","soak":"5m"}],"watch":[{"for":"3s","every":"1s"}]"#;
+    for (conduct, more) in [("crash", ""), ("good", "\nat 20000 say Abort")] {
+        let story = |release: &str, flags: &str| {
+            format!(
+                "release {{{release}}}\nat 500 flags {flags}\nat 1000 push v2 {conduct}{more}\nat 120000 flags honest"
+            )
+        };
+        let (usual, last) = orders(&told(&story(steps, "honest")));
+        for flags in ["honest", "down", "slow", "hanging", "failing", "refusing"] {
+            let outcome = told(&story(&format!("{steps},{BESIDE}"), flags));
+            let (orders, then) = orders(&outcome);
+            assert_eq!(orders, usual, "{conduct}, {flags}\n{}", outcome.log.join("\n"));
+            assert!(then < last + 0.5, "{conduct}, {flags}: {then} s, usually {last} s");
+            assert_eq!(outcome.end.jobs, 1, "{conduct}, {flags}\n{}", outcome.log.join("\n"));
+        }
+    }
+}
+
+/// Pods that were taken out of their ReplicaSet.
+fn kept(outcome: &Outcome) -> usize {
+    pods(outcome, "wrote pods/")
+}
+
+/// To how many pods the operator has done this.
+fn pods(outcome: &Outcome, what: &str) -> usize {
+    let pod = |line: &'_ String| Some(line.split_once(what)?.1.to_owned());
+    outcome.log.iter().filter_map(pod).collect::<BTreeSet<_>>().len()
+}
+
+#[test]
+fn pods_in_quarantine_are_out_of_everything_and_gone_when_their_time_is_over() {
+    for more in ["", "\nat 22000 kill 0", "\nat 25000 delete-release", "\nat 25000 delete-deployment"] {
+        let outcome = told(&format!(
+            r#"release {{"criteria":[],"steps":[{{"name":"half","replicas":"50%","soak":"5m"}}],"watch":[{{"for":"3s","every":"1s"}}],{BESIDE}}}
+at 1000 push v2 good
+at 20000 say Abort{more}
+at 60000 flags honest"#
+        ));
+        assert_eq!(kept(&outcome), 2, "{more}\n{}", outcome.log.join("\n"));
+        let wanted = if more.contains("deployment") { 0 } else { 2 };
+        assert_eq!(pods(&outcome, "deleted pods/"), wanted, "{more}\n{}", outcome.log.join("\n"));
+    }
 }

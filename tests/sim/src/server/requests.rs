@@ -96,6 +96,9 @@ fn respond(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
     if let ["apis", group, version] = segments.as_slice() {
         return Ok(said(200, &resources(world, &format!("{group}/{version}"))));
     }
+    if let Some(answer) = of_pods(world, &segments) {
+        return answer;
+    }
     let place = place(&segments)
         .ok_or_else(|| Refusal::new(404, "NotFound", "the server could not find the requested resource"))?;
     let query = |name: &str| -> Option<Cow<'_, str>> {
@@ -147,6 +150,18 @@ fn respond(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
                 "PUT" => read(&request.body)?,
                 _ => patched(&before, request)?,
             };
+            if changed["metadata"]["uid"] != before["metadata"]["uid"] {
+                return Err(conflict(plural, &name.1, "the UID in the precondition does not match"));
+            }
+            if plural == "configmaps"
+                && let Some((code, reason)) = world.flags.refuses()
+            {
+                return Err(Refusal::new(
+                    code,
+                    reason,
+                    format!("configmaps \"{}\" cannot be patched", name.1),
+                ));
+            }
             let stored = update(world, &request.who, kind, &name, &before, changed, status)?;
             whole(200, &stored)
         }
@@ -169,6 +184,22 @@ fn respond(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
     }
 }
 
+/// What pods wrote, and what was written about them; as much as shows that it was read.
+fn of_pods(world: &World, segments: &[&str]) -> Option<Result<Answer, Refusal>> {
+    match segments {
+        ["api", "v1", "namespaces", namespace, "pods", name, "log"] => {
+            let pod = world.store.get("pods", &((*namespace).to_owned(), (*name).to_owned()));
+            let text = Bytes::from_static(b"it began\nit went on\n");
+            Some(pod.map(|_| Answer::Whole(200, text)).ok_or_else(|| not_found("pods", name)))
+        }
+        ["api", "v1", "namespaces", _, "events"] => {
+            let none = json!({"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": []});
+            Some(Ok(said(200, &none)))
+        }
+        _ => None,
+    }
+}
+
 fn place(segments: &[&str]) -> Option<Place> {
     let (api_version, rest) = match segments {
         ["api", version, rest @ ..] => ((*version).to_owned(), rest),
@@ -180,7 +211,7 @@ fn place(segments: &[&str]) -> Option<Place> {
         rest => ("", rest),
     };
     let kind = kind_of(rest.first()?).filter(|kind| kind.api_version == api_version)?;
-    // Of what is below an object only its status is here: no logs.
+    // Of what is below an object only its status is here.
     if rest.get(2).is_some_and(|below| *below != "status") {
         return None;
     }

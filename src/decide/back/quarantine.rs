@@ -9,28 +9,36 @@ use serde_json::{Map, Value, json};
 use super::{Draft, witnesses};
 use crate::api::status::Stamp;
 use crate::api::undo::{QuarantineState, QuarantinedPod};
-use crate::api::{QUARANTINE, QUARANTINED_LABELS, QUARANTINED_UNTIL};
+use crate::api::{Capacity, QUARANTINE, QUARANTINED_LABELS, QUARANTINED_UNTIL};
 use crate::decide::decision::{Intent, Relabelled};
 use crate::decide::scene::Scene;
 use crate::decide::snapshot::{Pod, ProbeId, Snapshot};
 
 /// A pod that is still in its ReplicaSet by then is let go with the others.
 const LONGEST: Duration = Duration::from_secs(10);
+/// Why a pod is not taken out.
+const LAST: &str = "no other pod served: it went on until stable pods were Ready";
 /// The label by which a ReplicaSet knows its pods.
 const HASH: &str = "pod-template-hash";
 /// Pods that status names.
 const SHOWN: usize = 32;
 
-/// Which pods are to be kept.
+/// Which pods are to be kept. The last that serves is not, unless all bad pods are to go at once anyway: a bad answer is more than none.
 pub fn chosen(scene: &Scene<'_>) -> Vec<QuarantinedPod> {
     let Some(planned) = scene.undo.quarantine else { return Vec::new() };
     let until = Stamp(scene.now() + planned.lasts);
-    let one = |pod: &Pod| QuarantinedPod {
-        pod: pod.name.clone(),
-        uid: pod.uid.clone(),
-        until,
-        state: QuarantineState::Ordered,
-        message: String::new(),
+    let serves = |pod: &&Pod| pod.ready_since.is_some();
+    let mut serving = scene.stable_pods().filter(serves).count() + scene.canary_pods().filter(serves).count();
+    let one = |pod: &Pod| {
+        let is_last = serves(&pod) && serving <= 1 && scene.capacity != Capacity::MitigateFirst;
+        if serves(&pod) && !is_last {
+            serving -= 1;
+        }
+        let (state, message) = match is_last {
+            true => (QuarantineState::Lost, LAST.to_owned()),
+            false => (QuarantineState::Ordered, String::new()),
+        };
+        QuarantinedPod { pod: pod.name.clone(), uid: pod.uid.clone(), until, state, message }
     };
     witnesses::worst(scene, planned.pods).into_iter().map(one).collect()
 }

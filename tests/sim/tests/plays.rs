@@ -501,3 +501,20 @@ at 60000 flags honest"#
         assert_eq!(pods(&outcome, "deleted pods/"), wanted, "{more}\n{}", outcome.log.join("\n"));
     }
 }
+
+#[test]
+fn the_last_pod_that_serves_is_not_taken_into_quarantine() {
+    let story = |undo: &str| {
+        format!(
+            r#"replicas 1
+strategy {{"type":"RollingUpdate","rollingUpdate":{{"maxSurge":1,"maxUnavailable":0}}}}
+release {{"criteria":[],"steps":[{{"name":"all","replicas":"100%"}}],"watch":[{{"for":"5m","every":"5s"}}],"undo":{{{undo}"quarantine":{{"pods":2,"for":"20s"}}}}}}
+at 1000 push v2 good
+at 20000 say Abort"#
+        )
+    };
+    let usual = told(&story(""));
+    assert_eq!((kept(&usual), &usual.end.version), (0, &"v1".into()), "{}", usual.log.join("\n"));
+    let at_once = told(&story(r#""capacity":"MitigateFirst","#));
+    assert_eq!(kept(&at_once), 1, "{}", at_once.log.join("\n"));
+}

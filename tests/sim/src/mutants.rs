@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 15] = [
+pub const MUTANTS: [Mutant; 24] = [
     Mutant {
         name: "a lost fence",
         file: "src/run/leader.rs",
@@ -122,6 +122,69 @@ pub const MUTANTS: [Mutant; 15] = [
         file: "src/decide/notify/mod.rs",
         finds: "TellResult::Failing(message) => (message, false),",
         becomes: "TellResult::Failing(message) => { owed.to.retain(|name| name != to); (message, false) }",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "what Prometheus knows nothing of counts as pods without requests",
+        file: "src/observe/measure/prometheus.rs",
+        finds: "newest.ok_or(ReadError::NoSamples)?",
+        becomes: "newest.unwrap_or(round.now)",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "an undo leaves nobody who serves",
+        file: "src/decide/pace.rs",
+        finds: "Capacity::Auto => limits.unavailable,",
+        becomes: "Capacity::Auto => stand.replicas.max(1),",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "on full nodes bad pods make no room",
+        file: "src/decide/pace.rs",
+        finds: "(gone_at_once + unschedulable)",
+        becomes: "gone_at_once",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "the pace of a run is left in the way of who applies server-side",
+        file: "src/decide/fields.rs",
+        finds: "strategy: Some(originals.strategy.clone()),",
+        becomes: "strategy: None,",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "an undo waits for its hooks",
+        file: "src/decide/back.rs",
+        finds: "    witnesses::look(draft, scene);\n",
+        becomes: "    witnesses::look(draft, scene);\n    if draft.run().back.as_ref().is_some_and(|back| back.hooks.iter().any(|hook| hook.message == \"begun\")) { draft.note_first(); return; }\n",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a hook is called in each look",
+        file: "src/run/errands.rs",
+        finds: "if !names.insert(name.clone()) {",
+        becomes: "if !names.insert(name.clone()) && false {",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a pod in quarantine stays in the Service",
+        file: "src/decide/back/quarantine.rs",
+        finds: "given.keys().map(|name| (name.clone(), Value::Null)).collect()",
+        becomes: "given.keys().take(0).map(|name| (name.clone(), Value::Null)).collect()",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "the last pod that serves goes into quarantine",
+        file: "src/decide/back/quarantine.rs",
+        finds: "serves(&pod) && serving <= 1 &&",
+        becomes: "serves(&pod) && serving == 0 &&",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a quarantine does not end",
+        file: "src/decide/back/quarantine.rs",
+        finds: "pod.until <= snapshot.now",
+        becomes: "pod.until <= snapshot.now && false",
         noticed_by: PLAYS,
     },
 ];

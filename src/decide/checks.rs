@@ -36,6 +36,19 @@ pub enum Found {
     Answer(ProbeResult, String),
 }
 
+impl Found {
+    /// As status has it, of a check and of a migration.
+    pub fn kept(self) -> (CheckState, String) {
+        let (state, message) = match self {
+            Self::Waiting(message) => (CheckState::Waiting, message),
+            Self::Answer(ProbeResult::Passed, message) => (CheckState::Passed, message),
+            Self::Answer(ProbeResult::Unknown, message) => (CheckState::Unknown, message),
+            Self::Answer(ProbeResult::Failed, message) => (CheckState::Failed, message),
+        };
+        (state, message.chars().take(MESSAGE).collect())
+    }
+}
+
 /// What stands in the way at one place.
 #[derive(Default)]
 pub struct Standing {
@@ -164,17 +177,11 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, step:
             }
         },
     };
-    let (state, message) = match found {
-        Found::Waiting(message) => (CheckState::Waiting, message),
-        Found::Answer(ProbeResult::Passed, message) => (CheckState::Passed, message),
-        Found::Answer(ProbeResult::Unknown, message) => (CheckState::Unknown, message),
-        Found::Answer(ProbeResult::Failed, message) => (CheckState::Failed, message),
-    };
+    let (state, message) = found.kept();
     let run = draft.run();
     let known = &mut run.checks[index];
     known.retry_at = None;
-    known.state = state;
-    known.message = message.chars().take(MESSAGE).collect();
+    (known.state, known.message) = (state, message);
     if state == CheckState::Failed {
         failed(draft, check, index);
     }

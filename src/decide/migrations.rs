@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use super::back;
-use super::checks::Found;
 use super::decision::Notice;
 use super::draft::Draft;
 use super::evidence::shortened;
@@ -19,7 +18,7 @@ use super::locks;
 use super::plan::{Plan, PlanError};
 use super::rest;
 use super::scene::Scene;
-use super::snapshot::{JobFacts, ProbeId, ProbeResult};
+use super::snapshot::{JobFacts, ProbeId};
 use super::steps;
 use crate::api::migration::{Migration, MigrationKind};
 use crate::api::status::{Cause, CheckState, JobStatus, MigrationStatus, Run, Said, Stage, Stamp};
@@ -373,12 +372,7 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
         since: known.since,
     };
     let jobs::Seen { found, made, log } = jobs::look(draft, scene, this);
-    let (state, message) = match found {
-        Found::Waiting(message) => (CheckState::Waiting, message),
-        Found::Answer(ProbeResult::Passed, message) => (CheckState::Passed, message),
-        Found::Answer(ProbeResult::Unknown, message) => (CheckState::Unknown, message),
-        Found::Answer(ProbeResult::Failed, message) => (CheckState::Failed, message),
-    };
+    let (state, message) = found.kept();
     let now = draft.now();
     let run = draft.run();
     let log = jobs::kept(run, log);
@@ -386,9 +380,7 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
     if known.job != made {
         (known.job, known.since) = (made, Some(now));
     }
-    known.state = state;
-    known.message = message.chars().take(MESSAGE).collect();
-    known.log = log;
+    (known.state, known.message, known.log) = (state, message, log);
     if state == CheckState::Failed {
         let note = format!("run {id}: migration {} failed: {}", planned.name, known.message);
         draft.notices.push(Notice::warning(FAILED, note));

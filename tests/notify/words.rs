@@ -69,6 +69,18 @@ fn a_plan_says_what_is_wrong_with_an_audience() {
     );
 }
 
+#[test]
+fn every_reason_of_a_hold_stands_in_the_documentation() {
+    let one =
+        json!([{"name": "team", "slack": {"secret": "slack"}, "events": ["Held"], "reasons": ["Other"]}]);
+    let said = plan(&release(&one), false).err().map(|error| error.to_string()).unwrap_or_default();
+    let (_, reasons) = said.split_once("write one of ").unwrap();
+    let documented = include_str!("../../docs/notifications.md");
+    for reason in reasons.split(", ") {
+        assert!(documented.contains(&format!("`{reason}`")), "{reason}");
+    }
+}
+
 proptest! {
     #[test]
     fn whatever_is_written_is_understood_or_refused(text in "[a-z{} ]{0,60}", value in ".{0,40}") {

@@ -50,12 +50,14 @@ impl Trials {
 /// With [`WORSE`] an e-value for "the rate is at most p₀", with [`BETTER`] for "at least p₀"; valid
 /// for every mean rate of the slot on that side, requests independent given their rates.
 pub fn budget(trials: Trials, null: f64, odds: &Logs) -> Logs {
+    sum_up(trials, &odds.map(|multiple| log_ratios(multiple, null)))
+}
+
+/// The same, from what one bad and one good request add to each alternative.
+pub fn sum_up(trials: Trials, each: &[(f64, f64); ALTERNATIVES]) -> Logs {
     let bad = trials.bad as f64;
     let good = (trials.requests - trials.bad.min(trials.requests)) as f64;
-    odds.map(|multiple| {
-        let (if_bad, if_good) = log_ratios(multiple, null);
-        bad * if_bad + good * if_good
-    })
+    each.map(|(if_bad, if_good)| bad * if_bad + good * if_good)
 }
 
 /// What one bad and one good request add to an alternative of A1: ln(p_k/p₀) and

@@ -3,7 +3,7 @@
 
 use super::evidence::Trials;
 
-/// Halvings of the search: more than a double has digits.
+/// Halvings of the search, at most: it ends where a double has no more digits.
 const HALVINGS: usize = 100;
 
 /// The beta-binomial confidence sequence: all p with
@@ -16,10 +16,14 @@ pub fn confidence(trials: Trials, error: f64) -> (f64, f64) {
         return (0.0, 1.0);
     };
     let budget = -error.ln();
-    let outside = |p: f64| log_beta_mixture(trials, p) >= budget;
+    let any = log_any_rate(trials);
+    let outside = |p: f64| any - log_exactly(trials, p) >= budget;
     let edge = |mut within: f64, mut beyond: f64| {
         for _ in 0..HALVINGS {
             let middle = 0.5 * (within + beyond);
+            if middle == within || middle == beyond {
+                break;
+            }
             if outside(middle) {
                 beyond = middle;
             } else {
@@ -36,12 +40,24 @@ pub fn confidence(trials: Trials, error: f64) -> (f64, f64) {
 /// ln of the Bayes factor of "any rate" (Beta(½, ½)) against "exactly `p`"; +∞ when `p` is
 /// impossible.
 pub fn log_beta_mixture(trials: Trials, p: f64) -> f64 {
-    let bad = trials.bad as f64;
-    let good = trials.requests.saturating_sub(trials.bad) as f64;
-    let any = log_gamma(bad + 0.5) + log_gamma(good + 0.5)
-        - log_gamma(bad + good + 1.0)
-        - std::f64::consts::PI.ln();
-    any - times_log(bad, p.ln()) - times_log(good, (-p).ln_1p())
+    log_any_rate(trials) - log_exactly(trials, p)
+}
+
+/// ln of how likely these very trials are when any rate may be true: ln B(x+½, n−x+½) − ln B(½, ½).
+fn log_any_rate(trials: Trials) -> f64 {
+    let (bad, good) = counts(trials);
+    log_gamma(bad + 0.5) + log_gamma(good + 0.5) - log_gamma(bad + good + 1.0) - std::f64::consts::PI.ln()
+}
+
+/// The same when the rate is `p`; −∞ when `p` is impossible.
+fn log_exactly(trials: Trials, p: f64) -> f64 {
+    let (bad, good) = counts(trials);
+    times_log(bad, p.ln()) + times_log(good, (-p).ln_1p())
+}
+
+/// Bad and good requests.
+fn counts(trials: Trials) -> (f64, f64) {
+    (trials.bad as f64, trials.requests.saturating_sub(trials.bad) as f64)
 }
 
 /// count · log, where nothing times −∞ is nothing.

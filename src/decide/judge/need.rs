@@ -1,6 +1,6 @@
 //! How many requests a verdict takes: for messages and plans, never for a verdict.
 
-use super::evidence::{BETTER, LOG_ALTERNATIVES, Logs, Trials, WORSE, budget, log_mean_exp, log_ratios};
+use super::evidence::{BETTER, LOG_ALTERNATIVES, Logs, Trials, WORSE, log_mean_exp, log_ratios, sum_up};
 
 /// Halvings of a search: three digits are enough for people.
 const HALVINGS: usize = 20;
@@ -50,9 +50,10 @@ pub fn smallest(have: u64, null: f64, threshold: f64, spread: f64) -> Option<f64
 
 /// How many bad requests, one after the other, would take a Pass back.
 pub(super) fn bad_in_a_row(seen: Trials, null: f64, threshold: f64) -> u64 {
+    let each = BETTER.map(|multiple| log_ratios(multiple, null));
     let passes = |more: u64| {
         let trials = Trials::new(seen.requests.saturating_add(more), seen.bad.saturating_add(more));
-        log_mean_exp(&budget(trials, null, &BETTER)) >= threshold
+        log_mean_exp(&sum_up(trials, &each)) >= threshold
     };
     let mut above = 1;
     while passes(above) && above < MOST_IN_A_ROW {
@@ -91,6 +92,7 @@ fn requests(nats: f64, growth: f64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::evidence::budget;
     use super::*;
 
     #[test]

@@ -26,6 +26,26 @@ pub(super) fn every(wanted: &Sampling) -> Duration {
     wanted.every.unwrap_or(values::EVERY).max(Duration::from_secs(1))
 }
 
+/// How far apart two readings of a number are, a multiple of `every`: until its next scrape a Prometheus server gives the same sample again, and one
+/// that is bad would count as several.
+fn apart(kind: &Kind, source: &Source, every: Duration) -> Duration {
+    match (kind, source) {
+        (Kind::Promql { .. } | Kind::PodGauge(_), Source::Prometheus { scrape_interval, .. }) => {
+            let rounds = scrape_interval.as_secs().div_ceil(every.as_secs().max(1)).max(1);
+            every.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
+        }
+        (
+            Kind::Promql { .. } | Kind::PodGauge(_) | Kind::Json { .. } | Kind::Availability | Kind::Restarts,
+            Source::Pods { .. } | Source::Prometheus { .. },
+        ) => every,
+    }
+}
+
+/// Whether a number is read in the round at `at`, of rounds `every` so often.
+fn is_due(at: i64, every: Duration, apart: Duration) -> bool {
+    at.rem_euclid(whole_seconds(apart).max(1)) < whole_seconds(every).max(1)
+}
+
 pub(super) fn whole_seconds(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
@@ -85,8 +105,13 @@ impl ValueRounds {
 
     async fn read(&mut self, wanted: &Sampling, at: i64, every: Duration) -> Vec<Sample> {
         let is_here = |value: &&SampledValue| match value.kind {
-            Kind::Promql { .. } | Kind::Json { .. } => true,
-            Kind::PodGauge(_) => matches!(wanted.source, Source::Prometheus { .. }),
+            Kind::Promql { .. } | Kind::Json { .. } => {
+                is_due(at, every, apart(&value.kind, &wanted.source, every))
+            }
+            Kind::PodGauge(_) => {
+                matches!(wanted.source, Source::Prometheus { .. })
+                    && is_due(at, every, apart(&value.kind, &wanted.source, every))
+            }
             Kind::Availability | Kind::Restarts => false,
         };
         let here: Vec<&SampledValue> = wanted.values.iter().filter(is_here).collect();
@@ -131,7 +156,7 @@ impl ValueRounds {
             samples.push(Sample {
                 t: at,
                 criterion: value.criterion.clone(),
-                every: whole(every),
+                every: whole(apart(&value.kind, &wanted.source, every)),
                 blameless: canary.is_empty(),
                 found: found.map_err(|error| error.why),
             });
@@ -225,5 +250,33 @@ impl Clients {
             Some(client) => Ok(client.clone()),
             none => Ok(none.insert(servers.client(trust)?).clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::release::PrometheusSource;
+
+    #[test]
+    fn a_prometheus_server_is_asked_once_for_each_scrape() {
+        let query = Kind::Promql { query: "up".into(), by: None };
+        let json = Kind::Json { url: "http://x".into(), pointer: "/a".into() };
+        let server: PrometheusSource =
+            serde_json::from_value(serde_json::json!({"url": "http://x"})).unwrap();
+        let readings = |kind: &Kind, every: u64, scrape: u64| {
+            let (every, scrape_interval) = (Duration::from_secs(every), Duration::from_secs(scrape));
+            let source = Source::Prometheus { server: server.clone(), scrape_interval };
+            let apart = apart(kind, &source, every);
+            (0..60)
+                .step_by(every.as_secs() as usize)
+                .filter(|at| is_due(*at, every, apart))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(readings(&query, 5, 15), [0, 15, 30, 45]);
+        assert_eq!(readings(&query, 5, 12), [0, 15, 30, 45], "a multiple of the rounds");
+        assert_eq!(readings(&query, 20, 15), [0, 20, 40], "no oftener than wanted");
+        assert_eq!(readings(&query, 1, 1).len(), 60);
+        assert_eq!(readings(&json, 20, 60), [0, 20, 40]);
     }
 }

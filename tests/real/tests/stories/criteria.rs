@@ -209,7 +209,8 @@ fn a_query_by_country_brings_the_old_version_back_for_the_worst_of_them() {
             "promql": "sum by (country) (orders_pending)", "by": "country", "limit": "value > 100", "for": "5s",
         });
         let criteria = json!([{"name": "backlog", "value": query}]);
-        let metrics = json!({"prometheus": {"url": server.url.trim_end_matches('/')}});
+        let metrics =
+            json!({"prometheus": {"url": server.url.trim_end_matches('/'), "scrapeInterval": "5s"}});
         let spec = json!({"criteria": criteria, "metrics": metrics});
         let message = undone_at_half(&story, spec, async || {
             server.tell(Answer::of(

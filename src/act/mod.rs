@@ -16,6 +16,7 @@ use crate::api::{FINGERPRINT, RELEASE_LABEL};
 use crate::decide::snapshot::{ProbeId, ReleaseFacts};
 use crate::decide::{Decision, Intent, Key, Owner, Relabelled};
 
+pub use budget::Budget;
 pub use writer::{ActError, Fence, Writer};
 
 /// How long a look waits for pods to be taken into quarantine.

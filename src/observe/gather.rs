@@ -5,46 +5,79 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{AsyncRead, AsyncReadExt};
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::api::{Api, ListParams, LogParams};
+use kube::api::{Api, LogParams};
+use tokio::sync::Semaphore;
 
+use super::happened::{About, Happened};
 use crate::api::Right;
 use crate::api::undo::{ContainerLog, PodEvidence};
 use crate::decide::Gather;
 use crate::observe::outputs::printable;
 
-/// For each request.
+/// For each log.
 const DEADLINE: Duration = Duration::from_secs(4);
+/// For a pod's events, those who asked before included.
+const DEADLINE_OF_EVENTS: Duration = Duration::from_secs(8);
+/// Logs that are read at the same time.
+const LOGS_AT_ONCE: usize = 16;
 /// Bytes of a log that are read, and those of its end that are kept.
 const READ: u64 = 1024 * 1024;
 const KEPT: usize = 16 * 1024;
 /// Characters of a line, and of what is said about a pod.
 const LINE: usize = 500;
-/// Events about a pod that are kept, and those that are read.
-const EVENTS: usize = 20;
-const EVENTS_READ: u32 = 200;
 /// Bytes of all logs of a pod that are kept.
 const OF_A_POD: usize = 48 * 1024;
 /// What could not be read that is named.
 const UNREAD: usize = 8;
 
-/// Reads events and logs of pods, all at the same time.
-pub async fn gather(client: &Client, namespace: &str, wanted: &Gather) -> Vec<PodEvidence> {
-    join_all(wanted.pods.iter().map(|pod| one(client, namespace, pod, wanted))).await
+/// Reads what is left of pods, for all runs that go back.
+pub struct Gatherer {
+    client: Client,
+    happened: Happened,
+    /// Each log is a request to a node.
+    logs: Semaphore,
 }
 
-async fn one(client: &Client, namespace: &str, pod: &str, wanted: &Gather) -> PodEvidence {
-    let Gather { pods: _, containers, log_lines } = wanted;
-    let asked = containers.iter().filter(|_| *log_lines > 0).flat_map(|name| [(name, true), (name, false)]);
-    let logs = asked.map(|(container, previous)| async move {
-        let lines = log(client, namespace, pod, container, previous, *log_lines).await;
-        (container, previous, lines)
-    });
-    let (events, logs) = futures::join!(events(client, namespace, pod), join_all(logs));
+impl Gatherer {
+    pub fn start(client: Client) -> Self {
+        Self { happened: Happened::start(client.clone()), client, logs: Semaphore::new(LOGS_AT_ONCE) }
+    }
+
+    /// Reads events and logs of pods, all at the same time.
+    pub async fn gather(&self, namespace: &str, wanted: &Gather) -> Vec<PodEvidence> {
+        join_all(wanted.pods.iter().map(|pod| self.one(namespace, pod, wanted))).await
+    }
+
+    async fn one(&self, namespace: &str, pod: &str, wanted: &Gather) -> PodEvidence {
+        let Gather { pods: _, containers, log_lines } = wanted;
+        let asked =
+            containers.iter().filter(|_| *log_lines > 0).flat_map(|name| [(name, true), (name, false)]);
+        let logs = asked.map(|(container, previous)| async move {
+            let _turn = self.logs.acquire().await;
+            let lines = log(&self.client, namespace, pod, container, previous, *log_lines).await;
+            (container, previous, lines)
+        });
+        let events = tokio::time::timeout(DEADLINE_OF_EVENTS, self.happened.about(namespace, pod));
+        let (events, logs) = futures::join!(events, join_all(logs));
+        let events = events.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        evidence(pod, events, logs)
+    }
+}
+
+/// A container, whether the log is of the time before its restart, and what was read of it.
+type LogRead<'a> = (&'a String, bool, Result<Vec<String>, Unread>);
+
+fn evidence(pod: &str, events: Result<About, String>, logs: Vec<LogRead<'_>>) -> PodEvidence {
     let mut evidence = PodEvidence { pod: pod.to_owned(), ..PodEvidence::default() };
     match events {
-        Ok(events) => evidence.events = events,
+        Ok(About { lines, in_part }) => {
+            evidence.events = lines;
+            if in_part {
+                evidence.unread.push("events: the namespace has more than are read".to_owned());
+            }
+        }
         Err(unread) => evidence.unread.push(shown(&format!("events: {unread}"))),
     }
     let mut bytes = 0;
@@ -73,13 +106,13 @@ async fn one(client: &Client, namespace: &str, pod: &str, wanted: &Gather) -> Po
 }
 
 /// Why something was not read.
-struct Unread {
-    why: String,
+pub(super) struct Unread {
+    pub(super) why: String,
     /// There is none.
     is_absent: bool,
 }
 
-fn unread(error: &kube::Error) -> Unread {
+pub(super) fn unread(error: &kube::Error) -> Unread {
     let is_absent = matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 404));
     let why = match (Right::within(error), error) {
         (Some(right), _) => right.to_string(),
@@ -87,40 +120,6 @@ fn unread(error: &kube::Error) -> Unread {
         (None, other) => other.to_string(),
     };
     Unread { why, is_absent }
-}
-
-async fn events(client: &Client, namespace: &str, pod: &str) -> Result<Vec<String>, String> {
-    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
-    let about = format!("involvedObject.kind=Pod,involvedObject.name={pod}");
-    let params = ListParams::default().fields(&about).limit(EVENTS_READ);
-    let found = match tokio::time::timeout(DEADLINE, api.list(&params)).await {
-        Ok(Ok(found)) => found.items,
-        Ok(Err(error)) => return Err(unread(&error).why),
-        Err(_) => return Err("no answer in time".to_owned()),
-    };
-    let mut all: Vec<(jiff::Timestamp, String)> = found.iter().map(event).collect();
-    all.sort();
-    let excess = all.len().saturating_sub(EVENTS);
-    Ok(all.into_iter().skip(excess).map(|(_, line)| line).collect())
-}
-
-/// `2026-11-20T09:04:00Z Warning BackOff (5 times): Back-off restarting failed container`
-fn event(event: &Event) -> (jiff::Timestamp, String) {
-    let last = event.last_timestamp.as_ref().map(|time| time.0);
-    let at = last.or(event.event_time.as_ref().map(|time| time.0));
-    let at = at.or(event.metadata.creation_timestamp.as_ref().map(|time| time.0));
-    let at = at.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    let word = |text: &Option<String>| text.clone().unwrap_or_default();
-    let times = event.count.filter(|count| *count > 1).map(|count| format!(" ({count} times)"));
-    let line = format!(
-        "{} {} {}{}: {}",
-        jiff::Timestamp::from_second(at.as_second()).unwrap_or(at),
-        word(&event.type_),
-        word(&event.reason),
-        times.unwrap_or_default(),
-        word(&event.message)
-    );
-    (at, shown(&line))
 }
 
 async fn log(
@@ -179,6 +178,6 @@ pub fn last_lines(wrote: &[u8], most: u32) -> Vec<String> {
 }
 
 /// As much of a line as is kept.
-fn shown(line: &str) -> String {
+pub(super) fn shown(line: &str) -> String {
     printable(line).chars().take(LINE).collect()
 }

@@ -6,6 +6,7 @@
 
 pub mod credentials;
 pub mod gather;
+mod happened;
 pub mod measure;
 pub mod outputs;
 pub mod probes;

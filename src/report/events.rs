@@ -10,7 +10,7 @@ use kube::api::ObjectMeta;
 use tokio::sync::mpsc;
 
 use super::Metrics;
-use crate::act::{ActError, Writer};
+use crate::act::{ActError, Budget, Writer};
 use crate::decide::{Key, Notice};
 
 /// A notice about a Release.
@@ -22,9 +22,14 @@ pub struct Telling {
     pub at: Timestamp,
 }
 
+/// Events that go out in a second: when much happens at once, what is done goes before what is said of it.
+const PER_SECOND: usize = 25;
+
 /// Writes events until nobody can send any more.
 pub async fn write_all(writer: Writer, mut waiting: mpsc::Receiver<Telling>, metrics: Arc<Metrics>) {
+    let budget = Budget::per_second(PER_SECOND);
     while let Some(telling) = waiting.recv().await {
+        budget.spend().await;
         let event = event(&telling);
         if let Err(error) = writer.create_event(&telling.key.namespace, &event).await {
             match &error {

@@ -18,7 +18,7 @@ pub use metrics::Metrics;
 pub use notify::Notifier;
 
 /// Events that may wait to be written; further ones are dropped and counted.
-const WAITING: usize = 1000;
+const WAITING: usize = 2000;
 
 /// Tells people what was done.
 pub struct Reporter {

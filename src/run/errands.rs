@@ -16,10 +16,11 @@ use crate::api::undo::{HttpHook, SecretHeader};
 use crate::decide::plan::ObjectPatch;
 use crate::decide::snapshot::{Gathered, ProbeAnswer, ProbeResult};
 use crate::decide::{Errand, ErrandKind, Key, hook_id};
+use crate::observe::credentials;
+use crate::observe::gather::Gatherer;
 use crate::observe::reach::Reach;
-use crate::observe::{credentials, gather};
 
-/// Errands under way at most. Further ones are begun in a later look.
+/// Errands of a kind under way at most: hooks, and reading. Further ones are begun in a later look.
 const MOST: usize = 64;
 /// For each try of a hook.
 const TRY: Duration = Duration::from_secs(10);
@@ -36,7 +37,9 @@ pub struct Errands {
 struct Begun {
     /// The run of a Release that is going back, and the names of its errands.
     known: HashMap<Key, (String, HashSet<String>)>,
-    tasks: JoinSet<()>,
+    hooks: JoinSet<()>,
+    /// Apart: what is read must not keep a hook waiting.
+    reading: JoinSet<()>,
 }
 
 /// What an errand is run with.
@@ -48,6 +51,7 @@ struct Hands {
     clock: Clock,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
+    gatherer: Arc<Gatherer>,
 }
 
 impl Errands {
@@ -59,7 +63,9 @@ impl Errands {
         findings: Arc<SharedFindings>,
         queue: Arc<Queue>,
     ) -> Self {
-        Self { hands: Hands { client, reach, writer, clock, findings, queue }, begun: Mutex::default() }
+        let gatherer = Arc::new(Gatherer::start(client.clone()));
+        let hands = Hands { client, reach, writer, clock, findings, queue, gatherer };
+        Self { hands, begun: Mutex::default() }
     }
 
     /// Begins what has not been begun in this process. `run`: the one that is under way; of others nothing is asked any more.
@@ -68,18 +74,20 @@ impl Errands {
         if begun.known.get(key).is_some_and(|(of, _)| Some(of.as_str()) != run) {
             begun.known.remove(key);
         }
-        while begun.tasks.try_join_next().is_some() {}
+        let Begun { known, hooks, reading } = &mut *begun;
+        while hooks.try_join_next().is_some() || reading.try_join_next().is_some() {}
         for Errand { run, name, kind } in errands {
-            if begun.tasks.len() >= MOST {
-                break;
+            let tasks = if matches!(kind, ErrandKind::Gather(_)) { &mut *reading } else { &mut *hooks };
+            if tasks.len() >= MOST {
+                continue;
             }
-            let (_, names) = begun.known.entry(key.clone()).or_insert_with(|| (run.clone(), HashSet::new()));
+            let (_, names) = known.entry(key.clone()).or_insert_with(|| (run.clone(), HashSet::new()));
             if !names.insert(name.clone()) {
                 continue;
             }
             let (hands, key, run, kind) = (self.hands.clone(), key.clone(), run.clone(), kind.clone());
             let name = name.clone();
-            begun.tasks.spawn(async move { hands.run(key, run, &name, kind).await });
+            tasks.spawn(async move { hands.run(key, run, &name, kind).await });
         }
     }
 
@@ -87,7 +95,8 @@ impl Errands {
     pub fn clear(&self) {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         begun.known.clear();
-        begun.tasks.abort_all();
+        begun.hooks.abort_all();
+        begun.reading.abort_all();
     }
 }
 
@@ -101,7 +110,7 @@ impl Hands {
     async fn run(self, key: Key, run: String, name: &str, kind: ErrandKind) {
         let answer = match kind {
             ErrandKind::Gather(wanted) => {
-                let pods = gather::gather(&self.client, &key.namespace, &wanted).await;
+                let pods = self.gatherer.gather(&key.namespace, &wanted).await;
                 self.findings.add_gathered(&key, Gathered { run, pods });
                 return self.queue.wake(key);
             }

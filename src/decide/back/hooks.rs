@@ -61,7 +61,12 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
 }
 
+/// Not where nobody waits for it any more: a process that is killed after each hook would do it over and over, and come to nothing else.
 fn begin(draft: &mut Draft<'_>, known: &HookStatus, kind: ErrandKind) {
+    let until = draft.run().back.as_ref().and_then(awaited_until);
+    if until.is_some_and(|until| draft.snapshot.now >= until) {
+        return;
+    }
     let run = draft.run().id.clone();
     draft.errands.push(Errand { run, name: format!("hook/{}", known.name), kind });
 }

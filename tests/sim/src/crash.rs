@@ -85,9 +85,12 @@ pub fn crash(plot: &Plot, one_in: usize) -> Crashed {
         return crashed;
     }
     let once = (1..=usual.writes_in_story.min(MOST)).map(Event::Kill);
-    // Two looks of one life, seconds apart, are the least that counters can be read with.
-    let measured = plot.story.setup.release["criteria"].as_array().is_some_and(|all| !all.is_empty());
-    let least = if measured { 3 } else { 1 };
+    // Two looks of one life, seconds apart, are the least that counters can be read with; and what a hook came to is known to the life that
+    // did it until status knows.
+    let has = |at: &str| {
+        plot.story.setup.release.pointer(at).and_then(|all| all.as_array()).is_some_and(|all| !all.is_empty())
+    };
+    let least = if has("/criteria") || has("/undo/hooks") { 3 } else { 1 };
     let again = LIVES.into_iter().filter(|writes| *writes >= least).map(Event::Mortal);
     for death in once.chain(again).step_by(one_in.max(1)) {
         let mut story = plot.story.clone();

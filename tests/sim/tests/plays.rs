@@ -518,3 +518,14 @@ at 20000 say Abort"#
     let at_once = told(&story(r#""capacity":"MitigateFirst","#));
     assert_eq!(kept(&at_once), 1, "{}", at_once.log.join("\n"));
 }
+
+#[test]
+fn an_operator_that_is_killed_after_each_write_comes_to_an_end_whatever_its_hooks_write() {
+    let outcome = told(&format!(
+        r#"release {{"criteria":[],"steps":[{{"name":"half","replicas":"50%","soak":"5m"}}],"watch":[{{"for":"3s","every":"1s"}}],{BESIDE}}}
+at 0 mortal 1
+at 1000 push v2 stuck
+at 20000 say Abort"#
+    ));
+    assert_eq!(outcome.end.phase, "Rejected", "{}", outcome.log.join("\n"));
+}

@@ -444,6 +444,21 @@ fn on_full_nodes_a_bad_version_makes_room_for_the_one_that_comes_back() {
 }
 
 #[test]
+fn on_full_nodes_the_last_pod_that_serves_waits_for_a_stable_one() {
+    let outcome = told(
+        r#"replicas 5
+strategy {"type":"RollingUpdate","rollingUpdate":{"maxSurge":0,"maxUnavailable":4}}
+min-ready 1
+release {"criteria":[],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"10s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"3s"}]}
+ready-after 4000
+at 754 room 5
+at 3631 push v2 good
+at 31544 push v3 good"#,
+    );
+    assert_eq!(outcome.end.version, "v3", "{}", outcome.log.join("\n"));
+}
+
+#[test]
 fn who_applies_server_side_is_refused_in_mid_run_or_insists_and_changes_no_pace() {
     let edited = r#"{"type":"RollingUpdate","rollingUpdate":{"maxSurge":3,"maxUnavailable":0}}"#;
     let begin = format!("{LOCKED}\nat 1000 push v2 good\nat 3500 edit {edited}");

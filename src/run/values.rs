@@ -104,15 +104,13 @@ impl ValueRounds {
     }
 
     async fn read(&mut self, wanted: &Sampling, at: i64, every: Duration) -> Vec<Sample> {
-        let is_here = |value: &&SampledValue| match value.kind {
-            Kind::Promql { .. } | Kind::Json { .. } => {
-                is_due(at, every, apart(&value.kind, &wanted.source, every))
-            }
-            Kind::PodGauge(_) => {
-                matches!(wanted.source, Source::Prometheus { .. })
-                    && is_due(at, every, apart(&value.kind, &wanted.source, every))
-            }
-            Kind::Availability | Kind::Restarts => false,
+        let is_here = |value: &&SampledValue| {
+            let is_asked_here = match value.kind {
+                Kind::Promql { .. } | Kind::Json { .. } => true,
+                Kind::PodGauge(_) => matches!(wanted.source, Source::Prometheus { .. }),
+                Kind::Availability | Kind::Restarts => false,
+            };
+            is_asked_here && is_due(at, every, apart(&value.kind, &wanted.source, every))
         };
         let here: Vec<&SampledValue> = wanted.values.iter().filter(is_here).collect();
         let deadline = every.min(QUERY).mul_f64(0.8);

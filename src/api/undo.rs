@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::check::{Check, JobCheck};
-use super::status::Stamp;
+use super::status::{Memory, Stamp};
 use super::text::{HeaderText, Span};
 
 /// How long each phase of the way back may take. One that takes longer is told once: as an event, in status and in the record.
@@ -233,8 +233,8 @@ pub struct Validating {
     pub until: Stamp,
     /// What the judge remembers of stable pods since then. See `decide::judge::State`.
     #[schemars(schema_with = "object")]
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub judge: Value,
+    #[serde(default, skip_serializing_if = "Memory::is_nothing")]
+    pub judge: Memory,
     /// None: not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<Validation>,

@@ -90,6 +90,8 @@ pub enum Intent {
     DropTemplate { name: String },
     /// A JSON patch of the Deployment that begins with a test of its generation.
     PatchWorkload { name: String, patch: Vec<Value>, why: String },
+    /// A JSON patch of the Deployment that begins so too, and takes us out of those who manage its fields. A refusal is told, and stops nothing.
+    StopManaging { name: String, patch: Vec<Value> },
     /// A Job of a check. A refusal is an answer to the check.
     CreateJob { name: String, check: String, run: String, attempt: i32, body: Value },
     /// Keep the record of a run. A refusal is told, and stops nothing.

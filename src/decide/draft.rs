@@ -46,7 +46,7 @@ pub struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub fn new(snapshot: &'a Snapshot, release: &'a ReleaseFacts) -> Self {
-        let mut status = release.status.clone();
+        let mut status = (*release.status).clone();
         status.blocked_by = None;
         Self {
             snapshot,

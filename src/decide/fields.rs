@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::pace::Pace;
 use super::snapshot::{PodSet, Template, Workload};
-use crate::api::{HELD, HELD_BY_OWNER, ON_DELETE, ORIGINALS, OnDelete, RELEASE_LABEL, STABLE};
+use crate::api::{FIELD_MANAGER, HELD, HELD_BY_OWNER, ON_DELETE, ORIGINALS, OnDelete, RELEASE_LABEL, STABLE};
 
 /// `minReadySeconds` of a parked Deployment: new pods serve, but are never *available* to the native controller.
 pub const PARKED_MIN_READY: i32 = 2_147_483_646;
@@ -116,6 +116,24 @@ pub fn parked(workload: &Workload) -> bool {
     workload.min_ready_seconds == PARKED_MIN_READY
 }
 
+/// Whether a run has the fields, or goes back from one.
+pub fn lent(workload: &Workload) -> bool {
+    parked(workload) || workload.originals.is_some() || workload.stable.is_some()
+}
+
+/// The operations that take us out of those who manage fields; none where we are not. What we gave back last would be ours by the
+/// books for ever, and who applies a newer value server-side would be refused because of us. It changes no field: a write that did would
+/// enter us anew.
+pub fn managed_no_more(workload: &Workload) -> Vec<Value> {
+    let Some(place) = workload.managed_by_us else { return Vec::new() };
+    let ours = format!("/metadata/managedFields/{place}");
+    vec![
+        // Somebody may have been entered before us since.
+        json!({"op": "test", "path": format!("{ours}/manager"), "value": FIELD_MANAGER}),
+        remove(&ours),
+    ]
+}
+
 /// What the Deployment shall look like. `None`: as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -162,9 +180,11 @@ impl Wanted {
     ) -> Self {
         let mut wanted = Self::still(originals, stable, on_delete);
         wanted.paused = Some(false);
-        if !originals.recreate() {
-            wanted.strategy = Some(pace.strategy_within(&originals.strategy, replicas));
-        }
+        // A strategy that somebody wrote in mid-run is nobody's order: without a pace it would bring all pods at once.
+        wanted.strategy = Some(match originals.recreate() {
+            true => originals.strategy.clone(),
+            false => pace.strategy_within(&originals.strategy, replicas),
+        });
         wanted
     }
 
@@ -184,9 +204,10 @@ impl Wanted {
         wanted.min_ready_seconds = Some(originals.min_ready());
         wanted.progress_deadline_seconds = Some(Some(PARKED_DEADLINE));
         wanted.template = Some(template);
-        if !originals.recreate() {
-            wanted.strategy = Some(pace.strategy(replicas));
-        }
+        wanted.strategy = Some(match originals.recreate() {
+            true => originals.strategy.clone(),
+            false => pace.strategy(replicas),
+        });
         wanted
     }
 
@@ -309,9 +330,7 @@ impl Wanted {
         if operations.is_empty() {
             return None;
         }
-        operations
-            .insert(0, json!({"op": "test", "path": "/metadata/generation", "value": workload.generation}));
-        Some(operations)
+        Some(guarded(workload, operations))
     }
 
     fn patch_annotations(&self, workload: &Workload) -> Vec<Value> {
@@ -353,6 +372,12 @@ impl Wanted {
             _ => Vec::new(),
         }
     }
+}
+
+/// The operations, if nobody has changed the Deployment since.
+pub fn guarded(workload: &Workload, mut operations: Vec<Value>) -> Vec<Value> {
+    operations.insert(0, json!({"op": "test", "path": "/metadata/generation", "value": workload.generation}));
+    operations
 }
 
 fn pointer(parent: &str, name: &str) -> String {

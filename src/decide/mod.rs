@@ -10,7 +10,7 @@ mod back;
 pub mod calendar;
 mod checks;
 mod conditions;
-mod content;
+pub mod content;
 pub mod cron;
 pub mod decision;
 mod draft;
@@ -82,6 +82,7 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
             } else {
                 rest::decide(&mut draft, &scene);
             }
+            rest::stop_managing(&mut draft, target);
             scene.describe(&mut draft);
             lint::note(&mut draft, &scene);
         }

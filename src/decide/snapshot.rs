@@ -40,6 +40,8 @@ pub struct Snapshot {
     /// Another Release that has the same Deployment, and the older right to it.
     pub rival: Option<String>,
     pub target: Option<Workload>,
+    /// What would be signed now. `None`: there is nothing to be released, or nobody can read how.
+    pub content: Option<String>,
     /// ReplicaSets of the target.
     pub sets: Vec<PodSet>,
     /// Pods of those ReplicaSets.
@@ -102,7 +104,7 @@ pub struct ReleaseFacts {
     pub resource_version: String,
     /// `Err`: what is stored cannot be read by this build; the sentence says why.
     pub spec: Result<Arc<ReleaseSpec>, String>,
-    pub status: ReleaseStatus,
+    pub status: Arc<ReleaseStatus>,
 }
 
 /// The Deployment, as far as it matters.
@@ -123,6 +125,8 @@ pub struct Workload {
     pub changed_by: Option<String>,
     /// The native controller's number of the template that it saw last.
     pub revision: Option<String>,
+    /// Which of `metadata.managedFields` says that fields of its spec are ours, other than `paused`.
+    pub managed_by_us: Option<usize>,
     pub replicas: i32,
     pub paused: bool,
     pub min_ready_seconds: i32,
@@ -195,7 +199,8 @@ pub struct Template(Arc<str>);
 impl Template {
     /// Keeps a template.
     pub fn new(value: &Value) -> Self {
-        Self(value.to_string().into())
+        // Not as it is shown: that goes through a formatter piece by piece.
+        Self(serde_json::to_string(value).unwrap_or_default().into())
     }
 
     /// The text.

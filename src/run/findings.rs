@@ -121,10 +121,10 @@ impl SharedFindings {
             return;
         };
         let Some(found) = all.get_mut(key) else { return };
-        if let Ok(state) = serde_json::from_value::<values::State>(run.values.clone()) {
+        if let Some(state) = run.values.read::<values::State>() {
             found.measured.values.retain(|sample| state.lacks(sample));
         }
-        let Ok(state) = serde_json::from_value::<State>(run.judged().clone()) else { return };
+        let Some(state) = run.judged().read::<State>() else { return };
         if let Some(last) = state.last_slot {
             found.measured.slots.retain(|slot| slot.t > last);
             found.measured.history = Arc::default();

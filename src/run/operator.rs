@@ -22,6 +22,7 @@ use crate::act::{Fence, Writer};
 use crate::decide::Key;
 use crate::observe::measure::scrape::Pages;
 use crate::observe::reach::Reach;
+use crate::observe::reading::Reading;
 use crate::report::notify::Carrier;
 use crate::report::{Metrics, Notifier, Reporter};
 use crate::watch::{self as watches, FirstLists, SharedIndex, Watching};
@@ -111,6 +112,7 @@ impl Operator {
             prober: Prober::new(client, pages, reach, clock.clone(), findings.clone(), queue.clone()),
             clock,
             index: index.clone(),
+            reading: Reading::default(),
             reporter: Reporter::start(writer.clone(), metrics.clone()),
             writer,
             queue,

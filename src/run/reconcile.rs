@@ -19,7 +19,7 @@ use crate::act::{self, ActError, Applied, Writer};
 use crate::api::Right;
 use crate::decide::snapshot::{ProbeAnswer, ProbeResult, ReleaseFacts};
 use crate::decide::{self, Decision, Key, Snapshot};
-use crate::observe;
+use crate::observe::{self, reading::Reading};
 use crate::report::{Notifier, Reporter};
 use crate::watch::SharedIndex;
 
@@ -40,6 +40,7 @@ const LONGEST_BACKOFF_BACK: Duration = Duration::from_secs(3);
 pub struct Reconciler {
     pub clock: Clock,
     pub index: SharedIndex,
+    pub reading: Reading,
     pub writer: Writer,
     pub queue: Arc<Queue>,
     pub findings: Arc<SharedFindings>,
@@ -82,7 +83,7 @@ impl Reconciler {
         let now = self.clock.now();
         let mut findings = self.findings.of(key, now);
         findings.told = self.notifier.told(key);
-        let snapshot = observe::observe(&self.index.lock(), key, findings, now);
+        let snapshot = observe::observe(&self.index.lock(), &self.reading, key, findings, now);
         if self.own.newer_than(key, &snapshot) {
             self.queue.wake_at(key.clone(), clock::instant() + OWN_WRITE);
             self.queue.done(key, false);
@@ -315,6 +316,7 @@ mod tests {
                 |_| {},
             ),
             index: SharedIndex::default(),
+            reading: Reading::default(),
             errands: Errands::new(
                 client.clone(),
                 Reach::anywhere(),

@@ -36,6 +36,7 @@ use tidegate::decide::values::{Found, Point, Sample};
 use tidegate::decide::{
     self, Decision, Errand, ErrandKind, Gather, Intent, Key, Notice, Probe, Relabelled, Sampling,
 };
+use tidegate::observe::reading::Reading;
 use tidegate::observe::{Findings, observe};
 use tidegate::watch::index::{self, Index};
 use tidegate::watch::slim;
@@ -358,7 +359,7 @@ impl World {
     pub fn look(&mut self) -> Decision {
         let index = self.index();
         let key = Key { namespace: "ns".into(), name: "shop".into() };
-        let snapshot = observe(&index, &key, self.findings(), self.now);
+        let snapshot = observe(&index, &Reading::default(), &key, self.findings(), self.now);
         let decision = decide::decide(&snapshot);
         let needs = decide::needs(&snapshot);
         self.answer(needs.probes);
@@ -396,7 +397,7 @@ impl World {
     /// The operator looks, and what it would write is refused for want of a right: it says so.
     pub fn lack(&mut self, right: &Right) {
         let key = Key { namespace: "ns".into(), name: "shop".into() };
-        let snapshot = observe(&self.index(), &key, self.findings(), self.now);
+        let snapshot = observe(&self.index(), &Reading::default(), &key, self.findings(), self.now);
         self.note(&decide::lacking::decide(&snapshot, right));
     }
 
@@ -533,6 +534,8 @@ impl World {
                     self.changed();
                 }
             }
+            // Nobody keeps these books here.
+            Intent::StopManaging { .. } => {}
             Intent::KeepTemplate { name, template, .. } => {
                 self.templates.insert(name.clone(), template.value());
             }
@@ -771,6 +774,7 @@ impl World {
 fn word(intent: &Intent) -> &'static str {
     match intent {
         Intent::PatchWorkload { .. } => "patch",
+        Intent::StopManaging { .. } => "stop managing",
         Intent::KeepTemplate { .. } => "keep",
         Intent::DropTemplate { .. } => "drop",
         Intent::MarkAction { .. } => "mark",

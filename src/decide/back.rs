@@ -29,9 +29,11 @@ use super::rest;
 use super::scene::Scene;
 use crate::api::report::Undo;
 use crate::api::status::{Back, Cause, CheckStatus, Progress, Rejected, Run, Stage, Stamp};
+use crate::api::undo::UndoPhase;
 use crate::api::{Action, Capacity, Outcome, Phase, ReleaseSpec};
 
 pub use hooks::id as hook_id;
+pub use phases::{told_later, watch_asked, watch_communication};
 pub use quarantine::{end as end_quarantines, over as quarantines_over, refusal as quarantine_refusal};
 pub use validation::{PLACE as VALIDATION, criteria as validated_criteria};
 
@@ -106,7 +108,8 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
     run.progress.soaking_since = None;
     // Who was asked took part of the time in which it was decided, whatever ended it; who refused had decided.
     let asked = run.undo_asked.take().filter(|asked| asked.refused.is_none() && is_undo(why.cause));
-    let asked_at = asked.map(|asked| asked.breach_at.unwrap_or(asked.at));
+    let asked_at = asked.as_ref().map(|asked| asked.breach_at.unwrap_or(asked.at));
+    let over = asked.iter().filter(|asked| asked.over).map(|_| UndoPhase::Decision).collect();
     let id = run.id.clone();
     run.back = Some(Back {
         cause: why.cause,
@@ -118,8 +121,8 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         restored_at: None,
         resume,
         next: None,
-        over_budget: false,
-        over: Vec::new(),
+        over_budget: asked.is_some_and(|asked| asked.over_budget),
+        over,
         given_back_at: None,
         validating: None,
         validated_at: None,

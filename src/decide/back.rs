@@ -222,15 +222,29 @@ fn say_what_keeps_it(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Origi
     }
 }
 
-/// Only a person can say what is to serve instead.
+/// Once they are Ready it goes on by itself. That something else is to serve instead only a person can say.
 fn stable_fails(draft: &mut Draft<'_>, scene: &Scene<'_>, message: String) {
     let pod = scene.stable_pods().find(|pod| pod.ready_since.is_none()).map(|pod| pod.name.as_str());
     let see = draft.kubectl(&format!("describe pod {}", pod.unwrap_or_default()));
+    let (hand_back, resume) = (draft.command(Action::HandBack), draft.command(Action::Resume));
     let unblock = format!(
-        "see what keeps them: {see}, or: {}, and push a template that starts",
-        draft.command(Action::HandBack)
+        "mend what keeps them, and it goes on by itself: {see}; or have another version serve: {hand_back}, push a template that starts, {resume}"
     );
     draft.blocked(STABLE_FAILS, message, unblock);
+}
+
+/// What somebody is told who wants something of a run that goes back; it needs nothing but its stable pods.
+pub fn refusal(draft: &Draft<'_>) -> String {
+    let known = draft.release.status.blocked_by.as_ref();
+    match known.filter(|blocker| blocker.reason == STABLE_FAILS) {
+        Some(_) => {
+            let hand_back = draft.command(Action::HandBack);
+            format!(
+                "the run is going back, and goes on by itself once its stable pods are Ready; to have another version serve: {hand_back}"
+            )
+        }
+        None => "the run is going back".to_owned(),
+    }
 }
 
 /// Whether status says already why we go back and what comes after. If not it is written before anything is ordered: to a process that starts with a

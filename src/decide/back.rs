@@ -186,13 +186,16 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         && stand.canary == 0
         && scene.canary_pods().next().is_none();
     let stands = ordered && stand.stable == stand.replicas && stand.stable_ready >= stand.replicas;
+    // It may have been seen before, and not written yet.
+    let seen = draft.snapshot.way_back.clone();
     let run = draft.run();
+    let seen = seen.filter(|seen| seen.run == run.id);
     let Some(back) = run.back.as_mut() else { return };
     if ordered && back.ordered_at.is_none() {
-        back.ordered_at = Some(now);
+        back.ordered_at = seen.as_ref().and_then(|seen| seen.ordered_at).or(Some(now));
     }
     if stands {
-        back.restored_at = Some(now);
+        back.restored_at = seen.and_then(|seen| seen.restored_at).or(Some(now));
     }
     let decided_at = back.decided_at.0;
     phases::watch(draft, &scene.undo);
@@ -317,7 +320,10 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Opt
         };
     }
     let template = (scene.stable_fingerprint.clone(), kept.template.clone());
-    let wanted = Wanted::back(originals, name, scene.on_delete, template, wanted_pace, target.replicas);
+    let mut wanted = Wanted::back(originals, name, scene.on_delete, template, wanted_pace, target.replicas);
+    if !scene.at_stable() {
+        wanted = wanted.numbered(&scene.stable_fingerprint, &scene.snapshot.sets);
+    }
     Some(draft.want(target, &wanted, "go back to stable"))
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::plan::ObjectPatch;
-use super::snapshot::{Key, Template};
+use super::snapshot::{Key, Snapshot, Template, WayBack};
 use crate::api::undo::HttpHook;
 use crate::api::{Action, ReleaseReportSpec, ReleaseStatus};
 
@@ -65,6 +65,19 @@ impl Decision {
     /// Whether anything is to be written.
     pub fn writes(&self) -> bool {
         !self.intents.is_empty() || self.status.is_some()
+    }
+
+    /// Whether it has something to say, and that orders nothing and has nothing ordered.
+    pub fn only_tells(&self) -> bool {
+        self.status.is_some() && self.intents.is_empty() && !self.note_first
+    }
+
+    /// How far the way back has come, of a run that goes one.
+    pub fn way_back(&self, snapshot: &Snapshot) -> Option<WayBack> {
+        let before = snapshot.release.as_ref().map(|release| &release.status);
+        let run = self.status.as_ref().or(before)?.run.as_ref()?;
+        let back = run.back.as_ref()?;
+        Some(WayBack { run: run.id.clone(), ordered_at: back.ordered_at, restored_at: back.restored_at })
     }
 }
 

@@ -9,13 +9,16 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::pace::Pace;
-use super::snapshot::{Template, Workload};
+use super::snapshot::{PodSet, Template, Workload};
 use crate::api::{HELD, HELD_BY_OWNER, ON_DELETE, ORIGINALS, OnDelete, RELEASE_LABEL, STABLE};
 
 /// `minReadySeconds` of a parked Deployment: new pods serve, but are never *available* to the native controller.
 pub const PARKED_MIN_READY: i32 = 2_147_483_646;
 /// `progressDeadlineSeconds` of a parked Deployment; must exceed `minReadySeconds`.
 pub const PARKED_DEADLINE: i32 = 2_147_483_647;
+
+/// Annotation by which the native controller numbers templates, on the Deployment and on its ReplicaSets.
+pub const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// The owner's values of the fields that a run owns.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,7 +168,9 @@ impl Wanted {
         wanted
     }
 
-    /// Going back: the stable template, at once, with the owner's minReadySeconds, so that stable pods count as available.
+    /// Going back: the stable template, at once, with the owner's minReadySeconds, so that stable pods count as available. The
+    /// deadline stays parked: given back here, the native controller would put its condition `Progressing` back before it makes a
+    /// pod, and conflict with itself (see [`Self::numbered`]).
     pub fn back(
         originals: &Originals,
         stable: &str,
@@ -177,7 +182,7 @@ impl Wanted {
         let mut wanted = Self::default().noting(originals, stable, on_delete);
         wanted.paused = Some(false);
         wanted.min_ready_seconds = Some(originals.min_ready());
-        wanted.progress_deadline_seconds = Some(originals.progress_deadline_seconds);
+        wanted.progress_deadline_seconds = Some(Some(PARKED_DEADLINE));
         wanted.template = Some(template);
         if !originals.recreate() {
             wanted.strategy = Some(pace.strategy(replicas));
@@ -227,6 +232,22 @@ impl Wanted {
     /// The same with another template.
     pub fn with_template(mut self, fingerprint: String, template: Template) -> Self {
         self.template = Some((fingerprint, template));
+        self
+    }
+
+    /// The same, numbered as the native controller will number it (`SetNewReplicaSetAnnotations`): one more than every other
+    /// template, or what it has. Where it finds another number on the Deployment it writes its own, forgets what the API server
+    /// answered, so that its next write in the same look conflicts, and takes the Deployment up again only after a while: ten a
+    /// second of all that conflicted, when many go back at once.
+    pub fn numbered(mut self, fingerprint: &str, sets: &[PodSet]) -> Self {
+        let (mut own, mut others) = (0, 0);
+        for set in sets {
+            let number = if set.fingerprint == fingerprint { &mut own } else { &mut others };
+            *number = set.revision.unwrap_or(0).max(*number);
+        }
+        if others > 0 {
+            self.annotations.insert(REVISION, Some(own.max(others.saturating_add(1)).to_string()));
+        }
         self
     }
 
@@ -301,6 +322,7 @@ impl Wanted {
                 ORIGINALS => &workload.originals,
                 STABLE => &workload.stable,
                 ON_DELETE => &workload.on_delete,
+                REVISION => &workload.revision,
                 _ => &workload.held,
             };
             if wanted == current {
@@ -343,4 +365,26 @@ fn set(path: &str, value: Value) -> Value {
 
 fn remove(path: &str) -> Value {
     json!({"op": "remove", "path": path})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_numbered_after_all_others_and_never_lower_than_it_is() {
+        let set = |fingerprint: &str, number: i64| PodSet {
+            fingerprint: fingerprint.into(),
+            revision: Some(number),
+            ..PodSet::default()
+        };
+        let number = |sets: &[PodSet]| {
+            let wanted = Wanted::default().numbered("stable", sets);
+            wanted.annotations.get(REVISION).cloned().flatten()
+        };
+        assert_eq!(number(&[set("stable", 1), set("canary", 4), set("older", 2)]).as_deref(), Some("5"));
+        assert_eq!(number(&[set("stable", 7), set("canary", 4)]).as_deref(), Some("7"));
+        assert_eq!(number(&[set("canary", 4)]).as_deref(), Some("5"), "its ReplicaSet is gone");
+        assert_eq!(number(&[set("stable", 1)]), None, "nothing says what the controller has counted");
+    }
 }

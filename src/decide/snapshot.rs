@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::status::LocksStatus;
+use crate::api::status::{LocksStatus, Stamp};
 use crate::api::undo::PodEvidence;
 use crate::api::{Action, ReleaseSpec, ReleaseStatus};
 use crate::decide::judge::Slot;
@@ -65,6 +65,18 @@ pub struct Snapshot {
     pub quarantined: Vec<Quarantined>,
     /// What was read of pods before they went.
     pub gathered: Option<Gathered>,
+    /// How far a way back has been seen to have come, which status need not say yet.
+    pub way_back: Option<WayBack>,
+}
+
+/// How far a way back has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WayBack {
+    pub run: String,
+    /// When the last bad pod had been ordered away.
+    pub ordered_at: Option<Stamp>,
+    /// When stable stood.
+    pub restored_at: Option<Stamp>,
 }
 
 /// A pod in quarantine.
@@ -109,6 +121,8 @@ pub struct Workload {
     pub held: Option<String>,
     pub on_delete: Option<String>,
     pub changed_by: Option<String>,
+    /// The native controller's number of the template that it saw last.
+    pub revision: Option<String>,
     pub replicas: i32,
     pub paused: bool,
     pub min_ready_seconds: i32,
@@ -134,6 +148,8 @@ pub struct PodSet {
     pub replicas: i32,
     /// The Deployment's replicas when the native controller scaled it last.
     pub desired: Option<i32>,
+    /// The native controller's number of its template: the newest has the highest.
+    pub revision: Option<i64>,
 }
 
 /// Why a container ended that took more memory than it may.

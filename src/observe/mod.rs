@@ -24,10 +24,12 @@ use crate::api::QUARANTINED_UNTIL;
 use crate::api::labels::Labels;
 use crate::api::status::LocksStatus;
 use crate::api::{FreezeSpec, ReleaseActionSpec, ReleaseActionStatus, ReleaseSpec, ReleaseStatus};
+use crate::decide::fields::REVISION;
 use crate::decide::notify::Told;
 use crate::decide::snapshot::{
     ActionFacts, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, LockFacts, Measured, OUT_OF_MEMORY,
-    Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served, Snapshot, StoredTemplate, Workload,
+    Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served, Snapshot, StoredTemplate, WayBack,
+    Workload,
 };
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
@@ -50,6 +52,8 @@ pub struct Findings {
     pub outputs: BTreeMap<String, JobOutput>,
     /// What was read of pods before they went.
     pub gathered: Option<Gathered>,
+    /// How far a way back was seen to have come.
+    pub way_back: Option<WayBack>,
 }
 
 /// Everything known about one Release.
@@ -90,6 +94,7 @@ pub fn observe(index: &Index, key: &Key, findings: Findings, now: Timestamp) -> 
         measured: since_written(findings.measured, release.as_ref()),
         quarantined: quarantined(index, key),
         gathered: findings.gathered,
+        way_back: findings.way_back,
         release,
     }
 }
@@ -156,6 +161,7 @@ fn workload(deployment: &slim::Deployment) -> Workload {
         held: annotation(crate::api::HELD),
         on_delete: annotation(crate::api::ON_DELETE),
         changed_by: annotation(crate::api::CHANGED_BY).filter(|by| !by.is_empty()),
+        revision: annotation(REVISION),
         replicas: spec.replicas.unwrap_or(1),
         paused: spec.paused,
         min_ready_seconds: spec.min_ready_seconds,
@@ -181,13 +187,14 @@ fn pods_of(index: &Index, key: &Key, deployment: &slim::Deployment) -> (Vec<PodS
         let set_uid = set.metadata.uid.clone().unwrap_or_default();
         let owned = index.pods.children(name).filter(|(_, pod)| owned_by(&pod.metadata, &set_uid));
         pods.extend(owned.map(|(_, found)| pod(found, &set_uid)));
-        let desired = set.metadata.annotations.as_ref().and_then(|all| all.get(DESIRED)?.parse().ok());
+        let annotation = |name: &str| set.metadata.annotations.as_ref()?.get(name);
         sets.push(PodSet {
             name: name.1.clone(),
             uid: set_uid,
             fingerprint: set.spec.fingerprint.clone(),
             replicas: set.spec.replicas.unwrap_or(1),
-            desired,
+            desired: annotation(DESIRED).and_then(|number| number.parse().ok()),
+            revision: annotation(REVISION).and_then(|number| number.parse().ok()),
         });
     }
     (sets, pods)

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::decide::Key;
 use crate::decide::judge::{Revision, Slot, State};
-use crate::decide::snapshot::{Gathered, JobOutput, Measured, ProbeAnswer, ProbeId, ReleaseFacts};
+use crate::decide::snapshot::{Gathered, JobOutput, Measured, ProbeAnswer, ProbeId, ReleaseFacts, WayBack};
 use crate::decide::values::{self, Sample};
 use crate::observe::Findings;
 use crate::observe::measure::counters::Taken;
@@ -103,6 +103,13 @@ impl SharedFindings {
     /// What was read of pods before they went.
     pub fn add_gathered(&self, key: &Key, gathered: Gathered) {
         self.lock().entry(key.clone()).or_default().gathered = Some(gathered);
+    }
+
+    /// How far a way back has come, as it was seen just now.
+    pub fn see_way_back(&self, key: &Key, seen: Option<WayBack>) {
+        if let Some(found) = self.lock().get_mut(key) {
+            found.way_back = seen;
+        }
     }
 
     /// Forgets what status has counted in, and everything when there is no run.

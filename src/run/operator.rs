@@ -16,6 +16,7 @@ use super::link::UnderWay;
 use super::prober::Prober;
 use super::queue::{self, Queue};
 use super::reconcile::{OwnWrites, Reconciler};
+use super::rush::Rush;
 use super::sampler::Sampler;
 use crate::act::{Fence, Writer};
 use crate::decide::Key;
@@ -117,6 +118,7 @@ impl Operator {
             sampler,
             own: OwnWrites::default(),
             under_way,
+            rush: Rush::default(),
         });
         let (looks_stop, stop) = watch::channel(false);
         let mut workers = JoinSet::new();
@@ -200,6 +202,7 @@ async fn lead(
         first_lists.complete().await;
         metrics.set_leading(true);
         reconciler.own.clear();
+        reconciler.rush.clear();
         for key in everything(index) {
             reconciler.queue.wake(key);
         }

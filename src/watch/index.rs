@@ -12,6 +12,7 @@ use crate::api::{
     CHANGED_BY, FINGERPRINT, HELD, ON_DELETE, ORIGINALS, QUARANTINE, QUARANTINED_UNTIL, RELEASE_LABEL, STABLE,
 };
 use crate::decide::Key;
+use crate::decide::fields::REVISION;
 
 /// Annotation by which the native controller notes the Deployment's replicas on its ReplicaSets.
 pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
@@ -160,7 +161,7 @@ impl Indexed for slim::Deployment {
         release_of(&self.metadata)
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[ORIGINALS, STABLE, HELD, ON_DELETE, CHANGED_BY]);
+        strip(&mut self.metadata, &[ORIGINALS, STABLE, HELD, ON_DELETE, CHANGED_BY, REVISION]);
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         let name = object_key(self);
@@ -177,7 +178,7 @@ impl Indexed for slim::ReplicaSet {
         owner_of(&self.metadata, "Deployment")
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[DESIRED]);
+        strip(&mut self.metadata, &[DESIRED, REVISION]);
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         let Some(deployment) = self.parent().and_then(|name| index.deployments.get(&name)) else {

@@ -29,7 +29,9 @@ use tidegate::api::undo::{ContainerLog, PodEvidence};
 use tidegate::api::{RELEASE_LABEL, ReleaseReportSpec, ReleaseStatus, Right};
 use tidegate::decide::jobs::EndedJob;
 use tidegate::decide::notify::Told;
-use tidegate::decide::snapshot::{Gathered, JobOutput, LogEnd, Measured, ProbeAnswer, ProbeId, ProbeResult};
+use tidegate::decide::snapshot::{
+    Gathered, JobOutput, LogEnd, Measured, ProbeAnswer, ProbeId, ProbeResult, WayBack,
+};
 use tidegate::decide::values::{Found, Point, Sample};
 use tidegate::decide::{
     self, Decision, Errand, ErrandKind, Gather, Intent, Key, Notice, Probe, Relabelled, Sampling,
@@ -93,6 +95,9 @@ pub struct World {
     pub gathered: Option<Gathered>,
     /// Nobody reads what pods wrote.
     pub gathers_nothing: bool,
+    /// What only tells something is not written.
+    pub rush: bool,
+    way_back: Option<WayBack>,
     /// Pods in quarantine, as objects.
     pub quarantined: Vec<Value>,
     /// What is to be measured, as of the last look.
@@ -188,6 +193,8 @@ impl World {
             hangs: Vec::new(),
             gathered: None,
             gathers_nothing: false,
+            rush: false,
+            way_back: None,
             quarantined: Vec::new(),
             sampling: None,
             first_intents: Vec::new(),
@@ -307,6 +314,7 @@ impl World {
             errands: self.errands.clone(),
             hangs: self.hangs.clone(),
             gathered: self.gathered.clone(),
+            way_back: self.way_back.clone(),
             quarantined: self.quarantined.clone(),
             sampling: self.sampling.clone(),
             first_intents: self.first_intents.clone(),
@@ -357,6 +365,10 @@ impl World {
         self.read(needs.outputs);
         self.sampling = needs.sampling;
         self.run_errands(&decision.errands);
+        self.way_back = decision.way_back(&snapshot);
+        if self.rush && decision.only_tells() {
+            return decision;
+        }
         let goes_back = |status: &ReleaseStatus| status.run.as_ref().is_some_and(|run| run.back.is_some());
         if !goes_back(&self.status) && decision.status.as_ref().is_some_and(goes_back) {
             self.first_intents = decision.intents.iter().map(word).collect();
@@ -495,8 +507,8 @@ impl World {
         let mut measured: Measured = self.meters.read(&self.native, &stable);
         measured.values.extend(self.readings.iter().cloned());
         let (probes, told, outputs) = (self.probes.clone(), self.told.clone(), self.outputs.clone());
-        let gathered = self.gathered.clone();
-        Findings { measured, probes, told, outputs, gathered, ..Findings::default() }
+        let (gathered, way_back) = (self.gathered.clone(), self.way_back.clone());
+        Findings { measured, probes, told, outputs, gathered, way_back, ..Findings::default() }
     }
 
     fn note(&mut self, decision: &Decision) {

@@ -69,6 +69,21 @@ fn smoke() -> Value {
 }
 
 #[test]
+fn what_is_written_late_in_a_rush_says_when_it_was() {
+    let mut world = crashed(json!({"budget": "1h"}));
+    world.until("going back", |world| world.phase() == "Undoing");
+    world.rush = true;
+    let began = world.now;
+    world.pass(Duration::from_secs(20));
+    assert!(!stands(&world), "nothing is written that only tells");
+    world.rush = false;
+    let times = ended(&mut world).times;
+    let restored = times.restored_at.expect("stable stood").0;
+    assert!(restored < began + Duration::from_secs(3), "{times:?}, begun at {began}");
+    assert!(times.ordered_at.is_some_and(|ordered| ordered.0 <= restored), "{times:?}");
+}
+
+#[test]
 fn a_phase_that_takes_longer_than_its_budget_is_told_once_and_kept_in_the_record() {
     let mut world = crashed(json!({"budget": "1h", "phases": {"execution": "2s", "communication": "1m"}}));
     world.until("going back", |world| world.phase() == "Undoing");

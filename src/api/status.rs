@@ -16,7 +16,9 @@ use serde_json::Value;
 use super::action::Action;
 use super::migration::MigrationKind;
 use super::notify::NotificationsStatus;
-use super::undo::{HookStatus, PodEvidence, QuarantinedPod, UndoPhase, Validating, Validation};
+use super::undo::{
+    Communication, HookStatus, PodEvidence, QuarantinedPod, UndoPhase, Validating, Validation,
+};
 
 /// A moment, to the millisecond, in UTC.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -715,6 +717,12 @@ pub struct UndoAsked {
     pub at: Stamp,
     /// Then it goes back whatever has been said or not.
     pub until: Stamp,
+    /// Deciding has taken longer than its budget, and that was said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over: bool,
+    /// So has going back, and that was said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_budget: bool,
     /// Somebody has decided not to go back: the run stands still.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Said>,
@@ -854,6 +862,9 @@ pub struct LastRun {
     pub changed_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoTimes>,
+    /// What people are told of its way back. None: nobody is to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub communication: Option<Communication>,
     /// What was found of the version that was put back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,

@@ -25,7 +25,7 @@ pub struct UndoPhases {
     /// Until it is known whether what was put back works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Span>,
-    /// Until the record is written. Messages about the end go out after it.
+    /// Until the record is written, and the messages about it are delivered or given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub communication: Option<Span>,
 }
@@ -362,6 +362,21 @@ pub struct ContainerLog {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200), inner(length(max = 512)))]
     pub lines: Vec<String>,
+}
+
+/// Messages about a way back whose run has ended: they go out after its record.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Communication {
+    /// When the last of them was delivered, or given up. None: not yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Stamp>,
+    /// With them communication took longer than its budget, and that was said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over: bool,
+    /// With them going back took longer than its budget, and that was said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_budget: bool,
 }
 
 /// How long a phase of the way back took.

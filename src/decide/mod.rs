@@ -88,6 +88,7 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
         }
     }
     notify::note(&mut draft);
+    back::watch_communication(&mut draft);
     retention::remove_old(&mut draft);
     back::end_quarantines(&mut draft);
     draft.finish()

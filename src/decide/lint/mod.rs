@@ -103,7 +103,7 @@ const fn rule(
 }
 
 /// All of them, in the order in which what they find is told.
-pub const RULES: [Rule; 19] = [
+pub const RULES: [Rule; 20] = [
     rule("steps", Severity::Error, Place::Release, spec::steps),
     rule("soak", Severity::Error, Place::Release, spec::soak),
     rule("watch", Severity::Error, Place::Release, spec::watch),
@@ -123,6 +123,7 @@ pub const RULES: [Rule; 19] = [
     rule("migration", Severity::Warning, Place::Release, spec::migrations),
     rule("one-replica", Severity::Warning, Place::Release, workload::one_replica),
     rule("readiness", Severity::Warning, Place::Deployment, workload::readiness),
+    rule("trial", Severity::Warning, Place::Release, workload::trial),
 ];
 
 /// Everything that the rules find, errors first; a field is named by one rule only.

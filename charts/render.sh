@@ -32,13 +32,14 @@ HEAD
   $helm template tidegate charts/tidegate --namespace tidegate-system "$@"
 } >"$rendered"
 
-# What a test installs that has the operator look at two namespaces only.
+# What tests install that have the operator look at two namespaces only, and Releases guarded in them.
 namespaced=$(mktemp)
 trap 'rm -f "$rendered" "$namespaced"' EXIT
 {
   echo '# Rendered from charts/tidegate by charts/render.sh. Do not edit.'
   # shellcheck disable=SC2086
-  $helm template tidegate charts/tidegate --namespace tidegate-system --set crds.install=false --set 'watchNamespaces={team-a,team-b}' "$@"
+  $helm template tidegate charts/tidegate --namespace tidegate-system --set crds.install=false --set 'watchNamespaces={team-a,team-b}' \
+    --set policies.guardDelete=true "$@"
 } >"$namespaced"
 
 if [ "$check" ]; then

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tidegate::api::ReleaseSpec;
-use tidegate::api::status::Run;
 use tidegate::cli::lint::manifests::Manifest;
 use tidegate::cli::lint::{lint, manifests, text};
 use tidegate::decide::calendar::Fit;
@@ -90,13 +89,9 @@ fn what_a_runbook_promotes_from_is_a_release_of_its_own_files() {
 fn what_a_runbook_plans_fits_into_its_windows() {
     // A Friday.
     let now: Timestamp = "2026-11-27T12:00:00Z".parse().unwrap();
-    let run: Run = serde_json::from_value(json!({
-        "id": "r1", "number": 1, "startedAt": now, "originals": {}, "stage": "Preflight",
-    }))
-    .unwrap();
     for runbook in runbooks() {
         let plan = plan::plan(&spec(&runbook).1, false).unwrap();
-        let needed = gate::length(&plan, &run);
+        let needed = gate::length(&plan, None);
         match plan.calendar.fit(now, needed) {
             Fit::Now | Fit::Later { .. } => {}
             Fit::Never { longest, .. } => panic!("{}: takes {needed:?}, of {longest:?}", runbook.display()),
@@ -162,6 +157,22 @@ fn each_role_that_a_runbook_asks_for_is_a_persons_and_never_the_deployers() {
             assert!(somebody, "{}: nobody attests as {:?}", runbook.display(), attest.roles);
         }
     }
+}
+
+#[test]
+fn each_link_of_the_examples_leads_to_a_file() {
+    let mut links = 0;
+    let readmes = runbooks().into_iter().chain([directory(), directory().join("..")]);
+    for directory in readmes {
+        let text = std::fs::read_to_string(directory.join("README.md")).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if !link.is_empty() && !link.contains("://") {
+                assert!(directory.join(link).exists(), "{}: {link}", directory.display());
+                links += 1;
+            }
+        }
+    }
+    assert!(links > 10, "{links}");
 }
 
 #[test]

@@ -36,6 +36,7 @@ use tidegate::observe::measure::names::{Names, Survey};
 use tidegate::observe::measure::prometheus::{NewestSeries, WholeSeries, parsed, shown_by};
 use tidegate::observe::probes::{dns, tls};
 use tidegate::observe::reach::{ApiServer, Reach};
+use tidegate::observe::reading::Reading;
 use tidegate::observe::{self, Findings, probes, values};
 use tidegate::watch::index::{self, Index};
 use tidegate::watch::slim;
@@ -390,7 +391,7 @@ fn look(index: &Index) {
     names.push(("ns".to_owned(), "gone".to_owned()));
     for (namespace, name) in names {
         let key = Key { namespace, name };
-        let snapshot = observe::observe(index, &key, Findings::default(), now);
+        let snapshot = observe::observe(index, &Reading::default(), &key, Findings::default(), now);
         let decision = decide::decide(&snapshot);
         assert_eq!(format!("{decision:?}"), format!("{:?}", decide::decide(&snapshot)), "the same twice");
         let hour = now + Duration::from_secs(3600);

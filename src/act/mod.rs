@@ -10,9 +10,9 @@ pub mod writer;
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::api::{FINGERPRINT, RELEASE_LABEL};
+use crate::api::{FINGERPRINT, RELEASE_LABEL, ReleaseStatus};
 use crate::decide::snapshot::{ProbeId, ReleaseFacts};
 use crate::decide::{Decision, Intent, Key, Owner, Relabelled};
 
@@ -79,29 +79,37 @@ async fn write_status(
     applied: &mut Applied,
 ) -> Result<(), ActError> {
     if let (Some(status), Some(release)) = (&decision.status, release) {
-        let mut value = json!(status);
-        if applied.unreported.is_some() {
-            value["lastRun"]["report"] = json!("");
-            let run = value["lastRun"]["id"].clone();
-            for owed in value["notifications"]["owed"].as_array_mut().into_iter().flatten() {
-                if owed["run"] == run {
-                    owed["report"] = json!("");
-                }
-            }
-            // What was not written is not carried on.
-            value["reports"] = json!(release.status.reports);
-        } else if let Some(digest) = &applied.recorded {
-            value["reports"]["digest"] = json!(digest);
+        let version = &release.resource_version;
+        match amended(status, release, applied) {
+            Some(amended) => writer.patch_release_status(key, version, &amended).await?,
+            None => writer.patch_release_status(key, version, status).await?,
         }
-        let patch = vec![
-            json!({"op": "test", "path": "/metadata/resourceVersion", "value": release.resource_version}),
-            json!({"op": "add", "path": "/status", "value": value}),
-        ];
-        writer.patch_release_status(key, patch).await?;
         applied.revision = Some(status.revision);
         applied.writes += 1;
     }
     Ok(())
+}
+
+/// Status where the record of the run is not the one that was to be written.
+fn amended(status: &ReleaseStatus, release: &ReleaseFacts, applied: &Applied) -> Option<Value> {
+    if applied.unreported.is_none() && applied.recorded.is_none() {
+        return None;
+    }
+    let mut value = json!(status);
+    if applied.unreported.is_some() {
+        value["lastRun"]["report"] = json!("");
+        let run = value["lastRun"]["id"].clone();
+        for owed in value["notifications"]["owed"].as_array_mut().into_iter().flatten() {
+            if owed["run"] == run {
+                owed["report"] = json!("");
+            }
+        }
+        // What was not written is not carried on.
+        value["reports"] = json!(release.status.reports);
+    } else if let Some(digest) = &applied.recorded {
+        value["reports"]["digest"] = json!(digest);
+    }
+    Some(value)
 }
 
 async fn carry_out_one(
@@ -115,6 +123,15 @@ async fn carry_out_one(
             let generation = writer.patch_deployment(&key.namespace, name, patch).await?;
             tracing::info!(release = %key, deployment = name, why, "patched the Deployment");
             applied.generation = Some(generation);
+        }
+        Intent::StopManaging { name, patch } => {
+            match writer.patch_deployment(&key.namespace, name, patch).await {
+                Ok(_) => tracing::info!(release = %key, deployment = name, "manages its fields no more"),
+                Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {
+                    tracing::warn!(release = %key, deployment = name, %error, "who applies the Deployment server-side is still refused because of us");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Intent::KeepTemplate { name, fingerprint, template, owner } => {
             let body = json!({

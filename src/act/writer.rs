@@ -12,18 +12,16 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::ApiResource;
+use kube::core::{ApiResource, Request};
 use kube::{Client, Resource};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::budget::Budget;
-use crate::api::{ReleaseAction, ReleaseReport, Right};
+use crate::api::{FIELD_MANAGER, Release, ReleaseAction, ReleaseReport, Right};
 use crate::decide::Key;
 use crate::decide::plan::ObjectPatch;
-use crate::watch::slim;
 
-/// Field manager of every write.
-pub const MANAGER: &str = "tidegate";
 /// No single write takes longer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -34,6 +32,14 @@ const WRITES_PER_SECOND: usize = 400;
 pub trait Fence: Send + Sync + 'static {
     /// Zero once another process may have become the leader.
     fn remaining(&self) -> Duration;
+}
+
+/// One of a JSON patch.
+#[derive(Serialize)]
+struct Operation<'a, T> {
+    op: &'static str,
+    path: &'static str,
+    value: &'a T,
 }
 
 /// Whether something was there already.
@@ -131,19 +137,32 @@ impl Writer {
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
         let patch = json_patch(operations.to_vec())?;
         let patched = self
-            .write(api.patch_metadata(name, &PatchParams::apply(MANAGER), &Patch::Json::<()>(patch)))
+            .write(api.patch_metadata(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Json::<()>(patch)))
             .await?;
         Ok(patched.metadata.generation.unwrap_or(0))
     }
 
-    /// Writes the status of a Release.
-    pub async fn patch_release_status(&self, key: &Key, operations: Vec<Value>) -> Result<(), ActError> {
-        // Read as the watch reads it: what is nested too deeply for others has been written all the same.
-        let api: Api<slim::Release> = Api::namespaced(self.client.clone(), &key.namespace);
-        let patch = json_patch(operations)?;
-        self.write(api.patch_status(&key.name, &PatchParams::apply(MANAGER), &Patch::Json::<()>(patch)))
-            .await?;
-        Ok(())
+    /// Writes the status of a Release, if it still is the one of this version.
+    pub async fn patch_release_status(
+        &self,
+        key: &Key,
+        resource_version: &str,
+        status: &impl Serialize,
+    ) -> Result<(), ActError> {
+        let refused = |error: &dyn std::fmt::Display| ActError::Refused(error.to_string());
+        let place = Request::new(Release::url_path(&(), Some(&key.namespace)));
+        let nothing = Patch::Json::<()>(json_patch::Patch(Vec::new()));
+        let mut request = place
+            .patch_subresource("status", &key.name, &PatchParams::apply(FIELD_MANAGER), &nothing)
+            .map_err(|error| refused(&error))?;
+        // A status is long: as a tree of values it would be written twice, and once more to be dropped.
+        let operations = (
+            Operation { op: "test", path: "/metadata/resourceVersion", value: &resource_version },
+            Operation { op: "add", path: "/status", value: status },
+        );
+        *request.body_mut() = serde_json::to_vec(&operations).map_err(|error| refused(&error))?;
+        // What comes back is not read: the watch brings it, and it may be nested more deeply than others read.
+        self.write(self.client.request_text(request)).await.map(|_| ())
     }
 
     /// Says on a ReleaseAction what came of it. One that is gone needs no mark.
@@ -155,7 +174,7 @@ impl Writer {
     ) -> Result<(), ActError> {
         let api: Api<ReleaseAction> = Api::namespaced(self.client.clone(), namespace);
         let patched =
-            self.write(api.patch_status(name, &PatchParams::apply(MANAGER), &Patch::Merge(body))).await;
+            self.write(api.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(body))).await;
         unless_gone(patched.map(|_| ()))
     }
 
@@ -178,7 +197,7 @@ impl Writer {
     /// Patches a pod.
     pub async fn patch_pod(&self, namespace: &str, name: &str, body: &Value) -> Result<(), ActError> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        self.write(api.patch_metadata(name, &PatchParams::apply(MANAGER), &Patch::Merge(body)))
+        self.write(api.patch_metadata(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(body)))
             .await
             .map(|_| ())
     }
@@ -206,7 +225,7 @@ impl Writer {
             plural: resource.clone(),
         };
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        self.write(api.patch_metadata(name, &PatchParams::apply(MANAGER), &Patch::Merge(patch)))
+        self.write(api.patch_metadata(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(patch)))
             .await
             .map(|_| ())
     }
@@ -299,11 +318,10 @@ impl Writer {
 }
 
 fn post() -> PostParams {
-    PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() }
+    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
 
-/// Taken apart by hand: a status goes through here with each write, and a reader that does not know yet which operation it reads
-/// copies all of it.
+/// Taken apart by hand: a reader that does not know yet which operation it reads copies all of it.
 fn json_patch(operations: Vec<Value>) -> Result<json_patch::Patch, ActError> {
     let operation = |mut operation: Value| {
         let value = operation["value"].take();
@@ -392,7 +410,7 @@ mod tests {
         let key = Key { namespace: "ns".into(), name: "shop".into() };
         for (leads, wanted) in [(0, "fenced"), (3, "deadline")] {
             let writer = Writer::new(client.clone(), Arc::new(Leads(Duration::from_secs(leads))));
-            let written = writer.patch_release_status(&key, Vec::new());
+            let written = writer.patch_release_status(&key, "1", &());
             let written = tokio::time::timeout(Duration::from_millis(leads * 1000 + 100), written).await;
             assert_eq!(written.expect("in time").expect_err("not written").category(), wanted);
         }

@@ -33,6 +33,9 @@ pub use status::{Outcome, Phase, ReleaseStatus};
 /// API group of every kind.
 pub const GROUP: &str = "tidegate.dev";
 
+/// What we are called among those who manage fields.
+pub const FIELD_MANAGER: &str = "tidegate";
+
 /// Label on the Deployment, its stored templates and its Jobs: the name of the Release that has them.
 pub const RELEASE_LABEL: &str = "tidegate.dev/release";
 

@@ -3,18 +3,22 @@
 //! Names are fixed: tools read them. All fields are optional, so that status written by another version still parses.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::action::Action;
 use super::migration::MigrationKind;
 use super::notify::NotificationsStatus;
-use super::undo::{HookStatus, PodEvidence, QuarantinedPod, UndoPhase, Validating, Validation};
+use super::undo::{
+    Communication, HookStatus, PodEvidence, QuarantinedPod, UndoPhase, Validating, Validation,
+};
 
 /// A moment, to the millisecond, in UTC.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -401,12 +405,12 @@ pub struct Run {
     pub paused: Option<Said>,
     /// What the judge remembers. See `decide::judge::State`.
     #[schemars(schema_with = "object")]
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub judge: Value,
+    #[serde(default, skip_serializing_if = "Memory::is_nothing")]
+    pub judge: Memory,
     /// What is remembered of criteria that do not count requests. See `decide::values::State`.
     #[schemars(schema_with = "object")]
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub values: Value,
+    #[serde(default, skip_serializing_if = "Memory::is_nothing")]
+    pub values: Memory,
     /// When everything stood on the new revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_since: Option<Stamp>,
@@ -426,11 +430,58 @@ pub struct Run {
     pub notes: Vec<String>,
 }
 
+/// What a judge remembers of a run. A status is copied and compared several times in a look, and this is most of it: copies are of one.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Arc<Value>);
+
+impl Memory {
+    /// What is to be remembered.
+    pub fn of(state: &impl Serialize) -> Self {
+        Self(Arc::new(serde_json::to_value(state).unwrap_or_default()))
+    }
+
+    /// What is remembered; nothing, when it was written by a build that remembers otherwise.
+    pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        T::deserialize(&*self.0).ok()
+    }
+
+    /// Whether this field of it is.
+    pub fn has(&self, field: &str) -> bool {
+        !self.0[field].is_null()
+    }
+
+    /// Whether nothing is.
+    pub fn is_nothing(&self) -> bool {
+        self.0.is_null()
+    }
+}
+
+impl PartialEq for Memory {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Serialize for Memory {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Memory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(|value| Self(Arc::new(value)))
+    }
+}
+
 impl Run {
     /// What the judge has counted in: of this run; once the version that was put back is looked at, of that.
-    pub fn judged(&self) -> &Value {
+    pub fn judged(&self) -> &Memory {
         let validating = self.back.as_ref().and_then(|back| back.validating.as_ref());
-        validating.map(|validating| &validating.judge).filter(|judge| !judge.is_null()).unwrap_or(&self.judge)
+        validating
+            .map(|validating| &validating.judge)
+            .filter(|judge| !judge.is_nothing())
+            .unwrap_or(&self.judge)
     }
 
     /// The fields of the Deployment are the run's, and not its owner's.
@@ -666,6 +717,12 @@ pub struct UndoAsked {
     pub at: Stamp,
     /// Then it goes back whatever has been said or not.
     pub until: Stamp,
+    /// Deciding has taken longer than its budget, and that was said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over: bool,
+    /// So has going back, and that was said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_budget: bool,
     /// Somebody has decided not to go back: the run stands still.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Said>,
@@ -805,6 +862,9 @@ pub struct LastRun {
     pub changed_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoTimes>,
+    /// What people are told of its way back. None: nobody is to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub communication: Option<Communication>,
     /// What was found of the version that was put back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,

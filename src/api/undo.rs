@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::check::{Check, JobCheck};
-use super::status::Stamp;
+use super::status::{Memory, Stamp};
 use super::text::{HeaderText, Span};
 
 /// How long each phase of the way back may take. One that takes longer is told once: as an event, in status and in the record.
@@ -25,7 +25,7 @@ pub struct UndoPhases {
     /// Until it is known whether what was put back works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Span>,
-    /// Until the record is written. Messages about the end go out after it.
+    /// Until the record is written, and the messages about it are delivered or given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub communication: Option<Span>,
 }
@@ -233,8 +233,8 @@ pub struct Validating {
     pub until: Stamp,
     /// What the judge remembers of stable pods since then. See `decide::judge::State`.
     #[schemars(schema_with = "object")]
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub judge: Value,
+    #[serde(default, skip_serializing_if = "Memory::is_nothing")]
+    pub judge: Memory,
     /// None: not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<Validation>,
@@ -362,6 +362,21 @@ pub struct ContainerLog {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200), inner(length(max = 512)))]
     pub lines: Vec<String>,
+}
+
+/// Messages about a way back whose run has ended: they go out after its record.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Communication {
+    /// When the last of them was delivered, or given up. None: not yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Stamp>,
+    /// With them communication took longer than its budget, and that was said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over: bool,
+    /// With them going back took longer than its budget, and that was said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_budget: bool,
 }
 
 /// How long a phase of the way back took.

@@ -13,7 +13,7 @@ use crate::api::status::{
     Run, Said, Signature, SignatureOf, Stage, UndoTimes, VerdictStatus,
 };
 use crate::api::undo::{
-    HookState, HookStatus, QuarantineState, QuarantinedPod, Validation, ValidationResult,
+    Communication, HookState, HookStatus, QuarantineState, QuarantinedPod, Validation, ValidationResult,
 };
 use crate::api::{Phase, Release, ReleaseAction};
 use crate::decide::VALIDATION;
@@ -472,6 +472,9 @@ fn last_run(page: &mut Page, release: &Release, last: &LastRun, look: Look) {
     seconds_of(page, times, last.started_at.0, look);
     let after = times.validated_at.or(times.restored_at).map(|at| last.ended_at.0.duration_since(at.0));
     row(page, last.ended_at.0, &after.map(seconds).unwrap_or_default(), "the run was over");
+    if let Some(communication) = &last.communication {
+        told(page, communication, last.ended_at.0);
+    }
     if let Some(Validation { result, message }) = &last.validation {
         let what = match result {
             ValidationResult::Validated => "What was put back works",
@@ -479,6 +482,24 @@ fn last_run(page: &mut Page, release: &Release, last: &LastRun, look: Look) {
             ValidationResult::Undecided => "Whether what was put back works is not known",
         };
         page.hang("  ", &format!("{what}: {}", sentence(message)));
+    }
+}
+
+/// Messages about an undo, which go out after its run.
+fn told(page: &mut Page, communication: &Communication, ended_at: Timestamp) {
+    let Communication { told_at, over, over_budget } = communication;
+    match told_at {
+        Some(at) => {
+            let took = seconds(at.0.duration_since(ended_at));
+            row(page, at.0, &took, "the last message about it was delivered, or given up");
+        }
+        None => page.hang("  ", "Messages about it are still to be delivered."),
+    }
+    if *over {
+        page.hang("  ", "Its communication took longer than the budget of that phase.");
+    }
+    if *over_budget {
+        page.hang("  ", "It took longer than its budget.");
     }
 }
 

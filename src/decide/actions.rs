@@ -123,10 +123,14 @@ fn by(action: &ActionFacts) -> String {
 
 /// The run, when there is one that is not going back already.
 fn going_on<'d>(draft: &'d mut Draft<'_>) -> Result<&'d mut crate::api::status::Run, String> {
-    match &mut draft.status.run {
-        None => Err("no run is under way".into()),
-        Some(run) if run.back.is_some() => Err("the run is going back".into()),
-        Some(run) => Ok(run),
+    no_way_back(draft)?;
+    draft.status.run.as_mut().ok_or_else(|| "no run is under way".into())
+}
+
+fn no_way_back(draft: &Draft<'_>) -> Result<(), String> {
+    match draft.status.run.as_ref().is_some_and(|run| run.back.is_some()) {
+        true => Err(back::refusal(draft)),
+        false => Ok(()),
     }
 }
 
@@ -362,6 +366,7 @@ fn no_undo_is_asked_about(run: &Run) -> Result<(), String> {
 }
 
 fn retry(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
+    no_way_back(draft)?;
     let now = draft.now();
     if let Some(run) = &mut draft.status.run {
         no_undo_is_asked_about(run)?;
@@ -380,9 +385,7 @@ fn retry(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
                 again += 1;
             }
         }
-        if run.back.is_none()
-            && let Some(name) = migrations::retry(run, now)
-        {
+        if let Some(name) = migrations::retry(run, now) {
             return Ok(format!("migration {name} is tried again"));
         }
         return if again > 0 {

@@ -46,8 +46,16 @@ pub fn before(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
     let message = message.trim_end_matches('.').to_owned();
     let run = draft.run();
     let note = format!("run {}: {message}. It goes back at {:.0} unless somebody refuses", run.id, until.0);
-    run.undo_asked =
-        Some(UndoAsked { cause, message, breach_at: breach_at.map(Stamp), at: now, until, refused: None });
+    run.undo_asked = Some(UndoAsked {
+        cause,
+        message,
+        breach_at: breach_at.map(Stamp),
+        at: now,
+        until,
+        over: false,
+        over_budget: false,
+        refused: None,
+    });
     draft.notices.push(Notice::warning("UndoAsked", note));
     decide(draft, scene);
 }
@@ -83,6 +91,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return back::begin(draft, scene, why(format!("Who was asked said nothing in {waited:.0} s")));
     }
     stand_still(draft, scene);
+    back::watch_asked(draft, &scene.undo);
     draft.wake_at(asked.until.0);
     let message = format!(
         "{}. It goes back at {:.0}, or when it is agreed to: {lacking}",

@@ -29,9 +29,11 @@ use super::rest;
 use super::scene::Scene;
 use crate::api::report::Undo;
 use crate::api::status::{Back, Cause, CheckStatus, Progress, Rejected, Run, Stage, Stamp};
+use crate::api::undo::UndoPhase;
 use crate::api::{Action, Capacity, Outcome, Phase, ReleaseSpec};
 
 pub use hooks::id as hook_id;
+pub use phases::{told_later, watch_asked, watch_communication};
 pub use quarantine::{end as end_quarantines, over as quarantines_over, refusal as quarantine_refusal};
 pub use validation::{PLACE as VALIDATION, criteria as validated_criteria};
 
@@ -106,7 +108,8 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
     run.progress.soaking_since = None;
     // Who was asked took part of the time in which it was decided, whatever ended it; who refused had decided.
     let asked = run.undo_asked.take().filter(|asked| asked.refused.is_none() && is_undo(why.cause));
-    let asked_at = asked.map(|asked| asked.breach_at.unwrap_or(asked.at));
+    let asked_at = asked.as_ref().map(|asked| asked.breach_at.unwrap_or(asked.at));
+    let over = asked.iter().filter(|asked| asked.over).map(|_| UndoPhase::Decision).collect();
     let id = run.id.clone();
     run.back = Some(Back {
         cause: why.cause,
@@ -118,8 +121,8 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         restored_at: None,
         resume,
         next: None,
-        over_budget: false,
-        over: Vec::new(),
+        over_budget: asked.is_some_and(|asked| asked.over_budget),
+        over,
         given_back_at: None,
         validating: None,
         validated_at: None,
@@ -183,13 +186,16 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         && stand.canary == 0
         && scene.canary_pods().next().is_none();
     let stands = ordered && stand.stable == stand.replicas && stand.stable_ready >= stand.replicas;
+    // It may have been seen before, and not written yet.
+    let seen = draft.snapshot.way_back.clone();
     let run = draft.run();
+    let seen = seen.filter(|seen| seen.run == run.id);
     let Some(back) = run.back.as_mut() else { return };
     if ordered && back.ordered_at.is_none() {
-        back.ordered_at = Some(now);
+        back.ordered_at = seen.as_ref().and_then(|seen| seen.ordered_at).or(Some(now));
     }
     if stands {
-        back.restored_at = Some(now);
+        back.restored_at = seen.and_then(|seen| seen.restored_at).or(Some(now));
     }
     let decided_at = back.decided_at.0;
     phases::watch(draft, &scene.undo);
@@ -219,15 +225,29 @@ fn say_what_keeps_it(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Origi
     }
 }
 
-/// Only a person can say what is to serve instead.
+/// Once they are Ready it goes on by itself. That something else is to serve instead only a person can say.
 fn stable_fails(draft: &mut Draft<'_>, scene: &Scene<'_>, message: String) {
     let pod = scene.stable_pods().find(|pod| pod.ready_since.is_none()).map(|pod| pod.name.as_str());
     let see = draft.kubectl(&format!("describe pod {}", pod.unwrap_or_default()));
+    let (hand_back, resume) = (draft.command(Action::HandBack), draft.command(Action::Resume));
     let unblock = format!(
-        "see what keeps them: {see}, or: {}, and push a template that starts",
-        draft.command(Action::HandBack)
+        "mend what keeps them, and it goes on by itself: {see}; or have another version serve: {hand_back}, push a template that starts, {resume}"
     );
     draft.blocked(STABLE_FAILS, message, unblock);
+}
+
+/// What somebody is told who wants something of a run that goes back; it needs nothing but its stable pods.
+pub fn refusal(draft: &Draft<'_>) -> String {
+    let known = draft.release.status.blocked_by.as_ref();
+    match known.filter(|blocker| blocker.reason == STABLE_FAILS) {
+        Some(_) => {
+            let hand_back = draft.command(Action::HandBack);
+            format!(
+                "the run is going back, and goes on by itself once its stable pods are Ready; to have another version serve: {hand_back}"
+            )
+        }
+        None => "the run is going back".to_owned(),
+    }
 }
 
 /// Whether status says already why we go back and what comes after. If not it is written before anything is ordered: to a process that starts with a
@@ -300,7 +320,10 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Opt
         };
     }
     let template = (scene.stable_fingerprint.clone(), kept.template.clone());
-    let wanted = Wanted::back(originals, name, scene.on_delete, template, wanted_pace, target.replicas);
+    let mut wanted = Wanted::back(originals, name, scene.on_delete, template, wanted_pace, target.replicas);
+    if !scene.at_stable() {
+        wanted = wanted.numbered(&scene.stable_fingerprint, &scene.snapshot.sets);
+    }
     Some(draft.want(target, &wanted, "go back to stable"))
 }
 

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::approval::{AWAITING_APPROVAL, AWAITING_ATTESTATION, AWAITING_UNDO_APPROVAL};
 use super::lint::{Finding, Severity};
-use crate::api::status::{Stamp, Summary};
+use crate::api::status::{Memory, Stamp, Summary};
 use crate::api::undo::{Validation, ValidationResult};
 use crate::api::{Outcome, Phase, ReleaseStatus};
 
@@ -249,10 +249,10 @@ pub fn blank_numbers(status: &mut ReleaseStatus) {
     }
     let some_time = Stamp(Timestamp::UNIX_EPOCH);
     if let Some(run) = &mut status.run {
-        run.judge = serde_json::Value::Null;
-        run.values = serde_json::Value::Null;
+        run.judge = Memory::default();
+        run.values = Memory::default();
         if let Some(validating) = run.back.as_mut().and_then(|back| back.validating.as_mut()) {
-            validating.judge = serde_json::Value::Null;
+            validating.judge = Memory::default();
         }
         run.progress.soaked = 0;
         run.progress.soaking_since = run.progress.soaking_since.map(|_| some_time);

@@ -7,14 +7,15 @@
 use super::approval;
 use super::draft::Draft;
 use super::scene::Scene;
-use super::snapshot::Workload;
+use super::snapshot::Template;
 use crate::api::{ReleaseSpec, digest};
 
 /// Fields of a spec that nobody signs.
 const UNSIGNED: [&str; 3] = ["suspend", "notify", "reports"];
 
-/// The content of a run that releases the template of this Deployment.
-pub fn of(target: &Workload, spec: &ReleaseSpec) -> String {
+/// The content of a run that releases this template. Taken when the snapshot is made, and only when one of the two is another: it is a digest
+/// of all of both.
+pub fn of(template: &Template, spec: &ReleaseSpec) -> String {
     let mut spec = serde_json::to_value(spec).unwrap_or_default();
     if let Some(fields) = spec.as_object_mut() {
         for field in UNSIGNED {
@@ -22,18 +23,17 @@ pub fn of(target: &Workload, spec: &ReleaseSpec) -> String {
         }
     }
     // The whole template: its fingerprint is made to tell templates apart, not to withstand somebody who looks for two of the same.
-    digest::of_value(&serde_json::json!({ "template": target.template.text(), "spec": spec }))
+    digest::of_value(&serde_json::json!({ "template": template.text(), "spec": spec }))
 }
 
 /// Notes what the run's content is now, and which signatures were given for another one. A spec that cannot be read changes nothing.
 pub fn note(draft: &mut Draft<'_>, scene: &Scene<'_>) {
-    let Ok(spec) = &draft.release.spec else { return };
+    let Some(content) = &scene.snapshot.content else { return };
     let is_canary =
         draft.status.canary.as_ref().is_some_and(|canary| canary.fingerprint == scene.target.fingerprint);
     if !is_canary {
         return;
     }
-    let content = of(scene.target, spec);
-    draft.run().content = content;
+    draft.run().content.clone_from(content);
     approval::void(draft);
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::plan::ObjectPatch;
-use super::snapshot::{Key, Template};
+use super::snapshot::{Key, Snapshot, Template, WayBack};
 use crate::api::undo::HttpHook;
 use crate::api::{Action, ReleaseReportSpec, ReleaseStatus};
 
@@ -66,6 +66,19 @@ impl Decision {
     pub fn writes(&self) -> bool {
         !self.intents.is_empty() || self.status.is_some()
     }
+
+    /// Whether it has something to say, and that orders nothing and has nothing ordered.
+    pub fn only_tells(&self) -> bool {
+        self.status.is_some() && self.intents.is_empty() && !self.note_first
+    }
+
+    /// How far the way back has come, of a run that goes one.
+    pub fn way_back(&self, snapshot: &Snapshot) -> Option<WayBack> {
+        let before = snapshot.release.as_ref().map(|release| &release.status);
+        let run = self.status.as_ref().or(before)?.run.as_ref()?;
+        let back = run.back.as_ref()?;
+        Some(WayBack { run: run.id.clone(), ordered_at: back.ordered_at, restored_at: back.restored_at })
+    }
 }
 
 /// One write.
@@ -77,6 +90,8 @@ pub enum Intent {
     DropTemplate { name: String },
     /// A JSON patch of the Deployment that begins with a test of its generation.
     PatchWorkload { name: String, patch: Vec<Value>, why: String },
+    /// A JSON patch of the Deployment that begins so too, and takes us out of those who manage its fields. A refusal is told, and stops nothing.
+    StopManaging { name: String, patch: Vec<Value> },
     /// A Job of a check. A refusal is an answer to the check.
     CreateJob { name: String, check: String, run: String, attempt: i32, body: Value },
     /// Delete a Job whose pod need not run any more. A refusal is told, and stops nothing.

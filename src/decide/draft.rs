@@ -46,7 +46,7 @@ pub struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub fn new(snapshot: &'a Snapshot, release: &'a ReleaseFacts) -> Self {
-        let mut status = release.status.clone();
+        let mut status = (*release.status).clone();
         status.blocked_by = None;
         Self {
             snapshot,
@@ -212,6 +212,7 @@ impl<'a> Draft<'a> {
             fingerprint: canary.fingerprint.clone(),
             changed_by: run.changed_by.clone(),
             undo: record::times_of(&run),
+            communication: run.back.as_ref().and_then(back::told_later),
             validation: run.back.as_ref().and_then(|back| back.validating.as_ref()?.found.clone()),
             validation_seen: false,
             report: record::name_of(self.name(), &run, outcome),

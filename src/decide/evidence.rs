@@ -9,7 +9,7 @@ use super::plan::{Measuring, Source};
 use super::scene::Scene;
 use super::snapshot::Measured;
 use super::{sight, values};
-use crate::api::status::{Progress, Stamp, VerdictStatus, Window};
+use crate::api::status::{Memory, Progress, Stamp, VerdictStatus, Window};
 
 /// What the measurements say.
 #[derive(Debug, Default)]
@@ -202,13 +202,13 @@ fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, measuring: &Measuring) -> V
         })
     };
     let weighed = judge::judge(criteria, &state, &settings).into_iter().filter_map(weigh).collect();
-    draft.run().judge = serde_json::to_value(&state).unwrap_or_default();
+    draft.run().judge = Memory::of(&state);
     weighed
 }
 
 /// What the other criteria say, with their places among all.
 fn other(draft: &mut Draft<'_>, scene: &Scene<'_>, criteria: &[values::Criterion]) -> Vec<(usize, Weighed)> {
-    let mut state: values::State = serde_json::from_value(draft.run().values.clone()).unwrap_or_default();
+    let mut state: values::State = draft.run().values.read().unwrap_or_default();
     let now = scene.now().as_second();
     let looking_since = scene.snapshot.looking_since.map(|since| since.as_second());
     let looked = state.look(criteria, pods(scene), now, looking_since);
@@ -236,8 +236,8 @@ fn other(draft: &mut Draft<'_>, scene: &Scene<'_>, criteria: &[values::Criterion
     let judgements = values::judge(criteria, &state, now);
     let weighed = criteria.iter().zip(judgements).map(weigh).collect();
     draft.run().values = match criteria {
-        [] => serde_json::Value::Null,
-        _ => serde_json::to_value(&state).unwrap_or_default(),
+        [] => Memory::default(),
+        _ => Memory::of(&state),
     };
     weighed
 }
@@ -259,17 +259,17 @@ fn pods(scene: &Scene<'_>) -> values::Pods {
 
 /// A new step begins: faults that begin with it get their full attention.
 pub fn begin_step(draft: &mut Draft<'_>) {
-    if draft.run().judge.is_null() {
+    if draft.run().judge.is_nothing() {
         return;
     }
     let mut state = remembered(draft);
     judge::begin_step(&mut state);
-    draft.run().judge = serde_json::to_value(&state).unwrap_or_default();
+    draft.run().judge = Memory::of(&state);
 }
 
 /// What the judge remembers; nothing, when it was written by a build that remembers otherwise.
 fn remembered(draft: &mut Draft<'_>) -> judge::State {
-    serde_json::from_value(draft.run().judge.clone()).unwrap_or_default()
+    draft.run().judge.read().unwrap_or_default()
 }
 
 /// What a breach does now: in the watch the stage may say so.

@@ -9,13 +9,16 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::pace::Pace;
-use super::snapshot::{Template, Workload};
-use crate::api::{HELD, HELD_BY_OWNER, ON_DELETE, ORIGINALS, OnDelete, RELEASE_LABEL, STABLE};
+use super::snapshot::{PodSet, Template, Workload};
+use crate::api::{FIELD_MANAGER, HELD, HELD_BY_OWNER, ON_DELETE, ORIGINALS, OnDelete, RELEASE_LABEL, STABLE};
 
 /// `minReadySeconds` of a parked Deployment: new pods serve, but are never *available* to the native controller.
 pub const PARKED_MIN_READY: i32 = 2_147_483_646;
 /// `progressDeadlineSeconds` of a parked Deployment; must exceed `minReadySeconds`.
 pub const PARKED_DEADLINE: i32 = 2_147_483_647;
+
+/// Annotation by which the native controller numbers templates, on the Deployment and on its ReplicaSets.
+pub const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// The owner's values of the fields that a run owns.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +116,24 @@ pub fn parked(workload: &Workload) -> bool {
     workload.min_ready_seconds == PARKED_MIN_READY
 }
 
+/// Whether a run has the fields, or goes back from one.
+pub fn lent(workload: &Workload) -> bool {
+    parked(workload) || workload.originals.is_some() || workload.stable.is_some()
+}
+
+/// The operations that take us out of those who manage fields; none where we are not. What we gave back last would be ours by the
+/// books for ever, and who applies a newer value server-side would be refused because of us. It changes no field: a write that did would
+/// enter us anew.
+pub fn managed_no_more(workload: &Workload) -> Vec<Value> {
+    let Some(place) = workload.managed_by_us else { return Vec::new() };
+    let ours = format!("/metadata/managedFields/{place}");
+    vec![
+        // Somebody may have been entered before us since.
+        json!({"op": "test", "path": format!("{ours}/manager"), "value": FIELD_MANAGER}),
+        remove(&ours),
+    ]
+}
+
 /// What the Deployment shall look like. `None`: as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -159,13 +180,17 @@ impl Wanted {
     ) -> Self {
         let mut wanted = Self::still(originals, stable, on_delete);
         wanted.paused = Some(false);
-        if !originals.recreate() {
-            wanted.strategy = Some(pace.strategy_within(&originals.strategy, replicas));
-        }
+        // A strategy that somebody wrote in mid-run is nobody's order: without a pace it would bring all pods at once.
+        wanted.strategy = Some(match originals.recreate() {
+            true => originals.strategy.clone(),
+            false => pace.strategy_within(&originals.strategy, replicas),
+        });
         wanted
     }
 
-    /// Going back: the stable template, at once, with the owner's minReadySeconds, so that stable pods count as available.
+    /// Going back: the stable template, at once, with the owner's minReadySeconds, so that stable pods count as available. The
+    /// deadline stays parked: given back here, the native controller would put its condition `Progressing` back before it makes a
+    /// pod, and conflict with itself (see [`Self::numbered`]).
     pub fn back(
         originals: &Originals,
         stable: &str,
@@ -177,11 +202,12 @@ impl Wanted {
         let mut wanted = Self::default().noting(originals, stable, on_delete);
         wanted.paused = Some(false);
         wanted.min_ready_seconds = Some(originals.min_ready());
-        wanted.progress_deadline_seconds = Some(originals.progress_deadline_seconds);
+        wanted.progress_deadline_seconds = Some(Some(PARKED_DEADLINE));
         wanted.template = Some(template);
-        if !originals.recreate() {
-            wanted.strategy = Some(pace.strategy(replicas));
-        }
+        wanted.strategy = Some(match originals.recreate() {
+            true => originals.strategy.clone(),
+            false => pace.strategy(replicas),
+        });
         wanted
     }
 
@@ -227,6 +253,22 @@ impl Wanted {
     /// The same with another template.
     pub fn with_template(mut self, fingerprint: String, template: Template) -> Self {
         self.template = Some((fingerprint, template));
+        self
+    }
+
+    /// The same, numbered as the native controller will number it (`SetNewReplicaSetAnnotations`): one more than every other
+    /// template, or what it has. Where it finds another number on the Deployment it writes its own, forgets what the API server
+    /// answered, so that its next write in the same look conflicts, and takes the Deployment up again only after a while: ten a
+    /// second of all that conflicted, when many go back at once.
+    pub fn numbered(mut self, fingerprint: &str, sets: &[PodSet]) -> Self {
+        let (mut own, mut others) = (0, 0);
+        for set in sets {
+            let number = if set.fingerprint == fingerprint { &mut own } else { &mut others };
+            *number = set.revision.unwrap_or(0).max(*number);
+        }
+        if others > 0 {
+            self.annotations.insert(REVISION, Some(own.max(others.saturating_add(1)).to_string()));
+        }
         self
     }
 
@@ -288,9 +330,7 @@ impl Wanted {
         if operations.is_empty() {
             return None;
         }
-        operations
-            .insert(0, json!({"op": "test", "path": "/metadata/generation", "value": workload.generation}));
-        Some(operations)
+        Some(guarded(workload, operations))
     }
 
     fn patch_annotations(&self, workload: &Workload) -> Vec<Value> {
@@ -301,6 +341,7 @@ impl Wanted {
                 ORIGINALS => &workload.originals,
                 STABLE => &workload.stable,
                 ON_DELETE => &workload.on_delete,
+                REVISION => &workload.revision,
                 _ => &workload.held,
             };
             if wanted == current {
@@ -333,6 +374,12 @@ impl Wanted {
     }
 }
 
+/// The operations, if nobody has changed the Deployment since.
+pub fn guarded(workload: &Workload, mut operations: Vec<Value>) -> Vec<Value> {
+    operations.insert(0, json!({"op": "test", "path": "/metadata/generation", "value": workload.generation}));
+    operations
+}
+
 fn pointer(parent: &str, name: &str) -> String {
     format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
@@ -343,4 +390,26 @@ fn set(path: &str, value: Value) -> Value {
 
 fn remove(path: &str) -> Value {
     json!({"op": "remove", "path": path})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_numbered_after_all_others_and_never_lower_than_it_is() {
+        let set = |fingerprint: &str, number: i64| PodSet {
+            fingerprint: fingerprint.into(),
+            revision: Some(number),
+            ..PodSet::default()
+        };
+        let number = |sets: &[PodSet]| {
+            let wanted = Wanted::default().numbered("stable", sets);
+            wanted.annotations.get(REVISION).cloned().flatten()
+        };
+        assert_eq!(number(&[set("stable", 1), set("canary", 4), set("older", 2)]).as_deref(), Some("5"));
+        assert_eq!(number(&[set("stable", 7), set("canary", 4)]).as_deref(), Some("7"));
+        assert_eq!(number(&[set("canary", 4)]).as_deref(), Some("5"), "its ReplicaSet is gone");
+        assert_eq!(number(&[set("stable", 1)]), None, "nothing says what the controller has counted");
+    }
 }

@@ -49,10 +49,11 @@ pub fn is_of_windows(reason: &str) -> bool {
 }
 
 /// How long a plan takes from here to all pods: checks, migrations and the trial pod's checks that are not done yet, a minute for the moves of each step, its checks, and the soaks. What
-/// people take to sign, and the watch, are not in it.
-pub fn length(plan: &Plan, run: &Run) -> Duration {
+/// people take to sign, and the watch, are not in it. `run`: the one that is under way; `None`: nothing is done yet.
+pub fn length(plan: &Plan, run: Option<&Run>) -> Duration {
     let is_done = |name: &str| {
-        let known = run.checks.iter().find(|known| known.step.is_none() && known.name == name);
+        let mut checks = run.into_iter().flat_map(|run| &run.checks);
+        let known = checks.find(|known| known.step.is_none() && known.name == name);
         known.is_some_and(|known| matches!(known.state, CheckState::Passed | CheckState::Skipped))
     };
     let lasts = |check: &super::plan::PlannedCheck| match check.kind {
@@ -72,7 +73,7 @@ pub fn length(plan: &Plan, run: &Run) -> Duration {
 
 /// What keeps the first pod, and the checks before it, waiting.
 pub fn before_the_first_pod(snapshot: &Snapshot, plan: &Plan, run: &Run) -> Option<Hold> {
-    hold(snapshot, plan, run, length(plan, run))
+    hold(snapshot, plan, run, length(plan, Some(run)))
 }
 
 /// What keeps the next move of a run waiting, some pods of which are out.
@@ -87,7 +88,7 @@ fn hold(snapshot: &Snapshot, plan: &Plan, run: &Run, needed: Duration) -> Option
 /// The question how much goes on, when it is due, and when nothing else keeps the run from going on now or soon.
 pub fn asks(snapshot: &Snapshot, plan: &Plan, run: &Run) -> Option<Probe> {
     let needed = match run.stage {
-        Stage::Preflight => length(plan, run),
+        Stage::Preflight => length(plan, Some(run)),
         Stage::Steps if steps::may_move_within(traffic::ahead(plan), snapshot.now, plan, run) => {
             Duration::ZERO
         }
@@ -209,7 +210,7 @@ fn rounded_up(time: Duration) -> Duration {
 }
 
 /// `1h23m`, `90s`, `4h`
-fn words(time: Duration) -> String {
+pub fn words(time: Duration) -> String {
     let seconds = time.as_secs();
     let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
     let text: String = parts

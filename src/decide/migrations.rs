@@ -106,8 +106,9 @@ impl PlannedMigration {
 }
 
 /// How long those take at most that are still to come before the first pod.
-pub fn longest(plan: &Plan, run: &Run) -> Duration {
-    let ahead = plan.migrations.iter().filter(|planned| planned.comes_first() && !planned.is_done(run));
+pub fn longest(plan: &Plan, run: Option<&Run>) -> Duration {
+    let is_done = |planned: &PlannedMigration| run.is_some_and(|run| planned.is_done(run));
+    let ahead = plan.migrations.iter().filter(|planned| planned.comes_first() && !is_done(planned));
     ahead.fold(Duration::ZERO, |sum, planned| {
         sum.saturating_add(planned.timeout * if planned.verify.is_some() { 2 } else { 1 })
     })

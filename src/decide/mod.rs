@@ -10,7 +10,7 @@ mod back;
 pub mod calendar;
 mod checks;
 mod conditions;
-mod content;
+pub mod content;
 pub mod cron;
 pub mod decision;
 mod draft;
@@ -83,11 +83,13 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
             } else {
                 rest::decide(&mut draft, &scene);
             }
+            rest::stop_managing(&mut draft, target);
             scene.describe(&mut draft);
             lint::note(&mut draft, &scene);
         }
     }
     notify::note(&mut draft);
+    back::watch_communication(&mut draft);
     retention::remove_old(&mut draft);
     back::end_quarantines(&mut draft);
     trial::end_unneeded(&mut draft);

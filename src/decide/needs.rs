@@ -411,7 +411,7 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
         ignore_paths,
         every: every.map(|stage| stage.every),
         young: snapshot.now < since + YOUNG,
-        history: run.judge["lastSlot"].is_null(),
+        history: !run.judge.has("lastSlot"),
         pods,
     })
 }

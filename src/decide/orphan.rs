@@ -3,10 +3,12 @@
 //!
 //! There is no status any more: what is needed stands on the Deployment itself.
 
+use serde_json::Value;
+
 use super::back;
 use super::decision::{Decision, Intent, Notice};
 use super::draft::LONGEST_SLEEP;
-use super::fields::{Originals, Wanted, parked};
+use super::fields::{Originals, Wanted, managed_no_more, parked};
 use super::pace::{self, Limits};
 use super::rest::LOOK_AGAIN;
 use super::scene::stand;
@@ -74,7 +76,10 @@ fn of_the_deployment(snapshot: &Snapshot) -> Decision {
     }
     // The label goes last: who waits for it to go, to remove the operator next, leaves nothing behind.
     drop_templates(&mut decision, snapshot);
-    order(&mut decision, target, &wanted.labelled(None), "the Release is gone: nothing of it is left");
+    if let Some(mut patch) = wanted.labelled(None).patch(target) {
+        patch.extend(managed_no_more(target));
+        push(&mut decision, target, patch, "the Release is gone: nothing of it is left");
+    }
     decision
         .notices
         .push(Notice::normal("HandedBack", "its Release is gone: the Deployment is its owner's again"));
@@ -89,6 +94,10 @@ fn drop_templates(decision: &mut Decision, snapshot: &Snapshot) {
 
 fn order(decision: &mut Decision, target: &Workload, wanted: &Wanted, why: &str) {
     if let Some(patch) = wanted.patch(target) {
-        decision.intents.push(Intent::PatchWorkload { name: target.name.clone(), patch, why: why.into() });
+        push(decision, target, patch, why);
     }
+}
+
+fn push(decision: &mut Decision, target: &Workload, patch: Vec<Value>, why: &str) {
+    decision.intents.push(Intent::PatchWorkload { name: target.name.clone(), patch, why: why.into() });
 }

@@ -145,8 +145,9 @@ pub fn forward(stand: Stand, limits: Limits, target: i32, most: i32) -> Next {
 }
 
 /// The order that goes back: the stable template is in the Deployment, so its ReplicaSet is the new one and the canary the old.
-/// Missing stable pods are surged all at once. `unschedulable`: stable pods for which a bad pod must make room; the last pod that serves makes none
-/// before a stable one is Ready, unless its owner allows that nobody serves.
+/// Missing stable pods are surged all at once; but where stable ones serve and all bad ones may go at once none is, for the native
+/// controller brings new pods up before it looks at old ones, and comes to these only a look later. `unschedulable`: stable pods for which a bad pod must make room;
+/// the last pod that serves makes none before a stable one is Ready, unless its owner allows that nobody serves.
 pub fn back(stand: Stand, limits: Limits, capacity: Capacity, unschedulable: i32) -> Pace {
     let missing = (stand.replicas - stand.stable_ready).clamp(0, stand.replicas);
     let gone_at_once = match capacity {
@@ -156,7 +157,8 @@ pub fn back(stand: Stand, limits: Limits, capacity: Capacity, unschedulable: i32
     };
     let stays = i32::from(stand.replicas > 1 && stand.stable_ready == 0 && gone_at_once < stand.replicas);
     let unavailable = (gone_at_once + unschedulable).min((stand.replicas - stays).max(1));
-    let surge = missing.max(i32::from(unavailable == 0));
+    let all_may_go = stand.stable_ready > 0 && unavailable > 0 && missing <= unavailable;
+    let surge = if all_may_go { 0 } else { missing.max(i32::from(unavailable == 0)) };
     Pace { unavailable, surge }
 }
 
@@ -301,9 +303,13 @@ mod tests {
     fn an_undo_takes_bad_pods_at_once_only_within_the_limits() {
         let stand = Stand { replicas: 10, stable: 5, stable_ready: 5, canary: 5, good: 5 };
         assert_eq!(back(stand, limits(3, 2), Capacity::Auto, 0), Pace { unavailable: 2, surge: 5 });
-        assert_eq!(back(stand, limits(3, 2), Capacity::MitigateFirst, 0), Pace { unavailable: 10, surge: 5 });
+        assert_eq!(back(stand, limits(3, 2), Capacity::MitigateFirst, 0), Pace { unavailable: 10, surge: 0 });
         assert_eq!(back(stand, limits(3, 2), Capacity::CapacityFirst, 0), Pace { unavailable: 0, surge: 5 });
-        assert_eq!(back(stand, limits(3, 2), Capacity::Auto, 3), Pace { unavailable: 5, surge: 5 });
+        assert_eq!(back(stand, limits(3, 2), Capacity::Auto, 3), Pace { unavailable: 5, surge: 0 });
+        assert_eq!(back(stand, limits(3, 2), Capacity::Auto, 2), Pace { unavailable: 4, surge: 5 });
+        let few = Stand { replicas: 10, stable: 9, stable_ready: 9, canary: 1, good: 1 };
+        assert_eq!(back(few, limits(3, 2), Capacity::Auto, 0), Pace { unavailable: 2, surge: 0 });
+        assert_eq!(back(few, limits(3, 0), Capacity::Auto, 0), Pace { unavailable: 0, surge: 1 });
         // Bad pods are all that serve: one of them makes no room for stable ones before the first of these is Ready.
         let bad = Stand { replicas: 5, stable: 0, stable_ready: 0, canary: 5, good: 5 };
         assert_eq!(back(bad, limits(0, 4), Capacity::Auto, 5), Pace { unavailable: 4, surge: 5 });

@@ -52,7 +52,7 @@ fn undo_of(draft: &Draft<'_>, run: &Run) -> Option<Undo> {
 
 /// The record of a run that has ended. `canary` is what it released; stable is still what served before.
 pub fn of(draft: &Draft<'_>, run: Run, canary: RevisionStatus, last: &LastRun) -> ReleaseReportSpec {
-    let state: judge::State = serde_json::from_value(run.judge.clone()).unwrap_or_default();
+    let state: judge::State = run.judge.read().unwrap_or_default();
     let evidence = |verdict: &VerdictStatus| {
         let memory = state.criteria.get(&verdict.criterion);
         memory.map_or_else(

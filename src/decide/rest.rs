@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::content;
 use super::decision::{Intent, Notice, Owner};
 use super::draft::Draft;
-use super::fields::{Originals, Wanted, parked};
+use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
 use super::migrations;
 use super::scene::{Scene, revision};
 use super::snapshot::Workload;
-use crate::api::status::{Progress, RevisionStatus, Run, Stage};
+use crate::api::status::{Memory, Progress, RevisionStatus, Run, Stage};
 use crate::api::undo::ValidationResult;
 use crate::api::{Action, CaptureMode, Outcome, Phase};
 
@@ -296,7 +295,7 @@ fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary
         number,
         started_at: now,
         changed_by,
-        content: draft.release.spec.as_ref().map(|spec| content::of(scene.target, spec)).unwrap_or_default(),
+        content: scene.snapshot.content.clone().unwrap_or_default(),
         originals: originals.to_value(),
         stage: Stage::Preflight,
         step: 0,
@@ -307,8 +306,8 @@ fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary
         signatures: Vec::new(),
         passes: Vec::new(),
         paused: None,
-        judge: serde_json::Value::Null,
-        values: serde_json::Value::Null,
+        judge: Memory::default(),
+        values: Memory::default(),
         all_since: None,
         undo_asked: None,
         back: None,
@@ -319,6 +318,16 @@ fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary
     draft.status.verdicts.clear();
     draft.status.canary = Some(canary);
     draft.phase(Phase::Preflight, "a new template is held; the run begins");
+}
+
+/// What has been given back is not ours by the books either. In a write of its own: the one that gives back enters us.
+pub fn stop_managing(draft: &mut Draft<'_>, target: &Workload) {
+    let is_ordered = draft.intents.iter().any(|intent| matches!(intent, Intent::PatchWorkload { .. }));
+    let operations = managed_no_more(target);
+    if !lent(target) && !is_ordered && !operations.is_empty() {
+        let patch = guarded(target, operations);
+        draft.intents.push(Intent::StopManaging { name: target.name.clone(), patch });
+    }
 }
 
 /// Sees to it that the Deployment's present template is kept.

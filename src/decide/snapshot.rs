@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::status::LocksStatus;
+use crate::api::status::{LocksStatus, Stamp};
 use crate::api::undo::PodEvidence;
 use crate::api::{Action, ReleaseSpec, ReleaseStatus};
 use crate::decide::judge::Slot;
@@ -40,6 +40,8 @@ pub struct Snapshot {
     /// Another Release that has the same Deployment, and the older right to it.
     pub rival: Option<String>,
     pub target: Option<Workload>,
+    /// What would be signed now. `None`: there is nothing to be released, or nobody can read how.
+    pub content: Option<String>,
     /// ReplicaSets of the target.
     pub sets: Vec<PodSet>,
     /// Pods of those ReplicaSets.
@@ -67,6 +69,18 @@ pub struct Snapshot {
     pub quarantined: Vec<Quarantined>,
     /// What was read of pods before they went.
     pub gathered: Option<Gathered>,
+    /// How far a way back has been seen to have come, which status need not say yet.
+    pub way_back: Option<WayBack>,
+}
+
+/// How far a way back has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WayBack {
+    pub run: String,
+    /// When the last bad pod had been ordered away.
+    pub ordered_at: Option<Stamp>,
+    /// When stable stood.
+    pub restored_at: Option<Stamp>,
 }
 
 /// A pod in quarantine.
@@ -92,7 +106,7 @@ pub struct ReleaseFacts {
     pub resource_version: String,
     /// `Err`: what is stored cannot be read by this build; the sentence says why.
     pub spec: Result<Arc<ReleaseSpec>, String>,
-    pub status: ReleaseStatus,
+    pub status: Arc<ReleaseStatus>,
 }
 
 /// The Deployment, as far as it matters.
@@ -111,6 +125,10 @@ pub struct Workload {
     pub held: Option<String>,
     pub on_delete: Option<String>,
     pub changed_by: Option<String>,
+    /// The native controller's number of the template that it saw last.
+    pub revision: Option<String>,
+    /// Which of `metadata.managedFields` says that fields of its spec are ours, other than `paused`.
+    pub managed_by_us: Option<usize>,
     pub replicas: i32,
     pub paused: bool,
     pub min_ready_seconds: i32,
@@ -136,6 +154,8 @@ pub struct PodSet {
     pub replicas: i32,
     /// The Deployment's replicas when the native controller scaled it last.
     pub desired: Option<i32>,
+    /// The native controller's number of its template: the newest has the highest.
+    pub revision: Option<i64>,
 }
 
 /// Why a container ended that took more memory than it may.
@@ -181,7 +201,8 @@ pub struct Template(Arc<str>);
 impl Template {
     /// Keeps a template.
     pub fn new(value: &Value) -> Self {
-        Self(value.to_string().into())
+        // Not as it is shown: that goes through a formatter piece by piece.
+        Self(serde_json::to_string(value).unwrap_or_default().into())
     }
 
     /// The text.

@@ -2,7 +2,7 @@
 //!
 //! `probes`, `measure`, `outputs`, `gather`, `values` and `credentials` fetch what the cluster does not push: answers of checks, counters,
 //! what Jobs said, what pods wrote before they go, other numbers, and what it takes to ask for them. They only read, and `reach` says
-//! where they may.
+//! where they may. `reading` keeps what Releases in a run say.
 
 pub mod credentials;
 pub mod gather;
@@ -11,10 +11,10 @@ pub mod measure;
 pub mod outputs;
 pub mod probes;
 pub mod reach;
+pub mod reading;
 pub mod values;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::api::ObjectMeta;
@@ -23,15 +23,17 @@ use serde::Deserialize;
 use crate::api::QUARANTINED_UNTIL;
 use crate::api::labels::Labels;
 use crate::api::status::LocksStatus;
-use crate::api::{FreezeSpec, ReleaseActionSpec, ReleaseActionStatus, ReleaseSpec, ReleaseStatus};
+use crate::api::{FreezeSpec, ReleaseActionSpec, ReleaseActionStatus};
+use crate::decide::fields::REVISION;
 use crate::decide::notify::Told;
 use crate::decide::snapshot::{
     ActionFacts, Exit, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, LockFacts, Measured,
     OUT_OF_MEMORY, Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served, Snapshot,
-    StoredTemplate, Trial, Workload,
+    StoredTemplate, Trial, WayBack, Workload,
 };
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
+use crate::observe::reading::Reading;
 use crate::watch::index::{DESIRED, Index, is_of_trial, quarantine_of, trials_of};
 use crate::watch::slim;
 
@@ -51,12 +53,17 @@ pub struct Findings {
     pub outputs: BTreeMap<String, JobOutput>,
     /// What was read of pods before they went.
     pub gathered: Option<Gathered>,
+    /// How far a way back was seen to have come.
+    pub way_back: Option<WayBack>,
 }
 
 /// Everything known about one Release.
-pub fn observe(index: &Index, key: &Key, findings: Findings, now: Timestamp) -> Snapshot {
+pub fn observe(index: &Index, reading: &Reading, key: &Key, findings: Findings, now: Timestamp) -> Snapshot {
     let name = (key.namespace.clone(), key.name.clone());
-    let release = index.releases.get(&name).map(release_facts);
+    let release = index.releases.get(&name).map(|release| reading.of(key, release));
+    if release.is_none() {
+        reading.forget(key);
+    }
     let wanted = release.as_ref().and_then(|release| target_name(index, key, release));
     let target_name = match (&release, wanted) {
         (Some(_), wanted) => wanted,
@@ -69,13 +76,17 @@ pub fn observe(index: &Index, key: &Key, findings: Findings, now: Timestamp) -> 
     let deployment = target_name.and_then(|target| index.deployments.get(&(key.namespace.clone(), target)));
     let (sets, pods) = deployment.map(|deployment| pods_of(index, key, deployment)).unwrap_or_default();
     let uid = deployment.and_then(|deployment| deployment.metadata.uid.clone());
+    let target =
+        deployment.filter(|deployment| deployment.metadata.deletion_timestamp.is_none()).map(workload);
     Snapshot {
         now,
         key: key.clone(),
         rival: release.as_ref().and(deployment).and_then(|deployment| rival(index, key, deployment)),
-        target: deployment
-            .filter(|deployment| deployment.metadata.deletion_timestamp.is_none())
-            .map(workload),
+        content: release
+            .as_ref()
+            .zip(target.as_ref())
+            .and_then(|(release, target)| reading.content(key, release, target)),
+        target,
         sets,
         pods,
         templates: templates(index, &name, uid.as_deref()),
@@ -92,6 +103,7 @@ pub fn observe(index: &Index, key: &Key, findings: Findings, now: Timestamp) -> 
         measured: since_written(findings.measured, release.as_ref()),
         quarantined: quarantined(index, key),
         gathered: findings.gathered,
+        way_back: findings.way_back,
         release,
     }
 }
@@ -104,18 +116,6 @@ fn target_name(index: &Index, key: &Key, release: &ReleaseFacts) -> Option<Strin
             let name = (key.namespace.clone(), key.name.clone());
             index.deployments.children(&name).next().map(|((_, deployment), _)| deployment.clone())
         }
-    }
-}
-
-fn release_facts(release: &slim::Release) -> ReleaseFacts {
-    let spec: Result<ReleaseSpec, String> =
-        release.spec.text.read().map_err(|error| format!("cannot be read: {error}"));
-    ReleaseFacts {
-        uid: release.metadata.uid.clone().unwrap_or_default(),
-        generation: release.metadata.generation.unwrap_or(0),
-        resource_version: release.metadata.resource_version.clone().unwrap_or_default(),
-        spec: spec.map(Arc::new),
-        status: release.status.read::<Option<ReleaseStatus>>().ok().flatten().unwrap_or_default(),
     }
 }
 
@@ -140,7 +140,7 @@ fn rival(index: &Index, key: &Key, deployment: &slim::Deployment) -> Option<Stri
 }
 
 fn workload(deployment: &slim::Deployment) -> Workload {
-    let slim::Deployment { metadata, spec, status } = deployment;
+    let slim::Deployment { metadata, managed_by_us, spec, status } = deployment;
     let annotation = |name: &str| metadata.annotations.as_ref()?.get(name).cloned();
     Workload {
         uid: metadata.uid.clone().unwrap_or_default(),
@@ -158,6 +158,8 @@ fn workload(deployment: &slim::Deployment) -> Workload {
         held: annotation(crate::api::HELD),
         on_delete: annotation(crate::api::ON_DELETE),
         changed_by: annotation(crate::api::CHANGED_BY).filter(|by| !by.is_empty()),
+        revision: annotation(REVISION),
+        managed_by_us: *managed_by_us,
         replicas: spec.replicas.unwrap_or(1),
         paused: spec.paused,
         min_ready_seconds: spec.min_ready_seconds,
@@ -183,13 +185,14 @@ fn pods_of(index: &Index, key: &Key, deployment: &slim::Deployment) -> (Vec<PodS
         let set_uid = set.metadata.uid.clone().unwrap_or_default();
         let owned = index.pods.children(name).filter(|(_, pod)| owned_by(&pod.metadata, &set_uid));
         pods.extend(owned.map(|(_, found)| pod(found, &set_uid)));
-        let desired = set.metadata.annotations.as_ref().and_then(|all| all.get(DESIRED)?.parse().ok());
+        let annotation = |name: &str| set.metadata.annotations.as_ref()?.get(name);
         sets.push(PodSet {
             name: name.1.clone(),
             uid: set_uid,
             fingerprint: set.spec.fingerprint.clone(),
             replicas: set.spec.replicas.unwrap_or(1),
-            desired,
+            desired: annotation(DESIRED).and_then(|number| number.parse().ok()),
+            revision: annotation(REVISION).and_then(|number| number.parse().ok()),
         });
     }
     (sets, pods)
@@ -473,18 +476,14 @@ fn since_written(mut measured: Measured, release: Option<&ReleaseFacts>) -> Meas
         return measured;
     }
     let run = release.and_then(|release| release.status.run.as_ref());
-    let state = run
-        .and_then(|run| serde_json::from_value::<judge::State>(run.judged().clone()).ok())
-        .unwrap_or_default();
+    let state = run.and_then(|run| run.judged().read::<judge::State>()).unwrap_or_default();
     if let Some(last) = state.last_slot {
         measured.slots.retain(|slot| slot.t > last);
     }
     if let Some(noted) = state.missing_noted {
         measured.missing.retain(|(t, _)| *t > noted);
     }
-    let known = run
-        .and_then(|run| serde_json::from_value::<ValuesState>(run.values.clone()).ok())
-        .unwrap_or_default();
+    let known = run.and_then(|run| run.values.read::<ValuesState>()).unwrap_or_default();
     measured.values.retain(|sample| known.lacks(sample));
     measured
 }

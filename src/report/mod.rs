@@ -54,7 +54,7 @@ impl Reporter {
         if release.is_none() {
             self.metrics.forget(key);
         }
-        let before = release.map(|release| &release.status);
+        let before = release.map(|release| &*release.status);
         if let Some(status) = &decision.status {
             if before.and_then(|before| before.phase) != status.phase {
                 let message =

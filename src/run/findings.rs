@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::decide::Key;
 use crate::decide::judge::{Revision, Slot, State};
-use crate::decide::snapshot::{Gathered, JobOutput, Measured, ProbeAnswer, ProbeId, ReleaseFacts};
+use crate::decide::snapshot::{Gathered, JobOutput, Measured, ProbeAnswer, ProbeId, ReleaseFacts, WayBack};
 use crate::decide::values::{self, Sample};
 use crate::observe::Findings;
 use crate::observe::measure::counters::Taken;
@@ -105,6 +105,13 @@ impl SharedFindings {
         self.lock().entry(key.clone()).or_default().gathered = Some(gathered);
     }
 
+    /// How far a way back has come, as it was seen just now.
+    pub fn see_way_back(&self, key: &Key, seen: Option<WayBack>) {
+        if let Some(found) = self.lock().get_mut(key) {
+            found.way_back = seen;
+        }
+    }
+
     /// Forgets what status has counted in, and everything when there is no run.
     pub fn prune(&self, key: &Key, release: Option<&ReleaseFacts>) {
         let run = release.and_then(|release| release.status.run.as_ref());
@@ -114,10 +121,10 @@ impl SharedFindings {
             return;
         };
         let Some(found) = all.get_mut(key) else { return };
-        if let Ok(state) = serde_json::from_value::<values::State>(run.values.clone()) {
+        if let Some(state) = run.values.read::<values::State>() {
             found.measured.values.retain(|sample| state.lacks(sample));
         }
-        let Ok(state) = serde_json::from_value::<State>(run.judged().clone()) else { return };
+        let Some(state) = run.judged().read::<State>() else { return };
         if let Some(last) = state.last_slot {
             found.measured.slots.retain(|slot| slot.t > last);
             found.measured.history = Arc::default();

@@ -10,6 +10,7 @@ mod operator;
 mod prober;
 mod queue;
 mod reconcile;
+mod rush;
 mod sampler;
 pub mod settings;
 mod telemetry;

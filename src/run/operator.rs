@@ -16,11 +16,13 @@ use super::link::UnderWay;
 use super::prober::Prober;
 use super::queue::{self, Queue};
 use super::reconcile::{OwnWrites, Reconciler};
+use super::rush::Rush;
 use super::sampler::Sampler;
 use crate::act::{Fence, Writer};
 use crate::decide::Key;
 use crate::observe::measure::scrape::Pages;
 use crate::observe::reach::Reach;
+use crate::observe::reading::Reading;
 use crate::report::notify::Carrier;
 use crate::report::{Metrics, Notifier, Reporter};
 use crate::watch::{self as watches, FirstLists, SharedIndex, Watching};
@@ -110,6 +112,7 @@ impl Operator {
             prober: Prober::new(client, pages, reach, clock.clone(), findings.clone(), queue.clone()),
             clock,
             index: index.clone(),
+            reading: Reading::default(),
             reporter: Reporter::start(writer.clone(), metrics.clone()),
             writer,
             queue,
@@ -117,6 +120,7 @@ impl Operator {
             sampler,
             own: OwnWrites::default(),
             under_way,
+            rush: Rush::default(),
         });
         let (looks_stop, stop) = watch::channel(false);
         let mut workers = JoinSet::new();
@@ -200,6 +204,7 @@ async fn lead(
         first_lists.complete().await;
         metrics.set_leading(true);
         reconciler.own.clear();
+        reconciler.rush.clear();
         for key in everything(index) {
             reconciler.queue.wake(key);
         }

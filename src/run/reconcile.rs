@@ -13,12 +13,13 @@ use super::findings::SharedFindings;
 use super::link::UnderWay;
 use super::prober::Prober;
 use super::queue::Queue;
+use super::rush::Rush;
 use super::sampler::Sampler;
 use crate::act::{self, ActError, Applied, Writer};
 use crate::api::Right;
 use crate::decide::snapshot::{ProbeAnswer, ProbeResult, ReleaseFacts};
 use crate::decide::{self, Decision, Key, Snapshot};
-use crate::observe;
+use crate::observe::{self, reading::Reading};
 use crate::report::{Notifier, Reporter};
 use crate::watch::SharedIndex;
 
@@ -26,6 +27,8 @@ use crate::watch::SharedIndex;
 const OWN_WRITE: Duration = Duration::from_millis(250);
 /// Looks after which what we wrote is no measure any more. A watch that has gone silent has been ended by then (`link::patience`).
 const MOST_WAITS: u32 = 120;
+/// How often to look whether a rush is over.
+const RUSH: Duration = Duration::from_millis(500);
 /// When to look again whether there is room to tell something.
 const ROOM: Duration = Duration::from_secs(10);
 /// Longest back-off of a Release whose writes fail.
@@ -37,6 +40,7 @@ const LONGEST_BACKOFF_BACK: Duration = Duration::from_secs(3);
 pub struct Reconciler {
     pub clock: Clock,
     pub index: SharedIndex,
+    pub reading: Reading,
     pub writer: Writer,
     pub queue: Arc<Queue>,
     pub findings: Arc<SharedFindings>,
@@ -47,6 +51,7 @@ pub struct Reconciler {
     pub reporter: Reporter,
     pub own: OwnWrites,
     pub under_way: Arc<UnderWay>,
+    pub rush: Rush,
 }
 
 /// What we wrote last, by Release: a snapshot older than that is not decided on.
@@ -78,7 +83,7 @@ impl Reconciler {
         let now = self.clock.now();
         let mut findings = self.findings.of(key, now);
         findings.told = self.notifier.told(key);
-        let snapshot = observe::observe(&self.index.lock(), key, findings, now);
+        let snapshot = observe::observe(&self.index.lock(), &self.reading, key, findings, now);
         if self.own.newer_than(key, &snapshot) {
             self.queue.wake_at(key.clone(), clock::instant() + OWN_WRITE);
             self.queue.done(key, false);
@@ -94,7 +99,13 @@ impl Reconciler {
         self.prober.read(key, needs.outputs);
         self.sampler.ensure(key, needs.sampling);
         self.tell(key, &snapshot);
-        if let Some(until) = self.own.backs_off(key, decision.urgent).filter(|_| decision.writes()) {
+        let way_back = decision.way_back(&snapshot);
+        let goes_back = way_back.as_ref().is_some_and(|way| way.restored_at.is_none());
+        self.findings.see_way_back(key, way_back);
+        self.rush.note(key, goes_back, clock::instant());
+        if decision.only_tells() && self.rush.has_it_wait(key, clock::instant()) {
+            self.queue.wake_at(key.clone(), clock::instant() + RUSH);
+        } else if let Some(until) = self.own.backs_off(key, decision.urgent).filter(|_| decision.writes()) {
             self.queue.wake_at(key.clone(), until);
         } else if decision.urgent || !decision.writes() || self.queue.may_write(key) {
             let result = act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
@@ -305,6 +316,7 @@ mod tests {
                 |_| {},
             ),
             index: SharedIndex::default(),
+            reading: Reading::default(),
             errands: Errands::new(
                 client.clone(),
                 Reach::anywhere(),
@@ -337,6 +349,7 @@ mod tests {
             findings,
             own: OwnWrites::default(),
             under_way: Arc::default(),
+            rush: Rush::default(),
         })
     }
 

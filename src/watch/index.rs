@@ -13,6 +13,7 @@ use crate::api::{
     RELEASE_LABEL, STABLE, TRIAL,
 };
 use crate::decide::Key;
+use crate::decide::fields::REVISION;
 
 /// Annotation by which the native controller notes the Deployment's replicas on its ReplicaSets.
 pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
@@ -172,7 +173,7 @@ impl Indexed for slim::Deployment {
         release_of(&self.metadata)
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[ORIGINALS, STABLE, HELD, ON_DELETE, CHANGED_BY]);
+        strip(&mut self.metadata, &[ORIGINALS, STABLE, HELD, ON_DELETE, CHANGED_BY, REVISION]);
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         let name = object_key(self);
@@ -189,7 +190,7 @@ impl Indexed for slim::ReplicaSet {
         owner_of(&self.metadata, "Deployment")
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[DESIRED]);
+        strip(&mut self.metadata, &[DESIRED, REVISION]);
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         let Some(deployment) = self.parent().and_then(|name| index.deployments.get(&name)) else {

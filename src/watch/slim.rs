@@ -1,23 +1,26 @@
 //! Slim views of cluster objects: only what is read is deserialised and kept, and what is read seldom stays text.
 //!
 //! One object that cannot be read must not stop the watch of all others, so whatever users write freely (a spec, a template that is
-//! kept) is taken as it comes, however deep it is, and read where it is looked at.
+//! kept) is taken as it comes, however deep it is, and read where it is looked at. Of who manages which field only what is ours is
+//! looked for, and no deeper than the names of a spec's fields.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use crate::api::FIELD_MANAGER;
 use crate::decide::snapshot::Template;
 
 /// A part of an object, kept as JSON text: a tree of maps takes ten times the room, and is needed only for a look.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document(Box<str>);
 
 impl Document {
@@ -129,12 +132,83 @@ pub struct Namespace {
 /// A Deployment.
 #[derive(Resource, Deserialize, Clone, Debug)]
 #[resource(inherit = "k8s_openapi::api::apps::v1::Deployment")]
+#[serde(from = "ManagedDeployment")]
 pub struct Deployment {
-    #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
+    /// Which of `metadata.managedFields` says that we manage fields of its spec, other than `paused`, and that others manage some too.
+    pub managed_by_us: Option<usize>,
     pub spec: DeploymentSpec,
-    #[serde(default)]
     pub status: DeploymentStatus,
+}
+
+#[derive(Deserialize)]
+struct ManagedDeployment {
+    metadata: Known<Vec<Manager>>,
+    spec: DeploymentSpec,
+    #[serde(default)]
+    status: DeploymentStatus,
+}
+
+impl From<ManagedDeployment> for Deployment {
+    fn from(read: ManagedDeployment) -> Self {
+        let ManagedDeployment { mut metadata, spec, status } = read;
+        let managers = metadata.managed_fields.take().unwrap_or_default();
+        let ours = |manager: &Manager| {
+            manager.manager == FIELD_MANAGER && manager.subresource.is_none() && manager.fields_v1.paces
+        };
+        // The API server takes a list without any for one that was forgotten.
+        let managed_by_us = managers.iter().position(ours).filter(|_| managers.len() > 1);
+        Self { metadata: metadata.into(), managed_by_us, spec, status }
+    }
+}
+
+/// Who manages fields.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Manager {
+    manager: String,
+    subresource: Option<String>,
+    fields_v1: Fields,
+}
+
+/// Which fields.
+#[derive(Default)]
+struct Fields {
+    /// Some of a spec, other than `paused`.
+    paces: bool,
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Named {
+            #[serde(rename = "f:spec")]
+            spec: Names,
+        }
+        #[derive(Default)]
+        struct Names(bool);
+        impl<'de> Deserialize<'de> for Names {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_map(Self(false))
+            }
+        }
+        impl<'de> Visitor<'de> for Names {
+            type Value = Self;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("names of fields")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(mut self, mut names: A) -> Result<Self, A::Error> {
+                while let Some((name, IgnoredAny)) = names.next_entry::<String, IgnoredAny>()? {
+                    self.0 |= !matches!(name.as_str(), "." | "f:paused");
+                }
+                Ok(self)
+            }
+        }
+        Named::deserialize(deserializer).map(|named| Self { paces: named.spec.0 })
+    }
 }
 
 #[derive(Deserialize, Clone, Debug)]
@@ -313,8 +387,15 @@ pub fn moment(time: Option<&Time>) -> Option<Timestamp> {
 pub fn fingerprint(template: &Value) -> String {
     let mut template = template.clone();
     without_hash(&mut template);
-    let digest = Sha256::digest(template.to_string());
-    digest.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    fingerprint_of(Template::new(&template).text())
+}
+
+/// Of the text of a template without a hash.
+fn fingerprint_of(text: &str) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digest = Sha256::digest(text);
+    let digits = digest.iter().take(8).flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 fn without_hash(template: &mut Value) {
@@ -327,36 +408,43 @@ fn without_hash(template: &mut Value) {
     }
 }
 
-/// What is read of an object's metadata. Who manages which field is not: that list is as deep as the object.
-fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    #[derive(Deserialize, Default)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Known {
-        name: Option<String>,
-        namespace: Option<String>,
-        uid: Option<String>,
-        resource_version: Option<String>,
-        generation: Option<i64>,
-        creation_timestamp: Option<Time>,
-        deletion_timestamp: Option<Time>,
-        labels: Option<BTreeMap<String, String>>,
-        annotations: Option<BTreeMap<String, String>>,
-        owner_references: Option<Vec<OwnerReference>>,
+/// What is read of an object's metadata. Who manages which field is mostly not (`M`): that list is as deep as the object.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", bound(deserialize = "M: Deserialize<'de>"))]
+struct Known<M = IgnoredAny> {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<OwnerReference>>,
+    managed_fields: Option<M>,
+}
+
+impl<M> From<Known<M>> for ObjectMeta {
+    fn from(known: Known<M>) -> Self {
+        Self {
+            name: known.name,
+            namespace: known.namespace,
+            uid: known.uid,
+            resource_version: known.resource_version,
+            generation: known.generation,
+            creation_timestamp: known.creation_timestamp,
+            deletion_timestamp: known.deletion_timestamp,
+            labels: known.labels,
+            annotations: known.annotations,
+            owner_references: known.owner_references,
+            ..Self::default()
+        }
     }
-    let known = Known::deserialize(deserializer)?;
-    Ok(ObjectMeta {
-        name: known.name,
-        namespace: known.namespace,
-        uid: known.uid,
-        resource_version: known.resource_version,
-        generation: known.generation,
-        creation_timestamp: known.creation_timestamp,
-        deletion_timestamp: known.deletion_timestamp,
-        labels: known.labels,
-        annotations: known.annotations,
-        owner_references: known.owner_references,
-        ..ObjectMeta::default()
-    })
+}
+
+fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    Known::<IgnoredAny>::deserialize(deserializer).map(ObjectMeta::from)
 }
 
 /// A namespace is kept as if it lay in itself: so each has a listing of its own, where the operator sees some only.
@@ -388,11 +476,14 @@ fn template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeptTemplate, 
     let containers = value["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let images =
         containers.iter().filter_map(|container| container["image"].as_str().map(str::to_owned)).collect();
-    Ok(KeptTemplate { fingerprint: fingerprint(&value), images, text: Template::new(&value) })
+    let text = Template::new(&value);
+    Ok(KeptTemplate { fingerprint: fingerprint_of(text.text()), images, text })
 }
 
 fn template_fingerprint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(fingerprint(&Value::deserialize(deserializer)?))
+    let mut template = Value::deserialize(deserializer)?;
+    without_hash(&mut template);
+    Ok(fingerprint_of(Template::new(&template).text()))
 }
 
 #[cfg(test)]
@@ -410,5 +501,32 @@ mod tests {
         .unwrap();
         assert_eq!(fingerprint(&deployment), fingerprint(&set));
         assert_ne!(fingerprint(&deployment), fingerprint(&json!({"spec": {"b": 1}})));
+    }
+
+    #[test]
+    fn what_we_manage_of_a_deployment_is_found_however_deep_it_is() {
+        let deep = format!("{}{{}}{}", r#"{"f:x":"#.repeat(500), "}".repeat(500));
+        let owner = format!(
+            r#"{{"manager":"owner","operation":"Apply","fieldsV1":{{"f:spec":{{"f:template":{deep}}}}}}}"#
+        );
+        let status =
+            r#"{"manager":"tidegate","subresource":"status","fieldsV1":{"f:spec":{"f:strategy":{}}}}"#;
+        let ours = |fields: &str| format!(r#"{{"manager":"tidegate","fieldsV1":{fields}}}"#);
+        let paces =
+            ours(&format!(r#"{{"f:metadata":{{}},"f:spec":{{"f:paused":{{}},"f:strategy":{deep}}}}}"#));
+        let read = |managers: &[&str]| {
+            let text = format!(
+                r#"{{"metadata":{{"name":"shop","managedFields":[{}]}},"spec":{{"template":{{}}}}}}"#,
+                managers.join(",")
+            );
+            serde_json::from_str::<Deployment>(&text).unwrap().managed_by_us
+        };
+        assert_eq!(read(&[&owner, status, &paces]), Some(2));
+        assert_eq!(read(&[&owner, status]), None);
+        assert_eq!(read(&[&owner, &ours(r#"{"f:spec":{"f:paused":{}}}"#)]), None, "a hold is ours");
+        assert_eq!(read(&[&owner, &ours(r#"{"f:metadata":{"f:labels":{}}}"#)]), None);
+        assert_eq!(read(&[&paces]), None, "a list without any is taken for one that was forgotten");
+        let none = r#"{"metadata":{"name":"shop"},"spec":{"template":{}}}"#;
+        assert_eq!(serde_json::from_str::<Deployment>(none).unwrap().managed_by_us, None);
     }
 }

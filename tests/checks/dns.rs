@@ -147,7 +147,7 @@ fn sent(question: &Message, over_tcp: bool) -> Vec<Vec<u8>> {
 }
 
 /// A server; where it is.
-async fn server() -> SocketAddr {
+pub(super) async fn server() -> SocketAddr {
     // One port, for both.
     let (udp, tcp) = loop {
         let tcp = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");

@@ -2,6 +2,7 @@
 
 mod answers;
 mod dns;
+mod kinds;
 mod objects;
 mod promotion;
 mod telemetry;
@@ -62,8 +63,13 @@ async fn cluster(answers: impl IntoIterator<Item = (&'static str, u16, Value)>) 
                 .expect("an answer")
         }
     });
+    client_of(serve(router).await)
+}
+
+/// A client of the API server at a port of this machine.
+fn client_of(port: u16) -> kube::Client {
     let _already = rustls::crypto::ring::default_provider().install_default();
-    let url = format!("http://127.0.0.1:{}", serve(router).await);
+    let url = format!("http://127.0.0.1:{port}");
     kube::Client::try_from(kube::Config::new(url.parse().expect("a URL"))).expect("a client")
 }
 

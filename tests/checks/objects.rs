@@ -14,7 +14,7 @@ use super::{ask, cluster, failure, forbidden};
 const NOW: &str = "2026-11-22T12:00:00Z";
 
 /// A Release with this check.
-fn spec(check: &Value) -> ReleaseSpec {
+pub(super) fn spec(check: &Value) -> ReleaseSpec {
     let mut whole = json!({"name": "it"});
     whole.as_object_mut().expect("an object").extend(check.as_object().expect("an object").clone());
     let check: Check = serde_json::from_value(whole).expect("a check");

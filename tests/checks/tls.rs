@@ -22,10 +22,10 @@ use super::{cluster, forbidden, reach};
 /// Where it is in any message, a key was told.
 const MARK: &str = "bWFya2Vk";
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(super) type Authority = CertifiedIssuer<'static, KeyPair>;
 
 /// An authority until that year.
-fn authority(name: &str, until: i32) -> Authority {
+pub(super) fn authority(name: &str, until: i32) -> Authority {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -45,14 +45,14 @@ fn below(above: &Authority, name: &str, until: i32) -> Authority {
 }
 
 /// A certificate and its key.
-struct Pair {
-    certificate: CertificateDer<'static>,
+pub(super) struct Pair {
+    pub(super) certificate: CertificateDer<'static>,
     pem: String,
-    key: KeyPair,
+    pub(super) key: KeyPair,
 }
 
 /// For `shop.example.com`, `api.example.com` and 127.0.0.1, from 2026-01-01 to 2027-01-01, as changed.
-fn pair(authority: &Authority, change: impl FnOnce(&mut CertificateParams)) -> Pair {
+pub(super) fn pair(authority: &Authority, change: impl FnOnce(&mut CertificateParams)) -> Pair {
     let names = ["shop.example.com", "api.example.com", "127.0.0.1"].map(str::to_owned);
     let mut params = CertificateParams::new(names).expect("names");
     params.distinguished_name.push(DnType::CommonName, "shop");
@@ -65,10 +65,10 @@ fn pair(authority: &Authority, change: impl FnOnce(&mut CertificateParams)) -> P
     Pair { certificate: certificate.der().clone(), pem: certificate.pem(), key }
 }
 
-const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+pub(super) const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// A server that shows this chain, and nothing else; its port.
-fn host(
+pub(super) fn host(
     chain: Vec<CertificateDer<'static>>,
     key: &KeyPair,
     versions: &[&'static SupportedProtocolVersion],
@@ -89,7 +89,7 @@ fn host(
     })
 }
 
-fn answering(answer: impl Fn(std::net::TcpStream) + Send + Sync + 'static) -> u16 {
+pub(super) fn answering(answer: impl Fn(std::net::TcpStream) + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     let answer = Arc::new(answer);
@@ -117,7 +117,7 @@ fn secret(data: &[(&str, &str)]) -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "any"}, "data": data})
 }
 
-fn roots(pem: &str) -> (&'static str, u16, Value) {
+pub(super) fn roots(pem: &str) -> (&'static str, u16, Value) {
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "roots"}, "data": {"ca.crt": pem}});
     ("/api/v1/namespaces/shop/configmaps/roots", 200, map)
 }

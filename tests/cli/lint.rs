@@ -68,6 +68,8 @@ fn each_rule_finds_what_it_is_for() {
         criterion.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
         json!({"criteria": [criterion]})
     };
+    // Two hours, of which every year has fifty.
+    let night = || json!({"allow": [{"days": ["Mon"], "from": "02:00", "to": "04:00"}]});
     let cases = [
         (
             json!({"steps": [{"name": "a", "replicas": "50%"}, {"name": "b", "replicas": "10%"}]}),
@@ -108,6 +110,19 @@ fn each_rule_finds_what_it_is_for() {
             "error soak spec.steps[0].advanceEarly",
         ),
         (json!({"watch": [{"for": "1m", "every": "5m"}]}), none.clone(), "error watch spec.watch[0].every"),
+        (
+            json!({"windows": night(), "steps": [{"name": "pilot", "replicas": 1, "soak": "48h"}]}),
+            none.clone(),
+            "error window spec.steps[0].soak",
+        ),
+        (
+            json!({
+                "windows": night(),
+                "steps": [{"name": "a", "replicas": "10%", "soak": "1h"}, {"name": "b", "replicas": "50%", "soak": "1h"}],
+            }),
+            none.clone(),
+            "error window spec.windows.allow",
+        ),
         (
             json!({"undo": {"budget": "5m", "phases": {"decision": "1m", "execution": "3m", "validation": "2m"}}}),
             none.clone(),
@@ -261,6 +276,11 @@ fn each_rule_finds_what_it_is_for() {
             none.clone(),
             "warning migration spec.preflight[0]",
         ),
+        (
+            json!({"steps": [{"name": "half", "replicas": "50%", "checks": [{"name": "migrate", "job": {"template": {"spec": {"template": {}}}}}]}]}),
+            none.clone(),
+            "warning migration spec.steps[0].checks[0]",
+        ),
         (none.clone(), json!({"replicas": 1}), "warning one-replica spec.steps"),
         (
             none.clone(),
@@ -314,6 +334,32 @@ fn each_rule_finds_what_it_is_for() {
     }
     // That one knows what serves: see the small world.
     assert_eq!(rules, ["same-image"], "rules without a case");
+}
+
+#[test]
+fn a_soak_that_no_window_is_open_for_is_told_with_how_long_they_are() {
+    let windows = |more: Value| {
+        let mut windows = json!({"allow": [
+            {"days": ["Mon", "Fri"], "from": "22:00"}, {"days": ["Tue"], "to": "01:00"},
+        ]});
+        windows.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        windows
+    };
+    let told = |soak: &str, windows: Value| {
+        let spec = json!({"windows": windows, "steps": [{"name": "a", "replicas": 1, "soak": soak}]});
+        let told = linted(&json!([release(spec), deployment(json!({}))]).to_string());
+        told.findings.iter().map(|it| it.problem.clone()).collect::<Vec<_>>()
+    };
+    // What touches is one.
+    assert_eq!(told("2h30m", windows(json!({}))), [""; 0]);
+    let problem = "the soak of 3h30m is longer than every window: none is open for more than 3h";
+    assert_eq!(told("3h30m", windows(json!({}))), [problem]);
+    let problem = "the plan takes 3h2m, and none of them is open for more than 3h";
+    assert_eq!(told("3h", windows(json!({}))), [problem]);
+    // A year without releases is over some day.
+    let closed =
+        json!({"blackouts": [{"from": "2026-01-01", "to": "2026-12-31", "reason": "a year of rest"}]});
+    assert_eq!(told("1h", windows(closed)), [""; 0]);
 }
 
 #[test]

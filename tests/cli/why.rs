@@ -159,3 +159,22 @@ fn who_could_not_be_told_is_named_and_who_knows_of_a_hold() {
     let named = "  team, since 14:00:00Z: the URL of secret slack, key url answered 404 (given up).";
     assert!(text.lines().any(|line| line == named), "{text}");
 }
+
+#[test]
+fn when_the_last_message_about_an_undo_got_through_is_told_and_that_it_took_too_long() {
+    let of = |communication: serde_json::Value| {
+        let mut last = undone();
+        last["communication"] = communication;
+        bare(&explain(&release(json!({ "phase": "Idle", "lastRun": last })), &[], look(None)))
+    };
+    let open = of(json!({}));
+    assert!(open.lines().any(|line| line == "  Messages about it are still to be delivered."), "{open}");
+    let late = of(json!({ "toldAt": "2026-11-20T09:10:02Z", "over": true, "overBudget": true }));
+    for line in [
+        "  2026-11-20 09:10:02.000Z   +360.00 s  the last message about it was delivered, or given up",
+        "  Its communication took longer than the budget of that phase.",
+        "  It took longer than its budget.",
+    ] {
+        assert!(late.lines().any(|found| found == line), "{line}\n{late}");
+    }
+}

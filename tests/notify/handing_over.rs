@@ -26,21 +26,21 @@ const PLANTED: &str = "s3cr3t-planted-word";
 
 /// What a receiver got.
 #[derive(Clone, Debug)]
-struct Got {
+pub(super) struct Got {
     path: String,
     headers: HeaderMap,
     body: Value,
 }
 
 #[derive(Clone, Default)]
-struct Receiver {
+pub(super) struct Receiver {
     got: Arc<Mutex<Vec<Got>>>,
     /// How often it is away before it is there.
-    away: Arc<AtomicUsize>,
+    pub(super) away: Arc<AtomicUsize>,
 }
 
 impl Receiver {
-    async fn start(&self) -> u16 {
+    pub(super) async fn start(&self) -> u16 {
         let answer = |State(this): State<Self>,
                       Path(path): Path<String>,
                       headers: HeaderMap,
@@ -61,13 +61,13 @@ impl Receiver {
         serve(Router::new().route("/{*path}", post(answer)).with_state(self.clone())).await
     }
 
-    fn got(&self) -> Vec<Got> {
+    pub(super) fn got(&self) -> Vec<Got> {
         self.got.lock().unwrap().clone()
     }
 }
 
 /// An API server with these Secrets, and no other.
-async fn cluster(secrets: BTreeMap<&'static str, Value>) -> kube::Client {
+pub(super) async fn cluster(secrets: BTreeMap<&'static str, Value>) -> kube::Client {
     let secret = move |Path((namespace, name)): Path<(String, String)>| {
         let found = secrets.get(name.as_str()).cloned();
         async move {
@@ -90,15 +90,15 @@ async fn cluster(secrets: BTreeMap<&'static str, Value>) -> kube::Client {
 }
 
 /// As data of a Secret.
-fn encoded(text: &str) -> Value {
+pub(super) fn encoded(text: &str) -> Value {
     json!(k8s_openapi::ByteString(text.as_bytes().to_vec()))
 }
 
-fn key(namespace: &str) -> Key {
+pub(super) fn key(namespace: &str) -> Key {
     Key { namespace: namespace.into(), name: "checkout".into() }
 }
 
-fn delivery(channel: Channel) -> Delivery {
+pub(super) fn delivery(channel: Channel) -> Delivery {
     let message = message(Event::Held, Turn::New);
     Delivery { to: "team".into(), channel, template: Template::default(), message }
 }
@@ -111,20 +111,20 @@ fn webhook(url: &str) -> Channel {
     Channel::Webhook(serde_json::from_value(json!({"url": url})).unwrap())
 }
 
-struct Telling {
-    notifier: Notifier,
+pub(super) struct Telling {
+    pub(super) notifier: Notifier,
     metrics: Arc<Metrics>,
 }
 
 impl Telling {
-    fn new(client: kube::Client, reach: Reach) -> Self {
+    pub(super) fn new(client: kube::Client, reach: Reach) -> Self {
         let metrics = Arc::new(Metrics::new());
         let outside = Arc::new(Outside::new(client, reach));
         Self { notifier: Notifier::new(outside, metrics.clone(), |_| {}), metrics }
     }
 
     /// Waits until something has come of it.
-    async fn comes_to(&self, key: &Key, wanted: impl Fn(&TellResult) -> bool) -> TellResult {
+    pub(super) async fn comes_to(&self, key: &Key, wanted: impl Fn(&TellResult) -> bool) -> TellResult {
         let waited = async {
             loop {
                 let told = self.notifier.told(key);
@@ -138,7 +138,7 @@ impl Telling {
         waited.unwrap_or_else(|_| panic!("nothing has come of it: {:?}", self.notifier.told(key)))
     }
 
-    async fn given_up(&self, key: &Key) -> String {
+    pub(super) async fn given_up(&self, key: &Key) -> String {
         match self.comes_to(key, |result| matches!(result, TellResult::GivenUp(_))).await {
             TellResult::GivenUp(said) => said,
             other => panic!("{other:?}"),

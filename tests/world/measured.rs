@@ -326,7 +326,7 @@ fn what_status_remembers_of_a_run_is_what_a_replay_of_its_slots_gives_byte_for_b
     }))
     .unwrap();
     let criteria = plan::measuring(&criteria).unwrap().criteria;
-    let live = world.status.run.as_ref().unwrap().judge.clone();
+    let live = serde_json::to_value(&world.status.run.as_ref().unwrap().judge).unwrap();
     let (first, last) = (live["firstSlot"].as_i64().unwrap(), live["lastSlot"].as_i64().unwrap());
     assert!(last - first > 90, "{live}");
     let slots: Vec<Slot> =

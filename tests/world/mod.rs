@@ -30,11 +30,14 @@ use tidegate::api::undo::{ContainerLog, PodEvidence};
 use tidegate::api::{CHECK_LABEL, RELEASE_LABEL, ReleaseReportSpec, ReleaseStatus, Right, TRIAL};
 use tidegate::decide::jobs::EndedJob;
 use tidegate::decide::notify::Told;
-use tidegate::decide::snapshot::{Gathered, JobOutput, LogEnd, Measured, ProbeAnswer, ProbeId, ProbeResult};
+use tidegate::decide::snapshot::{
+    Gathered, JobOutput, LogEnd, Measured, ProbeAnswer, ProbeId, ProbeResult, WayBack,
+};
 use tidegate::decide::values::{Found, Point, Sample};
 use tidegate::decide::{
     self, Decision, Errand, ErrandKind, Gather, Intent, Key, Notice, Probe, Relabelled, Sampling,
 };
+use tidegate::observe::reading::Reading;
 use tidegate::observe::{Findings, observe};
 use tidegate::watch::index::{self, Index};
 use tidegate::watch::slim;
@@ -93,11 +96,14 @@ pub struct World {
     outputs: BTreeMap<String, JobOutput>,
     /// What was begun beside the way back.
     pub errands: Vec<Errand>,
-    /// Hooks of which nothing is ever heard.
+    /// Hooks and checks of which nothing is ever heard.
     pub hangs: Vec<&'static str>,
     pub gathered: Option<Gathered>,
     /// Nobody reads what pods wrote.
     pub gathers_nothing: bool,
+    /// What only tells something is not written.
+    pub rush: bool,
+    way_back: Option<WayBack>,
     /// Pods in quarantine, as objects.
     pub quarantined: Vec<Value>,
     /// What is to be measured, as of the last look.
@@ -195,6 +201,8 @@ impl World {
             hangs: Vec::new(),
             gathered: None,
             gathers_nothing: false,
+            rush: false,
+            way_back: None,
             quarantined: Vec::new(),
             sampling: None,
             first_intents: Vec::new(),
@@ -315,6 +323,7 @@ impl World {
             errands: self.errands.clone(),
             hangs: self.hangs.clone(),
             gathered: self.gathered.clone(),
+            way_back: self.way_back.clone(),
             quarantined: self.quarantined.clone(),
             sampling: self.sampling.clone(),
             first_intents: self.first_intents.clone(),
@@ -358,13 +367,17 @@ impl World {
     pub fn look(&mut self) -> Decision {
         let index = self.index();
         let key = Key { namespace: "ns".into(), name: "shop".into() };
-        let snapshot = observe(&index, &key, self.findings(), self.now);
+        let snapshot = observe(&index, &Reading::default(), &key, self.findings(), self.now);
         let decision = decide::decide(&snapshot);
         let needs = decide::needs(&snapshot);
         self.answer(needs.probes);
         self.read(needs.outputs);
         self.sampling = needs.sampling;
         self.run_errands(&decision.errands);
+        self.way_back = decision.way_back(&snapshot);
+        if self.rush && decision.only_tells() {
+            return decision;
+        }
         let goes_back = |status: &ReleaseStatus| status.run.as_ref().is_some_and(|run| run.back.is_some());
         if !goes_back(&self.status) && decision.status.as_ref().is_some_and(goes_back) {
             self.first_intents = decision.intents.iter().map(word).collect();
@@ -392,13 +405,19 @@ impl World {
     /// The operator looks, and what it would write is refused for want of a right: it says so.
     pub fn lack(&mut self, right: &Right) {
         let key = Key { namespace: "ns".into(), name: "shop".into() };
-        let snapshot = observe(&self.index(), &key, self.findings(), self.now);
+        let snapshot = observe(&self.index(), &Reading::default(), &key, self.findings(), self.now);
         self.note(&decide::lacking::decide(&snapshot, right));
     }
 
     /// Answers what checks ask, at once.
     fn answer(&mut self, probes: Vec<Probe>) {
         for probe in probes {
+            if self.hangs.contains(&probe.id.check.as_str()) {
+                if !self.asked.iter().any(|asked| asked.id == probe.id) {
+                    self.asked.push(probe);
+                }
+                continue;
+            }
             let told = self.answers.get(probe.id.check.as_str());
             let (result, message) = told.copied().unwrap_or((ProbeResult::Passed, "answered 200"));
             let answer = ProbeAnswer { at: self.now, result, message: message.to_owned() };
@@ -499,8 +518,8 @@ impl World {
         let mut measured: Measured = self.meters.read(&self.native, &stable);
         measured.values.extend(self.readings.iter().cloned());
         let (probes, told, outputs) = (self.probes.clone(), self.told.clone(), self.outputs.clone());
-        let gathered = self.gathered.clone();
-        Findings { measured, probes, told, outputs, gathered, ..Findings::default() }
+        let (gathered, way_back) = (self.gathered.clone(), self.way_back.clone());
+        Findings { measured, probes, told, outputs, gathered, way_back, ..Findings::default() }
     }
 
     fn note(&mut self, decision: &Decision) {
@@ -531,6 +550,8 @@ impl World {
                     self.changed();
                 }
             }
+            // Nobody keeps these books here.
+            Intent::StopManaging { .. } => {}
             Intent::KeepTemplate { name, template, .. } => {
                 self.templates.insert(name.clone(), template.value());
             }
@@ -780,6 +801,7 @@ impl World {
 fn word(intent: &Intent) -> &'static str {
     match intent {
         Intent::PatchWorkload { .. } => "patch",
+        Intent::StopManaging { .. } => "stop managing",
         Intent::KeepTemplate { .. } => "keep",
         Intent::DropTemplate { .. } => "drop",
         Intent::MarkAction { .. } => "mark",

@@ -12,7 +12,7 @@ use crate::api::status::{
     VerdictStatus, Window,
 };
 use crate::api::undo::{
-    ContainerLog, HookStatus, PhaseTook, PodEvidence, QuarantineState, QuarantinedPod, Validation,
+    ContainerLog, HookStatus, PhaseTook, PodEvidence, QuarantineState, QuarantinedPod, UndoPhase, Validation,
 };
 use crate::api::{Outcome, ReleaseReport};
 use crate::cli::undo;
@@ -250,7 +250,9 @@ fn way_back(undo: &Undo, ended_at: Timestamp) -> Section {
                 None => (String::new(), ""),
             };
             let took = seconds(SignedDuration::from_millis(*milliseconds));
-            vec![phase.word().to_owned(), took, budget, kept.to_owned()]
+            // It goes on until people have been told, after this was written.
+            let until = if *phase == UndoPhase::Communication { ", until this record" } else { "" };
+            vec![format!("{}{until}", phase.word()), took, budget, kept.to_owned()]
         };
         let head = vec!["Phase", "Took", "Budget", ""];
         blocks.push(Block::Table { head, rows: phases.iter().map(row).collect() });

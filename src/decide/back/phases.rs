@@ -1,17 +1,19 @@
 //! How long the way back takes, phase by phase. One that takes longer than it may is told once, and nothing else comes of it.
+//!
+//! The last phase lasts until people have been told, and that is after the record, which cannot be changed any more, and after the run. So the
+//! record has it until it was written itself, and status has the rest.
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::{Draft, MOST_NOTES, is_undo};
 use crate::api::ReleaseSpec;
+use crate::api::notify::Event;
 use crate::api::report::Undo;
-use crate::api::status::{Back, Stamp};
+use crate::api::status::{Back, LastRun, Stamp};
 use crate::api::text::Span;
-use crate::api::undo::{PhaseTook, UndoPhase, UndoPhases};
+use crate::api::undo::{Communication, PhaseTook, UndoPhase, UndoPhases};
 use crate::decide::decision::Notice;
-use crate::decide::plan::PlannedUndo;
+use crate::decide::plan::{self, PlannedUndo};
 
 /// A phase, when it began and when it ended, as far as that is so.
 type Lasted = (UndoPhase, Option<Stamp>, Option<Stamp>);
@@ -30,55 +32,133 @@ fn lasted(back: &Back) -> [Lasted; 4] {
 
 /// Tells what has taken too long by now, and looks again when the next would.
 pub fn watch(draft: &mut Draft<'_>, planned: &PlannedUndo) {
-    let now = draft.now().0;
     let Some(back) = draft.status.run.as_ref().and_then(|run| run.back.clone()) else { return };
-    let mut wake: Option<Timestamp> = None;
-    let mut is_over = |from: Timestamp, until: Option<Stamp>, budget: Duration| {
-        let due = from + budget;
-        match until {
-            Some(until) => until.0 > due,
-            None if due <= now => true,
-            None => {
-                wake = Some(wake.map_or(due, |wake| wake.min(due)));
-                false
-            }
-        }
-    };
     let mut over: Vec<(UndoPhase, Duration)> = Vec::new();
     for (phase, from, until) in lasted(&back) {
         let (Some(budget), Some(from)) = (planned.budget_of(phase), from) else { continue };
-        if !back.over.contains(&phase) && is_over(from.0, until, budget) {
+        if !back.over.contains(&phase) && is_over(draft, from, until, budget) {
             over.push((phase, budget));
         }
     }
-    let first = back.breach_at.unwrap_or(back.decided_at).0;
     let last = if is_undo(back.cause) { back.communicated_at } else { back.restored_at };
-    let all = planned.budget.filter(|budget| !back.over_budget && is_over(first, last, *budget));
-    if let Some(wake) = wake {
-        draft.wake_at(wake);
+    let first = back.breach_at.unwrap_or(back.decided_at);
+    let all = planned.budget.filter(|budget| !back.over_budget && is_over(draft, first, last, *budget));
+    if let Some(back) = &mut draft.run().back {
+        back.over.extend(over.iter().map(|(phase, _)| *phase));
+        back.over_budget |= all.is_some();
     }
-    let mut told = Vec::new();
-    let run = draft.run();
-    if let Some(back) = &mut run.back {
-        for (phase, budget) in over {
-            back.over.push(phase);
-            let (word, seconds) = (phase.word(), budget.as_secs());
-            let note = format!("going back: its {word} has taken longer than its budget of {seconds} s");
-            told.push(("UndoPhaseOverBudget", note));
-        }
-        if let Some(budget) = all {
-            back.over_budget = true;
-            let note = format!("going back has taken longer than its budget of {} s", budget.as_secs());
-            told.push(("UndoOverBudget", note));
+    let phases = over.into_iter().map(|(phase, budget)| of_a_phase(phase, budget));
+    for notice in phases.chain(all.map(of_all)) {
+        tell(draft, notice);
+    }
+}
+
+/// The same while somebody is asked whether to go back: that is part of the decision.
+pub fn watch_asked(draft: &mut Draft<'_>, planned: &PlannedUndo) {
+    let Some(asked) = draft.run().undo_asked.clone() else { return };
+    let from = asked.breach_at.unwrap_or(asked.at);
+    let decision = planned.budget_of(UndoPhase::Decision);
+    let decision = decision.filter(|budget| !asked.over && is_over(draft, from, None, *budget));
+    let all = planned.budget.filter(|budget| !asked.over_budget && is_over(draft, from, None, *budget));
+    if let Some(asked) = &mut draft.run().undo_asked {
+        asked.over |= decision.is_some();
+        asked.over_budget |= all.is_some();
+    }
+    let decision = decision.map(|budget| of_a_phase(UndoPhase::Decision, budget));
+    for notice in decision.into_iter().chain(all.map(of_all)) {
+        tell(draft, notice);
+    }
+}
+
+/// Messages about the way back of a run that ends: nothing waits for them, they are followed after it.
+pub fn told_later(back: &Back) -> Option<Communication> {
+    (is_undo(back.cause) && back.restored_at.is_some()).then(|| Communication {
+        told_at: None,
+        over: back.over.contains(&UndoPhase::Communication),
+        over_budget: back.over_budget,
+    })
+}
+
+/// Follows them, whatever the Release does by now: when the last was delivered or given up, and whether that took too long.
+pub fn watch_communication(draft: &mut Draft<'_>) {
+    let is_open = |last: &&LastRun| last.communication.as_ref().is_some_and(|known| known.told_at.is_none());
+    let Some(last) = draft.status.last_run.as_ref().filter(is_open).cloned() else { return };
+    let (Some(known), Some(times)) = (last.communication, last.undo) else { return };
+    let Some(from) = times.validated_at.or(times.restored_at) else { return };
+    let mut owed = draft.status.notifications.iter().flat_map(|known| &known.owed);
+    let is_owed = owed.any(|owed| owed.run == last.id && is_of_the_way_back(owed.event));
+    let before = draft.release.status.last_run.as_ref().map(|before| before.number);
+    let communication = if !is_owed && before != Some(last.number) {
+        None
+    } else {
+        let told_at = (!is_owed).then(|| draft.now());
+        let spec = draft.release.spec.as_deref().ok();
+        let planned = spec.and_then(|spec| plan::undo(spec).ok()).unwrap_or_default();
+        let phase = planned.budget_of(UndoPhase::Communication);
+        let phase = phase.filter(|budget| !known.over && is_over(draft, from, told_at, *budget));
+        let first = times.breach_at.unwrap_or(times.decided_at);
+        let all = planned.budget;
+        let all = all.filter(|budget| !known.over_budget && is_over(draft, first, told_at, *budget));
+        let over = phase.map(|budget| of_a_phase(UndoPhase::Communication, budget));
+        draft.notices.extend(over.into_iter().chain(all.map(of_all)));
+        Some(Communication {
+            told_at,
+            over: known.over || phase.is_some(),
+            over_budget: known.over_budget || all.is_some(),
+        })
+    };
+    if let Some(last) = &mut draft.status.last_run {
+        last.communication = communication;
+    }
+}
+
+/// Whether a message is about going back, or about how that has ended.
+fn is_of_the_way_back(event: Event) -> bool {
+    match event {
+        Event::Undoing | Event::Undone | Event::Aborted | Event::HandedBack => true,
+        Event::Started
+        | Event::AwaitingApproval
+        | Event::Held
+        | Event::MissingRight
+        | Event::StepPassed
+        | Event::Succeeded
+        | Event::Superseded
+        | Event::Rejected => false,
+    }
+}
+
+/// Whether something has taken longer than it may. What has not ended is looked at again when it would have.
+fn is_over(draft: &mut Draft<'_>, from: Stamp, until: Option<Stamp>, budget: Duration) -> bool {
+    // Beyond the end of time nothing is late.
+    let Ok(due) = from.0.checked_add(budget) else { return false };
+    match until {
+        Some(until) => until.0 > due,
+        None if due <= draft.now().0 => true,
+        None => {
+            draft.wake_at(due);
+            false
         }
     }
-    for (reason, note) in told {
-        let run = draft.run();
-        if run.notes.len() < MOST_NOTES {
-            run.notes.push(note.clone());
-        }
-        draft.notices.push(Notice::warning(reason, note));
+}
+
+fn of_a_phase(phase: UndoPhase, budget: Duration) -> Notice {
+    let (word, seconds) = (phase.word(), budget.as_secs());
+    let note = format!("going back: its {word} has taken longer than its budget of {seconds} s");
+    Notice::warning("UndoPhaseOverBudget", note)
+}
+
+fn of_all(budget: Duration) -> Notice {
+    let note = format!("going back has taken longer than its budget of {} s", budget.as_secs());
+    Notice::warning("UndoOverBudget", note)
+}
+
+/// Says it, and keeps it for the record.
+fn tell(draft: &mut Draft<'_>, notice: Notice) {
+    let notes = &mut draft.run().notes;
+    if notes.len() < MOST_NOTES {
+        notes.push(notice.note.clone());
     }
+    draft.notices.push(notice);
 }
 
 /// What the record says of the phases that came to pass.

@@ -3,7 +3,7 @@
 
 use super::Draft;
 use crate::api::criterion::OnLimit;
-use crate::api::status::{Back, Stamp};
+use crate::api::status::{Back, Memory, Stamp};
 use crate::api::undo::{Validating, Validation, ValidationResult};
 use crate::decide::checks::{self, Standing};
 use crate::decide::decision::Notice;
@@ -45,7 +45,7 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<String> {
     };
     if back.validating.is_none() {
         let until = Stamp(restored.0 + planned.measured);
-        let validating = Validating { until, judge: serde_json::Value::Null, found: None };
+        let validating = Validating { until, judge: Memory::default(), found: None };
         draft.run().back.as_mut()?.validating = Some(validating);
     }
     checks::look(draft, scene, &planned.checks, Some(PLACE), |_| true);
@@ -132,10 +132,10 @@ fn measure(
     let Some(validating) = draft.run().back.as_mut().and_then(|back| back.validating.as_mut()) else {
         return Vec::new();
     };
-    let mut state: judge::State = serde_json::from_value(validating.judge.clone()).unwrap_or_default();
+    let mut state: judge::State = validating.judge.read().unwrap_or_default();
     let settings = judge::Settings::default();
     judge::fold(&criteria, &mut state, &slots, &settings);
-    validating.judge = serde_json::to_value(&state).unwrap_or_default();
+    validating.judge = Memory::of(&state);
     judge::judge(&criteria, &state, &settings)
 }
 

@@ -107,6 +107,7 @@ pub const RULES: [Rule; 20] = [
     rule("steps", Severity::Error, Place::Release, spec::steps),
     rule("soak", Severity::Error, Place::Release, spec::soak),
     rule("watch", Severity::Error, Place::Release, spec::watch),
+    rule("window", Severity::Error, Place::Release, spec::windows),
     rule("target", Severity::Error, Place::Release, criteria::target),
     rule("limit", Severity::Error, Place::Release, criteria::limit),
     rule("no-limit", Severity::Error, Place::Release, criteria::enforced),

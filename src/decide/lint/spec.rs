@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
 use super::{Found, Subject, placeholder};
 use crate::api::Check;
 use crate::api::text::{Share, Span};
-use crate::decide::{asking, plan};
+use crate::api::windows::Windows;
+use crate::decide::calendar::{self, Fit};
+use crate::decide::{asking, gate, plan};
 
 /// First numbers of pods, then shares, each more than the one before; each with a name of its own.
 pub fn steps(subject: &Subject<'_>, found: &mut Found) {
@@ -100,6 +103,44 @@ pub fn watch(subject: &Subject<'_>, found: &mut Found) {
                 problem,
                 "each for is counted from 100%: let them grow",
             );
+        }
+    }
+}
+
+/// A moment like any other: windows come again and again. Blackouts do not, and are left to the moment of a run.
+const SOME_DAY: Timestamp = Timestamp::constant(1_767_225_600, 0);
+
+/// There is a window into which all of the plan fits.
+pub fn windows(subject: &Subject<'_>, found: &mut Found) {
+    let Some(written) = subject.spec.windows.as_ref().filter(|written| !written.allow.is_empty()) else {
+        return;
+    };
+    let often = Windows { blackouts: Vec::new(), ..written.clone() };
+    let recreate = subject.workload.is_some_and(|workload| workload.recreate);
+    // What is wrong with either of them is the rule of the plan's to tell.
+    let (Ok(plan), Ok(calendar)) = (plan::plan(subject.spec, recreate), calendar::calendar(Some(&often)))
+    else {
+        return;
+    };
+    let needed = gate::length(&plan, None);
+    let Fit::Never { longest, short: _ } = calendar.fit(SOME_DAY, needed) else { return };
+    let (field, fix) = ("spec.windows.allow".to_owned(), "open one for longer, or let steps soak for less");
+    let Some(longest) = longest else {
+        return found.add(field, "none of them ever opens", "write days and hours that come");
+    };
+    let open = gate::words(longest);
+    let too_long = subject.spec.steps.iter().zip(&plan.steps).position(|(_, step)| step.soak > longest);
+    match too_long {
+        Some(index) => {
+            let soak = gate::words(plan.steps[index].soak);
+            let problem =
+                format!("the soak of {soak} is longer than every window: none is open for more than {open}");
+            found.add(format!("spec.steps[{index}].soak"), problem, fix);
+        }
+        None => {
+            let takes = gate::words(needed);
+            let problem = format!("the plan takes {takes}, and none of them is open for more than {open}");
+            found.add(field, problem, fix);
         }
     }
 }

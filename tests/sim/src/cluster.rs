@@ -47,7 +47,8 @@ pub struct Cluster {
     uid: String,
     revision: u64,
     newest: Option<String>,
-    shown_pods: BTreeMap<String, ShownPod>,
+    /// By their numbers.
+    shown_pods: BTreeMap<u64, ShownPod>,
     shown_sets: BTreeMap<String, (i32, i32, i32)>,
     /// Pods on nodes that are not heard from, until when, and whether they come back.
     silent: BTreeMap<String, (u64, bool)>,
@@ -100,7 +101,7 @@ impl Cluster {
         let Some(place) = self.native.pods.iter().position(|pod| pod.name == name) else { return false };
         let pod = self.native.pods.remove(place);
         let gone_at = pod.terminating_since.map_or(u64::MAX, |since| milliseconds(since) + ENDING);
-        self.shown_pods.remove(name);
+        self.shown_pods.remove(&number(name));
         self.silent.remove(name);
         self.waiting.remove(name);
         self.kept.insert(pod.name, gone_at);
@@ -156,10 +157,11 @@ impl Cluster {
         waiting.retain(|name| {
             native.pods.iter().any(|pod| pod.name == *name && pod.terminating_since.is_none())
         });
-        let has_one = |pod: &&Pod| shown_pods.contains_key(&pod.name) && !waiting.contains(&pod.name);
+        let has_one =
+            |pod: &&Pod| shown_pods.contains_key(&number(&pod.name)) && !waiting.contains(&pod.name);
         let mut taken = native.pods.iter().filter(has_one).count();
         for pod in native.pods.iter().filter(|pod| pod.terminating_since.is_none()) {
-            let is_new = !shown_pods.contains_key(&pod.name);
+            let is_new = !shown_pods.contains_key(&number(&pod.name));
             if !is_new && !waiting.contains(&pod.name) {
                 continue;
             }
@@ -433,23 +435,24 @@ impl World {
                 crashed: pod.crashing && *now >= cluster.ready_at(pod) && !waits,
                 waits,
             };
-            if cluster.shown_pods.get(&pod.name) == Some(&shown) {
+            let number = number(&pod.name);
+            if cluster.shown_pods.get(&number) == Some(&shown) {
                 continue;
             }
             let object = pod_object(*now, pod, &shown, owner("ReplicaSet", &pod.set, &pod.set));
-            cluster.shown_pods.insert(pod.name.clone(), shown);
+            cluster.shown_pods.insert(number, shown);
             store.put("pods", named(&pod.name), object);
         }
         // Names are given once: what is shown and not there any more is gone.
         if cluster.shown_pods.len() > cluster.native.pods.len() {
-            let living: BTreeSet<&str> = cluster.native.pods.iter().map(|pod| pod.name.as_str()).collect();
-            cluster.shown_pods.retain(|name, _| {
-                let lives = living.contains(name.as_str());
-                if !lives {
-                    store.remove("pods", &named(name));
-                }
-                lives
-            });
+            let living: BTreeSet<u64> = cluster.native.pods.iter().map(|pod| number(&pod.name)).collect();
+            let gone = cluster.shown_pods.keys().filter(|number| !living.contains(number));
+            // In the order of their names, as everything is listed.
+            let gone: BTreeSet<String> = gone.map(|number| format!("p{number}")).collect();
+            for name in gone {
+                cluster.shown_pods.remove(&number(&name));
+                store.remove("pods", &named(&name));
+            }
         }
         if let Some(deployment) = deployment {
             self.show_deployment(of, &deployment);
@@ -655,7 +658,8 @@ fn milliseconds(at: jiff::Timestamp) -> u64 {
     u64::try_from(at.as_millisecond() - stamp(0).as_millisecond()).unwrap_or(0)
 }
 
-fn number(name: &str) -> u64 {
+/// The number of a pod.
+pub fn number(name: &str) -> u64 {
     name.trim_start_matches(|letter: char| !letter.is_ascii_digit()).parse().unwrap_or(0)
 }
 

@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 24] = [
+pub const MUTANTS: [Mutant; 25] = [
     Mutant {
         name: "a lost fence",
         file: "src/run/leader.rs",
@@ -150,6 +150,13 @@ pub const MUTANTS: [Mutant; 24] = [
         file: "src/decide/fields.rs",
         finds: "strategy: Some(originals.strategy.clone()),",
         becomes: "strategy: None,",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "what was given back stays ours by the books",
+        file: "src/decide/mod.rs",
+        finds: "            rest::stop_managing(&mut draft, target);\n",
+        becomes: "",
         noticed_by: PLAYS,
     },
     Mutant {

@@ -1,6 +1,9 @@
 //! Stories from seeds: worlds of every shape, people and machines at their worst, and a network that fails.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
+use tidegate::api::notify;
 
 use crate::dice::Dice;
 use crate::network::Fault;
@@ -8,6 +11,21 @@ use crate::outside::FLAGS_HOST;
 use crate::prometheus::{GAUGE, HOST, LIES};
 use crate::story::{Conduct, Event, ROLE, Setup, Story};
 use crate::world::{FLAGS, Flags, Pages, Receivers, TARGETS};
+
+/// All that people can be told of.
+static EVERYTHING: LazyLock<Vec<String>> = LazyLock::new(|| {
+    // Those that are explained are alternatives of their own, the others a list.
+    fn named(schema: &Value, found: &mut Vec<String>) {
+        for alternative in schema["oneOf"].as_array().into_iter().flatten() {
+            named(alternative, found);
+        }
+        let names = schema["enum"].as_array().into_iter().flatten().chain(schema.get("const"));
+        found.extend(names.filter_map(Value::as_str).map(str::to_owned));
+    }
+    let mut found = Vec::new();
+    named(schemars::schema_for!(notify::Event).as_value(), &mut found);
+    found
+});
 
 /// The story of a seed.
 pub fn story(seed: u64) -> Story {
@@ -123,28 +141,16 @@ fn people(dice: &mut Dice, story: &mut Story) {
     if !dice.once_in(5) {
         return;
     }
-    let everything = json!([
-        "Started",
-        "AwaitingApproval",
-        "Held",
-        "StepPassed",
-        "Undoing",
-        "Undone",
-        "Succeeded",
-        "Aborted",
-        "Superseded",
-        "Rejected"
-    ]);
-    let mut notify =
-        vec![json!({"name": "team", "webhook": {"url": "https://team.example/hook"}, "events": everything})];
+    let mut audiences =
+        vec![json!({"name": "team", "webhook": {"url": "https://team.example/hook"}, "events": *EVERYTHING})];
     if dice.once_in(2) {
         let events = json!(["AwaitingApproval", "Held", "Undoing", "Undone", "Aborted", "Rejected"]);
-        notify.push(json!({"name": "duty", "pagerDuty": {"secret": "duty"}, "events": events}));
+        audiences.push(json!({"name": "duty", "pagerDuty": {"secret": "duty"}, "events": events}));
     }
     if dice.once_in(3) {
-        notify.push(json!({"name": "later", "slack": {"secret": "slack"}, "after": *dice.pick(&["5s", "1m"]), "events": ["AwaitingApproval", "Held"]}));
+        audiences.push(json!({"name": "later", "slack": {"secret": "slack"}, "after": *dice.pick(&["5s", "1m"]), "events": ["AwaitingApproval", "Held"]}));
     }
-    story.setup.release["notify"] = json!(notify);
+    story.setup.release["notify"] = json!(audiences);
     let end = story.events.last().map_or(0, |(at, _)| *at);
     for _ in 0..dice.below(4) {
         let receivers = *dice.pick(&[
@@ -437,4 +443,21 @@ fn faults(dice: &mut Dice) -> std::collections::BTreeMap<u64, Fault> {
         (number, fault)
     };
     (0..many).map(|_| fault()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_told_of_everything_there_is() {
+        let known: Result<Vec<notify::Event>, _> =
+            EVERYTHING.iter().map(|name| serde_json::from_value(json!(name))).collect();
+        let known = known.expect("events");
+        assert!(
+            known.contains(&notify::Event::HandedBack) && known.contains(&notify::Event::Undone),
+            "{known:?}"
+        );
+        assert_eq!(known.len(), 12, "{known:?}");
+    }
 }

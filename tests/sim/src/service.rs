@@ -3,8 +3,9 @@
 //!
 //! Traffic is counted when somebody asks, or before pods change: in between it flows as it did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::cluster::number;
 use crate::native::{Native, Pod};
 use crate::pages::Counted;
 use crate::time::stamp;
@@ -22,8 +23,8 @@ pub struct Service {
     rates: Vec<u64>,
     /// Milliseconds up to which all that came is counted.
     until: u64,
-    /// By pod, in parts.
-    parts: BTreeMap<String, Parts>,
+    /// By the number of a pod, in parts.
+    parts: BTreeMap<u64, Parts>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -45,7 +46,7 @@ impl Service {
 
     /// What a pod has answered.
     pub fn counted(&self, pod: &str) -> Counted {
-        let Parts { all, failed } = self.parts.get(pod).copied().unwrap_or_default();
+        let Parts { all, failed } = self.parts.get(&number(pod)).copied().unwrap_or_default();
         let failed = failed / PARTS;
         Counted { good: all / PARTS - failed, failed }
     }
@@ -61,31 +62,29 @@ impl Service {
             let found = conducts.iter().find(|(set, _)| *set == pod.set);
             found.map_or(Conduct::default(), |(_, conduct)| *conduct)
         };
-        let ready: Vec<(&Pod, Conduct)> = endpoints(native).map(|pod| (pod, conduct(pod))).collect();
+        let ready: Vec<(&Pod, u64, Conduct)> =
+            endpoints(native).map(|pod| (pod, number(&pod.name), conduct(pod))).collect();
         while self.until < now {
             let (from, rate, until) = self.stretch(now);
             self.until = until;
             let pods = u64::try_from(ready.len()).unwrap_or(u64::MAX);
             // Where there is nobody, nobody counts it.
             let share = (rate * (until - from) * (PARTS / 1000)).checked_div(pods).unwrap_or(0);
-            for (pod, conduct) in &ready {
-                if !self.parts.contains_key(&pod.name) {
-                    self.parts.insert(pod.name.clone(), Parts::default());
-                }
-                if let Some(parts) = self.parts.get_mut(&pod.name) {
-                    parts.all += share;
-                    parts.failed += share / 100 * conduct.errors;
-                    if conduct.late_errors > 0 {
-                        let since = pod.ready_since.unwrap_or(pod.born).as_millisecond();
-                        let bad_from = u64::try_from(since - stamp(0).as_millisecond()).unwrap_or(0) + LATE;
-                        let bad = until.saturating_sub(from.max(bad_from));
-                        parts.failed += share / (until - from) * bad / 100 * conduct.late_errors;
-                    }
+            for (pod, number, conduct) in &ready {
+                let parts = self.parts.entry(*number).or_default();
+                parts.all += share;
+                parts.failed += share / 100 * conduct.errors;
+                if conduct.late_errors > 0 {
+                    let since = pod.ready_since.unwrap_or(pod.born).as_millisecond();
+                    let bad_from = u64::try_from(since - stamp(0).as_millisecond()).unwrap_or(0) + LATE;
+                    let bad = until.saturating_sub(from.max(bad_from));
+                    parts.failed += share / (until - from) * bad / 100 * conduct.late_errors;
                 }
             }
         }
         if self.parts.len() > 2 * native.pods.len() + 8 {
-            self.parts.retain(|name, _| native.pods.iter().any(|pod| pod.name == *name));
+            let living: BTreeSet<u64> = native.pods.iter().map(|pod| number(&pod.name)).collect();
+            self.parts.retain(|number, _| living.contains(number));
         }
     }
 

@@ -2,20 +2,20 @@
 //!
 //! It is plain data and knows no task. `play` lets time pass in it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value, json};
+use tidegate::api::FIELD_MANAGER;
 use tokio::sync::Notify;
 
 use crate::cluster::{Cluster, named};
 use crate::network::Network;
 use crate::prometheus::{Lies, Prometheus};
-use crate::server::requests;
 use crate::server::store::kind_of;
 use crate::server::{Name, Object, Store, Who};
+use crate::server::{managers, requests};
 use crate::story::Setup;
 use crate::time::Epoch;
 use crate::watchman::Watchman;
@@ -28,15 +28,10 @@ pub const TARGET: &str = "shop";
 pub const TARGETS: [&str; 3] = [TARGET, "till", "depot"];
 /// The ConfigMap that hooks write.
 pub const FLAGS: &str = "flags";
-/// What the operator is called among those who manage fields.
-pub const OPERATOR: &str = "tidegate";
 /// Milliseconds until the native controllers look at a change.
 const LAG: u64 = 8;
 /// How often the time is asked for within one millisecond of it, at most: reading five hundred pods takes a thousand.
 const MOST_IN_A_MOMENT: u64 = 200_000;
-
-/// Fields of a Deployment's spec of which it is known who manages them, as far as a server-side apply asks.
-const MANAGED: [&str; 5] = ["paused", "minReadySeconds", "progressDeadlineSeconds", "strategy", "template"];
 
 /// Everything there is.
 pub struct World {
@@ -61,8 +56,6 @@ pub struct World {
     pub receivers: Receivers,
     /// What those do whom hooks ask.
     pub flags: Flags,
-    /// Who manages a field of a Deployment.
-    managers: BTreeMap<(String, &'static str), BTreeSet<&'static str>>,
 }
 
 /// What the pods' pages say.
@@ -194,7 +187,6 @@ impl World {
             prometheus: Prometheus::asked_by(&setup.release),
             receivers: Receivers::Honest,
             flags: Flags::Honest,
-            managers: BTreeMap::new(),
         };
         world.install();
         world
@@ -232,11 +224,16 @@ impl World {
         plural: &'static str,
         name: Name,
         before: Option<&Value>,
-        object: Value,
+        mut object: Value,
     ) -> Arc<Object> {
         self.check_write(who, plural, before, &object);
-        if plural == "deployments" {
-            self.note_managers(who, &name.1, before, &object);
+        let manager = match who {
+            Who::Operator(_) => Some(FIELD_MANAGER),
+            Who::Person(person) => Some(*person),
+            Who::Cluster => None,
+        };
+        if let Some(manager) = manager.filter(|_| plural == "deployments") {
+            managers::note(manager, before, &mut object);
         }
         let concerns = match plural {
             "deployments" => self.clusters.iter().position(|cluster| cluster.name == name.1),
@@ -325,40 +322,6 @@ impl World {
         drop(requests::update(self, &Who::Person(who), kind, &named(name), &before, object, false));
     }
 
-    /// Who changes a field manages it, and nobody else does.
-    fn note_managers(&mut self, who: &Who, name: &str, before: Option<&Value>, object: &Value) {
-        let manager = match who {
-            Who::Operator(_) => OPERATOR,
-            Who::Person(person) => person,
-            Who::Cluster => return,
-        };
-        for field in MANAGED {
-            let value = object["spec"].get(field);
-            if value != before.and_then(|before| before["spec"].get(field)) {
-                let managers = if value.is_some() { BTreeSet::from([manager]) } else { BTreeSet::new() };
-                self.managers.insert((name.to_owned(), field), managers);
-            }
-        }
-    }
-
-    /// Fields of a Deployment's spec that somebody else manages, and in which there is something else.
-    pub fn conflicts(
-        &self,
-        name: &str,
-        who: &str,
-        fields: &Map<String, Value>,
-    ) -> Vec<(&'static str, &'static str)> {
-        let Some(deployment) = self.deployment(name) else { return Vec::new() };
-        let of = |field: &'static str| {
-            let managers = self.managers.get(&(name.to_owned(), field)).into_iter().flatten();
-            managers.copied().filter(|manager| *manager != who).map(move |manager| (field, manager))
-        };
-        let differs = |field: &&str| {
-            fields.get(*field).is_some_and(|value| deployment["spec"].get(*field) != Some(value))
-        };
-        MANAGED.into_iter().filter(differs).flat_map(of).collect()
-    }
-
     /// A tool applies its fields of a Deployment's spec server-side: not at all where there is a conflict, unless it insists.
     pub fn apply_target(
         &mut self,
@@ -367,7 +330,8 @@ impl World {
         fields: &Map<String, Value>,
         insists: bool,
     ) {
-        let conflicts = self.conflicts(name, who, fields);
+        let Some(deployment) = self.deployment(name) else { return };
+        let conflicts = managers::conflicts(who, fields, deployment);
         if !conflicts.is_empty() && !insists {
             let seconds = format!("{}.{:03}", self.now / 1000, self.now % 1000);
             self.log.push(format!("{seconds} {who} was refused deployments/{name}: conflicts {conflicts:?}"));
@@ -379,11 +343,9 @@ impl World {
             }
         });
         let Some(deployment) = self.deployment(name).cloned() else { return };
-        for field in MANAGED {
-            if fields.get(field).is_some_and(|value| deployment["spec"].get(field) == Some(value)) {
-                self.managers.entry((name.to_owned(), field)).or_default().insert(who);
-            }
-        }
+        let mut object = (**deployment).clone();
+        managers::share(who, fields, &mut object);
+        self.commit(&Who::Cluster, "deployments", named(name), Some(&deployment), object);
     }
 
     /// Somebody scales it: the scale subresource is no business of the policies.

@@ -469,6 +469,48 @@ fn who_applies_server_side_is_refused_in_mid_run_or_insists_and_changes_no_pace(
     assert_eq!(orders(&insisted).0, orders(&refused).0, "{}", insisted.log.join("\n"));
 }
 
+#[test]
+fn after_a_run_nobody_who_applies_server_side_is_refused_because_of_us() {
+    let held_and_edited = r#"strategy {"type":"Recreate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
+policies false
+at 4121 push v2 good
+at 6879 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rollingUpdate":{"maxSurge":"1%","maxUnavailable":3},"type":"RollingUpdate"}}"#;
+    let undone = format!("{LOCKED}\nat 1000 push v2 crash");
+    for story in [held_and_edited, &undone] {
+        let outcome = told(&format!("{story}\nat 300000 apply-server-side false"));
+        let applied = |line: &String| line.contains("gitops wrote deployments/shop");
+        assert!(outcome.log.iter().any(applied), "{}", outcome.log.join("\n"));
+    }
+}
+
+#[test]
+fn a_strategy_that_somebody_writes_in_mid_run_without_policies_brings_no_pods() {
+    let outcome = told(
+        r#"replicas 3
+strategy {"type":"Recreate"}
+release {"criteria":[],"preflight":[{"job":{"template":{"spec":{"backoffLimit":0,"template":{"metadata":{"annotations":{}},"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}},"name":"backup"}],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}
+policies false
+at 662 push v2 good
+at 1432 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":3},"type":"RollingUpdate"}}"#,
+    );
+    assert_eq!(outcome.end.version, "v2", "{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn scaled_down_to_one_in_mid_move_the_native_controller_takes_the_pod_that_it_may() {
+    told(
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":"25%","maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"2s"},{"name":"half","replicas":"50%","soak":"5s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 4000
+candidates 1
+at 2226 push v2 good
+at 7097 kill 2
+at 14773 scale 1"#,
+    );
+}
+
 const BESIDE: &str = r#""undo":{"hooks":[{"name":"flag","http":{"url":"http://flags.shop/new"}},{"name":"map","configMap":{"name":"flags","key":"new","value":"off"}},{"name":"dump","job":{"template":{"spec":{"template":{"spec":{}}}}}}],"evidence":{"pods":3},"validate":{"for":"5s","checks":[{"name":"smoke","http":{"podPath":"/healthz"}}]},"quarantine":{"pods":2,"for":"20s"}}"#;
 
 #[test]

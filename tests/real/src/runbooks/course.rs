@@ -162,7 +162,8 @@ impl Course {
         course.apply_all(&runbook.freeze).await?;
         for document in runbook.upstream.iter().chain([&runbook.release]) {
             if document["kind"] == "Release" {
-                let release = course.outside.reached_by(speed::shortened(document.clone(), speed));
+                let release = quiet_below(speed::shortened(document.clone(), speed), &runbook.outside);
+                let release = course.outside.reached_by(release);
                 course.apply_as_deployer(&release).await.context("the Release")?;
             } else {
                 course.apply_all(std::slice::from_ref(document)).await?;
@@ -397,7 +398,7 @@ impl Course {
     /// Where a runbook waits for a quiet time, it is busy before the bad version is shipped: from the good one's watch on.
     async fn until_busy(&self) -> Result<()> {
         let low = &self.runbook.release["spec"]["windows"]["lowTraffic"];
-        let asked = (low["promql"].as_str(), low["below"].as_f64());
+        let asked = (low["promql"].as_str(), self.runbook.outside["quiet"].as_f64());
         let (Some(prometheus), Some(rate), (Some(query), Some(below))) =
             (&self.prometheus, self.busy(), asked)
         else {
@@ -572,6 +573,16 @@ async fn prometheus(admin: &Client, runbook: &Runbook, outside: &mut Outside) ->
     let prometheus = Prometheus::start(admin, runbook.namespace(), &pages).await?;
     outside.lead(url, &prometheus.url);
     Ok(Some(prometheus))
+}
+
+/// A number in the place of a quantile of a past that a new Prometheus does not have, where a runbook says one.
+fn quiet_below(mut release: Value, outside: &Value) -> Value {
+    let low = release.pointer_mut("/spec/windows/lowTraffic").and_then(Value::as_object_mut);
+    if let (Some(low), Some(quiet)) = (low, outside["quiet"].as_i64()) {
+        low.insert("below".to_owned(), json!(quiet));
+        low.remove("over");
+    }
+    release
 }
 
 /// Does something again while the API server says that it may not be done.

@@ -2,8 +2,8 @@
 //! would wait for divided by one number ([`speed`]), what stands outside a cluster played ([`outside`]), and the people ([`people`]).
 //! A version goes through the environments before production first ([`upstream`]).
 //!
-//! Nothing else of a manifest is changed. What is looked at is what the runbook says should come of a good and of a bad version, and who
-//! is told of it ([`heard`]).
+//! Nothing else of a manifest is changed, but for a quantile of a past that a new Prometheus does not have. What is looked at is what the
+//! runbook says should come of a good and of a bad version, and who is told of it ([`heard`]).
 
 pub mod course;
 pub mod heard;

@@ -69,6 +69,18 @@ fn a_job_that_fails_holds_it_until_a_retry_succeeds() {
 }
 
 #[test]
+fn a_job_that_takes_longer_than_its_timeout_has_failed_and_says_so() {
+    on_stage(async {
+        let mut check = job("0");
+        check["timeout"] = json!("2s");
+        let pod = &mut check["job"]["template"]["spec"]["template"];
+        pod["metadata"]["annotations"]["paper.tidegate.dev/ready-after"] = json!("1m");
+        let story = shipped("job-slow", check).await;
+        blocked_saying(&story, "CheckFailed", "active longer than specified deadline").await;
+    });
+}
+
+#[test]
 fn a_failed_check_can_be_skipped_and_never_an_approval() {
     on_stage(async {
         let story = Story::begin(Stage::shared().await, "job-skipped").await;

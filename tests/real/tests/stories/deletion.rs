@@ -1,11 +1,15 @@
-//! A Deployment goes in mid-run; a Release goes while no operator runs. What becomes of a Deployment when its Release, its namespace
+//! A Deployment goes in mid-run; a Release goes while no operator runs, or is kept from it by the chart's guard. What becomes of a Deployment when its Release, its namespace
 //! or the operator goes is the table of `hand_back`.
 
 use std::time::Duration;
 
+use kube::api::DeleteParams;
 use serde_json::json;
-use tidegate_real::stage::{Stage, usual};
+use tidegate_real::cluster::repository;
+use tidegate_real::stage::{self, Stage, usual};
+use tidegate_real::story::Story;
 
+use crate::given::{at_half, by_hand, pods_of, say, with};
 use crate::hand_back::{Moment, RELEASE, come_to, is_left_alone, until_all_run};
 
 #[test]
@@ -51,5 +55,58 @@ fn a_release_deleted_while_no_operator_runs_is_seen_to_by_the_next_one() {
             is_left_alone(story, before, version).await;
             until_all_run(story, version).await;
         }
+    });
+}
+
+/// The policy that the chart has for it (`policies.guardDelete`), where this story plays.
+async fn guard(story: &Story<'_>) {
+    let rendered = repository().join("tests/real/namespaced.yaml");
+    let rendered = std::fs::read_to_string(rendered).expect("rendered");
+    let mut documents = stage::documents(&rendered).expect("documents");
+    documents.retain(|document| document["metadata"]["name"] == "tidegate-release-delete");
+    assert_eq!(documents.len(), 2, "a policy and its binding");
+    for mut document in documents {
+        if document["kind"] == "ValidatingAdmissionPolicyBinding" {
+            let here = json!({"matchLabels": {"kubernetes.io/metadata.name": story.namespace}});
+            document["spec"]["matchResources"]["namespaceSelector"] = here;
+        }
+        stage::apply(&story.client, &document, "story").await.expect("a guard");
+    }
+}
+
+#[test]
+fn a_guarded_release_may_be_deleted_once_its_deployment_is_its_owners_again() {
+    tidegate_real::story::on_stage(async {
+        let story = at_half("deletion-guarded", 2).await;
+        guard(&story).await;
+        let name = format!("release {}/shop", story.namespace);
+        let refused = format!("{name} is Soaking: first kubectl tidegate abort (undo) or hand-back");
+        let said = async |story: &Story<'_>| {
+            let only_asked = DeleteParams { dry_run: true, ..DeleteParams::default() };
+            let deleted = story.api(RELEASE, "Release").delete("shop", &only_asked).await;
+            deleted.map(|_| String::new()).unwrap_or_else(|error| error.to_string())
+        };
+        let (said, refused) = (&said, &refused);
+        story.until(refused, |story| async move { said(story).await.contains(refused) }).await;
+        let errors = json!([{"name": "errors", "errorRate": {"limit": "5%"}}]);
+        let looked_at = json!({"criteria": errors, "undo": {"validate": {"for": "1h"}}});
+        story.apply(story.release(with(by_hand(), looked_at))).await;
+        story
+            .until("it is heard", |story| async move { story.status().await["observedGeneration"] == 2 })
+            .await;
+        say(&story, "Abort").await;
+        story
+            .until("given back", |story| async move {
+                story.status().await["run"]["back"]["givenBackAt"].is_string()
+            })
+            .await;
+        assert_eq!(story.status().await["phase"], "Undoing", "{}", story.describe().await);
+        story.delete(RELEASE, "Release", "shop").await;
+        story
+            .until("two pods of v1, and nothing of ours", |story| async move {
+                let ours = &story.target().await["metadata"]["labels"]["tidegate.dev/release"];
+                ours.is_null() && pods_of(story, "v1").await == 2 && story.pods().await.len() == 2
+            })
+            .await;
     });
 }

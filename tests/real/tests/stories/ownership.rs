@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
@@ -63,6 +64,48 @@ fn paced_fields_that_somebody_edits_in_mid_run_stay_as_they_are_and_the_original
         assert_eq!(owners(&story.target().await), parked, "the pace does not change");
         nothing_moves(&story).await;
         finishes(&story, &before).await;
+    });
+}
+
+/// A tool applies server-side, without force.
+async fn applies(story: &Story<'_>, spec: Value) -> Result<(), String> {
+    let manifest =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"}, "spec": spec});
+    let api = story.api("apps/v1", "Deployment");
+    let applied = api.patch("shop", &PatchParams::apply("helm"), &Patch::Apply(&manifest)).await;
+    applied.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// By the books no field of its spec is the operator's, other than `paused`.
+async fn until_nothing_is_ours(story: &Story<'_>) {
+    let nothing = |target: Value| {
+        let mut managers = target["metadata"]["managedFields"].as_array().into_iter().flatten();
+        !managers.any(|entry| {
+            let fields = entry["fieldsV1"]["f:spec"].as_object();
+            entry["manager"] == "tidegate"
+                && fields.is_some_and(|fields| fields.keys().any(|field| field != "f:paused"))
+        })
+    };
+    story.until("nothing is ours", |story| async move { nothing(story.target().await) }).await;
+}
+
+#[test]
+fn who_applies_server_side_is_refused_because_of_us_in_mid_run_and_never_after_it() {
+    on_stage(async {
+        let (story, before) = half_way(Stage::shared().await, "unmanaged", "Policy").await;
+        let strategy = |surge: i32| json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": 0}}});
+        let refused = applies(&story, strategy(2)).await.expect_err("a run has these fields");
+        assert!(refused.contains("conflict with \"tidegate\""), "{refused}");
+        finishes(&story, &before).await;
+        until_nothing_is_ours(&story).await;
+        applies(&story, strategy(2)).await.expect("what was given back is the owner's to change");
+        story.ship_paper("v3", json!({})).await;
+        until_soaking(&story, "half").await;
+        say(&story, "Abort").await;
+        ended(&story, 2, "Aborted").await;
+        until_nothing_is_ours(&story).await;
+        let newer = json!({"template": {"metadata": {"annotations": {"version": "v4"}}}});
+        applies(&story, newer).await.expect("a newer template after an undo");
     });
 }
 

@@ -1,5 +1,6 @@
-//! What stands in Secrets is told nowhere: each kind of check and source that reads some is given values that can be recognised, each is made to fail,
-//! and then everything that the operator and the plugin say is looked through for them.
+//! What stands in Secrets is told nowhere: each kind of check and source that reads some, what is told to people, and what is called on the way back, is
+//! given values that can be recognised, each is made to fail, and then everything that the operator and the plugin say is looked through for them. Mail
+//! and pagers, which take more than an address, are looked through in `notifying`.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::process::Command;
 
 use crate::answers::{Answer, Answers};
 use crate::given::{grant, may_read_secrets, quick, says, with};
+use crate::receivers::{Manner, Receiver};
 
 /// How each planted value begins.
 const MARK: &str = "planted0";
@@ -40,8 +42,8 @@ async fn plugin(story: &Story<'_>, words: &[&str]) -> String {
     format!("{said}{complained}")
 }
 
-/// Everything that is told about the Release.
-async fn told(story: &Story<'_>) -> Vec<(&'static str, String)> {
+/// Everything that is told about the Release; `people`: who get a message at each turn.
+async fn told(story: &Story<'_>, people: &Receiver) -> Vec<(&'static str, String)> {
     let all = async |group: &str, kind: &str| format!("{:?}", story.list(group, kind).await);
     let operator = story.stage.operator.lock().await;
     let operator = operator.as_ref().expect("an operator");
@@ -56,25 +58,26 @@ async fn told(story: &Story<'_>) -> Vec<(&'static str, String)> {
         ("readyz", operator.says("/readyz").await.expect("readyz")),
         ("status", plugin(story, &["status", "shop", "-o", "wide"]).await),
         ("why", plugin(story, &["why", "shop"]).await),
+        ("messages", people.got().iter().map(|got| got.body.to_string()).collect()),
     ]
 }
 
-async fn nothing_is_told(story: &Story<'_>) {
-    for (place, text) in told(story).await {
+async fn nothing_is_told(story: &Story<'_>, people: &Receiver) {
+    for (place, text) in told(story, people).await {
         for mark in [MARK].iter().chain(&ENCODED) {
             assert!(!text.contains(mark), "a value of a Secret is told in {place}: {text}");
         }
     }
 }
 
-async fn until_said(story: &Story<'_>, words: &str) {
+async fn until_said(story: &Story<'_>, people: &Receiver, words: &str) {
     story
         .until(words, |story| async move {
             let message = story.status().await["blockedBy"]["message"].clone();
             message.as_str().unwrap_or_default().contains(words)
         })
         .await;
-    nothing_is_told(story).await;
+    nothing_is_told(story, people).await;
 }
 
 fn checks(elsewhere: &str) -> Value {
@@ -114,11 +117,31 @@ fn no_value_of_a_secret_is_told_by_any_check_source_record_log_or_command() {
             .apply(secret(
                 "token",
                 "Opaque",
-                json!({"token": "planted0-bearer", "broken": "planted0 with\nbreaks"}),
+                json!({"token": "planted0-bearer", "broken": "planted0 with\nbreaks", "header": "planted0-header"}),
             ))
             .await;
         let basic = json!({"username": "planted0-user", "password": "planted0-password"});
         story.apply(secret("basic", "kubernetes.io/basic-auth", basic)).await;
+
+        // Who is told: one at an address that is a secret, one that refuses, one that nobody reaches.
+        let people = Receiver::start(Manner::Answers(200)).await;
+        let refuses = Receiver::start(Manner::Answers(404)).await;
+        let chats = json!({
+            "chat": format!("{}/planted0-chat", people.url), "deaf": format!("{}/planted0-deaf", refuses.url),
+            "gone": "http://127.0.0.1:1/planted0-gone",
+        });
+        story.apply(secret("chats", "Opaque", chats)).await;
+        let events = ["Started", "Held", "StepPassed", "Undoing", "Aborted"];
+        let slack =
+            |key: &str| json!({"name": key, "slack": {"secret": "chats", "key": key}, "events": events});
+        let card = json!({"name": "card", "teams": {"secret": "chats", "key": "deaf"}, "events": events});
+        let login = json!({"basic": {"secret": "basic"}});
+        let hook = json!({"name": "hook", "webhook": {"url": people.url, "auth": login}, "events": events});
+        let notify = json!([slack("chat"), slack("deaf"), slack("gone"), card, hook]);
+        // What is called on the way back: with a header that is a secret.
+        let header =
+            json!({"name": "Authorization", "prefix": "Bearer ", "secret": "token", "key": "header"});
+        let flag = json!({"name": "flag", "http": {"url": refuses.url, "secretHeader": header}});
 
         let answers = Answers::start(Answer::of(500, REPEATS_TOKEN));
         let from = |more: Value| with(json!({"url": answers.url.trim_end_matches('/')}), more);
@@ -132,6 +155,8 @@ fn no_value_of_a_secret_is_told_by_any_check_source_record_log_or_command() {
                         {"name": "errors", "errorRate": {"limit": "5%"}},
                         {"name": "queue", "value": {"promql": "queue", "limit": "value > 10"}},
                     ],
+                    "notify": notify,
+                    "undo": {"hooks": [flag]},
                     "windows": {"lowTraffic": {"promql": "sum(rate(requests[5m]))", "below": "12.5"}},
                     "metrics": {"prometheus": with(prometheus, json!({"scrapeInterval": "1s"}))},
                 }),
@@ -142,7 +167,7 @@ fn no_value_of_a_secret_is_told_by_any_check_source_record_log_or_command() {
         story.ship_paper("v2", json!({})).await;
 
         // Before the first pod: how much goes on is asked of a server that repeats what it was sent.
-        until_said(&story, "no such token: ...").await;
+        until_said(&story, &people, "no such token: ...").await;
         says(&story, "alice", json!({"action": "Skip", "reason": "it is known"})).await;
         // Each check has looked at its values, and told what it thinks of them.
         story
@@ -155,23 +180,42 @@ fn no_value_of_a_secret_is_told_by_any_check_source_record_log_or_command() {
                 checks.as_array().is_some_and(|all| all.len() == 7 && all.iter().all(is_done))
             })
             .await;
-        nothing_is_told(&story).await;
+        nothing_is_told(&story, &people).await;
         // In the step: a token that repeats, one that is none, a password, and a CA that is none.
-        until_said(&story, "no such token: ...").await;
+        until_said(&story, &people, "no such token: ...").await;
         story.apply(spec(bearer("broken"))).await;
-        until_said(&story, "secret token, key broken is no token: it has blanks or line breaks in it").await;
+        until_said(
+            &story,
+            &people,
+            "secret token, key broken is no token: it has blanks or line breaks in it",
+        )
+        .await;
         answers.tell(Answer::of(500, REPEATS_PASSWORD));
         story.apply(spec(from(json!({"auth": {"basic": {"secret": "basic"}}})))).await;
-        until_said(&story, "no such password: ...").await;
+        until_said(&story, &people, "no such password: ...").await;
         let encrypted = answers.url.trim_end_matches('/').replace("http:", "https:");
         story.apply(spec(json!({"url": encrypted, "ca": {"secret": "authority", "key": "ca.crt"}}))).await;
-        until_said(&story, "metrics.prometheus.ca").await;
+        until_said(&story, &people, "metrics.prometheus.ca").await;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        nothing_is_told(&story).await;
+        nothing_is_told(&story, &people).await;
 
         says(&story, "alice", json!({"action": "Abort", "reason": "seen enough"})).await;
         story.until_ended(1).await;
-        nothing_is_told(&story).await;
+        let called = refuses.got().into_iter().any(|got| got.authorization == "Bearer planted0-header");
+        assert!(called, "the hook has its header");
+        let record = story.status().await["lastRun"]["report"].as_str().expect("a record").to_owned();
+        let record = story.get("tidegate.dev/v1alpha1", "ReleaseReport", &record).await;
+        assert_eq!(record["spec"]["undo"]["hooks"][0]["message"], "answered 404, expected 2xx", "{record:#}");
+        story
+            .until("who cannot be told is named", |story| async move {
+                let troubles = story.status().await["notifications"]["troubles"].clone();
+                let named: Vec<&Value> =
+                    troubles.as_array().into_iter().flatten().map(|trouble| &trouble["to"]).collect();
+                ["deaf", "gone", "card"].iter().all(|to| named.iter().any(|name| *name == to))
+            })
+            .await;
+        assert!(people.got().len() > 4, "the others are told");
+        nothing_is_told(&story, &people).await;
         for form in ["markdown", "html", "yaml", "json"] {
             let report = plugin(&story, &["report", "shop", "-o", form]).await;
             assert!(report.contains("pattern"), "{report}");

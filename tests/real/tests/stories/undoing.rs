@@ -7,7 +7,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tidegate_real::operator::NAMESPACE;
 use tidegate_real::stage::{self, Stage};
-use tidegate_real::story::{Story, on_stage, shop_deployment};
+use tidegate_real::story::{Story, on_stage, paper_deployment, shop_deployment};
 
 use crate::answers::{Answer, Answers};
 use crate::given::{at_half, by_hand, ended, halves, say, until_soaking, with};
@@ -388,5 +388,33 @@ fn what_is_written_in_the_middle_of_a_run_counts_when_it_goes_back() {
         story
             .stays(Duration::from_secs(2), "kept", |story| async move { quarantined(story).await.len() == 1 })
             .await;
+    });
+}
+
+/// The native controller writes nothing twice for it: its own number of the template is what we wrote.
+#[test]
+fn the_native_controller_finds_the_stable_template_numbered_as_it_would_number_it() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "undo-number").await;
+        story.adopt(paper_deployment(4), story.release(with(by_hand(), json!({})))).await;
+        for (run, version, number) in [(1, "v2", "3"), (2, "v3", "5")] {
+            story.ship_paper(version, json!({})).await;
+            until_soaking(&story, "half").await;
+            say(&story, "Abort").await;
+            ended(&story, run, "Aborted").await;
+            let annotation = "deployment.kubernetes.io/revision";
+            let target = story.target().await;
+            assert_eq!(target["metadata"]["annotations"][annotation], number, "{target:#}");
+            let managers = target["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+            let owns = |entry: &&Value| {
+                !entry["fieldsV1"]["f:metadata"]["f:annotations"][format!("f:{annotation}")].is_null()
+            };
+            let owners: Vec<&Value> = managers.iter().filter(owns).map(|entry| &entry["manager"]).collect();
+            let is_ours = owners.iter().all(|owner| *owner == "tidegate");
+            assert!(is_ours, "whoever wrote another number would own it: {target:#}");
+            let sets = story.list("apps/v1", "ReplicaSet").await;
+            let highest = sets.iter().find(|set| set["metadata"]["annotations"][annotation] == number);
+            assert_eq!(highest.map(|set| &set["spec"]["replicas"]), Some(&json!(4)), "{sets:#?}");
+        }
     });
 }

@@ -2,6 +2,7 @@
 //! one, but for the bytes on the wire.
 
 pub mod admission;
+pub mod managers;
 pub mod requests;
 pub mod store;
 

@@ -80,7 +80,7 @@ struct Place {
 }
 
 fn said(code: u16, value: &Value) -> Answer {
-    Answer::Whole(code, Bytes::from(value.to_string()))
+    Answer::Whole(code, Bytes::from(store::text_of(value)))
 }
 
 /// Answers.

@@ -115,7 +115,7 @@ impl Object {
 
     /// As text, made once for all who are told.
     pub fn text(&self) -> &Bytes {
-        self.text.get_or_init(|| Bytes::from(self.value.to_string()))
+        self.text.get_or_init(|| Bytes::from(text_of(&self.value)))
     }
 }
 
@@ -367,7 +367,7 @@ impl Lines {
             "DELETED" => {
                 let mut last = (**object).clone();
                 last["metadata"]["resourceVersion"] = json!(change.revision.to_string());
-                line(word, last.to_string().as_bytes())
+                line(word, &text_of(&last))
             }
             _ => line(word, object.text()),
         });
@@ -388,6 +388,11 @@ pub fn expired(since: u64) -> UnboundedReceiver<Bytes> {
     });
     let _sent = sender.send(line("ERROR", status.to_string().as_bytes()));
     receiver
+}
+
+/// A value as text. Not as it is shown: that goes through a formatter piece by piece, and takes three times as long.
+pub fn text_of(value: &Value) -> Vec<u8> {
+    serde_json::to_vec(value).expect("a value is JSON")
 }
 
 fn line(word: &str, object: &[u8]) -> Bytes {

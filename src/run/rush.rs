@@ -1,0 +1,117 @@
+//! Many ways back at once. The API server has better to do then than to take status: what orders nothing waits until stable stands again
+//! everywhere, or for [`LONGEST`].
+//!
+//! Only writing waits. What is seen meanwhile is kept with the time at which it was seen (`Findings::way_back`).
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::decide::Key;
+
+/// So many ways back at once are a rush.
+const MANY: usize = 10;
+/// A way back that takes longer is not waited for, and no Release waits longer.
+pub const LONGEST: Duration = Duration::from_secs(10);
+
+/// Ways back that are not at their end.
+#[derive(Default)]
+pub struct Rush(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Since when.
+    going: HashMap<Key, Instant>,
+    is_on: bool,
+    /// Releases with something to write that waits, and since when.
+    waiting: HashMap<Key, Instant>,
+}
+
+impl Rush {
+    /// Whether this Release goes back and stable does not stand yet.
+    pub fn note(&self, key: &Key, goes: bool, now: Instant) {
+        let mut state = self.lock();
+        if goes {
+            state.going.entry(key.clone()).or_insert(now);
+        } else {
+            state.going.remove(key);
+        }
+    }
+
+    /// Whether what this Release has to write, and orders nothing, is to wait.
+    pub fn has_it_wait(&self, key: &Key, now: Instant) -> bool {
+        let mut state = self.lock();
+        let fresh = state.going.values().filter(|since| now.duration_since(**since) < LONGEST).count();
+        state.is_on = fresh >= MANY || (state.is_on && fresh > 0);
+        let waits = state.is_on && {
+            let since = *state.waiting.entry(key.clone()).or_insert(now);
+            now.duration_since(since) < LONGEST
+        };
+        if !waits {
+            state.waiting.remove(key);
+        }
+        waits
+    }
+
+    /// Another process leads: it is its business.
+    pub fn clear(&self) {
+        *self.lock() = State::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clock;
+    use super::*;
+
+    fn key(number: usize) -> Key {
+        Key { namespace: "ns".into(), name: number.to_string() }
+    }
+
+    fn of(going: usize, now: Instant) -> Rush {
+        let rush = Rush::default();
+        (0..going).for_each(|number| rush.note(&key(number), true, now));
+        rush
+    }
+
+    #[test]
+    fn a_few_ways_back_keep_nobody_waiting() {
+        let now = clock::instant();
+        assert!(!of(MANY - 1, now).has_it_wait(&key(99), now));
+    }
+
+    #[test]
+    fn many_are_waited_for_until_the_last_of_them_stands() {
+        let now = clock::instant();
+        let rush = of(MANY, now);
+        assert!(rush.has_it_wait(&key(99), now));
+        (1..MANY).for_each(|number| rush.note(&key(number), false, now));
+        assert!(rush.has_it_wait(&key(99), now), "one is still on its way");
+        rush.note(&key(0), false, now);
+        assert!(!rush.has_it_wait(&key(99), now));
+    }
+
+    #[test]
+    fn one_that_never_ends_is_not_waited_for() {
+        let now = clock::instant();
+        let rush = of(MANY, now);
+        assert!(rush.has_it_wait(&key(99), now));
+        assert!(!rush.has_it_wait(&key(99), now + LONGEST));
+    }
+
+    #[test]
+    fn nobody_waits_longer_however_many_more_come() {
+        let now = clock::instant();
+        let rush = of(MANY, now);
+        assert!(rush.has_it_wait(&key(99), now));
+        (100..200).for_each(|number| rush.note(&key(number), true, now + LONGEST));
+        assert!(!rush.has_it_wait(&key(99), now + LONGEST), "it has waited");
+        assert!(rush.has_it_wait(&key(98), now + LONGEST), "that one begins to");
+    }
+}

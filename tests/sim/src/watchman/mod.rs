@@ -1,0 +1,162 @@
+//! Looks at every request of the operator, every write and every turn of the cluster, and says which of the invariants of `src/lib.rs`
+//! does not hold, as far as it can be seen from outside: numbers in what it says are theirs.
+
+mod beside;
+mod evidence;
+mod locks;
+mod once;
+mod owner;
+mod people;
+mod pods;
+mod quarantine;
+mod writing;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::server::Who;
+use crate::world::World;
+
+/// Milliseconds in which the native controllers may still carry out what was asked for before.
+const RECENTLY: u64 = 5_000;
+
+/// What the watchman remembers.
+#[derive(Default)]
+pub struct Watchman {
+    pub violations: Vec<String>,
+    /// Checks made.
+    pub checks: u64,
+    /// By the name of the Deployment, and of its Release.
+    watched: BTreeMap<String, Watched>,
+    /// Uid and generation of a Deployment after a process's last write to it.
+    written: BTreeMap<(usize, String), (String, i64)>,
+    /// Jobs that were made, by Release, run, check.
+    jobs: BTreeMap<String, BTreeSet<String>>,
+    /// A person said so much that more than one try is fine.
+    pub retried: bool,
+    /// Somebody has said that something may be passed over.
+    pub skipped: bool,
+    /// What the operator counts in seconds is not what passes here.
+    pub clocks_jumped: bool,
+    /// Requests of hooks that have arrived.
+    pub hooks_arrived: u64,
+    /// Those that were answered as they should be, by process.
+    hooks_answered: BTreeMap<usize, usize>,
+    /// Runs that have gone back with hooks: their Releases, and their ids.
+    went_back: BTreeSet<(String, String)>,
+    /// What a ConfigMap was to be, was written there so often.
+    flags_written: u64,
+    /// In so many records a hook is done, by its name.
+    recorded: BTreeMap<String, u64>,
+    /// Pods that were taken out of their ReplicaSet, by Release and run.
+    kept: BTreeMap<(String, String), BTreeSet<String>>,
+    /// Identity of each process in the Lease, where there is an election.
+    pub identities: BTreeMap<usize, String>,
+    /// Messages that a status has owed.
+    noted: BTreeSet<Told>,
+    /// Those that have come to whom they are for: from which processes, and whether they were told so.
+    came: BTreeMap<Told, Vec<(usize, bool)>>,
+    /// Those of which the receiver has said that it will not have them.
+    refused: BTreeSet<Told>,
+}
+
+/// The id of a message, and an audience.
+type Told = (String, String);
+
+/// What it remembers of one Deployment.
+#[derive(Default)]
+pub struct Watched {
+    /// What the owner wrote last into the fields that a run borrows: `paused`, `minReadySeconds`, `progressDeadlineSeconds`, `strategy`.
+    owners: BTreeMap<&'static str, Value>,
+    /// What they wrote there while a run had the fields, where no policy keeps them from it: it may be taken back, or taken for theirs.
+    edited: BTreeMap<&'static str, Value>,
+    /// The owner has written to a Deployment that moves, and no policy has paused it: until the operator has seen it, the native
+    /// controller does what it likes.
+    unseen: bool,
+    /// The Service has had as many pods as the owner promises, and nobody has taken them but, perhaps, the operator.
+    served: bool,
+    /// Ready pods that there must be, once there have been so many.
+    promised: i64,
+    /// Pods that there may be.
+    allowed: Option<i64>,
+    /// Counts of pods say nothing before.
+    excused_until: u64,
+    /// Replicas asked for lately.
+    wanted: Vec<(u64, i64)>,
+    /// The run that began while the source of its counts told nothing.
+    blind: Option<String>,
+    /// The run and the step that began when that could be seen to be so.
+    blind_step: Option<(String, i64)>,
+    /// Since when it can be seen.
+    dark_since: Option<u64>,
+    /// Since when the source tells the truth.
+    told_since: u64,
+    /// The run of which stable stands again, and since when.
+    restored: Option<(String, u64)>,
+}
+
+impl Watched {
+    /// Counts of pods say nothing before then.
+    pub fn excuse(&mut self, until: u64) {
+        self.excused_until = self.excused_until.max(until);
+    }
+}
+
+impl Watchman {
+    /// What it remembers of a Deployment.
+    pub fn of(&mut self, name: &str) -> &mut Watched {
+        if !self.watched.contains_key(name) {
+            self.watched.insert(name.to_owned(), Watched::default());
+        }
+        self.watched.get_mut(name).expect("it is there now")
+    }
+}
+
+impl World {
+    /// Something does not hold.
+    pub fn violated(&mut self, invariant: &str, what: String) {
+        if self.watchman.violations.len() < 20 {
+            let seconds = format!("{}.{:03}", self.now / 1000, self.now % 1000);
+            self.watchman.violations.push(format!("{invariant} at {seconds} s: {what}"));
+        }
+    }
+
+    fn check(&mut self, invariant: &str, holds: bool, what: impl FnOnce() -> String) {
+        self.watchman.checks += 1;
+        if !holds {
+            self.violated(invariant, what());
+        }
+    }
+
+    /// A write is about to take effect.
+    pub fn check_write(&mut self, who: &Who, plural: &str, before: Option<&Value>, after: &Value) {
+        let metadata = &after["metadata"];
+        let name = metadata["name"].as_str().unwrap_or_default();
+        match (who, plural) {
+            (Who::Operator(process), "deployments") => {
+                let uid = metadata["uid"].as_str().unwrap_or_default().to_owned();
+                let generation = metadata["generation"].as_i64().unwrap_or(0);
+                self.watchman.written.insert((*process, name.to_owned()), (uid, generation));
+                self.check_pace(name, before, after);
+                let now = self.now;
+                let watched = self.watchman.of(name);
+                if std::mem::take(&mut watched.unseen) {
+                    watched.excuse(now + 2 * RECENTLY);
+                }
+            }
+            (Who::Person(_), "deployments") => self.note_owner(name, before, after),
+            (Who::Operator(_), "releases") => {
+                self.check_status(name, before, after);
+                self.check_success(name, before, after);
+                self.check_beside(name, before, after);
+                self.check_owed(before, after);
+                self.check_locks(name, after);
+            }
+            (Who::Operator(_), "jobs") => self.check_job(after),
+            (Who::Operator(_), "configmaps") => self.watchman.flags_written += 1,
+            (Who::Operator(_), "releasereports") => self.check_recorded(after),
+            (Who::Operator(_) | Who::Person(_) | Who::Cluster, _) => {}
+        }
+    }
+}

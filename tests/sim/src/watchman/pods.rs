@@ -1,0 +1,112 @@
+//! Enough pods are Ready, somebody serves, and there are not too many: 8.
+
+use serde_json::{Value, json};
+use tidegate::api::{ORIGINALS, STABLE};
+
+use super::RECENTLY;
+use crate::native::fenceposts;
+use crate::service::endpoints;
+use crate::world::World;
+
+impl World {
+    /// 8: enough Ready pods, and not too many in all.
+    pub fn check_pods(&mut self, name: &str) {
+        let Some(deployment) = self.deployment(name).cloned() else {
+            let watched = self.watchman.of(name);
+            watched.served = false;
+            watched.promised = 0;
+            watched.allowed = None;
+            return;
+        };
+        let replicas = deployment["spec"]["replicas"].as_i64().unwrap_or(0);
+        let now = self.now;
+        let before = self.watchman.of(name).wanted.last().map(|(_, wanted)| *wanted);
+        let several = self.native(name).sets.iter().filter(|set| set.replicas > 0).count() > 1;
+        if before.is_some_and(|before| before > replicas) && several {
+            // The native controller shrinks revisions in proportion, those that serve with those that do not.
+            self.watchman.of(name).promised = 0;
+            self.watchman.of(name).served = false;
+        }
+        let moves = deployment["spec"]["paused"] != true
+            && !deployment["metadata"]["annotations"][ORIGINALS].is_null();
+        let order = fenceposts(&deployment["spec"]["strategy"], i32::try_from(replicas).unwrap_or(0));
+        if before.is_some_and(|before| before > replicas) && moves && order == (0, 1) {
+            // Of so few pods what a move may take comes to nothing, and then the native controller takes one: nobody can order less.
+            self.watchman.of(name).excuse(now + RECENTLY);
+        }
+        self.watchman.of(name).wanted.push((now, replicas));
+        // The one before the window still counts at its beginning.
+        let keep =
+            self.watchman.of(name).wanted.iter().rposition(|(at, _)| *at + RECENTLY < now).unwrap_or(0);
+        self.watchman.of(name).wanted.drain(..keep);
+        let strategy = self.watchman.of(name).owners.get("strategy").cloned().unwrap_or_else(|| json!({}));
+        if strategy["type"] == "Recreate" || deployment["spec"]["strategy"]["type"] == "Recreate" {
+            return;
+        }
+        if self.has_no_room(name, replicas) {
+            // What is not there is not there because of the nodes.
+            self.watchman.of(name).excuse(now + RECENTLY);
+        }
+        let least = self.watchman.of(name).wanted.iter().map(|(_, wanted)| *wanted).min().unwrap_or(0);
+        let most = self.watchman.of(name).wanted.iter().map(|(_, wanted)| *wanted).max().unwrap_or(0);
+        let limits = |replicas: i64| fenceposts(&strategy, i32::try_from(replicas).unwrap_or(0));
+        let ready = i64::try_from(self.native(name).ready()).unwrap_or(0);
+        let alive = i64::try_from(self.native(name).alive()).unwrap_or(0);
+        let floor = least - i64::from(limits(least).1);
+        let ceiling = most + i64::from(limits(most).0);
+        let undoing = !self.status(name)["run"]["back"].is_null() || self.goes_back_alone(name, &deployment);
+        if now < self.watchman.of(name).excused_until || self.watchman.of(name).unseen {
+            self.watchman.of(name).served = false;
+            self.watchman.of(name).promised = 0;
+            self.watchman.of(name).allowed = None;
+            return;
+        }
+        self.watchman.of(name).promised =
+            if ready >= floor { floor } else { self.watchman.of(name).promised.min(floor) };
+        let promised = self.watchman.of(name).promised;
+        self.check("8 (enough pods Ready)", ready >= promised || undoing, || {
+            format!("{ready} Ready of {alive} pods, {promised} promised of {least} replicas")
+        });
+        self.check_service(name, floor, undoing);
+        if undoing {
+            self.watchman.of(name).allowed = None;
+            self.watchman.of(name).promised = self.watchman.of(name).promised.min(ready);
+            return;
+        }
+        let allowed = match self.watchman.of(name).allowed {
+            // Until it has come down once, what an undo has surged is on its way out.
+            None if alive > ceiling => return,
+            Some(before) if alive > ceiling => before.max(ceiling),
+            None | Some(_) => ceiling,
+        };
+        self.watchman.of(name).allowed = Some(allowed);
+        self.check("8 (not too many pods)", alive <= ceiling, || {
+            format!("{alive} pods, {ceiling} allowed of {most} replicas")
+        });
+    }
+
+    /// 8, as users see it: there is always somebody who answers, on the way back too. Unless the owner allows that there is nobody, or wants bad
+    /// pods gone first.
+    fn check_service(&mut self, name: &str, floor: i64, undoing: bool) {
+        let ready = i64::try_from(endpoints(self.native(name)).count()).unwrap_or(0);
+        let mitigates =
+            self.release(name).is_some_and(|it| it["spec"]["undo"]["capacity"] == "MitigateFirst");
+        let watched = self.watchman.of(name);
+        watched.served |= ready >= floor.max(1);
+        let is_allowed = floor < 1 || (undoing && mitigates);
+        if is_allowed {
+            watched.served = false;
+        }
+        let served = watched.served;
+        self.check("8 (somebody serves)", ready > 0 || !served, || {
+            format!("no pod is left to serve; {floor} were promised")
+        });
+    }
+
+    /// A deleted Release's Deployment goes back too.
+    fn goes_back_alone(&self, name: &str, deployment: &Value) -> bool {
+        let gone = self.release(name).is_none();
+        let forgotten = self.status(name)["stable"].is_null();
+        (gone || forgotten) && !deployment["metadata"]["annotations"][STABLE].is_null()
+    }
+}

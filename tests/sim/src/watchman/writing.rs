@@ -1,0 +1,123 @@
+//! Each write has a field manager and one leader behind it, rests on what was read, and moves nothing that is to stand still: 2, 4, 5, 6, 13.
+
+use json_patch::PatchOperation;
+use serde_json::Value;
+use tidegate::api::ORIGINALS;
+use tidegate::watch::slim::fingerprint;
+
+use crate::server::Request;
+use crate::world::World;
+
+/// `minReadySeconds` of a parked Deployment.
+const PARKED: i64 = 2_147_483_646;
+
+impl World {
+    /// A request of the operator goes out.
+    pub fn check_sent(&mut self, process: usize, request: &Request) {
+        if request.method == http::Method::GET {
+            return;
+        }
+        if request.path.contains("/leases") {
+            return;
+        }
+        let managed =
+            request.query.contains("fieldManager=tidegate") || request.method == http::Method::DELETE;
+        let what = format!("{} {}", request.method, request.path);
+        self.check("2 (field manager)", managed, || what.clone());
+        if let Some(mine) = self.watchman.identities.get(&process).cloned() {
+            let lease =
+                self.store.all("leases").next().map(|(_, lease)| lease["spec"]["holderIdentity"].clone());
+            let other = lease
+                .and_then(|holder| holder.as_str().map(str::to_owned))
+                .filter(|holder| *holder != mine && !holder.is_empty());
+            self.check("2 (one leader)", other.is_none(), || {
+                format!("{what} by {mine}, and {} leads", other.unwrap_or_default())
+            });
+        }
+        // What has to be so before anything of a patch is done.
+        let tested = |path: &str| match request.patch.as_ref()?.0.first()? {
+            PatchOperation::Test(test) if test.path.as_str() == path => Some(&test.value),
+            _ => None,
+        };
+        if let Some((_, name)) = request.path.split_once("/deployments/") {
+            let generation = tested("/metadata/generation").cloned();
+            self.check("4 (guarded)", generation.is_some(), || what.clone());
+            let known = self.watchman.written.get(&(process, name.to_owned())).cloned();
+            let uid =
+                self.deployment(name).map(|it| it["metadata"]["uid"].as_str().unwrap_or_default().to_owned());
+            if let (Some((written, own)), Some(uid)) = (known, uid)
+                && written == uid
+            {
+                let decided_on = generation.and_then(|value| value.as_i64()).unwrap_or(0);
+                self.check("5 (own writes)", decided_on >= own, || {
+                    format!("decided on generation {decided_on}, wrote {own} itself")
+                });
+            }
+        }
+        if request.path.contains("/releases/") && request.path.ends_with("/status") {
+            let guarded = tested("/metadata/resourceVersion").is_some();
+            self.check("4 (guarded)", guarded, || what);
+        }
+    }
+
+    /// Nobody told the process what came of its last write: it cannot know that it took effect.
+    pub fn unanswered(&mut self, process: usize) {
+        self.watchman.written.retain(|(writer, _), _| *writer != process);
+    }
+
+    /// 13: between moves it is paused; on a canary template it is never unpaused and unparked before the last step is done.
+    pub(super) fn check_pace(&mut self, name: &str, before: Option<&Value>, after: &Value) {
+        let spec = &after["spec"];
+        // A label, an annotation: what moves there is none of its doing.
+        if before.is_some_and(|before| before["spec"] == *spec) {
+            return;
+        }
+        let stable = self.status(name)["stable"]["fingerprint"].as_str().map(str::to_owned);
+        let Some(stable) = stable else { return };
+        let parked = spec["minReadySeconds"] == PARKED;
+        let paused = spec["paused"] == true;
+        let recreate = spec["strategy"]["type"] == "Recreate";
+        if paused || recreate {
+            return;
+        }
+        let on_stable = stable == fingerprint(&spec["template"]);
+        let sets = &self.native(name).sets;
+        let all_out = sets.iter().all(|set| set.replicas == 0 || set.template == spec["template"]);
+        let hands_back =
+            |action: &Value| action["spec"]["action"] == "HandBack" && action["spec"]["release"] == name;
+        let handed_back = self.store.all("releaseactions").any(|(_, action)| hands_back(action));
+        let strategy = spec["strategy"].to_string();
+        self.check("13 (never unpaused and unparked)", parked || on_stable || all_out || handed_back, || {
+            format!("minReadySeconds {}, strategy {strategy}", after["spec"]["minReadySeconds"])
+        });
+    }
+
+    pub(super) fn check_status(&mut self, name: &str, before: Option<&Value>, after: &Value) {
+        let nothing = Value::Null;
+        let (old, new) = (before.map_or(&nothing, |before| &before["status"]), &after["status"]);
+        let revision = |status: &Value| status["revision"].as_i64().unwrap_or(0);
+        let (was, is) = (revision(old), revision(new));
+        self.check("4 (one status write a look)", is == was + 1 || was == 0, || {
+            format!("revision {was}, then {is}")
+        });
+        if self.policies && new["phase"] == "Soaking" {
+            let target = self.deployment(name).cloned();
+            let ours = target.as_ref().is_some_and(|it| !it["metadata"]["annotations"][ORIGINALS].is_null());
+            let moves = target.is_some_and(|it| it["spec"]["paused"] != true);
+            self.check("13 (paused between moves)", !(ours && moves), || "it soaks and may move".to_owned());
+        }
+        let (old, new) = (&old["run"], &new["run"]);
+        if new.is_null() {
+            return;
+        }
+        let id = new["id"].as_str().unwrap_or_default().to_owned();
+        if old["id"] == new["id"] {
+            let step = |run: &Value| run["step"].as_i64().unwrap_or(0);
+            let (from, to) = (step(old), step(new));
+            self.check("6 (one step)", to <= from + 1, || format!("run {id}: step {from}, then {to}"));
+            let skips = old["stage"] == "Preflight" && new["stage"] == "Watch";
+            self.check("6 (one step)", !skips, || format!("run {id}: from the checks to the watch"));
+        }
+        self.check_blind(name, old, new);
+    }
+}

@@ -162,6 +162,14 @@ async fn carry_out_one(
                 Err(error) => return Err(error),
             }
         }
+        Intent::DeleteJob { name, uid } => match writer.delete_job(&key.namespace, name, uid).await {
+            Ok(()) => tracing::info!(release = %key, job = name, "the trial is over"),
+            Err(error @ ActError::Fenced) => return Err(error),
+            // It ends by itself.
+            Err(error) => {
+                tracing::warn!(release = %key, job = name, %error, "the job of a trial pod could not be deleted");
+            }
+        },
         Intent::KeepReport { name, report } => {
             let body = json!({
                 "apiVersion": "tidegate.dev/v1alpha1", "kind": "ReleaseReport",

@@ -204,11 +204,12 @@ impl Writer {
 
     /// Deletes a pod that still is this one.
     pub async fn delete_pod(&self, namespace: &str, name: &str, uid: &str) -> Result<(), ActError> {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), namespace, &ApiResource::erase::<Pod>(&()));
-        let preconditions = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
-        let this = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        unless_gone(self.write(api.delete(name, &this)).await.map(|_| ()))
+        self.delete::<Pod>(namespace, name, uid, DeleteParams::default()).await
+    }
+
+    /// Deletes a Job that still is this one; its pods go after it.
+    pub async fn delete_job(&self, namespace: &str, name: &str, uid: &str) -> Result<(), ActError> {
+        self.delete::<Job>(namespace, name, uid, DeleteParams::background()).await
     }
 
     /// Patches an object that a hook names.
@@ -269,6 +270,23 @@ impl Writer {
     pub async fn create_event(&self, namespace: &str, event: &Event) -> Result<(), ActError> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         self.write(api.create(&post(), event)).await.map(|_| ())
+    }
+
+    async fn delete<K>(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        how: DeleteParams,
+    ) -> Result<(), ActError>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), namespace, &ApiResource::erase::<K>(&()));
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
+        let this = DeleteParams { preconditions: Some(preconditions), ..how };
+        unless_gone(self.write(api.delete(name, &this)).await.map(|_| ()))
     }
 
     async fn create<K>(&self, namespace: &str, body: &Value) -> Result<Created, ActError>

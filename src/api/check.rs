@@ -34,7 +34,7 @@ pub struct Check {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not a name: write lower case letters, digits and '-'\"".into())))]
     pub name: String,
-    /// How long one try may take. Default: 10m for a job, 30s for workload, telemetry and promotion by selector, 10s for what else is asked; an approval is waited for without end.
+    /// How long one try may take. Default: 10m for a job, 5m for a trial pod to start and answer, 30s for workload, telemetry and promotion by selector, 10s for what else is asked; an approval is waited for without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
     /// What a failure means. Default: Error, which nothing goes on with. A Warning is told and holds nothing up.
@@ -211,7 +211,8 @@ pub struct HttpCheck {
     #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https']").message("is not an http(s) URL"))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]+://[^/?#@]*([/?#]|$)')").message("no user in the URL: whoever reads the Release reads it"))]
     pub url: Option<String>,
-    /// A path that each Ready pod of the canary is asked for, by its own address. Only at a step: before there is no such pod.
+    /// A path that each Ready pod of the canary is asked for, by its own address. In preflight, where there is none yet: one pod of
+    /// the new version that is started for it apart from the Deployment, without its labels, and ended then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new("self.matches('^/[!-~]*$')").message("podPath begins with '/'"))]

@@ -39,6 +39,12 @@ pub const FIELD_MANAGER: &str = "tidegate";
 /// Label on the Deployment, its stored templates and its Jobs: the name of the Release that has them.
 pub const RELEASE_LABEL: &str = "tidegate.dev/release";
 
+/// Label on our Jobs: what each is for, such as the check's name.
+pub const CHECK_LABEL: &str = "tidegate.dev/check";
+
+/// Value of [`CHECK_LABEL`] on the Job of a trial pod, and on that pod. No check is called so.
+pub const TRIAL: &str = "Trial";
+
 /// Annotation on the Deployment in a run: a merge patch of `spec` that gives the owner's fields back (`null`: was absent).
 pub const ORIGINALS: &str = "tidegate.dev/originals";
 

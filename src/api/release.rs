@@ -53,12 +53,13 @@ pub struct ReleaseSpec {
     /// When runs may start and move on. Default: always. Going back is never held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<Windows>,
-    /// Checks before the first pod, all at the same time.
+    /// Checks before the first pod, all at the same time; those that ask a trial pod (`http.podPath`) after all others, and after the
+    /// migrations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[x_kube(validation = Rule::new("!self.exists(c, has(c.onFailure))").message("preflight: onFailure is for checks of a step; before the first pod there is nothing to undo"))]
-    #[x_kube(validation = Rule::new("!self.exists(c, has(c.http) && has(c.http.podPath))").message("preflight: podPath is for checks of a step; before the first pod there is no new pod to ask"))]
+    #[x_kube(validation = Rule::new("!self.exists(c, has(c.http) && has(c.http.podPath) && has(c.every))").message("preflight: a check with podPath asks a trial pod right before the first pod: leave every out"))]
     pub preflight: Vec<Check>,
     /// Jobs that change what the versions share, in their order: those that expand, and irreversible ones, before the first pod and
     /// after all checks; those that contract after the watch.

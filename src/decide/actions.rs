@@ -142,7 +142,7 @@ fn asked_of<'s>(scene: &'s Scene<'_>) -> (Vec<&'s Signers>, Vec<&'s Attest>) {
         match &check.kind {
             CheckKind::Approval(signers) => approvals.push(signers),
             CheckKind::Attest(attest) => attests.push(&**attest),
-            CheckKind::Job(_) | CheckKind::Asked(_) => {}
+            CheckKind::Job(_) | CheckKind::Asked(_) | CheckKind::Trial(_) => {}
         }
     }
     approvals.extend(plan.steps.iter().filter_map(|step| step.approval.as_ref()));
@@ -188,7 +188,11 @@ fn attest(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Res
     let here = checks.iter().map(|check| (check, step)).chain(plan.checks.iter().map(|check| (check, None)));
     let mut found = here.filter_map(|(check, step)| match &check.kind {
         CheckKind::Attest(attest) if check.name == name => Some((attest, step)),
-        CheckKind::Attest(_) | CheckKind::Approval(_) | CheckKind::Job(_) | CheckKind::Asked(_) => None,
+        CheckKind::Attest(_)
+        | CheckKind::Approval(_)
+        | CheckKind::Job(_)
+        | CheckKind::Asked(_)
+        | CheckKind::Trial(_) => None,
     });
     let Some((attest, step)) = found.next() else {
         return Err(format!("where the run stands no check {name} is to be attested"));
@@ -440,23 +444,26 @@ fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
         return Err("a migration is running: wait for its end, or say abort".into());
     }
     let planned = scene.plan.as_ref().ok();
-    let is_signed = |known: &CheckStatus| {
-        let Some(plan) = planned else { return false };
+    let kind_of = |known: &CheckStatus| {
+        let plan = planned?;
         let checks = match known.step.as_deref() {
             None => &plan.checks,
-            Some(step) => match plan.steps.iter().find(|planned| planned.name == step) {
-                Some(step) => &step.checks,
-                None => return false,
-            },
+            Some(step) => &plan.steps.iter().find(|planned| planned.name == step)?.checks,
         };
-        checks.iter().any(|check| check.name == known.name && check.kind.is_signed())
+        checks.iter().find(|check| check.name == known.name).map(|check| &check.kind)
+    };
+    let is_signed = |known: &CheckStatus| kind_of(known).is_some_and(CheckKind::is_signed);
+    // What comes last is not what is waited for before it has begun.
+    let is_to_come = |known: &CheckStatus| {
+        let has_begun = known.job.is_some() || known.retry_at.is_some() || known.state != CheckState::Waiting;
+        kind_of(known).is_some_and(CheckKind::comes_last) && !has_begun
     };
     let run = going_on(draft)?;
     no_undo_is_asked_about(run)?;
     match run.stage {
         Stage::Preflight => {
             let mut skipped = 0;
-            for check in run.checks.iter_mut().filter(|check| !is_signed(check)) {
+            for check in run.checks.iter_mut().filter(|check| !is_signed(check) && !is_to_come(check)) {
                 skipped += usize::from(pass_over(check, &said));
             }
             if skipped == 0 {

@@ -176,7 +176,7 @@ pub fn of_check(
                 enough @ Signed::Enough { .. } => enough,
             })
         }
-        CheckKind::Job(_) | CheckKind::Asked(_) => None,
+        CheckKind::Job(_) | CheckKind::Asked(_) | CheckKind::Trial(_) => None,
     }
 }
 
@@ -269,7 +269,7 @@ pub fn asks_for(draft: &Draft<'_>, check: &PlannedCheck) -> Option<(&'static str
             let command = format!("{command} --check {} --role {roles} --reason '...'", check.name);
             Some((AWAITING_ATTESTATION, command))
         }
-        CheckKind::Job(_) | CheckKind::Asked(_) => None,
+        CheckKind::Job(_) | CheckKind::Asked(_) | CheckKind::Trial(_) => None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::approval::{self, Signed};
 use super::decision::Notice;
@@ -17,6 +18,7 @@ use super::needs::ASK_AGAIN;
 use super::plan::{CheckKind, PlannedCheck};
 use super::scene::Scene;
 use super::snapshot::{ProbeAnswer, ProbeId, ProbeResult};
+use super::trial;
 use crate::api::Action;
 use crate::api::check::Severity;
 use crate::api::status::{CheckState, CheckStatus, Run, Stamp};
@@ -123,7 +125,8 @@ pub fn due_again(check: &PlannedCheck, answer: &ProbeAnswer) -> Option<Timestamp
     }
 }
 
-fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, step: Option<&str>) {
+/// The same for one of them, of which status knows.
+pub fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, step: Option<&str>) {
     let now = draft.now();
     let run = draft.run();
     let place = |known: &CheckStatus| known.name == check.name && known.step.as_deref() == step;
@@ -141,6 +144,7 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, step:
     if let Some(at) = known.retry_at.filter(|at| *at > now) {
         return draft.wake_at(at.0);
     }
+    run.checks[index].retry_at = None;
     let id = id(run, &known);
     let found = match &check.kind {
         CheckKind::Approval(_) | CheckKind::Attest(_) => {
@@ -162,7 +166,18 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, step:
                 None => return,
             }
         }
-        CheckKind::Job(job) => of_job(draft, scene, check, job, index),
+        CheckKind::Job(job) => {
+            let this = jobs::Try {
+                id,
+                label: check.name.clone(),
+                timeout: check.timeout,
+                job,
+                made: known.job,
+                since: known.since,
+            };
+            of_job(draft, scene, this, index).found
+        }
+        CheckKind::Trial(_) => trial::look(draft, scene, check, index),
         CheckKind::Asked(_) => match scene.snapshot.probes.get(&id) {
             // What passed before a restart stays so until it is answered again.
             None if known.state == CheckState::Passed => return,
@@ -180,41 +195,24 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, step:
     let (state, message) = found.kept();
     let run = draft.run();
     let known = &mut run.checks[index];
-    known.retry_at = None;
     (known.state, known.message) = (state, message);
     if state == CheckState::Failed {
         failed(draft, check, index);
     }
 }
 
-/// How the Job of a check stands.
-fn of_job(
-    draft: &mut Draft<'_>,
-    scene: &Scene<'_>,
-    check: &PlannedCheck,
-    job: &PlannedJob,
-    index: usize,
-) -> Found {
-    let run = draft.run();
-    let known = run.checks[index].clone();
-    let this = jobs::Try {
-        id: id(run, &known),
-        label: check.name.clone(),
-        timeout: check.timeout,
-        job,
-        made: known.job,
-        since: known.since,
-    };
-    let jobs::Seen { found, made, log } = jobs::look(draft, scene, this);
+/// How the Job of a check stands; what is known of it goes into status.
+pub fn of_job(draft: &mut Draft<'_>, scene: &Scene<'_>, this: jobs::Try<'_>, index: usize) -> jobs::Seen {
+    let seen = jobs::look(draft, scene, this);
     let now = draft.now();
     let run = draft.run();
-    let log = jobs::kept(run, log);
+    let log = jobs::kept(run, seen.log.clone());
     let known = &mut run.checks[index];
     known.log = log;
-    if known.job != made {
-        (known.job, known.since) = (made, Some(now));
+    if known.job != seen.made {
+        (known.job, known.since) = (seen.made.clone(), Some(now));
     }
-    found
+    seen
 }
 
 /// The Job of a check that waits for its end, or for what it said, with what is planned.
@@ -223,6 +221,8 @@ pub fn open_job(known: &CheckStatus, planned: &[PlannedCheck]) -> Option<(String
     let planned = planned.iter().find(|check| check.name == known.name).filter(|_| is_open)?;
     match &planned.kind {
         CheckKind::Job(job) => Some((known.job.clone()?, job.clone())),
+        // Of one that ended by itself it is wanted why.
+        CheckKind::Trial(_) => Some((known.job.clone()?, Arc::new(PlannedJob::keeping_its_log(Value::Null)))),
         CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Asked(_) => None,
     }
 }

@@ -94,6 +94,8 @@ pub enum Intent {
     StopManaging { name: String, patch: Vec<Value> },
     /// A Job of a check. A refusal is an answer to the check.
     CreateJob { name: String, check: String, run: String, attempt: i32, body: Value },
+    /// Delete a Job whose pod need not run any more. A refusal is told, and stops nothing.
+    DeleteJob { name: String, uid: String },
     /// Keep the record of a run. A refusal is told, and stops nothing.
     KeepReport { name: String, report: Box<ReleaseReportSpec> },
     /// Remove the record of a run.

@@ -48,7 +48,7 @@ pub fn is_of_windows(reason: &str) -> bool {
     [OUTSIDE_WINDOW, WINDOW_TOO_SHORT, WINDOW_NEVER_OPENS, HIGH_TRAFFIC, TRAFFIC_UNKNOWN].contains(&reason)
 }
 
-/// How long a plan takes from here to all pods: checks and migrations that are not done yet, a minute for the moves of each step, its checks, and the soaks. What
+/// How long a plan takes from here to all pods: checks, migrations and the trial pod's checks that are not done yet, a minute for the moves of each step, its checks, and the soaks. What
 /// people take to sign, and the watch, are not in it. `run`: the one that is under way; `None`: nothing is done yet.
 pub fn length(plan: &Plan, run: Option<&Run>) -> Duration {
     let is_done = |name: &str| {
@@ -58,11 +58,13 @@ pub fn length(plan: &Plan, run: Option<&Run>) -> Duration {
     };
     let lasts = |check: &super::plan::PlannedCheck| match check.kind {
         CheckKind::Approval(_) | CheckKind::Attest(_) => Duration::ZERO,
-        CheckKind::Job(_) | CheckKind::Asked(_) => check.timeout,
+        CheckKind::Job(_) | CheckKind::Asked(_) | CheckKind::Trial(_) => check.timeout,
     };
-    let checks =
-        plan.checks.iter().filter(|check| !is_done(&check.name)).map(lasts).max().unwrap_or_default();
-    let before = checks.saturating_add(migrations::longest(plan, run));
+    let longest = |last: bool| {
+        let checks = plan.checks.iter().filter(|check| check.kind.comes_last() == last);
+        checks.filter(|check| !is_done(&check.name)).map(lasts).max().unwrap_or_default()
+    };
+    let before = longest(false).saturating_add(migrations::longest(plan, run)).saturating_add(longest(true));
     plan.steps.iter().fold(before, |sum, step| {
         let own = step.checks.iter().map(lasts).max().unwrap_or_default();
         sum.saturating_add(MOVES_OF_A_STEP).saturating_add(own).saturating_add(step.soak)

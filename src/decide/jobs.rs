@@ -19,7 +19,7 @@ use super::scene::Scene;
 use super::snapshot::{JobFacts, JobOutput, ProbeId, ProbeResult, Snapshot};
 use crate::api::check::{JobCheck, JobLogs, JobResult, ResultFrom};
 use crate::api::status::{CheckState, CheckStatus, Run, Stamp};
-use crate::api::{RELEASE_LABEL, ReleaseSpec};
+use crate::api::{CHECK_LABEL, RELEASE_LABEL, ReleaseSpec};
 
 /// For so long a Job that was made may not have been heard of.
 const UNHEARD_OF: Duration = Duration::from_secs(30);
@@ -57,6 +57,11 @@ impl PlannedJob {
             result: result.as_ref().map(understood).transpose()?,
             keeps_log: logs.unwrap_or_default() == JobLogs::LastLines,
         })
+    }
+
+    /// One that nothing is asked of but how it ends.
+    pub fn keeping_its_log(template: Value) -> Self {
+        Self { template, result: None, keeps_log: true }
     }
 
     /// What is to be read of it, once it has ended: the log, and the termination message.
@@ -105,7 +110,11 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, this: Try<'_>) -> Seen {
         Stands::Unmade { name, body } => (name, body),
     };
     let ProbeId { run, check, attempt } = this.id;
-    draft.intents.push(Intent::CreateJob { name: name.clone(), check, run, attempt, body });
+    // Checks may share one.
+    let is_same = |intent: &Intent| matches!(intent, Intent::CreateJob { name: known, .. } if *known == name);
+    if !draft.intents.iter().any(is_same) {
+        draft.intents.push(Intent::CreateJob { name: name.clone(), check, run, attempt, body });
+    }
     Seen { found: being_made(&name), made: Some(name), log: Vec::new() }
 }
 
@@ -318,7 +327,7 @@ fn body(draft: &Draft<'_>, this: &Try<'_>, name: &str) -> Value {
         metadata["labels"] = json!({});
     }
     metadata["labels"][RELEASE_LABEL] = json!(draft.name());
-    metadata["labels"]["tidegate.dev/check"] = json!(this.label);
+    metadata["labels"][CHECK_LABEL] = json!(this.label);
     metadata["ownerReferences"] = json!([{
         "apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": draft.name(), "uid": draft.release.uid,
         "controller": true, "blockOwnerDeletion": false,

@@ -44,6 +44,7 @@ pub mod snapshot;
 mod steps;
 pub mod telemetry;
 pub mod traffic;
+mod trial;
 pub mod values;
 mod watching;
 pub mod workload;
@@ -91,5 +92,6 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
     back::watch_communication(&mut draft);
     retention::remove_old(&mut draft);
     back::end_quarantines(&mut draft);
+    trial::end_unneeded(&mut draft);
     draft.finish()
 }

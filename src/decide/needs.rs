@@ -13,7 +13,7 @@ use super::pace::Limits;
 use super::plan::{self, CheckKind, Measuring, Plan, PlannedCheck, Question, Source};
 use super::snapshot::{ProbeId, Snapshot};
 use super::values::Kind;
-use super::{promotion, telemetry, workload};
+use super::{promotion, telemetry, trial, workload};
 use crate::api::ReleaseSpec;
 use crate::api::status::{Back, CheckState, CheckStatus, Run, Stage, Stamp};
 
@@ -86,7 +86,7 @@ pub struct Probe {
     pub id: ProbeId,
     pub question: Question,
     pub timeout: Duration,
-    /// Ready pods of the canary, or of stable on the way back, for what is asked of each.
+    /// Ready pods of the canary, or of stable on the way back, for what is asked of each; or the trial pod.
     pub pods: Vec<ProbedPod>,
     pub about: About,
 }
@@ -108,6 +108,8 @@ pub struct ProbedPod {
     pub ip: String,
     /// The first port of its first container that has one.
     pub port: Option<u16>,
+    /// It is none of the Deployment's.
+    pub on_trial: bool,
 }
 
 /// What is needed to decide about this Release.
@@ -202,7 +204,6 @@ fn asked(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, here: &Here<'_>) ->
         Stage::Preflight | Stage::Steps | Stage::Watch => Revision::Canary,
     };
     let due = |check: &PlannedCheck| {
-        let CheckKind::Asked(question) = &check.kind else { return None };
         let place = |known: &&CheckStatus| known.name == check.name && known.step.as_deref() == step;
         let known = run.checks.iter().find(place)?;
         let is_open = match known.state {
@@ -222,14 +223,22 @@ fn asked(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, here: &Here<'_>) ->
             None => true,
             Some(answer) => checks::due_again(check, answer).is_some_and(|due| due <= snapshot.now),
         };
-        let pods = || if question.is_of_pods() { pods_of(snapshot, revision) } else { Vec::new() };
-        is_due.then(|| Probe {
-            id,
-            question: question.clone(),
-            timeout: check.timeout,
-            pods: pods(),
-            about: about(snapshot, run, spec, measuring, question),
-        })
+        if !is_due {
+            return None;
+        }
+        let (question, timeout, pods) = match &check.kind {
+            CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Job(_) => return None,
+            CheckKind::Asked(question) if question.is_of_pods() => {
+                (question.clone(), check.timeout, pods_of(snapshot, revision))
+            }
+            CheckKind::Asked(question) => (question.clone(), check.timeout, Vec::new()),
+            CheckKind::Trial(http) => {
+                let pods = vec![trial_pod(snapshot, known)?];
+                (Question::Http((**http).clone()), trial::patience(http).min(check.timeout), pods)
+            }
+        };
+        let about = about(snapshot, run, spec, measuring, &question);
+        Some(Probe { id, question, timeout, pods, about })
     };
     planned.iter().filter_map(due).collect()
 }
@@ -303,6 +312,15 @@ fn telemetry_of(
     Some(telemetry::Subject { sampling, criteria })
 }
 
+/// The trial pod of a check, once it is Ready.
+fn trial_pod(snapshot: &Snapshot, known: &CheckStatus) -> Option<ProbedPod> {
+    let pod = snapshot.trials.get(known.job.as_ref()?)?.pod.as_ref()?;
+    let is_ready = pod.ready_since.is_some() && !pod.terminating;
+    let template = snapshot.target.as_ref()?.template.value();
+    let (name, ip) = (pod.name.clone(), pod.ip.clone().filter(|_| is_ready)?);
+    Some(ProbedPod { name, ip, port: ports(&template).find_map(number), on_trial: true })
+}
+
 /// The Ready pods of a revision that can be asked.
 fn pods_of(snapshot: &Snapshot, revision: Revision) -> Vec<ProbedPod> {
     let stable = snapshot.release.as_ref().and_then(|release| release.status.stable.as_ref());
@@ -322,7 +340,9 @@ fn pods_of(snapshot: &Snapshot, revision: Revision) -> Vec<ProbedPod> {
     let pods = sets.flat_map(|set| snapshot.pods_of(&set.uid));
     let ready = pods.filter(|pod| pod.ready_since.is_some() && !pod.terminating);
     let mut pods: Vec<ProbedPod> = ready
-        .filter_map(|pod| Some(ProbedPod { name: pod.name.clone(), ip: pod.ip.clone()?, port }))
+        .filter_map(|pod| {
+            Some(ProbedPod { name: pod.name.clone(), ip: pod.ip.clone()?, port, on_trial: false })
+        })
         .collect();
     pods.sort_by(|one, other| one.name.cmp(&other.name));
     pods

@@ -35,6 +35,8 @@ const VALUE_FOR: Duration = Duration::from_secs(15);
 const AVAILABILITY_FOR: Duration = Duration::from_secs(60);
 /// Records of runs that are kept, where nothing is said.
 const REPORTS_KEPT: i32 = 20;
+/// How long a trial pod may take to start and answer, where nothing is said.
+const TRIAL: Duration = Duration::from_secs(300);
 /// The shortest deadline of a step, where none is given.
 const LEAST_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -104,6 +106,8 @@ pub enum CheckKind {
     Attest(Box<Attest>),
     Job(Arc<PlannedJob>),
     Asked(Question),
+    /// Before the first pod of the Deployment: of a pod that is started for it.
+    Trial(Box<HttpCheck>),
 }
 
 impl CheckKind {
@@ -111,7 +115,15 @@ impl CheckKind {
     pub fn is_signed(&self) -> bool {
         match self {
             Self::Approval(_) | Self::Attest(_) => true,
-            Self::Job(_) | Self::Asked(_) => false,
+            Self::Job(_) | Self::Asked(_) | Self::Trial(_) => false,
+        }
+    }
+
+    /// Whether it comes after everything else before the first pod: it runs what is released.
+    pub fn comes_last(&self) -> bool {
+        match self {
+            Self::Trial(_) => true,
+            Self::Approval(_) | Self::Attest(_) | Self::Job(_) | Self::Asked(_) => false,
         }
     }
 }
@@ -133,7 +145,7 @@ pub enum Question {
 }
 
 impl Question {
-    /// Whether it is asked of each Ready pod of the canary.
+    /// Whether it is asked of each Ready pod of a revision.
     pub fn is_of_pods(&self) -> bool {
         match self {
             Self::Http(check) => check.pod_path.is_some(),
@@ -225,7 +237,7 @@ pub fn retention(spec: &ReleaseSpec) -> Retention {
 pub fn plan(spec: &ReleaseSpec, recreate: bool) -> Result<Plan, PlanError> {
     notify::check(spec)?;
     undo(spec)?;
-    let checks = checks(&spec.preflight, "spec.preflight")?;
+    let checks = preflight(&spec.preflight)?;
     let (steps, measuring) = (steps(spec, recreate)?, measuring(spec)?);
     for (index, check) in checks.iter().enumerate() {
         if let CheckKind::Asked(Question::Telemetry(names)) = &check.kind {
@@ -338,7 +350,7 @@ fn steps(spec: &ReleaseSpec, recreate: bool) -> Result<Vec<PlannedStep>, PlanErr
         steps[last].checks = checks(&step.checks, &field("checks"))?;
         let is_early = |check: &PlannedCheck| match &check.kind {
             CheckKind::Asked(question) => question.is_before_the_first_pod(),
-            CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Job(_) => false,
+            CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Job(_) | CheckKind::Trial(_) => false,
         };
         if let Some(early) = steps[last].checks.iter().position(is_early) {
             return Err(PlanError {
@@ -388,6 +400,20 @@ const BACKOFF: Duration = Duration::from_secs(10);
 
 fn checks(written: &[Check], field: &str) -> Result<Vec<PlannedCheck>, PlanError> {
     written.iter().enumerate().map(|(index, one)| check(one, &format!("{field}[{index}]"))).collect()
+}
+
+/// Those before the first pod. There is no pod to ask yet: where one is to be asked, it is started for that.
+fn preflight(written: &[Check]) -> Result<Vec<PlannedCheck>, PlanError> {
+    let tried = |(planned, written): (PlannedCheck, &Check)| match planned.kind {
+        CheckKind::Asked(Question::Http(http)) if http.pod_path.is_some() => PlannedCheck {
+            timeout: if written.timeout.is_some() { planned.timeout } else { TRIAL },
+            every: None,
+            kind: CheckKind::Trial(Box::new(http)),
+            ..planned
+        },
+        kind => PlannedCheck { kind, ..planned },
+    };
+    Ok(checks(written, "spec.preflight")?.into_iter().zip(written).map(tried).collect())
 }
 
 fn signers(approval: &Approval, field: &str) -> Result<Signers, PlanError> {
@@ -499,7 +525,9 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
             others: promotion::Others::Labelled { .. },
             ..
         })) => Duration::from_secs(30),
-        CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Asked(_) => Duration::from_secs(10),
+        CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Asked(_) | CheckKind::Trial(_) => {
+            Duration::from_secs(10)
+        }
     };
     let of = |text: &Option<Span>, name: &str| {
         text.as_ref().map(|text| span(text, || format!("{field}.{name}"))).transpose()

@@ -1,4 +1,5 @@
-//! Before the first pod: the new template is held until all its checks have passed, and its migrations are done.
+//! Before the first pod: the new template is held until all its checks have passed, and its migrations are done. What runs the new version
+//! comes last: nobody is to run what is not signed, or what its migrations have not made way for.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::draft::Draft;
 use super::gate;
 use super::locks;
 use super::migrations;
-use super::plan::{Plan, PlannedCheck};
+use super::plan::{CheckKind, Plan, PlannedCheck};
 use super::rest;
 use super::scene::Scene;
 use crate::api::status::{CheckState, CheckStatus, Progress, Stage};
@@ -42,7 +43,8 @@ fn ready<'s>(draft: &mut Draft<'_>, scene: &'s Scene<'_>) -> Option<&'s Plan> {
     };
     // Signatures may be given before it is time; a check is to be true when the first pod goes out.
     let hold = gate::before_the_first_pod(scene.snapshot, plan, draft.run());
-    let is_time = |check: &PlannedCheck| hold.is_none() || check.kind.is_signed();
+    let is_time =
+        |check: &PlannedCheck| !check.kind.comes_last() && (hold.is_none() || check.kind.is_signed());
     checks::look(draft, scene, &plan.checks, None, is_time);
     migrations::look(draft, scene, plan);
     // Held by the calendar it may be for weeks, and many at a time: only what ends that, or somebody's word, is a reason to look.
@@ -64,14 +66,20 @@ fn ready<'s>(draft: &mut Draft<'_>, scene: &'s Scene<'_>) -> Option<&'s Plan> {
         draft.held_by(hold);
         return None;
     }
-    open(draft, &plan.checks).then_some(plan)
+    open(draft, &plan.checks, |kind| !kind.comes_last()).then_some(plan)
 }
 
-/// Takes the locks, runs the migrations, and then begins with the first step: one of them in a look.
+/// Takes the locks, runs the migrations, asks what comes last, and then begins with the first step: one of them in a look.
 fn forward(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) {
     if !locks::are_held(draft, scene, &plan.locks, Phase::Preflight)
         || !migrations::before_the_first_pod(draft, scene, plan)
     {
+        return;
+    }
+    for check in plan.checks.iter().filter(|check| check.kind.comes_last()) {
+        checks::look_at(draft, scene, check, None);
+    }
+    if !open(draft, &plan.checks, CheckKind::comes_last) {
         return;
     }
     let now = draft.now();
@@ -121,9 +129,12 @@ fn passed(known: &[CheckStatus], planned: &[PlannedCheck]) -> String {
     }
 }
 
-/// Whether nothing stands in the way any more; else says what does.
-fn open(draft: &mut Draft<'_>, planned: &[PlannedCheck]) -> bool {
-    let standing = checks::standing(draft.run(), planned, None);
+/// Whether nothing stands in the way any more, of what is waited for now; else says what does.
+fn open(draft: &mut Draft<'_>, planned: &[PlannedCheck], now: impl Fn(&CheckKind) -> bool) -> bool {
+    let mut standing = checks::standing(draft.run(), planned, None);
+    let is_of_now =
+        |known: &CheckStatus| planned.iter().any(|check| check.name == known.name && now(&check.kind));
+    standing.waiting.retain(is_of_now);
     if let Some(failed) = standing.failed {
         let message = format!("check {} failed: {}", failed.name, failed.message);
         let unblock = format!(

@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub templates: BTreeMap<String, StoredTemplate>,
     /// Jobs of this Release, by name.
     pub jobs: BTreeMap<String, JobFacts>,
+    /// Those of them that run a trial pod, by name.
+    pub trials: BTreeMap<String, Trial>,
     /// What Jobs of this Release said at their end, by name, as far as it was asked for.
     pub outputs: BTreeMap<String, JobOutput>,
     /// What other Releases of the namespace ask for, claim and hold, where this one has locks; `None`: that cannot be told now.
@@ -220,6 +222,26 @@ pub enum JobFacts {
     Running,
     Succeeded,
     Failed { message: String },
+}
+
+/// The Job of a trial pod, and its pod.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    pub uid: String,
+    /// It is being deleted.
+    pub terminating: bool,
+    pub pod: Option<Pod>,
+    /// How a container of it ended, none of which is started again.
+    pub exit: Option<Exit>,
+    /// Why no node takes it.
+    pub unplaced: Option<String>,
+}
+
+/// How a container ended otherwise than well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    pub code: i32,
+    pub reason: Option<String>,
 }
 
 /// Locks of another Release.

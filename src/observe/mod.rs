@@ -27,14 +27,14 @@ use crate::api::{FreezeSpec, ReleaseActionSpec, ReleaseActionStatus};
 use crate::decide::fields::REVISION;
 use crate::decide::notify::Told;
 use crate::decide::snapshot::{
-    ActionFacts, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, LockFacts, Measured, OUT_OF_MEMORY,
-    Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served, Snapshot, StoredTemplate, WayBack,
-    Workload,
+    ActionFacts, Exit, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, LockFacts, Measured,
+    OUT_OF_MEMORY, Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served, Snapshot,
+    StoredTemplate, Trial, WayBack, Workload,
 };
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
 use crate::observe::reading::Reading;
-use crate::watch::index::{DESIRED, Index, quarantine_of};
+use crate::watch::index::{DESIRED, Index, is_of_trial, quarantine_of, trials_of};
 use crate::watch::slim;
 
 /// Label of every namespace: its name.
@@ -91,6 +91,7 @@ pub fn observe(index: &Index, reading: &Reading, key: &Key, findings: Findings, 
         pods,
         templates: templates(index, &name, uid.as_deref()),
         jobs: jobs(index, &name, release.as_ref()),
+        trials: trials(index, key, release.as_ref()),
         outputs: findings.outputs,
         locks: locks(index, key, release.as_ref()),
         actions: actions(index, &name),
@@ -277,15 +278,58 @@ fn templates(
     index.templates.children(release).filter(|(_, kept)| mine(kept)).map(of).collect()
 }
 
-/// Those of this Release: an earlier one of the same name may have left others, which are about to go with it.
 fn jobs(
     index: &Index,
     name: &(String, String),
     release: Option<&ReleaseFacts>,
 ) -> BTreeMap<String, JobFacts> {
-    let Some(release) = release else { return BTreeMap::new() };
-    let own = index.jobs.children(name).filter(|(_, job)| owned_by(&job.metadata, &release.uid));
-    own.map(|((_, job), facts)| (job.clone(), job_facts(facts))).collect()
+    own_jobs(index, name, release).map(|(job, facts)| (job.clone(), job_facts(facts))).collect()
+}
+
+/// Those of this Release: an earlier one of the same name may have left others, which are about to go with it.
+fn own_jobs<'i>(
+    index: &'i Index,
+    name: &'i (String, String),
+    release: Option<&'i ReleaseFacts>,
+) -> impl Iterator<Item = (&'i String, &'i slim::Job)> {
+    let own = move |job: &slim::Job| release.is_some_and(|release| owned_by(&job.metadata, &release.uid));
+    index.jobs.children(name).filter(move |(_, job)| own(job)).map(|((_, name), job)| (name, job))
+}
+
+/// Jobs of trial pods, each with its pod.
+fn trials(index: &Index, key: &Key, release: Option<&ReleaseFacts>) -> BTreeMap<String, Trial> {
+    let name = (key.namespace.clone(), key.name.clone());
+    let place = trials_of(&key.namespace, &key.name);
+    let of = |(job, found): (&String, &slim::Job)| {
+        let uid = found.metadata.uid.clone().unwrap_or_default();
+        let pod = index.pods.children(&place).map(|(_, pod)| pod).find(|pod| owned_by(&pod.metadata, &uid));
+        let trial = Trial {
+            terminating: found.metadata.deletion_timestamp.is_some(),
+            pod: pod.map(|found| self::pod(found, "")),
+            exit: pod.and_then(exit),
+            unplaced: pod.and_then(unplaced),
+            uid,
+        };
+        (job.clone(), trial)
+    };
+    own_jobs(index, &name, release).filter(|(_, job)| is_of_trial(&job.metadata)).map(of).collect()
+}
+
+/// How a container ended that is not started again. What ends because its pod is deleted ends by no fault of its own.
+fn exit(pod: &slim::Pod) -> Option<Exit> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let containers = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+    let mut ends = containers.filter_map(|container| container.state.terminated.as_ref());
+    let end = ends.find(|end| end.exit_code != 0)?;
+    Some(Exit { code: end.exit_code, reason: end.reason.clone() })
+}
+
+fn unplaced(pod: &slim::Pod) -> Option<String> {
+    let condition = pod.status.conditions.iter().find(|condition| condition.type_ == "PodScheduled")?;
+    let says = condition.message.as_deref().map(on_one_line).unwrap_or_default();
+    (condition.status == "False").then_some(says)
 }
 
 /// Locks of the other Releases of the namespace, where this one has or wants any.

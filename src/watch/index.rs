@@ -9,7 +9,8 @@ use kube::api::ObjectMeta;
 use super::slim;
 use super::table::{ObjectKey, Table};
 use crate::api::{
-    CHANGED_BY, FINGERPRINT, HELD, ON_DELETE, ORIGINALS, QUARANTINE, QUARANTINED_UNTIL, RELEASE_LABEL, STABLE,
+    CHANGED_BY, CHECK_LABEL, FINGERPRINT, HELD, ON_DELETE, ORIGINALS, QUARANTINE, QUARANTINED_UNTIL,
+    RELEASE_LABEL, STABLE, TRIAL,
 };
 use crate::decide::Key;
 use crate::decide::fields::REVISION;
@@ -128,6 +129,17 @@ fn strip(metadata: &mut ObjectMeta, annotations: &[&str]) {
     }
 }
 
+/// The same where more labels are asked for.
+fn strip_but(metadata: &mut ObjectMeta, labels: &[&str], annotations: &[&str]) {
+    let all = metadata.labels.as_mut();
+    let kept: Vec<(String, String)> =
+        all.map(|all| labels.iter().filter_map(|name| all.remove_entry(*name)).collect()).unwrap_or_default();
+    strip(metadata, annotations);
+    if !kept.is_empty() {
+        metadata.labels.get_or_insert_default().extend(kept);
+    }
+}
+
 /// The same where every label may be asked for.
 fn keeping_labels(metadata: &mut ObjectMeta) {
     let labels = metadata.labels.take();
@@ -193,7 +205,22 @@ pub fn quarantine_of(namespace: &str, release: &str) -> ObjectKey {
     (namespace.to_owned(), format!("quarantine/{release}"))
 }
 
+/// Under what trial pods of a Release are found.
+pub fn trials_of(namespace: &str, release: &str) -> ObjectKey {
+    (namespace.to_owned(), format!("trial/{release}"))
+}
+
+/// Whether an object's label says that it is of a trial. What it belongs to is to be looked at too: anybody may write that.
+pub fn is_of_trial(metadata: &ObjectMeta) -> bool {
+    metadata.labels.as_ref().and_then(|labels| labels.get(CHECK_LABEL)).is_some_and(|value| value == TRIAL)
+}
+
 impl slim::Pod {
+    /// The Release for which it is on trial.
+    fn on_trial_for(&self) -> Option<Key> {
+        release_of(&self.metadata).filter(|_| is_of_trial(&self.metadata)).map(key)
+    }
+
     /// The Release that keeps it in quarantine.
     pub fn quarantined_for(&self) -> Option<Key> {
         let release = self.metadata.labels.as_ref()?.get(QUARANTINE)?;
@@ -207,21 +234,20 @@ impl Indexed for slim::Pod {
     }
     fn parent(&self) -> Option<ObjectKey> {
         let quarantined = self.quarantined_for().map(|key| quarantine_of(&key.namespace, &key.name));
-        quarantined.or_else(|| owner_of(&self.metadata, "ReplicaSet"))
+        let on_trial = || self.on_trial_for().map(|key| trials_of(&key.namespace, &key.name));
+        quarantined.or_else(|| owner_of(&self.metadata, "ReplicaSet")).or_else(on_trial)
     }
     fn strip(&mut self) {
-        let quarantine = self.metadata.labels.as_mut().and_then(|labels| labels.remove_entry(QUARANTINE));
-        strip(&mut self.metadata, &[QUARANTINED_UNTIL]);
-        if let Some((name, release)) = quarantine {
-            self.metadata.labels.get_or_insert_default().insert(name, release);
-        }
+        strip_but(&mut self.metadata, &[QUARANTINE, CHECK_LABEL], &[QUARANTINED_UNTIL]);
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         if let Some(key) = self.quarantined_for() {
             return vec![key];
         }
-        let Some(set) = self.parent().and_then(|name| index.sets.get(&name)) else { return Vec::new() };
-        set.concerns(index)
+        match owner_of(&self.metadata, "ReplicaSet") {
+            Some(name) => index.sets.get(&name).map(|set| set.concerns(index)).unwrap_or_default(),
+            None => self.on_trial_for().into_iter().collect(),
+        }
     }
 }
 
@@ -248,7 +274,7 @@ impl Indexed for slim::Job {
         release_of(&self.metadata)
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[]);
+        strip_but(&mut self.metadata, &[CHECK_LABEL], &[]);
     }
     fn concerns(&self, _: &Index) -> Vec<Key> {
         self.parent().map(key).into_iter().collect()

@@ -293,6 +293,9 @@ pub struct PodCondition {
     pub status: String,
     #[serde(default)]
     pub reason: Option<String>,
+    /// There is one only where something is not as it should be.
+    #[serde(default, deserialize_with = "beginning")]
+    pub message: Option<String>,
     #[serde(default, deserialize_with = "time")]
     pub last_transition_time: Option<Time>,
 }

@@ -87,7 +87,12 @@ async fn headers_and_redirects_are_part_of_the_answer() {
 #[tokio::test]
 async fn each_new_pod_is_asked_and_the_first_that_is_not_as_expected_decides() {
     let port = server().await;
-    let pod = |name: &str, port: Option<u16>| ProbedPod { name: name.into(), ip: "127.0.0.1".into(), port };
+    let pod = |name: &str, port: Option<u16>| ProbedPod {
+        name: name.into(),
+        ip: "127.0.0.1".into(),
+        port,
+        on_trial: false,
+    };
     let check = json!({"podPath": "/json", "expect": {"expression": "body.status == 'ok'"}});
     let two = vec![pod("shop-a", Some(port)), pod("shop-b", Some(port))];
     let all = asked(check.clone(), two.clone()).await;
@@ -97,6 +102,9 @@ async fn each_new_pod_is_asked_and_the_first_that_is_not_as_expected_decides() {
     with_a_bad_one.push(pod("shop-c", None));
     let told = asked(check.clone(), with_a_bad_one).await;
     assert_eq!(told, failed("pod shop-c: its containers name no port: write podPort"));
+    let on_trial = vec![ProbedPod { on_trial: true, ..pod("shop-trial", Some(port)) }];
+    let one = asked(check.clone(), on_trial).await;
+    assert_eq!(one, (ProbeResult::Passed, "trial pod shop-trial (127.0.0.1): answered 200".to_owned()));
     let none = asked(check, Vec::new()).await;
     assert_eq!(none, (ProbeResult::Unknown, "no pod to ask is Ready".to_owned()));
 }

@@ -26,7 +26,9 @@ fn question(check: &Value) -> Question {
     let plan = plan(&spec(check), false).unwrap_or_else(|problem| panic!("{check}: {problem}"));
     match plan.checks.into_iter().next().expect("a check").kind {
         CheckKind::Asked(question) => question,
-        CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Job(_) => panic!("nothing is asked"),
+        CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Job(_) | CheckKind::Trial(_) => {
+            panic!("nothing is asked")
+        }
     }
 }
 

@@ -287,6 +287,11 @@ fn each_rule_finds_what_it_is_for() {
             probe(json!({"readinessProbe": null})),
             "warning readiness spec.template.spec.containers",
         ),
+        (
+            json!({"preflight": [{"name": "starts", "http": {"podPath": "/healthz"}}]}),
+            probe(json!({"ports": [{"containerPort": 80, "hostPort": 80}]})),
+            "warning trial spec.preflight[0].http.podPath",
+        ),
         (json!({"stepss": []}), none.clone(), "error schema spec.stepss"),
         (
             json!({"steps": [{"name": "a", "replicas": 1, "soak": "7d"}]}),

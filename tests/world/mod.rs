@@ -16,6 +16,7 @@ mod signing;
 mod sources;
 mod stories;
 mod traffic;
+mod trial;
 mod undoing;
 mod windows;
 
@@ -26,7 +27,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate::api::undo::{ContainerLog, PodEvidence};
-use tidegate::api::{RELEASE_LABEL, ReleaseReportSpec, ReleaseStatus, Right};
+use tidegate::api::{CHECK_LABEL, RELEASE_LABEL, ReleaseReportSpec, ReleaseStatus, Right, TRIAL};
 use tidegate::decide::jobs::EndedJob;
 use tidegate::decide::notify::Told;
 use tidegate::decide::snapshot::{
@@ -87,6 +88,10 @@ pub struct World {
     pub job_ends: BTreeMap<&'static str, Ending>,
     /// When those were made of which something is seen, and what they are for.
     job_objects: BTreeMap<String, (Timestamp, String)>,
+    /// How trial pods fare.
+    pub trial: trial::Fares,
+    /// Their Jobs that are there: when each was made, and as what.
+    pub trials: BTreeMap<String, (Timestamp, Value)>,
     /// What was read of them.
     outputs: BTreeMap<String, JobOutput>,
     /// What was begun beside the way back.
@@ -189,6 +194,8 @@ impl World {
             told: Vec::new(),
             job_ends: BTreeMap::new(),
             job_objects: BTreeMap::new(),
+            trial: trial::Fares::Well,
+            trials: BTreeMap::new(),
             outputs: BTreeMap::new(),
             errands: Vec::new(),
             hangs: Vec::new(),
@@ -311,6 +318,7 @@ impl World {
             told: self.told.clone(),
             job_ends: self.job_ends.clone(),
             job_objects: self.job_objects.clone(),
+            trials: self.trials.clone(),
             outputs: self.outputs.clone(),
             errands: self.errands.clone(),
             hangs: self.hangs.clone(),
@@ -421,8 +429,8 @@ impl World {
     /// Reads what Jobs said, at once.
     fn read(&mut self, wanted: Vec<EndedJob>) {
         for job in wanted {
-            let (_, label) = &self.job_objects[&job.name];
-            let log = match self.job_ends.get(label.as_str()).and_then(|ending| ending.says) {
+            let label = self.job_objects.get(&job.name).map_or(TRIAL, |(_, label)| label.as_str());
+            let log = match self.job_ends.get(label).and_then(|ending| ending.says) {
                 Some(line) => Ok(LogEnd { last: Some(line.to_owned()), lines: vec![line.to_owned()] }),
                 None => Err("its pod is gone".to_owned()),
             };
@@ -487,10 +495,12 @@ impl World {
     }
 
     fn make_job(&mut self, name: &str, body: &Value) {
-        let label = body["metadata"]["labels"]["tidegate.dev/check"].as_str().unwrap_or_default();
+        let label = body["metadata"]["labels"][CHECK_LABEL].as_str().unwrap_or_default();
         assert!(!self.jobs.iter().any(|job| job == name), "job {name} is made once: {}", self.describe());
         self.jobs.push(name.to_owned());
-        if self.job_ends.contains_key(label) {
+        if label == TRIAL {
+            self.trials.insert(name.to_owned(), (self.now, body.clone()));
+        } else if self.job_ends.contains_key(label) {
             self.job_objects.insert(name.to_owned(), (self.now, label.to_owned()));
         }
     }
@@ -563,6 +573,10 @@ impl World {
                 self.reports.remove(name);
             }
             Intent::CreateJob { name, body, .. } => self.make_job(name, body),
+            Intent::DeleteJob { name, uid } => {
+                assert_eq!(*uid, format!("uid-{name}"));
+                self.trials.remove(name);
+            }
             Intent::Quarantine { pods, .. } => {
                 for Relabelled { pod, patch } in pods {
                     let Some(place) = self.pods.iter().position(|known| known.name == *pod) else { continue };
@@ -703,6 +717,13 @@ impl World {
             });
             index::apply::<slim::Job>(&mut index, from(job));
         }
+        for (name, (made, body)) in &self.trials {
+            let (job, pod) = self.trial.objects(name, body, *made, self.now);
+            index::apply::<slim::Job>(&mut index, from(job));
+            if let Some(pod) = pod {
+                index::apply::<slim::Pod>(&mut index, from(pod));
+            }
+        }
         for action in &self.actions {
             index::apply::<slim::ReleaseAction>(&mut index, from(action.clone()));
         }
@@ -787,6 +808,7 @@ fn word(intent: &Intent) -> &'static str {
         Intent::KeepReport { .. } => "report",
         Intent::DropReport { .. } => "drop report",
         Intent::CreateJob { .. } => "job",
+        Intent::DeleteJob { .. } => "delete job",
         Intent::Quarantine { .. } => "quarantine",
         Intent::DeletePod { .. } => "delete pod",
     }

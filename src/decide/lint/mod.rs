@@ -124,6 +124,7 @@ pub const RULES: [Rule; 20] = [
     rule("migration", Severity::Warning, Place::Release, spec::migrations),
     rule("one-replica", Severity::Warning, Place::Release, workload::one_replica),
     rule("readiness", Severity::Warning, Place::Deployment, workload::readiness),
+    rule("trial", Severity::Warning, Place::Release, workload::trial),
 ];
 
 /// Everything that the rules find, errors first; a field is named by one rule only.

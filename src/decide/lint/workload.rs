@@ -110,3 +110,30 @@ pub fn readiness(subject: &Subject<'_>, found: &mut Found) {
         found.add("spec.template.spec.containers", problem, "write one");
     }
 }
+
+/// A trial pod finds a place beside the pods that serve.
+pub fn trial(subject: &Subject<'_>, found: &mut Found) {
+    let Some(workload) = subject.workload else { return };
+    let spec = &workload.template["spec"];
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let has_node_port = spec["hostNetwork"] == true
+        || containers(workload.template).any(|(_, container)| {
+            list(&container["ports"])
+                .iter()
+                .any(|port| port["hostPort"].as_i64().is_some_and(|port| port > 0))
+        });
+    let has_claim = list(&spec["volumes"]).iter().any(|volume| !volume["persistentVolumeClaim"].is_null());
+    let problem = if has_node_port {
+        "the Deployment's pods take ports of their nodes: a trial pod starts only where a node without one takes it"
+    } else if has_claim && workload.recreate {
+        "the trial pod shares a PersistentVolumeClaim with the pods that serve: ReadWriteOncePod keeps it from starting, and so does \
+         ReadWriteOnce on another node"
+    } else {
+        return;
+    };
+    for (index, check) in subject.spec.preflight.iter().enumerate() {
+        if check.http.as_ref().is_some_and(|http| http.pod_path.is_some()) {
+            found.add(format!("spec.preflight[{index}].http.podPath"), problem, "ask at a step instead");
+        }
+    }
+}

@@ -194,7 +194,7 @@ fn validation(written: &UndoValidation, budget: Option<Duration>) -> Result<Plan
             CheckKind::Asked(question) if question.is_before_the_first_pod() => {
                 "workload, promotion and telemetry are asked before the first pod: write them in preflight"
             }
-            CheckKind::Job(_) | CheckKind::Asked(_) => continue,
+            CheckKind::Job(_) | CheckKind::Asked(_) | CheckKind::Trial(_) => continue,
         };
         return Err(PlanError {
             field: format!("{field}.checks[{index}]"),

@@ -57,13 +57,16 @@ async fn each(check: &HttpCheck, path: &str, pods: &[ProbedPod], reach: &Reach) 
 }
 
 async fn of_pod(check: &HttpCheck, path: &str, pod: &ProbedPod, reach: &Reach) -> Answer {
-    let port = check.pod_port.and_then(|port| u16::try_from(port).ok()).or(pod.port);
+    let ProbedPod { name, ip, port, on_trial } = pod;
+    // Whoever reads it later finds no pod of this name any more.
+    let called = if *on_trial { format!("trial pod {name} ({ip})") } else { format!("pod {name}") };
+    let port = check.pod_port.and_then(|port| u16::try_from(port).ok()).or(*port);
     let Some(port) = port else {
-        return failed(format!("pod {}: its containers name no port: write podPort", pod.name));
+        return failed(format!("{called}: its containers name no port: write podPort"));
     };
-    let host = if pod.ip.contains(':') { format!("[{}]", pod.ip) } else { pod.ip.clone() };
+    let host = if ip.contains(':') { format!("[{ip}]") } else { ip.clone() };
     let (result, message) = within(check, &format!("http://{host}:{port}{path}"), reach).await;
-    (result, format!("pod {}: {message}", pod.name))
+    (result, format!("{called}: {message}"))
 }
 
 /// A whole answer that comes too late is one that is not as expected.

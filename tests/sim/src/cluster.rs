@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tidegate::api::{CHECK_LABEL, TRIAL};
 use tidegate::watch::index::DESIRED;
 
 use crate::native::{Native, Pod};
@@ -18,6 +19,10 @@ use crate::world::{NAMESPACE, TARGET, TARGETS, World};
 const ENDING: u64 = 300;
 /// How long a Job takes.
 const JOB: u64 = 3_000;
+/// How long a trial pod takes until it is Ready. Its Job goes on until it is deleted.
+const TRIAL_READY: u64 = 1_500;
+/// Where trial pods are: none of a Deployment's has such an address.
+const TRIAL_ADDRESS: &str = "10.255.255.1";
 /// Rounds of the controllers until nothing moves any more; more is a loop.
 const ROUNDS: usize = 40;
 /// Annotation by which the native controller counts a Deployment's templates.
@@ -306,6 +311,7 @@ impl World {
             // Whose Jobs they are is nothing to those who run them.
             self.jobs();
             self.collect_garbage();
+            self.trials();
             next = self.next_job();
         }
         self.show(of, deployment);
@@ -489,7 +495,9 @@ impl World {
         let ended: Vec<(Name, Value)> = self
             .store
             .all("jobs")
-            .filter(|(_, job)| job["status"]["conditions"].is_null() && job_ends(job) <= now)
+            .filter(|(_, job)| {
+                job["status"]["conditions"].is_null() && !is_of_trial(job) && job_ends(job) <= now
+            })
             .map(|(name, job)| (name.clone(), (***job).clone()))
             .collect();
         for (name, mut job) in ended {
@@ -502,7 +510,37 @@ impl World {
 
     fn next_job(&self) -> u64 {
         let running = self.store.all("jobs").filter(|(_, job)| job["status"]["conditions"].is_null());
-        running.map(|(_, job)| job_ends(job)).min().unwrap_or(u64::MAX)
+        let due =
+            running.map(|(_, job)| if is_of_trial(job) { made(job) + TRIAL_READY } else { job_ends(job) });
+        due.filter(|at| *at > self.now).min().unwrap_or(u64::MAX)
+    }
+
+    /// Trial pods are there as long as their Jobs are.
+    fn trials(&mut self) {
+        let now = self.now;
+        let jobs = self.store.all("jobs").filter(|(_, job)| is_of_trial(job));
+        let wanted: BTreeMap<Name, Value> = jobs
+            .map(|((_, job), object)| (named(&format!("{job}-x")), trial_object(now, job, object)))
+            .collect();
+        let pods = self.store.all("pods").filter(|(_, pod)| is_of_trial(pod));
+        let shown: Vec<(Name, Value)> =
+            pods.map(|(name, pod)| (name.clone(), pod["status"].clone())).collect();
+        for (name, _) in shown.iter().filter(|(name, _)| !wanted.contains_key(name)) {
+            self.store.remove("pods", name);
+        }
+        for (name, pod) in wanted {
+            let is_shown = shown.iter().any(|(known, status)| *known == name && *status == pod["status"]);
+            if !is_shown {
+                self.store.put("pods", name, pod);
+            }
+        }
+    }
+
+    /// Whether a trial pod answers at this address.
+    pub fn is_on_trial_at(&self, address: std::net::IpAddr) -> bool {
+        let mut pods = self.store.all("pods").filter(|(_, pod)| is_of_trial(pod));
+        address.to_string() == TRIAL_ADDRESS
+            && pods.any(|(_, pod)| pod["status"]["conditions"][0]["status"] == "True")
     }
 
     /// What belongs to something that is gone goes too.
@@ -580,10 +618,40 @@ fn pod_object(now: u64, pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
     object
 }
 
+fn is_of_trial(object: &Value) -> bool {
+    object["metadata"]["labels"][CHECK_LABEL] == TRIAL
+}
+
+/// The pod of a trial's Job.
+fn trial_object(now: u64, job: &str, object: &Value) -> Value {
+    let since = made(object) + TRIAL_READY;
+    let ready = if since <= now { "True" } else { "False" };
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": format!("{job}-x"), "namespace": NAMESPACE, "uid": format!("{job}-x"),
+            "creationTimestamp": object["metadata"]["creationTimestamp"],
+            "labels": object["spec"]["template"]["metadata"]["labels"],
+            "ownerReferences": [{
+                "apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": object["metadata"]["uid"], "controller": true,
+            }],
+        },
+        "status": {
+            "phase": "Running", "podIP": TRIAL_ADDRESS,
+            "conditions": [{"type": "Ready", "status": ready, "reason": "ContainersNotReady", "lastTransitionTime": second(since.min(now))}],
+            "containerStatuses": [{"name": "shop", "restartCount": 0, "state": {"running": {}}, "lastState": {}}],
+        },
+    })
+}
+
 fn job_ends(job: &Value) -> u64 {
+    made(job) + JOB
+}
+
+fn made(job: &Value) -> u64 {
     let made: Option<jiff::Timestamp> =
         job["metadata"]["creationTimestamp"].as_str().and_then(|text| text.parse().ok());
-    made.map_or(0, |made| milliseconds(made) + JOB)
+    made.map_or(0, milliseconds)
 }
 
 fn milliseconds(at: jiff::Timestamp) -> u64 {

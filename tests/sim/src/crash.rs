@@ -12,6 +12,7 @@ const LIVES: [u32; 4] = [1, 2, 3, 5];
 const QUICK: &str = r#""criteria":[],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"20s","every":"5s"}]"#;
 const MEASURED: &str = r#""criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}],"steps":[{"name":"tenth","replicas":"10%","soak":"30s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"10m","every":"5s"}]"#;
 const JOB: &str = r#""preflight":[{"name":"backup","job":{"template":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"c"}]}}}}}}]"#;
+const TRIED: &str = r#""preflight":[{"name":"starts","http":{"podPath":"/version","podPort":8080}},{"name":"health","http":{"podPath":"/healthz","podPort":8080}}]"#;
 const MIGRATIONS: &str = r#""locks":["db"],"migrations":[
     {"name":"add","kind":"Expand","job":{"template":{"spec":{"template":{"spec":{}}}}},"verify":{"template":{"spec":{"template":{"spec":{}}}}}},
     {"name":"drop","kind":"Irreversible","job":{"template":{"spec":{"template":{"spec":{}}}}}},
@@ -48,6 +49,8 @@ pub fn plots() -> Vec<Plot> {
         plot("aborted", &[QUICK], "at 1000 push v2 stuck\nat 9000 say Abort"),
         plot("the Release deleted in mid-run", &[QUICK], "at 1000 push v2 stuck\nat 9000 delete-release"),
         plot("a job first", &[QUICK, JOB], "at 1000 push v2 good"),
+        plot("a trial pod first", &[QUICK, TRIED], "at 1000 push v2 good"),
+        plot("aborted in the trial", &[QUICK, TRIED], "at 1000 push v2 good\nat 2500 say Abort"),
         plot("migrations under a lock", &[QUICK, &one_line(MIGRATIONS)], "at 1000 push v2 good"),
         plot(
             "aborted after an irreversible migration",

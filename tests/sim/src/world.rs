@@ -389,7 +389,8 @@ impl World {
     /// Whether a pod answers at this address.
     pub fn is_served_at(&mut self, address: IpAddr) -> bool {
         let now = self.now;
-        self.clusters.iter_mut().any(|cluster| cluster.at(address, now).is_some())
+        self.is_on_trial_at(address)
+            || self.clusters.iter_mut().any(|cluster| cluster.at(address, now).is_some())
     }
 
     /// From now on the pods' pages say this.

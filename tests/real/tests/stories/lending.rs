@@ -90,10 +90,12 @@ fn a_check_takes_the_rights_that_it_uses_from_whoever_writes_it() {
         migration["logs"] = json!("None");
         let migrated = json!({"migrations": [{"name": "add", "kind": "Expand", "job": migration}]});
         until_told(&story, &migrated, "without the verb create on jobs.batch").await;
+        let tried = json!({"preflight": [{"name": "starts", "http": {"podPath": "/healthz"}}]});
+        until_told(&story, &tried, "without the verb create on jobs.batch").await;
         let kinds = [
             (
                 silent,
-                "bob may not write a job check or a migration without the verb create on jobs.batch",
+                "bob may not write a job check, a migration or a preflight check with podPath without the verb create on jobs.batch",
                 ("batch", "jobs", "create"),
             ),
             (

@@ -35,5 +35,6 @@ mod rights;
 mod secrets;
 mod signing;
 mod superseded;
+mod trial;
 mod undoing;
 mod windows;

@@ -13,6 +13,20 @@ async fn said_of(story: &Story<'_>, steps: Value) -> String {
 }
 
 #[test]
+fn a_check_that_asks_a_trial_pod_is_asked_once() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "refused-trial").await;
+        let check = |every: Value| json!([{"name": "starts", "every": every, "http": {"podPath": "/"}}]);
+        let release = |every: Value| story.release(with(halves(), json!({"preflight": check(every)})));
+        let said = story.try_apply(release(json!("5m")), "story").await.expect_err("refused");
+        let words =
+            "preflight: a check with podPath asks a trial pod right before the first pod: leave every out";
+        assert!(format!("{said:#}").contains(words), "{said:#}");
+        story.try_apply(release(Value::Null), "story").await.expect("taken");
+    });
+}
+
+#[test]
 fn steps_without_a_name_or_with_the_same_one_are_refused_with_a_sentence() {
     on_stage(async {
         let story = Story::begin(Stage::shared().await, "refused").await;

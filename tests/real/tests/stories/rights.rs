@@ -319,6 +319,15 @@ async fn lacking_one(stage: &Stage, lacking: &Right, rest: &[Right]) {
             story.ship_paper("v2", json!({})).await;
             told("CheckFailed").await;
         }
+        // A trial pod that is not ended ends by itself, later.
+        ("jobs", "delete") => {
+            let starts = json!({"name": "starts", "http": {"podPath": "/", "podPort": 80}});
+            story.adopt(story.deployment(2), story.release(before_the_first_pod(starts))).await;
+            story.ship_paper("v2", json!({})).await;
+            story.until_blocked("CheckFailed").await;
+            let logged = &logged;
+            story.until("a line in the log", |_| async move { logged().contains(&said(lacking)) }).await;
+        }
         // What a job said: where its result is asked for, it is not known. Nor is it kept what pods wrote that go.
         ("pods/log", "get") => {
             let mut spec = with(checked(), json!({"steps": by_hand()["steps"]}));

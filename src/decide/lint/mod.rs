@@ -103,7 +103,7 @@ const fn rule(
 }
 
 /// All of them, in the order in which what they find is told.
-pub const RULES: [Rule; 20] = [
+pub const RULES: [Rule; 21] = [
     rule("steps", Severity::Error, Place::Release, spec::steps),
     rule("soak", Severity::Error, Place::Release, spec::soak),
     rule("watch", Severity::Error, Place::Release, spec::watch),

@@ -158,7 +158,10 @@ pub fn back(stand: Stand, limits: Limits, capacity: Capacity, unschedulable: i32
     let stays = i32::from(stand.replicas > 1 && stand.stable_ready == 0 && gone_at_once < stand.replicas);
     let unavailable = (gone_at_once + unschedulable).min((stand.replicas - stays).max(1));
     let all_may_go = stand.stable_ready > 0 && unavailable > 0 && missing <= unavailable;
-    let surge = if all_may_go { 0 } else { missing.max(i32::from(unavailable == 0)) };
+    // As many as stand: a template that somebody writes now pauses the Deployment, and paused, the native controller takes what is more
+    // than that from all revisions alike.
+    let excess = (stand.stable + stand.canary - stand.replicas).max(0);
+    let surge = if all_may_go { excess } else { missing.max(i32::from(unavailable == 0)) };
     Pace { unavailable, surge }
 }
 
@@ -310,6 +313,8 @@ mod tests {
         let few = Stand { replicas: 10, stable: 9, stable_ready: 9, canary: 1, good: 1 };
         assert_eq!(back(few, limits(3, 2), Capacity::Auto, 0), Pace { unavailable: 2, surge: 0 });
         assert_eq!(back(few, limits(3, 0), Capacity::Auto, 0), Pace { unavailable: 0, surge: 1 });
+        let surged = Stand { replicas: 4, stable: 3, stable_ready: 3, canary: 2, good: 0 };
+        assert_eq!(back(surged, limits(1, 1), Capacity::Auto, 0), Pace { unavailable: 1, surge: 1 });
         // Bad pods are all that serve: one of them makes no room for stable ones before the first of these is Ready.
         let bad = Stand { replicas: 5, stable: 0, stable_ready: 0, canary: 5, good: 5 };
         assert_eq!(back(bad, limits(0, 4), Capacity::Auto, 5), Pace { unavailable: 4, surge: 5 });

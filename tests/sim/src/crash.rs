@@ -50,7 +50,7 @@ pub fn plots() -> Vec<Plot> {
         plot("the Release deleted in mid-run", &[QUICK], "at 1000 push v2 stuck\nat 9000 delete-release"),
         plot("a job first", &[QUICK, JOB], "at 1000 push v2 good"),
         plot("a trial pod first", &[QUICK, TRIED], "at 1000 push v2 good"),
-        plot("aborted in the trial", &[QUICK, TRIED], "at 1000 push v2 good\nat 2500 say Abort"),
+        plot("aborted in the trial", &[QUICK, TRIED], "at 1000 push v2 stuck\nat 9000 say Abort"),
         plot("migrations under a lock", &[QUICK, &one_line(MIGRATIONS)], "at 1000 push v2 good"),
         plot(
             "aborted after an irreversible migration",

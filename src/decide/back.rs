@@ -187,12 +187,12 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         && scene.canary_pods().next().is_none();
     let stands = ordered && stand.stable == stand.replicas && stand.stable_ready >= stand.replicas;
     // It may have been seen before, and not written yet.
-    let seen = draft.snapshot.way_back.clone();
+    let seen = draft.snapshot.way_back.as_ref();
     let run = draft.run();
     let seen = seen.filter(|seen| seen.run == run.id);
     let Some(back) = run.back.as_mut() else { return };
     if ordered && back.ordered_at.is_none() {
-        back.ordered_at = seen.as_ref().and_then(|seen| seen.ordered_at).or(Some(now));
+        back.ordered_at = seen.and_then(|seen| seen.ordered_at).or(Some(now));
     }
     if stands {
         back.restored_at = seen.and_then(|seen| seen.restored_at).or(Some(now));

@@ -34,10 +34,14 @@ pub fn stable_failing(scene: &Scene<'_>) -> Option<String> {
 fn sentence(which: &str, pods: &[&Pod], reason: &str) -> Option<String> {
     let failing: Vec<&&Pod> = pods.iter().filter(|pod| fault(pod) == Some(reason)).collect();
     let first = failing.first()?;
-    let detail = first.waiting_message.as_deref().unwrap_or_default();
-    let detail: String = detail.chars().take(200).collect();
-    let detail = if detail.is_empty() { detail } else { format!(": {detail}") };
+    let detail = detail(first).map(|detail| format!(": {detail}")).unwrap_or_default();
     Some(format!("{} of {} {which} pods: {reason} (pod {}){detail}", failing.len(), pods.len(), first.name))
+}
+
+/// What its node says of why it waits, as far as it is told.
+pub fn detail(pod: &Pod) -> Option<String> {
+    let says = pod.waiting_message.as_deref().filter(|says| !says.is_empty());
+    says.map(|says| says.chars().take(200).collect())
 }
 
 /// Why a pod fails by itself, if it does.

@@ -185,8 +185,7 @@ fn ended(pod: &str, exit: &Exit, trial: Option<&Trial>, last_line: Option<&Strin
 }
 
 fn faulty(pod: &Pod, reason: &str) -> String {
-    let detail: String = pod.waiting_message.as_deref().unwrap_or_default().chars().take(200).collect();
-    let detail = if detail.is_empty() { detail } else { format!(": {detail}") };
+    let detail = podhealth::detail(pod).map(|detail| format!(": {detail}")).unwrap_or_default();
     let advice = match reason {
         "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" => {
             "; see whether the image is there, and may be pulled (imagePullSecrets)"
@@ -207,8 +206,7 @@ fn not_ready(trial: Option<&Trial>, pod: &Pod) -> (String, &'static str) {
         return (format!("no node takes it ({says})"), room);
     }
     if let Some(reason) = &pod.waiting {
-        let detail: String = pod.waiting_message.as_deref().unwrap_or_default().chars().take(200).collect();
-        let detail = if detail.is_empty() { detail } else { format!(" ({detail})") };
+        let detail = podhealth::detail(pod).map(|detail| format!(" ({detail})")).unwrap_or_default();
         return (format!("{reason}{detail}"), "see its events, or write a longer timeout");
     }
     ("its readinessProbe does not succeed".to_owned(), "see why, or write a longer timeout")

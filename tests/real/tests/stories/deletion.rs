@@ -9,7 +9,7 @@ use tidegate_real::cluster::repository;
 use tidegate_real::stage::{self, Stage, usual};
 use tidegate_real::story::Story;
 
-use crate::given::{at_half, by_hand, pods_of, say, with};
+use crate::given::{at_half, by_hand, pods_of, say, until_given_back, with};
 use crate::hand_back::{Moment, RELEASE, come_to, is_left_alone, until_all_run};
 
 #[test]
@@ -95,11 +95,7 @@ fn a_guarded_release_may_be_deleted_once_its_deployment_is_its_owners_again() {
             .until("it is heard", |story| async move { story.status().await["observedGeneration"] == 2 })
             .await;
         say(&story, "Abort").await;
-        story
-            .until("given back", |story| async move {
-                story.status().await["run"]["back"]["givenBackAt"].is_string()
-            })
-            .await;
+        until_given_back(&story).await;
         assert_eq!(story.status().await["phase"], "Undoing", "{}", story.describe().await);
         story.delete(RELEASE, "Release", "shop").await;
         story

@@ -300,3 +300,9 @@ pub async fn stands_still(story: &Story<'_>, so_long: Duration) {
         })
         .await;
 }
+
+/// Waits until an undo has given the Deployment back, and what it put back is only still looked at.
+pub async fn until_given_back(story: &Story<'_>) {
+    let given_back = async |story: &Story<'_>| story.status().await["run"]["back"]["givenBackAt"].is_string();
+    story.until("given back", given_back).await;
+}

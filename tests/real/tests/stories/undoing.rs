@@ -10,7 +10,7 @@ use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::{Story, on_stage, paper_deployment, shop_deployment};
 
 use crate::answers::{Answer, Answers};
-use crate::given::{at_half, by_hand, ended, halves, say, until_soaking, with};
+use crate::given::{at_half, by_hand, ended, halves, say, until_given_back, until_soaking, with};
 
 const REPORT: (&str, &str) = ("tidegate.dev/v1alpha1", "ReleaseReport");
 
@@ -255,11 +255,7 @@ fn what_does_not_work_either_is_told_and_a_newer_template_does_not_wait_for_it()
             })
             .await;
         say(&story, "Abort").await;
-        story
-            .until("given back", |story| async move {
-                story.status().await["run"]["back"]["givenBackAt"].is_string()
-            })
-            .await;
+        until_given_back(&story).await;
         assert_eq!(story.target().await["spec"]["strategy"]["rollingUpdate"]["maxSurge"], "25%");
         story.ship_paper("v4", json!({})).await;
         let last = ended(&story, 2, "Aborted").await;

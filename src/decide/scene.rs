@@ -109,24 +109,20 @@ impl<'a> Scene<'a> {
 
     /// Pods that are not of the stable revision and not on their way out.
     pub fn canary_pods(&self) -> impl Iterator<Item = &'a Pod> {
-        let snapshot = self.snapshot;
         let stable = self.stable_fingerprint.clone();
-        snapshot
-            .sets
-            .iter()
-            .filter(move |set| set.fingerprint != stable)
-            .flat_map(move |set| live(snapshot, set))
+        self.pods_of(move |fingerprint| fingerprint != stable)
     }
 
     /// Pods of the stable revision that are not on their way out.
     pub fn stable_pods(&self) -> impl Iterator<Item = &'a Pod> {
-        let snapshot = self.snapshot;
         let stable = self.stable_fingerprint.clone();
-        snapshot
-            .sets
-            .iter()
-            .filter(move |set| set.fingerprint == stable)
-            .flat_map(move |set| live(snapshot, set))
+        self.pods_of(move |fingerprint| fingerprint == stable)
+    }
+
+    fn pods_of(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &'a Pod> {
+        let snapshot = self.snapshot;
+        let sets = snapshot.sets.iter().filter(move |set| wanted(&set.fingerprint));
+        sets.flat_map(move |set| live(snapshot, set))
     }
 
     /// Pods ordered of revisions that are neither stable nor the Deployment's own.
@@ -136,14 +132,19 @@ impl<'a> Scene<'a> {
         sets.map(|set| set.replicas).sum()
     }
 
-    /// Writes what is seen into status.
+    /// Writes what is seen into status; by what is stable after this look, so that none is needed to put it right.
     pub fn describe(&self, draft: &mut Draft<'_>) {
+        let stable =
+            draft.status.stable.as_ref().map(|stable| stable.fingerprint.as_str()).unwrap_or_default();
         let count = |pods: Vec<&Pod>| PodCount {
             pods: i32::try_from(pods.len()).unwrap_or(i32::MAX),
             ready: i32::try_from(pods.iter().filter(|pod| pod.ready_since.is_some()).count())
                 .unwrap_or(i32::MAX),
         };
-        let (stable, canary) = (count(self.stable_pods().collect()), count(self.canary_pods().collect()));
+        let (stable, canary) = (
+            count(self.pods_of(|fingerprint| fingerprint == stable).collect()),
+            count(self.pods_of(|fingerprint| fingerprint != stable).collect()),
+        );
         let ready = stable.ready + canary.ready;
         let share = if ready == 0 { 0 } else { (canary.ready * 100 + ready / 2) / ready };
         draft.status.replicas = Some(ReplicasStatus {

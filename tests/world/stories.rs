@@ -34,6 +34,15 @@ fn ends(world: &mut World, number: i64) -> String {
 }
 
 #[test]
+fn all_there_is_to_say_of_an_adopted_deployment_is_said_in_one_write() {
+    let mut world = World::new(10, quarter(), quick());
+    let (adopted, writes) = (world.status.clone(), world.status_writes);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.status_writes, writes, "{adopted:#?}\nand then\n{:#?}", world.status);
+    assert_eq!(world.status.replicas.as_ref().map(|replicas| replicas.stable.ready), Some(10));
+}
+
+#[test]
 fn a_good_version_goes_out_within_few_writes_and_the_spec_is_its_owners_again() {
     let mut world = World::new(10, quarter(), quick());
     let before = world.deployment()["spec"].clone();

@@ -162,15 +162,15 @@ pub fn note(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let Ok(spec) = &draft.release.spec else { return };
     let target = scene.target;
     let recreate = scene.recreate();
-    let stable = if scene.at_stable() { "" } else { &scene.stable_fingerprint };
+    let other = draft.status.stable.as_ref().filter(|stable| stable.fingerprint != target.fingerprint);
+    let stable = other.map(|stable| stable.fingerprint.as_str()).unwrap_or_default();
     let alone = target.replicas == 1;
     let of = format!("{} {} {stable} {recreate} {alone}", draft.release.generation, target.fingerprint);
     if draft.status.linted == of {
         return;
     }
     let template = target.template.value();
-    let serves = draft.status.stable.as_ref().filter(|_| !scene.at_stable());
-    let stable_images = serves.map(|stable| stable.images.as_slice()).unwrap_or_default();
+    let stable_images = other.map(|stable| stable.images.as_slice()).unwrap_or_default();
     let workload = Workload { replicas: Some(target.replicas), recreate, template: &template, stable_images };
     let findings = lint(&Subject { spec, workload: Some(workload) });
     draft.status.linted = of;

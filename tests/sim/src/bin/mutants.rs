@@ -1,8 +1,9 @@
 //! Copies the tree, makes one bug after the other in the copy, and runs the tests that have to notice.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Result};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
 use tidegate_sim::mutants::{MUTANTS, Mutant};
@@ -28,66 +29,86 @@ fn main() -> ExitCode {
     // What fails anyway notices nothing.
     let runs: BTreeSet<&[&str]> = wanted.iter().map(|mutant| mutant.noticed_by).collect();
     for run in runs {
-        if !cargo(&asked.copy, run, true).is_ok_and(|status| status.success()) {
-            eprintln!("mutants: without any bug, cargo test {} fails", run.join(" "));
-            return ExitCode::FAILURE;
-        }
+        let failed = match test(&asked.copy, run) {
+            Ok(Ended::Passed) => continue,
+            Ok(Ended::Failed(test)) => test,
+            Err(error) => error.to_string(),
+        };
+        eprintln!("mutants: without any bug, cargo test {} fails: {failed}", run.join(" "));
+        return ExitCode::FAILURE;
     }
     let mut caught = 0;
     for mutant in &wanted {
-        let what = match noticed(&asked.copy, mutant) {
-            Ok(Noticed::Tests) => {
+        match noticed(&asked.copy, mutant) {
+            Ok(Noticed::By(test)) => {
                 caught += 1;
-                "caught"
+                println!("caught: {} (by {test})", mutant.name);
             }
-            Ok(Noticed::Nobody) => "NOT CAUGHT",
-            Ok(Noticed::Compiler) => "does not compile",
-            Err(error) => {
-                eprintln!("{}: {error}", mutant.name);
-                "could not be tried"
+            Ok(Noticed::ByNobody) => {
+                println!("NOT CAUGHT: {} ({})", mutant.name, mutant.noticed_by.join(" "))
             }
-        };
-        println!("{what}: {} ({})", mutant.name, mutant.noticed_by.join(" "));
+            Ok(Noticed::ByTheCompiler) => println!("does not compile: {}", mutant.name),
+            Err(error) => println!("could not be tried: {}: {error}", mutant.name),
+        }
     }
     println!("mutants: bugs={} caught={caught}", wanted.len());
     if caught == wanted.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 enum Noticed {
-    Tests,
-    Nobody,
-    Compiler,
+    /// The first test that failed.
+    By(String),
+    ByNobody,
+    ByTheCompiler,
 }
 
-fn noticed(copy: &Path, mutant: &Mutant) -> std::io::Result<Noticed> {
+fn noticed(copy: &Path, mutant: &Mutant) -> Result<Noticed> {
     let file = copy.join(mutant.file);
     let text = std::fs::read_to_string(&file)?;
     std::fs::write(&file, text.replacen(mutant.finds, mutant.becomes, 1))?;
-    let built = cargo(copy, mutant.noticed_by, false);
-    let passed = match &built {
-        Ok(status) if status.success() => cargo(copy, mutant.noticed_by, true).map(|status| status.success()),
-        Ok(_) | Err(_) => Ok(false),
+    let built = cargo(copy, mutant.noticed_by).arg("--no-run").stdout(Stdio::null()).status();
+    let noticed = match built {
+        Ok(status) if status.success() => test(copy, mutant.noticed_by).map(|ended| match ended {
+            Ended::Passed => Noticed::ByNobody,
+            Ended::Failed(test) => Noticed::By(test),
+        }),
+        Ok(_) => Ok(Noticed::ByTheCompiler),
+        Err(error) => Err(error),
     };
     std::fs::write(&file, text)?;
-    Ok(match (built?.success(), passed?) {
-        (false, _) => Noticed::Compiler,
-        (true, true) => Noticed::Nobody,
-        (true, false) => Noticed::Tests,
-    })
+    noticed
 }
 
-/// Builds tests, and runs them or not.
-fn cargo(copy: &Path, tests: &[&str], run: bool) -> std::io::Result<ExitStatus> {
-    let mut command = Command::new("cargo");
-    command.current_dir(copy).args(["test", "--workspace", "--quiet"]).args(tests);
-    if !run {
-        command.arg("--no-run");
+enum Ended {
+    Passed,
+    Failed(String),
+}
+
+/// Runs tests until one fails.
+fn test(copy: &Path, tests: &[&str]) -> Result<Ended> {
+    let mut child = cargo(copy, tests).stdout(Stdio::piped()).spawn()?;
+    let lines = child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);
+    for line in lines {
+        if let Some(test) = line?.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")) {
+            // Cargo dies, and the tests of the pipe that nobody reads any more.
+            child.kill()?;
+            child.wait()?;
+            return Ok(Ended::Failed(test.to_owned()));
+        }
     }
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
+    let status = child.wait()?;
+    Ok(if status.success() { Ended::Passed } else { Ended::Failed(status.to_string()) })
+}
+
+fn cargo(copy: &Path, tests: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(copy).args(["test", "--workspace"]).args(tests);
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 /// What git knows of, as it stands here.
-fn copy(to: &Path) -> std::io::Result<()> {
+fn copy(to: &Path) -> Result<()> {
     let listed =
         Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]).output()?;
     for file in String::from_utf8_lossy(&listed.stdout).lines().map(Path::new).filter(|file| file.exists()) {

@@ -592,6 +592,30 @@ at 20000 say Abort"#
     assert_eq!(outcome.end.phase, "Rejected", "{}", outcome.log.join("\n"));
 }
 
+/// Owners who allow no pod to be unavailable, and two more than there are to be.
+const TWO_MORE: &str = r#"strategy {"rollingUpdate":{"maxSurge":2,"maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"tenth","replicas":"10%","soak":"2s"},{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}
+ready-after 1500
+at 1472 push v2 good"#;
+
+#[test]
+fn pods_that_were_ready_before_a_scale_down_are_not_taken_for_those_that_are_there_after_it() {
+    told_by(61026, &format!("replicas 226\n{TWO_MORE}\nat 6659 scale 51"));
+}
+
+#[test]
+fn an_order_for_so_many_pods_as_are_no_percentage_takes_none_of_fewer_while_its_pods_start() {
+    let mut scaled = false;
+    for at in [9300, 10_100] {
+        let outcome = told(&format!("replicas 226\n{TWO_MORE}\nat {at} scale 51"));
+        let before = outcome.log.iter().take_while(|line| !line.contains("-- scale"));
+        let last = before.filter(|line| line.contains("operator 0 wrote deployments/shop")).last();
+        scaled |=
+            last.is_some_and(|order| order.contains("paused true") && order.contains("\"maxUnavailable\":8"));
+    }
+    assert!(scaled, "it was never scaled under such an order");
+}
+
 #[test]
 fn pods_of_a_version_that_went_back_count_for_nothing_with_the_native_controller_when_it_starts_them_again() {
     told_by(

@@ -617,6 +617,22 @@ fn an_order_for_so_many_pods_as_are_no_percentage_takes_none_of_fewer_while_its_
 }
 
 #[test]
+fn replicas_that_grow_after_they_were_few_in_an_undo_leave_the_pod_that_serves() {
+    told_by(
+        42630,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":"25%","maxUnavailable":"50%"},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"5s"},{"name":"half","replicas":"50%","soak":"10s"}],"watch":[{"every":"1s","for":"3s"}]}
+ready-after 4000
+at 1213 push v2 good
+at 11894 scale 3
+at 13122 scale 16
+at 13589 scale 1
+at 16332 scale 6"#,
+    );
+}
+
+#[test]
 fn pods_of_a_version_that_went_back_count_for_nothing_with_the_native_controller_when_it_starts_them_again() {
     told_by(
         42730,
@@ -631,6 +647,41 @@ at 10039 pause true
 at 12525 push v4 crash
 at 14453 make-release"#,
     );
+}
+
+/// On nodes that have no room for a pod more a Release is deleted in mid-run.
+const NO_ROOM: &str = r#"replicas 2
+strategy {"rollingUpdate":{"maxSurge":4,"maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"10s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+at 1795 push v2 errors
+at 5986 room 2
+at 15581 delete-release"#;
+
+#[test]
+fn on_full_nodes_a_deleted_release_makes_room_for_the_stable_pods_too() {
+    let outcome = told_by(45283, &format!("{NO_ROOM}\nat 60000 room 2"));
+    let deleted = second(&outcome, "operator 0 deleted controllerrevisions/");
+    assert!(deleted.is_some_and(|second| second < 30.0), "{deleted:?}\n{}", outcome.log.join("\n"));
+    told_by(45283, &format!("{NO_ROOM}\nat 19843 make-release\nat 25264 push v3 stuck"));
+}
+
+#[test]
+fn a_release_that_is_made_anew_while_the_last_one_goes_back_brings_that_to_its_end_before_a_newer_template_goes_out()
+ {
+    for (made, pushed) in [(15_700, 15_800), (15_700, 17_000), (17_000, 17_100), (15_800, 15_700)] {
+        for conduct in ["good", "stuck"] {
+            let push = format!("at {pushed} push v3 {conduct}");
+            let make = format!("at {made} make-release");
+            let more = if made < pushed { [make, push] } else { [push, make] }.join("\n");
+            let outcome = told_by(45283, &format!("{NO_ROOM}\n{more}"));
+            if made < pushed {
+                let end = if conduct == "good" { ("v3", "Idle") } else { ("v1", "Rejected") };
+                let found = (outcome.end.version.as_str(), outcome.end.phase.as_str());
+                assert_eq!(found, (Some(end.0), Some(end.1)), "{more}\n{}", outcome.log.join("\n"));
+            }
+        }
+    }
 }
 
 #[test]

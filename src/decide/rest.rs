@@ -255,7 +255,9 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     let stable = draft.status.stable.clone().unwrap_or_default();
     draft.status.canary = Some(canary.clone());
     let Some((stable_name, stable_template)) = scene.kept(&stable.fingerprint) else {
-        draft.want(target, &Wanted::frozen(originals), "hold");
+        // Parked without a note of its owner's fields nobody could give it back any more.
+        let held = if parked(target) { Wanted::frozen(originals) } else { Wanted::kept_paused(originals) };
+        draft.want(target, &held, "hold");
         draft.held(
             "StableTemplateLost",
             format!("ControllerRevision {} with the stable template is gone", stable.revision),
@@ -344,9 +346,8 @@ fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary
 
 /// What has been given back is not ours by the books either. In a write of its own: the one that gives back enters us.
 pub fn stop_managing(draft: &mut Draft<'_>, target: &Workload) {
-    let is_ordered = draft.intents.iter().any(|intent| matches!(intent, Intent::PatchWorkload { .. }));
     let operations = managed_no_more(target);
-    if !lent(target) && !is_ordered && !operations.is_empty() {
+    if !lent(target) && !draft.has_ordered() && !operations.is_empty() {
         let patch = guarded(target, operations);
         draft.intents.push(Intent::StopManaging { name: target.name.clone(), patch });
     }

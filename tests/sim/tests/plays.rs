@@ -732,3 +732,42 @@ request 94 throttled
 request 95 answerless"#,
     );
 }
+
+#[test]
+fn who_aborts_and_then_hands_back_while_nobody_looks_gets_the_owners_fields_back() {
+    for conduct in ["crash", "good"] {
+        let outcome = told_by(
+            73983,
+            &format!(
+                r#"replicas 4
+strategy {{"rollingUpdate":{{"maxSurge":2,"maxUnavailable":0}},"type":"RollingUpdate"}}
+release {{"criteria":[],"steps":[{{"name":"pilot","replicas":1,"soak":"20s"}},{{"name":"half","replicas":"50%","soak":"20s"}}],"watch":[{{"every":"5s","for":"30s"}}]}}
+ready-after 1000
+policies false
+at 1244 push v2 {conduct}
+at 1454 cut-off 29
+at 1535 say Abort
+at 2116 say HandBack"#
+            ),
+        );
+        assert_eq!(outcome.end.outcome, "HandedBack", "{}", outcome.log.join("\n"));
+    }
+}
+
+#[test]
+fn a_template_that_comes_before_the_kept_one_is_seen_is_held_without_its_owners_fields_being_lost() {
+    told_by(
+        73464,
+        r#"replicas 1
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"34%"},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"10s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+at 1251 push v2 crash
+at 1863 delete-deployment
+at 2122 drop-watches
+at 4389 push v1 good
+at 4534 make-deployment
+at 6866 push v3 crash
+request 16 late 9590"#,
+    );
+}

@@ -771,3 +771,19 @@ at 6866 push v3 crash
 request 16 late 9590"#,
     );
 }
+
+#[test]
+fn an_edit_that_comes_before_status_says_that_a_run_has_the_fields_is_the_owners_word_on_what_may_be_missing()
+{
+    told_by(
+        74144,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":"1%","maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"10s"},{"name":"half","replicas":"50%","soak":"30s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+policies false
+at 4680 push v2 stuck
+at 7903 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":1},"type":"RollingUpdate"}}
+request 1 swallowed"#,
+    );
+}

@@ -56,7 +56,14 @@ impl World {
         }
         let least = self.watchman.of(name).wanted.iter().map(|(_, wanted)| *wanted).min().unwrap_or(0);
         let most = self.watchman.of(name).wanted.iter().map(|(_, wanted)| *wanted).max().unwrap_or(0);
-        let limits = |replicas: i64| fenceposts(&strategy, i32::try_from(replicas).unwrap_or(0));
+        // What they wrote where a run has the fields may be taken back, or taken for theirs.
+        let edited =
+            self.watchman.of(name).edited.get("strategy").cloned().unwrap_or_else(|| strategy.clone());
+        let limits = |replicas: i64| {
+            let [one, other] =
+                [&strategy, &edited].map(|it| fenceposts(it, i32::try_from(replicas).unwrap_or(0)));
+            (one.0.max(other.0), one.1.max(other.1))
+        };
         let ready = i64::try_from(self.native(name).ready()).unwrap_or(0);
         let alive = i64::try_from(self.native(name).alive()).unwrap_or(0);
         let floor = least - i64::from(limits(least).1);

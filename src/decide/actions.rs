@@ -1,5 +1,7 @@
 //! What people said: each ReleaseAction takes effect once. That it did is written in status first, and marked on the action after.
 
+use std::time::Duration;
+
 use super::approval::{self, AWAITING_APPROVAL, AWAITING_ATTESTATION, Attest, Signers};
 use super::asking;
 use super::back;
@@ -57,6 +59,10 @@ pub fn apply(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         let known = draft.status.handled.iter().any(|handled| handled.uid == action.uid);
         if action.marked || known || draft.status.handled.len() >= MOST_HANDLED {
             continue;
+        }
+        if draft.has_ordered() {
+            // What was said before has been ordered only now: what this one asks for could not be, in the same look.
+            return draft.wake_in(Duration::from_millis(200));
         }
         let result = admit(draft, scene, action).and_then(|()| take(draft, scene, action));
         let (done, message) = match result {

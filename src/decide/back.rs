@@ -5,6 +5,7 @@
 
 mod after;
 mod hooks;
+mod order;
 mod phases;
 mod quarantine;
 mod validation;
@@ -18,11 +19,11 @@ use jiff::Timestamp;
 use super::checks;
 use super::decision::Notice;
 use super::draft::Draft;
-use super::fields::{Originals, Wanted, parked};
+use super::fields::{Originals, Wanted};
 use super::jobs::PlannedJob;
 use super::locks;
 use super::migrations;
-use super::pace::{self, Limits, Pace, Stand};
+use super::pace::Stand;
 use super::plan;
 use super::podhealth;
 use super::rest;
@@ -30,9 +31,10 @@ use super::scene::Scene;
 use crate::api::report::Undo;
 use crate::api::status::{Back, Cause, CheckStatus, Progress, Rejected, Run, Stage, Stamp};
 use crate::api::undo::UndoPhase;
-use crate::api::{Action, Capacity, Outcome, Phase, ReleaseSpec};
+use crate::api::{Action, Outcome, Phase, ReleaseSpec};
 
 pub use hooks::id as hook_id;
+pub use order::GoingBack;
 pub use phases::{told_later, watch_asked, watch_communication};
 pub use quarantine::{end as end_quarantines, over as quarantines_over, refusal as quarantine_refusal};
 pub use validation::{PLACE as VALIDATION, criteria as validated_criteria};
@@ -302,29 +304,16 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Opt
         );
         return None;
     };
-    let unschedulable = match scene.capacity {
-        Capacity::MitigateFirst => 0,
-        Capacity::Auto | Capacity::CapacityFirst => {
-            scene.stable_pods().filter(|pod| pod.unschedulable).count()
-        }
+    let way = GoingBack {
+        snapshot: scene.snapshot,
+        target,
+        originals,
+        stable: (name, kept),
+        stand: scene.stand,
+        capacity: scene.capacity,
+        on_delete: scene.on_delete,
     };
-    let unschedulable = i32::try_from(unschedulable).unwrap_or(i32::MAX);
-    let mut wanted_pace = pace::back(scene.stand, scene.limits, scene.capacity, unschedulable);
-    if scene.at_stable() && !parked(target) {
-        // Under way: an order is only ever widened, so that pods becoming Ready do not cause a write each. Still parked, the pace
-        // there is one that went forward: somebody else has put the template back.
-        let current = Limits::of(&target.strategy, target.replicas);
-        wanted_pace = Pace {
-            unavailable: wanted_pace.unavailable.max(current.unavailable),
-            surge: wanted_pace.surge.max(current.surge),
-        };
-    }
-    let template = (scene.stable_fingerprint.clone(), kept.template.clone());
-    let mut wanted = Wanted::back(originals, name, scene.on_delete, template, wanted_pace, target.replicas);
-    if !scene.at_stable() {
-        wanted = wanted.numbered(&scene.stable_fingerprint, &scene.snapshot.sets);
-    }
-    Some(draft.want(target, &wanted, "go back to stable"))
+    Some(draft.want(target, &way.order(), "go back to stable"))
 }
 
 /// Stable stands.

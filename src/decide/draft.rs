@@ -158,12 +158,17 @@ impl<'a> Draft<'a> {
         self.urgent = true;
     }
 
+    /// Whether something is ordered of the Deployment already.
+    pub fn has_ordered(&self) -> bool {
+        self.intents.iter().any(|intent| matches!(intent, Intent::PatchWorkload { .. }))
+    }
+
     /// Whether everything wanted of the Deployment is so; else it is ordered. One order a decision: a second would rest on a
     /// generation that the first one ends.
     pub fn want(&mut self, target: &Workload, wanted: &Wanted, why: &str) -> bool {
         match wanted.patch(target) {
             None => true,
-            Some(_) if self.intents.iter().any(|intent| matches!(intent, Intent::PatchWorkload { .. })) => {
+            Some(_) if self.has_ordered() => {
                 self.wake_in(Duration::from_millis(200));
                 false
             }

@@ -196,8 +196,7 @@ impl Wanted {
         stable: &str,
         on_delete: OnDelete,
         template: (String, Template),
-        pace: Pace,
-        replicas: i32,
+        strategy: Value,
     ) -> Self {
         let mut wanted = Self::default().noting(originals, stable, on_delete);
         wanted.paused = Some(false);
@@ -206,7 +205,7 @@ impl Wanted {
         wanted.template = Some(template);
         wanted.strategy = Some(match originals.recreate() {
             true => originals.strategy.clone(),
-            false => pace.strategy(replicas),
+            false => strategy,
         });
         wanted
     }

@@ -5,15 +5,12 @@
 
 use serde_json::Value;
 
-use super::back;
+use super::back::{self, GoingBack};
 use super::decision::{Decision, Intent, Notice};
 use super::draft::LONGEST_SLEEP;
 use super::fields::{Originals, Wanted, managed_no_more, parked};
-use super::pace::{self, Limits};
 use super::rest::LOOK_AGAIN;
-use super::scene::stand;
 use super::snapshot::{Snapshot, Workload};
-use crate::api::{Capacity, OnDelete};
 
 /// What to do about what a deleted Release left behind.
 pub fn decide(snapshot: &Snapshot) -> Decision {
@@ -44,30 +41,12 @@ fn of_the_deployment(snapshot: &Snapshot) -> Decision {
     };
     let Ok(originals) = originals else { return decision };
     let finish = target.on_delete.as_deref() == Some("Finish");
-    let stable = target.stable.as_ref().and_then(|name| Some((name, snapshot.templates.get(name)?)));
-    if let Some((name, kept)) = stable
-        && in_run
-        && !finish
-    {
-        let (stand, _) = stand(snapshot, target, &kept.fingerprint, originals.min_ready());
-        let stands = target.fingerprint == kept.fingerprint
-            && target.observed_generation >= target.generation
-            && stand.canary == 0
-            && stand.stable_ready >= stand.replicas;
-        if !stands {
-            let limits = Limits::of(&originals.strategy, target.replicas);
-            let mut pace = pace::back(stand, limits, Capacity::Auto, 0);
-            if target.fingerprint == kept.fingerprint && !parked(target) {
-                let current = Limits::of(&target.strategy, target.replicas);
-                pace.surge = pace.surge.max(current.surge);
-                pace.unavailable = pace.unavailable.max(current.unavailable);
-            }
-            let template = (kept.fingerprint.clone(), kept.template.clone());
-            let wanted = Wanted::back(&originals, name, OnDelete::Undo, template, pace, target.replicas);
-            decision.urgent = true;
-            order(&mut decision, target, &wanted, "the Release is gone: go back to stable");
-            return decision;
-        }
+    let way =
+        GoingBack::noted(snapshot, target, &originals).filter(|way| in_run && !finish && !way.is_over());
+    if let Some(way) = way {
+        decision.urgent = true;
+        order(&mut decision, target, &way.order(), "the Release is gone: go back to stable");
+        return decision;
     }
     let wanted = Wanted::given_back(&originals);
     if wanted.patch(target).is_some() {

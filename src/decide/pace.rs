@@ -66,6 +66,14 @@ impl Limits {
     }
 }
 
+/// Whether an order is within the owner's limits for any other number of replicas, too. Of more than a hundred pods not every number is a
+/// percentage; and where what may be unavailable comes to nothing and there is no surge, the native controller takes one pod.
+pub fn scales(order: &Value, replicas: i32, owners: Limits) -> bool {
+    let is_number = order["rollingUpdate"]["maxUnavailable"].as_i64().is_some_and(|pods| pods > 0);
+    let is_without_surge = Limits::of(order, replicas).surge == 0 && owners.surge > 0;
+    !is_number && !is_without_surge
+}
+
 fn resolve(value: &Value, replicas: i32, up: bool) -> i32 {
     let Some(text) = value.as_str() else {
         return match value.as_i64() {
@@ -92,6 +100,19 @@ impl Pace {
             _ => Value::from(self.unavailable),
         };
         json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": unavailable, "maxSurge": self.surge } })
+    }
+
+    /// The same for the way back, where more of a surge than is needed brings no pod more. It is a percentage, too: the smallest that comes
+    /// to as many pods, of more than a hundred replicas perhaps to some more. The native controller notes on each ReplicaSet with how much
+    /// of a surge it was sized last, and goes by that note when it scales it in proportion to others: sized for few replicas with the surge
+    /// of many, it would lose pods to a scale-up, its last one included.
+    pub fn strategy_back(self, replicas: i32) -> Value {
+        let mut strategy = self.strategy(replicas);
+        if self.surge > 0 && replicas > 0 {
+            let percent = (i64::from(self.surge - 1) * 100 / i64::from(replicas) + 1).min(100);
+            strategy["rollingUpdate"]["maxSurge"] = Value::from(format!("{percent}%"));
+        }
+        strategy
     }
 
     /// The same within limits of the owner's. Where their maxSurge is a percentage ours is one too, the smallest that comes to as many
@@ -160,8 +181,8 @@ pub fn back(stand: Stand, limits: Limits, capacity: Capacity, unschedulable: i32
     let all_may_go = stand.stable_ready > 0 && unavailable > 0 && missing <= unavailable;
     // As many as stand: a template that somebody writes now pauses the Deployment, and paused, the native controller takes what is more
     // than that from all revisions alike.
-    let excess = (stand.stable + stand.canary - stand.replicas).max(0);
-    let surge = if all_may_go { excess } else { missing.max(i32::from(unavailable == 0)) };
+    let excess = if stand.replicas > 0 { stand.stable + stand.canary - stand.replicas } else { 0 };
+    let surge = if all_may_go { excess.max(0) } else { missing.max(i32::from(unavailable == 0)) };
     Pace { unavailable, surge }
 }
 
@@ -294,6 +315,35 @@ mod tests {
             Pace { unavailable: 0, surge: 2 }.strategy_within(&pods, 10)["rollingUpdate"]["maxSurge"],
             2
         );
+    }
+
+    #[test]
+    fn the_surge_of_the_way_back_comes_to_as_many_pods_and_is_small_where_replicas_are_few() {
+        for n in 1..=300 {
+            for surge in 1..=n {
+                let ours = Pace { unavailable: 0, surge }.strategy_back(n);
+                let comes_to = Limits::of(&ours, n).surge;
+                assert!((surge..surge + (n + 99) / 100).contains(&comes_to), "{n}, {surge}: {ours}");
+                assert_eq!(Limits::of(&ours, 1).surge, 1, "{n}: {ours}");
+            }
+        }
+        // More pods stand than twice the replicas: as many again as these is enough.
+        assert_eq!(
+            Pace { unavailable: 1, surge: 23 }.strategy_back(2)["rollingUpdate"]["maxSurge"],
+            json!("100%")
+        );
+    }
+
+    #[test]
+    fn an_order_that_does_not_change_with_the_replicas_is_told_from_one_that_does() {
+        let scales = |unavailable, surge, n, owners| {
+            super::scales(&Pace { unavailable, surge }.strategy(n), n, owners)
+        };
+        assert!(scales(3, 2, 10, limits(2, 0)));
+        assert!(scales(6, 2, 226, limits(2, 0)));
+        assert!(!scales(8, 2, 226, limits(2, 0)), "no percentage of 226 is 8");
+        assert!(!scales(3, 0, 10, limits(1, 0)), "of 3 it is one, with no surge in its place");
+        assert!(scales(3, 0, 10, limits(0, 1)), "as their owner would have it");
     }
 
     #[test]

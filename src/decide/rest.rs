@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::back::GoingBack;
 use super::decision::{Intent, Notice, Owner};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
@@ -99,17 +100,23 @@ fn originals_lost(draft: &mut Draft<'_>, target: &Workload, lost: &str) {
 /// No stable revision is known yet. What the Deployment runs becomes stable once all of it stands; until then nothing is held.
 fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     let target = scene.target;
-    if let Some(noted) = target.stable.as_ref().filter(|_| parked(target))
-        && let Some(kept) = scene.snapshot.templates.get(noted)
-    {
-        // Status was lost in mid-run; the Deployment itself remembers what is stable.
-        draft.status.stable = Some(RevisionStatus {
-            revision: noted.clone(),
-            fingerprint: kept.fingerprint.clone(),
-            ..RevisionStatus::default()
-        });
-        draft.phase(Phase::Held, "taking up where an earlier Release left off");
-        return;
+    if let Some(noted) = GoingBack::noted(scene.snapshot, target, originals) {
+        let way = GoingBack { capacity: scene.capacity, on_delete: scene.on_delete, ..noted };
+        if parked(target) || !way.is_at_stable() {
+            // Status was lost in mid-run, or a newer template came while an earlier Release went back; the Deployment itself remembers
+            // what is stable.
+            let (revision, kept) = way.stable;
+            draft.status.stable = Some(RevisionStatus {
+                revision: revision.to_owned(),
+                fingerprint: kept.fingerprint.clone(),
+                ..RevisionStatus::default()
+            });
+            draft.phase(Phase::Held, "taking up where an earlier Release left off");
+            return;
+        }
+        if !way.is_over() {
+            return take_up_way_back(draft, &way);
+        }
     }
     let given_back = Wanted::given_back(originals);
     if target.stable.is_some() && !draft.want(target, &given_back, "give the owner's fields back") {
@@ -145,6 +152,21 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     draft.phase(Phase::Idle, message.clone());
     let unblock = draft.kubectl(&format!("rollout {verb} deployment/{}", target.name));
     draft.blocked("AwaitingStable", message, unblock);
+}
+
+/// An earlier Release goes back: that comes to its end first. Until then pods of the version that it had released count for nothing with
+/// the native controller, Ready as they are: rolling out anything else it would take them first.
+fn take_up_way_back(draft: &mut Draft<'_>, way: &GoingBack<'_>) {
+    draft.urgent();
+    draft.want(way.target, &way.order(), "go back to stable, as an earlier Release began to");
+    let message = format!(
+        "taking up where an earlier Release went back: {} of {} stable pods are Ready",
+        way.stand.stable_ready, way.stand.replicas
+    );
+    draft.phase(Phase::Idle, message.clone());
+    let unblock = draft.kubectl(&format!("rollout status deployment/{}", way.target.name));
+    draft.blocked("AwaitingStable", message, unblock);
+    draft.wake_in(LOOK_AGAIN);
 }
 
 /// The stable template is in place: everything is as its owner wrote it.
@@ -233,7 +255,9 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     let stable = draft.status.stable.clone().unwrap_or_default();
     draft.status.canary = Some(canary.clone());
     let Some((stable_name, stable_template)) = scene.kept(&stable.fingerprint) else {
-        draft.want(target, &Wanted::frozen(originals), "hold");
+        // Parked without a note of its owner's fields nobody could give it back any more.
+        let held = if parked(target) { Wanted::frozen(originals) } else { Wanted::kept_paused(originals) };
+        draft.want(target, &held, "hold");
         draft.held(
             "StableTemplateLost",
             format!("ControllerRevision {} with the stable template is gone", stable.revision),
@@ -322,9 +346,8 @@ fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary
 
 /// What has been given back is not ours by the books either. In a write of its own: the one that gives back enters us.
 pub fn stop_managing(draft: &mut Draft<'_>, target: &Workload) {
-    let is_ordered = draft.intents.iter().any(|intent| matches!(intent, Intent::PatchWorkload { .. }));
     let operations = managed_no_more(target);
-    if !lent(target) && !is_ordered && !operations.is_empty() {
+    if !lent(target) && !draft.has_ordered() && !operations.is_empty() {
         let patch = guarded(target, operations);
         draft.intents.push(Intent::StopManaging { name: target.name.clone(), patch });
     }

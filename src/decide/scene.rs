@@ -25,8 +25,10 @@ pub struct Scene<'a> {
     /// The annotation that should hold them is missing or garbled in mid-run.
     pub tampered: Option<String>,
     pub stand: Stand,
+    /// The same, with no more Ready pods than the native controllers know of.
+    pub counted: Stand,
     pub limits: Limits,
-    /// The native controller has carried out the last change of `spec.replicas`.
+    /// The native controllers have carried out the last change of `spec.replicas`.
     pub settled: bool,
     /// When the next canary pod will have been Ready long enough.
     pub next_good: Option<Timestamp>,
@@ -65,6 +67,7 @@ impl<'a> Scene<'a> {
             limits: Limits::of(strategy, target.replicas),
             tampered,
             stand,
+            counted: counted(stand, snapshot, &stable_fingerprint),
             settled: settled(snapshot, target),
             next_good,
             capture: capture(spec, snapshot.served.hold),
@@ -248,6 +251,17 @@ pub fn stand(
     (stand, next_good)
 }
 
+/// Of pods that are seen to be Ready some may be on their way out, and others in their place: sets are watched apart from their pods. Going
+/// back does not wait for it: what is there too early to be seen costs it nothing.
+fn counted(stand: Stand, snapshot: &Snapshot, stable: &str) -> Stand {
+    let (mut of_stable, mut of_canary) = (0, 0);
+    for set in &snapshot.sets {
+        let ready = if set.fingerprint == stable { &mut of_stable } else { &mut of_canary };
+        *ready += set.counted.unwrap_or(0).min(set.replicas);
+    }
+    Stand { stable_ready: stand.stable_ready.min(of_stable), good: stand.good.min(of_canary), ..stand }
+}
+
 fn settled(snapshot: &Snapshot, target: &Workload) -> bool {
     let active = || snapshot.sets.iter().filter(|set| set.replicas > 0);
     let total: i32 = active().map(|set| set.replicas).sum();
@@ -255,9 +269,10 @@ fn settled(snapshot: &Snapshot, target: &Workload) -> bool {
     // down before it begins is like that for a while.
     let recreates = target.strategy["type"] == "Recreate";
     let scaled = (total > 0 || recreates) && active().all(|set| set.desired == Some(target.replicas));
+    let counted = active().all(|set| set.counted.is_some());
     // Paused, only a change of `spec.replicas` moves anything: our own pause need not have been seen for it to be so.
     let observed = target.paused || target.observed_generation >= target.generation;
-    observed && (scaled || total == target.replicas)
+    observed && counted && (scaled || total == target.replicas)
 }
 
 fn capture(spec: Option<&ReleaseSpec>, served: bool) -> CaptureMode {

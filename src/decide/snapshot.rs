@@ -156,6 +156,9 @@ pub struct PodSet {
     pub desired: Option<i32>,
     /// The native controller's number of its template: the newest has the highest.
     pub revision: Option<i64>,
+    /// Ready pods that its controller has counted since it was told how many there are to be; `None`: it has not looked since. Pods are
+    /// watched apart from their set, so what is known of them may be of an earlier moment than it.
+    pub counted: Option<i32>,
 }
 
 /// Why a container ended that took more memory than it may.

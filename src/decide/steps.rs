@@ -13,7 +13,7 @@ use super::fields::{Originals, Wanted};
 use super::gate;
 use super::judge::OnUnknown;
 use super::migrations;
-use super::pace::{self, Next, Pace};
+use super::pace::{self, Limits, Next, Pace, Stand};
 use super::plan::{Plan, PlannedStep};
 use super::rest;
 use super::scene::Scene;
@@ -92,11 +92,20 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
             order(draft, scene, &originals, pace);
             moving(draft, scene, &originals, step, pods);
         }
-        Next::Wait => moving(draft, scene, &originals, step, pods),
+        Next::Wait => {
+            if is_carried_out(scene)
+                && !pace::scales(&scene.target.strategy, scene.stand.replicas, scene.limits)
+            {
+                // Scaled down meanwhile, the native controller would take more stable pods than was meant; paused, it scales all in
+                // proportion.
+                stand_still(draft, scene, &originals);
+            }
+            moving(draft, scene, &originals, step, pods);
+        }
         Next::NoRoom => {
             let message = format!(
                 "{} of {} stable pods are Ready: the Deployment's maxUnavailable leaves no room for a move",
-                scene.stand.stable_ready, scene.stand.stable
+                scene.counted.stable_ready, scene.counted.stable
             );
             draft.wake_in(rest::LOOK_AGAIN);
             draft.held("StablePodsNotReady", message, "see why stable pods are not Ready");
@@ -136,7 +145,14 @@ fn stopped(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<(&'static str, St
 
 fn forward(scene: &Scene<'_>, step: &PlannedStep, pods: i32) -> Next {
     let most = step.share.at_most_of(scene.stand.replicas).unwrap_or(pods);
-    pace::forward(scene.stand, scene.limits, pods, most)
+    pace::forward(scene.counted, scene.limits, pods, most)
+}
+
+/// Whether the native controller has done what it may.
+fn is_carried_out(scene: &Scene<'_>) -> bool {
+    let Stand { replicas, stable, canary, .. } = scene.stand;
+    let order = Limits::of(&scene.target.strategy, replicas);
+    stable == replicas - order.unavailable && stable + canary == replicas + order.surge
 }
 
 /// All at once: the native controller takes every old pod down before it starts a new one.

@@ -193,9 +193,15 @@ fn pods_of(index: &Index, key: &Key, deployment: &slim::Deployment) -> (Vec<PodS
             replicas: set.spec.replicas.unwrap_or(1),
             desired: annotation(DESIRED).and_then(|number| number.parse().ok()),
             revision: annotation(REVISION).and_then(|number| number.parse().ok()),
+            counted: counted(set),
         });
     }
     (sets, pods)
+}
+
+fn counted(set: &slim::ReplicaSet) -> Option<i32> {
+    let has_looked = set.status.observed_generation >= set.metadata.generation.unwrap_or(0);
+    has_looked.then_some(set.status.ready_replicas)
 }
 
 /// Pods that are kept for a Release and not on their way out. One that does not say until when is not ours to end.

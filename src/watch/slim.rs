@@ -252,6 +252,8 @@ pub struct ReplicaSet {
     #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     pub spec: ReplicaSetSpec,
+    #[serde(default)]
+    pub status: ReplicaSetStatus,
 }
 
 #[derive(Deserialize, Clone, Debug)]
@@ -260,6 +262,14 @@ pub struct ReplicaSetSpec {
     pub replicas: Option<i32>,
     #[serde(rename = "template", deserialize_with = "template_fingerprint")]
     pub fingerprint: String,
+}
+
+/// What its controller has counted.
+#[derive(Deserialize, Clone, Copy, Debug, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReplicaSetStatus {
+    pub observed_generation: i64,
+    pub ready_replicas: i32,
 }
 
 /// A pod.

@@ -660,12 +660,14 @@ impl World {
         for set in &self.sets {
             let mut template = set.template.clone();
             template["metadata"]["labels"]["pod-template-hash"] = json!(set.name);
+            let (alive, ready) = self.counted(set);
             let set = json!({
                 "metadata": {
                     "name": set.name, "namespace": "ns", "uid": set.name, "ownerReferences": owner("Deployment", "shop", "d1"),
                     "annotations": {index::DESIRED: set.desired.to_string()},
                 },
                 "spec": {"replicas": set.replicas, "template": template},
+                "status": {"replicas": alive, "readyReplicas": ready},
             });
             index::apply::<slim::ReplicaSet>(&mut index, from(set));
         }

@@ -49,7 +49,7 @@ pub struct Cluster {
     newest: Option<String>,
     /// By their numbers.
     shown_pods: BTreeMap<u64, ShownPod>,
-    shown_sets: BTreeMap<String, (i32, i32, i32)>,
+    shown_sets: BTreeMap<String, ShownSet>,
     /// Pods on nodes that are not heard from, until when, and whether they come back.
     silent: BTreeMap<String, (u64, bool)>,
     /// Pods that the nodes have room for.
@@ -60,6 +60,15 @@ pub struct Cluster {
     placed_at: BTreeMap<String, u64>,
     /// Pods that belong to no ReplicaSet any more, and when they are gone.
     pub kept: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, PartialEq)]
+struct ShownSet {
+    replicas: i32,
+    desired: i32,
+    min_ready: i32,
+    alive: usize,
+    ready: usize,
 }
 
 #[derive(Clone, PartialEq)]
@@ -408,7 +417,14 @@ impl World {
         let Self { now, store, clusters, .. } = self;
         let cluster = &mut clusters[of];
         for set in &cluster.native.sets {
-            let shown = (set.replicas, set.desired, set.min_ready);
+            let (alive, ready) = cluster.native.counted(set);
+            let shown = ShownSet {
+                replicas: set.replicas,
+                desired: set.desired,
+                min_ready: set.min_ready,
+                alive,
+                ready,
+            };
             if cluster.shown_sets.get(&set.name) == Some(&shown) {
                 continue;
             }
@@ -423,6 +439,7 @@ impl World {
                     "annotations": {DESIRED: set.desired.to_string()},
                 },
                 "spec": {"replicas": set.replicas, "minReadySeconds": set.min_ready, "template": template},
+                "status": {"replicas": alive, "readyReplicas": ready},
             });
             store.put("replicasets", named(&set.name), object);
         }

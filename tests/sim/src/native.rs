@@ -16,7 +16,7 @@ pub struct Set {
     pub template: Value,
     pub replicas: i32,
     pub min_ready: i32,
-    /// The Deployment's replicas when it was scaled last.
+    /// The Deployment's replicas when it was sized last, or scaled with others.
     pub desired: i32,
     /// The same with the surge.
     pub max: i32,
@@ -66,6 +66,12 @@ impl Native {
         };
         let pods = self.pods.iter().filter(|pod| pod.set == set.name);
         count(pods.filter(long_enough).count())
+    }
+
+    /// Pods of a set that are not on their way out, and those of them that are Ready.
+    pub fn counted(&self, set: &Set) -> (usize, usize) {
+        let alive = || self.pods.iter().filter(|pod| pod.set == set.name && pod.terminating_since.is_none());
+        (alive().count(), alive().filter(|pod| pod.ready_since.is_some()).count())
     }
 
     /// Ready pods that are not on their way out.
@@ -231,7 +237,7 @@ impl Native {
             *first = (*first + to_add - added).max(0);
         }
         for (set, size) in order.into_iter().zip(sizes) {
-            self.set_replicas(set, size, replicas, surge);
+            self.note(set, size, replicas, surge);
         }
     }
 
@@ -252,7 +258,14 @@ impl Native {
         if to_add > 0 { fraction.min(allowed) } else { fraction.max(allowed) }
     }
 
+    /// One that has its size keeps its notes, too.
     fn set_replicas(&mut self, set: usize, to: i32, desired: i32, surge: i32) {
+        if self.sets[set].replicas != to {
+            self.note(set, to, desired, surge);
+        }
+    }
+
+    fn note(&mut self, set: usize, to: i32, desired: i32, surge: i32) {
         let set = &mut self.sets[set];
         set.replicas = to;
         set.desired = desired;

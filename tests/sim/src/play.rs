@@ -494,7 +494,11 @@ impl<'s> Player<'s> {
                 spec["steps"] = json!([{"name": "all", "replicas": "100%"}])
             }),
             // What was taken for stable before any pod of it was there will never stand.
-            "StablePodsFailing" if long => say(world, name, "HandBack", None),
+            "StablePodsFailing" if long => {
+                say(world, name, "HandBack", None);
+                // And then one is pushed that starts.
+                self.mended.remove(name);
+            }
             "Suspended" => write_release(world, name, |spec| spec["suspend"] = json!(false)),
             "NoMeasurements" | "NotEnoughEvidence" | "AboveTarget" | "AboveLimit" | "StableAsBad" if long => {
                 // By a clock that was put back, what is counted now is of a time that has been.

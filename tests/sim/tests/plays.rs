@@ -286,20 +286,25 @@ at 9541 cut-off 40"#,
 #[test]
 fn pods_of_an_older_version_that_a_scale_up_from_nothing_starts_are_not_taken_for_those_of_the_one_that_is_released()
  {
-    let outcome = told_by(
-        6357,
-        r#"replicas 10
-strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":1},"type":"RollingUpdate"}
-release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"2s"},{"name":"half","replicas":"50%","soak":"5s"}],"watch":[{"every":"1s","for":"20s"}]}
+    // Which request it is whose answer is missing depends on what was written before.
+    let strangers = (26..30).filter(|request| {
+        let outcome = told_by(
+            6357,
+            &format!(
+                r#"replicas 10
+strategy {{"rollingUpdate":{{"maxSurge":0,"maxUnavailable":1}},"type":"RollingUpdate"}}
+release {{"criteria":[],"steps":[{{"name":"pilot","replicas":1,"soak":"2s"}},{{"name":"half","replicas":"50%","soak":"5s"}}],"watch":[{{"every":"1s","for":"20s"}}]}}
 ready-after 4000
 at 5639 push v2 good
 at 12069 push v3 stuck
 at 17607 scale 0
 at 24365 scale 1
-request 28 swallowed"#,
-    );
-    let strangers = outcome.log.iter().any(|line| line.contains("1 pods are of a revision that is neither"));
-    assert!(strangers, "{}", outcome.log.join("\n"));
+request {request} swallowed"#
+            ),
+        );
+        outcome.log.iter().any(|line| line.contains("1 pods are of a revision that is neither"))
+    });
+    assert_ne!(strangers.count(), 0, "such pods were never there");
 }
 
 const LOCKED: &str = r#"release {"locks":["db"],"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
@@ -585,4 +590,200 @@ at 1000 push v2 stuck
 at 20000 say Abort"#
     ));
     assert_eq!(outcome.end.phase, "Rejected", "{}", outcome.log.join("\n"));
+}
+
+/// Owners who allow no pod to be unavailable, and two more than there are to be.
+const TWO_MORE: &str = r#"strategy {"rollingUpdate":{"maxSurge":2,"maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"tenth","replicas":"10%","soak":"2s"},{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}
+ready-after 1500
+at 1472 push v2 good"#;
+
+#[test]
+fn pods_that_were_ready_before_a_scale_down_are_not_taken_for_those_that_are_there_after_it() {
+    told_by(61026, &format!("replicas 226\n{TWO_MORE}\nat 6659 scale 51"));
+}
+
+#[test]
+fn an_order_for_so_many_pods_as_are_no_percentage_takes_none_of_fewer_while_its_pods_start() {
+    let mut scaled = false;
+    for at in [9300, 10_100] {
+        let outcome = told(&format!("replicas 226\n{TWO_MORE}\nat {at} scale 51"));
+        let before = outcome.log.iter().take_while(|line| !line.contains("-- scale"));
+        let last = before.filter(|line| line.contains("operator 0 wrote deployments/shop")).last();
+        scaled |=
+            last.is_some_and(|order| order.contains("paused true") && order.contains("\"maxUnavailable\":8"));
+    }
+    assert!(scaled, "it was never scaled under such an order");
+}
+
+#[test]
+fn replicas_that_grow_after_they_were_few_in_an_undo_leave_the_pod_that_serves() {
+    told_by(
+        42630,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":"25%","maxUnavailable":"50%"},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"5s"},{"name":"half","replicas":"50%","soak":"10s"}],"watch":[{"every":"1s","for":"3s"}]}
+ready-after 4000
+at 1213 push v2 good
+at 11894 scale 3
+at 13122 scale 16
+at 13589 scale 1
+at 16332 scale 6"#,
+    );
+}
+
+#[test]
+fn pods_of_a_version_that_went_back_count_for_nothing_with_the_native_controller_when_it_starts_them_again() {
+    told_by(
+        42730,
+        r#"replicas 2
+strategy {"rollingUpdate":{"maxSurge":"1%","maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"30s"},{"name":"half","replicas":"50%","soak":"10s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+at 1335 push v2 good
+at 5927 scale 0
+at 9715 delete-release
+at 10039 pause true
+at 12525 push v4 crash
+at 14453 make-release"#,
+    );
+}
+
+/// On nodes that have no room for a pod more a Release is deleted in mid-run.
+const NO_ROOM: &str = r#"replicas 2
+strategy {"rollingUpdate":{"maxSurge":4,"maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"10s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+at 1795 push v2 errors
+at 5986 room 2
+at 15581 delete-release"#;
+
+#[test]
+fn on_full_nodes_a_deleted_release_makes_room_for_the_stable_pods_too() {
+    let outcome = told_by(45283, &format!("{NO_ROOM}\nat 60000 room 2"));
+    let deleted = second(&outcome, "operator 0 deleted controllerrevisions/");
+    assert!(deleted.is_some_and(|second| second < 30.0), "{deleted:?}\n{}", outcome.log.join("\n"));
+    told_by(45283, &format!("{NO_ROOM}\nat 19843 make-release\nat 25264 push v3 stuck"));
+}
+
+#[test]
+fn a_release_that_is_made_anew_while_the_last_one_goes_back_brings_that_to_its_end_before_a_newer_template_goes_out()
+ {
+    for (made, pushed) in [(15_700, 15_800), (15_700, 17_000), (17_000, 17_100), (15_800, 15_700)] {
+        for conduct in ["good", "stuck"] {
+            let push = format!("at {pushed} push v3 {conduct}");
+            let make = format!("at {made} make-release");
+            let more = if made < pushed { [make, push] } else { [push, make] }.join("\n");
+            let outcome = told_by(45283, &format!("{NO_ROOM}\n{more}"));
+            if made < pushed {
+                let end = if conduct == "good" { ("v3", "Idle") } else { ("v1", "Rejected") };
+                let found = (outcome.end.version.as_str(), outcome.end.phase.as_str());
+                assert_eq!(found, (Some(end.0), Some(end.1)), "{more}\n{}", outcome.log.join("\n"));
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_hands_back_a_stable_version_that_never_started_pushes_one_that_does() {
+    told_by(
+        63578,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":4,"maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[{"errorRate":{"limit":"5%","target":"1%"},"name":"errors"}],"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
+ready-after 4000
+at 3397 delete-release
+at 4987 push v2 crash
+at 5892 make-release
+at 9167 scale 0
+at 12009 scale 8
+at 12378 lose 3 58 true"#,
+    );
+}
+
+#[test]
+fn an_undo_that_is_ordered_before_status_says_so_may_surge_like_any_other() {
+    told_by(
+        70605,
+        r#"replicas 7
+strategy {"rollingUpdate":{"maxSurge":3,"maxUnavailable":2},"type":"RollingUpdate"}
+release {"criteria":[],"locks":["db"],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"10s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+policies false
+beside 1
+at 74340 push v2 good
+at 74345 beside till push v2 good
+at 74350 beside till push v2 errors
+at 116651 beside till say Abort
+at 149162 push v3 good
+request 6 lost
+request 10 failed
+request 11 answerless
+request 15 swallowed
+request 29 late 2108
+request 36 answerless
+request 57 lost
+request 67 lost
+request 70 throttled
+request 88 answerless
+request 89 swallowed
+request 91 conflict
+request 94 throttled
+request 95 answerless"#,
+    );
+}
+
+#[test]
+fn who_aborts_and_then_hands_back_while_nobody_looks_gets_the_owners_fields_back() {
+    for conduct in ["crash", "good"] {
+        let outcome = told_by(
+            73983,
+            &format!(
+                r#"replicas 4
+strategy {{"rollingUpdate":{{"maxSurge":2,"maxUnavailable":0}},"type":"RollingUpdate"}}
+release {{"criteria":[],"steps":[{{"name":"pilot","replicas":1,"soak":"20s"}},{{"name":"half","replicas":"50%","soak":"20s"}}],"watch":[{{"every":"5s","for":"30s"}}]}}
+ready-after 1000
+policies false
+at 1244 push v2 {conduct}
+at 1454 cut-off 29
+at 1535 say Abort
+at 2116 say HandBack"#
+            ),
+        );
+        assert_eq!(outcome.end.outcome, "HandedBack", "{}", outcome.log.join("\n"));
+    }
+}
+
+#[test]
+fn a_template_that_comes_before_the_kept_one_is_seen_is_held_without_its_owners_fields_being_lost() {
+    told_by(
+        73464,
+        r#"replicas 1
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"34%"},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"10s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+at 1251 push v2 crash
+at 1863 delete-deployment
+at 2122 drop-watches
+at 4389 push v1 good
+at 4534 make-deployment
+at 6866 push v3 crash
+request 16 late 9590"#,
+    );
+}
+
+#[test]
+fn an_edit_that_comes_before_status_says_that_a_run_has_the_fields_is_the_owners_word_on_what_may_be_missing()
+{
+    told_by(
+        74144,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":"1%","maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"10s"},{"name":"half","replicas":"50%","soak":"30s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+policies false
+at 4680 push v2 stuck
+at 7903 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":1},"type":"RollingUpdate"}}
+request 1 swallowed"#,
+    );
 }

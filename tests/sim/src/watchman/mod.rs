@@ -20,6 +20,8 @@ use crate::world::World;
 
 /// Milliseconds in which the native controllers may still carry out what was asked for before.
 const RECENTLY: u64 = 5_000;
+/// Milliseconds in which they do what is ordered, and the operator sees it.
+const AT_ONCE: u64 = 1_000;
 
 /// What the watchman remembers.
 #[derive(Default)]
@@ -82,6 +84,10 @@ pub struct Watched {
     allowed: Option<i64>,
     /// Counts of pods say nothing before.
     excused_until: u64,
+    /// When the operator wrote it last.
+    ordered_at: u64,
+    /// So often it has written the status of its Release since.
+    looks: u32,
     /// Replicas asked for lately.
     wanted: Vec<(u64, i64)>,
     /// The run that began while the source of its counts told nothing.
@@ -97,6 +103,11 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// What was ordered last is being carried out, or nobody has looked since: whoever ordered it wrote status, and no more.
+    fn is_unattended(&self, now: u64) -> bool {
+        now < self.ordered_at + AT_ONCE || self.looks < 2
+    }
+
     /// Counts of pods say nothing before then.
     pub fn excuse(&mut self, until: u64) {
         self.excused_until = self.excused_until.max(until);
@@ -141,12 +152,14 @@ impl World {
                 self.check_pace(name, before, after);
                 let now = self.now;
                 let watched = self.watchman.of(name);
+                (watched.ordered_at, watched.looks) = (now, 0);
                 if std::mem::take(&mut watched.unseen) {
                     watched.excuse(now + 2 * RECENTLY);
                 }
             }
             (Who::Person(_), "deployments") => self.note_owner(name, before, after),
             (Who::Operator(_), "releases") => {
+                self.watchman.of(name).looks += 1;
                 self.check_status(name, before, after);
                 self.check_success(name, before, after);
                 self.check_beside(name, before, after);

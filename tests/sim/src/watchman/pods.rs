@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 use tidegate::api::{ORIGINALS, STABLE};
+use tidegate::watch::slim::fingerprint;
 
 use super::RECENTLY;
+use super::writing::PARKED;
 use crate::native::fenceposts;
 use crate::service::endpoints;
 use crate::world::World;
@@ -30,8 +32,13 @@ impl World {
         let moves = deployment["spec"]["paused"] != true
             && !deployment["metadata"]["annotations"][ORIGINALS].is_null();
         let order = fenceposts(&deployment["spec"]["strategy"], i32::try_from(replicas).unwrap_or(0));
-        if before.is_some_and(|before| before > replicas) && moves && order == (0, 1) {
-            // Of so few pods what a move may take comes to nothing, and then the native controller takes one: nobody can order less.
+        let unattended = self.watchman.of(name).is_unattended(now);
+        if before.is_some_and(|before| before > replicas) && moves && order == (0, 1) && unattended {
+            // Of so few pods what a move may take comes to nothing, and then the native controller takes one: nobody can order less. Who has
+            // seen it carried out pauses.
+            self.watchman.of(name).excuse(now + RECENTLY);
+        }
+        if self.counts_for_nothing(name, &deployment) {
             self.watchman.of(name).excuse(now + RECENTLY);
         }
         self.watchman.of(name).wanted.push((now, replicas));
@@ -49,12 +56,21 @@ impl World {
         }
         let least = self.watchman.of(name).wanted.iter().map(|(_, wanted)| *wanted).min().unwrap_or(0);
         let most = self.watchman.of(name).wanted.iter().map(|(_, wanted)| *wanted).max().unwrap_or(0);
-        let limits = |replicas: i64| fenceposts(&strategy, i32::try_from(replicas).unwrap_or(0));
+        // What they wrote where a run has the fields may be taken back, or taken for theirs.
+        let edited =
+            self.watchman.of(name).edited.get("strategy").cloned().unwrap_or_else(|| strategy.clone());
+        let limits = |replicas: i64| {
+            let [one, other] =
+                [&strategy, &edited].map(|it| fenceposts(it, i32::try_from(replicas).unwrap_or(0)));
+            (one.0.max(other.0), one.1.max(other.1))
+        };
         let ready = i64::try_from(self.native(name).ready()).unwrap_or(0);
         let alive = i64::try_from(self.native(name).alive()).unwrap_or(0);
         let floor = least - i64::from(limits(least).1);
         let ceiling = most + i64::from(limits(most).0);
-        let undoing = !self.status(name)["run"]["back"].is_null() || self.goes_back_alone(name, &deployment);
+        let undoing = !self.status(name)["run"]["back"].is_null()
+            || self.goes_back_alone(name, &deployment)
+            || self.goes_back_unnoted(name, &deployment);
         if now < self.watchman.of(name).excused_until || self.watchman.of(name).unseen {
             self.watchman.of(name).served = false;
             self.watchman.of(name).promised = 0;
@@ -101,6 +117,26 @@ impl World {
         self.check("8 (somebody serves)", ready > 0 || !served, || {
             format!("no pod is left to serve; {floor} were promised")
         });
+    }
+
+    /// Status could not be written, and it goes back all the same.
+    fn goes_back_unnoted(&self, name: &str, deployment: &Value) -> bool {
+        let spec = &deployment["spec"];
+        let ordered = !deployment["metadata"]["annotations"][STABLE].is_null()
+            && spec["paused"] != true
+            && spec["minReadySeconds"] != PARKED;
+        ordered && self.status(name)["stable"]["fingerprint"] == fingerprint(&spec["template"])
+    }
+
+    /// Pods of a version that went back serve again, beside those of others, and without a run: their ReplicaSet is still parked, so that the
+    /// native controller takes them before all others when it rolls out something else. Only it writes ReplicaSets, and it unparks none but
+    /// that of the Deployment's template.
+    fn counts_for_nothing(&self, name: &str, deployment: &Value) -> bool {
+        let in_run = !deployment["metadata"]["annotations"][ORIGINALS].is_null();
+        let sets = self.native(name).sets.iter();
+        let old: Vec<_> =
+            sets.filter(|set| set.replicas > 0 && set.template != deployment["spec"]["template"]).collect();
+        !in_run && old.len() > 1 && old.iter().any(|set| i64::from(set.min_ready) == PARKED)
     }
 
     /// A deleted Release's Deployment goes back too.

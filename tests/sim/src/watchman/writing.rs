@@ -9,7 +9,7 @@ use crate::server::Request;
 use crate::world::World;
 
 /// `minReadySeconds` of a parked Deployment.
-const PARKED: i64 = 2_147_483_646;
+pub const PARKED: i64 = 2_147_483_646;
 
 impl World {
     /// A request of the operator goes out.

@@ -296,7 +296,7 @@ at 5639 push v2 good
 at 12069 push v3 stuck
 at 17607 scale 0
 at 24365 scale 1
-request 28 swallowed"#,
+request 27 swallowed"#,
     );
     let strangers = outcome.log.iter().any(|line| line.contains("1 pods are of a revision that is neither"));
     assert!(strangers, "{}", outcome.log.join("\n"));

@@ -10,7 +10,6 @@ use hickory_proto::rr::Name;
 use jiff::Timestamp;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tidegate::api::check::dns::RecordType;
 use tidegate::api::check::workload::WorkloadCheck;
@@ -358,10 +357,7 @@ fn node<'a>(value: &'a mut Value, place: &mut usize) -> Option<&'a mut Value> {
 
 /// What the watches would have in memory of such objects: those that cannot be read are not there.
 fn index_of(world: &Value) -> Index {
-    fn all<T: for<'de> Deserialize<'de> + index::Indexed + kube::ResourceExt>(
-        index: &mut Index,
-        list: &Value,
-    ) {
+    fn all<T: index::Indexed>(index: &mut Index, list: &Value) {
         for item in list.as_array().into_iter().flatten() {
             if let Ok(object) = serde_json::from_value::<T>(item.clone()) {
                 index::apply(index, object);
@@ -386,11 +382,9 @@ fn index_of(world: &Value) -> Index {
 /// A look at every Release that there is, and at one that is gone.
 fn look(index: &Index) {
     let now = jiff::Timestamp::from_second(1_790_000_000).expect("a moment");
-    let named = index.releases.iter().map(|((namespace, name), _)| (namespace.clone(), name.clone()));
-    let mut names: Vec<_> = named.collect();
-    names.push(("ns".to_owned(), "gone".to_owned()));
-    for (namespace, name) in names {
-        let key = Key { namespace, name };
+    let mut keys: Vec<Key> = index.releases.iter().map(|(name, _)| name.into()).collect();
+    keys.push(Key { namespace: "ns".to_owned(), name: "gone".to_owned() });
+    for key in keys {
         let snapshot = observe::observe(index, &Reading::default(), &key, Findings::default(), now);
         let decision = decide::decide(&snapshot);
         assert_eq!(format!("{decision:?}"), format!("{:?}", decide::decide(&snapshot)), "the same twice");

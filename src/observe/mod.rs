@@ -17,7 +17,6 @@ pub mod values;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use kube::api::ObjectMeta;
 use serde::Deserialize;
 
 use crate::api::QUARANTINED_UNTIL;
@@ -34,8 +33,10 @@ use crate::decide::snapshot::{
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
 use crate::observe::reading::Reading;
+use crate::watch::ObjectKey;
 use crate::watch::index::{DESIRED, Index, is_of_trial, quarantine_of, trials_of};
-use crate::watch::slim;
+use crate::watch::meta::{Meta, Texts};
+use crate::watch::slim::{self, Holds, PodIs, PodPhase};
 
 /// Label of every namespace: its name.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -59,25 +60,15 @@ pub struct Findings {
 
 /// Everything known about one Release.
 pub fn observe(index: &Index, reading: &Reading, key: &Key, findings: Findings, now: Timestamp) -> Snapshot {
-    let name = (key.namespace.clone(), key.name.clone());
+    let name = ObjectKey::from(key);
     let release = index.releases.get(&name).map(|release| reading.of(key, release));
     if release.is_none() {
         reading.forget(key);
     }
-    let wanted = release.as_ref().and_then(|release| target_name(index, key, release));
-    let target_name = match (&release, wanted) {
-        (Some(_), wanted) => wanted,
-        (None, _) => index
-            .deployments
-            .children(&name)
-            .next()
-            .map(|(_, found)| found.metadata.name.clone().unwrap_or_default()),
-    };
-    let deployment = target_name.and_then(|target| index.deployments.get(&(key.namespace.clone(), target)));
-    let (sets, pods) = deployment.map(|deployment| pods_of(index, key, deployment)).unwrap_or_default();
-    let uid = deployment.and_then(|deployment| deployment.metadata.uid.clone());
-    let target =
-        deployment.filter(|deployment| deployment.metadata.deletion_timestamp.is_none()).map(workload);
+    let deployment = deployment_of(index, &name, release.as_ref());
+    let (sets, pods) = deployment.map(|deployment| pods_of(index, deployment)).unwrap_or_default();
+    let uid = deployment.map(|deployment| &*deployment.metadata.uid);
+    let target = deployment.filter(|deployment| !deployment.metadata.deleted).map(workload);
     Snapshot {
         now,
         key: key.clone(),
@@ -89,7 +80,7 @@ pub fn observe(index: &Index, reading: &Reading, key: &Key, findings: Findings, 
         target,
         sets,
         pods,
-        templates: templates(index, &name, uid.as_deref()),
+        templates: templates(index, &name, uid),
         jobs: jobs(index, &name, release.as_ref()),
         trials: trials(index, key, release.as_ref()),
         outputs: findings.outputs,
@@ -108,51 +99,45 @@ pub fn observe(index: &Index, reading: &Reading, key: &Key, findings: Findings, 
     }
 }
 
-fn target_name(index: &Index, key: &Key, release: &ReleaseFacts) -> Option<String> {
-    match &release.spec {
-        Ok(spec) => Some(spec.target_ref.name.clone()),
-        // Going back must work with a spec that cannot be read: the label says which Deployment it is.
-        Err(_) => {
-            let name = (key.namespace.clone(), key.name.clone());
-            index.deployments.children(&name).next().map(|((_, deployment), _)| deployment.clone())
-        }
+fn deployment_of<'i>(
+    index: &'i Index,
+    name: &ObjectKey,
+    release: Option<&ReleaseFacts>,
+) -> Option<&'i slim::Deployment> {
+    match release.map(|release| &release.spec) {
+        Some(Ok(spec)) => index.deployments.get(&name.beside(&spec.target_ref.name)),
+        // Going back must work with a spec that cannot be read, and with none: the label says which Deployment it is.
+        Some(Err(_)) | None => index.deployments.children(name).next().map(|(_, found)| found),
     }
 }
 
 /// The Release that has the older right to a Deployment: the one that its label names, also when it is deleted and has not given the
 /// Deployment back yet; else the one made first.
 fn rival(index: &Index, key: &Key, deployment: &slim::Deployment) -> Option<String> {
-    let target = (key.namespace.clone(), deployment.metadata.name.clone().unwrap_or_default());
-    let candidates: Vec<_> = index.releases.children(&target).collect();
-    let labelled =
-        deployment.metadata.labels.as_ref().and_then(|labels| labels.get(crate::api::RELEASE_LABEL));
-    let deleted = |name: &&String| index.releases.get(&(key.namespace.clone(), (*name).clone())).is_none();
-    let holder = labelled
-        .filter(|name| deleted(name) || candidates.iter().any(|((_, candidate), _)| candidate == *name));
+    let candidates: Vec<_> = index.releases.children(&deployment.metadata.key).collect();
+    let deleted = |name: &ObjectKey| index.releases.get(name).is_none();
+    let labelled = deployment.metadata.release();
+    let holder =
+        labelled.filter(|name| deleted(name) || candidates.iter().any(|(candidate, _)| *candidate == name));
     let first = || {
-        let made = |release: &slim::Release| slim::moment(release.metadata.creation_timestamp.as_ref());
-        candidates
-            .iter()
-            .min_by_key(|((_, name), release)| (made(release), name.clone()))
-            .map(|((_, name), _)| name)
+        let oldest = candidates.iter().min_by_key(|(name, release)| (release.metadata.created, *name));
+        oldest.map(|(name, _)| (*name).clone())
     };
-    holder.or_else(first).filter(|name| **name != key.name).cloned()
+    let holder = holder.or_else(first)?;
+    (holder.name() != key.name).then(|| holder.name().to_owned())
 }
 
 fn workload(deployment: &slim::Deployment) -> Workload {
     let slim::Deployment { metadata, managed_by_us, spec, status } = deployment;
-    let annotation = |name: &str| metadata.annotations.as_ref()?.get(name).cloned();
+    let annotation = |name: &str| metadata.annotation(name).map(str::to_owned);
     Workload {
-        uid: metadata.uid.clone().unwrap_or_default(),
-        name: metadata.name.clone().unwrap_or_default(),
-        generation: metadata.generation.unwrap_or(0),
+        uid: metadata.uid.to_string(),
+        name: metadata.key.name().to_owned(),
+        generation: metadata.generation,
         observed_generation: status.observed_generation,
         has_annotations: metadata.annotations.is_some(),
         has_labels: metadata.labels.is_some(),
-        release_label: metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(crate::api::RELEASE_LABEL).cloned()),
+        release_label: metadata.label(crate::api::RELEASE_LABEL).map(str::to_owned),
         originals: annotation(crate::api::ORIGINALS),
         stable: annotation(crate::api::STABLE),
         held: annotation(crate::api::HELD),
@@ -160,39 +145,37 @@ fn workload(deployment: &slim::Deployment) -> Workload {
         changed_by: annotation(crate::api::CHANGED_BY).filter(|by| !by.is_empty()),
         revision: annotation(REVISION),
         managed_by_us: *managed_by_us,
-        replicas: spec.replicas.unwrap_or(1),
+        // The API server takes none below zero; whatever else says so is not to be reckoned with.
+        replicas: spec.replicas.unwrap_or(1).max(0),
         paused: spec.paused,
         min_ready_seconds: spec.min_ready_seconds,
         progress_deadline_seconds: spec.progress_deadline_seconds,
         strategy: spec.strategy.read().unwrap_or_default(),
         template: spec.template.text.clone(),
-        fingerprint: spec.template.fingerprint.clone(),
-        images: spec.template.images.clone(),
+        fingerprint: spec.template.fingerprint.to_string(),
+        images: spec.template.images.to_vec(),
         updated_replicas: status.updated_replicas,
         available_replicas: status.available_replicas,
         status_replicas: status.replicas,
     }
 }
 
-fn pods_of(index: &Index, key: &Key, deployment: &slim::Deployment) -> (Vec<PodSet>, Vec<Pod>) {
-    let owner = (key.namespace.clone(), deployment.metadata.name.clone().unwrap_or_default());
-    let uid = deployment.metadata.uid.as_deref().unwrap_or_default();
+fn pods_of(index: &Index, deployment: &slim::Deployment) -> (Vec<PodSet>, Vec<Pod>) {
     let (mut sets, mut pods) = (Vec::new(), Vec::new());
-    for (name, set) in index.sets.children(&owner) {
-        if !owned_by(&set.metadata, uid) {
+    for (name, set) in index.sets.children(&deployment.metadata.key) {
+        if !set.metadata.is_owned_by(&deployment.metadata.uid) {
             continue;
         }
-        let set_uid = set.metadata.uid.clone().unwrap_or_default();
-        let owned = index.pods.children(name).filter(|(_, pod)| owned_by(&pod.metadata, &set_uid));
-        pods.extend(owned.map(|(_, found)| pod(found, &set_uid)));
-        let annotation = |name: &str| set.metadata.annotations.as_ref()?.get(name);
+        let uid = &set.metadata.uid;
+        let owned = index.pods.children(name).filter(|(_, pod)| pod.metadata.is_owned_by(uid));
+        pods.extend(owned.map(|(_, found)| pod(found, uid)));
         sets.push(PodSet {
-            name: name.1.clone(),
-            uid: set_uid,
-            fingerprint: set.spec.fingerprint.clone(),
-            replicas: set.spec.replicas.unwrap_or(1),
-            desired: annotation(DESIRED).and_then(|number| number.parse().ok()),
-            revision: annotation(REVISION).and_then(|number| number.parse().ok()),
+            name: name.name().to_owned(),
+            uid: uid.to_string(),
+            fingerprint: set.spec.fingerprint.to_string(),
+            replicas: set.spec.replicas.unwrap_or(1).max(0),
+            desired: set.metadata.annotation(DESIRED).and_then(|number| number.parse().ok()),
+            revision: set.metadata.annotation(REVISION).and_then(|number| number.parse().ok()),
             counted: counted(set),
         });
     }
@@ -200,34 +183,29 @@ fn pods_of(index: &Index, key: &Key, deployment: &slim::Deployment) -> (Vec<PodS
 }
 
 fn counted(set: &slim::ReplicaSet) -> Option<i32> {
-    let has_looked = set.status.observed_generation >= set.metadata.generation.unwrap_or(0);
+    let has_looked = set.status.observed_generation >= set.metadata.generation;
     has_looked.then_some(set.status.ready_replicas)
 }
 
 /// Pods that are kept for a Release and not on their way out. One that does not say until when is not ours to end.
 fn quarantined(index: &Index, key: &Key) -> Vec<Quarantined> {
-    let of = |((_, name), pod): (&(String, String), &slim::Pod)| {
-        let until = pod.metadata.annotations.as_ref()?.get(QUARANTINED_UNTIL)?.parse().ok()?;
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
-        pod.metadata.deletion_timestamp.is_none().then(|| Quarantined { name: name.clone(), uid, until })
+    let of = |(name, pod): (&ObjectKey, &slim::Pod)| {
+        let until = pod.metadata.annotation(QUARANTINED_UNTIL)?.parse().ok()?;
+        let (name, uid) = (name.name().to_owned(), pod.metadata.uid.to_string());
+        (!pod.metadata.deleted).then_some(Quarantined { name, uid, until })
     };
     index.pods.children(&quarantine_of(&key.namespace, &key.name)).filter_map(of).collect()
-}
-
-fn owned_by(metadata: &ObjectMeta, uid: &str) -> bool {
-    metadata.owner_references.as_ref().is_some_and(|owners| owners.iter().any(|owner| owner.uid == uid))
 }
 
 fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
     let slim::Pod { metadata, status } = found;
     let containers = || status.init_container_statuses.iter().chain(&status.container_statuses);
-    let condition = |name: &str| status.conditions.iter().find(|condition| condition.type_ == name);
-    let ready = condition("Ready").filter(|ready| ready.status == "True");
+    let says = |is: PodIs, holds: Holds| status.condition(is).filter(|condition| condition.status == holds);
     // A kubelet that says "not ready" says why; whoever says it in the place of a silent one does not.
-    let silenced = condition("Ready")
-        .is_some_and(|ready| ready.status == "False" && ready.reason.as_deref().is_none_or(str::is_empty));
+    let silenced = says(PodIs::Ready, Holds::False)
+        .is_some_and(|ready| ready.reason.as_deref().is_none_or(str::is_empty));
     let waiting = containers()
-        .find_map(|container| container.state.waiting.clone().filter(|waiting| waiting.reason.is_some()));
+        .find_map(|container| container.state.waiting.as_ref().filter(|waiting| waiting.reason.is_some()));
     // That one was killed for its memory is not to be hidden by another one's, or a later, end.
     let ended = || {
         let ends = containers()
@@ -237,27 +215,24 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
     let end = ended().find(|end| end.reason.as_deref() == Some(OUT_OF_MEMORY)).or_else(|| ended().next());
     let restarts = || containers().map(|container| u32::try_from(container.restart_count).unwrap_or(0));
     let running = status.container_statuses.iter().filter_map(|container| container.state.running.as_ref());
-    let started = running.filter_map(|running| slim::moment(running.started_at.as_ref())).max();
+    let started = running.filter_map(|running| running.started_at).max();
     Pod {
-        name: metadata.name.clone().unwrap_or_default(),
-        uid: metadata.uid.clone().unwrap_or_default(),
+        name: metadata.key.name().to_owned(),
+        uid: metadata.uid.to_string(),
         set_uid: set_uid.to_owned(),
-        ip: status.pod_ip.clone(),
-        ready_since: ready.and_then(|ready| slim::moment(ready.last_transition_time.as_ref())),
-        terminating: metadata.deletion_timestamp.is_some()
-            || matches!(status.phase.as_str(), "Failed" | "Succeeded"),
+        ip: status.pod_ip.as_deref().map(str::to_owned),
+        ready_since: says(PodIs::Ready, Holds::True).and_then(|ready| ready.last_transition_time),
+        terminating: metadata.deleted || status.phase != PodPhase::Other,
         started_at: started,
         restarts: restarts().max().unwrap_or(0),
         restarts_in_all: restarts().fold(0, u32::saturating_add),
-        waiting: waiting.as_ref().and_then(|waiting| waiting.reason.clone()),
-        waiting_message: waiting.and_then(|waiting| waiting.message).as_deref().map(on_one_line),
+        waiting: waiting.and_then(|waiting| waiting.reason.clone()),
+        waiting_message: waiting.and_then(|waiting| waiting.message.as_deref()).map(on_one_line),
         ended: end.and_then(|end| end.reason.clone()),
         ended_message: end.and_then(|end| end.message.as_deref()).map(on_one_line),
-        unschedulable: condition("PodScheduled").is_some_and(|condition| {
-            condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
-        }),
-        cut_off: silenced
-            && condition("ContainersReady").is_some_and(|containers| containers.status == "True"),
+        unschedulable: says(PodIs::PodScheduled, Holds::False)
+            .is_some_and(|condition| condition.reason.as_deref() == Some("Unschedulable")),
+        cut_off: silenced && says(PodIs::ContainersReady, Holds::True).is_some(),
     }
 }
 
@@ -267,63 +242,55 @@ fn on_one_line(text: &str) -> String {
     lines.join(" ")
 }
 
-fn templates(
-    index: &Index,
-    release: &(String, String),
-    uid: Option<&str>,
-) -> BTreeMap<String, StoredTemplate> {
+fn templates(index: &Index, release: &ObjectKey, uid: Option<&str>) -> BTreeMap<String, StoredTemplate> {
     // With no Deployment any more all of them are: what is left of a Release that is gone is forgotten.
-    let mine = |kept: &slim::StoredTemplate| uid.is_none_or(|uid| owned_by(&kept.metadata, uid));
-    let of = |((_, name), kept): (&(String, String), &slim::StoredTemplate)| {
+    let mine = |kept: &slim::StoredTemplate| uid.is_none_or(|uid| kept.metadata.is_owned_by(uid));
+    let of = |(name, kept): (&ObjectKey, &slim::StoredTemplate)| {
         // The fingerprint is taken from the template itself: what an annotation says may have been changed.
-        (
-            name.clone(),
-            StoredTemplate { fingerprint: kept.data.fingerprint.clone(), template: kept.data.text.clone() },
-        )
+        let (fingerprint, template) = (kept.data.fingerprint.to_string(), kept.data.text.clone());
+        (name.name().to_owned(), StoredTemplate { fingerprint, template })
     };
     index.templates.children(release).filter(|(_, kept)| mine(kept)).map(of).collect()
 }
 
-fn jobs(
-    index: &Index,
-    name: &(String, String),
-    release: Option<&ReleaseFacts>,
-) -> BTreeMap<String, JobFacts> {
-    own_jobs(index, name, release).map(|(job, facts)| (job.clone(), job_facts(facts))).collect()
+fn jobs(index: &Index, name: &ObjectKey, release: Option<&ReleaseFacts>) -> BTreeMap<String, JobFacts> {
+    own_jobs(index, name, release).map(|(job, facts)| (job.to_owned(), job_facts(facts))).collect()
 }
 
 /// Those of this Release: an earlier one of the same name may have left others, which are about to go with it.
 fn own_jobs<'i>(
     index: &'i Index,
-    name: &'i (String, String),
+    name: &ObjectKey,
     release: Option<&'i ReleaseFacts>,
-) -> impl Iterator<Item = (&'i String, &'i slim::Job)> {
-    let own = move |job: &slim::Job| release.is_some_and(|release| owned_by(&job.metadata, &release.uid));
-    index.jobs.children(name).filter(move |(_, job)| own(job)).map(|((_, name), job)| (name, job))
+) -> impl Iterator<Item = (&'i str, &'i slim::Job)> {
+    let own = move |job: &slim::Job| release.is_some_and(|release| job.metadata.is_owned_by(&release.uid));
+    index.jobs.children(name).filter(move |(_, job)| own(job)).map(|(name, job)| (name.name(), job))
 }
 
 /// Jobs of trial pods, each with its pod.
 fn trials(index: &Index, key: &Key, release: Option<&ReleaseFacts>) -> BTreeMap<String, Trial> {
-    let name = (key.namespace.clone(), key.name.clone());
     let place = trials_of(&key.namespace, &key.name);
-    let of = |(job, found): (&String, &slim::Job)| {
-        let uid = found.metadata.uid.clone().unwrap_or_default();
-        let pod = index.pods.children(&place).map(|(_, pod)| pod).find(|pod| owned_by(&pod.metadata, &uid));
+    let of = |(job, found): (&str, &slim::Job)| {
+        let uid = &found.metadata.uid;
+        let pod = index.pods.children(&place).map(|(_, pod)| pod).find(|pod| pod.metadata.is_owned_by(uid));
         let trial = Trial {
-            terminating: found.metadata.deletion_timestamp.is_some(),
+            uid: uid.to_string(),
+            terminating: found.metadata.deleted,
             pod: pod.map(|found| self::pod(found, "")),
             exit: pod.and_then(exit),
             unplaced: pod.and_then(unplaced),
-            uid,
         };
-        (job.clone(), trial)
+        (job.to_owned(), trial)
     };
-    own_jobs(index, &name, release).filter(|(_, job)| is_of_trial(&job.metadata)).map(of).collect()
+    own_jobs(index, &ObjectKey::from(key), release)
+        .filter(|(_, job)| is_of_trial(&job.metadata))
+        .map(of)
+        .collect()
 }
 
 /// How a container ended that is not started again. What ends because its pod is deleted ends by no fault of its own.
 fn exit(pod: &slim::Pod) -> Option<Exit> {
-    if pod.metadata.deletion_timestamp.is_some() {
+    if pod.metadata.deleted {
         return None;
     }
     let containers = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
@@ -333,9 +300,9 @@ fn exit(pod: &slim::Pod) -> Option<Exit> {
 }
 
 fn unplaced(pod: &slim::Pod) -> Option<String> {
-    let condition = pod.status.conditions.iter().find(|condition| condition.type_ == "PodScheduled")?;
+    let condition = pod.status.condition(PodIs::PodScheduled)?;
     let says = condition.message.as_deref().map(on_one_line).unwrap_or_default();
-    (condition.status == "False").then_some(says)
+    (condition.status == Holds::False).then_some(says)
 }
 
 /// Locks of the other Releases of the namespace, where this one has or wants any.
@@ -362,10 +329,10 @@ fn locks(index: &Index, key: &Key, release: Option<&ReleaseFacts>) -> Option<Vec
     let others = index
         .releases
         .iter()
-        .filter(|((namespace, name), _)| *namespace == key.namespace && *name != key.name);
-    let of = |((_, name), release): (&(String, String), &slim::Release)| {
+        .filter(|(name, _)| name.namespace() == key.namespace && name.name() != key.name);
+    let of = |(name, release): (&ObjectKey, &slim::Release)| {
         let run = release.status.read::<Option<Status>>().ok()??.run?;
-        Some(LockFacts { release: name.clone(), run: run.id, locks: run.locks? })
+        Some(LockFacts { release: name.name().to_owned(), run: run.id, locks: run.locks? })
     };
     Some(others.filter_map(of).collect())
 }
@@ -387,24 +354,22 @@ fn job_facts(job: &slim::Job) -> JobFacts {
     }
 }
 
-fn actions(index: &Index, release: &(String, String)) -> Vec<ActionFacts> {
+fn actions(index: &Index, release: &ObjectKey) -> Vec<ActionFacts> {
     // An older Release of this name counted its runs as this one does: what was said about that is not about this. Both moments are
     // the API server's.
-    let made = |metadata: &ObjectMeta| slim::moment(metadata.creation_timestamp.as_ref());
-    let since = index.releases.get(release).and_then(|release| made(&release.metadata));
+    let since = index.releases.get(release).and_then(|release| release.metadata.created);
     let mut actions: Vec<ActionFacts> = index
         .actions
         .children(release)
-        .filter(|(_, action)| made(&action.metadata) >= since)
+        .filter(|(_, action)| action.metadata.created >= since)
         // What this build does not know how to do is passed over.
-        .filter_map(|((_, name), action)| {
+        .filter_map(|(name, action)| {
             let said: ReleaseActionSpec = action.spec.text.read().ok()?;
             let marked = action.status.read::<Option<ReleaseActionStatus>>().ok().flatten();
             Some(ActionFacts {
-                uid: action.metadata.uid.clone().unwrap_or_default(),
-                name: name.clone(),
-                created: slim::moment(action.metadata.creation_timestamp.as_ref())
-                    .unwrap_or(Timestamp::UNIX_EPOCH),
+                uid: action.metadata.uid.to_string(),
+                name: name.name().to_owned(),
+                created: action.metadata.created.unwrap_or(Timestamp::UNIX_EPOCH),
                 action: said.action,
                 role: said.role,
                 check: said.check,
@@ -424,17 +389,16 @@ fn actions(index: &Index, release: &(String, String)) -> Vec<ActionFacts> {
 }
 
 /// Freezes that select the Release. One that this build cannot read holds: somebody has ordered it.
-fn freezes(index: &Index, release: &(String, String)) -> Freezes {
-    let labels = |metadata: &ObjectMeta| metadata.labels.clone().unwrap_or_default();
+fn freezes(index: &Index, release: &ObjectKey) -> Freezes {
     let own = index.releases.get(release).map(|release| labels(&release.metadata)).unwrap_or_default();
-    let namespace = (release.0.clone(), release.0.clone());
-    let mut around =
-        index.namespaces.get(&namespace).map(|namespace| labels(&namespace.metadata)).unwrap_or_default();
+    let namespace = release.namespace();
+    let around = index.namespaces.get(&ObjectKey::new(namespace, namespace));
+    let mut around = around.map(|namespace| labels(&namespace.metadata)).unwrap_or_default();
     // The API server sees to it that each has this one: it is so also of a namespace that cannot be read.
-    around.insert(NAMESPACE_NAME.to_owned(), release.0.clone());
+    around.insert(NAMESPACE_NAME.to_owned(), namespace.to_owned());
     let facts = |freeze: &slim::Freeze| {
-        let name = freeze.metadata.name.clone().unwrap_or_default();
-        let uid = freeze.metadata.uid.clone().unwrap_or_default();
+        let name = freeze.metadata.key.name().to_owned();
+        let uid = freeze.metadata.uid.to_string();
         let spec: FreezeSpec = match freeze.spec.read() {
             Ok(spec) => spec,
             Err(error) => {
@@ -461,6 +425,11 @@ fn freezes(index: &Index, release: &(String, String)) -> Freezes {
         known: index.freezes.iter().filter_map(|(_, freeze)| facts(freeze)).collect(),
         unread: (!unread.is_empty()).then(|| format!("freezes may not all be known: {}", unread.join("; "))),
     }
+}
+
+fn labels(metadata: &Meta) -> BTreeMap<String, String> {
+    let all = metadata.labels.iter().flat_map(Texts::iter);
+    all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn served(index: &Index) -> Served {

@@ -34,9 +34,9 @@ impl Reading {
             None => Read::of(release),
         };
         let facts = ReleaseFacts {
-            uid: release.metadata.uid.clone().unwrap_or_default(),
-            generation: release.metadata.generation.unwrap_or(0),
-            resource_version: release.metadata.resource_version.clone().unwrap_or_default(),
+            uid: release.metadata.uid.to_string(),
+            generation: release.metadata.generation,
+            resource_version: release.metadata.resource_version.to_string(),
             spec: read.spec.clone(),
             status: read.status.clone(),
         };

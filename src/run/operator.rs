@@ -223,16 +223,12 @@ async fn lead(
 /// Every Release, and what deleted ones left behind.
 fn everything(index: &SharedIndex) -> Vec<Key> {
     let index = index.lock();
-    let key = |namespace: &String, name: &String| Key { namespace: namespace.clone(), name: name.clone() };
-    let releases = index.releases.iter().map(|((namespace, name), _)| key(namespace, name));
-    let labelled = index.deployments.iter().filter_map(|((namespace, _), deployment)| {
-        Some(key(namespace, deployment.metadata.labels.as_ref()?.get(crate::api::RELEASE_LABEL)?))
-    });
-    let kept = index.templates.iter().filter_map(|((namespace, _), template)| {
-        Some(key(namespace, template.metadata.labels.as_ref()?.get(crate::api::RELEASE_LABEL)?))
-    });
+    let releases = index.releases.iter().map(|(name, _)| name.into());
+    let labelled = index.deployments.iter().filter_map(|(_, deployment)| deployment.metadata.release());
+    let kept = index.templates.iter().filter_map(|(_, template)| template.metadata.release());
     let quarantined = index.pods.iter().filter_map(|(_, pod)| pod.quarantined_for());
-    let mut all: Vec<Key> = releases.chain(labelled).chain(kept).chain(quarantined).collect();
+    let named = labelled.chain(kept).map(|release| Key::from(&release));
+    let mut all: Vec<Key> = releases.chain(named).chain(quarantined).collect();
     all.sort();
     all.dedup();
     all

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kube::ResourceExt;
-use kube::api::ObjectMeta;
+use k8s_openapi::api as kinds;
+use kube::Resource;
+use serde::de::DeserializeOwned;
 
-use super::slim;
-use super::table::{ObjectKey, Table};
+use super::key::ObjectKey;
+use super::meta::{Meta, OwnerKind, Texts};
+use super::slim::{self, KeptTemplate};
+use super::table::Table;
 use crate::api::{
-    CHANGED_BY, CHECK_LABEL, FINGERPRINT, HELD, ON_DELETE, ORIGINALS, QUARANTINE, QUARANTINED_UNTIL,
-    RELEASE_LABEL, STABLE, TRIAL,
+    self, CHANGED_BY, CHECK_LABEL, HELD, ON_DELETE, ORIGINALS, QUARANTINE, QUARANTINED_UNTIL, RELEASE_LABEL,
+    STABLE, TRIAL,
 };
 use crate::decide::Key;
 use crate::decide::fields::REVISION;
@@ -49,21 +52,27 @@ impl SharedIndex {
 }
 
 /// A kind that the index keeps.
-pub trait Indexed: Sized {
+pub trait Indexed: DeserializeOwned + Clone + std::fmt::Debug + Send + 'static {
+    /// What the API calls it.
+    type Kind: Resource<DynamicType = ()>;
     /// Its table.
     fn table(index: &mut Index) -> &mut Table<Self>;
+    fn metadata(&self) -> &Meta;
     /// By what it is looked up besides its name.
     fn parent(&self) -> Option<ObjectKey>;
     /// Takes out of its metadata what nobody reads.
     fn strip(&mut self);
+    /// Takes what it has in common with another object from there.
+    fn share(&mut self, _: &Index) {}
     /// The Releases that it concerns.
     fn concerns(&self, index: &Index) -> Vec<Key>;
 }
 
 /// An object came or changed.
-pub fn apply<T: Indexed + ResourceExt>(index: &mut Index, mut object: T) -> Vec<Key> {
+pub fn apply<T: Indexed>(index: &mut Index, mut object: T) -> Vec<Key> {
     object.strip();
-    let key = object_key(&object);
+    object.share(index);
+    let key = object.metadata().key.clone();
     let mut concerned = Vec::new();
     if let Some(old) = T::table(index).delete(&key) {
         concerned = old.concerns(index);
@@ -77,9 +86,9 @@ pub fn apply<T: Indexed + ResourceExt>(index: &mut Index, mut object: T) -> Vec<
 }
 
 /// An object went.
-pub fn delete<T: Indexed + ResourceExt>(index: &mut Index, object: &T) -> Vec<Key> {
+pub fn delete<T: Indexed>(index: &mut Index, object: &T) -> Vec<Key> {
     let concerned = object.concerns(index);
-    T::table(index).delete(&object_key(object));
+    T::table(index).delete(&object.metadata().key);
     concerned
 }
 
@@ -89,246 +98,257 @@ pub fn end_listing<T: Indexed>(index: &mut Index, namespace: Option<&str>) -> Ve
     gone.iter().flat_map(|(_, object)| object.concerns(index)).collect()
 }
 
-fn object_key(object: &impl ResourceExt) -> ObjectKey {
-    (object.namespace().unwrap_or_default(), object.name_any())
+/// Takes out of metadata all labels and annotations but these, and the resourceVersion.
+fn strip(metadata: &mut Meta, labels: &[&str], annotations: &[&str]) {
+    metadata.resource_version = Box::default();
+    keep(metadata.labels.as_mut(), labels);
+    keep(metadata.annotations.as_mut(), annotations);
 }
 
-fn in_namespace(metadata: &ObjectMeta, name: &str) -> ObjectKey {
-    (metadata.namespace.clone().unwrap_or_default(), name.to_owned())
-}
-
-fn release_of(metadata: &ObjectMeta) -> Option<ObjectKey> {
-    let release = metadata.labels.as_ref()?.get(RELEASE_LABEL)?;
-    Some(in_namespace(metadata, release))
-}
-
-fn owner_of(metadata: &ObjectMeta, kind: &str) -> Option<ObjectKey> {
-    let owners = metadata.owner_references.as_ref()?;
-    let owner = owners.iter().find(|owner| owner.kind == kind && owner.controller == Some(true))?;
-    Some(in_namespace(metadata, &owner.name))
-}
-
-fn key((namespace, name): ObjectKey) -> Key {
-    Key { namespace, name }
-}
-
-fn strip(metadata: &mut ObjectMeta, annotations: &[&str]) {
-    metadata.managed_fields = None;
-    metadata.generate_name = None;
-    metadata.finalizers = None;
-    metadata.self_link = None;
-    // What is left may be nothing, but that there were some is kept: a JSON patch needs to know.
-    if let Some(all) = &mut metadata.annotations {
-        *all = std::mem::take(all)
-            .into_iter()
-            .filter(|(name, _)| annotations.contains(&name.as_str()))
-            .collect();
-    }
-    if let Some(all) = &mut metadata.labels {
-        *all = std::mem::take(all).into_iter().filter(|(name, _)| name == RELEASE_LABEL).collect();
+/// What is left may be nothing, but that there were some is kept: a JSON patch needs to know.
+fn keep(texts: Option<&mut Texts>, names: &[&str]) {
+    if let Some(texts) = texts {
+        texts.keep(names);
     }
 }
 
-/// The same where more labels are asked for.
-fn strip_but(metadata: &mut ObjectMeta, labels: &[&str], annotations: &[&str]) {
-    let all = metadata.labels.as_mut();
-    let kept: Vec<(String, String)> =
-        all.map(|all| labels.iter().filter_map(|name| all.remove_entry(*name)).collect()).unwrap_or_default();
-    strip(metadata, annotations);
-    if !kept.is_empty() {
-        metadata.labels.get_or_insert_default().extend(kept);
+/// Takes one of these that says the same.
+fn share<'a>(template: &mut Arc<KeptTemplate>, mut known: impl Iterator<Item = &'a Arc<KeptTemplate>>) {
+    if let Some(same) = known.find(|known| **known == *template) {
+        *template = same.clone();
     }
-}
-
-/// The same where every label may be asked for.
-fn keeping_labels(metadata: &mut ObjectMeta) {
-    let labels = metadata.labels.take();
-    strip(metadata, &[]);
-    metadata.labels = labels;
 }
 
 impl Indexed for slim::Release {
+    type Kind = api::Release;
     fn table(index: &mut Index) -> &mut Table<Self> {
         &mut index.releases
     }
+    fn metadata(&self) -> &Meta {
+        &self.metadata
+    }
     fn parent(&self) -> Option<ObjectKey> {
-        Some(in_namespace(&self.metadata, self.spec.target.as_ref()?))
+        Some(self.metadata.key.beside(self.spec.target.as_ref()?))
     }
     fn strip(&mut self) {
-        keeping_labels(&mut self.metadata);
+        keep(self.metadata.annotations.as_mut(), &[]);
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         let rivals = self.parent().into_iter().flat_map(|target| {
-            index.releases.children(&target).map(|(name, _)| key(name.clone())).collect::<Vec<_>>()
+            index.releases.children(&target).map(|(name, _)| Key::from(name)).collect::<Vec<_>>()
         });
-        std::iter::once(key(object_key(self))).chain(rivals).collect()
+        std::iter::once(Key::from(&self.metadata.key)).chain(rivals).collect()
     }
 }
 
 impl Indexed for slim::Deployment {
+    type Kind = kinds::apps::v1::Deployment;
     fn table(index: &mut Index) -> &mut Table<Self> {
         &mut index.deployments
     }
+    fn metadata(&self) -> &Meta {
+        &self.metadata
+    }
     fn parent(&self) -> Option<ObjectKey> {
-        release_of(&self.metadata)
+        self.metadata.release()
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[ORIGINALS, STABLE, HELD, ON_DELETE, CHANGED_BY, REVISION]);
+        let annotations = [ORIGINALS, STABLE, HELD, ON_DELETE, CHANGED_BY, REVISION];
+        strip(&mut self.metadata, &[RELEASE_LABEL], &annotations);
+    }
+    /// Its template with the ControllerRevision that keeps that.
+    fn share(&mut self, index: &Index) {
+        if let Some(release) = self.metadata.release() {
+            share(&mut self.spec.template, index.templates.children(&release).map(|(_, kept)| &kept.data));
+        }
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
-        let name = object_key(self);
-        let wanted = index.releases.children(&name).map(|(name, _)| key(name.clone()));
-        release_of(&self.metadata).map(key).into_iter().chain(wanted).collect()
+        let wanted = index.releases.children(&self.metadata.key).map(|(name, _)| name.into());
+        self.metadata.release().iter().map(Key::from).chain(wanted).collect()
     }
 }
 
 impl Indexed for slim::ReplicaSet {
+    type Kind = kinds::apps::v1::ReplicaSet;
     fn table(index: &mut Index) -> &mut Table<Self> {
         &mut index.sets
     }
+    fn metadata(&self) -> &Meta {
+        &self.metadata
+    }
     fn parent(&self) -> Option<ObjectKey> {
-        owner_of(&self.metadata, "Deployment")
+        self.metadata.controller(OwnerKind::Deployment).cloned()
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[DESIRED, REVISION]);
+        strip(&mut self.metadata, &[], &[DESIRED, REVISION]);
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
-        let Some(deployment) = self.parent().and_then(|name| index.deployments.get(&name)) else {
-            return Vec::new();
-        };
-        deployment.concerns(index)
+        let deployment = self.metadata.controller(OwnerKind::Deployment);
+        let deployment = deployment.and_then(|name| index.deployments.get(name));
+        deployment.map(|deployment| deployment.concerns(index)).unwrap_or_default()
     }
 }
 
 /// Under what pods in quarantine for a Release are found: no ReplicaSet can be called so.
 pub fn quarantine_of(namespace: &str, release: &str) -> ObjectKey {
-    (namespace.to_owned(), format!("quarantine/{release}"))
+    ObjectKey::new(namespace, &format!("quarantine/{release}"))
 }
 
 /// Under what trial pods of a Release are found.
 pub fn trials_of(namespace: &str, release: &str) -> ObjectKey {
-    (namespace.to_owned(), format!("trial/{release}"))
+    ObjectKey::new(namespace, &format!("trial/{release}"))
 }
 
 /// Whether an object's label says that it is of a trial. What it belongs to is to be looked at too: anybody may write that.
-pub fn is_of_trial(metadata: &ObjectMeta) -> bool {
-    metadata.labels.as_ref().and_then(|labels| labels.get(CHECK_LABEL)).is_some_and(|value| value == TRIAL)
+pub fn is_of_trial(metadata: &Meta) -> bool {
+    metadata.label(CHECK_LABEL) == Some(TRIAL)
 }
 
 impl slim::Pod {
     /// The Release for which it is on trial.
     fn on_trial_for(&self) -> Option<Key> {
-        release_of(&self.metadata).filter(|_| is_of_trial(&self.metadata)).map(key)
+        self.metadata.release().filter(|_| is_of_trial(&self.metadata)).as_ref().map(Key::from)
     }
 
     /// The Release that keeps it in quarantine.
     pub fn quarantined_for(&self) -> Option<Key> {
-        let release = self.metadata.labels.as_ref()?.get(QUARANTINE)?;
-        Some(key(in_namespace(&self.metadata, release)))
+        let release = self.metadata.label(QUARANTINE)?;
+        Some(Key { namespace: self.metadata.key.namespace().to_owned(), name: release.to_owned() })
     }
 }
 
 impl Indexed for slim::Pod {
+    type Kind = kinds::core::v1::Pod;
     fn table(index: &mut Index) -> &mut Table<Self> {
         &mut index.pods
+    }
+    fn metadata(&self) -> &Meta {
+        &self.metadata
     }
     fn parent(&self) -> Option<ObjectKey> {
         let quarantined = self.quarantined_for().map(|key| quarantine_of(&key.namespace, &key.name));
         let on_trial = || self.on_trial_for().map(|key| trials_of(&key.namespace, &key.name));
-        quarantined.or_else(|| owner_of(&self.metadata, "ReplicaSet")).or_else(on_trial)
+        let set = || self.metadata.controller(OwnerKind::ReplicaSet).cloned();
+        quarantined.or_else(set).or_else(on_trial)
     }
     fn strip(&mut self) {
-        strip_but(&mut self.metadata, &[QUARANTINE, CHECK_LABEL], &[QUARANTINED_UNTIL]);
+        strip(&mut self.metadata, &[RELEASE_LABEL, QUARANTINE, CHECK_LABEL], &[QUARANTINED_UNTIL]);
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         if let Some(key) = self.quarantined_for() {
             return vec![key];
         }
-        match owner_of(&self.metadata, "ReplicaSet") {
-            Some(name) => index.sets.get(&name).map(|set| set.concerns(index)).unwrap_or_default(),
+        match self.metadata.controller(OwnerKind::ReplicaSet) {
+            Some(name) => index.sets.get(name).map(|set| set.concerns(index)).unwrap_or_default(),
             None => self.on_trial_for().into_iter().collect(),
         }
     }
 }
 
 impl Indexed for slim::StoredTemplate {
+    type Kind = kinds::apps::v1::ControllerRevision;
     fn table(index: &mut Index) -> &mut Table<Self> {
         &mut index.templates
     }
+    fn metadata(&self) -> &Meta {
+        &self.metadata
+    }
     fn parent(&self) -> Option<ObjectKey> {
-        release_of(&self.metadata)
+        self.metadata.release()
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[FINGERPRINT]);
+        strip(&mut self.metadata, &[RELEASE_LABEL], &[]);
+    }
+    /// Its template with the Deployment that has it.
+    fn share(&mut self, index: &Index) {
+        if let Some(release) = self.parent() {
+            let deployments = index.deployments.children(&release);
+            share(&mut self.data, deployments.map(|(_, deployment)| &deployment.spec.template));
+        }
     }
     fn concerns(&self, _: &Index) -> Vec<Key> {
-        self.parent().map(key).into_iter().collect()
+        self.parent().iter().map(Key::from).collect()
     }
 }
 
 impl Indexed for slim::Job {
+    type Kind = kinds::batch::v1::Job;
     fn table(index: &mut Index) -> &mut Table<Self> {
         &mut index.jobs
     }
+    fn metadata(&self) -> &Meta {
+        &self.metadata
+    }
     fn parent(&self) -> Option<ObjectKey> {
-        release_of(&self.metadata)
+        self.metadata.release()
     }
     fn strip(&mut self) {
-        strip_but(&mut self.metadata, &[CHECK_LABEL], &[]);
+        strip(&mut self.metadata, &[RELEASE_LABEL, CHECK_LABEL], &[]);
     }
     fn concerns(&self, _: &Index) -> Vec<Key> {
-        self.parent().map(key).into_iter().collect()
+        self.parent().iter().map(Key::from).collect()
     }
 }
 
 impl Indexed for slim::ReleaseAction {
+    type Kind = api::ReleaseAction;
     fn table(index: &mut Index) -> &mut Table<Self> {
         &mut index.actions
     }
+    fn metadata(&self) -> &Meta {
+        &self.metadata
+    }
     fn parent(&self) -> Option<ObjectKey> {
-        Some(in_namespace(&self.metadata, &self.spec.release))
+        Some(self.metadata.key.beside(&self.spec.release))
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[]);
+        strip(&mut self.metadata, &[], &[]);
     }
     fn concerns(&self, _: &Index) -> Vec<Key> {
-        self.parent().map(key).into_iter().collect()
+        self.parent().iter().map(Key::from).collect()
     }
 }
 
 impl Indexed for slim::Freeze {
+    type Kind = api::Freeze;
     fn table(index: &mut Index) -> &mut Table<Self> {
         &mut index.freezes
+    }
+    fn metadata(&self) -> &Meta {
+        &self.metadata
     }
     fn parent(&self) -> Option<ObjectKey> {
         None
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[]);
+        strip(&mut self.metadata, &[], &[]);
     }
     /// All: those that it selects now, and those that it selected before.
     fn concerns(&self, index: &Index) -> Vec<Key> {
-        index.releases.iter().map(|(name, _)| key(name.clone())).collect()
+        index.releases.iter().map(|(name, _)| name.into()).collect()
     }
 }
 
 impl Indexed for slim::Namespace {
+    type Kind = kinds::core::v1::Namespace;
     fn table(index: &mut Index) -> &mut Table<Self> {
         &mut index.namespaces
+    }
+    fn metadata(&self) -> &Meta {
+        &self.metadata
     }
     fn parent(&self) -> Option<ObjectKey> {
         None
     }
     fn strip(&mut self) {
-        keeping_labels(&mut self.metadata);
+        keep(self.metadata.annotations.as_mut(), &[]);
     }
     /// Releases in it, where there is a freeze that may select it.
     fn concerns(&self, index: &Index) -> Vec<Key> {
         if index.freezes.iter().next().is_none() {
             return Vec::new();
         }
-        let name = self.metadata.name.clone().unwrap_or_default();
-        let inside = index.releases.iter().filter(|((namespace, _), _)| *namespace == name);
-        inside.map(|(name, _)| key(name.clone())).collect()
+        let inside = index.releases.iter().filter(|(name, _)| name.namespace() == self.metadata.key.name());
+        inside.map(|(name, _)| name.into()).collect()
     }
 }

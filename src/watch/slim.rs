@@ -4,18 +4,18 @@
 //! kept) is taken as it comes, however deep it is, and read where it is looked at. Of who manages which field only what is ours is
 //! looked for, and no deeper than the names of a spec's fields.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
-use kube::Resource;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::key::ObjectKey;
+use super::meta::{Known, Meta};
 use crate::api::FIELD_MANAGER;
 use crate::decide::snapshot::Template;
 
@@ -46,11 +46,9 @@ impl<'de> Deserialize<'de> for Document {
 }
 
 /// A Release whose spec may not be readable by this build: one bad object must not stop the watch.
-#[derive(Resource, Deserialize, Clone, Debug)]
-#[resource(inherit = "crate::api::Release")]
+#[derive(Deserialize, Clone, Debug)]
 pub struct Release {
-    #[serde(deserialize_with = "metadata")]
-    pub metadata: ObjectMeta,
+    pub metadata: Meta,
     #[serde(default)]
     pub spec: ReleaseSpec,
     #[serde(default)]
@@ -60,7 +58,7 @@ pub struct Release {
 /// A Release's spec, and the name in `targetRef`, by which it is looked up.
 #[derive(Clone, Debug, Default)]
 pub struct ReleaseSpec {
-    pub target: Option<String>,
+    pub target: Option<Box<str>>,
     pub text: Document,
 }
 
@@ -73,7 +71,7 @@ impl<'de> Deserialize<'de> for ReleaseSpec {
         }
         #[derive(Deserialize)]
         struct Named {
-            name: String,
+            name: Box<str>,
         }
         let text = Document::deserialize(deserializer)?;
         let target = text.read::<Target>().ok().map(|spec| spec.target_ref.name);
@@ -82,11 +80,9 @@ impl<'de> Deserialize<'de> for ReleaseSpec {
 }
 
 /// A ReleaseAction, which may be of a kind that this build does not know.
-#[derive(Resource, Deserialize, Clone, Debug)]
-#[resource(inherit = "crate::api::ReleaseAction")]
+#[derive(Deserialize, Clone, Debug)]
 pub struct ReleaseAction {
-    #[serde(deserialize_with = "metadata")]
-    pub metadata: ObjectMeta,
+    pub metadata: Meta,
     pub spec: ActionSpec,
     #[serde(default)]
     pub status: Document,
@@ -95,7 +91,7 @@ pub struct ReleaseAction {
 /// What is said, and the name of the Release by which it is looked up.
 #[derive(Clone, Debug)]
 pub struct ActionSpec {
-    pub release: String,
+    pub release: Box<str>,
     pub text: Document,
 }
 
@@ -103,7 +99,7 @@ impl<'de> Deserialize<'de> for ActionSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize, Default)]
         struct Named {
-            release: String,
+            release: Box<str>,
         }
         let text = Document::deserialize(deserializer)?;
         let Named { release } = text.read().unwrap_or_default();
@@ -112,29 +108,25 @@ impl<'de> Deserialize<'de> for ActionSpec {
 }
 
 /// A Freeze, which may say what this build does not know.
-#[derive(Resource, Deserialize, Clone, Debug)]
-#[resource(inherit = "crate::api::Freeze")]
+#[derive(Deserialize, Clone, Debug)]
 pub struct Freeze {
-    #[serde(deserialize_with = "metadata")]
-    pub metadata: ObjectMeta,
+    pub metadata: Meta,
     #[serde(default)]
     pub spec: Document,
 }
 
 /// A namespace: its labels.
-#[derive(Resource, Deserialize, Clone, Debug)]
-#[resource(inherit = "k8s_openapi::api::core::v1::Namespace")]
+#[derive(Deserialize, Clone, Debug)]
 pub struct Namespace {
     #[serde(deserialize_with = "namespace_metadata")]
-    pub metadata: ObjectMeta,
+    pub metadata: Meta,
 }
 
 /// A Deployment.
-#[derive(Resource, Deserialize, Clone, Debug)]
-#[resource(inherit = "k8s_openapi::api::apps::v1::Deployment")]
+#[derive(Deserialize, Clone, Debug)]
 #[serde(from = "ManagedDeployment")]
 pub struct Deployment {
-    pub metadata: ObjectMeta,
+    pub metadata: Meta,
     /// Which of `metadata.managedFields` says that we manage fields of its spec, other than `paused`, and that others manage some too.
     pub managed_by_us: Option<usize>,
     pub spec: DeploymentSpec,
@@ -225,7 +217,7 @@ pub struct DeploymentSpec {
     #[serde(default)]
     pub strategy: Document,
     #[serde(deserialize_with = "template")]
-    pub template: KeptTemplate,
+    pub template: Arc<KeptTemplate>,
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -237,20 +229,18 @@ pub struct DeploymentStatus {
     pub available_replicas: i32,
 }
 
-/// A template with its fingerprint.
-#[derive(Clone, Debug)]
+/// A template with its fingerprint. A Deployment at rest and the ControllerRevision of its template have one between them.
+#[derive(Debug, PartialEq, Eq)]
 pub struct KeptTemplate {
-    pub fingerprint: String,
-    pub images: Vec<String>,
+    pub fingerprint: Box<str>,
+    pub images: Box<[String]>,
     pub text: Template,
 }
 
 /// A ReplicaSet: its template only as a fingerprint.
-#[derive(Resource, Deserialize, Clone, Debug)]
-#[resource(inherit = "k8s_openapi::api::apps::v1::ReplicaSet")]
+#[derive(Deserialize, Clone, Debug)]
 pub struct ReplicaSet {
-    #[serde(deserialize_with = "metadata")]
-    pub metadata: ObjectMeta,
+    pub metadata: Meta,
     pub spec: ReplicaSetSpec,
     #[serde(default)]
     pub status: ReplicaSetStatus,
@@ -261,7 +251,7 @@ pub struct ReplicaSetSpec {
     #[serde(default)]
     pub replicas: Option<i32>,
     #[serde(rename = "template", deserialize_with = "template_fingerprint")]
-    pub fingerprint: String,
+    pub fingerprint: Box<str>,
 }
 
 /// What its controller has counted.
@@ -273,11 +263,9 @@ pub struct ReplicaSetStatus {
 }
 
 /// A pod.
-#[derive(Resource, Deserialize, Clone, Debug)]
-#[resource(inherit = "k8s_openapi::api::core::v1::Pod")]
+#[derive(Deserialize, Clone, Debug)]
 pub struct Pod {
-    #[serde(deserialize_with = "metadata")]
-    pub metadata: ObjectMeta,
+    pub metadata: Meta,
     #[serde(default)]
     pub status: PodStatus,
 }
@@ -285,29 +273,65 @@ pub struct Pod {
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodStatus {
-    pub phase: String,
+    pub phase: PodPhase,
     #[serde(rename = "podIP")]
-    pub pod_ip: Option<String>,
-    #[serde(deserialize_with = "time")]
-    pub start_time: Option<Time>,
-    pub conditions: Vec<PodCondition>,
-    pub container_statuses: Vec<ContainerStatus>,
-    pub init_container_statuses: Vec<ContainerStatus>,
+    pub pod_ip: Option<Box<str>>,
+    #[serde(deserialize_with = "conditions")]
+    pub conditions: Box<[PodCondition]>,
+    pub container_statuses: Box<[ContainerStatus]>,
+    pub init_container_statuses: Box<[ContainerStatus]>,
+}
+
+/// How far a pod has come.
+#[derive(Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PodPhase {
+    Succeeded,
+    Failed,
+    /// It may yet run, or does.
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Deserialize, Clone, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct PodCondition {
     #[serde(rename = "type")]
-    pub type_: String,
-    pub status: String,
+    pub is: PodIs,
+    pub status: Holds,
     #[serde(default)]
-    pub reason: Option<String>,
+    pub reason: Option<Box<str>>,
     /// There is one only where something is not as it should be.
     #[serde(default, deserialize_with = "beginning")]
-    pub message: Option<String>,
+    pub message: Option<Box<str>>,
     #[serde(default, deserialize_with = "time")]
-    pub last_transition_time: Option<Time>,
+    pub last_transition_time: Option<Timestamp>,
+}
+
+/// Conditions of pods that are read.
+#[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodIs {
+    Ready,
+    ContainersReady,
+    PodScheduled,
+    #[serde(other)]
+    Other,
+}
+
+/// Whether a condition holds.
+#[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    True,
+    False,
+    #[serde(other)]
+    Unknown,
+}
+
+impl PodStatus {
+    /// What is said of it, if something is.
+    pub fn condition(&self, is: PodIs) -> Option<&PodCondition> {
+        self.conditions.iter().find(|condition| condition.is == is)
+    }
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -318,12 +342,13 @@ pub struct ContainerStatus {
     pub last_state: ContainerState,
 }
 
+/// Most containers run: what there is to say of others is kept apart.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerState {
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<Box<Waiting>>,
     pub running: Option<Running>,
-    pub terminated: Option<Terminated>,
+    pub terminated: Option<Box<Terminated>>,
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -337,7 +362,7 @@ pub struct Waiting {
 #[serde(rename_all = "camelCase", default)]
 pub struct Running {
     #[serde(deserialize_with = "time")]
-    pub started_at: Option<Time>,
+    pub started_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -347,25 +372,21 @@ pub struct Terminated {
     pub exit_code: i32,
     /// What the container said of its end, as far as is kept.
     #[serde(deserialize_with = "beginning")]
-    pub message: Option<String>,
+    pub message: Option<Box<str>>,
 }
 
 /// A ControllerRevision that keeps a template.
-#[derive(Resource, Deserialize, Clone, Debug)]
-#[resource(inherit = "k8s_openapi::api::apps::v1::ControllerRevision")]
+#[derive(Deserialize, Clone, Debug)]
 pub struct StoredTemplate {
-    #[serde(deserialize_with = "metadata")]
-    pub metadata: ObjectMeta,
+    pub metadata: Meta,
     #[serde(deserialize_with = "template")]
-    pub data: KeptTemplate,
+    pub data: Arc<KeptTemplate>,
 }
 
 /// A Job of a check or a migration.
-#[derive(Resource, Deserialize, Clone, Debug)]
-#[resource(inherit = "k8s_openapi::api::batch::v1::Job")]
+#[derive(Deserialize, Clone, Debug)]
 pub struct Job {
-    #[serde(deserialize_with = "metadata")]
-    pub metadata: ObjectMeta,
+    pub metadata: Meta,
     #[serde(default)]
     pub status: JobStatus,
 }
@@ -385,11 +406,6 @@ pub struct JobCondition {
     pub reason: Option<String>,
     #[serde(default)]
     pub message: Option<String>,
-}
-
-/// The moment of a `Time`.
-pub fn moment(time: Option<&Time>) -> Option<Timestamp> {
-    time.map(|time| time.0)
 }
 
 /// A fingerprint of a pod template: the same for a Deployment and for the ReplicaSet that the native controller makes of it, whose
@@ -418,68 +434,35 @@ fn without_hash(template: &mut Value) {
     }
 }
 
-/// What is read of an object's metadata. Who manages which field is mostly not (`M`): that list is as deep as the object.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", bound(deserialize = "M: Deserialize<'de>"))]
-struct Known<M = IgnoredAny> {
-    name: Option<String>,
-    namespace: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    generation: Option<i64>,
-    creation_timestamp: Option<Time>,
-    deletion_timestamp: Option<Time>,
-    labels: Option<BTreeMap<String, String>>,
-    annotations: Option<BTreeMap<String, String>>,
-    owner_references: Option<Vec<OwnerReference>>,
-    managed_fields: Option<M>,
-}
-
-impl<M> From<Known<M>> for ObjectMeta {
-    fn from(known: Known<M>) -> Self {
-        Self {
-            name: known.name,
-            namespace: known.namespace,
-            uid: known.uid,
-            resource_version: known.resource_version,
-            generation: known.generation,
-            creation_timestamp: known.creation_timestamp,
-            deletion_timestamp: known.deletion_timestamp,
-            labels: known.labels,
-            annotations: known.annotations,
-            owner_references: known.owner_references,
-            ..Self::default()
-        }
-    }
-}
-
-fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    Known::<IgnoredAny>::deserialize(deserializer).map(ObjectMeta::from)
-}
-
 /// A namespace is kept as if it lay in itself: so each has a listing of its own, where the operator sees some only.
-fn namespace_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    let mut metadata = metadata(deserializer)?;
-    metadata.namespace.clone_from(&metadata.name);
-    Ok(metadata)
+fn namespace_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Meta, D::Error> {
+    let metadata = Meta::deserialize(deserializer)?;
+    let name = metadata.key.name();
+    Ok(Meta { key: ObjectKey::new(name, name), ..metadata })
+}
+
+/// Those that are read.
+fn conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<[PodCondition]>, D::Error> {
+    let all = Vec::<PodCondition>::deserialize(deserializer)?.into_iter();
+    Ok(all.filter(|condition| condition.is != PodIs::Other).collect())
 }
 
 /// A moment that somebody wrote into a status: one that is none is left out.
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    Ok(text.and_then(|text| text.parse().ok()).map(Time))
+    Ok(text.and_then(|text| text.parse().ok()))
 }
 
 /// Characters of a text that a container may write as it likes.
 const BEGINNING: usize = 256;
 
-fn beginning<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+fn beginning<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.map(|text| text.chars().take(BEGINNING).collect()))
 }
 
 /// A template, and whatever else somebody keeps under our label: that has no fingerprint that a template has.
-fn template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeptTemplate, D::Error> {
+fn template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<KeptTemplate>, D::Error> {
     let text = Document::deserialize(deserializer)?;
     let mut value: Value = text.read().unwrap_or_default();
     without_hash(&mut value);
@@ -487,13 +470,13 @@ fn template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeptTemplate, 
     let images =
         containers.iter().filter_map(|container| container["image"].as_str().map(str::to_owned)).collect();
     let text = Template::new(&value);
-    Ok(KeptTemplate { fingerprint: fingerprint_of(text.text()), images, text })
+    Ok(Arc::new(KeptTemplate { fingerprint: fingerprint_of(text.text()).into(), images, text }))
 }
 
-fn template_fingerprint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+fn template_fingerprint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<str>, D::Error> {
     let mut template = Value::deserialize(deserializer)?;
     without_hash(&mut template);
-    Ok(fingerprint_of(Template::new(&template).text()))
+    Ok(fingerprint_of(Template::new(&template).text()).into())
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! One watch a kind, for ever, with back-off; each event goes into the index and wakes the Releases that it concerns.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -14,11 +13,11 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::index::{self, Indexed, SharedIndex};
+use super::sent::Sent;
 use super::slim;
 use crate::api::{RELEASE_LABEL, Right};
 use crate::decide::Key;
@@ -165,14 +164,7 @@ type Refused = Arc<dyn Fn(&Right) + Send + Sync>;
 impl Starter<'_> {
     fn kind<K>(&mut self, config: watcher::Config, wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static))
     where
-        K: Indexed
-            + Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + ResourceExt
-            + DeserializeOwned
-            + Clone
-            + Debug
-            + Send
-            + 'static,
+        K: Indexed<Kind: Resource<Scope = NamespaceResourceScope>>,
     {
         if self.namespaces.is_empty() {
             return self.kind_in::<K>(None, config, wake);
@@ -188,21 +180,13 @@ impl Starter<'_> {
         config: watcher::Config,
         wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static),
     ) where
-        K: Indexed
-            + Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + ResourceExt
-            + DeserializeOwned
-            + Clone
-            + Debug
-            + Send
-            + 'static,
+        K: Indexed<Kind: Resource<Scope = NamespaceResourceScope>>,
     {
         let client = self.client.clone();
-        let (api, name): (Api<K>, String) = match namespace {
-            None => (Api::all(client), K::kind(&()).into_owned()),
-            Some(namespace) => {
-                (Api::namespaced(client, namespace), format!("{} in {namespace}", K::kind(&())))
-            }
+        let kind = K::Kind::kind(&());
+        let (api, name): (Api<Sent<K>>, String) = match namespace {
+            None => (Api::all(client), kind.into_owned()),
+            Some(namespace) => (Api::namespaced(client, namespace), format!("{kind} in {namespace}")),
         };
         self.index_what_comes(name, Need::Must, api, namespace, config, wake);
     }
@@ -210,9 +194,9 @@ impl Starter<'_> {
     /// Freezes, and the labels of the namespaces that they may select. Where they cannot be read everything else goes on, the way
     /// back before all: that they cannot is said.
     fn freezes(&mut self, wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static)) {
-        let all: Api<slim::Freeze> = Api::all(self.client.clone());
+        let all: Api<Sent<slim::Freeze>> = Api::all(self.client.clone());
         self.index_what_comes("Freeze".to_owned(), Need::May, all, None, config(), wake);
-        let all: Api<slim::Namespace> = Api::all(self.client.clone());
+        let all: Api<Sent<slim::Namespace>> = Api::all(self.client.clone());
         if self.namespaces.is_empty() {
             return self.index_what_comes("Namespace".to_owned(), Need::May, all, None, config(), wake);
         }
@@ -224,32 +208,24 @@ impl Starter<'_> {
     }
 
     /// Watches, and keeps what comes. `namespace`: what a listing is complete of; `None`: of everything.
-    fn index_what_comes<K>(
+    fn index_what_comes<K: Indexed>(
         &mut self,
         name: String,
         need: Need,
-        api: Api<K>,
+        api: Api<Sent<K>>,
         namespace: Option<&str>,
         config: watcher::Config,
         wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static),
-    ) where
-        K: Indexed
-            + Resource<DynamicType = ()>
-            + ResourceExt
-            + DeserializeOwned
-            + Clone
-            + Debug
-            + Send
-            + 'static,
-    {
+    ) {
         let namespace = namespace.map(str::to_owned);
         let index = self.index.clone();
         let wake = wake.clone();
-        self.spawn(name, need, api, config, move |event| {
+        let stream = watch(api, config).backoff(Pauses::default());
+        self.run(name, need, stream, move |event| {
             let mut index = index.lock();
             let concerned = match event {
-                Event::Apply(object) | Event::InitApply(object) => index::apply(&mut index, object),
-                Event::Delete(object) => index::delete(&mut index, &object),
+                Event::Apply(sent) | Event::InitApply(sent) => index::apply(&mut index, sent.object),
+                Event::Delete(sent) => index::delete(&mut index, &sent.object),
                 Event::Init => {
                     K::table(&mut index).begin_listing(namespace.as_deref());
                     Vec::new()
@@ -294,29 +270,11 @@ impl Starter<'_> {
             let all = if index.policies == before {
                 Vec::new()
             } else {
-                index
-                    .releases
-                    .iter()
-                    .map(|((namespace, name), _)| Key { namespace: namespace.clone(), name: name.clone() })
-                    .collect()
+                index.releases.iter().map(|(name, _)| name.into()).collect()
             };
             drop(index);
             wake(all);
         });
-    }
-
-    fn spawn<K>(
-        &mut self,
-        name: String,
-        need: Need,
-        api: Api<K>,
-        config: watcher::Config,
-        take: impl FnMut(Event<K>) + Send + 'static,
-    ) where
-        K: Resource + DeserializeOwned + Clone + Debug + Send + 'static,
-        K::DynamicType: Clone,
-    {
-        self.run(name, need, watch(api, config).backoff(Pauses::default()), take);
     }
 
     fn run<K: Send + 'static>(
@@ -326,48 +284,85 @@ impl Starter<'_> {
         stream: impl futures::Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
         mut take: impl FnMut(Event<K>) + Send + 'static,
     ) {
-        let (listed, refused, index) = (self.listed.0.clone(), self.refused.clone(), self.index.clone());
-        listed.missing.fetch_add(1, Ordering::AcqRel);
+        let mut watched = Watched {
+            name,
+            need,
+            listed: self.listed.0.clone(),
+            index: self.index.clone(),
+            refused: self.refused.clone(),
+            is_new: true,
+            is_unread: false,
+        };
+        watched.listed.missing.fetch_add(1, Ordering::AcqRel);
         self.tasks.spawn(async move {
             let mut stream = pin!(stream);
-            let mut first = true;
-            let mut unread = false;
             while let Some(event) = stream.next().await {
                 match event {
                     Ok(event) => {
-                        listed.lacking.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-                        let done = matches!(event, Event::InitDone);
+                        watched.is_heard();
+                        let is_listed = matches!(event, Event::InitDone);
                         take(event);
-                        if done && std::mem::take(&mut unread) {
-                            index.lock().unread.remove(&name);
-                        }
-                        if done && std::mem::take(&mut first) {
-                            listed.note_one();
+                        if is_listed {
+                            watched.is_listed();
                         }
                     }
-                    Err(error) => {
-                        if let (Need::May, Some(why)) = (need, refusal(&error, &name)) {
-                            unread = true;
-                            index.lock().unread.insert(name.clone(), why);
-                            if std::mem::take(&mut first) {
-                                listed.note_one();
-                            }
-                        }
-                        match lacking(&error) {
-                        Some(right) => {
-                            tracing::error!(kind = name, "{right}");
-                            refused(&right);
-                            let mut known = listed.lacking.lock().unwrap_or_else(PoisonError::into_inner);
-                            known.insert(name.clone(), right);
-                        }
-                        None => {
-                            tracing::warn!(kind = name, %error, "a watch was interrupted; it goes on by itself");
-                        }
-                    }
-                    }
+                    Err(error) => watched.failed(&error),
                 }
             }
         });
+    }
+}
+
+/// How a watch stands.
+struct Watched {
+    name: String,
+    need: Need,
+    listed: Arc<Listed>,
+    index: SharedIndex,
+    refused: Refused,
+    /// Neither listed yet nor done without.
+    is_new: bool,
+    /// Done without for now.
+    is_unread: bool,
+}
+
+impl Watched {
+    fn is_heard(&self) {
+        self.lacking().remove(&self.name);
+    }
+
+    fn is_listed(&mut self) {
+        if std::mem::take(&mut self.is_unread) {
+            self.index.lock().unread.remove(&self.name);
+        }
+        self.is_settled();
+    }
+
+    fn failed(&mut self, error: &watcher::Error) {
+        if let (Need::May, Some(why)) = (self.need, refusal(error, &self.name)) {
+            self.is_unread = true;
+            self.index.lock().unread.insert(self.name.clone(), why);
+            self.is_settled();
+        }
+        match lacking(error) {
+            Some(right) => {
+                tracing::error!(kind = self.name, "{right}");
+                (self.refused)(&right);
+                self.lacking().insert(self.name.clone(), right);
+            }
+            None => tracing::warn!(kind = self.name, %error, "a watch was interrupted; it goes on by itself"),
+        }
+    }
+
+    /// Nobody waits for this kind any more.
+    fn is_settled(&mut self) {
+        if std::mem::take(&mut self.is_new) {
+            self.listed.note_one();
+        }
+    }
+
+    fn lacking(&self) -> MutexGuard<'_, BTreeMap<String, Right>> {
+        self.listed.lacking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,17 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Namespace and name.
-pub type ObjectKey = (String, String);
+use super::key::ObjectKey;
 
 /// Objects of one kind. The parent is whatever the kind is looked up by: its owner, its Release.
 ///
-/// Objects are boxed, and children are a sorted list: nodes of a tree keep room for eleven of what they hold, and most parents
-/// have one child.
+/// Objects are boxed: nodes of a tree keep room for eleven of what they hold.
 #[derive(Debug)]
 pub struct Table<T> {
     objects: BTreeMap<ObjectKey, Box<Entry<T>>>,
-    children: HashMap<ObjectKey, Vec<ObjectKey>>,
+    /// Each parent with each of its children.
+    children: BTreeSet<(ObjectKey, ObjectKey)>,
     /// Names seen in listings that are under way, by the namespace that is listed; `None`: all of them.
     listings: HashMap<Option<String>, BTreeSet<ObjectKey>>,
 }
@@ -25,7 +24,7 @@ struct Entry<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), children: HashMap::new(), listings: HashMap::new() }
+        Self { objects: BTreeMap::new(), children: BTreeSet::new(), listings: HashMap::new() }
     }
 }
 
@@ -33,17 +32,13 @@ impl<T> Table<T> {
     /// Puts an object in, or its newer version.
     pub fn apply(&mut self, key: ObjectKey, parent: Option<ObjectKey>, object: T) {
         for (namespace, listed) in &mut self.listings {
-            if namespace.as_ref().is_none_or(|namespace| *namespace == key.0) {
+            if namespace.as_ref().is_none_or(|namespace| namespace == key.namespace()) {
                 listed.insert(key.clone());
             }
         }
         self.unlink(&key);
-        if let Some(parent) = &parent {
-            let siblings = self.children.entry(parent.clone()).or_default();
-            if let Err(place) = siblings.binary_search(&key) {
-                siblings.reserve_exact(1);
-                siblings.insert(place, key.clone());
-            }
+        if let Some(parent) = parent.clone() {
+            self.children.insert((parent, key.clone()));
         }
         self.objects.insert(key, Box::new(Entry { parent, object }));
     }
@@ -62,8 +57,9 @@ impl<T> Table<T> {
     /// A listing ends. Returns what it did not name.
     pub fn end_listing(&mut self, namespace: Option<&str>) -> Vec<(ObjectKey, T)> {
         let Some(listed) = self.listings.remove(&namespace.map(str::to_owned)) else { return Vec::new() };
-        let is_gone =
-            |key: &&ObjectKey| namespace.is_none_or(|namespace| namespace == key.0) && !listed.contains(*key);
+        let is_gone = |key: &&ObjectKey| {
+            namespace.is_none_or(|namespace| namespace == key.namespace()) && !listed.contains(*key)
+        };
         let gone: Vec<ObjectKey> = self.objects.keys().filter(is_gone).cloned().collect();
         gone.into_iter().filter_map(|key| self.delete(&key).map(|object| (key, object))).collect()
     }
@@ -79,8 +75,9 @@ impl<T> Table<T> {
 
     /// What belongs to a parent, by name.
     pub fn children<'a>(&'a self, parent: &ObjectKey) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> {
-        let keys = self.children.get(parent).into_iter().flatten();
-        keys.filter_map(|key| self.objects.get_key_value(key)).map(|(key, entry)| (key, &entry.object))
+        let first = (parent.clone(), ObjectKey::default());
+        let links = self.children.range(first..).take_while(move |(of, _)| of == parent);
+        links.filter_map(|(_, key)| self.objects.get_key_value(key)).map(|(key, entry)| (key, &entry.object))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &T)> {
@@ -89,11 +86,7 @@ impl<T> Table<T> {
 
     fn unlink(&mut self, key: &ObjectKey) {
         let Some(Entry { parent: Some(parent), .. }) = self.objects.get(key).map(Box::as_ref) else { return };
-        let Some(siblings) = self.children.get_mut(parent) else { return };
-        siblings.retain(|sibling| sibling != key);
-        if siblings.is_empty() {
-            self.children.remove(parent);
-        }
+        self.children.remove(&(parent.clone(), key.clone()));
     }
 }
 
@@ -102,7 +95,7 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> ObjectKey {
-        ("ns".into(), name.into())
+        ObjectKey::new("ns", name)
     }
 
     #[test]
@@ -119,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_listing_of_one_namespace_says_nothing_of_another() {
-        let in_namespace = |namespace: &str| (namespace.to_owned(), "a".to_owned());
+        let in_namespace = |namespace: &str| ObjectKey::new(namespace, "a");
         let mut table = Table::default();
         table.apply(in_namespace("one"), None, 1);
         table.apply(in_namespace("two"), None, 2);

@@ -1,0 +1,212 @@
+//! What the operator keeps of the cluster in memory, counted byte by byte as the system's allocator would give them out: objects as an
+//! API server sends them, of Releases at rest. It stands here for a process of its own, in which nothing else takes memory.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use tidegate::watch::index::{self, Index, Indexed};
+use tidegate::watch::slim;
+
+/// Bytes that are held, each piece with what glibc puts around it.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+// SAFETY: all is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.fetch_add(chunk(layout.size()), Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
+        HELD.fetch_sub(chunk(layout.size()), Ordering::Relaxed);
+        unsafe { System.dealloc(piece, layout) }
+    }
+}
+
+fn chunk(bytes: usize) -> usize {
+    (bytes + 8).next_multiple_of(16).max(32)
+}
+
+const RELEASES: usize = 1000;
+
+/// Has the index take an object of this number.
+type Take = fn(&mut Index, usize);
+
+#[test]
+fn a_release_at_rest_takes_eight_kilobytes_with_all_its_objects() {
+    let mut index = Index::default();
+    let kinds: [(&str, Take); 5] = [
+        ("Deployment", |index, number| take::<slim::Deployment>(index, &deployment(number))),
+        ("StoredTemplate", |index, number| take::<slim::StoredTemplate>(index, &stored(number))),
+        ("ReplicaSet", |index, number| take::<slim::ReplicaSet>(index, &set(number))),
+        ("Pod", |index, number| take::<slim::Pod>(index, &pod(number))),
+        ("Release", |index, number| take::<slim::Release>(index, &release(number))),
+    ];
+    let mut all = 0;
+    for (kind, take) in kinds {
+        let before = HELD.load(Ordering::Relaxed);
+        (0..RELEASES).for_each(|number| take(&mut index, number));
+        let each = (HELD.load(Ordering::Relaxed) - before) / RELEASES;
+        println!("{kind}: {each} bytes");
+        all += each;
+    }
+    println!("together: {all} bytes");
+    assert!(all < 8_000, "{all} bytes");
+}
+
+fn take<T: Indexed>(index: &mut Index, object: &Value) {
+    let text = object.to_string();
+    index::apply(index, serde_json::from_str::<T>(&text).expect("as an API server sends it"));
+}
+
+fn name(number: usize) -> String {
+    format!("checkout-{number}")
+}
+
+/// No two are the same.
+fn uid(kind: usize, number: usize) -> String {
+    format!("{kind:08x}-1b5e-4c2d-9f60-{number:012x}")
+}
+
+fn metadata(kind: usize, number: usize, name: &str, labels: Value, annotations: Value) -> Value {
+    json!({
+        "name": name, "namespace": "production", "uid": uid(kind, number), "resourceVersion": "184467",
+        "generation": 3, "creationTimestamp": "2026-11-28T12:00:00Z", "labels": labels, "annotations": annotations,
+        "managedFields": [{
+            "manager": "kubectl", "operation": "Apply", "apiVersion": "apps/v1", "time": "2026-11-28T12:00:00Z",
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:labels": {"f:app": {}}}, "f:spec": {"f:replicas": {}}},
+        }],
+    })
+}
+
+fn owned(mut metadata: Value, kind: &str, name: &str, uid: &str, controller: bool) -> Value {
+    metadata["ownerReferences"] = json!([{
+        "apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": controller, "blockOwnerDeletion": true,
+    }]);
+    metadata
+}
+
+fn template(number: usize) -> Value {
+    json!({
+        "metadata": {
+            "labels": {"app": name(number), "app.kubernetes.io/part-of": "shop"},
+            "annotations": {"prometheus.io/port": "8080", "prometheus.io/path": "/metrics"},
+        },
+        "spec": {
+            "containers": [{
+                "name": "shop", "image": format!("registry.example.com/shop/{}:v1.4.2", name(number)), "imagePullPolicy": "IfNotPresent",
+                "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
+                "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
+                "readinessProbe": {
+                    "httpGet": {"path": "/healthz", "port": "http", "scheme": "HTTP"}, "periodSeconds": 5, "timeoutSeconds": 1,
+                    "successThreshold": 1, "failureThreshold": 3,
+                },
+                "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+            }],
+            "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
+            "securityContext": {}, "schedulerName": "default-scheduler",
+        },
+    })
+}
+
+fn deployment(number: usize) -> Value {
+    let labels = json!({"app": name(number), "app.kubernetes.io/part-of": "shop", "tidegate.dev/release": name(number)});
+    let annotations = json!({"deployment.kubernetes.io/revision": "1", "kubectl.kubernetes.io/last-applied-configuration": "{}"});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": metadata(1, number, &name(number), labels, annotations),
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": {"app": name(number)}}, "template": template(number),
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
+            "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
+        },
+        "status": {"observedGeneration": 3, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1},
+    })
+}
+
+fn stored(number: usize) -> Value {
+    let labels = json!({"tidegate.dev/release": name(number)});
+    let annotations = json!({"tidegate.dev/fingerprint": "c75226aa0e754e94"});
+    let own = metadata(2, number, &format!("{}-c75226aa0e", name(number)), labels, annotations);
+    json!({
+        "apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 1, "data": template(number),
+        "metadata": owned(own, "Deployment", &name(number), &uid(1, number), false),
+    })
+}
+
+fn set(number: usize) -> Value {
+    let labels = json!({"app": name(number), "pod-template-hash": "6b7f8d9c5"});
+    let annotations = json!({
+        "deployment.kubernetes.io/desired-replicas": "1", "deployment.kubernetes.io/max-replicas": "2",
+        "deployment.kubernetes.io/revision": "1",
+    });
+    let own = metadata(3, number, &format!("{}-6b7f8d9c5", name(number)), labels, annotations);
+    let mut template = template(number);
+    template["metadata"]["labels"]["pod-template-hash"] = json!("6b7f8d9c5");
+    json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "spec": {"replicas": 1, "template": template},
+        "metadata": owned(own, "Deployment", &name(number), &uid(1, number), true),
+        "status": {"replicas": 1, "readyReplicas": 1},
+    })
+}
+
+fn pod(number: usize) -> Value {
+    let set = format!("{}-6b7f8d9c5", name(number));
+    let labels = json!({"app": name(number), "pod-template-hash": "6b7f8d9c5"});
+    let own = metadata(4, number, &format!("{set}-x7k2q"), labels, json!({"prometheus.io/port": "8080"}));
+    let condition = |is: &str| json!({"type": is, "status": "True", "lastProbeTime": null, "lastTransitionTime": "2026-11-28T12:00:02Z"});
+    let conditions = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
+        .map(condition);
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": owned(own, "ReplicaSet", &set, &uid(3, number), true),
+        "spec": template(number)["spec"],
+        "status": {
+            "phase": "Running", "podIP": "10.244.17.113", "podIPs": [{"ip": "10.244.17.113"}], "startTime": "2026-11-28T12:00:00Z",
+            "conditions": conditions,
+            "containerStatuses": [{
+                "name": "shop", "ready": true, "started": true, "restartCount": 0, "image": "registry.example.com/shop:v1.4.2",
+                "state": {"running": {"startedAt": "2026-11-28T12:00:01Z"}}, "lastState": {},
+            }],
+        },
+    })
+}
+
+fn release(number: usize) -> Value {
+    let says = "at rest: nothing has changed since checkout was released";
+    let condition = |is: &str| {
+        json!({
+            "type": is, "status": "False", "reason": "NothingToRelease", "message": says, "observedGeneration": 3,
+            "lastTransitionTime": "2026-11-28T12:00:02Z",
+        })
+    };
+    let conditions =
+        ["Ready", "Reconciling", "Stalled", "Succeeded", "Undone", "AwaitingApproval"].map(condition);
+    let mut own = metadata(5, number, &name(number), json!({"tier": "front"}), json!({}));
+    own["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = json!("{}");
+    json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "metadata": own,
+        "spec": {
+            "capture": "Policy", "criteria": [],
+            "steps": [{"name": "pilot", "replicas": 1, "soak": "10m"}, {"name": "half", "replicas": "50%", "soak": "20m"}],
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name(number)},
+            "watch": [{"every": "1m", "for": "1h"}],
+        },
+        "status": {
+            "at": "2026-11-28T12:00:02.2Z", "observedGeneration": 3, "phase": "Idle", "revision": 2, "targetUid": uid(1, number),
+            "capture": {"message": "the API server pauses the Deployment in the same write that changes its template", "mode": "Policy"},
+            "conditions": conditions,
+            "replicas": {"canary": {"pods": 0, "ready": 0}, "desired": 1, "share": "0%", "stable": {"pods": 1, "ready": 1}},
+            "stable": {
+                "changedBy": "ada@example.com", "fingerprint": "c75226aa0e754e94", "images": ["registry.example.com/shop:v1.4.2"],
+                "revision": format!("{}-c75226aa0e", name(number)),
+            },
+            "summary": {"message": says, "step": "", "worst": ""},
+        },
+    })
+}

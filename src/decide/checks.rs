@@ -254,7 +254,7 @@ fn failed(draft: &mut Draft<'_>, check: &PlannedCheck, index: usize) {
 }
 
 /// Twice as long each time, and up to a quarter more, in a way of each check's own: those that failed together do not come again together.
-fn backoff(first: Duration, tries: i32, id: &ProbeId) -> Duration {
+pub fn backoff(first: Duration, tries: i32, id: &ProbeId) -> Duration {
     let doubled = first.saturating_mul(1 << tries.clamp(0, 10)).min(LONGEST_BACKOFF);
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);

@@ -14,7 +14,7 @@ use super::draft::Draft;
 use super::expression::Expression;
 use super::migrations;
 use super::needs::ASK_AGAIN;
-use super::plan::{self, PlanError};
+use super::plan::{Plan, PlanError};
 use super::scene::Scene;
 use super::snapshot::{JobFacts, JobOutput, ProbeId, ProbeResult, Snapshot};
 use crate::api::check::{JobCheck, JobLogs, JobResult, ResultFrom};
@@ -245,8 +245,13 @@ pub fn kept(run: &Run, log: Vec<String>) -> Vec<String> {
     if known + length(&log) > KEPT_IN_A_RUN { Vec::new() } else { log }
 }
 
-/// Jobs that have ended, and of which something is wanted that was not read yet, or could not be.
-pub fn to_read(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<EndedJob> {
+/// Jobs that have ended, and of which something is wanted that was not read yet, or could not be. `plan` is asked for only where one has.
+pub fn to_read<'p>(
+    snapshot: &Snapshot,
+    run: &Run,
+    spec: &ReleaseSpec,
+    plan: impl FnOnce() -> Option<&'p Plan>,
+) -> Vec<EndedJob> {
     if let Some(back) = &run.back {
         let jobs = back::open_jobs(run, back, spec);
         return jobs.iter().filter_map(|(name, job)| wanted(snapshot, name, job)).collect();
@@ -261,8 +266,7 @@ pub fn to_read(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<EndedJ
     if !jobs.any(has_ended) && !others.any(has_ended) {
         return Vec::new();
     }
-    let recreate = run.originals["strategy"]["type"] == "Recreate";
-    let Ok(plan) = plan::plan(spec, recreate) else { return Vec::new() };
+    let Some(plan) = plan() else { return Vec::new() };
     let planned_here = |known: &CheckStatus| match &known.step {
         None => plan.checks.as_slice(),
         Some(name) => {
@@ -274,7 +278,7 @@ pub fn to_read(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<EndedJ
         let (name, job) = checks::open_job(known, planned_here(known))?;
         wanted(snapshot, &name, &job)
     });
-    let of_migrations = migrations::open(run, &plan).filter_map(|(name, job)| wanted(snapshot, name, job));
+    let of_migrations = migrations::open(run, plan).filter_map(|(name, job)| wanted(snapshot, name, job));
     of_checks.chain(of_migrations).collect()
 }
 

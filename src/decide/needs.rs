@@ -1,5 +1,6 @@
 //! Which measurements and answers are needed now. Pure, like everything here: `run/` fetches them.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -116,9 +117,15 @@ pub struct ProbedPod {
 pub fn needs(snapshot: &Snapshot) -> Needs {
     let Some(release) = &snapshot.release else { return Needs::default() };
     let (Some(run), Ok(spec)) = (&release.status.run, &release.spec) else { return Needs::default() };
-    let outputs = jobs::to_read(snapshot, run, spec);
+    // Understood once, and not where nothing asks for it.
+    let understood = OnceCell::new();
+    let plan = || {
+        let recreate = run.originals["strategy"]["type"] == "Recreate";
+        understood.get_or_init(|| plan::plan(spec, recreate).ok()).as_ref()
+    };
+    let outputs = jobs::to_read(snapshot, run, spec, plan);
     match run.stage {
-        Stage::Preflight => Needs { probes: probes(snapshot, run, spec), outputs, ..Needs::default() },
+        Stage::Preflight => Needs { probes: probes(snapshot, run, spec, plan), outputs, ..Needs::default() },
         Stage::Steps | Stage::Watch => {
             let Ok(measuring) = plan::measuring(spec) else { return Needs::default() };
             let is_read =
@@ -127,7 +134,7 @@ pub fn needs(snapshot: &Snapshot) -> Needs {
                 true => None,
                 false => sampled(snapshot, run, spec, &measuring),
             };
-            Needs { sampling, probes: probes(snapshot, run, spec), outputs }
+            Needs { sampling, probes: probes(snapshot, run, spec, plan), outputs }
         }
         Stage::Back => after_going_back(snapshot, run, spec, outputs),
     }
@@ -159,7 +166,12 @@ fn after_going_back(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, outputs:
 }
 
 /// What is to be asked, where the run stands.
-fn probes(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<Probe> {
+fn probes<'p>(
+    snapshot: &Snapshot,
+    run: &Run,
+    spec: &ReleaseSpec,
+    plan: impl FnOnce() -> Option<&'p Plan>,
+) -> Vec<Probe> {
     // Status holds the checks of steps from when their pods stand.
     let is_over = |known: &CheckStatus| matches!(known.state, CheckState::Failed | CheckState::Skipped);
     let has_open = !run.checks.iter().all(is_over);
@@ -167,10 +179,9 @@ fn probes(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Vec<Probe> {
     if !has_open && !has_traffic {
         return Vec::new();
     }
-    let recreate = run.originals["strategy"]["type"] == "Recreate";
-    let Ok(plan) = plan::plan(spec, recreate) else { return Vec::new() };
-    let traffic = has_traffic.then(|| gate::asks(snapshot, &plan, run)).flatten();
-    let checks = if has_open { of_checks(snapshot, run, spec, &plan) } else { Vec::new() };
+    let Some(plan) = plan() else { return Vec::new() };
+    let traffic = has_traffic.then(|| gate::asks(snapshot, plan, run)).flatten();
+    let checks = if has_open { of_checks(snapshot, run, spec, plan) } else { Vec::new() };
     traffic.into_iter().chain(checks).collect()
 }
 

@@ -123,10 +123,11 @@ fn running(draft: &mut Draft<'_>, scene: &Scene<'_>, seen: Seen<'_>) -> Found {
     if pod.ready_since.is_some() && !pod.terminating {
         return match answer {
             None => Found::Waiting(format!("trial pod {} is Ready, and is asked", pod.name)),
-            Some(answer) if is_over => {
-                let why = format!("no answer that tells anything in {so_long}; {}", answer.message);
-                begin_another(draft, index, why)
-            }
+            // It is what is asked about: what it leaves open for so long is its answer.
+            Some(answer) if is_over => failed(format!(
+                "no answer that tells anything in {so_long}: {}; see why, or write a longer timeout",
+                answer.message
+            )),
             Some(answer) => {
                 if let Some(at) = checks::due_again(check, answer) {
                     draft.wake_at(at);
@@ -162,11 +163,14 @@ fn called(trial: Option<&Trial>, job: &str) -> String {
     pod.map_or_else(|| format!("of job {job}"), |pod| pod.name.clone())
 }
 
-/// It said nothing of the version: no failure, and no try is used up.
+/// It said nothing of the version: no failure, and no try is used up. But each waits longer than the one before: whatever takes them away may
+/// take every one.
 fn begin_another(draft: &mut Draft<'_>, index: usize, why: String) -> Found {
     let now = draft.now();
-    let again = now.0 + ASK_AGAIN;
-    let known = &mut draft.run().checks[index];
+    let run = draft.run();
+    let id = checks::id(run, &run.checks[index]);
+    let again = now.0 + checks::backoff(ASK_AGAIN, id.attempt.saturating_sub(1), &id);
+    let known = &mut run.checks[index];
     known.attempt = known.attempt.saturating_add(1);
     known.job = None;
     known.since = Some(now);

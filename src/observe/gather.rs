@@ -11,10 +11,9 @@ use kube::api::{Api, LogParams};
 use tokio::sync::Semaphore;
 
 use super::happened::{About, Happened};
-use crate::api::Right;
+use super::kept::{Unread, shown};
 use crate::api::undo::{ContainerLog, PodEvidence};
 use crate::decide::Gather;
-use crate::observe::outputs::printable;
 
 /// For each log.
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -25,8 +24,6 @@ const LOGS_AT_ONCE: usize = 16;
 /// Bytes of a log that are read, and those of its end that are kept.
 const READ: u64 = 1024 * 1024;
 const KEPT: usize = 16 * 1024;
-/// Characters of a line, and of what is said about a pod.
-const LINE: usize = 500;
 /// Bytes of all logs of a pod that are kept.
 const OF_A_POD: usize = 48 * 1024;
 /// What could not be read that is named.
@@ -105,23 +102,6 @@ fn evidence(pod: &str, events: Result<About, String>, logs: Vec<LogRead<'_>>) ->
     evidence
 }
 
-/// Why something was not read.
-pub(super) struct Unread {
-    pub(super) why: String,
-    /// There is none.
-    is_absent: bool,
-}
-
-pub(super) fn unread(error: &kube::Error) -> Unread {
-    let is_absent = matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 404));
-    let why = match (Right::within(error), error) {
-        (Some(right), _) => right.to_string(),
-        (None, kube::Error::Api(status)) => status.message.clone(),
-        (None, other) => other.to_string(),
-    };
-    Unread { why, is_absent }
-}
-
 async fn log(
     client: &Client,
     namespace: &str,
@@ -139,12 +119,11 @@ async fn log(
         ..LogParams::default()
     };
     let read = async {
-        let stream = api.log_stream(pod, &params).await.map_err(|error| unread(&error))?;
-        let broke = |error: std::io::Error| Unread { why: error.to_string(), is_absent: false };
-        end_of(stream).await.map_err(broke)
+        let stream = api.log_stream(pod, &params).await?;
+        end_of(stream).await.map_err(|error| Unread::because(error.to_string()))
     };
-    let late = Unread { why: "no answer in time".to_owned(), is_absent: false };
-    let read = tokio::time::timeout(DEADLINE, read).await.unwrap_or(Err(late))?;
+    let read = tokio::time::timeout(DEADLINE, read).await;
+    let read = read.unwrap_or_else(|_| Err(Unread::because("no answer in time")))?;
     Ok(last_lines(&read, lines))
 }
 
@@ -175,9 +154,4 @@ pub fn last_lines(wrote: &[u8], most: u32) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let skipped = lines.len().saturating_sub(usize::try_from(most).unwrap_or(usize::MAX));
     lines.into_iter().skip(skipped).map(shown).collect()
-}
-
-/// As much of a line as is kept.
-pub(super) fn shown(line: &str) -> String {
-    printable(line).chars().take(LINE).collect()
 }

@@ -14,7 +14,7 @@ use kube::api::{Api, ListParams};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::gather::{shown, unread};
+use super::kept::{Unread, shown};
 
 /// How long it is waited for others who ask.
 const START: Duration = Duration::from_secs(1);
@@ -124,7 +124,7 @@ async fn read(client: &Client, namespace: &str, pods: &mut BTreeMap<&str, Told>)
     }
     let mut page = ListParams::default().fields(&about).limit(PAGE);
     for _ in 0..PAGES {
-        let found = api.list(&page).await.map_err(|error| unread(&error).why)?;
+        let found = api.list(&page).await.map_err(|error| Unread::from(error).why)?;
         for event in &found.items {
             let name = event.involved_object.name.as_deref().unwrap_or_default();
             let Some(told) = pods.get_mut(name) else { continue };

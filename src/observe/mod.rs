@@ -7,6 +7,7 @@
 pub mod credentials;
 pub mod gather;
 mod happened;
+mod kept;
 pub mod measure;
 pub mod outputs;
 pub mod probes;

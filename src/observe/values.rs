@@ -194,7 +194,9 @@ impl JsonError {
     /// Whether nobody answered, or whoever did could not say.
     pub fn is_an_outage(&self) -> bool {
         match self {
-            Self::Get(GetError::NoAnswer(_) | GetError::Broken(_)) | Self::Late(_) => true,
+            Self::Get(GetError::Refused | GetError::NoAnswer(_) | GetError::Broken(_)) | Self::Late(_) => {
+                true
+            }
             Self::Status { status, .. } => *status == 429 || *status >= 500,
             Self::Get(GetError::Unusable | GetError::Denied(_)) | Self::TooLarge | Self::NoNumber(_) => false,
         }

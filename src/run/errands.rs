@@ -27,6 +27,18 @@ const TRY: Duration = Duration::from_secs(10);
 /// How long after a try that failed the next one comes; after the last there is none.
 const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
+/// What an errand is run with.
+#[derive(Clone)]
+pub struct Hands {
+    pub client: Client,
+    pub reach: Reach,
+    pub writer: Writer,
+    pub clock: Clock,
+    pub findings: Arc<SharedFindings>,
+    pub queue: Arc<Queue>,
+    pub gatherer: Arc<Gatherer>,
+}
+
 /// Errands, under way and done.
 pub struct Errands {
     hands: Hands,
@@ -42,29 +54,8 @@ struct Begun {
     reading: JoinSet<()>,
 }
 
-/// What an errand is run with.
-#[derive(Clone)]
-struct Hands {
-    client: Client,
-    reach: Reach,
-    writer: Writer,
-    clock: Clock,
-    findings: Arc<SharedFindings>,
-    queue: Arc<Queue>,
-    gatherer: Arc<Gatherer>,
-}
-
 impl Errands {
-    pub fn new(
-        client: Client,
-        reach: Reach,
-        writer: Writer,
-        clock: Clock,
-        findings: Arc<SharedFindings>,
-        queue: Arc<Queue>,
-    ) -> Self {
-        let gatherer = Arc::new(Gatherer::start(client.clone()));
-        let hands = Hands { client, reach, writer, clock, findings, queue, gatherer };
+    pub fn new(hands: Hands) -> Self {
         Self { hands, begun: Mutex::default() }
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::clock::Clock;
-use super::errands::Errands;
+use super::errands::{Errands, Hands};
 use super::findings::SharedFindings;
 use super::link::UnderWay;
 use super::prober::Prober;
@@ -20,6 +20,7 @@ use super::rush::Rush;
 use super::sampler::Sampler;
 use crate::act::{Fence, Writer};
 use crate::decide::Key;
+use crate::observe::gather::Gatherer;
 use crate::observe::measure::scrape::Pages;
 use crate::observe::reach::Reach;
 use crate::observe::reading::Reading;
@@ -96,14 +97,15 @@ impl Operator {
             queue.clone(),
             parts.reads_per_second,
         ));
-        let errands = Errands::new(
-            client.clone(),
-            reach.clone(),
-            writer.clone(),
-            clock.clone(),
-            findings.clone(),
-            queue.clone(),
-        );
+        let errands = Errands::new(Hands {
+            gatherer: Arc::new(Gatherer::start(client.clone())),
+            client: client.clone(),
+            reach: reach.clone(),
+            writer: writer.clone(),
+            clock: clock.clone(),
+            findings: findings.clone(),
+            queue: queue.clone(),
+        });
         let waker = queue.clone();
         let notifier = Notifier::new(carrier, metrics.clone(), move |key| waker.wake(key));
         let reconciler = Arc::new(Reconciler {

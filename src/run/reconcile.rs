@@ -264,9 +264,11 @@ mod tests {
     use kube::client::Body;
     use serde_json::{Value, json};
 
+    use super::super::errands::Hands;
     use super::super::queue::BESIDES;
     use super::*;
     use crate::act::Fence;
+    use crate::observe::gather::Gatherer;
     use crate::observe::measure::scrape::Pages;
     use crate::observe::measure::{self, Trust};
     use crate::observe::reach::Reach;
@@ -317,14 +319,15 @@ mod tests {
             ),
             index: SharedIndex::default(),
             reading: Reading::default(),
-            errands: Errands::new(
-                client.clone(),
-                Reach::anywhere(),
-                writer.clone(),
-                Clock::machine(),
-                findings.clone(),
-                queue.clone(),
-            ),
+            errands: Errands::new(Hands {
+                gatherer: Arc::new(Gatherer::start(client.clone())),
+                client: client.clone(),
+                reach: Reach::anywhere(),
+                writer: writer.clone(),
+                clock: Clock::machine(),
+                findings: findings.clone(),
+                queue: queue.clone(),
+            }),
             prober: Prober::new(
                 client.clone(),
                 pages.clone(),

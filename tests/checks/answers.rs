@@ -104,7 +104,13 @@ async fn each_new_pod_is_asked_and_the_first_that_is_not_as_expected_decides() {
     assert_eq!(told, failed("pod shop-c: its containers name no port: write podPort"));
     let on_trial = vec![ProbedPod { on_trial: true, ..pod("shop-trial", Some(port)) }];
     let one = asked(check.clone(), on_trial).await;
-    assert_eq!(one, (ProbeResult::Passed, "trial pod shop-trial (127.0.0.1): answered 200".to_owned()));
+    assert_eq!(one, (ProbeResult::Passed, format!("trial pod shop-trial (127.0.0.1:{port}): answered 200")));
+    // A port of this machine that was free a moment ago.
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let deaf = vec![ProbedPod { on_trial: true, ..pod("shop-trial", Some(closed)) }];
+    let why = "no answer: the connection is refused: nothing listens on that port, or only for its own machine (127.0.0.1)";
+    let told = asked(check.clone(), deaf).await;
+    assert_eq!(told, (ProbeResult::Unknown, format!("trial pod shop-trial (127.0.0.1:{closed}): {why}")));
     let none = asked(check, Vec::new()).await;
     assert_eq!(none, (ProbeResult::Unknown, "no pod to ask is Ready".to_owned()));
 }

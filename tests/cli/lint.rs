@@ -8,6 +8,16 @@ use tidegate::cli::lint::schema::{TextRule, schema};
 use tidegate::cli::lint::{Linted, lint, manifests, text};
 use tidegate::decide::lint::RULES;
 
+/// A check whose Job runs this container.
+fn job(name: &str, container: Value) -> Value {
+    let pods = json!({"spec": {"restartPolicy": "Never", "containers": [container]}});
+    json!({"name": name, "job": {"template": {"spec": {"template": pods}}}})
+}
+
+fn migration(name: &str, kind: &str) -> Value {
+    json!({"name": name, "kind": kind, "job": {"template": {"spec": {"template": {"spec": {}}}}}})
+}
+
 fn linted(yaml: &str) -> Linted {
     lint(&manifests::read("shop.yaml", yaml).unwrap())
 }
@@ -281,6 +291,36 @@ fn each_rule_finds_what_it_is_for() {
             none.clone(),
             "warning migration spec.steps[0].checks[0]",
         ),
+        (
+            json!({"steps": [{"name": "half", "replicas": "50%", "checks": [job("migrate", json!({"command": ["flyway", "migrate"]}))]}]}),
+            none.clone(),
+            "error late-migration spec.steps[0].checks[0]",
+        ),
+        (
+            json!({"preflight": [job("schema", json!({"args": ["bundle", "exec", "rake", "db:migrate"]}))]}),
+            none.clone(),
+            "warning migration spec.preflight[0]",
+        ),
+        (
+            json!({"migrations": [migration("42-expand", "Contract")]}),
+            none.clone(),
+            "error migration-kind spec.migrations[0].kind",
+        ),
+        (
+            json!({"migrations": [migration("contract-orders", "Expand")]}),
+            none.clone(),
+            "error migration-kind spec.migrations[0].kind",
+        ),
+        (
+            json!({"migrations": [migration("a", "Expand"), migration("b", "Contract"), migration("c", "Irreversible")]}),
+            none.clone(),
+            "warning migration spec.migrations[2]",
+        ),
+        (
+            none.clone(),
+            probe(json!({"command": ["sh", "-c", "rails db:migrate && exec rails server"]})),
+            "warning pod-migration spec.template.spec.containers[0]",
+        ),
         (none.clone(), json!({"replicas": 1}), "warning one-replica spec.steps"),
         (
             none.clone(),
@@ -360,6 +400,99 @@ fn a_soak_that_no_window_is_open_for_is_told_with_how_long_they_are() {
     let closed =
         json!({"blackouts": [{"from": "2026-01-01", "to": "2026-12-31", "reason": "a year of rest"}]});
     assert_eq!(told("1h", windows(closed)), [""; 0]);
+}
+
+/// What is found in a step whose check runs this.
+fn found_in_step(name: &str, container: Value) -> Vec<String> {
+    let step = json!({"name": "half", "replicas": "50%", "checks": [job(name, container)]});
+    found(json!({"steps": [step]}), json!({}))
+}
+
+#[test]
+fn a_call_that_changes_a_schema_is_known_in_each_way_to_write_it() {
+    for words in [
+        "flyway -url=jdbc:postgresql://db/shop migrate",
+        "flyway info migrate",
+        "liquibase --changelog-file=all.xml update",
+        "python -m alembic -c /app/alembic.ini upgrade head",
+        "flask db upgrade",
+        "npx -y prisma@5 migrate deploy",
+        "RAILS_ENV=production bundle exec rails db:migrate",
+        "bin/rake db:migrate",
+        "python3 ./manage.py migrate --noinput",
+        "goose -dir /migrations postgres dsn up",
+        "dbmate --wait up",
+        "/usr/bin/migrate -path /migrations -database dsn up 2",
+        "atlas migrate apply --url dsn",
+        "yarn knex migrate:latest",
+        "npx sequelize-cli db:migrate",
+        "typeorm -d dist/source.js migration:run",
+        "sqlx migrate run --source /migrations",
+        "diesel migration run",
+        "php artisan migrate --force",
+        "bin/console doctrine:migrations:migrate --no-interaction",
+        "dotnet ef database update",
+    ] {
+        let late = ["error late-migration spec.steps[0].checks[0]"];
+        let each: Vec<&str> = words.split(' ').collect();
+        assert_eq!(found_in_step("schema", json!({"command": each})), late, "{words}");
+        let text = format!("set -e\n./wait-for db:5432; {words} 2>&1 | tee log");
+        assert_eq!(found_in_step("schema", json!({"args": ["/bin/sh", "-ec", text]})), late, "{words}");
+    }
+    // The image's own program, a container that comes first, and what is said of it.
+    let first = json!({"restartPolicy": "Never", "containers": [{"args": ["smoke"]}], "initContainers": [
+        {"image": "registry.internal:5000/flyway/flyway:10", "args": ["-url=jdbc:postgresql://me:s3cret@db", "migrate"]},
+    ]});
+    let check = json!({"name": "smoke", "job": {"template": {"spec": {"template": {"spec": first}}}}});
+    let step = json!({"name": "half", "replicas": "50%", "checks": [check]});
+    let told = linted(&json!([release(json!({"steps": [step]})), deployment(json!({}))]).to_string());
+    insta::assert_snapshot!(text(&told), @r"
+    shop.yaml: Release shop/checkout: error: spec.steps[0].checks[0]: code before its migration: check 'smoke' runs flyway migrate when pods of the new version serve already; write it in spec.migrations: with kind Expand it runs before the first pod
+    1 error, 0 warnings in 1 Release
+    ");
+}
+
+#[test]
+fn what_only_looks_at_a_schema_or_speaks_of_one_is_no_migration() {
+    for words in [
+        "flyway info",
+        "flyway validate",
+        "flyway migrate -dryRunOutput=plan.sql",
+        "liquibase update-sql",
+        "liquibase status",
+        "alembic current",
+        "alembic upgrade head --sql",
+        "prisma migrate status",
+        "rails db:migrate:status",
+        "rails db:abort_if_pending_migrations",
+        "python manage.py migrate --check",
+        "python manage.py migrate --plan",
+        "goose -dir /migrations postgres dsn status",
+        "dbmate status",
+        "migrate -path /migrations -database dsn version",
+        "atlas migrate apply --dry-run",
+        "sqlx migrate info",
+        "php artisan migrate:status",
+        "php artisan migrate --pretend",
+        "bin/console doctrine:migrations:migrate --dry-run",
+        "dotnet ef migrations list",
+        "echo rails db:migrate",
+        "k6 run update.js",
+        "wait-for --check -- smoke up",
+    ] {
+        let each: Vec<&str> = words.split(' ').collect();
+        assert_eq!(found_in_step("schema", json!({"command": each})), [""; 0], "{words}");
+        assert_eq!(found_in_step("schema", json!({"command": ["sh", "-c", words]})), [""; 0], "{words}");
+    }
+    let text = "# flyway migrate\nprintf 'then: flyway migrate'; smoke \"flyway migrate\"";
+    assert_eq!(found_in_step("schema", json!({"command": ["sh", "-c", text]})), [""; 0]);
+    // What has the name of one is still warned of.
+    let named = found_in_step("check-migrations", json!({"command": ["flyway", "info"]}));
+    assert_eq!(named, ["warning migration spec.steps[0].checks[0]"]);
+    // Contracts that are made of paper.
+    let migrations =
+        json!([migration("add-contract-number", "Expand"), migration("drop-contract", "Contract")]);
+    assert_eq!(found(json!({"migrations": migrations}), json!({})), [""; 0]);
 }
 
 #[test]

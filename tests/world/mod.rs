@@ -10,8 +10,10 @@ mod locks;
 mod measured;
 mod migrations;
 mod notify;
+mod orders;
 mod random;
 mod records;
+mod seen;
 mod signing;
 mod sources;
 mod stories;
@@ -26,21 +28,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tidegate::api::undo::{ContainerLog, PodEvidence};
-use tidegate::api::{CHECK_LABEL, RELEASE_LABEL, ReleaseReportSpec, ReleaseStatus, Right, TRIAL};
-use tidegate::decide::jobs::EndedJob;
+use tidegate::api::{ReleaseReportSpec, ReleaseStatus, Right};
 use tidegate::decide::notify::Told;
-use tidegate::decide::snapshot::{
-    Gathered, JobOutput, LogEnd, Measured, ProbeAnswer, ProbeId, ProbeResult, WayBack,
-};
-use tidegate::decide::values::{Found, Point, Sample};
-use tidegate::decide::{
-    self, Decision, Errand, ErrandKind, Gather, Intent, Key, Notice, Probe, Relabelled, Sampling,
-};
+use tidegate::decide::snapshot::{Gathered, JobOutput, ProbeAnswer, ProbeId, ProbeResult, WayBack};
+use tidegate::decide::values::Sample;
+use tidegate::decide::{self, Decision, Errand, Intent, Key, Notice, Probe, Sampling};
+use tidegate::observe::observe;
 use tidegate::observe::reading::Reading;
-use tidegate::observe::{Findings, observe};
-use tidegate::watch::index::{self, Index};
-use tidegate::watch::slim;
 use tidegate_sim::native::Native;
 
 /// One tick of the world.
@@ -409,340 +403,12 @@ impl World {
         self.note(&decide::lacking::decide(&snapshot, right));
     }
 
-    /// Answers what checks ask, at once.
-    fn answer(&mut self, probes: Vec<Probe>) {
-        for probe in probes {
-            if self.hangs.contains(&probe.id.check.as_str()) {
-                if !self.asked.iter().any(|asked| asked.id == probe.id) {
-                    self.asked.push(probe);
-                }
-                continue;
-            }
-            let told = self.answers.get(probe.id.check.as_str());
-            let (result, message) = told.copied().unwrap_or((ProbeResult::Passed, "answered 200"));
-            let answer = ProbeAnswer { at: self.now, result, message: message.to_owned() };
-            self.probes.insert(probe.id.clone(), answer);
-            self.asked.push(probe);
-        }
-    }
-
-    /// Reads what Jobs said, at once.
-    fn read(&mut self, wanted: Vec<EndedJob>) {
-        for job in wanted {
-            let label = self.job_objects.get(&job.name).map_or(TRIAL, |(_, label)| label.as_str());
-            let log = match self.job_ends.get(label).and_then(|ending| ending.says) {
-                Some(line) => Ok(LogEnd { last: Some(line.to_owned()), lines: vec![line.to_owned()] }),
-                None => Err("its pod is gone".to_owned()),
-            };
-            let output = JobOutput { at: self.now, log, termination: Ok(String::new()) };
-            self.outputs.insert(job.name, output);
-        }
-    }
-
-    /// What is done beside the way back is done at once.
-    fn run_errands(&mut self, errands: &[Errand]) {
-        for errand in errands {
-            let Errand { run, name, kind } = errand;
-            if self.errands.iter().any(|known| known.run == *run && known.name == *name) {
-                continue;
-            }
-            self.errands.push(errand.clone());
-            let hook = name.strip_prefix("hook/").unwrap_or_default();
-            match kind {
-                ErrandKind::Gather(Gather { pods, .. }) => {
-                    let log = ContainerLog {
-                        container: "shop".into(),
-                        lines: vec!["panic".into()],
-                        previous: true,
-                    };
-                    let read = |pod: &String| PodEvidence {
-                        pod: pod.clone(),
-                        events: vec!["BackOff".into()],
-                        logs: vec![log.clone()],
-                        ..PodEvidence::default()
-                    };
-                    let gathered = Gathered { run: run.clone(), pods: pods.iter().map(read).collect() };
-                    self.gathered = Some(gathered).filter(|_| !self.gathers_nothing);
-                }
-                ErrandKind::Call(_) | ErrandKind::Patch(_) | ErrandKind::MakeJob { .. }
-                    if self.hangs.contains(&hook) => {}
-                ErrandKind::MakeJob { body } => {
-                    // One that is there already is the same.
-                    let name = body["metadata"]["name"].as_str().unwrap().to_owned();
-                    if !self.jobs.contains(&name) {
-                        self.make_job(&name, body);
-                    }
-                    let answer =
-                        ProbeAnswer { at: self.now, result: ProbeResult::Passed, message: "made".into() };
-                    self.probes.insert(decide::hook_id(run, hook), answer);
-                }
-                ErrandKind::Call(_) | ErrandKind::Patch(_) => {
-                    let told = self.answers.get(hook).copied();
-                    let (result, message) = told.unwrap_or((ProbeResult::Passed, "answered 200"));
-                    let answer = ProbeAnswer { at: self.now, result, message: message.to_owned() };
-                    self.probes.insert(decide::hook_id(run, hook), answer);
-                }
-            }
-        }
-    }
-
     /// Another process leads: what this one has begun, asked and read it does not know.
     pub fn begin_anew(&mut self) {
         self.errands.clear();
         self.probes.clear();
         self.outputs.clear();
         self.gathered = None;
-    }
-
-    fn make_job(&mut self, name: &str, body: &Value) {
-        let label = body["metadata"]["labels"][CHECK_LABEL].as_str().unwrap_or_default();
-        assert!(!self.jobs.iter().any(|job| job == name), "job {name} is made once: {}", self.describe());
-        self.jobs.push(name.to_owned());
-        if label == TRIAL {
-            self.trials.insert(name.to_owned(), (self.now, body.clone()));
-        } else if self.job_ends.contains_key(label) {
-            self.job_objects.insert(name.to_owned(), (self.now, label.to_owned()));
-        }
-    }
-
-    fn findings(&mut self) -> Findings {
-        let t = self.now.as_second();
-        if let Some(value) = self.memory
-            && self.readings.last().is_none_or(|last| t >= last.t + 5)
-        {
-            let found = Found { points: vec![Point { series: "pod".into(), value }], ..Found::default() };
-            let criterion = "memory".into();
-            self.readings.push(Sample { t, criterion, every: 5, blameless: false, found: Ok(found) });
-        }
-        let stable = self.status.stable.as_ref().map(|stable| stable.fingerprint.clone()).unwrap_or_default();
-        let mut measured: Measured = self.meters.read(&self.native, &stable);
-        measured.values.extend(self.readings.iter().cloned());
-        let (probes, told, outputs) = (self.probes.clone(), self.told.clone(), self.outputs.clone());
-        let (gathered, way_back) = (self.gathered.clone(), self.way_back.clone());
-        Findings { measured, probes, told, outputs, gathered, way_back, ..Findings::default() }
-    }
-
-    fn note(&mut self, decision: &Decision) {
-        let Some(status) = decision.status.as_ref().filter(|_| self.release.is_some()) else { return };
-        self.status = serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap();
-        self.status_writes += 1;
-        if let Some(last) = &self.status.last_run {
-            let report = self.reports.get(&last.report).expect("a run that has ended has its record");
-            assert_eq!((&report.run, report.outcome), (&last.id, last.outcome));
-        }
-        self.notices.extend(decision.notices.iter().cloned());
-    }
-
-    fn carry_out(&mut self, intent: &Intent) {
-        match intent {
-            Intent::PatchWorkload { patch, .. } => {
-                let deployment = self.deployment.as_mut().expect("a Deployment");
-                let before = deployment["spec"].clone();
-                let patch: json_patch::Patch = serde_json::from_value(json!(patch)).unwrap();
-                json_patch::patch(deployment, &patch).expect("the patch fits");
-                self.writes_to_deployment += 1;
-                // The API server leaves out what is nothing.
-                if deployment["spec"]["minReadySeconds"] == json!(0) {
-                    deployment["spec"].as_object_mut().unwrap().remove("minReadySeconds");
-                }
-                self.check_spec();
-                if self.deployment()["spec"] != before {
-                    self.changed();
-                }
-            }
-            // Nobody keeps these books here.
-            Intent::StopManaging { .. } => {}
-            Intent::KeepTemplate { name, template, .. } => {
-                self.templates.insert(name.clone(), template.value());
-            }
-            Intent::DropTemplate { name } => {
-                self.templates.remove(name);
-            }
-            Intent::MarkAction { name, done, message, .. } => {
-                let action =
-                    self.actions.iter_mut().find(|action| action["metadata"]["name"] == **name).unwrap();
-                action["status"] =
-                    json!({"result": if *done { "Done" } else { "Refused" }, "message": message});
-            }
-            Intent::KeepReport { name, report } => {
-                // Written in JSON as the API server gets it; a second one of the same name is refused, and the first stays.
-                let read = serde_json::from_value(json!(report)).expect("a report reads back");
-                self.reports.entry(name.clone()).or_insert(read);
-            }
-            Intent::DropReport { name } => {
-                self.reports.remove(name);
-            }
-            Intent::CreateJob { name, body, .. } => self.make_job(name, body),
-            Intent::DeleteJob { name, uid } => {
-                assert_eq!(*uid, format!("uid-{name}"));
-                self.trials.remove(name);
-            }
-            Intent::Quarantine { pods, .. } => {
-                for Relabelled { pod, patch } in pods {
-                    let Some(place) = self.pods.iter().position(|known| known.name == *pod) else { continue };
-                    self.pods.remove(place);
-                    let mut object = json!({"metadata": {"name": pod, "namespace": "ns"}});
-                    json_patch::merge(&mut object, patch);
-                    self.quarantined.push(object);
-                }
-            }
-            Intent::DeletePod { name, uid } => {
-                self.quarantined
-                    .retain(|pod| pod["metadata"]["name"] != **name || pod["metadata"]["uid"] != **uid);
-            }
-        }
-    }
-
-    /// What the API server would refuse.
-    fn check_spec(&self) {
-        let spec = &self.deployment()["spec"];
-        let min_ready = spec["minReadySeconds"].as_i64().unwrap_or(0);
-        let deadline = spec["progressDeadlineSeconds"].as_i64().unwrap_or(600);
-        assert!(deadline > min_ready, "progressDeadlineSeconds must exceed minReadySeconds");
-        let rolling = &spec["strategy"]["rollingUpdate"];
-        let nothing = |value: &Value| matches!(value.as_str(), Some("0%")) || value == &json!(0);
-        assert!(
-            !(nothing(&rolling["maxSurge"]) && nothing(&rolling["maxUnavailable"])),
-            "both are 0: {spec}"
-        );
-        let parked = min_ready == 2_147_483_646;
-        let paused = spec["paused"] == json!(true);
-        let on_stable = self
-            .status
-            .stable
-            .as_ref()
-            .is_some_and(|stable| stable.fingerprint == slim::fingerprint(&spec["template"]));
-        let all_out = self.sets.iter().all(|set| set.replicas == 0 || set.template == spec["template"]);
-        let recreate = spec["strategy"]["type"] == "Recreate";
-        // Without a stable template nothing is known to be a canary.
-        let unknown = self.release.is_none() || self.status.stable.is_none();
-        assert!(
-            paused || parked || on_stable || all_out || recreate || unknown,
-            "unpaused and unparked on a canary: {spec}"
-        );
-    }
-
-    fn index(&self) -> Index {
-        let mut index = Index::default();
-        if let Some(spec) = &self.release {
-            let release = json!({
-                "metadata": {
-                    "name": "shop", "namespace": "ns", "uid": "r", "generation": 1, "resourceVersion": "1",
-                    "labels": {"tier": "front"},
-                },
-                "spec": spec, "status": self.status,
-            });
-            index::apply::<slim::Release>(&mut index, from(release));
-        }
-        for other in &self.others {
-            index::apply::<slim::Release>(&mut index, from(other.clone()));
-        }
-        let namespace = json!({"metadata": {"name": "ns", "labels": {"env": "production"}}});
-        index::apply::<slim::Namespace>(&mut index, from(namespace));
-        for freeze in &self.freezes {
-            index::apply::<slim::Freeze>(&mut index, from(freeze.clone()));
-        }
-        for pod in &self.quarantined {
-            index::apply::<slim::Pod>(&mut index, from(pod.clone()));
-        }
-        let Some(deployment) = &self.deployment else { return index };
-        let mut deployment = deployment.clone();
-        deployment["status"]["observedGeneration"] = deployment["metadata"]["generation"].clone();
-        let current = deployment["spec"]["template"].clone();
-        let updated: i32 =
-            self.sets.iter().filter(|set| set.template == current).map(|set| set.replicas).sum();
-        deployment["status"]["updatedReplicas"] = json!(updated);
-        deployment["status"]["replicas"] = json!(self.sets.iter().map(|set| set.replicas).sum::<i32>());
-        deployment["status"]["availableReplicas"] =
-            json!(self.sets.iter().map(|set| self.available(set)).sum::<i32>());
-        index::apply::<slim::Deployment>(&mut index, from(deployment));
-        let owner = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
-        for set in &self.sets {
-            let mut template = set.template.clone();
-            template["metadata"]["labels"]["pod-template-hash"] = json!(set.name);
-            let (alive, ready) = self.counted(set);
-            let set = json!({
-                "metadata": {
-                    "name": set.name, "namespace": "ns", "uid": set.name, "ownerReferences": owner("Deployment", "shop", "d1"),
-                    "annotations": {index::DESIRED: set.desired.to_string()},
-                },
-                "spec": {"replicas": set.replicas, "template": template},
-                "status": {"replicas": alive, "readyReplicas": ready},
-            });
-            index::apply::<slim::ReplicaSet>(&mut index, from(set));
-        }
-        for pod in &self.pods {
-            let ready = pod.ready_since;
-            let waiting = if pod.crashing {
-                json!({"waiting": {"reason": "CrashLoopBackOff"}})
-            } else {
-                json!({"running": {"startedAt": second(pod.born)}})
-            };
-            // One that waited for something and had to begin again: nothing of note.
-            let waited =
-                json!({"restartCount": 0, "lastState": {"terminated": {"reason": "Error", "exitCode": 1}}});
-            let last = pod.ended.map(|reason| json!({"terminated": {"reason": reason, "exitCode": 137}}));
-            let pod = json!({
-                "metadata": {
-                    "name": pod.name, "namespace": "ns", "uid": pod.name, "ownerReferences": owner("ReplicaSet", &pod.set, &pod.set),
-                    "deletionTimestamp": pod.terminating_since.map(second),
-                },
-                "status": {
-                    "phase": "Running", "podIP": "10.0.0.1",
-                    "conditions": [{"type": "Ready", "status": if ready.is_some() { "True" } else { "False" }, "lastTransitionTime": second(ready.unwrap_or(pod.born))}],
-                    "initContainerStatuses": [waited],
-                    "containerStatuses": [{"restartCount": pod.restarts, "state": waiting, "lastState": last.unwrap_or(json!({}))}],
-                },
-            });
-            index::apply::<slim::Pod>(&mut index, from(pod));
-        }
-        for (name, template) in &self.templates {
-            let kept = json!({
-                "metadata": {
-                    "name": name, "namespace": "ns", "labels": {RELEASE_LABEL: "shop"}, "annotations": {"tidegate.dev/fingerprint": "x"},
-                    "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "uid": "d1"}],
-                },
-                "data": template,
-            });
-            index::apply::<slim::StoredTemplate>(&mut index, from(kept));
-        }
-        for (name, (made, label)) in &self.job_objects {
-            let ending = self.job_ends[label.as_str()];
-            let word = if ending.well { "Complete" } else { "Failed" };
-            let ended = json!([{"type": word, "status": "True", "reason": "BackoffLimitExceeded", "message": "it failed"}]);
-            let job = json!({
-                "metadata": {
-                    "name": name, "namespace": "ns", "labels": {RELEASE_LABEL: "shop"},
-                    "ownerReferences": [{"apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": "shop", "uid": "r"}],
-                },
-                "status": {"conditions": if self.now >= *made + ending.after { ended } else { json!([]) }},
-            });
-            index::apply::<slim::Job>(&mut index, from(job));
-        }
-        for (name, (made, body)) in &self.trials {
-            let (job, pod) = self.trial.objects(name, body, *made, self.now);
-            index::apply::<slim::Job>(&mut index, from(job));
-            if let Some(pod) = pod {
-                index::apply::<slim::Pod>(&mut index, from(pod));
-            }
-        }
-        for action in &self.actions {
-            index::apply::<slim::ReleaseAction>(&mut index, from(action.clone()));
-        }
-        let mut policies = vec![
-            "ValidatingAdmissionPolicy/tidegate-action-rights",
-            "ValidatingAdmissionPolicyBinding/tidegate-action-rights",
-        ];
-        if self.policy {
-            policies.extend([
-                "MutatingAdmissionPolicy/tidegate-workload-hold",
-                "MutatingAdmissionPolicyBinding/tidegate-workload-hold",
-                "MutatingAdmissionPolicy/tidegate-workload-pace",
-                "MutatingAdmissionPolicyBinding/tidegate-workload-pace",
-            ]);
-        }
-        index.policies = policies.into_iter().map(str::to_owned).collect();
-        index
     }
 
     /// Ticks until a condition holds.

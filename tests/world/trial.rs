@@ -269,20 +269,53 @@ fn retries_start_another_one_each_and_a_warning_holds_nothing_up() {
     succeeds(&mut world);
 }
 
+/// It is Ready, and does not listen.
+const REFUSED: (ProbeResult, &str) =
+    (ProbeResult::Unknown, "trial pod x (10.9.9.9:80): no answer: the connection is refused");
+
 #[test]
-fn one_that_gives_no_answer_is_asked_again_and_then_another_one_is() {
-    let mut world = shipped(json!({"timeout": "60s", "retries": {"limit": 1}}), Fares::Well);
-    world.answers.insert("starts", (ProbeResult::Unknown, "no answer: connection refused"));
+fn one_that_is_ready_before_it_listens_is_asked_again() {
+    let mut world = shipped(json!({}), Fares::Well);
+    world.answers.insert("starts", REFUSED);
     world.until("unknown", |world| reason(world) == "CheckUnknown");
     world.pass(Duration::from_secs(50));
     assert_eq!((world.jobs.len(), world.asked.len()), (1, 4), "{}", world.describe());
-    world.pass(Duration::from_secs(40));
-    assert_eq!(world.jobs.len(), 2, "{}", world.describe());
-    assert_eq!(world.trials.len(), 1, "the first one is gone: {:?}", world.trials);
-    assert_eq!(world.status.run.as_ref().unwrap().checks[0].retried, 0);
-    assert_eq!(reason(&world), "CheckUnknown");
     world.answers.clear();
     succeeds(&mut world);
+    assert_eq!(world.jobs.len(), 1);
+}
+
+#[test]
+fn one_that_is_ready_and_gives_no_answer_in_its_time_has_failed_and_so_has_each_retry() {
+    let mut world = shipped(json!({"timeout": "60s", "retries": {"limit": 1}}), Fares::Well);
+    world.answers.insert("starts", REFUSED);
+    world.until("another one", |world| world.jobs.len() == 2);
+    assert_eq!(world.status.run.as_ref().unwrap().checks[0].retried, 1);
+    assert_eq!(world.trials.len(), 1, "the first one is gone: {:?}", world.trials);
+    world.until("held", |world| reason(world) == "CheckFailed");
+    assert_eq!(
+        message(&world),
+        "check starts failed: no answer that tells anything in 60 s: trial pod x (10.9.9.9:80): no answer: the connection is refused; \
+         see why, or write a longer timeout"
+    );
+    world.until("gone", |world| world.trials.is_empty());
+    world.pass(Duration::from_secs(300));
+    assert!(is_untouched(&world) && world.jobs.len() == 2, "no further one by itself: {:?}", world.jobs);
+    world.answers.clear();
+    world.say("Retry");
+    succeeds(&mut world);
+}
+
+#[test]
+fn those_that_are_lost_one_after_the_other_come_later_each_time() {
+    let mut world = shipped(json!({"retries": {"limit": 1}}), Fares::Goes);
+    world.pass(Duration::from_secs(900));
+    // After 15 s, 30 s, 60 s, 2 min and 4 min, each and up to a quarter more.
+    assert_eq!(world.jobs.len(), 6, "{:?}", world.jobs);
+    assert_eq!(reason(&world), "CheckUnknown", "{}", world.describe());
+    assert_eq!(world.status.run.as_ref().unwrap().checks[0].retried, 0);
+    world.trial = Fares::Well;
+    world.until("the end", |world| world.status.last_run.is_some());
 }
 
 #[test]

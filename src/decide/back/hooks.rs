@@ -63,8 +63,8 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 
 /// Not where nobody waits for it any more: a process that is killed after each hook would do it over and over, and come to nothing else.
 fn begin(draft: &mut Draft<'_>, known: &HookStatus, kind: ErrandKind) {
-    let until = draft.run().back.as_ref().and_then(awaited_until);
-    if until.is_some_and(|until| draft.snapshot.now >= until) {
+    let back = draft.status.run.as_ref().and_then(|run| run.back.as_ref());
+    if back.is_some_and(|back| is_late(draft, back)) {
         return;
     }
     let run = draft.run().id.clone();
@@ -141,10 +141,15 @@ pub fn open_jobs(back: &Back, planned: &PlannedUndo) -> Vec<(String, Arc<Planned
 /// Whether the record is to wait for them.
 pub fn is_awaited(draft: &Draft<'_>, back: &Back) -> bool {
     let is_open = |hook: &HookStatus| hook.state == HookState::Started;
-    awaited_until(back).is_some_and(|until| draft.snapshot.now < until) && back.hooks.iter().any(is_open)
+    back.restored_at.is_some() && !is_late(draft, back) && back.hooks.iter().any(is_open)
 }
 
-/// Until when it does.
+/// Nobody waits for them any more.
+fn is_late(draft: &Draft<'_>, back: &Back) -> bool {
+    awaited_until(back).is_some_and(|until| draft.snapshot.now >= until)
+}
+
+/// Until when the record waits for them, once stable stands.
 pub fn awaited_until(back: &Back) -> Option<jiff::Timestamp> {
     Some(back.restored_at?.0 + LONGEST)
 }

@@ -3,7 +3,9 @@
 //! Nothing here stops anything. `kubectl tidegate lint` asks before the API server is asked, [`note`] sets the condition `Questionable` of a
 //! Release by the same rules. What the API server refuses is looked for here too, as far as the types tell it.
 
+mod command;
 mod criteria;
+mod migration;
 mod placeholder;
 mod signing;
 mod spec;
@@ -103,7 +105,7 @@ const fn rule(
 }
 
 /// All of them, in the order in which what they find is told.
-pub const RULES: [Rule; 21] = [
+pub const RULES: [Rule; 24] = [
     rule("steps", Severity::Error, Place::Release, spec::steps),
     rule("soak", Severity::Error, Place::Release, spec::soak),
     rule("watch", Severity::Error, Place::Release, spec::watch),
@@ -112,6 +114,8 @@ pub const RULES: [Rule; 21] = [
     rule("limit", Severity::Error, Place::Release, criteria::limit),
     rule("no-limit", Severity::Error, Place::Release, criteria::enforced),
     rule("undo-budget", Severity::Error, Place::Release, spec::undo_budget),
+    rule("late-migration", Severity::Error, Place::Release, migration::late),
+    rule("migration-kind", Severity::Error, Place::Release, migration::kinds),
     rule("url", Severity::Error, Place::Release, spec::urls),
     rule("placeholder", Severity::Error, Place::Release, spec::placeholders),
     rule("plan", Severity::Error, Place::Release, spec::plan),
@@ -121,7 +125,8 @@ pub const RULES: [Rule; 21] = [
     rule("downtime", Severity::Error, Place::Release, workload::downtime),
     rule("template-placeholder", Severity::Error, Place::Deployment, workload::placeholders),
     rule("valid-for", Severity::Warning, Place::Release, signing::valid_for),
-    rule("migration", Severity::Warning, Place::Release, spec::migrations),
+    rule("migration", Severity::Warning, Place::Release, migration::unordered),
+    rule("pod-migration", Severity::Warning, Place::Deployment, migration::of_each_pod),
     rule("one-replica", Severity::Warning, Place::Release, workload::one_replica),
     rule("readiness", Severity::Warning, Place::Deployment, workload::readiness),
     rule("trial", Severity::Warning, Place::Release, workload::trial),

@@ -7,7 +7,6 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
 use super::{Found, Subject, placeholder};
-use crate::api::Check;
 use crate::api::text::{Share, Span};
 use crate::api::windows::Windows;
 use crate::decide::calendar::{self, Fit};
@@ -142,27 +141,6 @@ pub fn windows(subject: &Subject<'_>, found: &mut Found) {
             let problem = format!("the plan takes {takes}, and none of them is open for more than {open}");
             found.add(field, problem, fix);
         }
-    }
-}
-
-/// A migration is none of the checks: those run at the same time, and those of a step when pods of the new version serve already.
-pub fn migrations(subject: &Subject<'_>, found: &mut Found) {
-    let fix = "write it in spec.migrations, which run in their order before the first pod";
-    let mut look = |checks: &[Check], field: &str, problem: &str| {
-        for (index, check) in checks.iter().enumerate() {
-            if check.job.is_some() && check.name.contains("migrat") {
-                found.add(format!("{field}[{index}]"), format!("check '{}' {problem}", check.name), fix);
-            }
-        }
-    };
-    look(
-        &subject.spec.preflight,
-        "spec.preflight",
-        "looks like a migration: checks run all at the same time",
-    );
-    for (index, step) in subject.spec.steps.iter().enumerate() {
-        let problem = "looks like a migration: it runs when pods of the new version serve already";
-        look(&step.checks, &format!("spec.steps[{index}].checks"), problem);
     }
 }
 

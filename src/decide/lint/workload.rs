@@ -8,7 +8,8 @@ use crate::api::release::Downtime;
 use crate::decide::images::moves;
 use crate::decide::workload::{Wanted, lacking};
 
-fn containers(template: &Value) -> impl Iterator<Item = (String, &Value)> {
+/// The containers of a template of pods, those that come first before the others, each with its path.
+pub fn containers(template: &Value) -> impl Iterator<Item = (String, &Value)> {
     ["initContainers", "containers"].into_iter().flat_map(move |list| {
         let all = template["spec"][list].as_array().map(Vec::as_slice).unwrap_or_default();
         let path = move |index| format!("spec.template.spec.{list}[{index}]");

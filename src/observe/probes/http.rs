@@ -58,15 +58,16 @@ async fn each(check: &HttpCheck, path: &str, pods: &[ProbedPod], reach: &Reach) 
 
 async fn of_pod(check: &HttpCheck, path: &str, pod: &ProbedPod, reach: &Reach) -> Answer {
     let ProbedPod { name, ip, port, on_trial } = pod;
-    // Whoever reads it later finds no pod of this name any more.
-    let called = if *on_trial { format!("trial pod {name} ({ip})") } else { format!("pod {name}") };
+    let kind = if *on_trial { "trial pod" } else { "pod" };
     let port = check.pod_port.and_then(|port| u16::try_from(port).ok()).or(*port);
     let Some(port) = port else {
-        return failed(format!("{called}: its containers name no port: write podPort"));
+        return failed(format!("{kind} {name}: its containers name no port: write podPort"));
     };
     let host = if ip.contains(':') { format!("[{ip}]") } else { ip.clone() };
+    // Whoever reads it later finds no trial pod of this name any more.
+    let at = if *on_trial { format!(" ({host}:{port})") } else { String::new() };
     let (result, message) = within(check, &format!("http://{host}:{port}{path}"), reach).await;
-    (result, format!("{called}: {message}"))
+    (result, format!("{kind} {name}{at}: {message}"))
 }
 
 /// A whole answer that comes too late is one that is not as expected.
@@ -91,7 +92,9 @@ async fn once(check: &HttpCheck, url: &str, reach: &Reach) -> Answer {
     let response = match get(&client, url, headers).await {
         Ok(response) => response,
         Err(error @ (GetError::Unusable | GetError::Denied(_))) => return failed(error.to_string()),
-        Err(error @ (GetError::NoAnswer(_) | GetError::Broken(_))) => return unknown(error.to_string()),
+        Err(error @ (GetError::Refused | GetError::NoAnswer(_) | GetError::Broken(_))) => {
+            return unknown(error.to_string());
+        }
     };
     match expected(&check.expect, response).await {
         Ok(status) => passed(format!("answered {status}")),
@@ -166,6 +169,10 @@ pub enum GetError {
     Unusable,
     #[error(transparent)]
     Denied(#[from] Denied),
+    #[error(
+        "no answer: the connection is refused: nothing listens on that port, or only for its own machine (127.0.0.1)"
+    )]
+    Refused,
     #[error("no answer: {0}")]
     NoAnswer(String),
     #[error("the answer broke off: {0}")]
@@ -186,8 +193,17 @@ pub async fn get<'a>(
     client.send(request).await.map_err(|error| match Denied::within(&error) {
         Some(denied) => denied.into(),
         None if error.is_builder() => GetError::Unusable,
+        None if is_refused(&error) => GetError::Refused,
         None => GetError::NoAnswer(measure::innermost(&error)),
     })
+}
+
+/// Whether somebody said that nobody is there.
+fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
+    let of_the_wire = std::iter::successors(Some(error), |error| error.source());
+    of_the_wire
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 /// The body of an answer, as far as it is looked at.

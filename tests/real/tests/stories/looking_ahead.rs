@@ -14,6 +14,13 @@ async fn retry(story: &Story<'_>) {
     says(story, "alice", json!({"action": "Retry"})).await;
 }
 
+/// What the first check of a run that has ended rests on.
+async fn evidence(story: &Story<'_>, last: &Value) -> String {
+    let report = last["report"].as_str().unwrap_or_default();
+    let report = story.get("tidegate.dev/v1alpha1", "ReleaseReport", report).await;
+    report["spec"]["checks"][0]["message"].as_str().unwrap_or_default().to_owned()
+}
+
 fn image(name: &str) -> Value {
     json!({"spec": {"template": {"spec": {"containers": [{"name": "shop", "image": name}]}}}})
 }
@@ -57,10 +64,7 @@ fn a_run_begins_when_there_is_a_budget_and_room_in_the_quota_and_on_nodes() {
         story.delete("v1", "ResourceQuota", "small").await;
         retry(&story).await;
         let last = ended(&story, 1, "Succeeded").await;
-        let report = story
-            .get("tidegate.dev/v1alpha1", "ReleaseReport", last["report"].as_str().unwrap_or_default())
-            .await;
-        let evidence = report["spec"]["checks"][0]["message"].as_str().unwrap_or_default();
+        let evidence = evidence(&story, &last).await;
         for words in ["2 replicas", "poddisruptionbudget shop", "room on nodes for "] {
             assert!(evidence.contains(words), "{evidence}");
         }
@@ -146,10 +150,7 @@ fn images_that_ended_well_elsewhere_follow_when_they_have_soaked_whoever_is_kill
             text.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok()).expect("a moment")
         };
         assert!(moment(begun) >= moment(soaked) + Duration::from_secs(25), "{last:#} {there:#}");
-        let report = story
-            .get("tidegate.dev/v1alpha1", "ReleaseReport", last["report"].as_str().unwrap_or_default())
-            .await;
-        let evidence = report["spec"]["checks"][0]["message"].as_str().unwrap_or_default();
+        let evidence = evidence(&story, &last).await;
         assert!(evidence.contains(record) && evidence.contains("a tag proves less"), "{evidence}");
     });
 }
@@ -181,10 +182,7 @@ fn pilots_that_are_given_the_version_in_the_same_moment_go_first() {
         stands_still(&story, Duration::from_secs(1)).await;
         let there = ended(&pilot, 1, "Succeeded").await;
         let last = ended(&story, 1, "Succeeded").await;
-        let report = story
-            .get("tidegate.dev/v1alpha1", "ReleaseReport", last["report"].as_str().unwrap_or_default())
-            .await;
-        let evidence = report["spec"]["checks"][0]["message"].as_str().unwrap_or_default();
+        let evidence = evidence(&story, &last).await;
         let record = there["report"].as_str().unwrap_or_default();
         assert!(evidence.starts_with("with 1 of 1 releases") && evidence.contains(record), "{evidence}");
     });
@@ -222,10 +220,7 @@ fn a_record_that_is_brought_from_elsewhere_lets_its_images_follow() {
         brought(&record).await;
         retry(&story).await;
         let last = ended(&story, 1, "Succeeded").await;
-        let report = story
-            .get("tidegate.dev/v1alpha1", "ReleaseReport", last["report"].as_str().unwrap_or_default())
-            .await;
-        let evidence = report["spec"]["checks"][0]["message"].as_str().unwrap_or_default();
+        let evidence = evidence(&story, &last).await;
         assert!(evidence.contains("its run r1 ended well"), "{evidence}");
     });
 }

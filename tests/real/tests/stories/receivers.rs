@@ -154,13 +154,17 @@ impl Drop for MailServer {
     }
 }
 
+/// An authority that signs for itself.
+pub fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
+}
+
 /// A certificate for 127.0.0.1, its key, and the authority that signed it.
 fn certificate() -> (String, String, String) {
-    let mut params = CertificateParams::new(Vec::new()).expect("no names");
-    params.distinguished_name.push(DnType::CommonName, "Mail Root");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root =
-        CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
+    let root = authority("Mail Root");
     let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
     let key = KeyPair::generate().expect("a key");
     let certificate = params.signed_by(&key, &root).expect("a certificate");

@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::answers::{Answer, Answers};
 use crate::given::{grant, may_read_secrets, quick, says, with};
-use crate::receivers::{Manner, Receiver};
+use crate::receivers::{Manner, Receiver, authority};
 
 /// How each planted value begins.
 const MARK: &str = "planted0";
@@ -111,8 +111,10 @@ fn no_value_of_a_secret_is_told_by_any_check_source_record_log_or_command() {
         };
         let tls = json!({"tls.crt": pem("CERTIFICATE"), "tls.key": pem("PRIVATE KEY")});
         story.apply(secret("shop-tls", "kubernetes.io/tls", tls)).await;
-        let authority = pem("CERTIFICATE").replace('+', "!");
-        story.apply(secret("authority", "Opaque", json!({"ca.crt": authority}))).await;
+        // One that is none, and one that is, with a name and a comment of its own.
+        let broken = pem("CERTIFICATE").replace('+', "!");
+        let whole = format!("planted0-comment\n{}", authority("planted0-authority").pem());
+        story.apply(secret("authority", "Opaque", json!({"ca.crt": broken, "whole.crt": whole}))).await;
         story
             .apply(secret(
                 "token",
@@ -137,7 +139,13 @@ fn no_value_of_a_secret_is_told_by_any_check_source_record_log_or_command() {
         let card = json!({"name": "card", "teams": {"secret": "chats", "key": "deaf"}, "events": events});
         let login = json!({"basic": {"secret": "basic"}});
         let hook = json!({"name": "hook", "webhook": {"url": people.url, "auth": login}, "events": events});
-        let notify = json!([slack("chat"), slack("deaf"), slack("gone"), card, hook]);
+        let sealed = people.url.replace("http:", "https:");
+        let sealed = |name: &str, key: &str| {
+            let ca = json!({"secret": "authority", "key": key});
+            json!({"name": name, "webhook": {"url": sealed, "ca": ca}, "events": events})
+        };
+        let (broken, whole) = (sealed("broken", "ca.crt"), sealed("whole", "whole.crt"));
+        let notify = json!([slack("chat"), slack("deaf"), slack("gone"), card, hook, broken, whole]);
         // What is called on the way back: with a header that is a secret.
         let header =
             json!({"name": "Authorization", "prefix": "Bearer ", "secret": "token", "key": "header"});
@@ -211,7 +219,9 @@ fn no_value_of_a_secret_is_told_by_any_check_source_record_log_or_command() {
                 let troubles = story.status().await["notifications"]["troubles"].clone();
                 let named: Vec<&Value> =
                     troubles.as_array().into_iter().flatten().map(|trouble| &trouble["to"]).collect();
-                ["deaf", "gone", "card"].iter().all(|to| named.iter().any(|name| *name == to))
+                ["deaf", "gone", "card", "broken", "whole"]
+                    .iter()
+                    .all(|to| named.iter().any(|name| *name == to))
             })
             .await;
         assert!(people.got().len() > 4, "the others are told");

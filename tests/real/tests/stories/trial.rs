@@ -113,3 +113,20 @@ fn one_that_does_not_start_says_why_and_an_abort_ends_one_that_is_under_way() {
         );
     });
 }
+
+#[test]
+fn one_that_refuses_the_connection_has_failed_when_its_time_is_over() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "trial-refuses").await;
+        let check =
+            json!({"name": "starts", "timeout": "20s", "http": {"podPath": "/version", "podPort": 9}});
+        let release = with(quick(), json!({"criteria": [], "preflight": [check]}));
+        story.adopt(shop_deployment(2), story.release(release)).await;
+        story.ship("v2", &[]).await;
+        until_told(&story, "CheckUnknown", ":9): no answer: the connection is refused").await;
+        until_told(&story, "CheckFailed", "no answer that tells anything in 20 s: trial pod shop-trial-pod-")
+            .await;
+        until_over(&story).await;
+        assert_eq!(pods(&story).await.values().copied().collect::<Vec<_>>(), [2]);
+    });
+}

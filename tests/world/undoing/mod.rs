@@ -1,13 +1,14 @@
 //! The way back beyond its first order: budgets of its phases, what is done beside it, what is kept, and how what was put back is looked at.
 
+mod beside;
+mod messages;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::api::report::Undo;
-use tidegate::api::undo::{Communication, HookState, QuarantineState, UndoPhase, ValidationResult};
-use tidegate::decide::notify::{TellResult, Told};
+use tidegate::api::undo::{HookState, QuarantineState, UndoPhase, ValidationResult};
 use tidegate::decide::snapshot::ProbeResult;
-use tidegate::decide::{ErrandKind, Gather};
 
 use super::measured::Traffic;
 use super::{Ending, WELL, World, template};
@@ -242,145 +243,6 @@ fn killed_after_the_fields_were_given_back_it_goes_on_looking() {
     assert_eq!(undo.validation.unwrap().result, ValidationResult::Validated, "{}", world.describe());
 }
 
-#[test]
-fn the_worst_pods_are_kept_out_of_their_set_after_the_order_and_until_their_time_is_over() {
-    let mut world = crashed(json!({"quarantine": {"pods": 1, "for": "1h"}}));
-    world.until("the end", |world| world.status.last_run.is_some());
-    assert_eq!(world.first_intents, ["patch", "quarantine"], "the order goes first");
-    let undo = ended(&mut world);
-    assert_eq!(undo.quarantined.len(), 1);
-    assert_eq!(undo.quarantined[0].state, QuarantineState::Kept, "{:?}", undo.quarantined);
-    let pod = world.quarantined[0]["metadata"].clone();
-    assert_eq!(pod["labels"], json!({"tidegate.dev/quarantine": "shop"}));
-    assert_eq!(pod["annotations"]["tidegate.dev/quarantined-labels"], r#"{"app":"shop"}"#);
-    assert_eq!(pod["ownerReferences"][0]["kind"], "Deployment");
-    assert_eq!((world.ready(), world.alive()), (4, 4), "it is counted nowhere");
-    world.tick();
-    assert_eq!(world.status.quarantined.len(), 1);
-    world.now += Duration::from_secs(3000);
-    world.tick();
-    assert_eq!(world.quarantined.len(), 1);
-    world.now += Duration::from_secs(600);
-    world.tick();
-    assert!(world.quarantined.is_empty());
-    world.tick();
-    assert!(world.status.quarantined.is_empty());
-}
-
-#[test]
-fn a_pod_in_quarantine_goes_in_its_time_also_when_its_release_is_gone() {
-    let mut world = crashed(json!({"quarantine": {"pods": 1, "for": "10m"}}));
-    world.until("the end", |world| world.status.last_run.is_some());
-    world.release = None;
-    world.status = Default::default();
-    world.pass(Duration::from_secs(60));
-    assert_eq!(world.quarantined.len(), 1);
-    let wake = world.look().wake.expect("a wake");
-    assert!(wake <= world.now + Duration::from_secs(600));
-    world.now += Duration::from_secs(600);
-    world.look();
-    assert!(world.quarantined.is_empty());
-}
-
-#[test]
-fn hooks_are_begun_in_the_look_that_goes_back_and_none_of_them_is_waited_for() {
-    let hooks = json!([
-        {"name": "flag", "http": {"url": "http://flags/payments", "method": "PUT", "body": "off"}},
-        {"name": "map", "configMap": {"name": "flags", "key": "payments", "value": "off"}},
-        {"name": "object", "patch": {
-            "apiVersion": "core.openfeature.dev/v1beta1", "resource": "featureflags", "name": "shop", "patch": {"spec": {"a": 1}},
-        }},
-        {"name": "dump", "job": job(json!({}))},
-        {"name": "count", "job": job(json!({"result": {"from": "LastLogLine", "expression": "result.left == 0"}}))},
-        {"name": "slow", "job": job(json!({}))},
-        {"name": "lost", "job": job(json!({}))},
-    ]);
-    let mut world = World::new(4, rolling(), with(json!({"hooks": hooks})));
-    world.job_ends.insert("hook.dump", WELL);
-    world.job_ends.insert("hook.count", Ending { says: Some("{\"left\": 3}"), ..WELL });
-    world.job_ends.insert("hook.slow", Ending { after: Duration::from_secs(300), ..WELL });
-    world.push(template("v2", true));
-    world.answers.insert("flag", (ProbeResult::Failed, "answered 500, expected 2xx (tried 3 times)"));
-    world.until("going back", |world| world.phase() == "Undoing");
-    let names: Vec<&str> = world.errands.iter().map(|errand| errand.name.as_str()).collect();
-    let hooks = ["hook/flag", "hook/map", "hook/object", "hook/dump", "hook/count", "hook/slow", "hook/lost"];
-    assert_eq!((&names[..7], names[7]), (hooks.as_slice(), "evidence"));
-    assert_eq!(world.first_intents, ["patch"]);
-    let ErrandKind::Patch(patch) = &world.errands[1].kind else { panic!("no patch") };
-    assert_eq!(
-        (patch.resource.as_str(), &patch.patch),
-        ("configmaps", &json!({"data": {"payments": "off"}}))
-    );
-    let undo = ended(&mut world);
-    let states: Vec<_> = undo.hooks.iter().map(|hook| (hook.name.as_str(), hook.state)).collect();
-    let wanted = [
-        ("flag", HookState::Failed),
-        ("map", HookState::Done),
-        ("object", HookState::Done),
-        ("dump", HookState::Done),
-        ("count", HookState::Failed),
-        ("slow", HookState::Started),
-        ("lost", HookState::Failed),
-    ];
-    assert_eq!(states, wanted, "{:#?}", undo.hooks);
-    let said = |place: usize| (undo.hooks[place].message.as_str(), undo.hooks[place].log.as_slice());
-    assert_eq!(said(3).1, ["done"], "the end of its log is in the record");
-    assert!(said(4).0.ends_with("its result is not as expected: result.left == 0"), "{:?}", said(4));
-    assert!(said(5).0.ends_with("is running"), "the record does not wait for it: {:?}", said(5));
-    assert!(said(6).0.ends_with("is gone, and nobody knows what it did"), "{:?}", said(6));
-    let failed = told(&world, "HookFailed");
-    assert_eq!(failed[0], "run r1: hook flag failed: answered 500, expected 2xx (tried 3 times)");
-    assert_eq!(failed.len(), 3, "each once: {failed:?}");
-    let waited = undo.times.communicated_at.unwrap().0 - undo.times.restored_at.unwrap().0;
-    assert!(waited.total(jiff::Unit::Second).unwrap() < 31.0, "{waited}");
-    assert_eq!(world.errands.len(), 8, "each once");
-}
-
-#[test]
-fn before_the_first_pod_there_is_nothing_to_keep_and_no_hook() {
-    let mut spec = with(json!({"hooks": [{"name": "flag", "http": {"url": "http://flags/"}}]}));
-    spec["preflight"] = json!([{"name": "sign-off", "approval": {"roles": ["qa"], "quorum": 1}}]);
-    let mut world = World::new(4, rolling(), spec);
-    world.push(template("v2", false));
-    world.until("held", |world| world.status.blocked_by.is_some());
-    world.say("Abort");
-    let undo = ended(&mut world);
-    assert!(undo.hooks.is_empty() && undo.pods.is_empty() && world.errands.is_empty());
-}
-
-#[test]
-fn what_the_worst_pod_wrote_is_in_the_record_and_who_wants_none_has_none() {
-    let mut world = crashed(json!({}));
-    let undo = ended(&mut world);
-    assert_eq!(undo.pods.len(), 1);
-    assert_eq!(undo.pods[0].waiting, "CrashLoopBackOff");
-    assert_eq!(undo.pods[0].logs[0].lines, ["panic"]);
-    let ErrandKind::Gather(Gather { containers, log_lines, .. }) = &world.errands[0].kind else {
-        panic!("{:?}", world.errands)
-    };
-    assert_eq!((containers.as_slice(), *log_lines), (["shop".to_owned()].as_slice(), 50));
-
-    let mut world = crashed(json!({"evidence": {"pods": 0}}));
-    let undo = ended(&mut world);
-    assert!(undo.pods.is_empty() && world.errands.is_empty());
-}
-
-#[test]
-fn a_record_waits_for_what_is_being_read_for_seconds_and_the_owner_for_none() {
-    let mut world = crashed(json!({}));
-    world.gathers_nothing = true;
-    let before = world.deployment()["spec"].clone();
-    world.until("stable stands", stands);
-    world.pass(Duration::from_millis(500));
-    let mut given_back = world.deployment()["spec"].clone();
-    given_back["template"] = before["template"].clone();
-    assert_eq!(given_back["strategy"], before["strategy"], "{}", world.describe());
-    let undo = ended(&mut world);
-    assert_eq!(undo.pods[0].unread, ["events and logs were not read in time"]);
-    let took = undo.times.communicated_at.unwrap().0 - undo.times.decided_at.0;
-    assert!(took.total(jiff::Unit::Second).unwrap() < 11.0, "{took}");
-}
-
 /// A version whose check fails at half.
 fn failing_at_half(undo: Value, more: Value) -> World {
     let mut spec = with(undo);
@@ -523,44 +385,6 @@ fn a_window_that_is_closed_and_a_freeze_hold_nothing_of_it() {
 }
 
 #[test]
-fn a_hook_that_hangs_keeps_neither_stable_pods_nor_the_owners_fields_nor_the_record_waiting() {
-    let mut world = World::new(4, rolling(), with(json!({"hooks": hook()})));
-    let before = world.deployment()["spec"].clone();
-    world.hangs = vec!["flag"];
-    world.push(template("v2", true));
-    world.until("going back", |world| world.phase() == "Undoing");
-    let since = world.now;
-    world.until("stable stands", stands);
-    world.pass(Duration::from_secs(1));
-    assert_eq!(world.deployment()["spec"], before, "{}", world.describe());
-    assert!(world.status.last_run.is_none());
-    let undo = ended(&mut world);
-    assert!(world.now < since + Duration::from_secs(45), "{}", world.now);
-    assert_eq!((undo.hooks[0].state, undo.hooks[0].message.as_str()), (HookState::Started, "begun"));
-}
-
-#[test]
-fn a_release_deleted_while_a_hook_hangs_goes_back_all_the_same() {
-    let mut world = World::new(4, rolling(), with(json!({"hooks": hook(), "validate": {"for": "1h"}})));
-    let before = world.deployment()["spec"].clone();
-    world.hangs = vec!["flag"];
-    world.push(template("v2", true));
-    world.until("going back", |world| world.phase() == "Undoing");
-    let mut looked_at = world.copy();
-    looked_at.until("stable stands", stands);
-    looked_at.pass(Duration::from_secs(5));
-    for mut world in [world, looked_at] {
-        world.release = None;
-        world.status = Default::default();
-        world.pass(Duration::from_secs(30));
-        assert_eq!(world.deployment()["spec"], before, "{}", world.describe());
-        assert!(world.deployment()["metadata"]["labels"]["tidegate.dev/release"].is_null());
-        assert_eq!((world.ready(), world.alive()), (4, 4));
-        assert_eq!(world.errands.iter().filter(|errand| errand.name.starts_with("hook")).count(), 1);
-    }
-}
-
-#[test]
 fn handed_back_in_the_middle_of_it_the_deployment_is_its_owners_and_the_record_says_what_is_not_known() {
     let mut world = World::new(4, rolling(), with(json!({"hooks": hook(), "validate": {"for": "1h"}})));
     world.hangs = vec!["flag"];
@@ -645,115 +469,6 @@ fn a_job_among_the_checks_of_what_was_put_back_is_judged_by_what_it_says() {
     );
     let report = &world.reports[&world.status.last_run.as_ref().unwrap().report];
     assert_eq!(report.checks[0].log, ["{\"failed\": 2}"]);
-}
-
-#[test]
-fn people_are_told_that_it_goes_back_at_once_and_how_it_ended_when_what_was_put_back_is_known() {
-    let mut spec = with(json!({"validate": smoke()}));
-    spec["notify"] = json!([{"name": "team", "slack": {"secret": "slack"}, "events": ["Undoing", "Undone"]}]);
-    let mut world = World::new(4, rolling(), spec);
-    world.answers.insert("undo.validate/smoke", (ProbeResult::Unknown, "no answer"));
-    world.push(template("v2", true));
-    let owed = |world: &World| -> Vec<String> {
-        let known = world.status.notifications.clone().unwrap_or_default();
-        known.owed.iter().map(|owed| format!("{:?}: {}", owed.event, owed.message)).collect()
-    };
-    world.until("going back", |world| world.phase() == "Undoing");
-    assert!(matches!(owed(&world).as_slice(), [one] if one.starts_with("Undoing: ")), "{:?}", owed(&world));
-    world.until("stable stands", stands);
-    world.pass(Duration::from_secs(30));
-    assert_eq!(owed(&world).len(), 1, "it has not ended: {:?}", owed(&world));
-    world.answers.insert("undo.validate/smoke", (ProbeResult::Failed, "answered 500"));
-    ended(&mut world);
-    let last = owed(&world).pop().unwrap();
-    let words = ". What was put back does not work either: check smoke failed: answered 500";
-    assert!(last.starts_with("Undone: ") && last.ends_with(words), "{last}");
-}
-
-/// Who is told of an undo, which has a minute to tell them.
-fn told_within_a_minute() -> Value {
-    let mut spec = with(json!({"budget": "3m", "phases": {"communication": "1m"}}));
-    spec["notify"] = json!([
-        {"name": "team", "slack": {"secret": "slack"}, "events": ["Undoing", "Undone"]},
-        {"name": "boss", "slack": {"secret": "boss"}, "events": ["Started", "Undone"]},
-    ]);
-    spec
-}
-
-/// What has come of the messages to somebody.
-fn settle(world: &mut World, to: &str, result: &TellResult) {
-    let owed = world.status.notifications.clone().unwrap_or_default().owed;
-    let owed = owed.into_iter().filter(|owed| owed.to.iter().any(|name| name == to));
-    world.told.extend(owed.map(|owed| Told { id: owed.id, to: to.into(), result: result.clone() }));
-}
-
-fn communication(world: &World) -> Communication {
-    let last = world.status.last_run.clone().expect("an end");
-    last.communication.unwrap_or_else(|| panic!("nobody is told: {}", world.describe()))
-}
-
-#[test]
-fn communication_lasts_until_the_last_message_was_delivered_or_given_up_and_nothing_waits_for_it() {
-    let mut world = World::new(4, rolling(), told_within_a_minute());
-    world.push(template("v2", true));
-    let undo = ended(&mut world);
-    let last = undo.phases.last().map(|took| (took.phase, took.over));
-    assert_eq!(last, Some((UndoPhase::Communication, false)), "until the record, which is not changed");
-    assert_eq!(communication(&world), Communication::default());
-    // The next run does not wait for it.
-    world.push(template("v3", false));
-    world.until("another run", |world| world.status.run.as_ref().is_some_and(|run| run.number == 2));
-    settle(&mut world, "team", &TellResult::Delivered);
-    world.pass(Duration::from_secs(5));
-    assert_eq!(communication(&world), Communication::default(), "somebody else is not told yet");
-    settle(&mut world, "boss", &TellResult::GivenUp("gone".into()));
-    let now = world.now;
-    world.pass(Duration::from_secs(1));
-    let Communication { told_at, over, over_budget } = communication(&world);
-    let told_at = told_at.expect("all of them").0;
-    assert!(told_at >= now && told_at <= world.now && !over && !over_budget, "{told_at}");
-    world.pass(Duration::from_secs(1));
-    assert_eq!(communication(&world).told_at.map(|at| at.0), Some(told_at), "it stays");
-    assert!(told(&world, "UndoPhaseOverBudget").is_empty());
-}
-
-#[test]
-fn messages_that_do_not_get_through_in_the_time_for_communication_are_told_once_after_the_end() {
-    let mut world = World::new(4, rolling(), told_within_a_minute());
-    world.push(template("v2", true));
-    ended(&mut world);
-    let wake = world.look().wake.expect("a wake") - world.now;
-    assert!(wake.total(jiff::Unit::Second).unwrap() <= 60.0, "it looks again when they would be late");
-    let failing = TellResult::Failing("no answer from the URL of secret slack, key url".into());
-    settle(&mut world, "team", &failing);
-    world.pass(Duration::from_secs(62));
-    let note = "going back: its communication has taken longer than its budget of 60 s";
-    assert_eq!(told(&world, "UndoPhaseOverBudget"), [note]);
-    assert_eq!(communication(&world), Communication { over: true, ..Communication::default() });
-    world.pass(Duration::from_secs(125));
-    assert_eq!(told(&world, "UndoOverBudget"), ["going back has taken longer than its budget of 180 s"]);
-    world.told.clear();
-    for to in ["team", "boss"] {
-        settle(&mut world, to, &TellResult::Delivered);
-    }
-    world.pass(Duration::from_secs(3));
-    let known = communication(&world);
-    assert!(known.told_at.is_some() && known.over && known.over_budget, "{known:?}");
-    assert_eq!(told(&world, "UndoPhaseOverBudget").len(), 1);
-    assert_eq!(world.phase(), "Rejected", "nothing else comes of it");
-}
-
-#[test]
-fn where_nobody_is_told_of_an_undo_communication_ends_with_the_record() {
-    let mut spec = told_within_a_minute();
-    spec["notify"] =
-        json!([{"name": "boss", "slack": {"secret": "boss"}, "events": ["Started", "Succeeded"]}]);
-    let mut world = World::new(4, rolling(), spec);
-    world.push(template("v2", true));
-    ended(&mut world);
-    world.pass(Duration::from_secs(70));
-    assert_eq!(world.status.last_run.clone().unwrap().communication, None);
-    assert!(told(&world, "UndoPhaseOverBudget").is_empty());
 }
 
 #[test]

@@ -1,0 +1,278 @@
+//! Stories in the small world: what is seen here is the same in milliseconds as on a real control plane in minutes.
+
+mod numbers;
+mod paused;
+mod settling;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{World, template};
+
+fn rolling(surge: Value, unavailable: Value) -> Value {
+    json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}})
+}
+
+fn quarter() -> Value {
+    rolling(json!("25%"), json!("25%"))
+}
+
+fn quick() -> Value {
+    json!({
+        "steps": [{"name": "tenth", "replicas": "10%", "soak": "5s"}, {"name": "half", "replicas": "50%", "soak": "5s"}, {"name": "all", "replicas": "100%"}],
+        "watch": [{"for": "5s", "every": "1s"}],
+    })
+}
+
+fn outcome(world: &World) -> String {
+    world.status.last_run.as_ref().map(|last| format!("{:?}", last.outcome)).unwrap_or_default()
+}
+
+fn ends(world: &mut World, number: i64) -> String {
+    world.until(&format!("the end of run {number}"), |world| {
+        world.status.last_run.as_ref().is_some_and(|last| last.number >= number)
+    });
+    outcome(world)
+}
+
+fn blocker(world: &World) -> (&str, &str) {
+    world.status.blocked_by.as_ref().map_or(("", ""), |blocker| (&blocker.reason, &blocker.unblock))
+}
+
+#[test]
+fn all_there_is_to_say_of_an_adopted_deployment_is_said_in_one_write() {
+    let mut world = World::new(10, quarter(), quick());
+    let (adopted, writes) = (world.status.clone(), world.status_writes);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.status_writes, writes, "{adopted:#?}\nand then\n{:#?}", world.status);
+    assert_eq!(world.status.replicas.as_ref().map(|replicas| replicas.stable.ready), Some(10));
+}
+
+#[test]
+fn a_good_version_goes_out_within_few_writes_and_the_spec_is_its_owners_again() {
+    let mut world = World::new(10, quarter(), quick());
+    let before = world.deployment()["spec"].clone();
+    let (writes, status_writes) = (world.writes_to_deployment, world.status_writes);
+    world.push(template("v2", false));
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    world.pass(Duration::from_secs(60));
+    let mut after = world.deployment()["spec"].clone();
+    after["template"] = before["template"].clone();
+    assert_eq!(after, before, "{}", world.describe());
+    let (writes, status_writes) = (world.writes_to_deployment - writes, world.status_writes - status_writes);
+    assert!(writes <= 14, "{writes} writes to the Deployment");
+    assert!(status_writes <= 16, "{status_writes} writes of status");
+    assert_eq!(world.phase(), "Idle");
+}
+
+#[test]
+fn pods_that_crash_bring_the_old_version_back_at_once_and_a_held_template_stays_held() {
+    let mut world = World::new(10, quarter(), quick());
+    world.push(template("v2", true));
+    assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+    world.until("rejected", |world| world.phase() == "Rejected");
+    assert_eq!(world.ready(), 10);
+    for _ in 0..10 {
+        world.push(template("v2", true));
+        world.pass(Duration::from_secs(20));
+        assert_eq!((world.alive(), world.ready()), (10, 10), "nothing starts: {}", world.describe());
+    }
+    world.push(template("v3", false));
+    assert_eq!(ends(&mut world, 2), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn every_shape_of_surge_and_unavailable_goes_through_with_any_number_of_pods() {
+    let shapes = [
+        rolling(json!(0), json!(1)),
+        rolling(json!(1), json!(0)),
+        quarter(),
+        rolling(json!("100%"), json!(0)),
+        rolling(json!(2), json!(1)),
+        rolling(json!(0), json!("100%")),
+    ];
+    for replicas in [1, 2, 3, 5, 10, 33] {
+        for shape in &shapes {
+            let mut world = World::new(replicas, shape.clone(), quick());
+            world.push(template("v2", false));
+            assert_eq!(ends(&mut world, 1), "Succeeded", "{replicas} {shape}\n{}", world.describe());
+            world.push(template("v3", true));
+            assert_eq!(ends(&mut world, 2), "Undone", "{replicas} {shape}\n{}", world.describe());
+            world.pass(Duration::from_secs(10));
+            assert_eq!(
+                world.ready(),
+                usize::try_from(replicas).unwrap(),
+                "{replicas} {shape}\n{}",
+                world.describe()
+            );
+        }
+    }
+}
+
+#[test]
+fn without_replicas_the_run_waits_and_starts_again_when_there_are() {
+    let mut world = World::new(10, quarter(), quick());
+    world.push(template("v2", false));
+    world.until("half", |world| {
+        world.status.step.as_ref().is_some_and(|step| step.name == "half") && world.phase() == "Soaking"
+    });
+    world.scale(0);
+    world.until("no replicas", |world| {
+        world.status.blocked_by.as_ref().is_some_and(|blocker| blocker.reason == "NoReplicas")
+    });
+    world.scale(10);
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    assert_eq!(world.ready(), 10);
+}
+
+#[test]
+fn a_shrink_to_one_and_back_does_not_hand_everything_to_the_canary() {
+    let mut world = World::new(2, quarter(), quick());
+    world.push(template("v2", false));
+    world.until("soaking", |world| world.phase() == "Soaking");
+    world.scale(1);
+    world.pass(Duration::from_secs(2));
+    world.scale(3);
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    assert_eq!(world.ready(), 3);
+}
+
+#[test]
+fn a_newer_template_in_mid_run_goes_back_first_and_then_out() {
+    let mut world = World::new(10, quarter(), quick());
+    world.push(template("v2", false));
+    world.until("half", |world| {
+        world.status.step.as_ref().is_some_and(|step| step.name == "half") && world.phase() == "Soaking"
+    });
+    world.push(template("v3", false));
+    assert_eq!(ends(&mut world, 1), "Superseded", "{}", world.describe());
+    assert_eq!(ends(&mut world, 2), "Succeeded", "{}", world.describe());
+    assert_eq!(world.deployment()["spec"]["template"], template("v3", false));
+}
+
+#[test]
+fn the_stable_template_put_back_by_its_owner_ends_the_run_and_rejects_nothing() {
+    let mut world = World::new(10, quarter(), quick());
+    world.push(template("v2", false));
+    world.until("half", |world| world.status.step.as_ref().is_some_and(|step| step.name == "half"));
+    world.push(template("v1", false));
+    assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+    assert!(world.status.rejected.is_empty());
+    world.push(template("v2", false));
+    assert_eq!(ends(&mut world, 2), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn an_abort_goes_back_from_every_phase() {
+    for phase in ["Moving", "Soaking", "Watching"] {
+        let mut world = World::new(10, quarter(), quick());
+        world.push(template("v2", false));
+        world.until(phase, |world| world.phase() == phase);
+        world.say("Abort");
+        assert_eq!(ends(&mut world, 1), "Aborted", "{phase}\n{}", world.describe());
+        world.pass(Duration::from_secs(5));
+        assert_eq!(world.deployment()["spec"]["template"], template("v1", false));
+        assert_eq!(world.ready(), 10, "{phase}");
+    }
+}
+
+#[test]
+fn recreate_changes_all_at_once_and_comes_back_when_it_crashes() {
+    let release = json!({"watch": [{"for": "5s", "every": "1s"}]});
+    let mut world = World::new(3, json!({"type": "Recreate"}), release);
+    world.push(template("v2", false));
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    world.push(template("v3", true));
+    assert_eq!(ends(&mut world, 2), "Undone", "{}", world.describe());
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.ready(), 3, "{}", world.describe());
+}
+
+#[test]
+fn kept_paused_where_no_policy_is_served() {
+    let mut world = World::new(4, quarter(), quick());
+    world.policy = false;
+    world.until("paused", |world| world.deployment()["spec"]["paused"] == true);
+    world.push(template("v2", false));
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.deployment()["spec"]["paused"], true);
+    world.policy = true;
+    world.until("not paused any more", |world| world.deployment()["spec"].get("paused").is_none());
+}
+
+#[test]
+fn reacting_means_that_pods_which_had_started_go_back_before_the_run_begins() {
+    let mut spec = quick();
+    spec["capture"] = json!("React");
+    let mut world = World::new(10, quarter(), spec);
+    world.policy = false;
+    world.push(template("v2", false));
+    world.quiet_tick();
+    assert!(world.sets.iter().any(|set| set.born > 1 && set.replicas > 0), "it had begun to roll");
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn a_deployment_without_our_label_has_nothing_of_ours_left_also_when_the_operator_goes_at_once() {
+    for phase in ["Idle", "Preflight", "Moving", "Soaking", "Undoing"] {
+        let mut world = World::new(10, quarter(), quick());
+        let before = world.deployment()["spec"].clone();
+        if phase != "Idle" {
+            world.push(template("v2", phase == "Undoing"));
+            world.until(phase, |world| world.phase() == phase);
+        }
+        world.release = None;
+        for _ in 0..6000 {
+            if world.deployment()["metadata"]["labels"].get("tidegate.dev/release").is_none() {
+                break;
+            }
+            world.dies_after = Some(1);
+            world.tick();
+        }
+        assert_eq!(world.deployment()["spec"], before, "{phase}\n{}", world.describe());
+        assert!(world.templates.is_empty(), "{phase}: {:?}", world.templates.keys());
+    }
+}
+
+#[test]
+fn killed_after_any_write_it_comes_to_the_same_end() {
+    for bad in [false, true] {
+        // Every second look, and every one of up to two writes in it: all of them take minutes without optimisation.
+        for nth_look in (0..40).step_by(2) {
+            for after in 0..2 {
+                let mut world = World::new(5, quarter(), quick());
+                world.push(template("v2", bad));
+                // Die in the nth look that writes anything, after some of its writes.
+                let mut looks = 0;
+                while world.status.last_run.is_none() {
+                    world.quiet_tick();
+                    let mut rehearsal = World { dies_after: Some(0), ..world.copy() };
+                    let decision = rehearsal.look();
+                    if !decision.intents.is_empty() || decision.status.is_some() {
+                        if looks == nth_look {
+                            world.dies_after = Some(after);
+                        }
+                        looks += 1;
+                    }
+                    world.look();
+                    assert!(looks < 500, "{}", world.describe());
+                }
+                world.pass(Duration::from_secs(10));
+                let wanted = if bad { "Undone" } else { "Succeeded" };
+                assert_eq!(outcome(&world), wanted, "look {nth_look} after {after}\n{}", world.describe());
+                assert_eq!((world.ready(), world.alive()), (5, 5), "look {nth_look} after {after}");
+                assert_eq!(
+                    world.deployment()["spec"]["strategy"],
+                    quarter(),
+                    "look {nth_look} after {after}\n{}",
+                    world.describe()
+                );
+                if nth_look >= looks {
+                    return;
+                }
+            }
+        }
+    }
+}

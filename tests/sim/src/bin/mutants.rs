@@ -102,7 +102,8 @@ fn test(copy: &Path, tests: &[&str]) -> Result<Ended> {
 
 fn cargo(copy: &Path, tests: &[&str]) -> Command {
     let mut command = Command::new("cargo");
-    command.current_dir(copy).args(["test", "--workspace"]).args(tests);
+    // In a directory of its own: cargo takes the copy's packages for those that they are copies of.
+    command.current_dir(copy).args(["test", "--workspace", "--target-dir", "target"]).args(tests);
     command.stdin(Stdio::null()).stderr(Stdio::null());
     command
 }

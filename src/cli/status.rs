@@ -261,6 +261,7 @@ fn checks(page: &mut Page, checks: &[CheckStatus], look: Look) {
             attempt,
             retried: _,
             retry_at: _,
+            definition: _,
             job: _,
             message: _,
             since,

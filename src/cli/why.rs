@@ -140,8 +140,19 @@ fn stage(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, 
 /// The checks of a step, or (`None`) those before the first pod.
 fn checks(page: &mut Page, run: &Run, at: Option<&str>, look: Look) {
     for check in run.checks.iter().filter(|check| check.step.as_deref() == at) {
-        let CheckStatus { name, step: _, state, attempt, retried: _, retry_at, job: _, message, since, log } =
-            check;
+        let CheckStatus {
+            name,
+            step: _,
+            state,
+            attempt,
+            retried: _,
+            retry_at,
+            definition: _,
+            job: _,
+            message,
+            since,
+            log,
+        } = check;
         let since =
             since.map(|since| format!(" for {}", span(look.now.duration_since(since.0)))).unwrap_or_default();
         let tried = if *attempt > 1 { format!(", try {attempt}") } else { String::new() };

@@ -1,7 +1,8 @@
 //! Checks, before the first pod and at a step: all of one place at once, each passed, failed, or not known yet.
 //!
 //! A failure that may be tried again is, later each time. What passed may have to be asked again. What cannot be answered is Unknown:
-//! not passed and not failed, and asked again. What comes of it is for `preflight` and `steps` to say.
+//! not passed and not failed, and asked again. One whose definition is changed is another one: what the old one said is
+//! forgotten. What comes of it is for `preflight` and `steps` to say.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -84,6 +85,7 @@ pub fn look(
                 attempt: 1,
                 retried: 0,
                 retry_at: None,
+                definition: None,
                 job: None,
                 message: String::new(),
                 since: Some(now),
@@ -98,13 +100,25 @@ pub fn look(
 
 /// Another try, said by somebody, or because everything begins again.
 pub fn begin_again(known: &mut CheckStatus, now: Stamp) {
-    known.state = CheckState::Waiting;
-    known.attempt = known.attempt.saturating_add(1);
     known.retried = 0;
     known.retry_at = None;
-    known.job = None;
     known.log = Vec::new();
+    another_try(known, now);
+}
+
+fn another_try(known: &mut CheckStatus, now: Stamp) {
+    known.state = CheckState::Waiting;
+    known.attempt = known.attempt.saturating_add(1);
+    known.definition = None;
+    known.job = None;
     known.since = Some(now);
+}
+
+/// Whether what this try asks for has been changed since it began. A signature is bound to the whole plan anyway, and what somebody skipped by
+/// its name stays so.
+fn has_changed(known: &CheckStatus, check: &PlannedCheck) -> bool {
+    let is_another = known.definition.as_ref().is_some_and(|definition| *definition != check.definition);
+    is_another && !check.kind.is_signed() && known.state != CheckState::Skipped
 }
 
 /// Which try of which check of which run.
@@ -131,6 +145,14 @@ pub fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, s
     let run = draft.run();
     let place = |known: &CheckStatus| known.name == check.name && known.step.as_deref() == step;
     let Some(index) = run.checks.iter().position(place) else { return };
+    // A Job that is under way is let run to its end first: never two of them at once.
+    let may_run = |known: &CheckStatus| {
+        known.job.is_some() && matches!(known.state, CheckState::Waiting | CheckState::Unknown)
+    };
+    if has_changed(&run.checks[index], check) && !may_run(&run.checks[index]) {
+        begin_again(&mut run.checks[index], now);
+    }
+    run.checks[index].definition.get_or_insert_with(|| check.definition.clone());
     let known = run.checks[index].clone();
     let is_over = match known.state {
         CheckState::Failed | CheckState::Skipped => true,
@@ -195,6 +217,11 @@ pub fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, s
     let (state, message) = found.kept();
     let run = draft.run();
     let known = &mut run.checks[index];
+    if state != CheckState::Waiting && has_changed(known, check) {
+        known.message = "it was changed meanwhile, and is tried anew".to_owned();
+        begin_again(known, now);
+        return draft.wake_at(now.0);
+    }
     (known.state, known.message) = (state, message);
     if state == CheckState::Failed {
         failed(draft, check, index);
@@ -239,11 +266,8 @@ fn failed(draft: &mut Draft<'_>, check: &PlannedCheck, index: usize) {
     {
         let wait = backoff(retries.backoff, known.retried, &id);
         let at = Stamp(now.0 + wait);
+        another_try(known, now);
         known.retried += 1;
-        known.attempt = known.attempt.saturating_add(1);
-        known.job = None;
-        known.state = CheckState::Waiting;
-        known.since = Some(now);
         known.retry_at = Some(at);
         let again =
             format!("tried again ({} of {}); it failed: {}", known.retried, retries.limit, known.message);

@@ -26,7 +26,7 @@ use crate::api::check::{Approval, ConfigCheck, HttpCheck, OnFailure, Severity};
 use crate::api::criterion::{Criterion, NoData, OnLimit, OnUnknown, Reference, ValueBound};
 use crate::api::signing::AttestCheck;
 use crate::api::text::{Condition, Latency, Percent, Share, Span};
-use crate::api::{Capacity, CaptureMode, Check, OnDelete, ReleaseSpec};
+use crate::api::{Capacity, CaptureMode, Check, OnDelete, ReleaseSpec, digest};
 
 /// An error rate that is no news however little stable has.
 const IGNORED_ERROR_RATE: f64 = 0.001;
@@ -84,6 +84,8 @@ pub struct Measuring {
 #[derive(Clone, Debug)]
 pub struct PlannedCheck {
     pub name: String,
+    /// Tells what it asks for from anything else: the first digits of a digest.
+    pub definition: String,
     pub timeout: Duration,
     pub severity: Severity,
     pub retries: Option<PlannedRetries>,
@@ -541,6 +543,7 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
     };
     Ok(PlannedCheck {
         name: name.clone(),
+        definition: definition(check),
         timeout: of(timeout, "timeout")?.unwrap_or(usual),
         severity: severity.unwrap_or_default(),
         retries,
@@ -548,6 +551,18 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
         on_failure: on_failure.unwrap_or_default(),
         kind,
     })
+}
+
+/// The digest of what a check asks for. How much its answer counts, and when it is asked again, is no part of that.
+fn definition(check: &Check) -> String {
+    const SEVERAL: usize = 12;
+    let mut written = serde_json::to_value(check).unwrap_or_default();
+    if let Some(fields) = written.as_object_mut() {
+        for field in ["severity", "retries", "every", "onFailure"] {
+            fields.remove(field);
+        }
+    }
+    digest::of_value(&written)[..SEVERAL].to_owned()
 }
 
 /// A criterion, by who judges it.

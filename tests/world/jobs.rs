@@ -111,3 +111,53 @@ fn killed_after_its_job_was_made_it_finds_it_again() {
     assert_eq!(ended(&mut world), "Succeeded", "{}", world.describe());
     assert_eq!(world.jobs.len(), 1);
 }
+
+/// The check's Job is to say something else than it was.
+fn correct(world: &mut World, prints: &'static str) {
+    let job = &mut world.release.as_mut().unwrap()["preflight"][0]["job"];
+    job["template"]["spec"]["template"]["spec"]["containers"] = json!([{"args": [prints]}]);
+    world.job_ends.insert("tests", Ending { says: Some(prints), ..WELL });
+}
+
+#[test]
+fn one_that_is_corrected_after_it_failed_is_tried_anew_by_itself() {
+    let mut world = shipped(Ending { says: Some("{\"failed\": 3}"), ..WELL }, json!({}));
+    world.until("held", |world| reason(world) == "CheckFailed");
+    // How much its answer counts, and when it is asked again, is not what it asks for.
+    world.release.as_mut().unwrap()["preflight"][0]["every"] = json!("5m");
+    world.pass(Duration::from_secs(60));
+    assert_eq!((reason(&world), world.jobs.len()), ("CheckFailed", 1));
+    correct(&mut world, "{\"failed\": 0}");
+    assert_eq!(ended(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(world.jobs.len(), 2, "once for each definition: {:?}", world.jobs);
+}
+
+#[test]
+fn a_retry_that_is_heard_of_before_the_correction_does_not_leave_the_run_held() {
+    let mut world = shipped(Ending { says: Some("{\"failed\": 3}"), ..WELL }, json!({}));
+    world.until("held", |world| reason(world) == "CheckFailed");
+    world.say("Retry");
+    world.until("tried again as it was", |world| world.jobs.len() == 2);
+    let before = world.jobs.clone();
+    world.release.as_mut().unwrap()["preflight"][0]["timeout"] = json!("11m");
+    world.until("the old one has ended, and only then the new one is made", |world| world.jobs.len() == 3);
+    assert!(!before.contains(&world.jobs[2]), "{:?}", world.jobs);
+    correct(&mut world, "{\"failed\": 0}");
+    assert_eq!(ended(&mut world), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn one_that_passed_and_is_changed_before_the_first_pod_is_asked_about_what_it_is_now() {
+    let mut world = shipped(Ending { says: Some("{\"failed\": 0}"), ..WELL }, json!({}));
+    let approval = json!({"name": "qa", "approval": {"roles": ["qa"]}});
+    world.release.as_mut().unwrap()["preflight"].as_array_mut().unwrap().push(approval);
+    world.until("only the signature is lacking", |world| {
+        reason(world) == "AwaitingApproval" && message(world).ends_with("result.failed == 0")
+    });
+    correct(&mut world, "{\"failed\": 1}");
+    world.until("held", |world| reason(world) == "CheckFailed");
+    assert_eq!(world.jobs.len(), 2, "{:?}", world.jobs);
+    correct(&mut world, "{\"failed\":  0}");
+    world.until("only the signature is lacking again", |world| reason(world) == "AwaitingApproval");
+    assert_eq!(world.jobs.len(), 3, "{:?}", world.jobs);
+}

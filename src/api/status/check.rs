@@ -24,6 +24,10 @@ pub struct CheckStatus {
     /// Not tried again before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Stamp>,
+    /// What this try asks for: the first digits of the digest of its definition. One that has another since is tried anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub definition: Option<String>,
     /// The Job that was made for this try: it is never made a second time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,

@@ -39,8 +39,24 @@ pub fn of_value(value: &Value) -> String {
     hex(&text)
 }
 
+/// The first 12 hex digits of the SHA-256 of a text: enough to tell that something was changed, not to withstand somebody who looks for two of
+/// the same.
+///
+/// ```
+/// use tidegate::api::digest::short;
+/// assert_eq!(short("shop"), "8d9001d32c6a");
+/// ```
+pub fn short(text: &str) -> String {
+    let mut digits = hex(text);
+    digits.truncate(12);
+    digits
+}
+
 fn hex(text: &str) -> String {
-    Sha256::digest(text).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digest = Sha256::digest(text);
+    digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)]).collect()
 }
 
 fn without_nothings(value: Value) -> Value {

@@ -555,14 +555,8 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
 
 /// The digest of what a check asks for. How much its answer counts, and when it is asked again, is no part of that.
 fn definition(check: &Check) -> String {
-    const SEVERAL: usize = 12;
-    let mut written = serde_json::to_value(check).unwrap_or_default();
-    if let Some(fields) = written.as_object_mut() {
-        for field in ["severity", "retries", "every", "onFailure"] {
-            fields.remove(field);
-        }
-    }
-    digest::of_value(&written)[..SEVERAL].to_owned()
+    let asks_for = Check { severity: None, retries: None, every: None, on_failure: None, ..check.clone() };
+    digest::short(&serde_json::to_string(&asks_for).unwrap_or_default())
 }
 
 /// A criterion, by who judges it.

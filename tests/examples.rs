@@ -68,6 +68,18 @@ fn pilots_go_first_as_the_labels_of_their_release_say() {
 }
 
 #[test]
+fn pilots_on_nodes_are_counted_by_the_label_that_the_template_spreads_them_over() {
+    let all = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/pilot-nodes.yaml"));
+    let linted = lint(&all);
+    assert!(linted.findings.is_empty() && linted.without_deployment.is_empty(), "{}", text(&linted));
+    let spread = &all[0].object["spec"]["template"]["spec"]["topologySpreadConstraints"][0];
+    let spec: ReleaseSpec = serde_json::from_value(all[1].object["spec"].clone()).unwrap();
+    let nodes = spec.steps[0].pilot.as_ref().unwrap().nodes.as_ref().unwrap();
+    let labels: Vec<&String> = nodes.match_labels.keys().collect();
+    assert_eq!(labels, [spread["topologyKey"].as_str().unwrap()]);
+}
+
+#[test]
 fn what_a_runbook_promotes_from_is_a_release_of_its_own_files() {
     for runbook in runbooks() {
         let upstream = runbook.join("upstream.yaml");

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Approval, Check};
 use super::criterion::{Criterion, OnLimit};
+use super::labels::Labels;
 use super::migration::Migration;
 use super::notify::Notify;
 use super::signing::UndoApproval;
@@ -304,12 +305,17 @@ pub struct LatencyMetric {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.advanceEarly) || !self.advanceEarly || has(self.soak)").message("advanceEarly cuts a soak short: write soak beside it"))]
+#[x_kube(validation = Rule::new("!has(self.pilot) || self.replicas != '100%'").message("pilots go before others: a step of 100% has no pilot"))]
+#[x_kube(validation = Rule::new("!has(self.pilot) || !has(self.pilot.atLeast) || type(self.replicas) != int || self.pilot.atLeast <= self.replicas").message("pilot.atLeast is more than the step's replicas"))]
 pub struct Step {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not a name: write lower case letters, digits and '-'\"".into())))]
     pub name: String,
     /// A number of pods (3) or a share of them ("10%").
     pub replicas: Share,
+    /// Which of its new pods count. It chooses no place for them: that is the template's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pilot: Option<Pilot>,
     /// How long it must pass before the next step. Default: no time, only the criteria.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Span>,
@@ -330,6 +336,26 @@ pub struct Step {
     /// Who has to say yes before this step is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+}
+
+/// What new pods of a step must be to count. The step is reached (its checks and its soak begin) when so many of them are Ready; when
+/// they are no more, its soak stands still.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.nodes) || has(self.pods)").message("pilot needs nodes (labels of the nodes that the step's pods run on) or pods (labels of the pods themselves)"))]
+pub struct Pilot {
+    /// They run on nodes with these labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("has(self.matchLabels) && self.matchLabels.size() > 0 || has(self.matchExpressions) && self.matchExpressions.size() > 0").message("nodes needs matchLabels or matchExpressions"))]
+    pub nodes: Option<Labels>,
+    /// They have these labels themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("has(self.matchLabels) && self.matchLabels.size() > 0 || has(self.matchExpressions) && self.matchExpressions.size() > 0").message("pods needs matchLabels or matchExpressions"))]
+    pub pods: Option<Labels>,
+    /// So many are enough. Default: all of the step's pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub at_least: Option<i32>,
 }
 
 /// A time of watching after 100%.

@@ -7,6 +7,7 @@ use super::view::{TIE, count};
 use crate::api::Release;
 use crate::api::status::{Run, Stage, StepStatus};
 use crate::api::text::Share;
+use crate::decide::pilots;
 use crate::decide::plan::{PlannedStep, plan};
 
 /// `● pilot 1 pod  ◐ tenth 10%  ○ all 100%`; without a run every step is to come.
@@ -32,7 +33,7 @@ pub fn bar(release: &Release) -> String {
 /// What each step is called: as planned, where the plan agrees with the run. A spec that was changed in mid-run says nothing
 /// about the steps of that run.
 fn names(release: &Release) -> Vec<String> {
-    let label = |step: &PlannedStep| format!("{} {}", step.name, share(&step.share));
+    let label = |step: &PlannedStep| format!("{} {}{}", step.name, share(&step.share), of_pilots(step));
     match release.status.as_ref().and_then(|status| status.step.as_ref()) {
         Some(step) => planned(release, step).map_or_else(
             || {
@@ -64,6 +65,15 @@ fn share(share: &Share) -> String {
     match &share.0 {
         IntOrString::Int(pods) => count(*pods, "pod"),
         IntOrString::String(text) => text.clone(),
+    }
+}
+
+/// ` (1 on nodes tier=pilot)`
+fn of_pilots(step: &PlannedStep) -> String {
+    let Some(pilot) = &step.pilot else { return String::new() };
+    match pilot.at_least {
+        Some(least) => format!(" ({least} {})", pilots::words(pilot)),
+        None => format!(" ({})", pilots::words(pilot)),
     }
 }
 

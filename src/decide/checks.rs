@@ -98,6 +98,11 @@ pub fn look(
     }
 }
 
+/// Whether those of a step have begun since the step has.
+pub fn have_begun(run: &Run, step: &str) -> bool {
+    run.checks.iter().any(|known| known.step.as_deref() == Some(step) && known.since >= run.progress.begun)
+}
+
 /// Another try, said by somebody, or because everything begins again.
 pub fn begin_again(known: &mut CheckStatus, now: Stamp) {
     known.retried = 0;

@@ -53,7 +53,7 @@ const STALLED: [&str; 17] = [
 ];
 
 /// Reasons of holds, by which whoever is told of holds can choose. The wait for an approval is no hold to them.
-pub const HOLDS: [&str; 31] = [
+pub const HOLDS: [&str; 33] = [
     "AboveLimit",
     "AboveTarget",
     "AwaitingAttestation",
@@ -76,6 +76,8 @@ pub const HOLDS: [&str; 31] = [
     "OutsideWindow",
     "Paused",
     "PausedByOwner",
+    "PilotsMissing",
+    "PilotsUnknown",
     "StableAsBad",
     "StablePodsFailing",
     "StablePodsNotReady",

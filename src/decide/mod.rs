@@ -30,6 +30,7 @@ pub mod notify;
 pub mod objects;
 mod orphan;
 pub mod pace;
+pub mod pilots;
 pub mod plan;
 mod podhealth;
 mod preflight;
@@ -53,6 +54,7 @@ pub use back::{VALIDATION, hook_id, quarantine_refusal};
 pub use decision::{Decision, Errand, ErrandKind, Gather, Intent, Notice, Owner, Relabelled};
 pub use evidence::{duration, percent};
 pub use needs::{About, Needs, Probe, ProbedPod, SampledPod, SampledValue, Sampling, needs};
+pub use pilots::Placing;
 pub use snapshot::{Key, Snapshot};
 
 use draft::Draft;

@@ -11,6 +11,7 @@ use super::gate;
 use super::jobs::{self, EndedJob};
 use super::judge::{Revision, WARM_UP};
 use super::pace::Limits;
+use super::pilots::{self, Placing};
 use super::plan::{self, CheckKind, Measuring, Plan, PlannedCheck, Question, Source};
 use super::snapshot::{ProbeId, Snapshot};
 use super::values::Kind;
@@ -35,6 +36,8 @@ pub struct Needs {
     pub probes: Vec<Probe>,
     /// Jobs that have ended, of which it is wanted what they said.
     pub outputs: Vec<EndedJob>,
+    /// Pods of which it is wanted where they are.
+    pub placing: Option<Placing>,
 }
 
 /// Pods to read, over and over.
@@ -134,7 +137,8 @@ pub fn needs(snapshot: &Snapshot) -> Needs {
                 true => None,
                 false => sampled(snapshot, run, spec, &measuring),
             };
-            Needs { sampling, probes: probes(snapshot, run, spec, plan), outputs }
+            let placing = pilots::needed(snapshot, run, spec);
+            Needs { sampling, probes: probes(snapshot, run, spec, plan), outputs, placing }
         }
         Stage::Back => after_going_back(snapshot, run, spec, outputs),
     }
@@ -162,7 +166,7 @@ fn after_going_back(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, outputs:
         Some(sampling)
     });
     let here = Here { planned: &validation.checks, step: Some(back::VALIDATION), measuring: None };
-    Needs { sampling, probes: asked(snapshot, run, spec, &here), outputs }
+    Needs { sampling, probes: asked(snapshot, run, spec, &here), outputs, placing: None }
 }
 
 /// What is to be asked, where the run stands.

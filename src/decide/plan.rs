@@ -18,12 +18,13 @@ use super::jobs::PlannedJob;
 use super::migrations::{self, PlannedMigration};
 use super::objects::Objects;
 use super::traffic::{self, Traffic};
-use super::{judge, notify, promotion, telemetry, values, workload};
+use super::{judge, notify, pilots, promotion, telemetry, values, workload};
 use crate::api::check::dns::DnsCheck;
 use crate::api::check::promotion::PromotionCheck;
 use crate::api::check::tls::TlsCheck;
 use crate::api::check::{Approval, ConfigCheck, HttpCheck, OnFailure, Severity};
 use crate::api::criterion::{Criterion, NoData, OnLimit, OnUnknown, Reference, ValueBound};
+use crate::api::release::Pilot;
 use crate::api::signing::AttestCheck;
 use crate::api::text::{Condition, Latency, Percent, Share, Span};
 use crate::api::{Capacity, CaptureMode, Check, OnDelete, ReleaseSpec, digest};
@@ -181,6 +182,8 @@ impl Question {
 pub struct PlannedStep {
     pub name: String,
     pub share: Share,
+    /// Which of its pods count.
+    pub pilot: Option<Pilot>,
     pub soak: Duration,
     /// Evidence cuts the soak short.
     pub advance_early: bool,
@@ -311,6 +314,7 @@ fn steps(spec: &ReleaseSpec, recreate: bool) -> Result<Vec<PlannedStep>, PlanErr
     let whole = |name: &str, soak| PlannedStep {
         name: name.into(),
         share: Share::percent(100),
+        pilot: None,
         soak,
         advance_early: false,
         deadline: (soak * 2).max(LEAST_DEADLINE),
@@ -348,6 +352,8 @@ fn steps(spec: &ReleaseSpec, recreate: bool) -> Result<Vec<PlannedStep>, PlanErr
         let last = steps.len() - 1;
         steps[last].approval =
             step.approval.as_ref().map(|approval| signers(approval, &field("approval"))).transpose()?;
+        steps[last].pilot =
+            pilots::of(step).map_err(|(below, problem)| PlanError { field: field(below), problem })?;
         steps[last].advance_early = step.advance_early;
         steps[last].checks = checks(&step.checks, &field("checks"))?;
         let is_early = |check: &PlannedCheck| match &check.kind {

@@ -2,7 +2,7 @@
 //!
 //! `observe/` fills it. Nothing here comes from a client or a clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -69,8 +69,28 @@ pub struct Snapshot {
     pub quarantined: Vec<Quarantined>,
     /// What was read of pods before they went.
     pub gathered: Option<Gathered>,
+    /// Where new pods are, as it was read last, for a step that counts some of them only.
+    pub placed: Option<Arc<Placed>>,
     /// How far a way back has been seen to have come, which status need not say yet.
     pub way_back: Option<WayBack>,
+}
+
+/// Where new pods are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub at: Timestamp,
+    /// Which were asked about, by uid.
+    pub asked: BTreeSet<String>,
+    /// Those of them that are there, by uid. `Err`: why it cannot be told.
+    pub found: Result<BTreeMap<String, Place>, String>,
+}
+
+/// What a pod is like, and what the node is like that it is on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub labels: BTreeMap<String, String>,
+    /// `None`: they were not asked for, or the node is gone.
+    pub node_labels: Option<BTreeMap<String, String>>,
 }
 
 /// How far a way back has come.

@@ -14,6 +14,7 @@ use super::gate;
 use super::judge::OnUnknown;
 use super::migrations;
 use super::pace::{self, Limits, Next, Pace, Stand};
+use super::pilots::{self, Pilots};
 use super::plan::{Plan, PlannedStep};
 use super::rest;
 use super::scene::Scene;
@@ -81,7 +82,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     }
     match next {
         Next::TooMany if migrations::is_passed_over(draft.run()) => {
-            soak(draft, scene, &originals, plan, index, evidence);
+            soak(draft, scene, &originals, plan, index, pods, evidence);
         }
         Next::TooMany => {
             let message =
@@ -110,7 +111,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
             draft.wake_in(rest::LOOK_AGAIN);
             draft.held("StablePodsNotReady", message, "see why stable pods are not Ready");
         }
-        Next::Rest => soak(draft, scene, &originals, plan, index, evidence),
+        Next::Rest => soak(draft, scene, &originals, plan, index, pods, evidence),
     }
 }
 
@@ -246,6 +247,7 @@ fn soak(
     originals: &Originals,
     plan: &Plan,
     index: usize,
+    pods: i32,
     evidence: &Evidence,
 ) {
     let step = &plan.steps[index];
@@ -253,10 +255,20 @@ fn soak(
     let progress = &mut draft.run().progress;
     progress.moved = None;
     progress.good = scene.stand.good;
-    checks::look(draft, scene, &step.checks, Some(&step.name), |_| true);
-    let checked = checked(draft, step);
+    let pilots = pilots::look(draft, scene, step, pods);
+    let checked = if matches!(pilots, Pilots::Stand) {
+        checks::look(draft, scene, &step.checks, Some(&step.name), |_| true);
+        checked(draft, step)
+    } else if checks::have_begun(draft.run(), &step.name) {
+        checked(draft, step)
+    } else {
+        Checked::Yes
+    };
     if let Checked::Undo(message) = checked {
         return asking::before(draft, scene, back::Why::new(Cause::CheckFailed, message));
+    }
+    if !matches!(pilots, Pilots::Stand) {
+        return without_pilots(draft, scene, originals, step, evidence, pilots);
     }
     if let Checked::NotYet(reason, message, unblock) = checked {
         rest_soak(draft);
@@ -306,7 +318,34 @@ fn soak(
         hold.message = format!("step {} is done and the next one waits: {}", step.name, hold.message);
         return draft.held_by(hold);
     }
+    if pilots::are_unseen(scene, step) && progress.skipped.is_none() {
+        stand_still(draft, scene, originals);
+        draft.wake_in(rest::LOOK_AGAIN);
+        return draft.phase(Phase::Soaking, format!("step {}: looking where its pods are", step.name));
+    }
     leave(draft, scene, originals, plan, index);
+}
+
+/// The step is not reached yet, or has lost what it rests on. What leads back does so all the same.
+fn without_pilots(
+    draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
+    originals: &Originals,
+    step: &PlannedStep,
+    evidence: &Evidence,
+    pilots: Pilots,
+) {
+    if let Some(message) = undecided(step, scene.now(), evidence, &draft.run().progress) {
+        return asking::before(draft, scene, back::Why::new(Cause::Undecided, message));
+    }
+    rest_soak(draft);
+    stand_still(draft, scene, originals);
+    draft.wake_in(rest::LOOK_AGAIN);
+    match pilots {
+        Pilots::Stand => {}
+        Pilots::Sought(message) => draft.phase(Phase::Moving, message),
+        Pilots::Lacking(reason, message, unblock) => draft.held(reason, message, unblock),
+    }
 }
 
 /// Whether a run may order a move within so long: it is about to begin its first one, or its present step's soak is over by then.
@@ -519,6 +558,7 @@ fn note_passed(draft: &mut Draft<'_>, scene: &Scene<'_>, step: &PlannedStep) {
         name: step.name.clone(),
         pods: scene.stand.canary,
         of: scene.stand.replicas,
+        pilots: pilots::count(scene, step),
         begun: run.progress.begun,
         reached: run.progress.reached,
         left,

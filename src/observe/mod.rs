@@ -1,7 +1,7 @@
 //! From the index and what was measured to one owned, immutable [`Snapshot`].
 //!
 //! `probes`, `measure`, `outputs`, `gather`, `values` and `credentials` fetch what the cluster does not push: answers of checks, counters,
-//! what Jobs said, what pods wrote before they go, other numbers, and what it takes to ask for them. They only read, and `reach` says
+//! what Jobs said, what pods wrote before they go, other numbers, and what it takes to ask for them; `places` reads where new pods are. They only read, and `reach` says
 //! where they may. `reading` keeps what Releases in a run say.
 
 pub mod credentials;
@@ -10,12 +10,14 @@ mod happened;
 mod kept;
 pub mod measure;
 pub mod outputs;
+pub mod places;
 pub mod probes;
 pub mod reach;
 pub mod reading;
 pub mod values;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -28,7 +30,7 @@ use crate::decide::fields::REVISION;
 use crate::decide::notify::Told;
 use crate::decide::snapshot::{
     ActionFacts, Exit, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, LockFacts, Measured,
-    OUT_OF_MEMORY, Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served, Snapshot,
+    OUT_OF_MEMORY, Placed, Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served, Snapshot,
     StoredTemplate, Trial, WayBack, Workload,
 };
 use crate::decide::values::State as ValuesState;
@@ -55,6 +57,8 @@ pub struct Findings {
     pub outputs: BTreeMap<String, JobOutput>,
     /// What was read of pods before they went.
     pub gathered: Option<Gathered>,
+    /// Where new pods are.
+    pub placed: Option<Arc<Placed>>,
     /// How far a way back was seen to have come.
     pub way_back: Option<WayBack>,
 }
@@ -95,6 +99,7 @@ pub fn observe(index: &Index, reading: &Reading, key: &Key, findings: Findings, 
         measured: since_written(findings.measured, release.as_ref()),
         quarantined: quarantined(index, key),
         gathered: findings.gathered,
+        placed: findings.placed,
         way_back: findings.way_back,
         release,
     }

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 
 use crate::decide::Key;
 use crate::decide::judge::{Revision, Slot, State};
-use crate::decide::snapshot::{Gathered, JobOutput, Measured, ProbeAnswer, ProbeId, ReleaseFacts, WayBack};
+use crate::decide::snapshot::{
+    Gathered, JobOutput, Measured, Placed, ProbeAnswer, ProbeId, ReleaseFacts, WayBack,
+};
 use crate::decide::values::{self, Sample};
 use crate::observe::Findings;
 use crate::observe::measure::counters::Taken;
@@ -98,6 +100,11 @@ impl SharedFindings {
             let oldest = outputs.iter().min_by_key(|(_, output)| output.at).map(|(job, _)| job.clone());
             oldest.map(|job| outputs.remove(&job));
         }
+    }
+
+    /// Where new pods are.
+    pub fn add_placed(&self, key: &Key, placed: Placed) {
+        self.lock().entry(key.clone()).or_default().placed = Some(Arc::new(placed));
     }
 
     /// What was read of pods before they went.

@@ -1,4 +1,5 @@
-//! Asking what checks ask, and reading what their Jobs said, one task a question; the answer goes to the findings and wakes the Release.
+//! Asking what checks ask, reading what their Jobs said and where new pods are, one task a question; the answer goes to the findings and
+//! wakes the Release.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,12 +10,12 @@ use super::clock::Clock;
 use super::findings::SharedFindings;
 use super::queue::Queue;
 use crate::decide::jobs::EndedJob;
-use crate::decide::snapshot::{JobOutput, ProbeAnswer, ProbeId};
-use crate::decide::{Key, Probe};
+use crate::decide::snapshot::{JobOutput, Placed, ProbeAnswer, ProbeId};
+use crate::decide::{Key, Placing, Probe};
 use crate::observe::measure::scrape::Pages;
 use crate::observe::probes::Means;
 use crate::observe::reach::Reach;
-use crate::observe::{outputs, probes};
+use crate::observe::{outputs, places, probes};
 
 /// Questions under way at most; further ones wait for the next look.
 const MOST: usize = 64;
@@ -29,6 +30,7 @@ pub struct Prober {
     queue: Arc<Queue>,
     asked: Arc<Mutex<HashSet<(Key, ProbeId)>>>,
     read: Arc<Mutex<HashSet<(Key, String)>>>,
+    placing: Arc<Mutex<HashSet<Key>>>,
 }
 
 impl Prober {
@@ -40,7 +42,8 @@ impl Prober {
         findings: Arc<SharedFindings>,
         queue: Arc<Queue>,
     ) -> Self {
-        Self { client, pages, reach, clock, findings, queue, asked: Arc::default(), read: Arc::default() }
+        let (asked, read, placing) = (Arc::default(), Arc::default(), Arc::default());
+        Self { client, pages, reach, clock, findings, queue, asked, read, placing }
     }
 
     /// Asks what is not being asked already.
@@ -64,6 +67,24 @@ impl Prober {
                 queue.wake(key);
             });
         }
+    }
+
+    /// Reads where pods are, where that is not being read already.
+    pub fn place(&self, key: &Key, wanted: Option<Placing>) {
+        let Some(wanted) = wanted else { return };
+        let mut placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        if placing.len() >= MOST || !placing.insert(key.clone()) {
+            return;
+        }
+        drop(placing);
+        let (client, findings, queue) = (self.client.clone(), self.findings.clone(), self.queue.clone());
+        let (under_way, clock, key) = (self.placing.clone(), self.clock.clone(), key.clone());
+        tokio::spawn(async move {
+            let found = places::read(&client, &key.namespace, &wanted).await;
+            findings.add_placed(&key, Placed { at: clock.now(), asked: wanted.pods, found });
+            under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            queue.wake(key);
+        });
     }
 
     /// Reads what Jobs said, where that is not being read already.

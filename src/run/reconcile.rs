@@ -97,6 +97,7 @@ impl Reconciler {
         self.errands.begin(key, snapshot.release.as_ref().and_then(run).as_deref(), &decision.errands);
         self.prober.ask(key, needs.probes);
         self.prober.read(key, needs.outputs);
+        self.prober.place(key, needs.placing);
         self.sampler.ensure(key, needs.sampling);
         self.tell(key, &snapshot);
         let way_back = decision.way_back(&snapshot);

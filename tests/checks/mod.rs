@@ -4,6 +4,7 @@ mod answers;
 mod dns;
 mod kinds;
 mod objects;
+mod pilots;
 mod promotion;
 mod telemetry;
 mod tls;

@@ -332,6 +332,21 @@ fn each_rule_finds_what_it_is_for() {
             probe(json!({"ports": [{"containerPort": 80, "hostPort": 80}]})),
             "warning trial spec.preflight[0].http.podPath",
         ),
+        (
+            json!({"steps": [{"name": "a", "replicas": 1, "pilot": {"nodes": {"matchLabels": {"tier": "pilot", "os": "linux"}}}}]}),
+            json!({"template": {"spec": {"nodeSelector": {"tier": "common", "os": "linux"}}}}),
+            "warning pilot spec.steps[0].pilot.nodes.matchLabels.tier",
+        ),
+        (
+            json!({"steps": [{"name": "a", "replicas": 1, "pilot": {"atLeast": 1}}]}),
+            none.clone(),
+            "error plan spec.steps[0].pilot",
+        ),
+        (
+            json!({"steps": [{"name": "a", "replicas": 1, "pilot": {"node": {"matchLabels": {"tier": "pilot"}}}}]}),
+            none.clone(),
+            "error schema spec.steps[0].pilot.node",
+        ),
         (json!({"stepss": []}), none.clone(), "error schema spec.stepss"),
         (
             json!({"steps": [{"name": "a", "replicas": 1, "soak": "7d"}]}),

@@ -149,6 +149,21 @@ fn a_log_line_changes_only_with_what_it_says() {
 }
 
 #[test]
+fn a_step_that_counts_some_of_its_pods_says_which() {
+    let mut release = soaking();
+    let pilot = json!({"nodes": {"matchLabels": {"tier": "pilot"}}, "pods": {"matchLabels": {"zone": "a"}}});
+    release.spec.steps[0].pilot = serde_json::from_value(pilot).unwrap();
+    let shown = |release: &tidegate::api::Release| bare(&bar(release)).replace('\u{a0}', " ");
+    assert!(
+        shown(&release).starts_with("● pilot 1 pod (on nodes tier=pilot and labelled zone=a)"),
+        "{}",
+        shown(&release)
+    );
+    release.spec.steps[0].pilot.as_mut().unwrap().at_least = Some(1);
+    assert!(shown(&release).contains("1 pod (1 on nodes tier=pilot"), "{}", shown(&release));
+}
+
+#[test]
 fn a_spec_that_was_changed_in_mid_run_does_not_name_the_steps_of_the_run() {
     let mut changed = soaking();
     changed.spec.steps.truncate(1);

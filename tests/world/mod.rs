@@ -11,6 +11,7 @@ mod measured;
 mod migrations;
 mod notify;
 mod orders;
+mod pilots;
 mod random;
 mod records;
 mod seen;
@@ -93,6 +94,8 @@ pub struct World {
     /// Hooks and checks of which nothing is ever heard.
     pub hangs: Vec<&'static str>,
     pub gathered: Option<Gathered>,
+    /// Where pods are.
+    pub places: pilots::Places,
     /// Nobody reads what pods wrote.
     pub gathers_nothing: bool,
     /// What only tells something is not written.
@@ -194,6 +197,7 @@ impl World {
             errands: Vec::new(),
             hangs: Vec::new(),
             gathered: None,
+            places: pilots::Places::default(),
             gathers_nothing: false,
             rush: false,
             way_back: None,
@@ -317,6 +321,7 @@ impl World {
             errands: self.errands.clone(),
             hangs: self.hangs.clone(),
             gathered: self.gathered.clone(),
+            places: self.places.clone(),
             way_back: self.way_back.clone(),
             quarantined: self.quarantined.clone(),
             sampling: self.sampling.clone(),
@@ -366,6 +371,7 @@ impl World {
         let needs = decide::needs(&snapshot);
         self.answer(needs.probes);
         self.read(needs.outputs);
+        self.place(needs.placing);
         self.sampling = needs.sampling;
         self.run_errands(&decision.errands);
         self.way_back = decision.way_back(&snapshot);
@@ -409,6 +415,7 @@ impl World {
         self.probes.clear();
         self.outputs.clear();
         self.gathered = None;
+        self.places.forget();
     }
 
     /// Ticks until a condition holds.

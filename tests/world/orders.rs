@@ -115,7 +115,8 @@ impl World {
         measured.values.extend(self.readings.iter().cloned());
         let (probes, told, outputs) = (self.probes.clone(), self.told.clone(), self.outputs.clone());
         let (gathered, way_back) = (self.gathered.clone(), self.way_back.clone());
-        Findings { measured, probes, told, outputs, gathered, way_back, ..Findings::default() }
+        let placed = self.places.read_last();
+        Findings { measured, probes, told, outputs, gathered, placed, way_back, ..Findings::default() }
     }
 
     pub fn note(&mut self, decision: &Decision) {

@@ -149,6 +149,9 @@ pub struct StepPassed {
     /// Canary pods when it was left, of how many.
     pub pods: i32,
     pub of: i32,
+    /// Those of them that counted as pilots, where the step asks for some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pilots: Option<i32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<Stamp>,
     /// When its pods first stood.

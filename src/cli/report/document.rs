@@ -297,9 +297,10 @@ fn known(spec: &ReleaseReportSpec) -> Section {
 
 fn steps(steps: &[StepPassed]) -> Option<Section> {
     let row = |step: &StepPassed| {
-        let StepPassed { name, pods, of, begun, reached, left, skipped_by } = step;
+        let StepPassed { name, pods, of, pilots, begun, reached, left, skipped_by } = step;
+        let pilots = pilots.map(|pilots| format!(", {pilots} as pilots")).unwrap_or_default();
         let share = if *of > 0 {
-            format!("{pods} of {of} ({}%)", i64::from(*pods) * 100 / i64::from(*of))
+            format!("{pods} of {of} ({}%){pilots}", i64::from(*pods) * 100 / i64::from(*of))
         } else {
             String::new()
         };

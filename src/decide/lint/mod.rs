@@ -105,7 +105,7 @@ const fn rule(
 }
 
 /// All of them, in the order in which what they find is told.
-pub const RULES: [Rule; 24] = [
+pub const RULES: [Rule; 25] = [
     rule("steps", Severity::Error, Place::Release, spec::steps),
     rule("soak", Severity::Error, Place::Release, spec::soak),
     rule("watch", Severity::Error, Place::Release, spec::watch),
@@ -130,6 +130,7 @@ pub const RULES: [Rule; 24] = [
     rule("one-replica", Severity::Warning, Place::Release, workload::one_replica),
     rule("readiness", Severity::Warning, Place::Deployment, workload::readiness),
     rule("trial", Severity::Warning, Place::Release, workload::trial),
+    rule("pilot", Severity::Warning, Place::Release, workload::pilots),
 ];
 
 /// Everything that the rules find, errors first; a field is named by one rule only.

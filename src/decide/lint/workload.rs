@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::spec::texts;
 use super::{Found, Subject, placeholder};
-use crate::api::release::Downtime;
+use crate::api::release::{Downtime, Pilot};
 use crate::decide::images::moves;
 use crate::decide::workload::{Wanted, lacking};
 
@@ -109,6 +109,32 @@ pub fn readiness(subject: &Subject<'_>, found: &mut Found) {
     if !all.is_empty() && all.iter().all(|container| container["readinessProbe"].is_null()) {
         let problem = "no container has a readinessProbe: a pod counts as Ready before it can serve";
         found.add("spec.template.spec.containers", problem, "write one");
+    }
+}
+
+/// Pilots that a step waits for can be there.
+pub fn pilots(subject: &Subject<'_>, found: &mut Found) {
+    let Some(workload) = subject.workload else { return };
+    let node_selector = &workload.template["spec"]["nodeSelector"];
+    let own_labels = &workload.template["metadata"]["labels"];
+    for (index, step) in subject.spec.steps.iter().enumerate() {
+        let Some(Pilot { nodes, pods, at_least: _ }) = &step.pilot else { continue };
+        for (field, wanted, chosen, place) in [
+            ("nodes", nodes, node_selector, "spec.nodeSelector"),
+            ("pods", pods, own_labels, "metadata.labels"),
+        ] {
+            let wanted = wanted.iter().flat_map(|labels| &labels.match_labels);
+            for (label, value) in wanted {
+                let Some(other) = chosen[label].as_str().filter(|other| other != value) else { continue };
+                let problem =
+                    format!("no pod can be one: {place} of the template says {label}: {other}, not {value}");
+                found.add(
+                    format!("spec.steps[{index}].pilot.{field}.matchLabels.{label}"),
+                    problem,
+                    "write the same in both, or leave one out",
+                );
+            }
+        }
     }
 }
 

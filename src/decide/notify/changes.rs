@@ -74,8 +74,9 @@ fn started(new: &ReleaseStatus, run: &Run, now: Timestamp) -> Owed {
 }
 
 fn step_passed(new: &ReleaseStatus, run: &Run, step: &StepPassed, now: Timestamp) -> Owed {
-    let StepPassed { name, pods, of, .. } = step;
-    let message = format!("step {name} was left with {pods} of {of} pods on the new revision");
+    let StepPassed { name, pods, of, pilots, .. } = step;
+    let pilots = pilots.map(|pilots| format!(", {pilots} of them pilots")).unwrap_or_default();
+    let message = format!("step {name} was left with {pods} of {of} pods on the new revision{pilots}");
     Owed { step: name.clone(), message, ..about(new, Event::StepPassed, &run.id, now) }
 }
 

@@ -5,7 +5,7 @@
 mod config;
 pub mod dns;
 mod http;
-mod list;
+pub(super) mod list;
 mod object;
 mod promotion;
 mod telemetry;

@@ -13,7 +13,7 @@ use crate::pages::Counted;
 use crate::server::{Name, Object, Who};
 use crate::service::Service;
 use crate::time::{second, stamp};
-use crate::world::{NAMESPACE, TARGET, TARGETS, World};
+use crate::world::{NAMESPACE, NODES, TARGET, TARGETS, World};
 
 /// How long a pod takes to end.
 const ENDING: u64 = 300;
@@ -615,6 +615,7 @@ fn pod_object(now: u64, pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
             "name": pod.name, "namespace": NAMESPACE, "uid": pod.name, "creationTimestamp": whole(pod.born),
             "labels": {"app": TARGET, "pod-template-hash": pod.set}, "ownerReferences": owners,
         },
+        "spec": {"nodeName": node_of(pod)},
         "status": {
             "phase": "Running", "podIP": address_of(pod), "startTime": whole(pod.born),
             "conditions": [
@@ -628,6 +629,7 @@ fn pod_object(now: u64, pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
         let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
             "message": "0/1 nodes are available: 1 Insufficient cpu.", "lastTransitionTime": whole(pod.born)});
         object["status"] = json!({"phase": "Pending", "conditions": [condition]});
+        object["spec"] = json!({});
     }
     if let Some(since) = pod.terminating_since {
         object["metadata"]["deletionTimestamp"] = json!(whole(since));
@@ -678,6 +680,11 @@ fn milliseconds(at: jiff::Timestamp) -> u64 {
 /// The number of a pod.
 pub fn number(name: &str) -> u64 {
     name.trim_start_matches(|letter: char| !letter.is_ascii_digit()).parse().unwrap_or(0)
+}
+
+fn node_of(pod: &Pod) -> &'static str {
+    let index = usize::try_from(number(&pod.name)).unwrap_or(0) % NODES.len();
+    NODES[index].0
 }
 
 fn address_of(pod: &Pod) -> String {

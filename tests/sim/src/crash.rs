@@ -21,6 +21,7 @@ const BESIDE: &str = r#""undo":{
     "hooks":[{"name":"flag","http":{"url":"http://flags.shop/new"}},{"name":"map","configMap":{"name":"flags","key":"new","value":"off"}},
         {"name":"dump","job":{"template":{"spec":{"template":{"spec":{}}}}}}],
     "validate":{"for":"5s","checks":[{"name":"smoke","http":{"podPath":"/healthz"}}]},"quarantine":{"pods":2,"for":"20s"}}"#;
+const PILOTS: &str = r#""criteria":[],"steps":[{"name":"half","replicas":"50%","soak":"20s","pilot":{"nodes":{"matchLabels":{"tier":"pilot"}},"atLeast":1}},{"name":"all","replicas":"100%"}],"watch":[{"for":"20s","every":"5s"}]"#;
 const APPROVAL: &str = r#""preflight":[{"name":"sign-off","approval":{"roles":["qa"]}}]"#;
 
 /// A story and its name.
@@ -45,6 +46,7 @@ pub fn plots() -> Vec<Plot> {
             &[QUICK, &one_line(BESIDE)],
             "at 1000 push v2 stuck\nat 9000 say Abort",
         ),
+        plot("pilots on their nodes", &[PILOTS], "at 1000 push v2 good"),
         plot("superseded", &[QUICK], "at 1000 push v2 stuck\nat 9000 push v3 good"),
         plot("aborted", &[QUICK], "at 1000 push v2 stuck\nat 9000 say Abort"),
         plot("the Release deleted in mid-run", &[QUICK], "at 1000 push v2 stuck\nat 9000 delete-release"),

@@ -26,6 +26,8 @@ pub const NAMESPACE: &str = "shop";
 pub const TARGET: &str = "shop";
 /// The Deployments that a world may have, each with a Release of its name.
 pub const TARGETS: [&str; 3] = [TARGET, "till", "depot"];
+/// Nodes, and what their label `tier` says. Pods are on one after the other.
+pub const NODES: [(&str, &str); 3] = [("n1", "pilot"), ("n2", "common"), ("n3", "common")];
 /// The ConfigMap that hooks write.
 pub const FLAGS: &str = "flags";
 /// Milliseconds until the native controllers look at a change.
@@ -194,6 +196,10 @@ impl World {
 
     /// The admission policies of the chart, by name: what they do is `server::admission`'s.
     fn install(&mut self) {
+        for (node, tier) in NODES {
+            let object = json!({"metadata": {"name": node, "labels": {"tier": tier}}});
+            self.make(&Who::Cluster, "nodes", "", object);
+        }
         self.make(
             &Who::Cluster,
             "configmaps",

@@ -787,3 +787,29 @@ at 7903 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rolli
 request 1 swallowed"#,
     );
 }
+
+#[test]
+fn a_step_waits_for_pods_on_nodes_of_choice_through_deaths_and_lost_answers() {
+    let step = |tier: &str, more: &str| {
+        format!(
+            r#"{{"name":"half","replicas":"50%","soak":"20s","pilot":{{"nodes":{{"matchLabels":{{"tier":"{tier}"}}}}{more}}}}}"#
+        )
+    };
+    let (nobody, pilot) = (step("nobody", ""), step("pilot", r#","atLeast":1"#));
+    let outcome = told(&format!(
+        r#"replicas 10
+release {{"criteria":[],"steps":[{nobody}],"watch":[{{"for":"10s","every":"5s"}}]}}
+at 1000 push v2 good
+at 30000 kill 0
+at 45000 drop-watches
+at 60000 amend {{"steps":[{pilot}]}}
+at 70000 kill 0"#
+    ));
+    let log = outcome.log.join("\n");
+    assert_eq!(outcome.end.outcome, "Succeeded", "{log}");
+    let held = r#""Held" "step half: 0 of 5 new pods are on nodes tier=nobody; 5 elsewhere""#;
+    assert!(log.contains(held), "{log}");
+    let seconds = |line: &str| line.split(' ').next()?.parse::<f64>().ok();
+    let passed = outcome.log.iter().find(|line| line.contains("step half passed"));
+    assert!(passed.and_then(|line| seconds(line)).is_some_and(|at| at > 80.0), "{log}");
+}

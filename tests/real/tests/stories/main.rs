@@ -26,6 +26,7 @@ mod namespaces;
 mod notifying;
 mod ownership;
 mod people;
+mod pilots;
 mod process;
 mod reach;
 mod receivers;

@@ -1,6 +1,6 @@
 //! Namespaces as walls: an operator that looks at some of them only, and Releases that reach nothing of another's.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_real::operator::Operator;
 use tidegate_real::stage::{self, Stage, install_from, usual};
 use tidegate_real::story::{Story, on_stage};
@@ -63,6 +63,20 @@ fn an_operator_of_two_namespaces_needs_rights_in_no_other_and_leaves_others_alon
         }
         second.until_blocked("Frozen").await;
         ended(&first, 2, "Succeeded").await;
+        // Nodes are nobody's namespace: pilots are chosen by what stands on pods there.
+        let by = |pilot: Value| {
+            let mut spec = halves();
+            spec["steps"][0]["pilot"] = pilot;
+            first.release(spec)
+        };
+        first.apply(by(json!({"nodes": {"matchLabels": {"tidegate.dev/node": "paper"}}}))).await;
+        first.ship_paper("v4", json!({})).await;
+        first.until_blocked("PilotsUnknown").await;
+        let blocker = first.status().await["blockedBy"].take();
+        let says = |field: &str, words: &str| blocker[field].as_str().is_some_and(|it| it.contains(words));
+        assert!(says("message", "may not list nodes") && says("unblock", "pilot.pods"), "{blocker}");
+        first.apply(by(json!({"pods": {"matchLabels": {"app": "shop"}}}))).await;
+        ended(&first, 3, "Succeeded").await;
     });
 }
 

@@ -118,7 +118,8 @@ fn respond(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
     };
     match (request.method.as_str(), name) {
         ("GET", None) => {
-            let selector = Selector::parse(query("labelSelector").as_deref());
+            let selector = Selector::of_fields(query("fieldSelector").as_deref())
+                .unwrap_or_else(|| Selector::parse(query("labelSelector").as_deref()));
             if query("watch").as_deref() == Some("true") {
                 return watch(
                     world,

@@ -26,7 +26,7 @@ const fn kind(api_version: &'static str, kind: &'static str, plural: &'static st
 }
 
 /// All of them.
-pub const KINDS: [Kind; 18] = [
+pub const KINDS: [Kind; 19] = [
     kind("tidegate.dev/v1alpha1", "Release", "releases"),
     kind("tidegate.dev/v1alpha1", "ReleaseAction", "releaseactions"),
     kind("tidegate.dev/v1alpha1", "ReleaseReport", "releasereports"),
@@ -36,6 +36,7 @@ pub const KINDS: [Kind; 18] = [
     kind("apps/v1", "ControllerRevision", "controllerrevisions"),
     kind("v1", "Pod", "pods"),
     kind("v1", "Namespace", "namespaces"),
+    kind("v1", "Node", "nodes"),
     kind("v1", "Secret", "secrets"),
     kind("v1", "ConfigMap", "configmaps"),
     kind("batch/v1", "Job", "jobs"),
@@ -63,9 +64,16 @@ pub enum Selector {
     Has(String),
     /// Those whose label has this value.
     Is(String, String),
+    /// The one of this name.
+    Named(String),
 }
 
 impl Selector {
+    /// Reads `fieldSelector`, where there is one of a name.
+    pub fn of_fields(text: Option<&str>) -> Option<Self> {
+        Some(Self::Named(text?.strip_prefix("metadata.name=")?.to_owned()))
+    }
+
     /// Reads `labelSelector`.
     pub fn parse(text: Option<&str>) -> Self {
         match text {
@@ -83,6 +91,7 @@ impl Selector {
             Self::All => true,
             Self::Has(name) => label(name).is_some(),
             Self::Is(name, value) => label(name) == Some(value),
+            Self::Named(name) => object["metadata"]["name"] == name.as_str(),
         }
     }
 }

@@ -22,7 +22,7 @@ pub use writer::{ActError, Fence, Writer};
 /// How long a look waits for pods to be taken into quarantine.
 const QUARANTINE: Duration = Duration::from_secs(1);
 
-/// What was done. Status of the Release and notices to people rest on this, so they can only follow it.
+/// What was done, as far as it went. Status of the Release and notices to people rest on this, so they can only follow it.
 #[derive(Debug, Default)]
 pub struct Applied {
     /// Generation of the Deployment after our last write to it.
@@ -39,20 +39,29 @@ pub struct Applied {
     pub writes: usize,
 }
 
-/// Carries out a decision about one Release.
-///
-/// # Errors
-/// The first write that failed. Everything before it has been done.
+/// Carries out a decision about one Release: what was done, and the first write that failed, which ended it. What went out before that has
+/// been done all the same, and nothing is decided on what was there before it.
 pub async fn carry_out(
     writer: &Writer,
     key: &Key,
     release: Option<&ReleaseFacts>,
     decision: &Decision,
-) -> Result<Applied, ActError> {
+) -> (Applied, Result<(), ActError>) {
     let mut applied = Applied::default();
+    let outcome = carry_out_all(writer, key, release, decision, &mut applied).await;
+    (applied, outcome)
+}
+
+async fn carry_out_all(
+    writer: &Writer,
+    key: &Key,
+    release: Option<&ReleaseFacts>,
+    decision: &Decision,
+    applied: &mut Applied,
+) -> Result<(), ActError> {
     let writer = &if decision.urgent { writer.going_back() } else { writer.clone() };
     if decision.note_first {
-        match write_status(writer, key, release, decision, &mut applied).await {
+        match write_status(writer, key, release, decision, applied).await {
             Ok(()) => {}
             Err(error @ (ActError::Fenced | ActError::Stale(_) | ActError::Gone)) => return Err(error),
             Err(error) if decision.only_noted => return Err(error),
@@ -62,13 +71,13 @@ pub async fn carry_out(
         }
     }
     for intent in &decision.intents {
-        carry_out_one(writer, key, intent, &mut applied).await?;
+        carry_out_one(writer, key, intent, applied).await?;
         applied.writes += 1;
     }
     if !decision.note_first {
-        write_status(writer, key, release, decision, &mut applied).await?;
+        write_status(writer, key, release, decision, applied).await?;
     }
-    Ok(applied)
+    Ok(())
 }
 
 async fn write_status(

@@ -143,6 +143,11 @@ impl<'a> Draft<'a> {
         self.note_first = true;
     }
 
+    /// Whether it is.
+    pub fn notes_first(&self) -> bool {
+        self.note_first
+    }
+
     /// Nor is anything ordered when it cannot be written.
     pub fn only_noted(&mut self) {
         self.only_noted = true;
@@ -196,6 +201,8 @@ impl<'a> Draft<'a> {
         if self.status.run.is_none() {
             return;
         }
+        // Whatever was decided before in this look: the record is there before the status that says so.
+        (self.note_first, self.only_noted) = (false, false);
         back::communicate(self);
         let Some(run) = self.status.run.take() else { return };
         let message = message.into();

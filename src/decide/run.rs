@@ -16,7 +16,11 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     super::actions::apply(draft, scene);
     let Some(run) = &draft.status.run else { return };
     if run.back.is_some() {
-        return back::decide(draft, scene);
+        // What somebody says is noted in this look, and ordered. It may stand already, by a look whose status was lost: it ends in the next.
+        if !draft.notes_first() {
+            back::decide(draft, scene);
+        }
+        return;
     }
     let stage = run.stage;
     let barred = migrations::barrier(run).is_some();

@@ -35,16 +35,14 @@ impl Reporter {
         Self { events, writing, metrics }
     }
 
-    /// A round of writing ended.
-    pub fn wrote(&self, result: &Result<Applied, ActError>) {
+    /// A round of writing ended, with its last write or with one that failed.
+    pub fn wrote(&self, applied: &Applied, outcome: &Result<(), ActError>) {
         self.metrics.looked();
-        match result {
-            Ok(applied) => self.metrics.wrote("ok", applied.writes),
-            Err(error) => {
-                self.metrics.wrote(error.category(), 1);
-                if let ActError::Forbidden(right) = error {
-                    self.metrics.forbidden(right);
-                }
+        self.metrics.wrote("ok", applied.writes);
+        if let Err(error) = outcome {
+            self.metrics.wrote(error.category(), 1);
+            if let ActError::Forbidden(right) = error {
+                self.metrics.forbidden(right);
             }
         }
     }

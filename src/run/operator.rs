@@ -205,9 +205,10 @@ async fn lead(
         }
         first_lists.complete().await;
         metrics.set_leading(true);
-        reconciler.own.clear();
+        let all = everything(index);
+        reconciler.own.lead_again(&all);
         reconciler.rush.clear();
-        for key in everything(index) {
+        for key in all {
             reconciler.queue.wake(key);
         }
         if leading.wait_for(|leading| !*leading).await.is_err() {

@@ -25,7 +25,7 @@ use crate::watch::SharedIndex;
 
 /// How often to look whether our own last write has come back to us.
 const OWN_WRITE: Duration = Duration::from_millis(250);
-/// Looks after which what we wrote is no measure any more. A watch that has gone silent has been ended by then (`link::patience`).
+/// Looks after which what stands in the place of what we wrote is taken for what there is: half a minute.
 const MOST_WAITS: u32 = 120;
 /// How often to look whether a rush is over.
 const RUSH: Duration = Duration::from_millis(500);
@@ -58,17 +58,49 @@ pub struct Reconciler {
 #[derive(Default)]
 pub struct OwnWrites(Mutex<HashMap<Key, OwnWrite>>);
 
-#[derive(Default, Clone)]
+#[derive(Default)]
 struct OwnWrite {
-    /// The Deployment's uid and generation. One made anew counts from 1 again.
-    target: Option<(String, i64)>,
-    /// The Release's uid and `status.revision`.
-    release: Option<(String, i64)>,
+    /// The Deployment, by its generation.
+    target: Option<Written<i64>>,
+    /// The Release, by `status.revision`; what that was decided on has a resourceVersion.
+    release: Option<Written<String>>,
     failures: u32,
-    /// Looks that found it missing.
+    /// Looks that found something else in its place.
     waits: u32,
     /// Nothing is written before, whatever happens meanwhile; but what goes back is held up only by failures of its own.
     backs_off: Option<BackOff>,
+}
+
+/// An object after our last write to it.
+struct Written<V> {
+    /// One made anew counts from 1 again.
+    uid: String,
+    number: i64,
+    /// The version that it was decided on, right before it: the write would not have gone through on another one.
+    on: V,
+}
+
+/// What a snapshot has of an object that we wrote.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Our write, or what came after it.
+    Newer,
+    /// What our write was decided on: that has not come back to us yet, however long it takes.
+    Before,
+    /// Neither: somebody has taken our status away, or put back what was there once. In time that is what there is.
+    PutBack,
+}
+
+impl<V: PartialEq> Written<V> {
+    fn seen(&self, uid: &str, number: i64, version: &V) -> Seen {
+        if self.uid != uid || number >= self.number {
+            Seen::Newer
+        } else if self.on == *version {
+            Seen::Before
+        } else {
+            Seen::PutBack
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -109,13 +141,15 @@ impl Reconciler {
         } else if let Some(until) = self.own.backs_off(key, decision.urgent).filter(|_| decision.writes()) {
             self.queue.wake_at(key.clone(), until);
         } else if decision.urgent || !decision.writes() || self.queue.may_write(key) {
-            let result = act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
-            self.reporter.wrote(&result);
-            match result {
-                Ok(applied) => self.done(key, &snapshot, &decision, applied),
+            let (applied, outcome) =
+                act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
+            self.note(key, &snapshot, &applied, &outcome);
+            match outcome {
+                Ok(()) => self.done(key, &snapshot, &decision, &applied),
                 Err(error) => {
                     self.failed(key, &error, decision.urgent);
-                    if let ActError::Forbidden(right) = error {
+                    // Status that went out in this look is another one than that of the snapshot.
+                    if let (ActError::Forbidden(right), None) = (error, applied.revision) {
                         self.lacking(key, &snapshot, &right).await;
                     }
                 }
@@ -135,13 +169,19 @@ impl Reconciler {
         }
     }
 
-    fn done(&self, key: &Key, snapshot: &Snapshot, decision: &Decision, applied: Applied) {
-        self.own.note(key, snapshot, &applied);
+    /// What was written is known from here on, whether or not something failed after it: the next look waits until it sees that.
+    fn note(&self, key: &Key, snapshot: &Snapshot, applied: &Applied, outcome: &Result<(), ActError>) {
+        self.reporter.wrote(applied, outcome);
+        self.own.note(key, snapshot, applied);
         for (id, message) in &applied.refused {
             let answer =
                 ProbeAnswer { at: snapshot.now, result: ProbeResult::Failed, message: message.clone() };
             self.findings.add_answer(key, id.clone(), answer);
         }
+    }
+
+    fn done(&self, key: &Key, snapshot: &Snapshot, decision: &Decision, applied: &Applied) {
+        self.own.succeeded(key);
         self.reporter.tell(key, snapshot.release.as_ref(), decision, snapshot.now);
         if snapshot.release.is_none() && snapshot.target.is_none() {
             self.own.forget(key);
@@ -158,10 +198,11 @@ impl Reconciler {
     /// Says in status which right is missing, if that can be said.
     async fn lacking(&self, key: &Key, snapshot: &Snapshot, right: &Right) {
         let decision = decide::lacking::decide(snapshot, right);
-        let said = act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
-        self.reporter.wrote(&said);
-        if let Ok(applied) = said {
-            self.own.note(key, snapshot, &applied);
+        let (applied, outcome) =
+            act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
+        self.note(key, snapshot, &applied, &outcome);
+        if outcome.is_ok() {
+            self.own.succeeded(key);
             self.reporter.tell(key, snapshot.release.as_ref(), &decision, snapshot.now);
         }
     }
@@ -192,40 +233,50 @@ fn spread(key: &Key, wait: Duration) -> Duration {
 }
 
 impl OwnWrites {
-    /// Whether our own last write is not in this snapshot yet.
+    /// Whether our own last write is not in this snapshot yet. What is decided on what was there before it would be refused, too.
     fn newer_than(&self, key: &Key, snapshot: &Snapshot) -> bool {
-        let Some(own) = self.lock().get(key).cloned() else { return false };
-        let lags = |own: Option<(String, i64)>, uid: &str, seen: i64| {
-            own.is_some_and(|(written, number)| written == uid && seen < number)
-        };
-        let release = snapshot.release.as_ref();
-        let status_lags = release
-            .is_some_and(|release: &ReleaseFacts| lags(own.release, &release.uid, release.status.revision));
-        let target_lags =
-            snapshot.target.as_ref().is_some_and(|target| lags(own.target, &target.uid, target.generation));
-        // Somebody may have taken our status away: after a while what was written is no measure any more.
-        (status_lags || target_lags) && !self.give_up_waiting(key)
-    }
-
-    fn give_up_waiting(&self, key: &Key) -> bool {
         let mut all = self.lock();
-        let Some(own) = all.get_mut(key) else { return true };
-        own.waits += 1;
-        if own.waits > MOST_WAITS {
-            all.remove(key);
+        let Some(own) = all.get_mut(key) else { return false };
+        let release = own.release.as_ref().zip(snapshot.release.as_ref()).map(|(written, release)| {
+            written.seen(&release.uid, release.status.revision, &release.resource_version)
+        });
+        let target = own
+            .target
+            .as_ref()
+            .zip(snapshot.target.as_ref())
+            .map(|(written, target)| written.seen(&target.uid, target.generation, &target.generation));
+        let seen = [release, target].map(|seen| seen.unwrap_or(Seen::Newer));
+        if seen.contains(&Seen::Before) {
             return true;
         }
-        false
+        if !seen.contains(&Seen::PutBack) {
+            return false;
+        }
+        own.waits += 1;
+        let waits = own.waits <= MOST_WAITS;
+        if !waits {
+            all.remove(key);
+        }
+        waits
     }
 
     fn note(&self, key: &Key, snapshot: &Snapshot, applied: &Applied) {
         let mut all = self.lock();
         let own = all.entry(key.clone()).or_default();
-        let target = snapshot.target.as_ref().map(|target| target.uid.clone());
-        let release = snapshot.release.as_ref().map(|release| release.uid.clone());
-        own.target = target.zip(applied.generation).or(own.target.take());
-        own.release = release.zip(applied.revision).or(own.release.take());
-        (own.failures, own.waits, own.backs_off) = (0, 0, None);
+        if let (Some(target), Some(number)) = (&snapshot.target, applied.generation) {
+            own.target = Some(Written { uid: target.uid.clone(), number, on: target.generation });
+        }
+        if let (Some(release), Some(number)) = (&snapshot.release, applied.revision) {
+            let on = release.resource_version.clone();
+            own.release = Some(Written { uid: release.uid.clone(), number, on });
+        }
+        own.waits = 0;
+    }
+
+    fn succeeded(&self, key: &Key) {
+        let mut all = self.lock();
+        let own = all.entry(key.clone()).or_default();
+        (own.failures, own.backs_off) = (0, None);
     }
 
     fn back_off(&self, key: &Key, how: BackOff) {
@@ -248,9 +299,15 @@ impl OwnWrites {
         self.lock().remove(key);
     }
 
-    /// Another process led meanwhile.
-    pub fn clear(&self) {
-        self.lock().clear();
+    /// Another process may have led meanwhile: of these Releases, in their order, it is still known what we wrote. What failed then says
+    /// nothing of now.
+    pub fn lead_again(&self, releases: &[Key]) {
+        let mut all = self.lock();
+        all.retain(|key, _| releases.binary_search(key).is_ok());
+        for own in all.values_mut() {
+            let OwnWrite { target, release, .. } = std::mem::take(own);
+            *own = OwnWrite { target, release, ..OwnWrite::default() };
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, OwnWrite>> {
@@ -465,5 +522,54 @@ mod tests {
         let asked = asked.lock().unwrap().clone();
         assert_eq!(asked.len(), 2, "in thirty seconds: {asked:?}");
         assert!(asked[1] - asked[0] >= Duration::from_secs(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_went_out_before_a_write_that_failed_is_waited_for_like_any_other() {
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let noted = asked.clone();
+        let somebody_was_first = tower::service_fn(move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            let (code, text) = match path.ends_with("/status") {
+                true => (
+                    http::StatusCode::CONFLICT,
+                    json!({"kind": "Status", "status": "Failure", "message": "modified", "reason": "Conflict", "code": 409}),
+                ),
+                false => (
+                    http::StatusCode::OK,
+                    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 7}}),
+                ),
+            };
+            noted.lock().unwrap().push(path);
+            let mut response = Response::new(Body::from(text.to_string().into_bytes()));
+            *response.status_mut() = code;
+            async move { Ok::<_, std::io::Error>(response) }
+        });
+        let reconciler = reconciler(Client::new(somebody_was_first, "default"), 8);
+        let shop = Key { namespace: "ns".into(), name: "shop".into() };
+        let shown = |generation: i64| {
+            let at = |deployment: &mut Value| deployment["metadata"]["generation"] = json!(generation);
+            index::apply(&mut reconciler.index.lock(), deployment("shop", &at));
+        };
+        shown(6);
+        index::apply(&mut reconciler.index.lock(), release("shop"));
+        let look = async || {
+            reconciler.queue.wake(shop.clone());
+            let key = reconciler.queue.next().await;
+            reconciler.look(&key).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            asked.lock().unwrap().len()
+        };
+        for _ in 0..2 * MOST_WAITS {
+            assert_eq!(look().await, 2, "the Deployment, and status: {:?}", asked.lock().unwrap());
+        }
+        // A cluster that is brought back from a backup counts from there.
+        shown(4);
+        for _ in 0..MOST_WAITS {
+            assert_eq!(look().await, 2, "a watch that says twice what it has said");
+        }
+        assert_eq!(look().await, 4, "it stays so: {:?}", asked.lock().unwrap());
+        shown(7);
+        assert!(look().await > 4, "it has been seen: {:?}", asked.lock().unwrap());
     }
 }

@@ -19,7 +19,7 @@ use crate::world::{NAMESPACE, NODES, TARGET, TARGETS, World};
 const ENDING: u64 = 300;
 /// How long a Job takes.
 const JOB: u64 = 3_000;
-/// How long a trial pod takes until it is Ready. Its Job goes on until it is deleted.
+/// How long a trial pod takes until it is Ready, if its version ever is. Its Job goes on until it is deleted.
 const TRIAL_READY: u64 = 1_500;
 /// Where trial pods are: none of a Deployment's has such an address.
 const TRIAL_ADDRESS: &str = "10.255.255.1";
@@ -644,7 +644,8 @@ fn is_of_trial(object: &Value) -> bool {
 /// The pod of a trial's Job.
 fn trial_object(now: u64, job: &str, object: &Value) -> Value {
     let since = made(object) + TRIAL_READY;
-    let ready = if since <= now { "True" } else { "False" };
+    let never = object["spec"]["template"]["metadata"]["annotations"]["never-ready"] == "true";
+    let ready = if since <= now && !never { "True" } else { "False" };
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {

@@ -13,6 +13,8 @@ const QUICK: &str = r#""criteria":[],"steps":[{"name":"one","replicas":1,"soak":
 const MEASURED: &str = r#""criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}],"steps":[{"name":"tenth","replicas":"10%","soak":"30s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"10m","every":"5s"}]"#;
 const JOB: &str = r#""preflight":[{"name":"backup","job":{"template":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"c"}]}}}}}}]"#;
 const TRIED: &str = r#""preflight":[{"name":"starts","http":{"podPath":"/version","podPort":8080}},{"name":"health","http":{"podPath":"/healthz","podPort":8080}}]"#;
+/// A trial pod that answers after a minute.
+const EXAMINED: &str = r#""preflight":[{"name":"self-test","http":{"podPath":"/self-test","podPort":8080,"expect":{"within":"120s"}}}]"#;
 const MIGRATIONS: &str = r#""locks":["db"],"migrations":[
     {"name":"add","kind":"Expand","job":{"template":{"spec":{"template":{"spec":{}}}}},"verify":{"template":{"spec":{"template":{"spec":{}}}}}},
     {"name":"drop","kind":"Irreversible","job":{"template":{"spec":{"template":{"spec":{}}}}}},
@@ -52,7 +54,17 @@ pub fn plots() -> Vec<Plot> {
         plot("the Release deleted in mid-run", &[QUICK], "at 1000 push v2 stuck\nat 9000 delete-release"),
         plot("a job first", &[QUICK, JOB], "at 1000 push v2 good"),
         plot("a trial pod first", &[QUICK, TRIED], "at 1000 push v2 good"),
-        plot("aborted in the trial", &[QUICK, TRIED], "at 1000 push v2 stuck\nat 9000 say Abort"),
+        // Operators that live for one write are so far after a quarter of a minute.
+        plot(
+            "aborted before the trial pod is Ready",
+            &[QUICK, TRIED],
+            "at 1000 push v2 stuck\nat 30000 says is not Ready yet\nat 30000 say Abort",
+        ),
+        plot(
+            "aborted while the trial pod is asked",
+            &[QUICK, EXAMINED],
+            "at 1000 push v2 good\nat 30000 says is Ready, and is asked\nat 30000 say Abort",
+        ),
         plot("migrations under a lock", &[QUICK, &one_line(MIGRATIONS)], "at 1000 push v2 good"),
         plot(
             "aborted after an irreversible migration",

@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 25] = [
+pub const MUTANTS: [Mutant; 26] = [
     Mutant {
         name: "a lost fence",
         file: "src/run/leader.rs",
@@ -59,6 +59,13 @@ pub const MUTANTS: [Mutant; 25] = [
         file: "src/run/reconcile.rs",
         finds: "if self.own.newer_than(key, &snapshot) {",
         becomes: "if self.own.newer_than(key, &snapshot) && false {",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "what went out before a write that failed is forgotten",
+        file: "src/run/reconcile.rs",
+        finds: "self.note(key, &snapshot, &applied, &outcome);",
+        becomes: "if outcome.is_ok() { self.note(key, &snapshot, &applied, &outcome); }",
         noticed_by: PLAYS,
     },
     Mutant {

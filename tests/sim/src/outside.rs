@@ -18,6 +18,8 @@ const WAY: u64 = 2;
 
 /// Milliseconds that it takes whoever is slow: what waits for it still waits.
 const SLOW: u64 = 8_000;
+/// What pods are asked that takes them long, and the milliseconds that it takes.
+const SELF_TEST: (&str, u64) = ("/self-test", 60_000);
 /// Where flags are, behind a URL.
 pub const FLAGS_HOST: &str = "flags.shop";
 
@@ -85,7 +87,11 @@ fn arrived(shared: &Shared, process: usize, request: &Request) -> Reply {
         }
         // A pod.
         Some(host) => match host.parse() {
-            Ok(address) if world.is_served_at(address) => Reply::said(200, "ok".to_owned()),
+            Ok(address) if world.is_served_at(address) => {
+                let (path, takes) = SELF_TEST;
+                let after = if request.url().path() == path { takes } else { 0 };
+                Reply::Said { status: 200, body: "ok".to_owned(), after }
+            }
             Ok(_) | Err(_) => Reply::Refused,
         },
         None => Reply::Refused,

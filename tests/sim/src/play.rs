@@ -417,6 +417,12 @@ impl<'s> Player<'s> {
                     world.watchman.of(name).excuse(now + wait + 10_000);
                 }
             }
+            Event::Says(words) => {
+                let said = world.status(name)["blockedBy"]["message"].to_string();
+                if !said.contains(words) {
+                    world.violated("story (it says so)", format!("{said}, not {words}"));
+                }
+            }
         }
     }
 

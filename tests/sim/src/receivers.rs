@@ -51,12 +51,18 @@ impl People {
                 world.came(self.process, id, to, false);
                 None
             }
-            Receivers::Failing => Some(Err(Failure::passing("come back later"))),
+            Receivers::Failing => {
+                world.in_vain(self.process, id, to);
+                Some(Err(Failure::passing("come back later")))
+            }
             Receivers::Refusing => {
                 world.refused(id, to);
                 Some(Err(Failure::Lasting("nobody of that name".to_owned())))
             }
-            Receivers::Hanging => None,
+            Receivers::Hanging => {
+                world.in_vain(self.process, id, to);
+                None
+            }
         }
     }
 }

@@ -154,6 +154,8 @@ pub enum Event {
     Replay(usize),
     /// The native controllers do nothing for so many milliseconds.
     Sleep(u64),
+    /// Nothing happens; but what blocks the run is said in these words, or the story is not the one that is meant.
+    Says(String),
 }
 
 /// A story.
@@ -216,6 +218,7 @@ impl fmt::Display for Event {
             Self::Compact => out.write_str("compact"),
             Self::Replay(changes) => write!(out, "replay {changes}"),
             Self::Sleep(wait) => write!(out, "sleep {wait}"),
+            Self::Says(words) => write!(out, "says {words}"),
         }
     }
 }
@@ -310,6 +313,7 @@ impl FromStr for Event {
             "compact" => Self::Compact,
             "replay" => Self::Replay(count(0)?),
             "sleep" => Self::Sleep(natural(0)?),
+            "says" => Self::Says(rest.to_owned()),
             _ => return Err(format!("nothing that happens: {text}")),
         })
     }

@@ -1,5 +1,10 @@
 //! Single stories in the simulated cluster.
 
+#[path = "plays/own_writes.rs"]
+mod own_writes;
+#[path = "plays/records.rs"]
+mod records;
+
 use std::collections::BTreeSet;
 
 use tidegate_sim::play::{Outcome, play, play_within};

@@ -33,6 +33,8 @@ pub struct Watchman {
     watched: BTreeMap<String, Watched>,
     /// Uid and generation of a Deployment after a process's last write to it.
     written: BTreeMap<(usize, String), (String, i64)>,
+    /// Uid and `status.revision` of a Release after a process's last write of its status.
+    told: BTreeMap<(usize, String), (String, i64)>,
     /// Jobs that were made, by Release, run, check.
     jobs: BTreeMap<String, BTreeSet<String>>,
     /// A person said so much that more than one try is fine.
@@ -61,6 +63,8 @@ pub struct Watchman {
     came: BTreeMap<Told, Vec<(usize, bool)>>,
     /// Those of which the receiver has said that it will not have them.
     refused: BTreeSet<Told>,
+    /// So often a process has tried in vain to tell them.
+    in_vain: BTreeMap<(usize, Told), u32>,
 }
 
 /// The id of a message, and an audience.
@@ -158,7 +162,10 @@ impl World {
                 }
             }
             (Who::Person(_), "deployments") => self.note_owner(name, before, after),
-            (Who::Operator(_), "releases") => {
+            (Who::Operator(process), "releases") => {
+                let uid = metadata["uid"].as_str().unwrap_or_default().to_owned();
+                let revision = after["status"]["revision"].as_i64().unwrap_or(0);
+                self.watchman.told.insert((*process, name.to_owned()), (uid, revision));
                 self.watchman.of(name).looks += 1;
                 self.check_status(name, before, after);
                 self.check_success(name, before, after);

@@ -7,6 +7,9 @@ use serde_json::Value;
 use super::Told;
 use crate::world::World;
 
+/// What does not get through is tried so often, which takes about an hour: docs/notifications.md.
+const TRIES: u32 = 19;
+
 impl World {
     /// What status owes to people is told, or known not to be wanted, before it is owed no more; and each end of a run is owed.
     pub(super) fn check_owed(&mut self, before: Option<&Value>, after: &Value) {
@@ -26,6 +29,7 @@ impl World {
             .into_iter()
             .filter(|told| !is.contains(told) && names.contains(&told.1.as_str()))
             .filter(|told| !self.watchman.came.contains_key(told) && !self.watchman.refused.contains(told))
+            .filter(|told| !self.is_given_up(told))
             .collect();
         self.check("10 (nothing owed is lost)", forgotten.is_empty(), || format!("{forgotten:?}"));
         let last = &after["status"]["lastRun"];
@@ -63,6 +67,17 @@ impl World {
         let again = before.is_some_and(|all| all.contains(&(process, true)));
         self.check("10 (told once)", !(again && knows), || format!("{told:?} once more"));
         self.watchman.came.entry(told).or_default().push((process, answered));
+    }
+
+    /// Whoever was to be told has said nothing, or that it may be tried again.
+    pub fn in_vain(&mut self, process: usize, id: &str, to: &str) {
+        *self.watchman.in_vain.entry((process, (id.to_owned(), to.to_owned()))).or_default() += 1;
+    }
+
+    /// Whether one process has tried as often as is promised.
+    fn is_given_up(&self, told: &Told) -> bool {
+        let tries = self.watchman.in_vain.iter().filter(|((_, tried), _)| tried == told);
+        tries.map(|(_, times)| *times).max().is_some_and(|times| times >= TRIES)
     }
 
     /// A receiver has said that it will not have it, however often it is tried.

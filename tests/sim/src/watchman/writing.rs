@@ -1,11 +1,13 @@
 //! Each write has a field manager and one leader behind it, rests on what was read, and moves nothing that is to stand still: 2, 4, 5, 6, 13.
 
+use std::sync::Arc;
+
 use json_patch::PatchOperation;
 use serde_json::Value;
 use tidegate::api::ORIGINALS;
 use tidegate::watch::slim::fingerprint;
 
-use crate::server::Request;
+use crate::server::{Object, Request};
 use crate::world::World;
 
 /// `minReadySeconds` of a parked Deployment.
@@ -39,30 +41,40 @@ impl World {
             PatchOperation::Test(test) if test.path.as_str() == path => Some(&test.value),
             _ => None,
         };
+        let uid = |object: Option<&Arc<Object>>| object?["metadata"]["uid"].as_str().map(str::to_owned);
+        // One made anew counts from 1 again.
+        let own = |known: Option<&(String, i64)>, uid: Option<String>| match known {
+            Some((written, own)) if Some(written) == uid.as_ref() => *own,
+            Some(_) | None => 0,
+        };
         if let Some((_, name)) = request.path.split_once("/deployments/") {
             let generation = tested("/metadata/generation").cloned();
             self.check("4 (guarded)", generation.is_some(), || what.clone());
-            let known = self.watchman.written.get(&(process, name.to_owned())).cloned();
-            let uid =
-                self.deployment(name).map(|it| it["metadata"]["uid"].as_str().unwrap_or_default().to_owned());
-            if let (Some((written, own)), Some(uid)) = (known, uid)
-                && written == uid
-            {
-                let decided_on = generation.and_then(|value| value.as_i64()).unwrap_or(0);
-                self.check("5 (own writes)", decided_on >= own, || {
-                    format!("decided on generation {decided_on}, wrote {own} itself")
-                });
-            }
+            let known = self.watchman.written.get(&(process, name.to_owned()));
+            let own = own(known, uid(self.deployment(name)));
+            let decided_on = generation.and_then(|value| value.as_i64()).unwrap_or(0);
+            self.check("5 (own writes)", decided_on >= own, || {
+                format!("decided on generation {decided_on}, wrote {own} itself")
+            });
         }
-        if request.path.contains("/releases/") && request.path.ends_with("/status") {
+        if let Some((_, path)) = request.path.split_once("/releases/")
+            && let Some(name) = path.strip_suffix("/status")
+        {
             let guarded = tested("/metadata/resourceVersion").is_some();
             self.check("4 (guarded)", guarded, || what);
+            let known = self.watchman.told.get(&(process, name.to_owned()));
+            let own = own(known, uid(self.release(name)));
+            let decided_on = revision(request).map_or(0, |revision| revision - 1);
+            self.check("5 (own writes)", decided_on >= own, || {
+                format!("decided on revision {decided_on} of status, wrote {own} itself")
+            });
         }
     }
 
     /// Nobody told the process what came of its last write: it cannot know that it took effect.
     pub fn unanswered(&mut self, process: usize) {
         self.watchman.written.retain(|(writer, _), _| *writer != process);
+        self.watchman.told.retain(|(writer, _), _| *writer != process);
     }
 
     /// 13: between moves it is paused; on a canary template it is never unpaused and unparked before the last step is done.
@@ -119,5 +131,13 @@ impl World {
             self.check("6 (one step)", !skips, || format!("run {id}: from the checks to the watch"));
         }
         self.check_blind(name, old, new);
+    }
+}
+
+/// The revision of the status that a request is to write: one more than that of the status it was decided on.
+fn revision(request: &Request) -> Option<i64> {
+    match request.patch.as_ref()?.0.get(1)? {
+        PatchOperation::Add(status) if status.path.as_str() == "/status" => status.value["revision"].as_i64(),
+        _ => None,
     }
 }

@@ -81,3 +81,20 @@ at 20000 say Abort"#
     ));
     assert_eq!(outcome.end.phase, "Rejected", "{}", outcome.log.join("\n"));
 }
+
+#[test]
+fn pods_of_a_template_that_is_seen_for_the_first_time_leave_the_service_in_quarantine_too() {
+    let outcome = told_by(
+        114_491,
+        r#"replicas 3
+strategy {"rollingUpdate":{"maxSurge":"25%","maxUnavailable":4},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"tenth","replicas":"10%","soak":"2s"},{"name":"all","replicas":"100%"}],"undo":{"quarantine":{"for":"1m","pods":1}},"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+policies false
+at 1378 push v2 stuck
+at 2163 hold-watches 4059
+at 2383 push v3 good
+at 3161 say Abort"#,
+    );
+    assert_eq!(kept(&outcome), 1, "{}", outcome.log.join("\n"));
+}

@@ -199,6 +199,8 @@ fn what_others_do_is_not_held_against_the_operator() {
     told(&format!(
         "{steps}\nready-after 4000\nat 1383 push v2 crash\nat 11266 delete-deployment\nat 20566 make-deployment\nat 24585 push v4 errors\nrequest 13 late 7052\nrequest 22 failed\nrequest 28 late 11677"
     ));
+    // Made anew before anybody has seen that it was gone: its pods begin anew with it.
+    told(&format!("replicas 4\n{all}\nat 22529 delete-deployment\nat 22536 make-deployment"));
     // Handed back, and paused by its owner.
     told(&format!("replicas 1\n{all}\nat 1000 push v3 stuck\nat 6000 say HandBack\nat 9000 pause true"));
 }

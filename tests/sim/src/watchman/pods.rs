@@ -20,6 +20,13 @@ impl World {
             watched.allowed = None;
             return;
         };
+        let uid = deployment["metadata"]["uid"].as_str().unwrap_or_default();
+        let watched = self.watchman.of(name);
+        if watched.uid != uid {
+            // Made anew before anybody had looked: what was promised of the one before went with it.
+            uid.clone_into(&mut watched.uid);
+            (watched.served, watched.promised, watched.allowed) = (false, 0, None);
+        }
         let replicas = deployment["spec"]["replicas"].as_i64().unwrap_or(0);
         let now = self.now;
         let before = self.watchman.of(name).wanted.last().map(|(_, wanted)| *wanted);

@@ -82,6 +82,24 @@ at 20000 say Abort"#
     assert_eq!(outcome.end.phase, "Rejected", "{}", outcome.log.join("\n"));
 }
 
+/// Both Releases count their runs from 1.
+#[test]
+fn a_release_that_is_made_anew_keeps_pods_and_calls_hooks_of_its_own() {
+    let outcome = told_by(
+        83991,
+        r#"replicas 16
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"25%"},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"some","replicas":3},{"name":"all","replicas":"100%"}],"undo":{"hooks":[{"http":{"url":"http://flags.shop/new"},"name":"flag"}],"quarantine":{"for":"5s","pods":3}},"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+at 7280 push v2 crash
+at 122873 delete-release
+at 135457 make-release
+at 151486 push v4 crash"#,
+    );
+    assert_eq!(kept(&outcome), 6, "{}", outcome.log.join("\n"));
+    assert_eq!(pods(&outcome, "deleted pods/"), 6, "{}", outcome.log.join("\n"));
+}
+
 #[test]
 fn pods_of_a_template_that_is_seen_for_the_first_time_leave_the_service_in_quarantine_too() {
     let outcome = told_by(

@@ -1,5 +1,7 @@
 //! Nodes that have no room for a pod more: who makes room for whom on the way back.
 
+use tidegate_sim::play::Outcome;
+
 use super::{second, told, told_by};
 
 #[test]
@@ -62,5 +64,71 @@ fn a_release_that_is_made_anew_while_the_last_one_goes_back_brings_that_to_its_e
                 assert_eq!(found, (Some(end.0), Some(end.1)), "{more}\n{}", outcome.log.join("\n"));
             }
         }
+    }
+}
+
+/// The only pod that there is to be is of the new version when the nodes are full, and it has to go back. `undo`: of the Release.
+fn only_pod(undo: &str, what: &str) -> Outcome {
+    told_by(
+        80520,
+        &format!(
+            r#"replicas 1
+strategy {{"rollingUpdate":{{"maxSurge":4,"maxUnavailable":"10%"}},"type":"RollingUpdate"}}
+release {{"criteria":[],"undo":{undo},"steps":[{{"name":"pilot","replicas":1,"soak":"30s"}},{{"name":"half","replicas":"50%","soak":"30s"}}],"watch":[{{"every":"1s","for":"20s"}}]}}
+ready-after 1000
+at 14166 push v2 good
+at 37533 room 1
+at 40170 {what}
+at 150000 room 1"#
+        ),
+    )
+}
+
+#[test]
+fn on_full_nodes_the_only_pod_serves_on_while_a_newer_template_waits_for_room() {
+    let begins = |outcome: &Outcome| second(outcome, "run r2: owner changed the template");
+    for (conduct, end) in [("crash", "v1"), ("good", "v3")] {
+        let outcome = only_pod("{}", &format!("push v3 {conduct}"));
+        assert_eq!(outcome.end.version, end, "{}", outcome.log.join("\n"));
+        // There is room when the story is over.
+        assert!(begins(&outcome).is_some_and(|second| second > 150.0), "{}", outcome.log.join("\n"));
+    }
+    // When it serves no more it makes room.
+    let outcome = only_pod("{}", "push v3 good\nat 50000 lose 1 60 true");
+    assert!(begins(&outcome).is_some_and(|second| second < 60.0), "{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn on_full_nodes_the_only_pod_makes_room_after_a_while_where_it_is_to_go_for_good() {
+    for (what, end) in
+        [("say Abort", "made releasereports/"), ("delete-release", "deleted controllerrevisions/")]
+    {
+        let outcome = only_pod("{}", what);
+        let ended = second(&outcome, end);
+        assert!(ended.is_some_and(|at| (70.0..110.0).contains(&at)), "{what}\n{}", outcome.log.join("\n"));
+    }
+    // Its author wants somebody to serve, whatever it is.
+    let outcome = only_pod(r#"{"capacity":"CapacityFirst"}"#, "say Abort");
+    let ended = second(&outcome, "made releasereports/");
+    assert!(ended.is_some_and(|second| second > 150.0), "{}", outcome.log.join("\n"));
+    assert_eq!(outcome.end.version, "v1", "{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn the_only_pod_makes_no_room_where_the_pod_before_it_is_about_to_leave_its_own() {
+    for what in ["push v3 good", "say Abort", "delete-release"] {
+        told_by(
+            131_590,
+            &format!(
+                r#"replicas 1
+strategy {{"rollingUpdate":{{"maxSurge":4,"maxUnavailable":0}},"type":"RollingUpdate"}}
+release {{"criteria":[],"steps":[{{"name":"pilot","replicas":1,"soak":"20s"}},{{"name":"half","replicas":"50%","soak":"20s"}}],"watch":[{{"every":"5s","for":"30s"}}]}}
+ready-after 500
+at 875 room 2
+at 1422 push v2 good
+at 1962 {what}
+at 3097 drop-watches"#
+            ),
+        );
     }
 }

@@ -565,6 +565,11 @@ at 9167 scale 0
 at 12009 scale 8
 at 12378 lose 3 58 true"#,
     );
+    // A run that waits for it after a scale-up from nothing.
+    let outcome = told(&format!(
+        "policies false\n{LOCKED}\nat 1000 delete-release\nat 2000 scale 0\nat 3000 push v2 stuck\nat 4000 make-release\nat 9000 push v3 good"
+    ));
+    assert_eq!(outcome.end.version, "v1000", "{}", outcome.log.join("\n"));
 }
 
 #[test]

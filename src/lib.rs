@@ -32,8 +32,8 @@
 //! 5. Nothing is decided on a snapshot older than our own last write.
 //! 6. At most one step forward a decision; going back is always possible.
 //! 7. Missing data, NaN, a timeout, an error are Unknown: they never promote and never undo.
-//! 8. Ready pods never fall below N - the owner's maxUnavailable because of us; pods never exceed N + the owner's maxSurge, except
-//!    while an undo surges the missing stable pods.
+//! 8. Ready pods never fall below N - the owner's maxUnavailable because of us, except on a way back that has no room on the nodes, or
+//!    mitigates first; pods never exceed N + the owner's maxSurge, except while an undo surges the missing stable pods.
 //! 9. Every decision carries a wake of at most an hour: nothing depends on an event arriving.
 //! 10. `report/` cannot delay or fail `act/`.
 //! 11. User text (patterns, durations, cron forms, names) is bounded and cannot abort the process.

@@ -175,7 +175,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
             draft.only_noted();
         }
     }
-    let Some(is_ordered) = order(draft, scene, &originals) else { return };
+    let Some(is_ordered) = order(draft, scene, &originals, back.cause) else { return };
     // After the order, in the same look: the native controller has to be told first, and is quick.
     quarantine::order(draft, scene);
     let stand = scene.stand;
@@ -294,7 +294,7 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 }
 
 /// Orders the way back, once, and again when somebody changed it: whether it had been ordered before. `None`: it cannot be.
-fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Option<bool> {
+fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, cause: Cause) -> Option<bool> {
     let target = scene.target;
     let Some((name, kept)) = scene.kept(&scene.stable_fingerprint) else {
         draft.held(
@@ -311,6 +311,7 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Opt
         stable: (name, kept),
         stand: scene.stand,
         capacity: scene.capacity,
+        for_good: is_undo(cause),
         on_delete: scene.on_delete,
     };
     Some(draft.want(target, &way.order(), "go back to stable"))

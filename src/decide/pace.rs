@@ -167,9 +167,9 @@ pub fn forward(stand: Stand, limits: Limits, target: i32, most: i32) -> Next {
 
 /// The order that goes back: the stable template is in the Deployment, so its ReplicaSet is the new one and the canary the old.
 /// Missing stable pods are surged all at once; but where stable ones serve and all bad ones may go at once none is, for the native
-/// controller brings new pods up before it looks at old ones, and comes to these only a look later. `unschedulable`: stable pods for which a bad pod must make room;
-/// the last pod that serves makes none before a stable one is Ready, unless its owner allows that nobody serves.
-pub fn back(stand: Stand, limits: Limits, capacity: Capacity, unschedulable: i32) -> Pace {
+/// controller brings new pods up before it looks at old ones, and comes to these only a look later. `to_make_room`: stable pods for which a bad pod
+/// must make room; of several the last that serves makes none before a stable one is Ready, unless its owner allows that nobody serves.
+pub fn back(stand: Stand, limits: Limits, capacity: Capacity, to_make_room: i32) -> Pace {
     let missing = (stand.replicas - stand.stable_ready).clamp(0, stand.replicas);
     let gone_at_once = match capacity {
         Capacity::MitigateFirst => stand.replicas.max(1),
@@ -177,7 +177,7 @@ pub fn back(stand: Stand, limits: Limits, capacity: Capacity, unschedulable: i32
         Capacity::CapacityFirst => 0,
     };
     let stays = i32::from(stand.replicas > 1 && stand.stable_ready == 0 && gone_at_once < stand.replicas);
-    let unavailable = (gone_at_once + unschedulable).min((stand.replicas - stays).max(1));
+    let unavailable = (gone_at_once + to_make_room).min((stand.replicas - stays).max(1));
     let all_may_go = stand.stable_ready > 0 && unavailable > 0 && missing <= unavailable;
     // As many as stand: a template that somebody writes now pauses the Deployment, and paused, the native controller takes what is more
     // than that from all revisions alike.

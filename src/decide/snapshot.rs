@@ -205,7 +205,8 @@ pub struct Pod {
     pub ended: Option<String>,
     /// What it said of its end.
     pub ended_message: Option<String>,
-    pub unschedulable: bool,
+    /// Since when no node has room for it.
+    pub unschedulable_since: Option<Timestamp>,
     /// Its node is not heard from: its containers were ready when they were last heard of.
     pub cut_off: bool,
 }

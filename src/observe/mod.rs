@@ -236,8 +236,9 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         waiting_message: waiting.and_then(|waiting| waiting.message.as_deref()).map(on_one_line),
         ended: end.and_then(|end| end.reason.clone()),
         ended_message: end.and_then(|end| end.message.as_deref()).map(on_one_line),
-        unschedulable: says(PodIs::PodScheduled, Holds::False)
-            .is_some_and(|condition| condition.reason.as_deref() == Some("Unschedulable")),
+        unschedulable_since: says(PodIs::PodScheduled, Holds::False)
+            .filter(|condition| condition.reason.as_deref() == Some("Unschedulable"))
+            .map(|condition| condition.last_transition_time.unwrap_or(Timestamp::UNIX_EPOCH)),
         cut_off: silenced && says(PodIs::ContainersReady, Holds::True).is_some(),
     }
 }

@@ -1,13 +1,18 @@
 //! The one write that goes back: which template, and how fast. It is the same for a run, for a Release that is gone, and for one that
 //! was made while another one's way back was not over. What leads back, and what comes after, is not known here.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::super::fields::{Originals, Wanted, parked};
 use super::super::pace::{self, Limits, Pace, Stand};
 use super::super::scene;
-use super::super::snapshot::{Snapshot, StoredTemplate, Workload};
+use super::super::snapshot::{Pod, Snapshot, StoredTemplate, Workload};
 use crate::api::{Capacity, OnDelete};
+
+/// How long the only pod that serves goes on before it makes room: what was on its way out has gone by then, and left its own.
+const FINDS_ROOM: Duration = Duration::from_secs(30);
 
 /// What it takes to go back.
 pub struct GoingBack<'a> {
@@ -18,28 +23,35 @@ pub struct GoingBack<'a> {
     pub stable: (&'a str, &'a StoredTemplate),
     pub stand: Stand,
     pub capacity: Capacity,
+    /// Whether it goes back because of the version, or of somebody who does not want it: not for a newer template, nor to take a step again.
+    pub for_good: bool,
     pub on_delete: OnDelete,
 }
 
 impl<'a> GoingBack<'a> {
-    /// Where nothing is known but what the Deployment itself says.
+    /// Where nothing is known but what the Deployment itself says: somebody has deleted the Release, and wants stable back.
     pub fn noted(snapshot: &'a Snapshot, target: &'a Workload, originals: &'a Originals) -> Option<Self> {
         let name = target.stable.as_deref()?;
         let kept = snapshot.templates.get(name)?;
         let (stand, _) = scene::stand(snapshot, target, &kept.fingerprint, originals.min_ready());
         let (capacity, on_delete) = (Capacity::Auto, OnDelete::Undo);
-        Some(Self { snapshot, target, originals, stable: (name, kept), stand, capacity, on_delete })
+        Some(Self {
+            snapshot,
+            target,
+            originals,
+            stable: (name, kept),
+            stand,
+            capacity,
+            for_good: true,
+            on_delete,
+        })
     }
 
     /// The order, or a wider one where it has been given.
     pub fn order(&self) -> Wanted {
         let (name, kept) = self.stable;
         let limits = Limits::of(&self.originals.strategy, self.target.replicas);
-        let unschedulable = match self.capacity {
-            Capacity::MitigateFirst => 0,
-            Capacity::Auto | Capacity::CapacityFirst => self.unschedulable(),
-        };
-        let pace = pace::back(self.stand, limits, self.capacity, unschedulable);
+        let pace = pace::back(self.stand, limits, self.capacity, self.to_make_room());
         let template = (kept.fingerprint.clone(), kept.template.clone());
         let wanted = Wanted::back(self.originals, name, self.on_delete, template, self.strategy(pace));
         match self.is_at_stable() {
@@ -61,11 +73,35 @@ impl<'a> GoingBack<'a> {
             && self.stand.stable_ready >= self.stand.replicas
     }
 
-    /// Stable pods that no node has room for.
-    fn unschedulable(&self) -> i32 {
+    /// Stable pods for which others are to make room. While it serves, the only pod that there is to be makes none for a while, and none at all
+    /// where nobody wants it gone for good or its author puts capacity first: else its way back would not end.
+    fn to_make_room(&self) -> i32 {
+        let is_last = self.target.replicas == 1 && self.is_served_by_others();
+        let may_go = self.for_good && self.capacity != Capacity::CapacityFirst;
+        match (self.capacity, is_last) {
+            // All of them go.
+            (Capacity::MitigateFirst, _) => 0,
+            (Capacity::Auto | Capacity::CapacityFirst, false) => self.unschedulable_for(Duration::ZERO),
+            (Capacity::Auto | Capacity::CapacityFirst, true) if may_go => self.unschedulable_for(FINDS_ROOM),
+            (Capacity::Auto | Capacity::CapacityFirst, true) => 0,
+        }
+    }
+
+    /// Whether a pod serves that is not of stable.
+    fn is_served_by_others(&self) -> bool {
+        let stable = &self.stable.1.fingerprint;
+        let others = self.snapshot.sets.iter().filter(|set| set.fingerprint != *stable);
+        let mut pods = others.flat_map(|set| self.snapshot.pods_of(&set.uid));
+        pods.any(|pod| !pod.terminating && pod.ready_since.is_some())
+    }
+
+    /// Stable pods for which no node has had room for so long.
+    fn unschedulable_for(&self, long: Duration) -> i32 {
         let of_stable = self.snapshot.sets.iter().filter(|set| set.fingerprint == self.stable.1.fingerprint);
         let pods = of_stable.flat_map(|set| self.snapshot.pods_of(&set.uid));
-        let waiting = pods.filter(|pod| !pod.terminating && pod.unschedulable).count();
+        let waits =
+            |pod: &&Pod| pod.unschedulable_since.is_some_and(|since| since + long <= self.snapshot.now);
+        let waiting = pods.filter(|pod| !pod.terminating).filter(waits).count();
         i32::try_from(waiting).unwrap_or(i32::MAX)
     }
 

@@ -57,7 +57,11 @@ pub fn order(draft: &mut Draft<'_>, scene: &Scene<'_>) {
                 (QuarantineState::Lost, "its labels were not changed in time".to_owned())
             }
             Stands::InItsSet(pod) => {
-                relabelled.push(Relabelled { pod: pod.name.clone(), patch: patch(draft, scene, pod, known) });
+                // With some of its labels it would stay where it is chosen by them.
+                if let Some(given) = given(scene, pod) {
+                    let patch = patch(draft, scene, given, known);
+                    relabelled.push(Relabelled { pod: pod.name.clone(), patch });
+                }
                 continue;
             }
             Stands::Gone => (QuarantineState::Lost, "it went before its labels were changed".to_owned()),
@@ -94,19 +98,25 @@ pub fn refusal(run: &str, pod: &str) -> ProbeId {
     ProbeId { run: run.to_owned(), check: format!("undo.quarantine/{pod}"), attempt: 1 }
 }
 
+/// The labels that its template gave it; `None`: not known.
+fn given(scene: &Scene<'_>, pod: &Pod) -> Option<Map<String, Value>> {
+    let set = scene.snapshot.sets.iter().find(|set| set.uid == pod.set_uid)?;
+    let kept = scene.kept(&set.fingerprint).map(|(_, kept)| &kept.template);
+    // One that is seen for the first time is kept by this very look.
+    let present = Some(&scene.target.template).filter(|_| scene.target.fingerprint == set.fingerprint);
+    let labels = kept.or(present)?.value()["metadata"]["labels"].take();
+    Some(labels.as_object().cloned().unwrap_or_default())
+}
+
 /// Of the labels that the template gave it none is left; those that somebody else gave it stay.
-fn patch(draft: &Draft<'_>, scene: &Scene<'_>, pod: &Pod, known: &QuarantinedPod) -> Value {
-    let set = scene.snapshot.sets.iter().find(|set| set.uid == pod.set_uid);
-    let kept = set.and_then(|set| scene.kept(&set.fingerprint));
-    let given = kept.map(|(_, kept)| kept.template.value()["metadata"]["labels"].take());
-    let given = given.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+fn patch(draft: &Draft<'_>, scene: &Scene<'_>, given: Map<String, Value>, known: &QuarantinedPod) -> Value {
     let mut labels: Map<String, Value> = given.keys().map(|name| (name.clone(), Value::Null)).collect();
     labels.insert(HASH.to_owned(), Value::Null);
     labels.insert(QUARANTINE.to_owned(), json!(draft.name()));
     let until = Timestamp::from_second(known.until.0.as_second()).unwrap_or(known.until.0);
     let target = scene.target;
     json!({ "metadata": {
-        "uid": pod.uid,
+        "uid": known.uid,
         "labels": labels,
         "annotations": {
             QUARANTINED_UNTIL: until.to_string(),

@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 26] = [
+pub const MUTANTS: [Mutant; 27] = [
     Mutant {
         name: "a lost fence",
         file: "src/run/leader.rs",
@@ -148,8 +148,15 @@ pub const MUTANTS: [Mutant; 26] = [
     Mutant {
         name: "on full nodes bad pods make no room",
         file: "src/decide/pace.rs",
-        finds: "(gone_at_once + unschedulable)",
+        finds: "(gone_at_once + to_make_room)",
         becomes: "gone_at_once",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "on full nodes the only pod makes room for a newer template",
+        file: "src/decide/back/order.rs",
+        finds: "let may_go = self.for_good && self",
+        becomes: "let may_go = self",
         noticed_by: PLAYS,
     },
     Mutant {

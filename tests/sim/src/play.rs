@@ -476,14 +476,16 @@ impl<'s> Player<'s> {
         if handed_back && world.deployment(name).is_some_and(|it| it["spec"]["paused"] == true) {
             world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false));
         }
-        let reason = world.status(name)["blockedBy"]["reason"].as_str().unwrap_or_default().to_owned();
+        let blocker = world.status(name)["blockedBy"].clone();
+        let [reason, unblock] =
+            ["reason", "unblock"].map(|field| blocker[field].as_str().unwrap_or_default());
         if long && world.status(name)["run"].is_null() && self.mended.insert(name) {
             // What nobody undoes, because nothing else is known to be good, its owner mends.
             let mended = template(1000, Conduct::Good);
             world.write_target(name, "owner", |object| object["spec"]["template"] = mended);
             return;
         }
-        match reason.as_str() {
+        match reason {
             "PausedByOwner" => {
                 world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false))
             }
@@ -500,7 +502,7 @@ impl<'s> Player<'s> {
                 spec["steps"] = json!([{"name": "all", "replicas": "100%"}])
             }),
             // What was taken for stable before any pod of it was there will never stand.
-            "StablePodsFailing" if long => {
+            "StablePodsFailing" | "StablePodsNotReady" if long && unblock.contains("hand-back") => {
                 say(world, name, "HandBack", None);
                 // And then one is pushed that starts.
                 self.mended.remove(name);
@@ -509,7 +511,7 @@ impl<'s> Player<'s> {
             "NoMeasurements" | "NotEnoughEvidence" | "AboveTarget" | "AboveLimit" | "StableAsBad" if long => {
                 // By a clock that was put back, what is counted now is of a time that has been.
                 if self.clock_off.load(Ordering::Relaxed) == 0 {
-                    world.check_seen(name, &reason);
+                    world.check_seen(name, reason);
                 }
                 say(world, name, "Abort", None);
             }

@@ -1,11 +1,13 @@
 //! Single stories in the simulated cluster.
 
+#[path = "plays/beside.rs"]
+mod beside;
+#[path = "plays/full_nodes.rs"]
+mod full_nodes;
 #[path = "plays/own_writes.rs"]
 mod own_writes;
 #[path = "plays/records.rs"]
 mod records;
-
-use std::collections::BTreeSet;
 
 use tidegate_sim::play::{Outcome, play, play_within};
 use tidegate_sim::prometheus::LIES;
@@ -201,6 +203,8 @@ fn what_others_do_is_not_held_against_the_operator() {
     told(&format!(
         "{steps}\nready-after 4000\nat 1383 push v2 crash\nat 11266 delete-deployment\nat 20566 make-deployment\nat 24585 push v4 errors\nrequest 13 late 7052\nrequest 22 failed\nrequest 28 late 11677"
     ));
+    // Made anew before anybody has seen that it was gone: its pods begin anew with it.
+    told(&format!("replicas 4\n{all}\nat 22529 delete-deployment\nat 22536 make-deployment"));
     // Handed back, and paused by its owner.
     told(&format!("replicas 1\n{all}\nat 1000 push v3 stuck\nat 6000 say HandBack\nat 9000 pause true"));
 }
@@ -441,34 +445,6 @@ fn what_is_owed_is_told_by_whoever_comes_after_the_one_that_noted_it() {
 }
 
 #[test]
-fn on_full_nodes_a_bad_version_makes_room_for_the_one_that_comes_back() {
-    for strategy in [r#"{"maxSurge":1,"maxUnavailable":0}"#, r#"{"maxSurge":0,"maxUnavailable":1}"#] {
-        let strategy = format!(r#"{{"type":"RollingUpdate","rollingUpdate":{strategy}}}"#);
-        let steps = r#"release {"criteria":[],"steps":[{"name":"half","replicas":"50%","soak":"60s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
-        let outcome = told(&format!(
-            "strategy {strategy}\n{steps}\nat 1000 push v2 good\nat 20000 room 4\nat 21000 say Abort\nat 120000 room 4"
-        ));
-        let undone = second(&outcome, "\"stable serves; run r1 was aborted");
-        assert!(undone.is_some_and(|second| second < 60.0), "{undone:?}\n{}", outcome.log.join("\n"));
-    }
-}
-
-#[test]
-fn on_full_nodes_the_last_pod_that_serves_waits_for_a_stable_one() {
-    let outcome = told(
-        r#"replicas 5
-strategy {"type":"RollingUpdate","rollingUpdate":{"maxSurge":0,"maxUnavailable":4}}
-min-ready 1
-release {"criteria":[],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"10s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"3s"}]}
-ready-after 4000
-at 754 room 5
-at 3631 push v2 good
-at 31544 push v3 good"#,
-    );
-    assert_eq!(outcome.end.version, "v3", "{}", outcome.log.join("\n"));
-}
-
-#[test]
 fn who_applies_server_side_is_refused_in_mid_run_or_insists_and_changes_no_pace() {
     let edited = r#"{"type":"RollingUpdate","rollingUpdate":{"maxSurge":3,"maxUnavailable":0}}"#;
     let begin = format!("{LOCKED}\nat 1000 push v2 good\nat 3500 edit {edited}");
@@ -519,82 +495,6 @@ at 2226 push v2 good
 at 7097 kill 2
 at 14773 scale 1"#,
     );
-}
-
-const BESIDE: &str = r#""undo":{"hooks":[{"name":"flag","http":{"url":"http://flags.shop/new"}},{"name":"map","configMap":{"name":"flags","key":"new","value":"off"}},{"name":"dump","job":{"template":{"spec":{"template":{"spec":{}}}}}}],"evidence":{"pods":3},"validate":{"for":"5s","checks":[{"name":"smoke","http":{"podPath":"/healthz"}}]},"quarantine":{"pods":2,"for":"20s"}}"#;
-
-#[test]
-fn nothing_that_is_done_beside_an_undo_keeps_it_waiting() {
-    let steps = r#""criteria":[],"steps":[{"name":"half","replicas":"50%","soak":"5m"}],"watch":[{"for":"3s","every":"1s"}]"#;
-    for (conduct, more) in [("crash", ""), ("good", "\nat 20000 say Abort")] {
-        let story = |release: &str, flags: &str| {
-            format!(
-                "release {{{release}}}\nat 500 flags {flags}\nat 1000 push v2 {conduct}{more}\nat 120000 flags honest"
-            )
-        };
-        let (usual, last) = orders(&told(&story(steps, "honest")));
-        for flags in ["honest", "down", "slow", "hanging", "failing", "refusing"] {
-            let outcome = told(&story(&format!("{steps},{BESIDE}"), flags));
-            let (orders, then) = orders(&outcome);
-            assert_eq!(orders, usual, "{conduct}, {flags}\n{}", outcome.log.join("\n"));
-            assert!(then < last + 0.5, "{conduct}, {flags}: {then} s, usually {last} s");
-            assert_eq!(outcome.end.jobs, 1, "{conduct}, {flags}\n{}", outcome.log.join("\n"));
-        }
-    }
-}
-
-/// Pods that were taken out of their ReplicaSet.
-fn kept(outcome: &Outcome) -> usize {
-    pods(outcome, "wrote pods/")
-}
-
-/// To how many pods the operator has done this.
-fn pods(outcome: &Outcome, what: &str) -> usize {
-    let pod = |line: &'_ String| Some(line.split_once(what)?.1.to_owned());
-    outcome.log.iter().filter_map(pod).collect::<BTreeSet<_>>().len()
-}
-
-#[test]
-fn pods_in_quarantine_are_out_of_everything_and_gone_when_their_time_is_over() {
-    for more in ["", "\nat 22000 kill 0", "\nat 25000 delete-release", "\nat 25000 delete-deployment"] {
-        let outcome = told(&format!(
-            r#"release {{"criteria":[],"steps":[{{"name":"half","replicas":"50%","soak":"5m"}}],"watch":[{{"for":"3s","every":"1s"}}],{BESIDE}}}
-at 1000 push v2 good
-at 20000 say Abort{more}
-at 60000 flags honest"#
-        ));
-        assert_eq!(kept(&outcome), 2, "{more}\n{}", outcome.log.join("\n"));
-        let wanted = if more.contains("deployment") { 0 } else { 2 };
-        assert_eq!(pods(&outcome, "deleted pods/"), wanted, "{more}\n{}", outcome.log.join("\n"));
-    }
-}
-
-#[test]
-fn the_last_pod_that_serves_is_not_taken_into_quarantine() {
-    let story = |undo: &str| {
-        format!(
-            r#"replicas 1
-strategy {{"type":"RollingUpdate","rollingUpdate":{{"maxSurge":1,"maxUnavailable":0}}}}
-release {{"criteria":[],"steps":[{{"name":"all","replicas":"100%"}}],"watch":[{{"for":"5m","every":"5s"}}],"undo":{{{undo}"quarantine":{{"pods":2,"for":"20s"}}}}}}
-at 1000 push v2 good
-at 20000 say Abort"#
-        )
-    };
-    let usual = told(&story(""));
-    assert_eq!((kept(&usual), &usual.end.version), (0, &"v1".into()), "{}", usual.log.join("\n"));
-    let at_once = told(&story(r#""capacity":"MitigateFirst","#));
-    assert_eq!(kept(&at_once), 1, "{}", at_once.log.join("\n"));
-}
-
-#[test]
-fn an_operator_that_is_killed_after_each_write_comes_to_an_end_whatever_its_hooks_write() {
-    let outcome = told(&format!(
-        r#"release {{"criteria":[],"steps":[{{"name":"half","replicas":"50%","soak":"5m"}}],"watch":[{{"for":"3s","every":"1s"}}],{BESIDE}}}
-at 0 mortal 1
-at 1000 push v2 stuck
-at 20000 say Abort"#
-    ));
-    assert_eq!(outcome.end.phase, "Rejected", "{}", outcome.log.join("\n"));
 }
 
 /// Owners who allow no pod to be unavailable, and two more than there are to be.
@@ -654,41 +554,6 @@ at 14453 make-release"#,
     );
 }
 
-/// On nodes that have no room for a pod more a Release is deleted in mid-run.
-const NO_ROOM: &str = r#"replicas 2
-strategy {"rollingUpdate":{"maxSurge":4,"maxUnavailable":0},"type":"RollingUpdate"}
-release {"criteria":[],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"10s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"20s"}]}
-ready-after 1000
-at 1795 push v2 errors
-at 5986 room 2
-at 15581 delete-release"#;
-
-#[test]
-fn on_full_nodes_a_deleted_release_makes_room_for_the_stable_pods_too() {
-    let outcome = told_by(45283, &format!("{NO_ROOM}\nat 60000 room 2"));
-    let deleted = second(&outcome, "operator 0 deleted controllerrevisions/");
-    assert!(deleted.is_some_and(|second| second < 30.0), "{deleted:?}\n{}", outcome.log.join("\n"));
-    told_by(45283, &format!("{NO_ROOM}\nat 19843 make-release\nat 25264 push v3 stuck"));
-}
-
-#[test]
-fn a_release_that_is_made_anew_while_the_last_one_goes_back_brings_that_to_its_end_before_a_newer_template_goes_out()
- {
-    for (made, pushed) in [(15_700, 15_800), (15_700, 17_000), (17_000, 17_100), (15_800, 15_700)] {
-        for conduct in ["good", "stuck"] {
-            let push = format!("at {pushed} push v3 {conduct}");
-            let make = format!("at {made} make-release");
-            let more = if made < pushed { [make, push] } else { [push, make] }.join("\n");
-            let outcome = told_by(45283, &format!("{NO_ROOM}\n{more}"));
-            if made < pushed {
-                let end = if conduct == "good" { ("v3", "Idle") } else { ("v1", "Rejected") };
-                let found = (outcome.end.version.as_str(), outcome.end.phase.as_str());
-                assert_eq!(found, (Some(end.0), Some(end.1)), "{more}\n{}", outcome.log.join("\n"));
-            }
-        }
-    }
-}
-
 #[test]
 fn whoever_hands_back_a_stable_version_that_never_started_pushes_one_that_does() {
     told_by(
@@ -704,6 +569,11 @@ at 9167 scale 0
 at 12009 scale 8
 at 12378 lose 3 58 true"#,
     );
+    // A run that waits for it after a scale-up from nothing.
+    let outcome = told(&format!(
+        "policies false\n{LOCKED}\nat 1000 delete-release\nat 2000 scale 0\nat 3000 push v2 stuck\nat 4000 make-release\nat 9000 push v3 good"
+    ));
+    assert_eq!(outcome.end.version, "v1000", "{}", outcome.log.join("\n"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tidegate::api::text::Span;
 use tidegate::watch::slim::fingerprint;
 
+use super::run_of;
 use crate::world::World;
 
 /// How long the record of a run waits for hooks once stable stands, and how long what was put back is looked at where nobody says how long.
@@ -23,7 +24,7 @@ impl World {
         let (was, is) = (&old["run"], &after["status"]["run"]);
         let id = |run: &Value| run["id"].as_str().unwrap_or_default().to_owned();
         if is["back"]["hooks"].as_array().is_some_and(|hooks| !hooks.is_empty()) {
-            self.watchman.went_back.insert((name.to_owned(), id(is)));
+            self.watchman.went_back.insert(run_of(after));
         }
         let (now, jumped) = (self.now, self.watchman.clocks_jumped);
         let goes_on = matches!(was["back"]["cause"].as_str(), Some("NoReplicas" | "TooMany" | "Superseded"));
@@ -82,10 +83,8 @@ impl World {
 
     /// Whoever is behind a hook's URL has answered a process: once for each way back, as long as it lives.
     pub fn hook_answered(&mut self, process: usize) {
-        let is_new = |name: &&str| {
-            let run = self.status(name)["run"]["id"].as_str().unwrap_or_default().to_owned();
-            !self.watchman.went_back.contains(&((*name).to_owned(), run))
-        };
+        let is_new =
+            |name: &&str| !self.release(name).is_some_and(|it| self.watchman.went_back.contains(&run_of(it)));
         // It may be under way before status says so.
         let most = self.watchman.went_back.len() + self.targets().filter(is_new).count();
         let answered = self.watchman.hooks_answered.entry(process).or_default();

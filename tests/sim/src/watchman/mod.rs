@@ -47,14 +47,14 @@ pub struct Watchman {
     pub hooks_arrived: u64,
     /// Those that were answered as they should be, by process.
     hooks_answered: BTreeMap<usize, usize>,
-    /// Runs that have gone back with hooks: their Releases, and their ids.
-    went_back: BTreeSet<(String, String)>,
+    /// Runs that have gone back with hooks.
+    went_back: BTreeSet<RunOf>,
     /// What a ConfigMap was to be, was written there so often.
     flags_written: u64,
     /// In so many records a hook is done, by its name.
     recorded: BTreeMap<String, u64>,
-    /// Pods that were taken out of their ReplicaSet, by Release and run.
-    kept: BTreeMap<(String, String), BTreeSet<String>>,
+    /// Pods that were taken out of their ReplicaSet, by run.
+    kept: BTreeMap<RunOf, BTreeSet<String>>,
     /// Identity of each process in the Lease, where there is an election.
     pub identities: BTreeMap<usize, String>,
     /// Messages that a status has owed.
@@ -65,6 +65,15 @@ pub struct Watchman {
     refused: BTreeSet<Told>,
     /// So often a process has tried in vain to tell them.
     in_vain: BTreeMap<(usize, Told), u32>,
+}
+
+/// Uid of a Release, and the id of a run: a Release that is made anew under the same name counts from 1 again.
+type RunOf = (String, String);
+
+/// The run that a Release has under way; without one, an id that no run has.
+fn run_of(release: &Value) -> RunOf {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    (text(&release["metadata"]["uid"]), text(&release["status"]["run"]["id"]))
 }
 
 /// The id of a message, and an audience.
@@ -82,6 +91,8 @@ pub struct Watched {
     unseen: bool,
     /// The Service has had as many pods as the owner promises, and nobody has taken them but, perhaps, the operator.
     served: bool,
+    /// Of the Deployment of which all this is.
+    uid: String,
     /// Ready pods that there must be, once there have been so many.
     promised: i64,
     /// Pods that there may be.

@@ -20,6 +20,13 @@ impl World {
             watched.allowed = None;
             return;
         };
+        let uid = deployment["metadata"]["uid"].as_str().unwrap_or_default();
+        let watched = self.watchman.of(name);
+        if watched.uid != uid {
+            // Made anew before anybody had looked: what was promised of the one before went with it.
+            uid.clone_into(&mut watched.uid);
+            (watched.served, watched.promised, watched.allowed) = (false, 0, None);
+        }
         let replicas = deployment["spec"]["replicas"].as_i64().unwrap_or(0);
         let now = self.now;
         let before = self.watchman.of(name).wanted.last().map(|(_, wanted)| *wanted);
@@ -83,7 +90,7 @@ impl World {
         self.check("8 (enough pods Ready)", ready >= promised || undoing, || {
             format!("{ready} Ready of {alive} pods, {promised} promised of {least} replicas")
         });
-        self.check_service(name, floor, undoing);
+        self.check_service(name, floor, replicas, undoing);
         if undoing {
             self.watchman.of(name).allowed = None;
             self.watchman.of(name).promised = self.watchman.of(name).promised.min(ready);
@@ -102,14 +109,15 @@ impl World {
     }
 
     /// 8, as users see it: there is always somebody who answers, on the way back too. Unless the owner allows that there is nobody, or wants bad
-    /// pods gone first.
-    fn check_service(&mut self, name: &str, floor: i64, undoing: bool) {
+    /// pods gone first; or it is the only one there is to be, and makes room.
+    fn check_service(&mut self, name: &str, floor: i64, replicas: i64, undoing: bool) {
         let ready = i64::try_from(endpoints(self.native(name)).count()).unwrap_or(0);
         let mitigates =
             self.release(name).is_some_and(|it| it["spec"]["undo"]["capacity"] == "MitigateFirst");
+        let makes_room = self.only_pod_makes_room(name, replicas);
         let watched = self.watchman.of(name);
         watched.served |= ready >= floor.max(1);
-        let is_allowed = floor < 1 || (undoing && mitigates);
+        let is_allowed = floor < 1 || (undoing && (mitigates || makes_room));
         if is_allowed {
             watched.served = false;
         }
@@ -117,6 +125,15 @@ impl World {
         self.check("8 (somebody serves)", ready > 0 || !served, || {
             format!("no pod is left to serve; {floor} were promised")
         });
+    }
+
+    /// On nodes that have no room for a second pod, the way back of the only one ends when that makes room for the stable one, or not at all: so it does
+    /// where its version is bad, or somebody wants it gone. What only waits for a newer template, or takes a step again, can wait for room.
+    fn only_pod_makes_room(&self, name: &str, replicas: i64) -> bool {
+        let cause = self.status(name)["run"]["back"]["cause"].as_str();
+        let can_wait = matches!(cause, Some("Superseded" | "NoReplicas" | "TooMany"));
+        let stays = self.release(name).is_some_and(|it| it["spec"]["undo"]["capacity"] == "CapacityFirst");
+        replicas == 1 && self.has_no_room(name, 2) && !can_wait && !stays
     }
 
     /// Status could not be written, and it goes back all the same.

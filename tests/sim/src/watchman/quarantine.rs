@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tidegate::api::{QUARANTINE, QUARANTINED_UNTIL};
 
+use super::run_of;
 use crate::cluster::named;
 use crate::server::{Name, Who};
 use crate::time::stamp;
@@ -26,8 +27,7 @@ impl World {
         self.check("quarantine (out of everything)", is_out, || metadata.to_string());
         let Some(found) = self.release(&release).cloned() else { return };
         let most = found["spec"]["undo"]["quarantine"]["pods"].as_u64().unwrap_or(1);
-        let run = found["status"]["run"]["id"].as_str().unwrap_or_default().to_owned();
-        let kept = self.watchman.kept.entry((release, run)).or_default();
+        let kept = self.watchman.kept.entry(run_of(&found)).or_default();
         kept.insert(name);
         let kept = kept.len();
         self.check(

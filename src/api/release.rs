@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Approval, Check};
 use super::criterion::{Criterion, OnLimit};
-use super::labels::Labels;
+use super::labels::{Labels, NOT_EMPTY};
 use super::migration::Migration;
 use super::notify::Notify;
 use super::signing::UndoApproval;
@@ -346,11 +346,11 @@ pub struct Step {
 pub struct Pilot {
     /// They run on nodes with these labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("has(self.matchLabels) && self.matchLabels.size() > 0 || has(self.matchExpressions) && self.matchExpressions.size() > 0").message("nodes needs matchLabels or matchExpressions"))]
+    #[x_kube(validation = Rule::new(NOT_EMPTY).message("nodes needs matchLabels or matchExpressions"))]
     pub nodes: Option<Labels>,
     /// They have these labels themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("has(self.matchLabels) && self.matchLabels.size() > 0 || has(self.matchExpressions) && self.matchExpressions.size() > 0").message("pods needs matchLabels or matchExpressions"))]
+    #[x_kube(validation = Rule::new(NOT_EMPTY).message("pods needs matchLabels or matchExpressions"))]
     pub pods: Option<Labels>,
     /// So many are enough. Default: all of the step's pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -151,14 +151,13 @@ pub fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, s
     let place = |known: &CheckStatus| known.name == check.name && known.step.as_deref() == step;
     let Some(index) = run.checks.iter().position(place) else { return };
     // A Job that is under way is let run to its end first: never two of them at once.
-    let may_run = |known: &CheckStatus| {
-        known.job.is_some() && matches!(known.state, CheckState::Waiting | CheckState::Unknown)
-    };
-    if has_changed(&run.checks[index], check) && !may_run(&run.checks[index]) {
-        begin_again(&mut run.checks[index], now);
+    let known = &mut run.checks[index];
+    let may_run = known.job.is_some() && known.state.is_open();
+    if has_changed(known, check) && !may_run {
+        begin_again(known, now);
     }
-    run.checks[index].definition.get_or_insert_with(|| check.definition.clone());
-    let known = run.checks[index].clone();
+    known.definition.get_or_insert_with(|| check.definition.clone());
+    let known = known.clone();
     let is_over = match known.state {
         CheckState::Failed | CheckState::Skipped => true,
         // Before the first pod a signature may still expire, or what was signed may change.
@@ -249,8 +248,7 @@ pub fn of_job(draft: &mut Draft<'_>, scene: &Scene<'_>, this: jobs::Try<'_>, ind
 
 /// The Job of a check that waits for its end, or for what it said, with what is planned.
 pub fn open_job(known: &CheckStatus, planned: &[PlannedCheck]) -> Option<(String, Arc<PlannedJob>)> {
-    let is_open = matches!(known.state, CheckState::Waiting | CheckState::Unknown);
-    let planned = planned.iter().find(|check| check.name == known.name).filter(|_| is_open)?;
+    let planned = planned.iter().find(|check| check.name == known.name).filter(|_| known.state.is_open())?;
     match &planned.kind {
         CheckKind::Job(job) => Some((known.job.clone()?, job.clone())),
         // Of one that ended by itself it is wanted why.

@@ -18,7 +18,7 @@ use super::plan::{Plan, PlanError};
 use super::scene::Scene;
 use super::snapshot::{JobFacts, JobOutput, ProbeId, ProbeResult, Snapshot};
 use crate::api::check::{JobCheck, JobLogs, JobResult, ResultFrom};
-use crate::api::status::{CheckState, CheckStatus, Run, Stamp};
+use crate::api::status::{CheckStatus, Run, Stamp};
 use crate::api::{CHECK_LABEL, RELEASE_LABEL, ReleaseSpec};
 
 /// For so long a Job that was made may not have been heard of.
@@ -256,9 +256,8 @@ pub fn to_read<'p>(
         let jobs = back::open_jobs(run, back, spec);
         return jobs.iter().filter_map(|(name, job)| wanted(snapshot, name, job)).collect();
     }
-    let is_open = |state: CheckState| matches!(state, CheckState::Waiting | CheckState::Unknown);
-    let of_run = || run.checks.iter().filter(|check| is_open(check.state));
-    let migrated = migrations::parts(run).filter(|part| is_open(part.state));
+    let of_run = || run.checks.iter().filter(|check| check.state.is_open());
+    let migrated = migrations::parts(run).filter(|part| part.state.is_open());
     let mut jobs = of_run().filter_map(|check| check.job.as_ref());
     let mut others = migrated.filter_map(|part| part.job.as_ref());
     let has_ended =

@@ -354,7 +354,7 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
     let (Some(known), Some(job)) = (of(run, &planned.name, part).cloned(), planned.part(part)) else {
         return;
     };
-    if !matches!(known.state, CheckState::Waiting | CheckState::Unknown) {
+    if !known.state.is_open() {
         return;
     }
     // A step has no upper case letters in its name: no check is called so.
@@ -416,9 +416,7 @@ pub fn open<'r>(run: &'r Run, plan: &'r Plan) -> impl Iterator<Item = (&'r str, 
         let planned = plan.migrations.iter().find(|planned| planned.name == known.name);
         let parts = [(Part::Work, Some(&known.work)), (Part::Verify, known.verify.as_ref())];
         parts.into_iter().filter_map(move |(part, known)| {
-            let is_open =
-                |known: &&JobStatus| matches!(known.state, CheckState::Waiting | CheckState::Unknown);
-            let known = known.filter(is_open)?;
+            let known = known.filter(|known| known.state.is_open())?;
             Some((known.job.as_deref()?, planned?.part(part)?))
         })
     };

@@ -330,9 +330,8 @@ fn telemetry_of(
 /// The trial pod of a check, once it is Ready.
 fn trial_pod(snapshot: &Snapshot, known: &CheckStatus) -> Option<ProbedPod> {
     let pod = snapshot.trials.get(known.job.as_ref()?)?.pod.as_ref()?;
-    let is_ready = pod.ready_since.is_some() && !pod.terminating;
     let template = snapshot.target.as_ref()?.template.value();
-    let (name, ip) = (pod.name.clone(), pod.ip.clone().filter(|_| is_ready)?);
+    let (name, ip) = (pod.name.clone(), pod.ip.clone().filter(|_| pod.serves())?);
     Some(ProbedPod { name, ip, port: ports(&template).find_map(number), on_trial: true })
 }
 
@@ -350,11 +349,9 @@ fn pods_of(snapshot: &Snapshot, revision: Revision) -> Vec<ProbedPod> {
         }
     };
     let port = template.as_ref().and_then(|template| ports(template).find_map(number));
-    let sets =
-        snapshot.sets.iter().filter(|set| is_stable(&set.fingerprint) == (revision == Revision::Stable));
-    let pods = sets.flat_map(|set| snapshot.pods_of(&set.uid));
-    let ready = pods.filter(|pod| pod.ready_since.is_some() && !pod.terminating);
-    let mut pods: Vec<ProbedPod> = ready
+    let pods = snapshot.live_pods(|fingerprint| is_stable(fingerprint) == (revision == Revision::Stable));
+    let mut pods: Vec<ProbedPod> = pods
+        .filter(|pod| pod.serves())
         .filter_map(|pod| {
             Some(ProbedPod { name: pod.name.clone(), ip: pod.ip.clone()?, port, on_trial: false })
         })

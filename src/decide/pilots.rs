@@ -15,7 +15,7 @@ use super::draft::Draft;
 use super::needs::ASK_AGAIN;
 use super::plan::PlannedStep;
 use super::scene::Scene;
-use super::snapshot::{Place, Placed, Pod, Snapshot};
+use super::snapshot::{Place, Placed, Snapshot};
 use crate::api::labels::Labels;
 use crate::api::release::{Pilot, Step};
 use crate::api::status::{Run, Stage};
@@ -110,12 +110,8 @@ pub fn needed(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Option<Plac
         step.pilot.as_ref().filter(|_| run.stage == Stage::Steps && run.progress.skipped.is_none())?;
     let target = snapshot.target.as_ref()?;
     let stable = snapshot.release.as_ref()?.status.stable.as_ref()?;
-    let sets = snapshot.sets.iter().filter(|set| set.fingerprint != stable.fingerprint);
-    let pods: BTreeSet<String> = sets
-        .flat_map(|set| snapshot.pods_of(&set.uid))
-        .filter(|pod| is_there(pod))
-        .map(|pod| pod.uid.clone())
-        .collect();
+    let pods = snapshot.live_pods(|fingerprint| fingerprint != stable.fingerprint);
+    let pods: BTreeSet<String> = pods.filter(|pod| pod.serves()).map(|pod| pod.uid.clone()).collect();
     // Until its pods are Ready the step is not reached, wherever they are.
     let are_there = i32::try_from(pods.len()).ok() >= step.replicas.of(target.replicas);
     let known = snapshot.placed.as_ref();
@@ -125,10 +121,6 @@ pub fn needed(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec) -> Option<Plac
         let labels = serde_json::from_value(template["metadata"]["labels"].clone()).unwrap_or_default();
         Placing { pods, labels, nodes: pilot.nodes.is_some() }
     })
-}
-
-fn is_there(pod: &Pod) -> bool {
-    pod.ready_since.is_some() && !pod.terminating
 }
 
 /// When it is to be read again where the same pods are.
@@ -155,7 +147,7 @@ struct Tally {
 fn tally(scene: &Scene<'_>, pilot: &Pilot, placed: &Placed) -> Result<Tally, String> {
     let found = placed.found.as_ref().map_err(String::clone)?;
     let mut tally = Tally::default();
-    for pod in scene.canary_pods().filter(|pod| is_there(pod)) {
+    for pod in scene.canary_pods().filter(|pod| pod.serves()) {
         let counted = match found.get(&pod.uid) {
             Some(place) if counts(pilot, place) => &mut tally.pilots,
             Some(_) => &mut tally.others,

@@ -2,32 +2,26 @@
 //!
 //! The API server has refused most mistakes with a sentence; what is left gets one here. Going back needs no plan.
 
+mod checks;
 mod undo;
 
-use std::sync::Arc;
 use std::time::Duration;
 
+pub use checks::{CheckKind, PlannedCheck, PlannedRetries, Question};
+use checks::{checks, preflight, signers};
 pub use undo::{
     HookKind, KeptEvidence, ObjectPatch, PlannedHook, PlannedQuarantine, PlannedUndo, PlannedValidation, undo,
 };
 
-use super::approval::{Attest, Signers};
+use super::approval::Signers;
 use super::calendar::{self, Calendar};
-use super::expression::Expression;
-use super::jobs::PlannedJob;
 use super::migrations::{self, PlannedMigration};
-use super::objects::Objects;
 use super::traffic::{self, Traffic};
-use super::{judge, notify, pilots, promotion, telemetry, values, workload};
-use crate::api::check::dns::DnsCheck;
-use crate::api::check::promotion::PromotionCheck;
-use crate::api::check::tls::TlsCheck;
-use crate::api::check::{Approval, ConfigCheck, HttpCheck, OnFailure, Severity};
+use super::{judge, notify, pilots, telemetry, values};
 use crate::api::criterion::{Criterion, NoData, OnLimit, OnUnknown, Reference, ValueBound};
 use crate::api::release::Pilot;
-use crate::api::signing::AttestCheck;
 use crate::api::text::{Condition, Latency, Percent, Share, Span};
-use crate::api::{Capacity, CaptureMode, Check, OnDelete, ReleaseSpec, digest};
+use crate::api::{Capacity, CaptureMode, OnDelete, ReleaseSpec};
 
 /// An error rate that is no news however little stable has.
 const IGNORED_ERROR_RATE: f64 = 0.001;
@@ -36,8 +30,6 @@ const VALUE_FOR: Duration = Duration::from_secs(15);
 const AVAILABILITY_FOR: Duration = Duration::from_secs(60);
 /// Records of runs that are kept, where nothing is said.
 const REPORTS_KEPT: i32 = 20;
-/// How long a trial pod may take to start and answer, where nothing is said.
-const TRIAL: Duration = Duration::from_secs(300);
 /// The shortest deadline of a step, where none is given.
 const LEAST_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -79,102 +71,6 @@ pub struct Measuring {
     pub values: Vec<values::Criterion>,
     pub watch: Vec<PlannedWatch>,
     pub source: Source,
-}
-
-/// A check with its one kind.
-#[derive(Clone, Debug)]
-pub struct PlannedCheck {
-    pub name: String,
-    /// Tells what it asks for from anything else: the first digits of a digest.
-    pub definition: String,
-    pub timeout: Duration,
-    pub severity: Severity,
-    pub retries: Option<PlannedRetries>,
-    pub every: Option<Duration>,
-    pub on_failure: OnFailure,
-    pub kind: CheckKind,
-}
-
-/// Tries after the first one.
-#[derive(Clone, Copy, Debug)]
-pub struct PlannedRetries {
-    pub limit: i32,
-    pub backoff: Duration,
-}
-
-/// What a check does.
-#[derive(Clone, Debug)]
-pub enum CheckKind {
-    Approval(Signers),
-    Attest(Box<Attest>),
-    Job(Arc<PlannedJob>),
-    Asked(Question),
-    /// Before the first pod of the Deployment: of a pod that is started for it.
-    Trial(Box<HttpCheck>),
-}
-
-impl CheckKind {
-    /// Whether people sign it: that takes what time they take, and is never skipped.
-    pub fn is_signed(&self) -> bool {
-        match self {
-            Self::Approval(_) | Self::Attest(_) => true,
-            Self::Job(_) | Self::Asked(_) | Self::Trial(_) => false,
-        }
-    }
-
-    /// Whether it comes after everything else before the first pod: it runs what is released.
-    pub fn comes_last(&self) -> bool {
-        match self {
-            Self::Trial(_) => true,
-            Self::Approval(_) | Self::Attest(_) | Self::Job(_) | Self::Asked(_) => false,
-        }
-    }
-}
-
-/// What is asked, over the network or of the API server.
-#[derive(Clone, Debug)]
-pub enum Question {
-    Http(HttpCheck),
-    Config(ConfigCheck),
-    Tls(Box<TlsCheck>),
-    Dns(DnsCheck),
-    Objects(Box<Objects>),
-    /// No check: how much goes on.
-    Traffic(Box<Traffic>),
-    Workload(workload::Wanted),
-    Promotion(promotion::Wanted),
-    /// About these criteria; `None`: all.
-    Telemetry(Option<Vec<String>>),
-}
-
-impl Question {
-    /// Whether it is asked of each Ready pod of a revision.
-    pub fn is_of_pods(&self) -> bool {
-        match self {
-            Self::Http(check) => check.pod_path.is_some(),
-            Self::Config(_)
-            | Self::Tls(_)
-            | Self::Dns(_)
-            | Self::Objects(_)
-            | Self::Traffic(_)
-            | Self::Workload(_)
-            | Self::Promotion(_)
-            | Self::Telemetry(_) => false,
-        }
-    }
-
-    /// Whether it is about what comes before the first pod, and says nothing after.
-    fn is_before_the_first_pod(&self) -> bool {
-        match self {
-            Self::Workload(_) | Self::Promotion(_) | Self::Telemetry(_) => true,
-            Self::Http(_)
-            | Self::Config(_)
-            | Self::Tls(_)
-            | Self::Dns(_)
-            | Self::Objects(_)
-            | Self::Traffic(_) => false,
-        }
-    }
 }
 
 /// A step with its numbers.
@@ -401,168 +297,6 @@ fn watch(spec: &ReleaseSpec) -> Result<Vec<PlannedWatch>, PlanError> {
         })
     };
     stages.iter().enumerate().map(stage).collect()
-}
-
-/// Until a failed check is tried again for the first time, where nothing is said.
-const BACKOFF: Duration = Duration::from_secs(10);
-
-fn checks(written: &[Check], field: &str) -> Result<Vec<PlannedCheck>, PlanError> {
-    written.iter().enumerate().map(|(index, one)| check(one, &format!("{field}[{index}]"))).collect()
-}
-
-/// Those before the first pod. There is no pod to ask yet: where one is to be asked, it is started for that.
-fn preflight(written: &[Check]) -> Result<Vec<PlannedCheck>, PlanError> {
-    let tried = |(planned, written): (PlannedCheck, &Check)| match planned.kind {
-        CheckKind::Asked(Question::Http(http)) if http.pod_path.is_some() => PlannedCheck {
-            timeout: if written.timeout.is_some() { planned.timeout } else { TRIAL },
-            every: None,
-            kind: CheckKind::Trial(Box::new(http)),
-            ..planned
-        },
-        kind => PlannedCheck { kind, ..planned },
-    };
-    Ok(checks(written, "spec.preflight")?.into_iter().zip(written).map(tried).collect())
-}
-
-fn signers(approval: &Approval, field: &str) -> Result<Signers, PlanError> {
-    let Approval { roles, quorum, allow_author, valid_for } = approval;
-    Ok(Signers {
-        roles: roles.0.clone(),
-        quorum: *quorum,
-        allow_author: *allow_author,
-        valid_for: lasting(valid_for.as_ref(), field)?,
-    })
-}
-
-fn attested(attest: &AttestCheck, field: &str) -> Result<CheckKind, PlanError> {
-    let AttestCheck { text, roles, link, allow_author, valid_for } = attest;
-    let signers = Signers {
-        roles: roles.0.clone(),
-        quorum: 1,
-        allow_author: *allow_author,
-        valid_for: lasting(valid_for.as_ref(), field)?,
-    };
-    Ok(CheckKind::Attest(Box::new(Attest { text: text.clone(), link: link.clone(), signers })))
-}
-
-/// How long a signature counts.
-fn lasting(valid_for: Option<&Span>, field: &str) -> Result<Option<Duration>, PlanError> {
-    let field = format!("{field}.validFor");
-    let Some(text) = valid_for else { return Ok(None) };
-    match span(text, || field.clone())? {
-        Duration::ZERO => {
-            Err(PlanError { field, problem: "a signature that counts for no time is none".into() })
-        }
-        length => Ok(Some(length)),
-    }
-}
-
-fn asked_over_http(http: &HttpCheck, field: &str) -> Result<CheckKind, PlanError> {
-    if let Some(text) = &http.expect.expression {
-        Expression::parse(text, &["body"])
-            .map_err(|problem| PlanError { field: format!("{field}.http.expect.expression"), problem })?;
-    }
-    Ok(CheckKind::Asked(Question::Http(http.clone())))
-}
-
-fn promoted(check: &PromotionCheck, field: &str) -> Result<CheckKind, PlanError> {
-    promotion::Wanted::of(check)
-        .map(|wanted| CheckKind::Asked(Question::Promotion(wanted)))
-        .map_err(|(below, problem)| PlanError { field: format!("{field}.promotion{below}"), problem })
-}
-
-fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
-    let Check {
-        name,
-        timeout,
-        severity,
-        retries,
-        every,
-        on_failure,
-        approval,
-        attest,
-        job,
-        http,
-        config,
-        tls,
-        dns,
-        object,
-        backup,
-        workload,
-        promotion,
-        telemetry,
-    } = check;
-    let understood = |kind: &str, objects: Result<Objects, (&str, String)>| match objects {
-        Ok(objects) => Ok(CheckKind::Asked(Question::Objects(Box::new(objects)))),
-        Err((below, problem)) => Err(PlanError { field: format!("{field}.{kind}{below}"), problem }),
-    };
-    let kinds = [
-        approval
-            .as_ref()
-            .map(|approval| signers(approval, &format!("{field}.approval")).map(CheckKind::Approval)),
-        attest.as_ref().map(|attest| attested(attest, &format!("{field}.attest"))),
-        job.as_ref()
-            .map(|job| PlannedJob::of(job, &format!("{field}.job")).map(|job| CheckKind::Job(Arc::new(job)))),
-        http.as_ref().map(|http| asked_over_http(http, field)),
-        config.as_ref().map(|config| Ok(CheckKind::Asked(Question::Config(config.clone())))),
-        tls.as_ref().map(|tls| Ok(CheckKind::Asked(Question::Tls(Box::new(tls.clone()))))),
-        dns.as_ref().map(|dns| Ok(CheckKind::Asked(Question::Dns(dns.clone())))),
-        object.as_ref().map(|object| understood("object", Objects::of(object))),
-        backup.as_ref().map(|backup| understood("backup", Objects::of_backup(backup))),
-        workload.as_ref().map(|check| Ok(CheckKind::Asked(Question::Workload(workload::Wanted::of(check))))),
-        promotion.as_ref().map(|check| promoted(check, field)),
-        telemetry.as_ref().map(|check| Ok(CheckKind::Asked(Question::Telemetry(check.criteria.clone())))),
-    ];
-    let mut kinds = kinds.into_iter().flatten();
-    let kind = match (kinds.next(), kinds.next()) {
-        (Some(kind), None) => kind?,
-        (None, None) | (_, Some(_)) => {
-            return Err(PlanError {
-                field: field.to_owned(),
-                problem: format!(
-                    "check '{name}' needs exactly one of: approval, attest, job, http, config, tls, dns, object, backup, workload, promotion, telemetry"
-                ),
-            });
-        }
-    };
-    let usual = match kind {
-        CheckKind::Job(_) => Duration::from_secs(600),
-        // Many are asked, one after the other.
-        CheckKind::Asked(Question::Workload(_) | Question::Telemetry(_)) => Duration::from_secs(30),
-        CheckKind::Asked(Question::Promotion(promotion::Wanted {
-            others: promotion::Others::Labelled { .. },
-            ..
-        })) => Duration::from_secs(30),
-        CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Asked(_) | CheckKind::Trial(_) => {
-            Duration::from_secs(10)
-        }
-    };
-    let of = |text: &Option<Span>, name: &str| {
-        text.as_ref().map(|text| span(text, || format!("{field}.{name}"))).transpose()
-    };
-    let retries = match retries {
-        Some(retries) => Some(PlannedRetries {
-            limit: retries.limit,
-            backoff: of(&retries.backoff, "retries.backoff")?.unwrap_or(BACKOFF),
-        }),
-        None => None,
-    };
-    Ok(PlannedCheck {
-        name: name.clone(),
-        definition: definition(check),
-        timeout: of(timeout, "timeout")?.unwrap_or(usual),
-        severity: severity.unwrap_or_default(),
-        retries,
-        every: of(every, "every")?.map(|every| every.max(Duration::from_secs(1))),
-        on_failure: on_failure.unwrap_or_default(),
-        kind,
-    })
-}
-
-/// The digest of what a check asks for. How much its answer counts, and when it is asked again, is no part of that.
-fn definition(check: &Check) -> String {
-    let asks_for = Check { severity: None, retries: None, every: None, on_failure: None, ..check.clone() };
-    digest::short(&serde_json::to_string(&asks_for).unwrap_or_default())
 }
 
 /// A criterion, by who judges it.

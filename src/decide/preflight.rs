@@ -105,7 +105,7 @@ fn unsigned(draft: &mut Draft<'_>, planned: &[PlannedCheck]) -> String {
     let waiting = planned.iter().filter(|check| check.kind.is_signed());
     let run = draft.run();
     let known = waiting.filter_map(|check| run.checks.iter().find(|known| known.name == check.name));
-    let lacking = known.filter(|known| matches!(known.state, CheckState::Waiting | CheckState::Unknown));
+    let lacking = known.filter(|known| known.state.is_open());
     let words: Vec<String> = lacking.map(|known| format!("{}: {}", known.name, known.message)).collect();
     if words.is_empty() {
         String::new()

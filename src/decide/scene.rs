@@ -8,7 +8,7 @@ use super::draft::Draft;
 use super::fields::{Originals, PARKED_DEADLINE, parked};
 use super::pace::{Limits, Stand};
 use super::plan::{self, Measuring, Plan, PlanError, PlannedUndo};
-use super::snapshot::{Pod, PodSet, ReleaseFacts, Snapshot, StoredTemplate, Workload};
+use super::snapshot::{Pod, ReleaseFacts, Snapshot, StoredTemplate, Workload};
 use crate::api::status::{PodCount, ReplicasStatus, RevisionStatus, Run, Stage};
 use crate::api::{Capacity, CaptureMode, OnDelete, ReleaseSpec, ReleaseStatus};
 
@@ -113,19 +113,13 @@ impl<'a> Scene<'a> {
     /// Pods that are not of the stable revision and not on their way out.
     pub fn canary_pods(&self) -> impl Iterator<Item = &'a Pod> {
         let stable = self.stable_fingerprint.clone();
-        self.pods_of(move |fingerprint| fingerprint != stable)
+        self.snapshot.live_pods(move |fingerprint| fingerprint != stable)
     }
 
     /// Pods of the stable revision that are not on their way out.
     pub fn stable_pods(&self) -> impl Iterator<Item = &'a Pod> {
         let stable = self.stable_fingerprint.clone();
-        self.pods_of(move |fingerprint| fingerprint == stable)
-    }
-
-    fn pods_of(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &'a Pod> {
-        let snapshot = self.snapshot;
-        let sets = snapshot.sets.iter().filter(move |set| wanted(&set.fingerprint));
-        sets.flat_map(move |set| live(snapshot, set))
+        self.snapshot.live_pods(move |fingerprint| fingerprint == stable)
     }
 
     /// Pods ordered of revisions that are neither stable nor the Deployment's own.
@@ -145,8 +139,8 @@ impl<'a> Scene<'a> {
                 .unwrap_or(i32::MAX),
         };
         let (stable, canary) = (
-            count(self.pods_of(|fingerprint| fingerprint == stable).collect()),
-            count(self.pods_of(|fingerprint| fingerprint != stable).collect()),
+            count(self.snapshot.live_pods(|fingerprint| fingerprint == stable).collect()),
+            count(self.snapshot.live_pods(|fingerprint| fingerprint != stable).collect()),
         );
         let ready = stable.ready + canary.ready;
         let share = if ready == 0 { 0 } else { (canary.ready * 100 + ready / 2) / ready };
@@ -178,10 +172,6 @@ pub fn revision(target: &Workload) -> RevisionStatus {
 pub fn template_name(workload: &str, fingerprint: &str) -> String {
     let short: String = workload.chars().take(200).collect();
     format!("{short}-{}", fingerprint.chars().take(10).collect::<String>())
-}
-
-fn live<'a>(snapshot: &'a Snapshot, set: &'a PodSet) -> impl Iterator<Item = &'a Pod> {
-    snapshot.pods_of(&set.uid).filter(|pod| !pod.terminating)
 }
 
 /// While the fields are ours the annotation is the truth, and the copy in status stands in for it; else the fields themselves are.
@@ -230,7 +220,8 @@ pub fn stand(
     let mut stand = Stand { replicas: target.replicas, ..Stand::default() };
     let mut next_good: Option<Timestamp> = None;
     for set in &snapshot.sets {
-        let ready = live(snapshot, set).filter_map(|pod| pod.ready_since);
+        let live = snapshot.pods_of(&set.uid).filter(|pod| !pod.terminating);
+        let ready = live.filter_map(|pod| pod.ready_since);
         if set.fingerprint == stable {
             stand.stable += set.replicas;
             stand.stable_ready += i32::try_from(ready.count()).unwrap_or(i32::MAX);

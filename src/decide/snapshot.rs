@@ -396,9 +396,22 @@ impl Workload {
     }
 }
 
+impl Pod {
+    /// Whether it is Ready, and not on its way out.
+    pub fn serves(&self) -> bool {
+        self.ready_since.is_some() && !self.terminating
+    }
+}
+
 impl Snapshot {
-    /// Whether a pod of this set is asked for or still there.
+    /// Pods of one set.
     pub fn pods_of<'a>(&'a self, set_uid: &'a str) -> impl Iterator<Item = &'a Pod> {
         self.pods.iter().filter(move |pod| pod.set_uid == set_uid)
+    }
+
+    /// Pods of the revisions that are wanted, by their fingerprints, which are not on their way out.
+    pub fn live_pods(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &Pod> {
+        let sets = self.sets.iter().filter(move |set| wanted(&set.fingerprint));
+        sets.flat_map(|set| self.pods_of(&set.uid)).filter(|pod| !pod.terminating)
     }
 }

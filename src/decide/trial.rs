@@ -18,7 +18,7 @@ use super::podhealth;
 use super::scene::Scene;
 use super::snapshot::{Exit, JobFacts, Pod, ProbeAnswer, ProbeId, ProbeResult, Trial};
 use crate::api::check::HttpCheck;
-use crate::api::status::{CheckState, CheckStatus, Stage, Stamp};
+use crate::api::status::{CheckStatus, Stage, Stamp};
 use crate::api::{CHECK_LABEL, RELEASE_LABEL, ReleaseStatus, TRIAL};
 
 /// What its Job is made for; no check is called so.
@@ -120,7 +120,7 @@ fn running(draft: &mut Draft<'_>, scene: &Scene<'_>, seen: Seen<'_>) -> Found {
             "no trial pod was made in {so_long}: a ResourceQuota is used up, or an admission policy refuses it; see {events}"
         ));
     };
-    if pod.ready_since.is_some() && !pod.terminating {
+    if pod.serves() {
         return match answer {
             None => Found::Waiting(format!("trial pod {} is Ready, and is asked", pod.name)),
             // It is what is asked about: what it leaves open for so long is its answer.
@@ -243,8 +243,7 @@ pub fn end_unneeded(draft: &mut Draft<'_>) {
     let needs = |status: &ReleaseStatus, job: &str| {
         let run = status.run.as_ref().filter(|run| run.stage == Stage::Preflight);
         let is_open = |known: &CheckStatus| {
-            let is_open = matches!(known.state, CheckState::Waiting | CheckState::Unknown);
-            is_open && known.step.is_none() && known.job.as_deref() == Some(job)
+            known.state.is_open() && known.step.is_none() && known.job.as_deref() == Some(job)
         };
         run.is_some_and(|run| run.checks.iter().any(is_open))
     };

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::labels::Labels;
+use crate::api::labels::{Labels, NOT_EMPTY};
 use crate::api::text::Span;
 
 /// The images of the new template have been released before by another Release, or by several, and that ended well.
@@ -24,7 +24,7 @@ pub struct PromotionCheck {
     pub release: Option<String>,
     /// The others, by the labels of Releases: pilots that go first. It must have ended well with each, but for this Release itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("has(self.matchLabels) && self.matchLabels.size() > 0 || has(self.matchExpressions) && self.matchExpressions.size() > 0").message("selector needs matchLabels or matchExpressions"))]
+    #[x_kube(validation = Rule::new(NOT_EMPTY).message("selector needs matchLabels or matchExpressions"))]
     pub selector: Option<Labels>,
     /// With so many of them is enough. Default: with all.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -91,6 +91,16 @@ pub enum CheckState {
     Skipped,
 }
 
+impl CheckState {
+    /// Whether its answer is still awaited.
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::Waiting | Self::Unknown => true,
+            Self::Passed | Self::Failed | Self::Skipped => false,
+        }
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_zero(number: &i32) -> bool {
     *number == 0

@@ -90,18 +90,15 @@ impl<'a> GoingBack<'a> {
     /// Whether a pod serves that is not of stable.
     fn is_served_by_others(&self) -> bool {
         let stable = &self.stable.1.fingerprint;
-        let others = self.snapshot.sets.iter().filter(|set| set.fingerprint != *stable);
-        let mut pods = others.flat_map(|set| self.snapshot.pods_of(&set.uid));
-        pods.any(|pod| !pod.terminating && pod.ready_since.is_some())
+        self.snapshot.live_pods(|fingerprint| fingerprint != stable).any(Pod::serves)
     }
 
     /// Stable pods for which no node has had room for so long.
     fn unschedulable_for(&self, long: Duration) -> i32 {
-        let of_stable = self.snapshot.sets.iter().filter(|set| set.fingerprint == self.stable.1.fingerprint);
-        let pods = of_stable.flat_map(|set| self.snapshot.pods_of(&set.uid));
+        let stable = &self.stable.1.fingerprint;
         let waits =
             |pod: &&Pod| pod.unschedulable_since.is_some_and(|since| since + long <= self.snapshot.now);
-        let waiting = pods.filter(|pod| !pod.terminating).filter(waits).count();
+        let waiting = self.snapshot.live_pods(|fingerprint| fingerprint == stable).filter(waits).count();
         i32::try_from(waiting).unwrap_or(i32::MAX)
     }
 

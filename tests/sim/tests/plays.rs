@@ -6,6 +6,10 @@ mod beside;
 mod full_nodes;
 #[path = "plays/own_writes.rs"]
 mod own_writes;
+#[path = "plays/owners_fields.rs"]
+mod owners_fields;
+#[path = "plays/promised.rs"]
+mod promised;
 #[path = "plays/records.rs"]
 mod records;
 

@@ -3,6 +3,18 @@
 use super::told;
 
 #[test]
+fn a_scale_up_in_the_moment_of_the_last_order_takes_no_new_pod_that_serves() {
+    told(
+        r#"replicas 16
+strategy {"rollingUpdate":{"maxSurge":"100%","maxUnavailable":"1%"},"type":"RollingUpdate"}
+release {"criteria":[],"preflight":[{"job":{"template":{"spec":{"backoffLimit":0,"template":{"metadata":{"annotations":{}},"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}},"name":"backup"}],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}
+ready-after 1500
+at 3171 push v2 good
+at 7884 scale 23"#,
+    );
+}
+
+#[test]
 fn without_a_run_pods_are_promised_that_have_been_ready_for_as_long_as_their_owner_says() {
     told(
         r#"replicas 1

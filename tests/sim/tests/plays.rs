@@ -12,6 +12,8 @@ mod owners_fields;
 mod promised;
 #[path = "plays/records.rs"]
 mod records;
+#[path = "plays/young_pods.rs"]
+mod young_pods;
 
 use tidegate_sim::play::{Outcome, play, play_within};
 use tidegate_sim::prometheus::LIES;

@@ -90,12 +90,6 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         | Cause::Reverted
         | Cause::Superseded => None,
     };
-    if run.stage == Stage::Watch
-        && let Ok(originals) = &scene.originals
-    {
-        // The fields were the owner's again, and may have been changed.
-        run.originals = originals.to_value();
-    }
     // Before the first pod there is nothing to keep, and no flag that was on.
     let (hooks, worst, quarantined) = match is_undo(why.cause) && run.stage != Stage::Preflight {
         true => {
@@ -158,6 +152,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         );
         return;
     };
+    // As long as nothing is ordered they may be the owner's again, who may change them: what is given back is what they wrote last.
+    draft.run().originals = originals.to_value();
     notice_newer(draft, scene);
     hooks::look(draft, scene);
     witnesses::look(draft, scene);
@@ -252,10 +248,13 @@ pub fn refusal(draft: &Draft<'_>) -> String {
     }
 }
 
-/// Whether status says already why we go back and what comes after. If not it is written before anything is ordered: to a process that starts with a
-/// status of before, the stable template in the Deployment would look like a revert by somebody, and the newer one would be lost.
+/// Whether status says already why we go back, what comes after, and what is given back. If not it is written before anything is ordered: to a
+/// process that starts with a status of before, the stable template in the Deployment would look like a revert by somebody, the newer one would be
+/// lost, and what the Deployment says of its owner's fields would look tampered with.
 fn is_noted(draft: &Draft<'_>, back: &Back) -> bool {
-    let written = draft.release.status.run.as_ref().and_then(|run| run.back.as_ref());
+    let originals = draft.status.run.as_ref().map(|run| &run.originals);
+    let written = draft.release.status.run.as_ref().filter(|written| Some(&written.originals) == originals);
+    let written = written.and_then(|written| written.back.as_ref());
     written.is_some_and(|written| written.cause == back.cause && written.next == back.next)
 }
 

@@ -90,12 +90,6 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         | Cause::Reverted
         | Cause::Superseded => None,
     };
-    if run.stage == Stage::Watch
-        && let Ok(originals) = &scene.originals
-    {
-        // The fields were the owner's again, and may have been changed.
-        run.originals = originals.to_value();
-    }
     // Before the first pod there is nothing to keep, and no flag that was on.
     let (hooks, worst, quarantined) = match is_undo(why.cause) && run.stage != Stage::Preflight {
         true => {
@@ -158,6 +152,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         );
         return;
     };
+    // As long as nothing is ordered they may be the owner's again, who may change them: what is given back is what they wrote last.
+    draft.run().originals = originals.to_value();
     notice_newer(draft, scene);
     hooks::look(draft, scene);
     witnesses::look(draft, scene);
@@ -202,25 +198,29 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let decided_at = back.decided_at.0;
     phases::watch(draft, &scene.undo);
     if is_ordered && scene.at_stable() && !stands {
-        say_what_keeps_it(draft, scene, &originals, decided_at);
+        say_what_keeps_it(draft, scene, &originals, decided_at, "after it was decided to go back");
     }
 }
 
-/// Stable pods that do not come, which the end of an undo waits for: they fail by themselves, or their owner's deadline has passed. It may be that none
-/// of them ever came: a Release made while there are no replicas takes what it finds for stable.
-fn say_what_keeps_it(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, decided_at: Timestamp) {
+/// Stable pods that do not come, which the end of an undo waits for, or a run that there were no replicas for: they fail by themselves, or their
+/// owner's deadline has passed. It may be that none of them ever came: a Release made while there are no replicas takes what it finds for stable.
+fn say_what_keeps_it(
+    draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
+    originals: &Originals,
+    since: Timestamp,
+    so_long: &str,
+) {
     let waits_for = Duration::from_secs(originals.deadline().max(0).unsigned_abs().into());
     let message = podhealth::stable_failing(scene).or_else(|| {
-        let due = decided_at + waits_for;
+        let due = since + waits_for;
         if due > scene.now() {
             draft.wake_at(due);
             return None;
         }
         let Stand { stable_ready, replicas, .. } = scene.stand;
-        Some(format!(
-            "{stable_ready} of {replicas} stable pods are Ready, {} s after it was decided to go back",
-            waits_for.as_secs()
-        ))
+        let seconds = waits_for.as_secs();
+        Some(format!("{stable_ready} of {replicas} stable pods are Ready, {seconds} s {so_long}"))
     });
     if let Some(message) = message {
         stable_fails(draft, scene, message);
@@ -252,10 +252,13 @@ pub fn refusal(draft: &Draft<'_>) -> String {
     }
 }
 
-/// Whether status says already why we go back and what comes after. If not it is written before anything is ordered: to a process that starts with a
-/// status of before, the stable template in the Deployment would look like a revert by somebody, and the newer one would be lost.
+/// Whether status says already why we go back, what comes after, and what is given back. If not it is written before anything is ordered: to a
+/// process that starts with a status of before, the stable template in the Deployment would look like a revert by somebody, the newer one would be
+/// lost, and what the Deployment says of its owner's fields would look tampered with.
 fn is_noted(draft: &Draft<'_>, back: &Back) -> bool {
-    let written = draft.release.status.run.as_ref().and_then(|run| run.back.as_ref());
+    let originals = draft.status.run.as_ref().map(|run| &run.originals);
+    let written = draft.release.status.run.as_ref().filter(|written| Some(&written.originals) == originals);
+    let written = written.and_then(|written| written.back.as_ref());
     written.is_some_and(|written| written.cause == back.cause && written.next == back.next)
 }
 
@@ -350,6 +353,7 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
             put_back(draft, scene, originals, back, "the newer template");
         }
         Cause::NoReplicas if scene.target.replicas == 0 => {
+            draft.run().progress.moved = None;
             let unblock = draft.kubectl(&format!("scale deployment/{} --replicas=...", scene.target.name));
             draft.held("NoReplicas", rest::NO_REPLICAS, unblock);
         }
@@ -360,9 +364,12 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
                 message,
                 format!("wait, or: {}", draft.command(Action::HandBack)),
             );
-            if let Some(failing) = podhealth::stable_failing(scene) {
-                stable_fails(draft, scene, failing);
-            }
+            let (now, ready) = (draft.now(), scene.stand.stable_ready);
+            let progress = &mut draft.run().progress;
+            let known = progress.moved.filter(|_| progress.good == ready);
+            let since = known.unwrap_or(now);
+            (progress.moved, progress.good) = (Some(since), ready);
+            say_what_keeps_it(draft, scene, originals, since.0, "without progress after the scale-up");
         }
         Cause::NoReplicas | Cause::TooMany => {
             put_back(draft, scene, originals, back, "the template of the run");

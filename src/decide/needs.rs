@@ -28,6 +28,8 @@ pub(super) const ASK_AGAIN: Duration = Duration::from_secs(15);
 const SETTLED: Duration = Duration::from_secs(120);
 /// Stable pods that one telemetry check asks.
 const MOST_PODS: usize = 50;
+/// So often a Prometheus server may come by before it must tell of a pod that is Ready.
+const SCRAPES: u32 = 2;
 
 /// What is needed.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +76,17 @@ pub struct SampledPod {
     pub started_at: Option<i64>,
     /// From when on it has warmed up, unix seconds; `None`: not Ready.
     pub warm_from: Option<i64>,
+    /// From when on whoever counts for it knows of it, unix seconds; `None`: not Ready.
+    pub known_from: Option<i64>,
     pub restarts: u32,
+}
+
+impl SampledPod {
+    /// Whether there should be something to read of it at that second. Before it is Ready nobody asks it for anything, and a server has to come by
+    /// before it tells of it.
+    pub fn is_due(&self, at: i64) -> bool {
+        self.known_from.is_some_and(|from| from <= at)
+    }
 }
 
 /// A number to read.
@@ -381,6 +393,11 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
         .map(|criterion| SampledValue { criterion: criterion.name.clone(), kind: criterion.kind.clone() })
         .collect();
     let stable = status.stable.as_ref()?.fingerprint.clone();
+    let known_after = match &measuring.source {
+        Source::Pods { .. } => Duration::ZERO,
+        Source::Prometheus { scrape_interval, .. } => scrape_interval.saturating_mul(SCRAPES),
+    };
+    let known_after = i64::try_from(known_after.as_secs()).unwrap_or(i64::MAX / 4);
     let (mut pods, mut ignore_paths) = (Vec::new(), Vec::new());
     for set in &snapshot.sets {
         let revision = if set.fingerprint == stable { Revision::Stable } else { Revision::Canary };
@@ -400,6 +417,7 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
                 path: path.clone(),
                 started_at: pod.started_at.map(|at| at.as_second()),
                 warm_from: pod.ready_since.map(|since| since.as_second() + WARM_UP),
+                known_from: pod.ready_since.map(|since| since.as_second().saturating_add(known_after)),
                 restarts: pod.restarts,
             });
         }

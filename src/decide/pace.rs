@@ -140,11 +140,13 @@ pub fn forward(stand: Stand, limits: Limits, target: i32, most: i32) -> Next {
         return Next::Wait;
     }
     if canary >= target {
-        return if stable > replicas - canary {
-            Next::Order(Pace { unavailable: canary, surge: 0 })
-        } else {
-            Next::Rest
-        };
+        if stable <= replicas - canary {
+            return Next::Rest;
+        }
+        // Scaled in the moment in which it is ordered, the native controller first sizes all revisions alike, to what may be there: without a
+        // surge Ready canary pods would go with the stable ones. With one more of them come than were asked for, but where all are there.
+        let surge = if canary < replicas { 0 } else { stable.min(limits.surge) };
+        return Next::Order(Pace { unavailable: canary, surge });
     }
     let lacking = (replicas - stable_ready - good).max(0);
     let room = target - canary;
@@ -269,6 +271,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_last_order_keeps_its_surge_and_an_earlier_one_has_none() {
+        let stand = Stand { replicas: 16, stable: 16, stable_ready: 16, canary: 16, good: 16 };
+        let last = forward(stand, limits(16, 0), 16, 16);
+        assert_eq!(last, Next::Order(Pace { unavailable: 16, surge: 16 }));
+        assert_eq!(forward(stand, limits(4, 0), 16, 16), Next::Order(Pace { unavailable: 16, surge: 4 }));
+        let stand = Stand { replicas: 16, stable: 16, stable_ready: 16, canary: 8, good: 8 };
+        assert_eq!(forward(stand, limits(16, 0), 8, 8), Next::Order(Pace { unavailable: 8, surge: 0 }));
     }
 
     #[test]

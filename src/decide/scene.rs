@@ -182,17 +182,19 @@ fn originals(target: &Workload, status: &ReleaseStatus) -> (Result<Originals, St
     // fields, they mean nothing. On the way back they are not parked, but the pace is ours: also when somebody took every
     // annotation away, and when status is lost, of which a template that is said to be stable and not known to be tells.
     // Once stable stands, the fields are given back with all annotations in one write, and what stands there then is the owner's,
-    // also when they changed it before status says so.
+    // also when they changed it before status says so. So they are, with the deadline as they want it, where the last step was left, status
+    // could not be written, and nothing has been ordered since that goes back.
     let back = run.filter(|run| run.stage == Stage::Back).and_then(|run| run.back.as_ref());
     let ends =
         back.is_some_and(|back| back.restored_at.is_some() && back.resume.is_none() && back.next.is_none());
-    let given_back = ends && target.originals.is_none() && target.stable.is_none();
+    let is_parked = target.progress_deadline_seconds == Some(PARKED_DEADLINE);
+    let given_back = (ends || !is_parked) && target.originals.is_none() && target.stable.is_none();
     let going_back = run.is_some_and(|run| run.stage == Stage::Back && run.has_the_fields()) && !given_back;
     let noted = target.stable.is_some();
     let taken = run.is_some_and(Run::has_the_fields);
     let forgotten = run.is_none() && status.stable.is_none() && target.originals.is_some();
     // Somebody may have un-parked it before status said that a run has the fields: nobody else's deadline is so long.
-    let unparked = noted && target.progress_deadline_seconds == Some(PARKED_DEADLINE);
+    let unparked = noted && is_parked;
     let owned = parked(target) || unparked || going_back || (noted && (taken || forgotten));
     if !owned {
         return (Ok(Originals::take(target)), None);

@@ -44,7 +44,7 @@ pub fn of_pages(place: usize, pages: &[(String, Result<PageRead, ReadError>)]) -
     if found.points.is_empty() && found.missing > 0 { Err(found.trouble) } else { Ok(found) }
 }
 
-/// The same, asked of a Prometheus server.
+/// The same, asked of a Prometheus server. `pods`: whether it should know of them by now; of the others it may.
 ///
 /// # Errors
 /// When the server cannot be read.
@@ -52,20 +52,21 @@ pub async fn of_pods(
     server: &Server,
     round: Round,
     namespace: &str,
-    pods: &[&str],
+    pods: &[(&str, bool)],
     gauge: &Gauge,
 ) -> Result<Found, InstantError> {
     let mut found = Found::default();
     for pods in pods.chunks(PODS_A_QUERY) {
-        let query = selector(namespace, &alternatives(pods.iter().copied()), gauge);
+        let query = selector(namespace, &alternatives(pods.iter().map(|(pod, _)| *pod)), gauge);
         for Number { labels, value } in server.instant(round, &query).await? {
             if let Some(pod) = labels.get("pod") {
                 found.points.push(Point { series: pod.clone(), value });
             }
         }
     }
-    let has = |pod: &&&str| !found.points.iter().any(|point| point.series == **pod);
-    let without: Vec<&str> = pods.iter().filter(has).copied().collect();
+    let lacks = |pod: &str| !found.points.iter().any(|point| point.series == pod);
+    let without: Vec<&str> =
+        pods.iter().filter(|(pod, is_due)| *is_due && lacks(pod)).map(|(pod, _)| *pod).collect();
     miss_some(&mut found, &without);
     Ok(found)
 }

@@ -197,8 +197,8 @@ impl Rounds {
                 let results = counted.unwrap_or_else(|error| {
                     wanted.pods.iter().map(|pod| (pod.name.clone(), Err(error.clone()))).collect()
                 });
-                let trouble = trouble(&wanted, &results);
-                let readings = readings(&wanted, results);
+                let trouble = trouble(&wanted, &results, at);
+                let readings = readings(&wanted, results, at);
                 let mut taken = ledger.take(at, readings);
                 mark_warm_up(&wanted, &mut taken.slots);
                 let origin = self.reader.origin(&self.key.namespace, &wanted);
@@ -494,11 +494,12 @@ fn pods_in(slots: &[Slot]) -> usize {
 }
 
 /// Why there is nothing to judge: no pod of a revision could be read. What is wrong with one of several shows in their number.
-fn trouble(wanted: &Sampling, results: &Answers) -> Option<String> {
+fn trouble(wanted: &Sampling, results: &Answers, at: i64) -> Option<String> {
     let errors: HashMap<&str, &ReadError> =
         results.iter().filter_map(|(pod, result)| Some((pod.as_str(), result.as_ref().err()?))).collect();
     let of = |revision| {
-        let mut pods = wanted.pods.iter().filter(|pod| pod.revision == revision).peekable();
+        let is_one = |pod: &&SampledPod| pod.revision == revision && pod.is_due(at);
+        let mut pods = wanted.pods.iter().filter(is_one).peekable();
         pods.peek()?;
         let failed: Option<Vec<_>> =
             pods.map(|pod| Some((pod.name.as_str(), *errors.get(pod.name.as_str())?))).collect();
@@ -520,13 +521,14 @@ fn mark_warm_up(wanted: &Sampling, slots: &mut [Slot]) {
     }
 }
 
-fn readings(wanted: &Sampling, results: Answers) -> Vec<Reading> {
+fn readings(wanted: &Sampling, results: Answers, at: i64) -> Vec<Reading> {
     let mut results: HashMap<String, _> = results.into_iter().collect();
     let reading = |pod: &crate::decide::SampledPod| Reading {
         pod: pod.name.clone(),
         revision: pod.revision,
         started_at: pod.started_at,
         container_restarts: pod.restarts,
+        is_due: pod.is_due(at),
         result: results.remove(&pod.name).unwrap_or(Err(ReadError::NoSamples)),
     };
     wanted.pods.iter().map(reading).collect()
@@ -545,6 +547,7 @@ mod tests {
             path: "/metrics".to_owned(),
             started_at: None,
             warm_from: None,
+            known_from: Some(0),
             restarts: 0,
         };
         Sampling {
@@ -593,14 +596,23 @@ mod tests {
                 true => Err(ReadError::NoSamples),
                 false => Ok(Vec::new()),
             };
-            trouble(&pods, &["a", "b", "c"].iter().map(|name| ((*name).to_owned(), result(name))).collect())
+            let results = ["a", "b", "c"].iter().map(|name| ((*name).to_owned(), result(name))).collect();
+            trouble(&pods, &results, 1)
         };
         let why = ReadError::NoSamples.to_string();
         assert_eq!(said(&[]), None);
         assert_eq!(said(&["a"]), None);
         assert_eq!(said(&["c"]), Some(format!("pod c: {why}")));
         assert_eq!(said(&["a", "b"]), Some(format!("pod a: {why}")));
-        assert_eq!(said(&["a", "b", "c"]), Some(why));
-        assert_eq!(trouble(&wanted(&[]), &Vec::new()), None);
+        assert_eq!(said(&["a", "b", "c"]), Some(why.clone()));
+        assert_eq!(trouble(&wanted(&[]), &Vec::new(), 1), None);
+        let young = {
+            let mut pods = pods.clone();
+            pods.pods[2].known_from = Some(2);
+            pods
+        };
+        let results = vec![("c".to_owned(), Err(ReadError::NoSamples))];
+        assert_eq!(trouble(&young, &results, 1), None);
+        assert_eq!(trouble(&young, &results, 2), Some(format!("pod c: {why}")));
     }
 }

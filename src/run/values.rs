@@ -13,7 +13,7 @@ use super::sampler::{QUERY, Reader, sleep_until_multiple};
 use crate::decide::judge::Revision;
 use crate::decide::plan::Source;
 use crate::decide::values::{Gauge, Kind, Sample};
-use crate::decide::{Key, SampledValue, Sampling};
+use crate::decide::{Key, SampledPod, SampledValue, Sampling};
 use crate::observe::measure::instant::InstantError;
 use crate::observe::measure::prometheus::Round;
 use crate::observe::measure::servers::{Server, Servers};
@@ -123,13 +123,10 @@ impl ValueRounds {
             }
             Source::Prometheus { .. } | Source::Pods { .. } => None,
         };
-        let canary: Vec<&str> = wanted
-            .pods
-            .iter()
-            .filter(|pod| pod.revision == Revision::Canary)
-            .map(|pod| pod.name.as_str())
-            .collect();
-        let asked = Asked { namespace: &self.key.namespace, canary: &canary, server, deadline };
+        let canary: Vec<&SampledPod> =
+            wanted.pods.iter().filter(|pod| pod.revision == Revision::Canary).collect();
+        let any_due = canary.iter().any(|pod| pod.is_due(at));
+        let asked = Asked { namespace: &self.key.namespace, canary: &canary, at, server, deadline };
         let (clients, servers) = (&mut self.clients, self.reader.servers());
         let readings: Vec<_> = here
             .iter()
@@ -151,6 +148,11 @@ impl ValueRounds {
         let (mut samples, mut refused) = (Vec::new(), false);
         for (value, found) in futures::future::join_all(readings).await {
             refused |= found.as_ref().is_err_and(|error| error.credentials);
+            let is_gauge = matches!(value.kind, Kind::PodGauge(_));
+            if is_gauge && !any_due && found.as_ref().is_ok_and(|found| found.points.is_empty()) {
+                // It is too soon to tell.
+                continue;
+            }
             samples.push(Sample {
                 t: at,
                 criterion: value.criterion.clone(),
@@ -169,7 +171,9 @@ impl ValueRounds {
 /// What one round asks with.
 struct Asked<'a> {
     namespace: &'a str,
-    canary: &'a [&'a str],
+    canary: &'a [&'a SampledPod],
+    /// Unix seconds.
+    at: i64,
     server: Option<Result<(Arc<Server>, Round), ReadError>>,
     deadline: Duration,
 }
@@ -211,7 +215,9 @@ impl Asked<'_> {
             }
             Kind::PodGauge(gauge) => {
                 let (server, round) = self.server()?;
-                Ok(values::of_pods(server, round, self.namespace, self.canary, gauge).await?)
+                let pods: Vec<(&str, bool)> =
+                    self.canary.iter().map(|pod| (pod.name.as_str(), pod.is_due(self.at))).collect();
+                Ok(values::of_pods(server, round, self.namespace, &pods, gauge).await?)
             }
             Kind::Availability | Kind::Restarts => Err("is not read".to_owned().into()),
         }

@@ -37,6 +37,7 @@ async fn asked(more: Value, port: u16, pages: &[&str]) -> (ProbeResult, String) 
         path: (*path).to_owned(),
         started_at: None,
         warm_from: None,
+        known_from: None,
         restarts: 0,
     };
     let sampling = Sampling {

@@ -19,6 +19,7 @@ fn stable(pod: &str, good: f64, bad: f64) -> Reading {
         revision: Revision::Stable,
         started_at: Some(0),
         container_restarts: 0,
+        is_due: true,
         result: Ok(vec![series(1, GOOD, good), series(2, BAD, bad)]),
     }
 }
@@ -51,6 +52,18 @@ fn a_slot_is_what_happened_since_the_last_round() {
         (107, stable("a", 1020.0, 13.0)),
     ]);
     assert_eq!(taken, [vec![], vec![(100, 20, 0)], vec![(101, 3, 3)], vec![(102, 0, 0)]]);
+}
+
+#[test]
+fn a_pod_is_missing_from_when_there_should_be_something_to_read_of_it() {
+    let mut ledger = Ledger::new();
+    let young = |reading| Reading { is_due: false, ..reading };
+    let mut missing = |at, reading| ledger.take(at, vec![reading]).missing.len();
+    assert_eq!(missing(100, young(unread(canary("b", 99, 0.0, 0.0)))), 0);
+    assert_eq!(missing(101, unread(canary("b", 99, 0.0, 0.0))), 1);
+    assert_eq!(missing(102, canary("b", 99, 1.0, 0.0)), 0);
+    // Not Ready any more.
+    assert_eq!(missing(103, young(unread(canary("b", 99, 0.0, 0.0)))), 1, "it was read before");
 }
 
 #[test]

@@ -132,6 +132,7 @@ async fn a_server_whose_clock_is_half_a_minute_off_loses_doubles_and_misplaces_n
                         revision: *revision,
                         started_at: Some(*started),
                         container_restarts: *restarts,
+                        is_due: true,
                         result,
                     }
                 });

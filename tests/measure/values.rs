@@ -214,15 +214,16 @@ async fn gauges_of_pods_are_asked_for_by_their_names() {
     })
     .await;
     let memory = gauge("rss", &[("kind", "a\"b")]);
-    let found = of_pods(&server, ROUND, "shop", &["a.1", "b", "c"], &memory).await.expect("read");
+    let pods = [("a.1", true), ("b", true), ("c", true), ("d", false)];
+    let found = of_pods(&server, ROUND, "shop", &pods, &memory).await.expect("read");
     let trouble = "pod c has no such gauge, others have".to_owned();
     let expected = points(&[("a.1", 5.0), ("a.1", 7.0), ("b", 6.0)]);
     assert_eq!(found, Found { missing: 1, trouble, ..expected });
-    let nothing = of_pods(&server, ROUND, "shop", &["c"], &gauge("queue", &[])).await;
+    let nothing = of_pods(&server, ROUND, "shop", &[("c", true)], &gauge("queue", &[])).await;
     assert_eq!(nothing.expect("read"), Found::default());
     assert_eq!(
         queries(&asked),
-        [r#"rss{namespace="shop",pod=~"a\\.1|b|c",kind="a\"b"}"#, r#"queue{namespace="shop",pod=~"c"}"#]
+        [r#"rss{namespace="shop",pod=~"a\\.1|b|c|d",kind="a\"b"}"#, r#"queue{namespace="shop",pod=~"c"}"#]
     );
 }
 

@@ -79,7 +79,8 @@ async fn prometheus(matter: Matter) -> (ReadError, Result<Found, String>, Result
     let pod = Pod { name: "shop-2-a".to_owned(), started_at: None };
     let counters = server.detect(round, "ns", &[pod], &Names::default()).await.expect_err("nothing to count");
     let gauge = Gauge { name: "queue".to_owned(), labels: Default::default() };
-    let gauge = of_pods(&server, round, "ns", &["shop-2-a"], &gauge).await.map_err(|error| error.to_string());
+    let gauge =
+        of_pods(&server, round, "ns", &[("shop-2-a", true)], &gauge).await.map_err(|error| error.to_string());
     let query = of_query(&server, round, "sum(orders)", None).await.map_err(|error| error.to_string());
     (counters, gauge, query.and_then(|found| found))
 }

@@ -4,7 +4,7 @@
 //! others. Nothing is extrapolated: what comes out is whole requests that were counted. The rules:
 //!
 //! - A pod that could not be read is *missing*, never zero. Its next good reading covers the gap: one slot, with the start that
-//!   all slots of that round have.
+//!   all slots of that round have. One that was never read, and of which there need not be anything to read yet, is not missing.
 //! - The first errors of a new pod count: a pod whose process started after this ledger began counts from 0, however late
 //!   it could first be read. Any other pod's first reading is only something to compare the second one with.
 //! - A value lower than before, and a new process, count from 0; so does a series that is new on a known pod.
@@ -34,6 +34,8 @@ pub struct Reading {
     pub started_at: Option<i64>,
     /// That container's restart count, as known when the round began.
     pub container_restarts: u32,
+    /// There should be something to read of it by now.
+    pub is_due: bool,
     /// Its series, or why there are none. An empty list is a good reading of a pod that has counted nothing yet.
     pub result: Result<Vec<SeriesValue>, ReadError>,
 }
@@ -165,10 +167,12 @@ impl Ledger {
 
         let mut taken = Taken::default();
         for reading in readings {
-            let Reading { pod: name, revision, started_at, container_restarts, result } = reading;
+            let Reading { pod: name, revision, started_at, container_restarts, is_due, result } = reading;
             let pod = self.pods.entry(name.clone()).or_insert(Pod { since: before, counted: None });
             let Ok(series) = result else {
-                taken.missing.push((revision, name));
+                if is_due || pod.counted.is_some() {
+                    taken.missing.push((revision, name));
+                }
                 continue;
             };
             let fresh = || Counted {

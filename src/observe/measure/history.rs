@@ -305,6 +305,7 @@ impl Rounds {
                 revision: Revision::Stable,
                 started_at: known.started_at,
                 container_restarts: 0,
+                is_due: true,
                 result,
             });
         }

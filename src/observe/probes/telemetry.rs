@@ -172,7 +172,8 @@ impl Asking<'_> {
             (Kind::PodGauge(gauge), None) => self.of_pages(gauge).await,
             (Kind::PodGauge(_) | Kind::Promql { .. }, Some(Err(error))) => Err(without(error)),
             (Kind::PodGauge(gauge), Some(Ok((server, round)))) => {
-                let pods: Vec<&str> = self.sampling.pods.iter().map(|pod| pod.name.as_str()).collect();
+                let pods: Vec<(&str, bool)> =
+                    self.sampling.pods.iter().map(|pod| (pod.name.as_str(), true)).collect();
                 let read = values::of_pods(server, *round, self.namespace, &pods, gauge).await;
                 read.map_err(|error| told(error.is_an_outage(), error.to_string()))
             }

@@ -302,6 +302,7 @@ impl World {
         self.clusters[of].native.now = stamp(now);
         self.clusters[of].kubelet(now);
         let spec = deployment.as_ref().map(|deployment| &deployment["spec"]);
+        self.excuse_what_counts_for_nothing(name);
         let mut before = self.clusters[of].shape();
         for round in 0..ROUNDS {
             self.clusters[of].native.round(spec);

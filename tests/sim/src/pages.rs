@@ -30,15 +30,29 @@ pub struct Counted {
     pub failed: u64,
 }
 
+/// A gauge that the pods have: what waits in them, which is much where they answer with errors.
+pub const GAUGE: &str = "shop_queue";
+const SHORT_QUEUE: u64 = 7;
+const LONG_QUEUE: u64 = 500;
+
+impl Counted {
+    /// What the gauge shows.
+    pub fn waiting(&self) -> u64 {
+        if self.failed > 0 { LONG_QUEUE } else { SHORT_QUEUE }
+    }
+}
+
 fn page(shared: &Shared, target: &Target) -> Result<Page, ReadError> {
     let mut world = shared.lock();
     let now = world.now;
     let refused = || ReadError::Refused { asked: Asked::Pod, problem: "connection refused".to_owned() };
     let mut clusters = world.clusters.iter_mut();
     let counted = clusters.find_map(|cluster| cluster.at(target.ip, now)).ok_or_else(refused)?;
-    let shown = |Counted { good, failed }: Counted| {
+    let shown = |counted: Counted| {
+        let Counted { good, failed } = counted;
+        let waiting = counted.waiting();
         format!(
-            "# TYPE http_requests_total counter\nhttp_requests_total{{code=\"200\"}} {good}\nhttp_requests_total{{code=\"500\"}} {failed}\n"
+            "# TYPE http_requests_total counter\nhttp_requests_total{{code=\"200\"}} {good}\nhttp_requests_total{{code=\"500\"}} {failed}\n# TYPE {GAUGE} gauge\n{GAUGE} {waiting}\n"
         )
     };
     let text = match world.pages {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use crate::outside::Reply;
-use crate::pages::Counted;
+use crate::pages::{Counted, GAUGE};
 use crate::time::{second_of, stamp};
 use crate::world::{NAMESPACE, World};
 
@@ -21,11 +21,6 @@ const LOOKBACK: u64 = 300_000;
 const SLOW: u64 = 7_000;
 /// After so many requests a counter that is reset begins anew: no multiple of what pods count in a round.
 const RESET: u64 = 97;
-
-/// A gauge that the pods have: what waits in them, which is much where they answer with errors.
-pub const GAUGE: &str = "shop_queue";
-const SHORT_QUEUE: u64 = 7;
-const LONG_QUEUE: u64 = 500;
 
 /// What it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,8 +230,7 @@ impl<'q> Asked<'q> {
     /// The two counters of a pod, or its gauge.
     fn series(&self, lies: Lies, pod: &str, samples: &[Sample]) -> Vec<Value> {
         if self.is_gauge {
-            let waiting = |counted: &Counted| if counted.failed > 0 { LONG_QUEUE } else { SHORT_QUEUE };
-            return vec![self.one(lies, json!({"__name__": GAUGE}), pod, samples, waiting)];
+            return vec![self.one(lies, json!({"__name__": GAUGE}), pod, samples, Counted::waiting)];
         }
         let of = |code: &str, count: fn(&Counted) -> u64| {
             let metric = json!({"__name__": "http_requests_total", "code": code});

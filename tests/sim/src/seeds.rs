@@ -8,7 +8,8 @@ use tidegate::api::notify;
 use crate::dice::Dice;
 use crate::network::Fault;
 use crate::outside::FLAGS_HOST;
-use crate::prometheus::{GAUGE, HOST, LIES};
+use crate::pages::GAUGE;
+use crate::prometheus::{HOST, LIES};
 use crate::story::{Conduct, Event, ROLE, Setup, Story};
 use crate::world::{FLAGS, Flags, Pages, Receivers, TARGETS};
 

@@ -6,8 +6,14 @@ mod beside;
 mod full_nodes;
 #[path = "plays/own_writes.rs"]
 mod own_writes;
+#[path = "plays/owners_fields.rs"]
+mod owners_fields;
+#[path = "plays/promised.rs"]
+mod promised;
 #[path = "plays/records.rs"]
 mod records;
+#[path = "plays/young_pods.rs"]
+mod young_pods;
 
 use tidegate_sim::play::{Outcome, play, play_within};
 use tidegate_sim::prometheus::LIES;

@@ -57,6 +57,26 @@ fn an_undo_to_a_version_of_which_no_pod_ever_starts_says_so_and_what_to_do() {
 }
 
 #[test]
+fn stable_pods_that_do_not_come_after_a_scale_up_are_said_not_to_when_their_deadline_is_over() {
+    let mut world = World::new(4, quarter(), quick());
+    world.scale(0);
+    world.pass(Duration::from_secs(3));
+    world.push(template("v2", false));
+    world.until("no replicas", |world| blocker(world).0 == "NoReplicas");
+    world.ready_after = Duration::from_secs(1000);
+    world.scale(4);
+    world.until("waiting", |world| blocker(world).0 == "StablePodsNotReady");
+    world.pass(Duration::from_secs(590));
+    assert_eq!(blocker(&world).0, "StablePodsNotReady", "{}", world.describe());
+    world.pass(Duration::from_secs(20));
+    assert_eq!(blocker(&world).0, "StablePodsFailing", "{}", world.describe());
+    let message = &world.status.blocked_by.as_ref().expect("blocked").message;
+    assert_eq!(message, "0 of 4 stable pods are Ready, 600 s without progress after the scale-up");
+    world.ready_after = Duration::from_secs(1);
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+}
+
+#[test]
 fn stable_pods_that_were_mended_end_an_undo_that_waited_for_them() {
     let mut world = World::new(4, quarter(), quick());
     world.push(template("v2", false));

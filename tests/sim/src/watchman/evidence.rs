@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tidegate::api::text::Span;
 use tidegate::watch::slim::fingerprint;
 
 use crate::prometheus::Lies;
 use crate::story::USUAL;
+use crate::time::stamp;
 use crate::world::{Pages, World};
 
 /// A step of so long is not passed by what was read before the source told nothing any more.
@@ -127,9 +129,14 @@ impl World {
         }
     }
 
-    /// When the source tells the truth again, what it shows is seen, and acted upon.
+    /// When the source tells the truth again, what it shows is seen, and acted upon: once there is something to show, which pods that have only
+    /// just come have not.
     pub fn check_seen(&mut self, name: &str, reason: &str) {
-        let since = self.watchman.of(name).told_since;
+        let progress = &self.status(name)["run"]["progress"];
+        let come = [&progress["reached"], &progress["begun"]].into_iter().find_map(Value::as_str);
+        let come = come.and_then(|text| text.parse::<Timestamp>().ok());
+        let come = come.map_or(0, |at| at.as_millisecond() - stamp(0).as_millisecond());
+        let since = self.watchman.of(name).told_since.max(u64::try_from(come).unwrap_or(0));
         let is_quiet = self.cluster(name).is_none_or(|cluster| cluster.service.least() < USUAL);
         if since + HEALED > self.now || !self.is_told(name) || is_quiet {
             return;

@@ -84,8 +84,8 @@ type Told = (String, String);
 pub struct Watched {
     /// What the owner wrote last into the fields that a run borrows: `paused`, `minReadySeconds`, `progressDeadlineSeconds`, `strategy`.
     owners: BTreeMap<&'static str, Value>,
-    /// What they wrote there while a run had the fields, where no policy keeps them from it: it may be taken back, or taken for theirs.
-    edited: BTreeMap<&'static str, Value>,
+    /// All that they wrote there while a run had the fields, where no policy keeps them from it: each may be taken back, or taken for theirs.
+    edited: BTreeMap<&'static str, Vec<Value>>,
     /// The owner has written to a Deployment that moves, and no policy has paused it: until the operator has seen it, the native
     /// controller does what it likes.
     unseen: bool,

@@ -21,7 +21,8 @@ impl World {
             let value = &after["spec"][field];
             let is_other = before.is_none_or(|before| before["spec"][field] != *value);
             if in_a_run && is_other {
-                watched.edited.insert(field, value.clone());
+                // Not the last alone: held without a run, only `paused` of a Recreate is not the owner's.
+                watched.edited.entry(field).or_default().push(value.clone());
             }
             if !in_a_run && is_other {
                 watched.edited.remove(field);
@@ -77,7 +78,8 @@ impl World {
         let watched = self.watchman.watched.get(name);
         for (field, wanted) in watched.into_iter().flat_map(|watched| &watched.owners) {
             let found = &deployment["spec"][*field];
-            if found != wanted && watched.is_some_and(|watched| watched.edited.get(field) != Some(found)) {
+            let edited = watched.and_then(|watched| watched.edited.get(field)).into_iter().flatten();
+            if found != wanted && !edited.into_iter().any(|edited| edited == found) {
                 return Err(format!("spec.{field} is {found}, its owner wrote {wanted}"));
             }
         }

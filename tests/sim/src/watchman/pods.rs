@@ -6,7 +6,7 @@ use tidegate::watch::slim::fingerprint;
 
 use super::RECENTLY;
 use super::writing::PARKED;
-use crate::native::fenceposts;
+use crate::native::{Set, fenceposts};
 use crate::service::endpoints;
 use crate::world::World;
 
@@ -45,9 +45,6 @@ impl World {
             // seen it carried out pauses.
             self.watchman.of(name).excuse(now + RECENTLY);
         }
-        if self.counts_for_nothing(name, &deployment) {
-            self.watchman.of(name).excuse(now + RECENTLY);
-        }
         self.watchman.of(name).wanted.push((now, replicas));
         // The one before the window still counts at its beginning.
         let keep =
@@ -64,12 +61,11 @@ impl World {
         let least = self.watchman.of(name).wanted.iter().map(|(_, wanted)| *wanted).min().unwrap_or(0);
         let most = self.watchman.of(name).wanted.iter().map(|(_, wanted)| *wanted).max().unwrap_or(0);
         // What they wrote where a run has the fields may be taken back, or taken for theirs.
-        let edited =
-            self.watchman.of(name).edited.get("strategy").cloned().unwrap_or_else(|| strategy.clone());
+        let edited = self.watchman.of(name).edited.get("strategy").cloned().unwrap_or_default();
         let limits = |replicas: i64| {
-            let [one, other] =
-                [&strategy, &edited].map(|it| fenceposts(it, i32::try_from(replicas).unwrap_or(0)));
-            (one.0.max(other.0), one.1.max(other.1))
+            let all = edited.iter().chain([&strategy]);
+            let all = all.map(|it| fenceposts(it, i32::try_from(replicas).unwrap_or(0)));
+            all.fold((0, 0), |most, it| (most.0.max(it.0), most.1.max(it.1)))
         };
         let ready = i64::try_from(self.native(name).ready()).unwrap_or(0);
         let alive = i64::try_from(self.native(name).alive()).unwrap_or(0);
@@ -145,15 +141,21 @@ impl World {
         ordered && self.status(name)["stable"]["fingerprint"] == fingerprint(&spec["template"])
     }
 
-    /// Pods of a version that went back serve again, beside those of others, and without a run: their ReplicaSet is still parked, so that the
-    /// native controller takes them before all others when it rolls out something else. Only it writes ReplicaSets, and it unparks none but
-    /// that of the Deployment's template.
-    fn counts_for_nothing(&self, name: &str, deployment: &Value) -> bool {
+    /// The native controllers are about to look. Without a run they go by their own rules: pods of several old revisions stand there, and of one of
+    /// them some are Ready and not available. These they take before all others, whoever serves beside them. It may be that they have not been Ready
+    /// for their owner's minReadySeconds; or that their ReplicaSet is still parked, for only the native controller writes ReplicaSets, and it unparks
+    /// none but that of the Deployment's template.
+    pub fn excuse_what_counts_for_nothing(&mut self, name: &str) {
+        let Some(deployment) = self.deployment(name) else { return };
         let in_run = !deployment["metadata"]["annotations"][ORIGINALS].is_null();
-        let sets = self.native(name).sets.iter();
-        let old: Vec<_> =
-            sets.filter(|set| set.replicas > 0 && set.template != deployment["spec"]["template"]).collect();
-        !in_run && old.len() > 1 && old.iter().any(|set| i64::from(set.min_ready) == PARKED)
+        let native = self.native(name);
+        let is_old = |set: &&Set| set.replicas > 0 && set.template != deployment["spec"]["template"];
+        let counts = |set: &Set| usize::try_from(native.available(set)) == Ok(native.counted(set).1);
+        let old: Vec<&Set> = native.sets.iter().filter(is_old).collect();
+        if !in_run && old.len() > 1 && !old.into_iter().all(counts) {
+            let now = self.now;
+            self.watchman.of(name).excuse(now + RECENTLY);
+        }
     }
 
     /// A deleted Release's Deployment goes back too.

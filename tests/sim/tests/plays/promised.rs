@@ -1,0 +1,43 @@
+//! Pods that are to be Ready: as many as the owner's limits promise, as far as it is up to us.
+
+use super::told;
+
+#[test]
+fn a_scale_up_in_the_moment_of_the_last_order_takes_no_new_pod_that_serves() {
+    told(
+        r#"replicas 16
+strategy {"rollingUpdate":{"maxSurge":"100%","maxUnavailable":"1%"},"type":"RollingUpdate"}
+release {"criteria":[],"preflight":[{"job":{"template":{"spec":{"backoffLimit":0,"template":{"metadata":{"annotations":{}},"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}},"name":"backup"}],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}
+ready-after 1500
+at 3171 push v2 good
+at 7884 scale 23"#,
+    );
+}
+
+#[test]
+fn without_a_run_pods_are_promised_that_have_been_ready_for_as_long_as_their_owner_says() {
+    told(
+        r#"replicas 1
+strategy {"rollingUpdate":{"maxSurge":3,"maxUnavailable":0},"type":"RollingUpdate"}
+min-ready 1
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
+at 3935 delete-deployment
+at 7519 make-deployment
+at 8995 push v3 stuck
+at 9179 push v4 crash"#,
+    );
+}
+
+#[test]
+fn pods_of_a_canary_that_was_left_under_a_newer_template_count_for_nothing() {
+    // Its Release is deleted, and what stands there finished: the canary's ReplicaSet stays parked beneath it.
+    told(
+        r#"replicas 1
+strategy {"rollingUpdate":{"maxSurge":4,"maxUnavailable":"50%"},"type":"RollingUpdate"}
+release {"criteria":[],"onDelete":"Finish","steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
+at 5793 push v2 errors
+at 10480 cut-off 18
+at 20687 push v3 stuck
+at 28242 delete-release"#,
+    );
+}

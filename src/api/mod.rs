@@ -42,6 +42,9 @@ pub const RELEASE_LABEL: &str = "tidegate.dev/release";
 /// Label on our Jobs: what each is for, such as the check's name.
 pub const CHECK_LABEL: &str = "tidegate.dev/check";
 
+/// Label on our Jobs of checks: the digest of what the check asked for when the Job was made.
+pub const DEFINITION_LABEL: &str = "tidegate.dev/definition";
+
 /// Value of [`CHECK_LABEL`] on the Job of a trial pod, and on that pod. No check is called so.
 pub const TRIAL: &str = "Trial";
 

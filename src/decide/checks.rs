@@ -198,6 +198,7 @@ pub fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, s
                 label: check.name.clone(),
                 timeout: check.timeout,
                 job,
+                definition: Some(&check.definition),
                 made: known.job,
                 since: known.since,
             };
@@ -242,6 +243,11 @@ pub fn of_job(draft: &mut Draft<'_>, scene: &Scene<'_>, this: jobs::Try<'_>, ind
     known.log = log;
     if known.job != seen.made {
         (known.job, known.since) = (seen.made.clone(), Some(now));
+    }
+    // It may have been made in a look whose status was lost, before the check was changed: what it does is what it says itself.
+    let job = seen.made.as_ref().and_then(|name| scene.snapshot.jobs.get(name));
+    if let Some(definition) = job.and_then(|job| job.definition.clone()) {
+        known.definition = Some(definition);
     }
     seen
 }

@@ -16,10 +16,10 @@ use super::migrations;
 use super::needs::ASK_AGAIN;
 use super::plan::{Plan, PlanError};
 use super::scene::Scene;
-use super::snapshot::{JobFacts, JobOutput, ProbeId, ProbeResult, Snapshot};
+use super::snapshot::{JobOutput, JobState, ProbeId, ProbeResult, Snapshot};
 use crate::api::check::{JobCheck, JobLogs, JobResult, ResultFrom};
 use crate::api::status::{CheckStatus, Run, Stamp};
-use crate::api::{CHECK_LABEL, RELEASE_LABEL, ReleaseSpec};
+use crate::api::{CHECK_LABEL, DEFINITION_LABEL, RELEASE_LABEL, ReleaseSpec};
 
 /// For so long a Job that was made may not have been heard of.
 const UNHEARD_OF: Duration = Duration::from_secs(30);
@@ -87,6 +87,8 @@ pub struct Try<'t> {
     pub label: String,
     pub timeout: Duration,
     pub job: &'t PlannedJob,
+    /// What its check asks for, on its label.
+    pub definition: Option<&'t str>,
     /// It was made already, and is called so.
     pub made: Option<String>,
     /// Since when.
@@ -132,10 +134,10 @@ pub enum Stands {
 pub fn stands(draft: &mut Draft<'_>, scene: &Scene<'_>, this: &Try<'_>) -> Stands {
     let name = this.made.clone().unwrap_or_else(|| name(draft, &this.id));
     let seen = |found| Stands::Seen(Seen { found, made: Some(name.clone()), log: Vec::new() });
-    match scene.snapshot.jobs.get(&name) {
-        Some(JobFacts::Running) => return seen(Found::Waiting(format!("job {name} is running"))),
-        Some(JobFacts::Succeeded) => return Stands::Seen(ended(draft, scene, this, name, Ok(()))),
-        Some(JobFacts::Failed { message }) => {
+    match scene.snapshot.jobs.get(&name).map(|job| &job.state) {
+        Some(JobState::Running) => return seen(Found::Waiting(format!("job {name} is running"))),
+        Some(JobState::Succeeded) => return Stands::Seen(ended(draft, scene, this, name, Ok(()))),
+        Some(JobState::Failed { message }) => {
             return Stands::Seen(ended(draft, scene, this, name, Err(message)));
         }
         None => {}
@@ -260,8 +262,7 @@ pub fn to_read<'p>(
     let migrated = migrations::parts(run).filter(|part| part.state.is_open());
     let mut jobs = of_run().filter_map(|check| check.job.as_ref());
     let mut others = migrated.filter_map(|part| part.job.as_ref());
-    let has_ended =
-        |job: &String| matches!(snapshot.jobs.get(job), Some(JobFacts::Succeeded | JobFacts::Failed { .. }));
+    let has_ended = |job: &String| snapshot.jobs.get(job).is_some_and(|job| job.state != JobState::Running);
     if !jobs.any(has_ended) && !others.any(has_ended) {
         return Vec::new();
     }
@@ -282,10 +283,10 @@ pub fn to_read<'p>(
 }
 
 fn wanted(snapshot: &Snapshot, name: &str, job: &PlannedJob) -> Option<EndedJob> {
-    let ended_well = match snapshot.jobs.get(name)? {
-        JobFacts::Running => return None,
-        JobFacts::Succeeded => true,
-        JobFacts::Failed { .. } => false,
+    let ended_well = match snapshot.jobs.get(name)?.state {
+        JobState::Running => return None,
+        JobState::Succeeded => true,
+        JobState::Failed { .. } => false,
     };
     let (log, termination) = job.reads(ended_well);
     let is_due = match snapshot.outputs.get(name) {
@@ -331,6 +332,9 @@ fn body(draft: &Draft<'_>, this: &Try<'_>, name: &str) -> Value {
     }
     metadata["labels"][RELEASE_LABEL] = json!(draft.name());
     metadata["labels"][CHECK_LABEL] = json!(this.label);
+    if let Some(definition) = this.definition {
+        metadata["labels"][DEFINITION_LABEL] = json!(definition);
+    }
     metadata["ownerReferences"] = json!([{
         "apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": draft.name(), "uid": draft.release.uid,
         "controller": true, "blockOwnerDeletion": false,

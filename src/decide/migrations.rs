@@ -18,7 +18,7 @@ use super::locks;
 use super::plan::{Plan, PlanError};
 use super::rest;
 use super::scene::Scene;
-use super::snapshot::{JobFacts, ProbeId};
+use super::snapshot::{JobState, ProbeId};
 use super::steps;
 use crate::api::migration::{Migration, MigrationKind};
 use crate::api::status::{Cause, CheckState, JobStatus, MigrationStatus, Run, Said, Stage, Stamp};
@@ -369,6 +369,7 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
         label,
         timeout: planned.timeout,
         job,
+        definition: None,
         made: known.job.clone(),
         since: known.since,
     };
@@ -396,9 +397,9 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
 pub fn still_running(run: &Run, scene: &Scene<'_>) -> Option<String> {
     let runs = |known: &&JobStatus| {
         let Some(job) = &known.job else { return false };
-        match scene.snapshot.jobs.get(job) {
-            Some(JobFacts::Running) => true,
-            Some(JobFacts::Succeeded | JobFacts::Failed { .. }) => false,
+        match scene.snapshot.jobs.get(job).map(|job| &job.state) {
+            Some(JobState::Running) => true,
+            Some(JobState::Succeeded | JobState::Failed { .. }) => false,
             None => known.state == CheckState::Waiting && jobs::may_come(known.since, scene.now()),
         }
     };

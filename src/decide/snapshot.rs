@@ -240,9 +240,17 @@ impl Template {
     }
 }
 
+/// A Job of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobFacts {
+    pub state: JobState,
+    /// What its check asked for when it was made.
+    pub definition: Option<String>,
+}
+
 /// How a Job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JobFacts {
+pub enum JobState {
     Running,
     Succeeded,
     Failed { message: String },

@@ -16,7 +16,7 @@ use super::needs::ASK_AGAIN;
 use super::plan::PlannedCheck;
 use super::podhealth;
 use super::scene::Scene;
-use super::snapshot::{Exit, JobFacts, Pod, ProbeAnswer, ProbeId, ProbeResult, Trial};
+use super::snapshot::{Exit, JobState, Pod, ProbeAnswer, ProbeId, ProbeResult, Trial};
 use crate::api::check::HttpCheck;
 use crate::api::status::{CheckStatus, Stage, Stamp};
 use crate::api::{CHECK_LABEL, RELEASE_LABEL, ReleaseStatus, TRIAL};
@@ -55,6 +55,7 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, inde
         label: TRIAL.to_owned(),
         timeout: longest.unwrap_or(check.timeout) + OUTLIVES,
         job: &planned,
+        definition: None,
         made: known.job.clone(),
         since: known.since,
     };
@@ -68,14 +69,14 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, inde
         };
     };
     let trial = scene.snapshot.trials.get(&name);
-    match (scene.snapshot.jobs.get(&name), found) {
-        (Some(JobFacts::Running), _) => running(draft, scene, Seen { check, index, name, trial, answer }),
+    match (scene.snapshot.jobs.get(&name).map(|job| &job.state), found) {
+        (Some(JobState::Running), _) => running(draft, scene, Seen { check, index, name, trial, answer }),
         (_, Found::Waiting(message)) => Found::Waiting(message),
-        (Some(JobFacts::Succeeded), Found::Answer(..)) => failed(format!(
+        (Some(JobState::Succeeded), Found::Answer(..)) => failed(format!(
             "trial pod {} ended by itself, without a fault, before it was asked: its containers are to go on running",
             called(trial, &name)
         )),
-        (Some(JobFacts::Failed { message }), Found::Answer(..)) => {
+        (Some(JobState::Failed { message }), Found::Answer(..)) => {
             match trial.and_then(|trial| trial.exit.as_ref()) {
                 Some(exit) => failed(ended(&called(trial, &name), exit, trial, log.last())),
                 None => begin_another(

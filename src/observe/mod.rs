@@ -22,14 +22,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::api::QUARANTINED_UNTIL;
 use crate::api::labels::Labels;
 use crate::api::status::LocksStatus;
+use crate::api::{DEFINITION_LABEL, QUARANTINED_UNTIL};
 use crate::api::{FreezeSpec, ReleaseActionSpec, ReleaseActionStatus};
 use crate::decide::fields::REVISION;
 use crate::decide::notify::Told;
 use crate::decide::snapshot::{
-    ActionFacts, Exit, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, LockFacts, Measured,
+    ActionFacts, Exit, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, JobState, LockFacts, Measured,
     OUT_OF_MEMORY, Placed, Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served, Snapshot,
     StoredTemplate, Trial, WayBack, Workload,
 };
@@ -345,19 +345,23 @@ fn locks(index: &Index, key: &Key, release: Option<&ReleaseFacts>) -> Option<Vec
 }
 
 fn job_facts(job: &slim::Job) -> JobFacts {
+    JobFacts { state: job_state(job), definition: job.metadata.label(DEFINITION_LABEL).map(str::to_owned) }
+}
+
+fn job_state(job: &slim::Job) -> JobState {
     let is = |name: &str| {
         job.status.conditions.iter().find(|condition| condition.type_ == name && condition.status == "True")
     };
     if is("Complete").is_some() {
-        return JobFacts::Succeeded;
+        return JobState::Succeeded;
     }
     match is("Failed") {
         Some(failed) => {
             let reason = failed.reason.clone().unwrap_or_default();
             let message = failed.message.clone().unwrap_or_default();
-            JobFacts::Failed { message: format!("{reason}: {message}") }
+            JobState::Failed { message: format!("{reason}: {message}") }
         }
-        None => JobFacts::Running,
+        None => JobState::Running,
     }
 }
 

@@ -12,8 +12,8 @@ use super::meta::{Meta, OwnerKind, Texts};
 use super::slim::{self, KeptTemplate};
 use super::table::Table;
 use crate::api::{
-    self, CHANGED_BY, CHECK_LABEL, HELD, ON_DELETE, ORIGINALS, QUARANTINE, QUARANTINED_UNTIL, RELEASE_LABEL,
-    STABLE, TRIAL,
+    self, CHANGED_BY, CHECK_LABEL, DEFINITION_LABEL, HELD, ON_DELETE, ORIGINALS, QUARANTINE,
+    QUARANTINED_UNTIL, RELEASE_LABEL, STABLE, TRIAL,
 };
 use crate::decide::Key;
 use crate::decide::fields::REVISION;
@@ -283,7 +283,7 @@ impl Indexed for slim::Job {
         self.metadata.release()
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[RELEASE_LABEL, CHECK_LABEL], &[]);
+        strip(&mut self.metadata, &[RELEASE_LABEL, CHECK_LABEL, DEFINITION_LABEL], &[]);
     }
     fn concerns(&self, _: &Index) -> Vec<Key> {
         self.parent().iter().map(Key::from).collect()

@@ -147,6 +147,24 @@ fn a_retry_that_is_heard_of_before_the_correction_does_not_leave_the_run_held() 
 }
 
 #[test]
+fn a_job_whose_making_was_forgotten_is_not_taken_for_one_of_the_corrected_check() {
+    let mut world = shipped(Ending { says: Some("{\"failed\": 3}"), ..WELL }, json!({}));
+    world.until("held", |world| reason(world) == "CheckFailed");
+    world.say("Retry");
+    while world.jobs.len() < 2 {
+        world.dies_after = Some(1);
+        world.tick();
+    }
+    assert_eq!(world.status.run.as_ref().unwrap().checks[0].attempt, 1, "status does not know of it");
+    // It ends as it would have, whatever the check is now.
+    correct(&mut world, "{\"failed\": 0}");
+    world.job_ends.insert("tests", Ending { says: Some("{\"failed\": 3}"), ..WELL });
+    world.until("a third", |world| world.jobs.len() == 3);
+    world.job_ends.insert("tests", Ending { says: Some("{\"failed\": 0}"), ..WELL });
+    assert_eq!(ended(&mut world), "Succeeded", "{}", world.describe());
+}
+
+#[test]
 fn one_that_passed_and_is_changed_before_the_first_pod_is_asked_about_what_it_is_now() {
     let mut world = shipped(Ending { says: Some("{\"failed\": 0}"), ..WELL }, json!({}));
     let approval = json!({"name": "qa", "approval": {"roles": ["qa"]}});

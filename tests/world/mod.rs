@@ -81,8 +81,8 @@ pub struct World {
     pub told: Vec<Told>,
     /// How they end, by the label that says what they are for. Without a word here nothing of one is ever seen.
     pub job_ends: BTreeMap<&'static str, Ending>,
-    /// When those were made of which something is seen, and what they are for.
-    job_objects: BTreeMap<String, (Timestamp, String)>,
+    /// When those were made of which something is seen, and their labels.
+    job_objects: BTreeMap<String, (Timestamp, Value)>,
     /// How trial pods fare.
     pub trial: trial::Fares,
     /// Their Jobs that are there: when each was made, and as what.

@@ -33,7 +33,10 @@ impl World {
     /// Reads what Jobs said, at once.
     pub fn read(&mut self, wanted: Vec<EndedJob>) {
         for job in wanted {
-            let label = self.job_objects.get(&job.name).map_or(TRIAL, |(_, label)| label.as_str());
+            let label = self
+                .job_objects
+                .get(&job.name)
+                .map_or(TRIAL, |(_, labels)| labels[CHECK_LABEL].as_str().unwrap_or_default());
             let log = match self.job_ends.get(label).and_then(|ending| ending.says) {
                 Some(line) => Ok(LogEnd { last: Some(line.to_owned()), lines: vec![line.to_owned()] }),
                 None => Err("its pod is gone".to_owned()),
@@ -97,7 +100,7 @@ impl World {
         if label == TRIAL {
             self.trials.insert(name.to_owned(), (self.now, body.clone()));
         } else if self.job_ends.contains_key(label) {
-            self.job_objects.insert(name.to_owned(), (self.now, label.to_owned()));
+            self.job_objects.insert(name.to_owned(), (self.now, body["metadata"]["labels"].clone()));
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the operator sees of the world: everything that its watches would have told it.
 
 use serde_json::json;
-use tidegate::api::RELEASE_LABEL;
+use tidegate::api::{CHECK_LABEL, RELEASE_LABEL};
 use tidegate::watch::index::{self, Index};
 use tidegate::watch::slim;
 
@@ -92,13 +92,13 @@ impl World {
             });
             index::apply::<slim::StoredTemplate>(&mut index, from(kept));
         }
-        for (name, (made, label)) in &self.job_objects {
-            let ending = self.job_ends[label.as_str()];
+        for (name, (made, labels)) in &self.job_objects {
+            let ending = self.job_ends[labels[CHECK_LABEL].as_str().unwrap_or_default()];
             let word = if ending.well { "Complete" } else { "Failed" };
             let ended = json!([{"type": word, "status": "True", "reason": "BackoffLimitExceeded", "message": "it failed"}]);
             let job = json!({
                 "metadata": {
-                    "name": name, "namespace": "ns", "labels": {RELEASE_LABEL: "shop"},
+                    "name": name, "namespace": "ns", "labels": labels,
                     "ownerReferences": [{"apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": "shop", "uid": "r"}],
                 },
                 "status": {"conditions": if self.now >= *made + ending.after { ended } else { json!([]) }},

@@ -98,6 +98,7 @@ fn done_by_a_job(
         label: format!("hook.{}", known.name),
         timeout: LONGEST_JOB,
         job,
+        definition: None,
         made: known.job.clone(),
         since: made.map(|answer| Stamp(answer.at)),
     };

@@ -1,7 +1,7 @@
 //! Expressions of users: what they say, what is said of wrong ones, and that none of them takes long or ends the process.
 
 use serde_json::{Value, json};
-use tidegate::decide::expression::{Expression, LONGEST, Unsure};
+use tidegate::decide::expression::{Expression, LONGEST, Purse, Unsure};
 
 fn holds(text: &str, object: &Value) -> Result<bool, Unsure> {
     Expression::parse(text, &["object"])
@@ -89,7 +89,9 @@ fn what_cannot_be_told_is_an_error_without_values() {
 
 #[test]
 fn a_text_is_given_as_it_is() {
-    let text = |text: &str| Expression::parse(text, &["object"]).unwrap().text(&[("object", &backup())]);
+    let text = |text: &str| {
+        Expression::parse(text, &["object"]).unwrap().text(&[("object", &backup())], &Purse::for_many())
+    };
     assert_eq!(text("object.metadata.name").as_deref(), Ok("nightly-7"));
     assert_eq!(text("object.status.phase == 'Failed' ? object.metadata.name : ''").as_deref(), Ok(""));
     assert_eq!(

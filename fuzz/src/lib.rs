@@ -22,7 +22,7 @@ use tidegate::cli::backtest::asking;
 use tidegate::cli::judge as judge_command;
 use tidegate::cli::lint as lint_command;
 use tidegate::decide::calendar::{Fit, calendar};
-use tidegate::decide::expression::Expression;
+use tidegate::decide::expression::{Expression, Purse};
 use tidegate::decide::judge::{self, Bound, Criterion, Measure, OnLimit, OnUnknown, Settings, State};
 use tidegate::decide::snapshot::Template;
 use tidegate::decide::workload::room::Nodes;
@@ -32,7 +32,7 @@ use tidegate::observe::measure::counters::Totals;
 use tidegate::observe::measure::exposition::{self, Limits};
 use tidegate::observe::measure::instant;
 use tidegate::observe::measure::names::{Names, Survey};
-use tidegate::observe::measure::prometheus::{NewestSeries, WholeSeries, parsed, shown_by};
+use tidegate::observe::measure::prometheus::{NewestSeries, WholeSeries, each_series, shown_by};
 use tidegate::observe::probes::{dns, tls};
 use tidegate::observe::reach::{ApiServer, Reach};
 use tidegate::observe::reading::Reading;
@@ -92,7 +92,7 @@ pub fn exposition(data: &[u8]) {
 pub fn prometheus(data: &[u8]) {
     let names = Names::default();
     let mut survey: Survey = names.survey();
-    for series in parsed::<NewestSeries<'_>>(data).unwrap_or_default() {
+    let _read = each_series(data, |series: NewestSeries<'_>| {
         let labels = series.counting_labels();
         let name = series.metric.get("__name__").map_or("http_requests_total", AsRef::as_ref);
         survey.see(name, &labels);
@@ -102,15 +102,17 @@ pub fn prometheus(data: &[u8]) {
         {
             histogram.at_bounds(1.0);
         }
-    }
+        Ok(())
+    });
     let _chosen = names.choose(&survey);
-    for series in parsed::<WholeSeries<'_>>(data).unwrap_or_default() {
+    let _read = each_series(data, |series: WholeSeries<'_>| {
         for (_, histogram) in &series.histograms {
             if let Some(histogram) = histogram.read() {
                 histogram.at_bounds(1e-3);
             }
         }
-    }
+        Ok(())
+    });
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok(value) = text.lines().next().unwrap_or_default().parse()
     {
@@ -514,7 +516,7 @@ pub fn expression(data: &[u8]) {
         // What loops over an object's fields has no order to keep to.
         assert_eq!(held, expression.holds(&[("object", &object)]), "{text}");
     }
-    if let Ok(text) = expression.text(&[("object", &object)]) {
+    if let Ok(text) = expression.text(&[("object", &object)], &Purse::for_many()) {
         assert!(text.chars().count() <= 256);
     }
 }

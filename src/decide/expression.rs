@@ -32,7 +32,7 @@ const DEEPEST: usize = 32;
 /// Values and texts in what an expression is evaluated over, and how deep they may be nested.
 const MOST_NODES: usize = 100_000;
 const DEEPEST_INPUT: usize = 100;
-/// What one evaluation may spend: a unit for each value that is handed on, and for each [`TEXT_A_UNIT`] bytes of text in it.
+/// What one question about some data may spend: a unit for each value that is handed on, and for each [`TEXT_A_UNIT`] bytes of text in it.
 const BUDGET: u64 = 300_000;
 const TEXT_A_UNIT: usize = 32;
 /// What each turn of a loop costs beside: it makes a scope.
@@ -172,18 +172,18 @@ impl Expression {
     /// # Errors
     /// When that cannot be told.
     pub fn holds(&self, about: &[(&str, &Value)]) -> Result<bool, Unsure> {
-        self.evaluated(about, |value| match value.downcast_ref::<CelBool>() {
+        self.evaluated(about, &Purse::of(BUDGET), |value| match value.downcast_ref::<CelBool>() {
             Some(holds) => Ok(*holds.inner()),
             None => Err(Unsure::Other { got: kind(value), wanted: "true or false" }),
         })
     }
 
-    /// The text that it gives.
+    /// The text that it gives, for what is left in a purse.
     ///
     /// # Errors
     /// When it gives none, or one that is longer than a moment or a name.
-    pub fn text(&self, about: &[(&str, &Value)]) -> Result<String, Unsure> {
-        self.evaluated(about, |value| match value.downcast_ref::<CelString<'_>>() {
+    pub fn text(&self, about: &[(&str, &Value)], purse: &Purse) -> Result<String, Unsure> {
+        self.evaluated(about, purse, |value| match value.downcast_ref::<CelString<'_>>() {
             Some(text) if text.inner().chars().count() <= LONGEST_RESULT => Ok(text.inner().to_owned()),
             Some(_) => Err(Unsure::Other { got: "a long text", wanted: "a short one" }),
             None => Err(Unsure::Other { got: kind(value), wanted: "a text" }),
@@ -193,6 +193,7 @@ impl Expression {
     fn evaluated<T>(
         &self,
         about: &[(&str, &Value)],
+        purse: &Purse,
         read: impl FnOnce(&dyn Val) -> Result<T, Unsure>,
     ) -> Result<T, Unsure> {
         let mut context = Context::with_env(Arc::clone(&ENV));
@@ -200,7 +201,6 @@ impl Expression {
         for (name, value) in about {
             context.add_variable_as_val(*name, input(value, DEEPEST_INPUT, &mut left)?);
         }
-        let purse = Purse(Arc::new(AtomicU64::new(BUDGET)));
         context.add_variable_as_val(PURSE, Box::new(purse.clone()));
         let result = cel::Value::resolve_val(&self.paid, &context);
         // Whatever became of it: an error is swallowed where the other side of `||` is true, and then it is a matter of chance.
@@ -388,9 +388,9 @@ fn purse(id: u64) -> IdedExpr {
     IdedExpr { id, expr: Expr::Ident(PURSE.to_owned()) }
 }
 
-/// What is left of the budget.
+/// What is left of a budget, of one evaluation or of several.
 #[derive(Clone, Debug)]
-struct Purse(Arc<AtomicU64>);
+pub struct Purse(Arc<AtomicU64>);
 
 const PURSE_NAME: &str = "tidegate.purse";
 static PURSE_TYPE: Type = Type::new_unspecified_type(PURSE_NAME);
@@ -416,13 +416,22 @@ impl Val for Purse {
 impl StaticVal for Purse {}
 
 impl Purse {
+    /// For one expression over many objects. Ten times what one evaluation has: all of them together are not much larger than one may be.
+    pub fn for_many() -> Self {
+        Self::of(10 * BUDGET)
+    }
+
+    fn of(units: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(units)))
+    }
+
     fn is_empty(&self) -> bool {
         self.0.load(Ordering::Relaxed) == 0
     }
 
     /// Takes that many units out; what is not there empties it.
     fn take(&self, units: u64) -> Result<(), ExecutionError> {
-        // One thread: it is shared only with the values of its own evaluation.
+        // One thread: it is shared only with the values of its evaluations, which come one after the other.
         let left = self.0.load(Ordering::Relaxed).saturating_sub(units);
         self.0.store(left, Ordering::Relaxed);
         if left == 0 { Err(ExecutionError::function_error(PAY, "too much work")) } else { Ok(()) }

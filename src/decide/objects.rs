@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::expression::{Expression, Unsure};
+use super::expression::{Expression, Purse, Unsure};
 use super::snapshot::ProbeResult;
 use crate::api::check::object::{BackupCheck, BackupObjects, ObjectCheck, Scope};
 
@@ -249,11 +249,16 @@ impl Objects {
     ) -> Result<Option<String>, (ProbeResult, String)> {
         let Some((most, expression)) = &self.age else { return Ok(None) };
         let (mut newest, mut unsure) = (None, None);
+        let purse = Purse::for_many();
         for object in found {
-            match moment(expression, object) {
+            match moment(expression, object, &purse) {
                 Ok(None) => {}
                 Ok(Some(at)) => {
                     newest = newest.max(Some((at, object["metadata"]["name"].as_str().unwrap_or_default())))
+                }
+                // The others are not looked at, and one of them may be the newest.
+                Err(Undated::Unsure(problem @ Unsure::TooMuchWork)) => {
+                    return Err((ProbeResult::Unknown, format!("{words}: timestamp: {problem}")));
                 }
                 Err(problem) => unsure = unsure.or(Some(problem)),
             }
@@ -292,14 +297,21 @@ impl Objects {
 }
 
 /// The moment that an expression gives of an object; `None`: it does not count.
-fn moment(expression: &Expression, object: &Value) -> Result<Option<Timestamp>, String> {
-    let text = expression.text(&[("object", object)]).map_err(|unsure: Unsure| unsure.to_string())?;
+fn moment(expression: &Expression, object: &Value, purse: &Purse) -> Result<Option<Timestamp>, Undated> {
+    let text = expression.text(&[("object", object)], purse)?;
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse()
-        .map(Some)
-        .map_err(|_| "it gives no moment: it must give a text like 2026-11-22T09:00:00Z, or ''".to_owned())
+    text.parse().map(Some).map_err(|_| Undated::NoMoment)
+}
+
+/// Why there is no moment of an object.
+#[derive(Debug, thiserror::Error)]
+enum Undated {
+    #[error(transparent)]
+    Unsure(#[from] Unsure),
+    #[error("it gives no moment: it must give a text like 2026-11-22T09:00:00Z, or ''")]
+    NoMoment,
 }
 
 /// A length of time, cut to its largest unit that says enough.

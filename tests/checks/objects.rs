@@ -168,6 +168,35 @@ async fn any_object_is_held_against_an_expression_and_an_age() {
 }
 
 #[tokio::test]
+async fn many_objects_have_one_budget_that_is_enough_for_what_is_usual() {
+    let spec: Vec<usize> = (0..300).collect();
+    let backups: Vec<Value> = (0..500)
+        .map(|number| {
+            let done = "2026-11-22T01:30:00Z";
+            let mut backup = backup(&format!("nightly-{number}"), "Completed", done, done);
+            backup["spec"] = json!(spec);
+            backup
+        })
+        .collect();
+    let client = cluster([(BACKUPS, 200, list(&backups))]).await;
+    let words = "backups.velero.io of velero with velero.io/schedule-name=nightly";
+    let usual =
+        json!({"backup": {"velero": {"selector": "velero.io/schedule-name=nightly"}, "maxAge": "24h"}});
+    let (result, said) = asked(&client, usual).await;
+    assert_eq!(result, ProbeResult::Passed, "{said}");
+    // One alone is within what an evaluation may spend.
+    let much = (0..4).fold("true".to_owned(), |within, _| format!("[0,0,0,0,0,0,0,0,0,0].all(n, {within})"));
+    let costly = json!({"object": {
+        "apiVersion": "velero.io/v1", "resource": "backups", "namespace": "velero", "selector": "velero.io/schedule-name=nightly",
+        "maxAge": "24h", "timestamp": format!("{much} ? object.metadata.creationTimestamp : ''"),
+    }});
+    let fix = "timestamp: the expression takes too much work: nest fewer loops, or loop over less";
+    is(&client, costly.clone(), ProbeResult::Unknown, &format!("{words}: {fix}")).await;
+    let client = cluster([(BACKUPS, 200, list(&backups[..1]))]).await;
+    is(&client, costly, ProbeResult::Passed, &format!("{words}: nightly-0 is 10h old")).await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_unknown_and_says_what_gives_it() {
     let named = |name: &str| json!({"object": {"apiVersion": "velero.io/v1", "resource": "backups", "name": name, "namespace": "velero"}});
     let labelled = |selector: &str| json!({"object": {"apiVersion": "velero.io/v1", "resource": "backups", "selector": selector}});

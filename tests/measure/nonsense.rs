@@ -165,7 +165,18 @@ async fn fifty_megabytes_from_a_prometheus_server_are_not_read_to_their_end() {
                metrics.requests and metrics.latency";
     assert_eq!(answers[0].1.as_ref().expect_err("too much").to_string(), fix);
     let of_number = of_query(&server, ROUND, "orders", None).await.expect_err("too much").to_string();
-    assert!(of_number.starts_with("answer from prometheus larger than 16 MiB; "), "{of_number}");
+    assert!(of_number.starts_with("answer from prometheus larger than 2 MiB; "), "{of_number}");
+}
+
+#[tokio::test]
+async fn a_series_with_more_labels_than_any_has_is_none_of_prometheus() {
+    let said = of_answer(|_| {
+        let labels: serde_json::Map<String, Value> =
+            (0..200).map(|label| (format!("label_{label}"), json!(""))).collect();
+        success(json!([{"metric": labels, "values": [[NOW, "1"]]}]))
+    })
+    .await;
+    assert!(said.contains("a series has more than 128 labels"), "{said}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::ReadError;
 use super::history::{MOST_SAMPLES, SHORTEST_STRETCH, Stretch};
 use super::instant::{Data, InstantError, Labels};
-use super::prometheus::{Clock, Prometheus, WholeSeries, parsed};
+use super::prometheus::{ANSWER_BYTES, Clock, Prometheus, WholeSeries, each_series};
 use crate::observe::reach::Client;
 
 /// How often a stretch is asked for in parts because the server refuses it, or its answer is too large.
@@ -134,11 +134,10 @@ impl Prometheus {
     ) -> Result<(), InstantError> {
         let step = earlier.step;
         let query = format!("{query}[{}s:{step}s]", to - from);
-        let body = self.query(client, &query, &mut Clock::past(to), deadline).await?;
-        for series in parsed::<WholeSeries<'_>>(&body)? {
-            if !series.histograms.is_empty() {
-                return Err(InstantError::NoNumbers("native histograms"));
-            }
+        let body = self.query(client, &query, &mut Clock::past(to), deadline, ANSWER_BYTES).await?;
+        let mut are_histograms = false;
+        each_series(&body, |series: WholeSeries<'_>| {
+            are_histograms |= !series.histograms.is_empty();
             let own = |(name, value): (_, _)| (String::from(name), String::from(value));
             let labels = series.metric.into_iter().map(own).collect();
             let known = earlier.series.entry(labels).or_default();
@@ -155,9 +154,10 @@ impl Prometheus {
                 }
             }
             if earlier.count > MOST_SAMPLES {
-                return Err(InstantError::Read(ReadError::TooManySamples { limit: MOST_SAMPLES }));
+                return Err(ReadError::TooManySamples { limit: MOST_SAMPLES });
             }
-        }
-        Ok(())
+            Ok(())
+        })?;
+        if are_histograms { Err(InstantError::NoNumbers("native histograms")) } else { Ok(()) }
     }
 }

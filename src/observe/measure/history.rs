@@ -10,7 +10,9 @@ use std::time::Duration;
 use super::counters::{Ledger, Reading, Taken};
 use super::names::{Detected, Family, Names};
 pub use super::prometheus::stale_after;
-use super::prometheus::{Clock, Pod, Prometheus, Round, WholeSeries, alternatives, matchers, parsed};
+use super::prometheus::{
+    ANSWER_BYTES, Clock, Pod, Prometheus, Round, WholeSeries, alternatives, each_series, matchers,
+};
 use super::{Counts, ReadError, SERIES_PER_POD, SeriesValue};
 use crate::decide::judge::{Revision, Slot};
 use crate::observe::reach::Client;
@@ -159,11 +161,11 @@ impl Prometheus {
         let comma = if matcher.is_empty() { "" } else { "," };
         let pods = matchers(&pods.namespace, &pods.pattern);
         let query = format!("{name}{{{pods}{comma}{matcher}}}[{seconds}s]");
-        let answer = self.query(client, &query, clock, deadline).await?;
+        let answer = self.query(client, &query, clock, deadline, ANSWER_BYTES).await?;
         #[expect(clippy::cast_precision_loss, reason = "less than an hour")]
         let ahead = clock.ahead as f64;
-        for series in parsed::<WholeSeries<'_>>(&answer)? {
-            let Some(pod) = series.metric.get("pod") else { continue };
+        each_series(&answer, |series: WholeSeries<'_>| {
+            let Some(pod) = series.metric.get("pod") else { return Ok(()) };
             let labels = series.counting_labels();
             for (at, value) in &series.values {
                 let Ok(value) = value.parse::<f64>() else { continue };
@@ -183,8 +185,8 @@ impl Prometheus {
             if samples.count > MOST_SAMPLES {
                 return Err(ReadError::TooManySamples { limit: MOST_SAMPLES });
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// What stable pods counted in the last hour, in slots of the scrape interval (15 s at least): so much the judge needs to know how

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::ReadError;
-use super::prometheus::{Clock, Prometheus, Round};
+use super::prometheus::{Clock, NUMBERS_BYTES, Prometheus, Round};
 use crate::decide::values::MOST_SERIES;
 use crate::observe::reach::Client;
 
@@ -78,8 +78,8 @@ impl Prometheus {
         round: Round,
         query: &str,
     ) -> Result<Vec<Number>, InstantError> {
-        let body = self.query(client, query, &mut Clock::present(round.now), round.deadline).await?;
-        numbers(&body)
+        let mut clock = Clock::present(round.now);
+        numbers(&self.query(client, query, &mut clock, round.deadline, NUMBERS_BYTES).await?)
     }
 
     /// The answer to an instant query as it is.
@@ -90,7 +90,7 @@ impl Prometheus {
         clock: &mut Clock,
         deadline: Duration,
     ) -> Result<Data, InstantError> {
-        data_in(&self.query(client, query, clock, deadline).await?)
+        data_in(&self.query(client, query, clock, deadline, NUMBERS_BYTES).await?)
     }
 }
 

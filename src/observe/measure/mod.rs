@@ -23,11 +23,13 @@ pub mod names;
 pub mod native;
 mod presets;
 pub mod prometheus;
+mod room;
 pub mod scrape;
 pub mod servers;
 
 use std::time::Duration;
 
+use self::room::{Held, ROOM};
 use super::reach::{Client, Denied, Reach};
 use crate::decide::judge::Bound;
 
@@ -414,19 +416,20 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(most).collect()
 }
 
-/// Reads a body of at most `limit` bytes, after decompression: a small answer that unpacks to a large one stops here too.
-async fn body(mut response: reqwest::Response, limit: usize, asked: Asked) -> Result<Vec<u8>, ReadError> {
+/// Reads a body of at most `limit` bytes, after decompression: a small answer that unpacks to a large one stops here too. Waits where the
+/// answers of others leave no room for it.
+async fn body(mut response: reqwest::Response, limit: usize, asked: Asked) -> Result<Held, ReadError> {
     if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(ReadError::TooLarge { asked, limit });
     }
-    let mut bytes = Vec::new();
+    let mut held = Held::default();
     while let Some(chunk) =
         response.chunk().await.map_err(|error| ReadError::Broken { asked, problem: innermost(&error) })?
     {
-        if bytes.len() + chunk.len() > limit {
+        if held.len() + chunk.len() > limit {
             return Err(ReadError::TooLarge { asked, limit });
         }
-        bytes.extend_from_slice(&chunk);
+        held.add(&chunk, &ROOM).await;
     }
-    Ok(bytes)
+    Ok(held)
 }

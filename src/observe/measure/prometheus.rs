@@ -6,21 +6,27 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
+use serde_json::value::RawValue;
 
 use super::exposition::Label;
 use super::names::{Detected, Family, Names};
 use super::native;
+use super::room::{self, Held};
 use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue};
 use crate::observe::reach::Client;
 
-/// Bytes of one answer.
-pub const ANSWER_BYTES: usize = 16 << 20;
+/// Bytes of one answer, and of one to a query for a few numbers.
+pub const ANSWER_BYTES: usize = room::LARGEST;
+pub(super) const NUMBERS_BYTES: usize = 2 << 20;
+/// Labels of one series.
+const MOST_LABELS: usize = 128;
 /// Bytes of one query; more pods than fit are asked for with another.
 const QUERY_BYTES: usize = 8 << 10;
 /// How often questions of one reading are divided because their answer is too large, or because one spoils it for all.
@@ -74,16 +80,16 @@ const SUCCESS: &[u8] = br#"{"status":"success""#;
 impl Auth {
     /// An answer without these credentials in it: what a server, or a proxy before it, says of a question that it refuses is told to people, and some
     /// repeat what they were sent.
-    fn struck_out_of(&self, body: Vec<u8>) -> Vec<u8> {
+    fn struck_out_of(&self, mut body: Held) -> Held {
         let secret = match self {
             Auth::Nobody => return body,
             Auth::Bearer(token) => token,
             Auth::Basic { user: _, password } => password,
         };
-        if body.starts_with(SUCCESS) || secret.is_empty() {
-            return body;
+        if !body.starts_with(SUCCESS) {
+            body.strike_out(secret.as_bytes());
         }
-        String::from_utf8_lossy(&body).replace(secret, "...").into_bytes()
+        body
     }
 }
 
@@ -261,12 +267,12 @@ impl Prometheus {
         for Family { name, matcher } in families {
             let comma = if matcher.is_empty() { "" } else { "," };
             let query = format!("{name}{{{matchers}{comma}{matcher}}}[{window}s]");
-            let answer = self.query(client, &query, clock, round.deadline).await?;
-            for series in parsed::<NewestSeries<'_>>(&answer)? {
-                let Some(pod) = series.metric.get("pod") else { continue };
+            let answer = self.query(client, &query, clock, round.deadline, ANSWER_BYTES).await?;
+            each_series(&answer, |series: NewestSeries<'_>| {
+                let Some(pod) = series.metric.get("pod") else { return Ok(()) };
                 // Several namespaces' pods match in every combination; whose they are, their labels tell.
                 let namespace = series.metric.get("namespace").map_or("", AsRef::as_ref);
-                let Some(places) = places.get(&(namespace, pod.as_ref())) else { continue };
+                let Some(places) = places.get(&(namespace, pod.as_ref())) else { return Ok(()) };
                 let labels = series.counting_labels();
                 for place in places {
                     let detected = &asked[*place].asker.detected;
@@ -282,7 +288,8 @@ impl Prometheus {
                         found[*place].add(at, value);
                     }
                 }
-            }
+                Ok(())
+            })?;
         }
         Ok(found)
     }
@@ -322,26 +329,32 @@ impl Prometheus {
         }
         // Of a histogram, one bucket is enough to know that it is there.
         let query = format!(r#"{{__name__=~{},le=~"|[+]Inf",{matchers}}}"#, quoted(&pattern));
-        let answer = self.query(client, &query, clock, deadline).await?;
+        let answer = self.query(client, &query, clock, deadline, ANSWER_BYTES).await?;
         let mut survey = names.survey();
-        for series in parsed::<NewestSeries<'_>>(&answer)? {
-            let Some(name) = series.metric.get("__name__") else { continue };
+        each_series(&answer, |series: NewestSeries<'_>| {
+            let Some(name) = series.metric.get("__name__") else { return Ok(()) };
             match series.histogram {
                 Some(_) => survey.see_native(name, &series.counting_labels()),
                 None => survey.see(name, &series.counting_labels()),
             }
-        }
+            Ok(())
+        })?;
+        drop(answer);
         let chosen = names.choose(&survey);
         if !matches!(chosen, Err(ReadError::NoCounter { .. } | ReadError::NoSuchCounter { .. })) {
             return chosen;
         }
         let query = format!(r#"group by (__name__) ({{__name__=~".+_(total|count)",{matchers}}})"#);
-        let Ok(answer) = self.query(client, &query, clock, deadline).await else { return chosen };
-        for series in parsed::<NewestSeries<'_>>(&answer).unwrap_or_default() {
+        let Ok(answer) = self.query(client, &query, clock, deadline, ANSWER_BYTES).await else {
+            return chosen;
+        };
+        // What cannot be read of it adds nothing to the message.
+        let _read = each_series(&answer, |series: NewestSeries<'_>| {
             if let Some(name) = series.metric.get("__name__") {
                 survey.see_other(name);
             }
-        }
+            Ok(())
+        });
         names.choose(&survey)
     }
 
@@ -352,14 +365,17 @@ impl Prometheus {
         query: &str,
         clock: &mut Clock,
         deadline: Duration,
-    ) -> Result<Vec<u8>, ReadError> {
+        most_bytes: usize,
+    ) -> Result<Held, ReadError> {
         let time = clock.now.saturating_add(clock.ahead);
-        let (body, answered) = self.query_at(client, query, time, deadline).await?;
+        let (body, answered) = self.query_at(client, query, time, deadline, most_bytes).await?;
         if !clock.compare(answered, deadline) {
             return Ok(body);
         }
+        // Two at once would be one that waits for room and holds some.
+        drop(body);
         let time = clock.now.saturating_add(clock.ahead);
-        Ok(self.query_at(client, query, time, deadline).await?.0)
+        Ok(self.query_at(client, query, time, deadline, most_bytes).await?.0)
     }
 
     /// The same at a moment of the server's clock, with what that clock showed.
@@ -369,7 +385,8 @@ impl Prometheus {
         query: &str,
         time: i64,
         deadline: Duration,
-    ) -> Result<(Vec<u8>, Option<Timestamp>), ReadError> {
+        most_bytes: usize,
+    ) -> Result<(Held, Option<Timestamp>), ReadError> {
         let url = format!("{}/api/v1/query", self.url.trim_end_matches('/'));
         let url = reqwest::Url::parse(&url).map_err(|error| ReadError::Address(error.to_string()))?;
         let timeout = format!("{}ms", deadline.as_millis().max(1));
@@ -391,7 +408,7 @@ impl Prometheus {
             })?;
             let status = response.status();
             let answered = shown_by(response.headers());
-            let body = self.auth.struck_out_of(super::body(response, ANSWER_BYTES, asked).await?);
+            let body = self.auth.struck_out_of(super::body(response, most_bytes, asked).await?);
             // Prometheus explains 400, 422 and 503 in JSON; a proxy in front of it does not.
             match status {
                 reqwest::StatusCode::OK => Ok((body, answered)),
@@ -490,26 +507,29 @@ impl FoundPod {
 }
 
 #[derive(Deserialize)]
-struct Answer<'a, S> {
+struct Answer<'a> {
     #[serde(borrow)]
     status: Cow<'a, str>,
-    #[serde(default)]
-    error: Option<String>,
-    #[serde(default = "Option::default")]
-    data: Option<Data<S>>,
+    #[serde(default, borrow)]
+    error: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    data: Option<Data<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Data<S> {
-    result: Vec<S>,
+struct Data<'a> {
+    #[serde(borrow)]
+    result: &'a RawValue,
 }
+
+type Labels<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
 
 /// A series of an answer with its samples, or with what is kept of them.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "V: Deserialize<'de> + Default, H: Deserialize<'de> + Default"))]
 pub struct Series<'a, V, H> {
-    #[serde(borrow)]
-    pub metric: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    #[serde(borrow, deserialize_with = "labels")]
+    pub metric: Labels<'a>,
     /// Of a range.
     #[serde(default)]
     pub values: V,
@@ -557,7 +577,7 @@ impl<T> Default for Newest<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Newest<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Samples<T>(std::marker::PhantomData<T>);
+        struct Samples<T>(PhantomData<T>);
 
         impl<'de, T: Deserialize<'de>> Visitor<'de> for Samples<T> {
             type Value = Newest<T>;
@@ -581,25 +601,88 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Newest<T> {
             }
         }
 
-        deserializer.deserialize_any(Samples(std::marker::PhantomData))
+        deserializer.deserialize_any(Samples(PhantomData))
     }
 }
 
-/// The series of an answer.
+/// Labels, no more than a series has.
+fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Labels<'de>, D::Error> {
+    struct Few;
+
+    impl<'de> Visitor<'de> for Few {
+        type Value = Labels<'de>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("labels")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels<'de>, A::Error> {
+            let mut labels = Labels::new();
+            while let Some((name, value)) = map.next_entry()? {
+                labels.insert(name, value);
+                if labels.len() > MOST_LABELS {
+                    return Err(de::Error::custom(format!("a series has more than {MOST_LABELS} labels")));
+                }
+            }
+            Ok(labels)
+        }
+    }
+
+    deserializer.deserialize_map(Few)
+}
+
+/// Hands over the series of an answer one by one: together they would take many times the answer's bytes.
 ///
 /// # Errors
-/// When it is none of Prometheus', or says what went wrong.
-pub fn parsed<'a, S: Deserialize<'a>>(body: &'a [u8]) -> Result<Vec<S>, ReadError> {
-    let answer: Answer<'a, S> = serde_json::from_slice(body)
-        .map_err(|error| ReadError::NotPrometheus(super::shortened(&error.to_string(), 200)))?;
-    match (answer.status.as_ref(), answer.data) {
-        ("success", Some(data)) => Ok(data.result),
-        (status, _) => Err(ReadError::Api(super::shortened(answer.error.as_deref().unwrap_or(status), 300))),
+/// When it is none of Prometheus', or says what went wrong (what was read of it before has been handed over then), and what `see` says.
+pub fn each_series<'a, S: Deserialize<'a>>(
+    body: &'a [u8],
+    see: impl FnMut(S) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    struct Each<'p, S, F> {
+        see: F,
+        problem: &'p mut Option<ReadError>,
+        series: PhantomData<S>,
+    }
+
+    impl<'de, S: Deserialize<'de>, F: FnMut(S) -> Result<(), ReadError>> Visitor<'de> for Each<'_, S, F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of series")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+            while let Some(series) = list.next_element()? {
+                if let Err(problem) = (self.see)(series) {
+                    *self.problem = Some(problem);
+                    return Err(de::Error::custom("it is read no further"));
+                }
+            }
+            Ok(())
+        }
+    }
+
+    let unread =
+        |error: serde_json::Error| ReadError::NotPrometheus(super::shortened(&error.to_string(), 200));
+    let answer: Answer<'a> = serde_json::from_slice(body).map_err(unread)?;
+    let result = match (answer.status.as_ref(), answer.data) {
+        ("success", Some(data)) => data.result,
+        (status, _) => {
+            return Err(ReadError::Api(super::shortened(answer.error.as_deref().unwrap_or(status), 300)));
+        }
+    };
+    let mut problem = None;
+    let each = Each { see, problem: &mut problem, series: PhantomData };
+    let read = serde_json::Deserializer::from_str(result.get()).deserialize_seq(each);
+    match problem {
+        Some(problem) => Err(problem),
+        None => read.map_err(unread),
     }
 }
 
 fn explained(body: &[u8]) -> Option<ReadError> {
-    let answer: Answer<'_, IgnoredAny> = serde_json::from_slice(body).ok()?;
+    let answer: Answer<'_> = serde_json::from_slice(body).ok()?;
     answer.error.map(|error| ReadError::Api(super::shortened(&error, 300)))
 }
 

@@ -1,9 +1,10 @@
 //! Reading the pods' own `/metrics`, over plain HTTP, straight from the pod's address.
 //!
-//! Bounded in everything: pods at once, time per pod, bytes, samples, series. No redirects and no proxy (see
-//! [`super::client`]). It keeps only the series that were chosen, and does not retry: the next round is the retry.
+//! Bounded in everything: pods at once, time per pod, bytes (of all pages together too, see [`super::room`]), samples, series. No redirects
+//! and no proxy (see [`super::client`]). It keeps only the series that were chosen, and does not retry: the next round is the retry.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -13,6 +14,7 @@ use reqwest::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMa
 
 use super::exposition::{self, ExpositionError, Limits, Sample};
 use super::names::{Detected, Names};
+use super::room::Held;
 use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue};
 use crate::decide::values::{Gauge, MOST_SERIES};
 use crate::observe::reach::Client;
@@ -81,8 +83,9 @@ pub async fn scrape_all(
 ) -> Vec<(String, Result<PageRead, ReadError>)> {
     // A list first: a lazy stream of borrowing futures is not general enough for a spawned task (rust-lang/rust#102211).
     let pages: Vec<_> = targets.iter().map(|target| from.page(target, deadline)).collect();
-    let read = |page: Result<Page, ReadError>| page.and_then(|page| page.read(detected, gauges));
-    let answers: Vec<_> = futures::stream::iter(pages).buffered(at_once.max(1)).map(read).collect().await;
+    // Read where it comes in: whole pages would wait for those of slower pods before them.
+    let read = async |page: BoxFuture<'_, Result<Page, ReadError>>| page.await?.read(detected, gauges);
+    let answers = futures::stream::iter(pages).map(read).buffered(at_once.max(1)).collect::<Vec<_>>().await;
     targets.iter().zip(answers).map(|(target, answer)| (target.pod.clone(), answer)).collect()
 }
 
@@ -100,16 +103,15 @@ pub async fn detect(
 ) -> Result<Detected, ReadError> {
     let pages: Vec<_> =
         targets.iter().take(PODS_SURVEYED).map(|target| from.page(target, deadline)).collect();
-    let mut pages = futures::stream::iter(pages).buffered(at_once.max(1));
-    let mut survey = names.survey();
-    let mut failed = None;
-    while let Some(answer) = pages.next().await {
-        let seen = answer.and_then(|page| page.visit(|sample| survey.see(&sample.name, sample.labels)));
-        if let Err(error) = seen {
-            failed.get_or_insert(error);
-        }
-    }
-    match failed {
+    let survey = Mutex::new(names.survey());
+    let see = async |page: BoxFuture<'_, Result<Page, ReadError>>| {
+        let page = page.await?;
+        let mut survey = survey.lock().unwrap_or_else(PoisonError::into_inner);
+        page.visit(|sample| survey.see(&sample.name, sample.labels))
+    };
+    let seen = futures::stream::iter(pages).map(see).buffered(at_once.max(1)).collect::<Vec<_>>().await;
+    let survey = survey.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match seen.into_iter().find_map(Result::err) {
         Some(error) if survey.series() == 0 => Err(error),
         Some(_) | None => names.choose(&survey),
     }
@@ -117,7 +119,7 @@ pub async fn detect(
 
 /// A page as it came.
 pub struct Page {
-    bytes: Vec<u8>,
+    bytes: Held,
     kind: Kind,
     /// Whether HTTP itself told where the page ends. If not, a page that was cut off looks whole.
     framed: bool,
@@ -154,7 +156,7 @@ impl Kind {
 impl Page {
     /// A whole page in the text format.
     pub fn text(bytes: Vec<u8>) -> Self {
-        Self { bytes, kind: Kind::Text, framed: true }
+        Self { bytes: bytes.into(), kind: Kind::Text, framed: true }
     }
 
     fn read(&self, detected: Option<&Detected>, gauges: &[Gauge]) -> Result<PageRead, ReadError> {
@@ -255,4 +257,64 @@ fn address(target: &Target) -> Result<reqwest::Url, ReadError> {
     url.set_path(path);
     url.set_query(query);
     Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::room::Room;
+    use super::*;
+
+    /// Pods of which the first is slow and all others answer at once, into a room for three pages.
+    struct Pods {
+        room: Room,
+        answered: AtomicUsize,
+    }
+
+    impl Pages for &'static Pods {
+        fn page<'a>(
+            &'a self,
+            target: &'a Target,
+            deadline: Duration,
+        ) -> BoxFuture<'a, Result<Page, ReadError>> {
+            let pods = *self;
+            async move {
+                if target.pod == "slow" {
+                    tokio::time::sleep(deadline).await;
+                    return Err(ReadError::Timeout { asked: Asked::Pod, after: deadline });
+                }
+                let mut bytes = Held::default();
+                bytes.add(b"http_requests_total{code=\"200\"} 1\n", &pods.room).await;
+                pods.answered.fetch_add(1, Ordering::Relaxed);
+                Ok(Page { bytes, kind: Kind::Text, framed: true })
+            }
+            .boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pages_do_not_stay_in_memory_behind_that_of_a_slow_pod() {
+        let room = Room::of([(100, 3), (101, 0), (102, 0), (103, 0)]);
+        let pods: &'static Pods = Box::leak(Box::new(Pods { room, answered: AtomicUsize::new(0) }));
+        let target = |pod: &str| Target {
+            pod: pod.to_owned(),
+            ip: [10, 0, 0, 1].into(),
+            port: 80,
+            path: String::new(),
+        };
+        let targets: Vec<_> = ["slow", "a", "b", "c", "d", "e", "f", "g"].map(target).to_vec();
+        let deadline = Duration::from_secs(4);
+        let before_the_deadline = async |seen: usize| {
+            tokio::time::sleep(deadline / 2).await;
+            assert_eq!(pods.answered.swap(0, Ordering::Relaxed), seen, "pages were read");
+        };
+        let names = Names::default();
+        let (detected, ()) =
+            tokio::join!(detect(&pods, &targets, &names, deadline, 64), before_the_deadline(7));
+        let detected = detected.expect("a counter");
+        let (read, ()) =
+            tokio::join!(scrape(&pods, &targets, &detected, deadline, 64), before_the_deadline(7));
+        assert!(read[0].1.is_err() && read[1..].iter().all(|(_, page)| page.is_ok()), "{read:?}");
+    }
 }

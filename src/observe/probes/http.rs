@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::{Answer, LOOKED_AT, failed, found, passed, unknown};
 use crate::api::check::{Expect, HttpCheck};
@@ -17,6 +18,8 @@ use crate::observe::reach::{self, Denied, Reach};
 const AT_ONCE: usize = 8;
 /// Pods of one check that are asked at all.
 const MOST_PODS: usize = 100;
+/// Expressions of the process that are evaluated at the same time.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// Asks a URL, or each of these pods: the first that does not answer as expected decides.
 pub async fn ask(check: &HttpCheck, pods: &[ProbedPod], reach: &Reach) -> Answer {
@@ -153,8 +156,14 @@ async fn holds(text: &str, body: &[u8]) -> Result<(), Answer> {
     })?;
     let expression = Expression::parse(text, &["body"])
         .map_err(|problem| failed(format!("expect.expression {problem}")))?;
-    let judged = tokio::task::spawn_blocking(move || expression.holds(&[("body", &body)])).await;
-    match judged {
+    let turn = TURNS.acquire().await.ok();
+    let judged = tokio::task::spawn_blocking(move || {
+        let judged = expression.holds(&[("body", &body)]);
+        // Not before: where nobody waits for this any more, its thread is busy all the same.
+        drop(turn);
+        judged
+    });
+    match judged.await {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err(failed(format!("the body is not as expected: {text}"))),
         Ok(Err(unsure)) => Err(unknown(format!("expect.expression cannot be told: {unsure}"))),

@@ -11,6 +11,7 @@ use kube::Client;
 use kube::client::Body;
 use reqwest::Url;
 use serde_json::Value;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Answer, failed, unknown};
 use crate::api::Right;
@@ -22,24 +23,39 @@ const LARGEST: usize = 4 << 20;
 /// Objects that one selector may find.
 const MOST: usize = 500;
 
+/// One check of the process has its objects in memory at a time: as values they are many times their bytes. That is a matter of
+/// milliseconds; the API server's own time is not in it.
+static TURN: Semaphore = Semaphore::const_new(1);
+
 /// Asks once.
 pub async fn ask(client: &Client, namespace: &str, objects: &Objects, now: Timestamp) -> Answer {
-    let found = match read(client, namespace, objects).await {
-        Ok(found) => found,
+    let (found, turn) = match read(client, namespace, objects).await {
+        Ok(read) => read,
         Err(answer) => return answer,
     };
     let (objects, namespace) = (objects.clone(), namespace.to_owned());
-    let judged = tokio::task::spawn_blocking(move || objects.judged(&namespace, found, now)).await;
-    judged.unwrap_or_else(|_| unknown("it could not be evaluated".into()))
+    let judged = tokio::task::spawn_blocking(move || {
+        let judged = objects.judged(&namespace, found, now);
+        // Not before: nobody may wait for this any more, and it takes its memory and its thread all the same.
+        drop(turn);
+        judged
+    });
+    judged.await.unwrap_or_else(|_| unknown("it could not be evaluated".into()))
 }
 
-async fn read(client: &Client, namespace: &str, objects: &Objects) -> Result<Vec<Value>, Answer> {
+/// The objects, and the turn that they were read in.
+async fn read(
+    client: &Client,
+    namespace: &str,
+    objects: &Objects,
+) -> Result<(Vec<Value>, Option<SemaphorePermit<'static>>), Answer> {
     let words = objects.words(namespace);
     let request = Request::get(path(objects, namespace)).body(Body::empty());
     let request = request.map_err(|_| failed(format!("{words} cannot be asked for")))?;
     let unread = || unknown(format!("{words} could not be read"));
     let response = client.send(request).await.map_err(|_| unread())?;
     let status = response.status();
+    let turn = TURN.acquire().await.ok();
     let body = body(response.into_body(), LARGEST).await.map_err(|problem| match problem {
         None => unread(),
         Some(problem) => unknown(format!("{words}: {problem}: write a narrower selector")),
@@ -50,7 +66,7 @@ async fn read(client: &Client, namespace: &str, objects: &Objects) -> Result<Vec
         StatusCode::OK => {}
         StatusCode::FORBIDDEN => return Err(unknown(forbidden(objects, &words, message))),
         // Without a name in it: it is the resource that is not there.
-        StatusCode::NOT_FOUND if answer["details"]["name"].is_string() => return Ok(Vec::new()),
+        StatusCode::NOT_FOUND if answer["details"]["name"].is_string() => return Ok((Vec::new(), turn)),
         StatusCode::NOT_FOUND => {
             return Err(unknown(format!(
                 "the API server knows no {} in version {}: is its CRD installed, and is it {}?",
@@ -63,7 +79,7 @@ async fn read(client: &Client, namespace: &str, objects: &Objects) -> Result<Vec
         status => return Err(unknown(format!("{words} could not be read: status {}", status.as_u16()))),
     }
     match (&objects.which, answer) {
-        (Which::Named(_), answer) if answer.is_object() => Ok(vec![answer]),
+        (Which::Named(_), answer) if answer.is_object() => Ok((vec![answer], turn)),
         (Which::Labelled(_), mut answer) if answer["items"].is_array() => {
             if answer["metadata"]["continue"].as_str().is_some_and(|next| !next.is_empty()) {
                 return Err(unknown(format!(
@@ -71,7 +87,7 @@ async fn read(client: &Client, namespace: &str, objects: &Objects) -> Result<Vec
                 )));
             }
             match answer["items"].take() {
-                Value::Array(items) => Ok(items),
+                Value::Array(items) => Ok((items, turn)),
                 _ => Err(unread()),
             }
         }

@@ -137,7 +137,9 @@ fn what_the_worst_pod_wrote_is_in_the_record_and_who_wants_none_has_none() {
 #[test]
 fn of_a_pod_that_was_never_started_again_no_earlier_log_is_asked_for() {
     let mut world = World::new(4, rolling(), with(json!({})));
-    world.push(template("v2", true));
+    world.push(template("v2", false));
+    world.until("pods of it serve", |world| world.phase() == "Soaking");
+    world.say("Abort");
     ended(&mut world);
     let ErrandKind::Gather(Gather { pods, .. }) = &world.errands[0].kind else {
         panic!("{:?}", world.errands)

@@ -54,11 +54,19 @@ pub enum ErrandKind {
 /// Pods to read before they go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gather {
-    pub pods: Vec<String>,
+    pub pods: Vec<Witness>,
     /// Whose logs are read.
     pub containers: Vec<String>,
     /// Of each log; 0: none is read.
     pub log_lines: u32,
+}
+
+/// A pod to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    pub pod: String,
+    /// One of its containers may have written something before it was started again.
+    pub began_again: bool,
 }
 
 impl Decision {

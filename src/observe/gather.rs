@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use super::happened::{About, Happened};
 use super::kept::{Unread, shown};
 use crate::api::undo::{ContainerLog, PodEvidence};
-use crate::decide::Gather;
+use crate::decide::{Gather, Witness};
 
 /// For each log.
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -47,10 +47,14 @@ impl Gatherer {
         join_all(wanted.pods.iter().map(|pod| self.one(namespace, pod, wanted))).await
     }
 
-    async fn one(&self, namespace: &str, pod: &str, wanted: &Gather) -> PodEvidence {
+    async fn one(&self, namespace: &str, witness: &Witness, wanted: &Gather) -> PodEvidence {
         let Gather { pods: _, containers, log_lines } = wanted;
-        let asked =
-            containers.iter().filter(|_| *log_lines > 0).flat_map(|name| [(name, true), (name, false)]);
+        let Witness { pod, began_again } = witness;
+        let times = [true, false].into_iter().filter(|previous| *began_again || !previous);
+        let asked = containers
+            .iter()
+            .filter(|_| *log_lines > 0)
+            .flat_map(|name| times.clone().map(move |previous| (name, previous)));
         let logs = asked.map(|(container, previous)| async move {
             let _turn = self.logs.acquire().await;
             let lines = log(&self.client, namespace, pod, container, previous, *log_lines).await;

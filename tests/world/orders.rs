@@ -6,7 +6,7 @@ use tidegate::api::{CHECK_LABEL, TRIAL};
 use tidegate::decide::jobs::EndedJob;
 use tidegate::decide::snapshot::{Gathered, JobOutput, LogEnd, Measured, ProbeAnswer, ProbeResult};
 use tidegate::decide::values::{Found, Point, Sample};
-use tidegate::decide::{self, Decision, Errand, ErrandKind, Gather, Intent, Probe, Relabelled};
+use tidegate::decide::{self, Decision, Errand, ErrandKind, Gather, Intent, Probe, Relabelled, Witness};
 use tidegate::observe::Findings;
 use tidegate::watch::slim;
 
@@ -62,8 +62,8 @@ impl World {
                         lines: vec!["panic".into()],
                         previous: true,
                     };
-                    let read = |pod: &String| PodEvidence {
-                        pod: pod.clone(),
+                    let read = |witness: &Witness| PodEvidence {
+                        pod: witness.pod.clone(),
                         events: vec!["BackOff".into()],
                         logs: vec![log.clone()],
                         ..PodEvidence::default()

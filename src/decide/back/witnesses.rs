@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Draft;
 use crate::api::status::Back;
 use crate::api::undo::PodEvidence;
-use crate::decide::decision::{Errand, ErrandKind, Gather};
+use crate::decide::decision::{Errand, ErrandKind, Gather, Witness};
 use crate::decide::judge::Revision;
 use crate::decide::podhealth;
 use crate::decide::scene::Scene;
@@ -68,7 +68,9 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if !is_awaited(draft, &back) {
         return;
     }
-    let pods = back.worst.into_iter().map(|pod| pod.pod).collect();
+    // Each log is a request to a node, and of one that serves and was never started again there is no earlier log.
+    let witness = |pod: PodEvidence| Witness { began_again: pod.restarts > 0 || !pod.ready, pod: pod.pod };
+    let pods = back.worst.into_iter().map(witness).collect();
     let gather =
         Gather { pods, containers: containers(draft, scene), log_lines: scene.undo.evidence.log_lines };
     let run = draft.run().id.clone();

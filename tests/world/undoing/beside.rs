@@ -123,14 +123,28 @@ fn what_the_worst_pod_wrote_is_in_the_record_and_who_wants_none_has_none() {
     assert_eq!(undo.pods.len(), 1);
     assert_eq!(undo.pods[0].waiting, "CrashLoopBackOff");
     assert_eq!(undo.pods[0].logs[0].lines, ["panic"]);
-    let ErrandKind::Gather(Gather { containers, log_lines, .. }) = &world.errands[0].kind else {
+    let ErrandKind::Gather(Gather { pods, containers, log_lines }) = &world.errands[0].kind else {
         panic!("{:?}", world.errands)
     };
     assert_eq!((containers.as_slice(), *log_lines), (["shop".to_owned()].as_slice(), 50));
+    assert!(pods[0].began_again, "what it wrote before it was started again is wanted: {pods:?}");
 
     let mut world = crashed(json!({"evidence": {"pods": 0}}));
     let undo = ended(&mut world);
     assert!(undo.pods.is_empty() && world.errands.is_empty());
+}
+
+#[test]
+fn of_a_pod_that_was_never_started_again_no_earlier_log_is_asked_for() {
+    let mut world = World::new(4, rolling(), with(json!({})));
+    world.push(template("v2", false));
+    world.until("pods of it serve", |world| world.phase() == "Soaking");
+    world.say("Abort");
+    ended(&mut world);
+    let ErrandKind::Gather(Gather { pods, .. }) = &world.errands[0].kind else {
+        panic!("{:?}", world.errands)
+    };
+    assert!(!pods.is_empty() && pods.iter().all(|pod| !pod.began_again), "{pods:?}");
 }
 
 #[test]

@@ -116,3 +116,18 @@ at 3161 say Abort"#,
     );
     assert_eq!(kept(&outcome), 1, "{}", outcome.log.join("\n"));
 }
+
+/// What it had begun another may have gone on with: it begins anew what status does not say is done.
+#[test]
+fn an_operator_that_leads_again_calls_a_hook_again_of_which_no_status_says_that_it_is_done() {
+    let outcome = told_by(
+        300_766,
+        r#"release {"criteria":[],"steps":[{"name":"all","replicas":"100%"}],"undo":{"hooks":[{"http":{"url":"http://flags.shop/new"},"name":"flag"}],"validate":{"for":"20s"}},"watch":[{"every":"1s","for":"20s"}]}
+deadline 30
+candidates 1
+at 8976 push v2 stuck
+at 20389 flags hanging
+at 47024 cut-off 11"#,
+    );
+    assert_eq!(outcome.end.outcome, "Undone", "{}", outcome.log.join("\n"));
+}

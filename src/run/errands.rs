@@ -2,7 +2,7 @@
 //! the Release; nobody waits for any of them here.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use kube::Client;
@@ -47,11 +47,26 @@ pub struct Errands {
 
 #[derive(Default)]
 struct Begun {
-    /// The run of a Release that is going back, and the names of its errands.
-    known: HashMap<Key, (String, HashSet<String>)>,
+    /// By Release, those of the run that is going back.
+    known: HashMap<Key, OfRun>,
     hooks: JoinSet<()>,
     /// Apart: what is read must not keep a hook waiting.
     reading: JoinSet<()>,
+}
+
+/// The errands of a run.
+struct OfRun {
+    run: String,
+    names: HashSet<String>,
+    /// Lives as long as anybody asks what came of them. A Release that is made anew counts its runs from 1 again: by the name of a run what
+    /// came of the former one's would be taken for its own.
+    asked: Arc<()>,
+}
+
+impl OfRun {
+    fn new(run: &str) -> Self {
+        Self { run: run.to_owned(), names: HashSet::new(), asked: Arc::default() }
+    }
 }
 
 impl Errands {
@@ -62,7 +77,7 @@ impl Errands {
     /// Begins what has not been begun in this process. `run`: the one that is under way; of others nothing is asked any more.
     pub fn begin(&self, key: &Key, run: Option<&str>, errands: &[Errand]) {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if begun.known.get(key).is_some_and(|(of, _)| Some(of.as_str()) != run) {
+        if begun.known.get(key).is_some_and(|of| Some(of.run.as_str()) != run) {
             begun.known.remove(key);
         }
         let Begun { known, hooks, reading } = &mut *begun;
@@ -72,13 +87,14 @@ impl Errands {
             if tasks.len() >= MOST {
                 continue;
             }
-            let (_, names) = known.entry(key.clone()).or_insert_with(|| (run.clone(), HashSet::new()));
-            if !names.insert(name.clone()) {
+            let of = known.entry(key.clone()).or_insert_with(|| OfRun::new(run));
+            if !of.names.insert(name.clone()) {
                 continue;
             }
+            let asked = Arc::downgrade(&of.asked);
             let (hands, key, run, kind) = (self.hands.clone(), key.clone(), run.clone(), kind.clone());
             let name = name.clone();
-            tasks.spawn(async move { hands.run(key, run, &name, kind).await });
+            tasks.spawn(async move { hands.run(key, run, &name, kind, &asked).await });
         }
     }
 
@@ -98,10 +114,13 @@ enum Failed {
 }
 
 impl Hands {
-    async fn run(self, key: Key, run: String, name: &str, kind: ErrandKind) {
+    async fn run(self, key: Key, run: String, name: &str, kind: ErrandKind, asked: &Weak<()>) {
         let answer = match kind {
             ErrandKind::Gather(wanted) => {
                 let pods = self.gatherer.gather(&key.namespace, &wanted).await;
+                if asked.strong_count() == 0 {
+                    return;
+                }
                 self.findings.add_gathered(&key, Gathered { run, pods });
                 return self.queue.wake(key);
             }
@@ -121,6 +140,9 @@ impl Hands {
         };
         let hook = name.strip_prefix("hook/").unwrap_or(name);
         tracing::info!(release = %key, run, hook, ?result, message, "a hook of the way back ended");
+        if asked.strong_count() == 0 {
+            return;
+        }
         self.findings.add_answer(
             &key,
             hook_id(&run, hook),

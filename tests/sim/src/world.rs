@@ -273,6 +273,9 @@ impl World {
     /// A line in the log; and a process may die after its nth write.
     pub fn counted(&mut self, who: &Who, plural: &str, verb: &str, object: &Value) {
         if plural == "leases" {
+            if let Who::Operator(process) = who {
+                self.renewed(*process);
+            }
             return;
         }
         let who = match who {

@@ -81,7 +81,7 @@ impl World {
         }
     }
 
-    /// Whoever is behind a hook's URL has answered a process: once for each way back, as long as it lives.
+    /// Whoever is behind a hook's URL has answered a process: once for each way back, as long as it leads without a break.
     pub fn hook_answered(&mut self, process: usize) {
         let is_new =
             |name: &&str| !self.release(name).is_some_and(|it| self.watchman.went_back.contains(&run_of(it)));
@@ -91,7 +91,7 @@ impl World {
         *answered += 1;
         let answered = *answered;
         self.check("hooks (once)", answered <= most, || {
-            format!("process {process} has called {answered} times, in {most} ways back")
+            format!("process {process} has called {answered} times since it leads, in {most} ways back")
         });
     }
 }

@@ -45,8 +45,12 @@ pub struct Watchman {
     pub clocks_jumped: bool,
     /// Requests of hooks that have arrived.
     pub hooks_arrived: u64,
-    /// Those that were answered as they should be, by process.
+    /// Those that were answered as they should be, by process, since it leads.
     hooks_answered: BTreeMap<usize, usize>,
+    /// When each process has last sent a renewal of the Lease.
+    renewing: BTreeMap<usize, u64>,
+    /// Which process wrote the Lease last, and when it sent that.
+    renewed: Option<(usize, u64)>,
     /// Runs that have gone back with hooks.
     went_back: BTreeSet<RunOf>,
     /// What a ConfigMap was to be, was written there so often.

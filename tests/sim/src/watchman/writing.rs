@@ -12,6 +12,8 @@ use crate::world::World;
 
 /// `minReadySeconds` of a parked Deployment.
 pub const PARKED: i64 = 2_147_483_646;
+/// Milliseconds for which a process leads, from when it began to renew the Lease.
+const RENEW_DEADLINE: u64 = 10_000;
 
 impl World {
     /// A request of the operator goes out.
@@ -20,6 +22,7 @@ impl World {
             return;
         }
         if request.path.contains("/leases") {
+            self.watchman.renewing.insert(process, self.now);
             return;
         }
         let managed =
@@ -68,6 +71,18 @@ impl World {
             self.check("5 (own writes)", decided_on >= own, || {
                 format!("decided on revision {decided_on} of status, wrote {own} itself")
             });
+        }
+    }
+
+    /// A process has written the Lease. One that could not renew in time, or that another has led after, begins anew: it forgets what came
+    /// of what it had begun, since another may have gone on with it.
+    pub fn renewed(&mut self, process: usize) {
+        let sent = self.watchman.renewing.get(&process).map_or(self.now, |sent| *sent);
+        let last = self.watchman.renewed.replace((process, sent));
+        let leads_on =
+            last.is_some_and(|(writer, sent)| writer == process && self.now < sent + RENEW_DEADLINE);
+        if !leads_on {
+            self.watchman.hooks_answered.remove(&process);
         }
     }
 

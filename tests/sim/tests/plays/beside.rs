@@ -116,3 +116,37 @@ at 3161 say Abort"#,
     );
     assert_eq!(kept(&outcome), 1, "{}", outcome.log.join("\n"));
 }
+
+/// What it had begun another may have gone on with: it begins anew what status does not say is done.
+#[test]
+fn an_operator_that_leads_again_calls_a_hook_again_of_which_no_status_says_that_it_is_done() {
+    let outcome = told_by(
+        300_766,
+        r#"release {"criteria":[],"steps":[{"name":"all","replicas":"100%"}],"undo":{"hooks":[{"http":{"url":"http://flags.shop/new"},"name":"flag"}],"validate":{"for":"20s"}},"watch":[{"every":"1s","for":"20s"}]}
+deadline 30
+candidates 1
+at 8976 push v2 stuck
+at 20389 flags hanging
+at 47024 cut-off 11"#,
+    );
+    assert_eq!(outcome.end.outcome, "Undone", "{}", outcome.log.join("\n"));
+}
+
+/// Both count their runs from 1, and both hooks are called at the same time: the first is answered late, the second not as it should be.
+#[test]
+fn what_came_of_a_hook_is_not_taken_for_what_came_of_the_hook_of_a_release_made_anew() {
+    let outcome = told(
+        r#"release {"criteria":[],"steps":[{"name":"half","replicas":"50%","soak":"5m"}],"undo":{"hooks":[{"http":{"url":"http://flags.shop/new"},"name":"flag"}]},"watch":[{"for":"3s","every":"1s"}]}
+at 500 flags slow
+at 1000 push v2 good
+at 20000 say Abort
+at 20500 flags failing
+at 21000 delete-release
+at 21500 make-release
+at 23000 push v3 good
+at 26000 say Abort
+at 70000 flags honest"#,
+    );
+    let failed = |line: &&String| line.contains("hook flag failed");
+    assert_eq!(outcome.log.iter().filter(failed).count(), 1, "{}", outcome.log.join("\n"));
+}

@@ -41,6 +41,8 @@ use crate::watch::index::{DESIRED, Index, is_of_trial, quarantine_of, trials_of}
 use crate::watch::meta::{Meta, Texts};
 use crate::watch::slim::{self, Holds, PodIs, PodPhase};
 
+/// More pods of one ReplicaSet than any cluster has: whoever may write one may write any number, and numbers are added up.
+const MOST_PODS: i32 = 1_000_000;
 /// Label of every namespace: its name.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
@@ -179,7 +181,7 @@ fn pods_of(index: &Index, deployment: &slim::Deployment) -> (Vec<PodSet>, Vec<Po
             name: name.name().to_owned(),
             uid: uid.to_string(),
             fingerprint: set.spec.fingerprint.to_string(),
-            replicas: set.spec.replicas.unwrap_or(1).max(0),
+            replicas: set.spec.replicas.unwrap_or(1).clamp(0, MOST_PODS),
             desired: set.metadata.annotation(DESIRED).and_then(|number| number.parse().ok()),
             revision: set.metadata.annotation(REVISION).and_then(|number| number.parse().ok()),
             counted: counted(set),

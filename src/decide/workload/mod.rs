@@ -199,7 +199,7 @@ fn differs(subject: &Subject, template: &Value, said: &mut Said) {
 /// A template without what makes no difference to what runs.
 fn bare(template: &Value) -> Value {
     let mut template = template.clone();
-    if let Some(metadata) = template["metadata"].as_object_mut() {
+    if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("creationTimestamp");
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.remove(RESTARTED);
@@ -207,7 +207,8 @@ fn bare(template: &Value) -> Value {
         metadata.retain(|_, value| !value.as_object().is_some_and(serde_json::Map::is_empty));
     }
     for list in ["initContainers", "containers"] {
-        for container in template["spec"][list].as_array_mut().into_iter().flatten() {
+        let containers = template.get_mut("spec").and_then(|spec| spec.get_mut(list)?.as_array_mut());
+        for container in containers.into_iter().flatten() {
             if let Some(image) = container["image"].as_str().map(|image| identity(image).to_owned()) {
                 container["image"] = Value::from(image);
             }

@@ -246,11 +246,10 @@ fn other(draft: &mut Draft<'_>, scene: &Scene<'_>, criteria: &[values::Criterion
 fn pods(scene: &Scene<'_>) -> values::Pods {
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     let canary: Vec<_> = scene.canary_pods().collect();
-    let is_ready = |pod: &&&super::snapshot::Pod| pod.ready_since.is_some();
     let cut_off = count(canary.iter().filter(|pod| pod.cut_off).count());
     values::Pods {
         canary: (scene.stand.canary - cut_off).max(0),
-        canary_ready: count(canary.iter().filter(is_ready).count()),
+        canary_ready: count(canary.iter().filter(|pod| pod.serves()).count()),
         stable: scene.stand.stable,
         stable_ready: scene.stand.stable_ready,
         restarts: canary.iter().map(|pod| pod.restarts_in_all).fold(0, u32::saturating_add),

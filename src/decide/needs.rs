@@ -407,7 +407,7 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
             .as_ref()
             .map_or((80, "/metrics".into()), |template| endpoint(template, &measuring.source));
         ignore_paths.extend(template.as_ref().map(probed_paths).unwrap_or_default());
-        for pod in snapshot.pods_of(&set.uid).filter(|pod| !pod.terminating && pod.started_at.is_some()) {
+        for pod in snapshot.live_pods_of(&set.uid).filter(|pod| pod.started_at.is_some()) {
             let Some(ip) = pod.ip.clone() else { continue };
             pods.push(SampledPod {
                 name: pod.name.clone(),

@@ -135,8 +135,7 @@ impl<'a> Scene<'a> {
             draft.status.stable.as_ref().map(|stable| stable.fingerprint.as_str()).unwrap_or_default();
         let count = |pods: Vec<&Pod>| PodCount {
             pods: i32::try_from(pods.len()).unwrap_or(i32::MAX),
-            ready: i32::try_from(pods.iter().filter(|pod| pod.ready_since.is_some()).count())
-                .unwrap_or(i32::MAX),
+            ready: i32::try_from(pods.iter().filter(|pod| pod.serves()).count()).unwrap_or(i32::MAX),
         };
         let (stable, canary) = (
             count(self.snapshot.live_pods(|fingerprint| fingerprint == stable).collect()),
@@ -222,8 +221,7 @@ pub fn stand(
     let mut stand = Stand { replicas: target.replicas, ..Stand::default() };
     let mut next_good: Option<Timestamp> = None;
     for set in &snapshot.sets {
-        let live = snapshot.pods_of(&set.uid).filter(|pod| !pod.terminating);
-        let ready = live.filter_map(|pod| pod.ready_since);
+        let ready = snapshot.live_pods_of(&set.uid).filter_map(|pod| pod.ready_since);
         if set.fingerprint == stable {
             stand.stable += set.replicas;
             stand.stable_ready += i32::try_from(ready.count()).unwrap_or(i32::MAX);

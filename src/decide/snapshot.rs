@@ -412,14 +412,14 @@ impl Pod {
 }
 
 impl Snapshot {
-    /// Pods of one set.
-    pub fn pods_of<'a>(&'a self, set_uid: &'a str) -> impl Iterator<Item = &'a Pod> {
-        self.pods.iter().filter(move |pod| pod.set_uid == set_uid)
+    /// Pods of one set which are not on their way out.
+    pub fn live_pods_of<'a>(&'a self, set_uid: &'a str) -> impl Iterator<Item = &'a Pod> {
+        self.pods.iter().filter(move |pod| pod.set_uid == set_uid && !pod.terminating)
     }
 
     /// Pods of the revisions that are wanted, by their fingerprints, which are not on their way out.
     pub fn live_pods(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &Pod> {
         let sets = self.sets.iter().filter(move |set| wanted(&set.fingerprint));
-        sets.flat_map(|set| self.pods_of(&set.uid)).filter(|pod| !pod.terminating)
+        sets.flat_map(|set| self.live_pods_of(&set.uid))
     }
 }

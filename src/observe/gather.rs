@@ -50,11 +50,11 @@ impl Gatherer {
     async fn one(&self, namespace: &str, witness: &Witness, wanted: &Gather) -> PodEvidence {
         let Gather { pods: _, containers, log_lines } = wanted;
         let Witness { pod, began_again } = witness;
-        let times = [true, false].into_iter().filter(|previous| *began_again || !previous);
+        let times: &[bool] = if *began_again { &[true, false] } else { &[false] };
         let asked = containers
             .iter()
             .filter(|_| *log_lines > 0)
-            .flat_map(|name| times.clone().map(move |previous| (name, previous)));
+            .flat_map(|name| times.iter().map(move |previous| (name, *previous)));
         let logs = asked.map(|(container, previous)| async move {
             let _turn = self.logs.acquire().await;
             let lines = log(&self.client, namespace, pod, container, previous, *log_lines).await;

@@ -24,8 +24,7 @@ use serde::Deserialize;
 
 use crate::api::labels::Labels;
 use crate::api::status::LocksStatus;
-use crate::api::{DEFINITION_LABEL, QUARANTINED_UNTIL};
-use crate::api::{FreezeSpec, ReleaseActionSpec, ReleaseActionStatus};
+use crate::api::{DEFINITION_LABEL, FreezeSpec, QUARANTINED_UNTIL, ReleaseActionSpec, ReleaseActionStatus};
 use crate::decide::fields::REVISION;
 use crate::decide::notify::Told;
 use crate::decide::snapshot::{

@@ -27,11 +27,11 @@ const SHOWN: usize = 32;
 pub fn chosen(scene: &Scene<'_>) -> Vec<QuarantinedPod> {
     let Some(planned) = scene.undo.quarantine else { return Vec::new() };
     let until = Stamp(scene.now() + planned.lasts);
-    let serves = |pod: &&Pod| pod.ready_since.is_some();
-    let mut serving = scene.stable_pods().filter(serves).count() + scene.canary_pods().filter(serves).count();
+    let pods = scene.stable_pods().chain(scene.canary_pods());
+    let mut serving = pods.filter(|pod| pod.serves()).count();
     let one = |pod: &Pod| {
-        let is_last = serves(&pod) && serving <= 1 && scene.capacity != Capacity::MitigateFirst;
-        if serves(&pod) && !is_last {
+        let is_last = pod.serves() && serving <= 1 && scene.capacity != Capacity::MitigateFirst;
+        if pod.serves() && !is_last {
             serving -= 1;
         }
         let (state, message) = match is_last {

@@ -21,6 +21,9 @@ use crate::decide::{promotion, workload};
 
 /// How long a trial pod may take to start and answer, where nothing is said.
 const TRIAL: Duration = Duration::from_secs(300);
+/// Until a failed check is tried again for the first time, where nothing is said.
+const BACKOFF: Duration = Duration::from_secs(10);
+
 /// A check with its one kind.
 #[derive(Clone, Debug)]
 pub struct PlannedCheck {
@@ -116,9 +119,6 @@ impl Question {
         }
     }
 }
-
-/// Until a failed check is tried again for the first time, where nothing is said.
-const BACKOFF: Duration = Duration::from_secs(10);
 
 pub(super) fn checks(written: &[Check], field: &str) -> Result<Vec<PlannedCheck>, PlanError> {
     written.iter().enumerate().map(|(index, one)| check(one, &format!("{field}[{index}]"))).collect()

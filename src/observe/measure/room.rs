@@ -114,7 +114,7 @@ mod tests {
     const LARGE: [u8; 100] = [b'x'; 100];
 
     /// Ten bytes, twenty, forty and a hundred.
-    pub fn room(numbers: [usize; 4]) -> &'static Room {
+    fn room(numbers: [usize; 4]) -> &'static Room {
         let [a, b, c, d] = numbers;
         Box::leak(Box::new(Room::of([(10, a), (20, b), (40, c), (100, d)])))
     }

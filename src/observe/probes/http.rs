@@ -6,7 +6,7 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::{Answer, LOOKED_AT, failed, found, passed, unknown};
+use super::{Answer, LOOKED_AT, failed, found, in_turn, passed, unknown};
 use crate::api::check::{Expect, HttpCheck};
 use crate::decide::ProbedPod;
 use crate::decide::expression::Expression;
@@ -157,13 +157,7 @@ async fn holds(text: &str, body: &[u8]) -> Result<(), Answer> {
     let expression = Expression::parse(text, &["body"])
         .map_err(|problem| failed(format!("expect.expression {problem}")))?;
     let turn = TURNS.acquire().await.ok();
-    let judged = tokio::task::spawn_blocking(move || {
-        let judged = expression.holds(&[("body", &body)]);
-        // Not before: where nobody waits for this any more, its thread is busy all the same.
-        drop(turn);
-        judged
-    });
-    match judged.await {
+    match in_turn(turn, move || expression.holds(&[("body", &body)])).await {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err(failed(format!("the body is not as expected: {text}"))),
         Ok(Err(unsure)) => Err(unknown(format!("expect.expression cannot be told: {unsure}"))),

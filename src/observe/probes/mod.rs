@@ -16,6 +16,8 @@ mod workload;
 use jiff::Timestamp;
 use kube::Client;
 use regex_lite::RegexBuilder;
+use tokio::sync::SemaphorePermit;
+use tokio::task::JoinError;
 
 pub(super) use http::{GetError, beginning, get};
 
@@ -84,6 +86,20 @@ pub async fn ask(means: Means<'_>, namespace: &str, probe: &Probe, now: Timestam
         Ok(answer) => answer,
         Err(_) => unknown(format!("no answer within {} s", probe.timeout.as_secs())),
     }
+}
+
+/// Does what keeps a thread busy off those that everything else runs on. The turn ends with the work: nobody may wait for it any more, and it takes
+/// its memory and its thread all the same.
+async fn in_turn<T: Send + 'static>(
+    turn: Option<SemaphorePermit<'static>>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(turn);
+        done
+    });
+    done.await
 }
 
 /// Whether a text has something that matches. Off the threads that everything else runs on: a pattern can be slow.

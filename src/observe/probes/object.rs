@@ -4,16 +4,16 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use reqwest::Url;
 use serde_json::Value;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
-use super::{Answer, failed, unknown};
+use super::{Answer, failed, in_turn, unknown};
 use crate::api::Right;
 use crate::decide::objects::{Objects, Which};
 use crate::observe::measure::shortened;
@@ -29,44 +29,44 @@ static TURN: Semaphore = Semaphore::const_new(1);
 
 /// Asks once.
 pub async fn ask(client: &Client, namespace: &str, objects: &Objects, now: Timestamp) -> Answer {
-    let (found, turn) = match read(client, namespace, objects).await {
-        Ok(read) => read,
+    let words = objects.words(namespace);
+    let Ok(request) = Request::get(path(objects, namespace)).body(Body::empty()) else {
+        return failed(format!("{words} cannot be asked for"));
+    };
+    let Ok(response) = client.send(request).await else { return unread(&words) };
+    let turn = TURN.acquire().await.ok();
+    let found = match read(response, namespace, objects, &words).await {
+        Ok(found) => found,
         Err(answer) => return answer,
     };
     let (objects, namespace) = (objects.clone(), namespace.to_owned());
-    let judged = tokio::task::spawn_blocking(move || {
-        let judged = objects.judged(&namespace, found, now);
-        // Not before: nobody may wait for this any more, and it takes its memory and its thread all the same.
-        drop(turn);
-        judged
-    });
-    judged.await.unwrap_or_else(|_| unknown("it could not be evaluated".into()))
+    let judged = in_turn(turn, move || objects.judged(&namespace, found, now)).await;
+    judged.unwrap_or_else(|_| unknown("it could not be evaluated".into()))
 }
 
-/// The objects, and the turn that they were read in.
+fn unread(words: &str) -> Answer {
+    unknown(format!("{words} could not be read"))
+}
+
+/// The objects of an answer.
 async fn read(
-    client: &Client,
+    response: Response<Body>,
     namespace: &str,
     objects: &Objects,
-) -> Result<(Vec<Value>, Option<SemaphorePermit<'static>>), Answer> {
-    let words = objects.words(namespace);
-    let request = Request::get(path(objects, namespace)).body(Body::empty());
-    let request = request.map_err(|_| failed(format!("{words} cannot be asked for")))?;
-    let unread = || unknown(format!("{words} could not be read"));
-    let response = client.send(request).await.map_err(|_| unread())?;
+    words: &str,
+) -> Result<Vec<Value>, Answer> {
     let status = response.status();
-    let turn = TURN.acquire().await.ok();
     let body = body(response.into_body(), LARGEST).await.map_err(|problem| match problem {
-        None => unread(),
+        None => unread(words),
         Some(problem) => unknown(format!("{words}: {problem}: write a narrower selector")),
     })?;
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
     let message = answer["message"].as_str().unwrap_or_default();
     match status {
         StatusCode::OK => {}
-        StatusCode::FORBIDDEN => return Err(unknown(forbidden(objects, &words, message))),
+        StatusCode::FORBIDDEN => return Err(unknown(forbidden(objects, words, message))),
         // Without a name in it: it is the resource that is not there.
-        StatusCode::NOT_FOUND if answer["details"]["name"].is_string() => return Ok((Vec::new(), turn)),
+        StatusCode::NOT_FOUND if answer["details"]["name"].is_string() => return Ok(Vec::new()),
         StatusCode::NOT_FOUND => {
             return Err(unknown(format!(
                 "the API server knows no {} in version {}: is its CRD installed, and is it {}?",
@@ -79,7 +79,7 @@ async fn read(
         status => return Err(unknown(format!("{words} could not be read: status {}", status.as_u16()))),
     }
     match (&objects.which, answer) {
-        (Which::Named(_), answer) if answer.is_object() => Ok((vec![answer], turn)),
+        (Which::Named(_), answer) if answer.is_object() => Ok(vec![answer]),
         (Which::Labelled(_), mut answer) if answer["items"].is_array() => {
             if answer["metadata"]["continue"].as_str().is_some_and(|next| !next.is_empty()) {
                 return Err(unknown(format!(
@@ -87,11 +87,11 @@ async fn read(
                 )));
             }
             match answer["items"].take() {
-                Value::Array(items) => Ok((items, turn)),
-                _ => Err(unread()),
+                Value::Array(items) => Ok(items),
+                _ => Err(unread(words)),
             }
         }
-        (Which::Named(_) | Which::Labelled(_), _) => Err(unread()),
+        (Which::Named(_) | Which::Labelled(_), _) => Err(unread(words)),
     }
 }
 

@@ -183,8 +183,8 @@ pub const MUTANTS: [Mutant; 27] = [
     Mutant {
         name: "a hook is called in each look",
         file: "src/run/errands.rs",
-        finds: "if !names.insert(name.clone()) {",
-        becomes: "if !names.insert(name.clone()) && false {",
+        finds: "if !of.names.insert(name.clone()) {",
+        becomes: "if !of.names.insert(name.clone()) && false {",
         noticed_by: PLAYS,
     },
     Mutant {
@@ -197,8 +197,8 @@ pub const MUTANTS: [Mutant; 27] = [
     Mutant {
         name: "the last pod that serves goes into quarantine",
         file: "src/decide/back/quarantine.rs",
-        finds: "serves(&pod) && serving <= 1 &&",
-        becomes: "serves(&pod) && serving == 0 &&",
+        finds: "pod.serves() && serving <= 1 &&",
+        becomes: "pod.serves() && serving == 0 &&",
         noticed_by: PLAYS,
     },
     Mutant {

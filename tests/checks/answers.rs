@@ -12,7 +12,7 @@ use tidegate::decide::snapshot::{ProbeId, ProbeResult};
 use tidegate::decide::{About, Probe, ProbedPod};
 
 use super::{ask, cluster};
-use crate::measure::pods::serve;
+use crate::measure::pods::{deaf, serve};
 
 /// A server with a page of JSON, one of text, and a redirect.
 async fn server() -> u16 {
@@ -105,8 +105,7 @@ async fn each_new_pod_is_asked_and_the_first_that_is_not_as_expected_decides() {
     let on_trial = vec![ProbedPod { on_trial: true, ..pod("shop-trial", Some(port)) }];
     let one = asked(check.clone(), on_trial).await;
     assert_eq!(one, (ProbeResult::Passed, format!("trial pod shop-trial (127.0.0.1:{port}): answered 200")));
-    // A port of this machine that was free a moment ago.
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let closed = deaf();
     let deaf = vec![ProbedPod { on_trial: true, ..pod("shop-trial", Some(closed)) }];
     let why = "no answer: the connection is refused: nothing listens on that port, or only for its own machine (127.0.0.1)";
     let told = asked(check.clone(), deaf).await;

@@ -21,7 +21,7 @@ use tidegate::decide::snapshot::ProbeResult;
 use tokio::net::UdpSocket;
 
 use super::{ask, client_of, cluster, dns, objects, tls};
-use crate::measure::pods::serve;
+use crate::measure::pods::{deaf, serve};
 use crate::world::{World, template};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,12 +118,6 @@ fn sources(directory: &Path) -> String {
     text
 }
 
-/// A free port, at which nobody answers.
-fn closed() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
-}
-
 /// A server that takes every request and answers none.
 async fn silent() -> u16 {
     serve(Router::new().fallback(pending::<StatusCode>)).await
@@ -137,7 +131,7 @@ async fn page(case: Case, good: Value, bad: (StatusCode, Value)) -> String {
             serve(Router::new().fallback(async move || (status, axum::Json(body.clone())))).await
         }
         Silent => silent().await,
-        Away => closed(),
+        Away => deaf(),
     };
     format!("http://127.0.0.1:{port}/")
 }
@@ -148,7 +142,7 @@ async fn api_server(case: Case, path: &'static str, good: Value, bad: Value) -> 
         Passes | Killed => cluster([(path, 200, good)]).await,
         Fails => cluster([(path, 200, bad)]).await,
         Silent => client_of(silent().await),
-        Away => client_of(closed()),
+        Away => client_of(deaf()),
     }
 }
 
@@ -186,7 +180,7 @@ async fn placed(kind: &str, case: Case) -> (Value, Client, &'static str) {
                         while connection.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
                     },
                 ),
-                Away => closed(),
+                Away => deaf(),
             };
             let check = json!({"host": "127.0.0.1", "port": port, "ca": {"configMap": "roots"}});
             (check, cluster([tls::roots(&root.pem())]).await, "renew the certificate of 127.0.0.1")
@@ -249,7 +243,7 @@ async fn staging(case: Case) -> Client {
             cluster([(releases, 200, list(&[release])), (reports, 200, list(&[report]))]).await
         }
         Silent => client_of(silent().await),
-        Away => client_of(closed()),
+        Away => client_of(deaf()),
     }
 }
 

@@ -18,6 +18,7 @@ use tidegate::decide::snapshot::ProbeResult;
 use tidegate::observe::probes::tls;
 
 use super::{cluster, forbidden, reach};
+use crate::measure::pods::deaf;
 
 /// Where it is in any message, a key was told.
 const MARK: &str = "bWFya2Vk";
@@ -224,7 +225,7 @@ async fn a_host_that_only_speaks_an_older_version_fails_where_the_newer_is_asked
 #[tokio::test]
 async fn a_host_that_is_away_or_hangs_up_is_unknown_and_one_without_tls_failed() {
     let root = authority("Root", 2036);
-    let port = TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("an address").port();
+    let port = deaf();
     is(said_of_host(&root, port, json!({})).await, ProbeResult::Unknown, "no connection to 127.0.0.1: ");
     let port = answering(drop);
     is(said_of_host(&root, port, json!({})).await, ProbeResult::Unknown, "no TLS handshake with 127.0.0.1:");

@@ -17,6 +17,13 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const OPEN_METRICS: [(header::HeaderName, &str); 1] =
     [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0")];
 
+/// A port at which nobody listens. It stays taken while the tests run: at one that was free a moment ago another test may listen the next.
+pub fn deaf() -> u16 {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+    Box::leak(Box::new(socket)).local_addr().expect("an address").port()
+}
+
 /// Serves on a free port until the test ends.
 pub async fn serve(router: Router) -> u16 {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
@@ -46,9 +53,7 @@ async fn each_pod_is_read_or_has_its_own_error() {
         .route("/bomb", get(|| async { ([(header::CONTENT_ENCODING, "gzip")], BOMB) }))
         .route("/slow", get(|| async { std::future::pending::<&str>().await }));
     let port = serve(router).await;
-    let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let nobody = free.local_addr().expect("an address").port();
-    drop(free);
+    let nobody = deaf();
 
     let detected = chosen(&Names::default(), GO).expect("fits");
     let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");

@@ -18,7 +18,7 @@ use tidegate::observe::reach::Reach;
 use tidegate::observe::values::{of_json, of_pages, of_pods, of_query};
 
 use super::{World, template};
-use crate::measure::pods::serve;
+use crate::measure::pods::{deaf, serve};
 
 const DEADLINE: Duration = Duration::from_millis(400);
 
@@ -36,10 +36,7 @@ const ALL: [Matter; 4] = [Matter::Down, Matter::Slow, Matter::Wrong, Matter::Emp
 /// A server that is so: its port. `empty` is what it says when it has nothing to say.
 async fn source(matter: Matter, empty: &'static str) -> u16 {
     let router = match matter {
-        Matter::Down => {
-            let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            return free.local_addr().unwrap().port();
-        }
+        Matter::Down => return deaf(),
         Matter::Slow => Router::new().fallback(|| async { std::future::pending::<&str>().await }),
         Matter::Wrong => Router::new().fallback(|| async { "<html>sign in</html>" }),
         Matter::Empty => Router::new().fallback(move || async move { empty }),

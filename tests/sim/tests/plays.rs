@@ -654,6 +654,41 @@ request 16 late 9590"#,
 }
 
 #[test]
+fn of_a_deployment_made_anew_no_version_is_stable_yet_whatever_a_status_says_that_is_of_the_one_before() {
+    told_by(
+        713533,
+        r#"replicas 10
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"34%"},"type":"RollingUpdate"}
+deadline 60
+release {"criteria":[{"errorRate":{"limit":"5%","target":"1%"},"name":"errors"}],"metrics":{"prometheus":{"scrapeInterval":"15s","url":"http://prometheus.monitoring:9090"}},"onDelete":"Finish","preflight":[{"job":{"template":{"spec":{"backoffLimit":0,"template":{"metadata":{"annotations":{}},"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}},"name":"backup"}],"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
+ready-after 4000
+at 1162 push v2 stuck
+at 4756 push v3 stuck
+at 5406 delete-deployment
+at 6553 make-deployment
+at 8051 push v4 crash
+request 1 answerless
+request 5 conflict
+request 8 answerless
+request 9 lost
+request 12 failed
+request 13 throttled
+request 15 conflict
+request 17 answerless
+request 30 late 2379
+request 37 failed
+request 40 throttled
+request 71 answerless
+request 76 answerless
+request 79 late 1278
+request 82 answerless
+request 84 lost
+request 94 failed
+request 104 swallowed"#,
+    );
+}
+
+#[test]
 fn an_edit_that_comes_before_status_says_that_a_run_has_the_fields_is_the_owners_word_on_what_may_be_missing()
 {
     told_by(

@@ -99,7 +99,10 @@ impl World {
         if before.is_some_and(|before| before["spec"] == *spec) {
             return;
         }
-        let stable = self.status(name)["stable"]["fingerprint"].as_str().map(str::to_owned);
+        let status = self.status(name);
+        // A status that could not be written may be of an earlier Deployment of this name: of this one no stable version is known yet.
+        let of_this = status["targetUid"] == after["metadata"]["uid"];
+        let stable = status["stable"]["fingerprint"].as_str().filter(|_| of_this).map(str::to_owned);
         let Some(stable) = stable else { return };
         let parked = spec["minReadySeconds"] == PARKED;
         let paused = spec["paused"] == true;

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use super::checks;
 use super::decision::Notice;
 use super::draft::Draft;
-use super::fields::{Originals, Wanted};
+use super::fields::{NATIVE_DEADLINE, Originals, Wanted};
 use super::jobs::PlannedJob;
 use super::locks;
 use super::migrations;
@@ -211,7 +211,8 @@ fn say_what_keeps_it(
     since: Timestamp,
     so_long: &str,
 ) {
-    let waits_for = Duration::from_secs(originals.deadline().max(0).unsigned_abs().into());
+    let waits_for =
+        Duration::from_secs(originals.deadline().unwrap_or(NATIVE_DEADLINE).max(0).unsigned_abs().into());
     let message = podhealth::stable_failing(scene).or_else(|| {
         let due = since + waits_for;
         if due > scene.now() {

@@ -53,13 +53,14 @@ const STALLED: [&str; 17] = [
 ];
 
 /// Reasons of holds, by which whoever is told of holds can choose. The wait for an approval is no hold to them.
-pub const HOLDS: [&str; 33] = [
+pub const HOLDS: [&str; 34] = [
     "AboveLimit",
     "AboveTarget",
     "AwaitingAttestation",
     "AwaitingUndoApproval",
     "CheckFailed",
     "CheckUnknown",
+    "ControllerSilent",
     "Frozen",
     "HighTraffic",
     "InvalidSpec",

@@ -17,6 +17,9 @@ pub const PARKED_MIN_READY: i32 = 2_147_483_646;
 /// `progressDeadlineSeconds` of a parked Deployment; must exceed `minReadySeconds`.
 pub const PARKED_DEADLINE: i32 = 2_147_483_647;
 
+/// `progressDeadlineSeconds` where its owner says nothing.
+pub const NATIVE_DEADLINE: i32 = 600;
+
 /// Annotation by which the native controller numbers templates, on the Deployment and on its ReplicaSets.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
 
@@ -100,9 +103,11 @@ impl Originals {
         self.min_ready_seconds.unwrap_or(0)
     }
 
-    /// The time a move may stand still before it counts as failed, in seconds; the native default is 600.
-    pub fn deadline(&self) -> i32 {
-        self.progress_deadline_seconds.filter(|seconds| *seconds < PARKED_DEADLINE).unwrap_or(600)
+    /// The time a move may stand still before it counts as failed, in seconds. `None`: for ever, as the native controller has it with the
+    /// highest number (`HasProgressDeadline`).
+    pub fn deadline(&self) -> Option<i32> {
+        let seconds = self.progress_deadline_seconds.unwrap_or(NATIVE_DEADLINE);
+        (seconds < i32::MAX).then_some(seconds)
     }
 
     /// Whether all old pods go before the first new one comes.

@@ -25,6 +25,7 @@ pub mod lacking;
 pub mod lint;
 pub mod locks;
 pub mod migrations;
+mod moving;
 pub mod needs;
 pub mod notify;
 pub mod objects;

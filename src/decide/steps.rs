@@ -13,6 +13,7 @@ use super::fields::{Originals, Wanted};
 use super::gate;
 use super::judge::OnUnknown;
 use super::migrations;
+use super::moving;
 use super::pace::{self, Limits, Next, Pace, Stand};
 use super::pilots::{self, Pilots};
 use super::plan::{Plan, PlannedStep};
@@ -47,9 +48,9 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     let pods = step.share.of(scene.stand.replicas).unwrap_or(scene.stand.replicas);
     note_step(draft, plan, index, pods);
     if !scene.settled {
-        draft.wake_in(Duration::from_secs(5));
-        return draft.phase(Phase::Moving, "the native controller is carrying out the last order");
+        return moving::unsettled(draft);
     }
+    moving::settled(draft);
     let next = if originals.recreate() { recreate(scene) } else { forward(scene, step, pods) };
     if next != Next::Rest {
         rest_soak(draft);
@@ -75,7 +76,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     }
     if matches!(next, Next::Order(_) | Next::Wait)
         && migrations::barrier(draft.run()).is_some()
-        && let Some(overdue) = overdue(draft, scene, &originals)
+        && let Some(overdue) = moving::overdue(draft, scene, &originals)
     {
         // Before anything is ordered: it stands still where others go back.
         return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, overdue));
@@ -91,7 +92,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         }
         Next::Order(pace) => {
             order(draft, scene, &originals, pace);
-            moving(draft, scene, &originals, step, pods);
+            moving::on_their_way(draft, scene, &originals, step, pods);
         }
         Next::Wait => {
             if is_carried_out(scene)
@@ -101,7 +102,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
                 // proportion.
                 stand_still(draft, scene, &originals);
             }
-            moving(draft, scene, &originals, step, pods);
+            moving::on_their_way(draft, scene, &originals, step, pods);
         }
         Next::NoRoom => {
             let message = format!(
@@ -119,7 +120,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
 pub fn freeze(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     draft.want(scene.target, &Wanted::frozen(originals), "stand still");
     rest_soak(draft);
-    draft.run().progress.moved = None;
+    let progress = &mut draft.run().progress;
+    (progress.moved, progress.unsettled) = (None, None);
 }
 
 /// Somebody or something says: stand still.
@@ -175,69 +177,6 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, pace: 
     };
     let wanted = Wanted::moving(originals, stable, scene.on_delete, pace, scene.target.replicas);
     draft.want(scene.target, &wanted, "move");
-}
-
-/// Pods are on their way, until the deadline.
-fn moving(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, step: &PlannedStep, pods: i32) {
-    if draft.status.phase == Some(Phase::Held) && draft.status.blocked_by.is_some() {
-        return;
-    }
-    let (stand, now) = (scene.stand, draft.now());
-    let cut_off = scene.canary_pods().filter(|pod| pod.cut_off).count();
-    if cut_off > 0 {
-        // Not the version's fault: its time begins anew when they are heard from, or replaced.
-        draft.run().progress.moved = None;
-        draft.wake_in(rest::LOOK_AGAIN);
-        let message =
-            format!("step {}: {cut_off} canary pods are on nodes that are not heard from", step.name);
-        return draft.held("NodesSilent", message, "kubectl get nodes");
-    }
-    let progress = &mut draft.run().progress;
-    if progress.moved.is_none() || progress.good != stand.good {
-        progress.good = stand.good;
-        progress.moved = Some(now);
-    }
-    let since = progress.moved.map_or(now.0, |moved| moved.0);
-    let deadline = deadline(originals);
-    if let Some(overdue) = overdue(draft, scene, originals) {
-        return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, overdue));
-    }
-    draft.wake_at(since + deadline);
-    draft.wake_in(rest::LOOK_AGAIN);
-    if let Some(good_at) = scene.next_good {
-        draft.wake_at(good_at);
-    }
-    draft.phase(
-        Phase::Moving,
-        format!(
-            "step {}: {} of {pods} canary pods are Ready, {} stable pods",
-            step.name, stand.good, stand.stable_ready
-        ),
-    );
-}
-
-/// A move has not come on for longer than the owner's deadline.
-fn overdue(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Option<String> {
-    let (stand, now) = (scene.stand, draft.now());
-    if scene.canary_pods().any(|pod| pod.cut_off) || migrations::is_passed_over(draft.run()) {
-        return None;
-    }
-    let progress = &draft.run().progress;
-    let since = progress.moved.filter(|_| progress.good == stand.good)?;
-    let deadline = deadline(originals);
-    let is_overdue = now.0 >= since.0 + deadline && stand.good < stand.canary.max(1);
-    is_overdue.then(|| {
-        format!(
-            "{} of {} canary pods are Ready after {} s without progress",
-            stand.good,
-            stand.canary,
-            deadline.as_secs()
-        )
-    })
-}
-
-fn deadline(originals: &Originals) -> Duration {
-    Duration::from_secs(originals.deadline().max(1).unsigned_abs().into())
 }
 
 /// Standing at the step's share.

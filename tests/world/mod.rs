@@ -107,6 +107,10 @@ pub struct World {
     pub sampling: Option<Sampling>,
     /// The intents of the look that decided to go back, in a word each.
     pub first_intents: Vec<&'static str>,
+    /// The native controllers stand still: the generation of the Deployment that they saw last.
+    pub stand_still: Option<Value>,
+    /// Since when this process looks; `None`: since ever.
+    looking_since: Option<Timestamp>,
 }
 
 /// How a Job ends.
@@ -204,6 +208,8 @@ impl World {
             quarantined: Vec::new(),
             sampling: None,
             first_intents: Vec::new(),
+            stand_still: None,
+            looking_since: None,
         };
         world.until("adopted", |world| world.status.stable.is_some());
         world
@@ -326,6 +332,7 @@ impl World {
             quarantined: self.quarantined.clone(),
             sampling: self.sampling.clone(),
             first_intents: self.first_intents.clone(),
+            stand_still: self.stand_still.clone(),
             ..*self
         }
     }
@@ -356,7 +363,7 @@ impl World {
                 self.wanted_lately.pop_front();
             }
         }
-        for _ in 0..4 {
+        for _ in 0..if self.stand_still.is_some() { 0 } else { 4 } {
             let spec = self.deployment.as_ref().map(|deployment| &deployment["spec"]);
             self.native.round(spec);
         }
@@ -416,6 +423,7 @@ impl World {
         self.outputs.clear();
         self.gathered = None;
         self.places.forget();
+        self.looking_since = Some(self.now);
     }
 
     /// Ticks until a condition holds.

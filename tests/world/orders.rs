@@ -119,7 +119,18 @@ impl World {
         let (probes, told, outputs) = (self.probes.clone(), self.told.clone(), self.outputs.clone());
         let (gathered, way_back) = (self.gathered.clone(), self.way_back.clone());
         let placed = self.places.read_last();
-        Findings { measured, probes, told, outputs, gathered, placed, way_back, ..Findings::default() }
+        let looking_since = self.looking_since;
+        Findings {
+            measured,
+            probes,
+            told,
+            outputs,
+            gathered,
+            placed,
+            way_back,
+            looking_since,
+            ..Findings::default()
+        }
     }
 
     pub fn note(&mut self, decision: &Decision) {

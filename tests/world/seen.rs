@@ -33,7 +33,8 @@ impl World {
         }
         let Some(deployment) = &self.deployment else { return index };
         let mut deployment = deployment.clone();
-        deployment["status"]["observedGeneration"] = deployment["metadata"]["generation"].clone();
+        let observed = self.stand_still.as_ref().unwrap_or(&deployment["metadata"]["generation"]).clone();
+        deployment["status"]["observedGeneration"] = observed;
         let current = deployment["spec"]["template"].clone();
         let updated: i32 =
             self.sets.iter().filter(|set| set.template == current).map(|set| set.replicas).sum();

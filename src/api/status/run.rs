@@ -193,6 +193,9 @@ pub struct Progress {
     pub good: i32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Stamp>,
+    /// Since when the native controllers have not carried out what was ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsettled: Option<Stamp>,
     /// Somebody said skip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Said>,

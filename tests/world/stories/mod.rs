@@ -3,6 +3,7 @@
 mod numbers;
 mod paused;
 mod settling;
+mod waiting;
 
 use std::time::Duration;
 

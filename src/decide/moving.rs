@@ -1,0 +1,139 @@
+//! Pods on their way to a step's share: how far they have come, and when they have taken too long.
+//!
+//! Only time counts in which somebody could have seen them come: while the native controllers carry nothing out, and while nobody looks,
+//! no version can show that it starts.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::back;
+use super::draft::Draft;
+use super::fields::Originals;
+use super::migrations;
+use super::plan::PlannedStep;
+use super::rest;
+use super::scene::Scene;
+use crate::api::Phase;
+use crate::api::status::{Cause, Progress};
+
+/// How often to look whether an order has been carried out.
+const CARRIED_OUT: Duration = Duration::from_secs(5);
+/// An order that is not carried out for so long is told of.
+const SILENT: Duration = Duration::from_secs(60);
+
+/// The native controllers have not carried out the last order yet.
+pub fn unsettled(draft: &mut Draft<'_>) {
+    let (now, looking_since) = (draft.now(), draft.snapshot.looking_since);
+    if draft.run().progress.unsettled.is_none() {
+        count_absence_out(draft);
+    }
+    let since = draft.run().progress.unsettled.get_or_insert(now).0;
+    let due = looking_since.map_or(since, |looking| looking.max(since)) + SILENT;
+    draft.wake_in(CARRIED_OUT);
+    if now.0 < due {
+        draft.wake_at(due);
+        return draft.phase(Phase::Moving, "the native controller is carrying out the last order");
+    }
+    draft.held(
+        "ControllerSilent",
+        "the native controllers have not carried out the last order for more than a minute",
+        "see whether kube-controller-manager runs, and what it says of the Deployment: once it does, this goes on by itself",
+    );
+}
+
+/// They have. The deadline counts no time in which they had not, and none in which nobody looked.
+pub fn settled(draft: &mut Draft<'_>) {
+    let now = draft.now().0;
+    let progress = &mut draft.run().progress;
+    match progress.unsettled.take() {
+        Some(since) => count_out(progress, since.0, now),
+        None => count_absence_out(draft),
+    }
+}
+
+/// Of what was before we came status is witness, up to when it was written last.
+fn count_absence_out(draft: &mut Draft<'_>) {
+    let (looking_since, written) = (draft.snapshot.looking_since, draft.release.status.at);
+    if let (Some(until), Some(from)) = (looking_since, written) {
+        count_out(&mut draft.run().progress, from.0, until);
+    }
+}
+
+fn count_out(progress: &mut Progress, from: Timestamp, until: Timestamp) {
+    if let Some(moved) = &mut progress.moved
+        && moved.0.max(from) < until
+    {
+        moved.0 += until - moved.0.max(from);
+    }
+}
+
+/// Looks at pods that are on their way, until the deadline.
+pub fn on_their_way(
+    draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
+    originals: &Originals,
+    step: &PlannedStep,
+    pods: i32,
+) {
+    if draft.status.phase == Some(Phase::Held) && draft.status.blocked_by.is_some() {
+        return;
+    }
+    let (stand, now) = (scene.stand, draft.now());
+    let cut_off = scene.canary_pods().filter(|pod| pod.cut_off).count();
+    if cut_off > 0 {
+        // Not the version's fault: its time begins anew when they are heard from, or replaced.
+        draft.run().progress.moved = None;
+        draft.wake_in(rest::LOOK_AGAIN);
+        let message =
+            format!("step {}: {cut_off} canary pods are on nodes that are not heard from", step.name);
+        return draft.held("NodesSilent", message, "kubectl get nodes");
+    }
+    let progress = &mut draft.run().progress;
+    if progress.moved.is_none() || progress.good != stand.good {
+        progress.good = stand.good;
+        progress.moved = Some(now);
+    }
+    let since = progress.moved.map_or(now.0, |moved| moved.0);
+    if let Some(overdue) = overdue(draft, scene, originals) {
+        return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, overdue));
+    }
+    draft.wake_in(rest::LOOK_AGAIN);
+    if let Some(good_at) = scene.next_good {
+        draft.wake_at(good_at);
+    }
+    let mut message = format!(
+        "step {}: {} of {pods} canary pods are Ready, {} stable pods",
+        step.name, stand.good, stand.stable_ready
+    );
+    match deadline(originals) {
+        Some(deadline) => draft.wake_at(since + deadline),
+        None => message += "; the Deployment sets no progress deadline",
+    }
+    draft.phase(Phase::Moving, message);
+}
+
+/// A move has not come on for longer than the owner's deadline.
+pub fn overdue(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Option<String> {
+    let (stand, now) = (scene.stand, draft.now());
+    if scene.canary_pods().any(|pod| pod.cut_off) || migrations::is_passed_over(draft.run()) {
+        return None;
+    }
+    let progress = &draft.run().progress;
+    let since = progress.moved.filter(|_| progress.good == stand.good)?;
+    let deadline = deadline(originals)?;
+    let is_overdue = now.0 >= since.0 + deadline && stand.good < stand.canary.max(1);
+    is_overdue.then(|| {
+        format!(
+            "{} of {} canary pods are Ready after {} s without progress",
+            stand.good,
+            stand.canary,
+            deadline.as_secs()
+        )
+    })
+}
+
+fn deadline(originals: &Originals) -> Option<Duration> {
+    let seconds = originals.deadline()?;
+    Some(Duration::from_secs(seconds.max(1).unsigned_abs().into()))
+}

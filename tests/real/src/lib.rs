@@ -5,6 +5,7 @@
 //! and waits with a deadline. No sleeping: a story waits for a condition, and when it does not come, says what stood there instead.
 
 pub mod audit;
+pub mod by_hand;
 pub mod chaos;
 pub mod cluster;
 pub mod credentials;

@@ -13,6 +13,7 @@ use clap::Parser;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate_real::audit::{self, Requests};
+use tidegate_real::by_hand;
 use tidegate_real::cluster::{Options, scratch};
 use tidegate_real::crowd::{self, Crowd, Releases};
 use tidegate_real::figures::{Figures, Spread};
@@ -75,6 +76,9 @@ async fn bench(flags: &Flags) -> Result<bool> {
         rest(&stage, &audit, flags.releases, &mut figures).await?;
     }
     runs(&stage, &audit, flags, &mut figures).await?;
+    stage.kill_operator().await?;
+    let by_hand = Story::begin(&stage, "by-hand").await;
+    by_hand_alone(&by_hand, flags.breaches, &mut figures).await?;
     stage.operator.lock().await.take();
     stage.cluster.stop().await?;
     std::fs::remove_file(audit)?;
@@ -195,6 +199,24 @@ async fn runs(stage: &Stage, audit: &Path, flags: &Flags, figures: &mut Figures)
     figures.aim("undo patch after the verdict at p99, in seconds", undone.patch.p99(), 0.5);
     figures.aim("last bad pod ordered away after the patch at p99, in seconds", undone.ordered.p99(), 2.0);
     figures.aim("restored after the patch at p99, in seconds", undone.restored.p99(), POD_START + 2.0);
+    Ok(())
+}
+
+/// The same without an operator: what the native controllers need for as many at once.
+async fn by_hand_alone(story: &Story<'_>, number: usize, figures: &mut Figures) -> Result<()> {
+    let pods = i32::try_from(PODS)?;
+    let ways = by_hand::go_back(story, number, |number| named(number, paper_deployment(pods))).await?;
+    println!(
+        "{number} Deployments patched back at once, without an operator or a Release, in seconds: median and p99"
+    );
+    for (name, of, spread) in [
+        ("ordered", "from the patch until the last bad pod was ordered away", &ways.ordered),
+        ("restored", "from the patch until all stable pods were Ready", &ways.restored),
+    ] {
+        println!("  {:7.3} {:7.3}  {of}", spread.median(), spread.p99());
+        figures.add(&format!("by_hand_{name}_p50_s"), spread.median());
+        figures.add(&format!("by_hand_{name}_p99_s"), spread.p99());
+    }
     Ok(())
 }
 

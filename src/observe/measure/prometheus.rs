@@ -478,7 +478,7 @@ impl FoundPod {
     /// `ahead`: how many seconds the server's clock, which stamped the samples, is ahead of ours.
     fn finish(self, round: &Round, pod: &Pod, ahead: i64) -> Result<Vec<SeriesValue>, ReadError> {
         let mut values = Vec::with_capacity(self.series.len());
-        let (mut newest, mut unusable) = (None, None);
+        let (mut newest, mut unusable) = (None, None::<f64>);
         for (at, value) in self.series.into_values() {
             #[expect(clippy::cast_possible_truncation, reason = "saturates, and is a moment in seconds")]
             let at = (at.floor() as i64).saturating_sub(ahead);
@@ -487,7 +487,8 @@ impl FoundPod {
                 if value.value.is_finite() && value.value >= 0.0 {
                     values.push(value);
                 } else {
-                    unusable = Some(value.value);
+                    // The same one each time: what is said of it stands in status.
+                    unusable = Some(unusable.map_or(value.value, |known| known.min(value.value)));
                 }
             }
         }

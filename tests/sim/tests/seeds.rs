@@ -36,7 +36,8 @@ fn whatever_happens_the_invariants_hold_and_it_comes_to_rest() {
 
 #[test]
 fn a_seed_is_one_story_to_the_last_write() {
-    for seed in 1003..1008 {
+    // The last two read counters of a Prometheus that lies.
+    for seed in (1003..1008).chain([1042, 1306]) {
         let story = seeds::story(seed);
         assert_eq!(story.to_string().parse().as_ref(), Ok(&story));
         assert_eq!(play(&story, seed).log, play(&story, seed).log, "seed {seed}");

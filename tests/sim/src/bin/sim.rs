@@ -28,6 +28,9 @@ struct Asked {
     /// Print what happens in each.
     #[arg(long)]
     log: bool,
+    /// Play each twice: it is the same story to the last write.
+    #[arg(long)]
+    twice: bool,
     /// Print what each seed took.
     #[arg(long)]
     times: bool,
@@ -100,10 +103,20 @@ fn main() -> ExitCode {
             if asked.times {
                 println!("seed {seed} took {} us for {} steps", took.as_micros(), outcome.steps);
             }
-            if let Some(violation) = outcome.violations.first()
+            let mut violation = outcome.violations.first().cloned();
+            if asked.twice {
+                let (again, _) =
+                    under_way.during(seed, || play_within(&seeds::story(seed), seed, asked.steps));
+                let mut lines = outcome.log.iter().zip(&again.log);
+                if let Some((first, second)) = lines.find(|(first, second)| first != second) {
+                    let other = format!("not the same story twice: {first}\nand then {second}");
+                    violation.get_or_insert(other);
+                }
+            }
+            if let Some(violation) = violation
                 && let Ok(mut failed) = failed.lock()
             {
-                failed.push((seed, violation.clone()));
+                failed.push((seed, violation));
             }
         }
     };

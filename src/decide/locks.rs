@@ -132,11 +132,11 @@ pub fn are_held(draft: &mut Draft<'_>, scene: &Scene<'_>, names: &[String], phas
     false
 }
 
-/// Gives up the locks of a run that waits for something else. Not where something under them has begun.
-pub fn give_up(run: &mut Run) {
-    let is_held = run.locks.as_ref().is_some_and(|own| own.standing == LockStanding::Held);
-    if !is_held || run.migrations.is_empty() {
-        run.locks = None;
+/// Nobody waits for a run that waits for something else; but under locks under which it has begun something nobody else begins.
+pub fn give_up(run: &mut Run, has_begun: bool) {
+    match has_begun {
+        true => leave_queue(run),
+        false => run.locks = None,
     }
 }
 

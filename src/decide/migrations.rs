@@ -242,10 +242,19 @@ pub fn after_the_watch(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) ->
             shortened(&format!("the watch is over and migration {} waits: {}", next.name, hold.message));
         draft.wake_in(rest::LOOK_AGAIN);
         draft.held_by(hold);
-        locks::give_up(draft.run());
+        let has_begun = has_begun_after_the_watch(draft.run(), plan);
+        locks::give_up(draft.run(), has_begun);
         return false;
     }
     locks::are_held(draft, scene, &plan.locks, Phase::Watching) && forward(draft, scene, plan, false)
+}
+
+/// Whether one of those has.
+pub fn has_begun_after_the_watch(run: &Run, plan: &Plan) -> bool {
+    let after = |known: &MigrationStatus| {
+        plan.migrations.iter().any(|planned| planned.name == known.name && !planned.comes_first())
+    };
+    run.migrations.iter().any(after)
 }
 
 fn forward(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan, first: bool) -> bool {
@@ -365,11 +374,10 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
         }
     };
     let this = jobs::Try {
-        id: ProbeId { run: id.clone(), check, attempt: known.attempt },
+        id: ProbeId { run: id.clone(), check, attempt: known.attempt, definition: None },
         label,
         timeout: planned.timeout,
         job,
-        definition: None,
         made: known.job.clone(),
         since: known.since,
     };

@@ -20,8 +20,11 @@ use crate::api::{Action, Phase};
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     match ready(draft, scene) {
         Some(plan) => forward(draft, scene, plan),
-        // Nobody waits for one that waits for something else.
-        None => locks::give_up(draft.run()),
+        None => {
+            let run = draft.run();
+            let has_begun = !run.migrations.is_empty();
+            locks::give_up(run, has_begun);
+        }
     }
     migrations::remind(draft, scene);
 }

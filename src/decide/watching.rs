@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::approval::{self, AWAITING_APPROVAL, Counted, Signed};
 use super::draft::Draft;
 use super::evidence::Evidence;
+use super::locks;
 use super::migrations;
+use super::plan::Plan;
 use super::rest;
 use super::scene::Scene;
 use crate::api::status::{SignatureOf, Stamp, StepStatus};
@@ -22,55 +26,70 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         return draft.held("InvalidSpec", problem, draft.edit());
     };
     let since = draft.run().all_since.map_or(scene.now(), |since| since.0);
-    let until = since + plan.measuring.watch.last().map_or(Duration::ZERO, |stage| stage.until);
-    let stage = plan
-        .measuring
-        .watch
-        .iter()
-        .position(|stage| scene.now() < since + stage.until)
-        .unwrap_or(plan.measuring.watch.len());
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     draft.status.step = Some(StepStatus {
         index: count(plan.steps.len()),
         of: count(plan.steps.len()),
         name: "watch".into(),
         since: Some(Stamp(since)),
-        until: Some(Stamp(until)),
+        until: Some(Stamp(ends(plan, since))),
         pods: scene.target.replicas,
     });
     migrations::look(draft, scene, plan);
-    if let Some(said) = draft.run().paused.clone() {
-        return draft.held("Paused", said.sentence("pause"), draft.command(Action::Resume));
-    }
-    if let Some(holds) = evidence.stands_in_the_way(&draft.run().progress) {
-        let unblock = format!("{}, or {}", draft.command(Action::Skip), draft.command(Action::Abort));
-        return draft.held(holds.reason, holds.message.clone(), unblock);
-    }
-    if scene.now() < until && draft.run().progress.skipped.is_none() {
-        draft.wake_at(since + plan.measuring.watch.get(stage).map_or(Duration::ZERO, |stage| stage.until));
-        draft.wake_in(Duration::from_secs(600));
-        return draft.phase(Phase::Watching, format!("all pods are on the new revision: {}", evidence.words));
-    }
-    if let Some((reason, message, unblock)) = approval::voided(draft, plan) {
-        draft.wake_in(rest::LOOK_AGAIN);
-        draft.phase(Phase::Watching, message.clone());
-        return draft.blocked(reason, message, unblock);
-    }
-    if let Some(signers) = &plan.sign_off {
-        let counted = Counted { of: SignatureOf::Approval, check: "", since, now: Some(scene.now()) };
-        if let Signed::Lacking(message) = approval::signed(draft.run(), signers, counted) {
-            draft.wake_in(rest::LOOK_AGAIN);
-            let unblock = approval::command(draft, signers);
-            draft.phase(
-                Phase::Watching,
-                format!("the watch is over, and goes on until it is signed off: {}", evidence.words),
-            );
-            return draft.blocked(AWAITING_APPROVAL, format!("sign-off: {message}"), unblock);
-        }
+    if !is_over(draft, scene, evidence, plan, since) {
+        let has_begun = migrations::has_begun_after_the_watch(draft.run(), plan);
+        return locks::give_up(draft.run(), has_begun);
     }
     if migrations::after_the_watch(draft, scene, plan) {
         succeed(draft, scene);
     }
+}
+
+fn ends(plan: &Plan, since: Timestamp) -> Timestamp {
+    since + plan.measuring.watch.last().map_or(Duration::ZERO, |stage| stage.until)
+}
+
+/// Whether the watch is over, and nothing holds what comes after. Else it says what it waits for.
+fn is_over(
+    draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
+    evidence: &Evidence,
+    plan: &Plan,
+    since: Timestamp,
+) -> bool {
+    if let Some(said) = draft.run().paused.clone() {
+        draft.held("Paused", said.sentence("pause"), draft.command(Action::Resume));
+        return false;
+    }
+    if let Some(holds) = evidence.stands_in_the_way(&draft.run().progress) {
+        let unblock = format!("{}, or {}", draft.command(Action::Skip), draft.command(Action::Abort));
+        draft.held(holds.reason, holds.message.clone(), unblock);
+        return false;
+    }
+    if scene.now() < ends(plan, since) && draft.run().progress.skipped.is_none() {
+        let mut stages = plan.measuring.watch.iter().map(|stage| since + stage.until);
+        draft.wake_at(stages.find(|until| scene.now() < *until).unwrap_or(since));
+        draft.wake_in(Duration::from_secs(600));
+        draft.phase(Phase::Watching, format!("all pods are on the new revision: {}", evidence.words));
+        return false;
+    }
+    if let Some((reason, message, unblock)) = approval::voided(draft, plan) {
+        draft.wake_in(rest::LOOK_AGAIN);
+        draft.phase(Phase::Watching, message.clone());
+        draft.blocked(reason, message, unblock);
+        return false;
+    }
+    let Some(signers) = &plan.sign_off else { return true };
+    let counted = Counted { of: SignatureOf::Approval, check: "", since, now: Some(scene.now()) };
+    let Signed::Lacking(message) = approval::signed(draft.run(), signers, counted) else { return true };
+    draft.wake_in(rest::LOOK_AGAIN);
+    let unblock = approval::command(draft, signers);
+    draft.phase(
+        Phase::Watching,
+        format!("the watch is over, and goes on until it is signed off: {}", evidence.words),
+    );
+    draft.blocked(AWAITING_APPROVAL, format!("sign-off: {message}"), unblock);
+    false
 }
 
 fn succeed(draft: &mut Draft<'_>, scene: &Scene<'_>) {

@@ -155,3 +155,22 @@ fn a_migration_that_failed_keeps_the_lock_and_one_after_the_watch_takes_it_again
     assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
     assert_eq!(world.jobs.len(), 1);
 }
+
+#[test]
+fn after_the_watch_too_nobody_waits_for_one_that_waits_for_something_else() {
+    let job = json!({"template": {"spec": {"template": {"spec": {}}}}});
+    let migrations = json!([{"name": "add", "kind": "Expand", "job": job}, {"name": "drop", "kind": "Contract", "job": job}]);
+    let mut world = shipped(spec(json!({"migrations": migrations})), Vec::new());
+    world.job_ends.insert("migration.drop", WELL);
+    world.until("watching", |world| world.phase() == "Watching");
+    world.others = vec![billing("orders-db", "Held")];
+    world.until("held", |world| reason(world) == "Locked");
+    assert_eq!(standing(&world), "Asked");
+    world.say("Pause");
+    world.until("paused", |world| reason(world) == "Paused");
+    assert_eq!(standing(&world), "", "{}", world.describe());
+    world.others.clear();
+    world.say("Resume");
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(world.jobs.len(), 2);
+}

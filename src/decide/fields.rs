@@ -239,6 +239,11 @@ impl Wanted {
         Self { paused: Some(false), ..Self::given_back(originals) }
     }
 
+    /// Everything as its owner wrote it, but paused: nobody knows what it would go back to, and it goes no further by itself.
+    pub fn left_standing(originals: &Originals) -> Self {
+        Self { paused: Some(true), ..Self::given_back(originals) }
+    }
+
     /// At rest in capture mode `Paused`: only `paused` is ours, and only where the owner has not paused it too.
     pub fn kept_paused(originals: &Originals) -> Self {
         let mut wanted = Self::given_back(originals);

@@ -48,6 +48,23 @@ fn of_the_deployment(snapshot: &Snapshot) -> Decision {
         order(&mut decision, target, &way.order(), "the Release is gone: go back to stable");
         return decision;
     }
+    // What is left of it by accident goes to no more pods than it has: which template was stable nobody knows any more.
+    let is_lost = parked(target) && !finish && GoingBack::noted(snapshot, target, &originals).is_none();
+    if is_lost {
+        order(
+            &mut decision,
+            target,
+            &Wanted::left_standing(&originals),
+            "the Release is gone, and the stable template: stand still",
+        );
+        let note = format!(
+            "the Release is gone in mid-run, and so is the stable template: Deployment {name} is left as it stands, paused; go on with kubectl rollout resume deployment/{name} -n {namespace}, or write a template that works before",
+            name = target.name,
+            namespace = snapshot.key.namespace,
+        );
+        decision.notices.push(Notice::warning("StableTemplateLost", note));
+        return decision;
+    }
     let wanted = Wanted::given_back(&originals);
     if wanted.patch(target).is_some() {
         order(&mut decision, target, &wanted, "the Release is gone: hand the Deployment back");

@@ -11,7 +11,7 @@ use super::scene::{Scene, revision};
 use super::snapshot::Workload;
 use crate::api::status::{Memory, Progress, RevisionStatus, Run, Stage};
 use crate::api::undo::ValidationResult;
-use crate::api::{Action, CaptureMode, Outcome, Phase};
+use crate::api::{Action, CaptureMode, Outcome, Phase, STABLE};
 
 const STABLE_SERVES: &str = "stable serves; waiting for a new template";
 
@@ -117,6 +117,18 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         if !way.is_over() {
             return take_up_way_back(draft, &way);
         }
+    }
+    if parked(target) && GoingBack::noted(scene.snapshot, target, originals).is_none() {
+        draft.want(target, &Wanted::frozen(originals), "stand still");
+        let lost = match &target.stable {
+            Some(name) => format!("ControllerRevision {name} with the stable template is gone"),
+            None => format!("annotation {STABLE}, which names the stable template, is gone"),
+        };
+        return draft.held(
+            "StableTemplateLost",
+            format!("an earlier Release left the Deployment in mid-run, and {lost}"),
+            draft.command(Action::HandBack),
+        );
     }
     let given_back = Wanted::given_back(originals);
     if target.stable.is_some() && !draft.want(target, &given_back, "give the owner's fields back") {

@@ -252,7 +252,9 @@ fn on_one_line(text: &str) -> String {
 
 fn templates(index: &Index, release: &ObjectKey, uid: Option<&str>) -> BTreeMap<String, StoredTemplate> {
     // With no Deployment any more all of them are: what is left of a Release that is gone is forgotten.
-    let mine = |kept: &slim::StoredTemplate| uid.is_none_or(|uid| kept.metadata.is_owned_by(uid));
+    // One without an owner was orphaned with its Deployment, or restored from a backup: it stands where ours would, and says what ours would.
+    let is_owned = |metadata: &Meta, uid: &str| metadata.owners.is_empty() || metadata.is_owned_by(uid);
+    let mine = |kept: &slim::StoredTemplate| uid.is_none_or(|uid| is_owned(&kept.metadata, uid));
     let of = |(name, kept): (&ObjectKey, &slim::StoredTemplate)| {
         // The fingerprint is taken from the template itself: what an annotation says may have been changed.
         let (fingerprint, template) = (kept.data.fingerprint.to_string(), kept.data.text.clone());

@@ -107,6 +107,8 @@ pub struct World {
     pub sampling: Option<Sampling>,
     /// The intents of the look that decided to go back, in a word each.
     pub first_intents: Vec<&'static str>,
+    /// Kept templates have lost their owner.
+    pub orphaned_templates: bool,
     /// The native controllers stand still: the generation of the Deployment that they saw last.
     pub stand_still: Option<Value>,
     /// Since when this process looks; `None`: since ever.
@@ -208,6 +210,7 @@ impl World {
             quarantined: Vec::new(),
             sampling: None,
             first_intents: Vec::new(),
+            orphaned_templates: false,
             stand_still: None,
             looking_since: None,
         };

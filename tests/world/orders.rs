@@ -120,17 +120,7 @@ impl World {
         let (gathered, way_back) = (self.gathered.clone(), self.way_back.clone());
         let placed = self.places.read_last();
         let looking_since = self.looking_since;
-        Findings {
-            measured,
-            probes,
-            told,
-            outputs,
-            gathered,
-            placed,
-            way_back,
-            looking_since,
-            ..Findings::default()
-        }
+        Findings { measured, probes, told, outputs, gathered, placed, way_back, looking_since }
     }
 
     pub fn note(&mut self, decision: &Decision) {

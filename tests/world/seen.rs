@@ -84,13 +84,16 @@ impl World {
             index::apply::<slim::Pod>(&mut index, from(pod));
         }
         for (name, template) in &self.templates {
-            let kept = json!({
+            let mut kept = json!({
                 "metadata": {
                     "name": name, "namespace": "ns", "labels": {RELEASE_LABEL: "shop"}, "annotations": {"tidegate.dev/fingerprint": "x"},
                     "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "uid": "d1"}],
                 },
                 "data": template,
             });
+            if self.orphaned_templates {
+                kept["metadata"]["ownerReferences"] = json!([]);
+            }
             index::apply::<slim::StoredTemplate>(&mut index, from(kept));
         }
         for (name, (made, labels)) in &self.job_objects {

@@ -271,3 +271,58 @@ fn a_release_deleted_in_mid_run_goes_back_and_gives_the_deployment_back() {
         assert!(world.templates.is_empty());
     }
 }
+
+/// In the first soak, without the ControllerRevision that keeps the stable template.
+fn without_its_stable_template() -> World {
+    let mut world = World::new(10, quarter(), quick());
+    world.push(template("v2", false));
+    world.until("a soak", |world| world.phase() == "Soaking");
+    let stable = world.deployment()["metadata"]["annotations"]["tidegate.dev/stable"].clone();
+    world.templates.remove(stable.as_str().unwrap()).expect("it was kept");
+    world
+}
+
+#[test]
+fn a_run_whose_status_and_stable_template_are_lost_stands_still_until_somebody_takes_it_in_hand() {
+    let mut world = without_its_stable_template();
+    world.status = tidegate::api::ReleaseStatus::default();
+    world.until("held", |world| blocker(world).0 == "StableTemplateLost");
+    world.pass(Duration::from_secs(60));
+    let new = world.deployment()["spec"]["template"].clone();
+    let of_new = world.sets.iter().filter(|set| set.template == new).map(|set| set.replicas).sum::<i32>();
+    assert_eq!((of_new, world.ready()), (1, 10), "{}", world.describe());
+    assert_eq!(world.deployment()["spec"]["paused"], true);
+    assert!(blocker(&world).1.contains("hand-back"), "{}", world.describe());
+    world.say("HandBack");
+    world.until("handed back", |world| blocker(world).0 == "HandedBack");
+    world.pass(Duration::from_secs(20));
+    assert!(world.deployment()["metadata"]["annotations"].get("tidegate.dev/originals").is_none());
+    assert_eq!(world.deployment()["spec"]["strategy"], quarter(), "{}", world.describe());
+}
+
+#[test]
+fn a_deployment_whose_release_and_stable_template_are_gone_is_left_as_it_stands() {
+    let mut world = without_its_stable_template();
+    world.release = None;
+    world.until("its owner's again", |world| {
+        world.deployment()["metadata"]["labels"].get("tidegate.dev/release").is_none()
+    });
+    world.pass(Duration::from_secs(20));
+    let new = world.deployment()["spec"]["template"].clone();
+    let of_new = world.sets.iter().filter(|set| set.template == new).map(|set| set.replicas).sum::<i32>();
+    // Paused, the native controller fills up to the owner's surge, with pods of both revisions in proportion.
+    assert_eq!((of_new, world.ready()), (1, 13), "{}", world.describe());
+    let mut spec = world.deployment()["spec"].clone();
+    assert_eq!(spec.as_object_mut().unwrap().remove("paused"), Some(json!(true)));
+    assert_eq!((&spec["strategy"], spec.get("minReadySeconds")), (&quarter(), None));
+    assert!(world.templates.is_empty());
+}
+
+#[test]
+fn a_kept_template_without_an_owner_is_as_good_as_one_with() {
+    let mut world = World::new(10, quarter(), quick());
+    world.orphaned_templates = true;
+    world.push(template("v2", true));
+    assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+    assert_eq!(world.deployment()["spec"]["template"], template("v1", false));
+}

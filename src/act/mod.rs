@@ -157,20 +157,17 @@ async fn carry_out_one(
             writer.create_revision(&key.namespace, &body).await?;
         }
         Intent::DropTemplate { name } => writer.delete_revision(&key.namespace, name).await?,
-        Intent::CreateJob { name, check, run, attempt, body } => {
-            match writer.create_job(&key.namespace, body).await {
-                Ok(()) => tracing::info!(release = %key, job = name, check, "made a job"),
-                Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {
-                    let message = match error {
-                        ActError::Refused(message) => message,
-                        other => other.to_string(),
-                    };
-                    let id = ProbeId { run: run.clone(), check: check.clone(), attempt: *attempt };
-                    applied.refused.push((id, message));
-                }
-                Err(error) => return Err(error),
+        Intent::CreateJob { name, id, body } => match writer.create_job(&key.namespace, body).await {
+            Ok(()) => tracing::info!(release = %key, job = name, check = id.check, "made a job"),
+            Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {
+                let message = match error {
+                    ActError::Refused(message) => message,
+                    other => other.to_string(),
+                };
+                applied.refused.push((id.clone(), message));
             }
-        }
+            Err(error) => return Err(error),
+        },
         Intent::DeleteJob { name, uid } => match writer.delete_job(&key.namespace, name, uid).await {
             Ok(()) => tracing::info!(release = %key, job = name, "the trial is over"),
             Err(error @ ActError::Fenced) => return Err(error),

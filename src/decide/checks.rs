@@ -132,7 +132,8 @@ pub fn id(run: &Run, known: &CheckStatus) -> ProbeId {
         Some(step) => format!("{step}/{}", known.name),
         None => known.name.clone(),
     };
-    ProbeId { run: run.id.clone(), check, attempt: known.attempt }
+    let definition = known.definition.clone();
+    ProbeId { run: run.id.clone(), check, attempt: known.attempt, definition }
 }
 
 /// When what was answered is to be asked again.
@@ -198,7 +199,6 @@ pub fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, s
                 label: check.name.clone(),
                 timeout: check.timeout,
                 job,
-                definition: Some(&check.definition),
                 made: known.job,
                 since: known.since,
             };

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::plan::ObjectPatch;
-use super::snapshot::{Key, Snapshot, Template, WayBack};
+use super::snapshot::{Key, ProbeId, Snapshot, Template, WayBack};
 use crate::api::undo::HttpHook;
 use crate::api::{Action, ReleaseReportSpec, ReleaseStatus};
 
@@ -101,7 +101,7 @@ pub enum Intent {
     /// A JSON patch of the Deployment that begins so too, and takes us out of those who manage its fields. A refusal is told, and stops nothing.
     StopManaging { name: String, patch: Vec<Value> },
     /// A Job of a check. A refusal is an answer to the check.
-    CreateJob { name: String, check: String, run: String, attempt: i32, body: Value },
+    CreateJob { name: String, id: ProbeId, body: Value },
     /// Delete a Job whose pod need not run any more. A refusal is told, and stops nothing.
     DeleteJob { name: String, uid: String },
     /// Keep the record of a run. A refusal is told, and stops nothing.

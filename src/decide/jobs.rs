@@ -87,8 +87,6 @@ pub struct Try<'t> {
     pub label: String,
     pub timeout: Duration,
     pub job: &'t PlannedJob,
-    /// What its check asks for, on its label.
-    pub definition: Option<&'t str>,
     /// It was made already, and is called so.
     pub made: Option<String>,
     /// Since when.
@@ -111,11 +109,10 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, this: Try<'_>) -> Seen {
         Stands::Seen(seen) => return seen,
         Stands::Unmade { name, body } => (name, body),
     };
-    let ProbeId { run, check, attempt } = this.id;
     // Checks may share one.
     let is_same = |intent: &Intent| matches!(intent, Intent::CreateJob { name: known, .. } if *known == name);
     if !draft.intents.iter().any(is_same) {
-        draft.intents.push(Intent::CreateJob { name: name.clone(), check, run, attempt, body });
+        draft.intents.push(Intent::CreateJob { name: name.clone(), id: this.id, body });
     }
     Seen { found: being_made(&name), made: Some(name), log: Vec::new() }
 }
@@ -299,13 +296,17 @@ fn wanted(snapshot: &Snapshot, name: &str, job: &PlannedJob) -> Option<EndedJob>
     is_due.then(|| EndedJob { name: name.to_owned(), log, termination })
 }
 
-/// What the Job of a try is called.
-fn name(draft: &mut Draft<'_>, id: &ProbeId) -> String {
-    let canary = draft.status.canary.clone().unwrap_or_default().fingerprint;
-    let short: String = canary.chars().take(6).collect();
-    let (release, attempt) = (draft.name(), id.attempt);
-    let tail = format!("-{}-{short}-{attempt}", id.run);
-    named(release, &id.check, &tail)
+/// What the Job of a try is called. A Release that is made anew counts its runs from 1 again, and Jobs of the one before may still be on their
+/// way out: so its uid is in it, and what is released.
+fn name(draft: &Draft<'_>, id: &ProbeId) -> String {
+    let canary = draft.status.canary.as_ref().map(|canary| canary.fingerprint.as_str()).unwrap_or_default();
+    named(draft.name(), &id.check, &tail(&draft.release.uid, canary, id))
+}
+
+fn tail(release_uid: &str, canary: &str, id: &ProbeId) -> String {
+    let mut hasher = DefaultHasher::new();
+    (release_uid, canary).hash(&mut hasher);
+    format!("-{}-{:06x}-{}", id.run, hasher.finish() & 0xff_ffff, id.attempt)
 }
 
 /// At most 63 characters: 52 of the Release leave too little for long names of checks. What is cut is told apart by a hash, and so is
@@ -332,7 +333,7 @@ fn body(draft: &Draft<'_>, this: &Try<'_>, name: &str) -> Value {
     }
     metadata["labels"][RELEASE_LABEL] = json!(draft.name());
     metadata["labels"][CHECK_LABEL] = json!(this.label);
-    if let Some(definition) = this.definition {
+    if let Some(definition) = &this.id.definition {
         metadata["labels"][DEFINITION_LABEL] = json!(definition);
     }
     metadata["ownerReferences"] = json!([{
@@ -366,6 +367,16 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         let output = JobOutput { at, log, termination: Ok(String::new()) };
         judged(job.result.as_ref().expect("a result"), &output)
+    }
+
+    #[test]
+    fn the_job_of_a_release_that_is_made_anew_has_a_name_of_its_own() {
+        let id = ProbeId { run: "r1".into(), check: "tests".into(), attempt: 1, definition: None };
+        let name = |uid: &str, canary: &str| named("shop", &id.check, &tail(uid, canary, &id));
+        assert_eq!(name("one", "v2"), name("one", "v2"));
+        assert_ne!(name("one", "v2"), name("other", "v2"));
+        assert_ne!(name("one", "v2"), name("one", "v3"));
+        assert!(name("one", "v2").starts_with("shop-tests-r1-"));
     }
 
     #[test]

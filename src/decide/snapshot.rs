@@ -361,6 +361,8 @@ pub struct ProbeId {
     pub run: String,
     pub check: String,
     pub attempt: i32,
+    /// The digest of what it asks for, where that may be changed meanwhile: what was answered to something else is no answer.
+    pub definition: Option<String>,
 }
 
 /// What came of it.

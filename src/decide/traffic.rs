@@ -10,6 +10,7 @@ use super::gate::Hold;
 use super::needs::{About, Probe};
 use super::plan::{Plan, PlanError, Question, Source};
 use super::snapshot::{ProbeAnswer, ProbeId, ProbeResult, Snapshot};
+use crate::api::digest;
 use crate::api::release::PrometheusSource;
 use crate::api::status::{Passed, Run};
 use crate::api::windows::{LowTraffic, Mark};
@@ -40,6 +41,8 @@ pub struct Traffic {
     pub mark: PlannedMark,
     pub server: PrometheusSource,
     pub scrape_interval: Duration,
+    /// The digest of what is written.
+    pub definition: String,
 }
 
 /// What it is held against.
@@ -93,17 +96,19 @@ pub fn traffic(spec: &ReleaseSpec, source: &Source) -> Result<Option<Traffic>, P
             ));
         }
     };
+    let definition = digest::short(&serde_json::to_string(&(written, server)).unwrap_or_default());
     let (server, scrape_interval) = (server.clone(), *scrape_interval);
-    Ok(Some(Traffic { query: promql.clone(), mark, server, scrape_interval }))
+    Ok(Some(Traffic { query: promql.clone(), mark, server, scrape_interval, definition }))
 }
 
-fn id(run: &Run) -> ProbeId {
-    ProbeId { run: run.id.clone(), check: QUESTION.to_owned(), attempt: 0 }
+fn id(run: &Run, traffic: &Traffic) -> ProbeId {
+    let definition = Some(traffic.definition.clone());
+    ProbeId { run: run.id.clone(), check: QUESTION.to_owned(), attempt: 0, definition }
 }
 
 /// The answer, unless it is too old to go by.
 fn answer<'s>(snapshot: &'s Snapshot, run: &Run, traffic: &Traffic) -> Option<&'s ProbeAnswer> {
-    let answer = snapshot.probes.get(&id(run))?;
+    let answer = snapshot.probes.get(&id(run, traffic))?;
     let old = answer.at + traffic.every() * 2 + TIMEOUT;
     (snapshot.now <= old).then_some(answer)
 }
@@ -146,9 +151,10 @@ pub fn hold(snapshot: &Snapshot, plan: &Plan, run: &Run) -> Option<Hold> {
 /// The question, when it is due.
 pub fn due(snapshot: &Snapshot, plan: &Plan, run: &Run) -> Option<Probe> {
     let traffic = plan.traffic.as_ref()?;
-    let is_due = snapshot.probes.get(&id(run)).is_none_or(|answer| again(answer, traffic) <= snapshot.now);
+    let id = id(run, traffic);
+    let is_due = snapshot.probes.get(&id).is_none_or(|answer| again(answer, traffic) <= snapshot.now);
     is_due.then(|| Probe {
-        id: id(run),
+        id,
         question: Question::Traffic(Box::new(traffic.clone())),
         timeout: TIMEOUT,
         pods: Vec::new(),

@@ -51,11 +51,10 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, inde
         sharing.map(|check| check.timeout).max().unwrap_or_default()
     });
     let this = jobs::Try {
-        id: ProbeId { run: draft.run().id.clone(), check: ID.to_owned(), attempt: known.attempt },
+        id: ProbeId { check: ID.to_owned(), definition: None, ..checks::id(draft.run(), &known) },
         label: TRIAL.to_owned(),
         timeout: longest.unwrap_or(check.timeout) + OUTLIVES,
         job: &planned,
-        definition: None,
         made: known.job.clone(),
         since: known.since,
     };

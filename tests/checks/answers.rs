@@ -30,7 +30,7 @@ async fn server() -> u16 {
 async fn asked(check: Value, pods: Vec<ProbedPod>) -> (ProbeResult, String) {
     let check: HttpCheck = serde_json::from_value(check).expect("a check");
     let probe = Probe {
-        id: ProbeId { run: "r1".into(), check: "health".into(), attempt: 1 },
+        id: ProbeId { run: "r1".into(), check: "health".into(), attempt: 1, definition: None },
         question: Question::Http(check),
         timeout: Duration::from_secs(10),
         pods,

@@ -34,7 +34,7 @@ fn question(check: &Value) -> Question {
 
 async fn asked(client: &Client, check: Value) -> (ProbeResult, String) {
     let probe = Probe {
-        id: ProbeId { run: "r1".into(), check: "it".into(), attempt: 1 },
+        id: ProbeId { run: "r1".into(), check: "it".into(), attempt: 1, definition: None },
         question: question(&check),
         timeout: std::time::Duration::from_secs(10),
         pods: Vec::new(),

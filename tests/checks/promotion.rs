@@ -29,7 +29,7 @@ async fn asked_of(client: &Client, check: Value, images: &[&str]) -> (ProbeResul
     let check: PromotionCheck = serde_json::from_value(check).expect("a check");
     let images = images.iter().map(|image| (*image).to_owned()).collect();
     let probe = Probe {
-        id: ProbeId { run: "r1".into(), check: "staging".into(), attempt: 1 },
+        id: ProbeId { run: "r1".into(), check: "staging".into(), attempt: 1, definition: None },
         question: Question::Promotion(Wanted::of(&check).expect("a check")),
         timeout: Duration::from_secs(10),
         pods: Vec::new(),

@@ -55,7 +55,7 @@ async fn asked(more: Value, port: u16, pages: &[&str]) -> (ProbeResult, String) 
     };
     let criteria = criteria(&measuring, None).expect("criteria");
     let probe = Probe {
-        id: ProbeId { run: "r1".into(), check: "telemetry".into(), attempt: 1 },
+        id: ProbeId { run: "r1".into(), check: "telemetry".into(), attempt: 1, definition: None },
         question: Question::Telemetry(None),
         timeout: Duration::from_secs(2),
         pods: Vec::new(),

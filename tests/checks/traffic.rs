@@ -34,10 +34,15 @@ async fn asked(mark: PlannedMark, now: &[&str], past: Vec<Value>) -> ((ProbeResu
     let source: PrometheusSource = serde_json::from_value(source).expect("a source");
     let token = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "prometheus"}, "data": {"token": "c2VjcmV0"}});
     let cluster = cluster([("/api/v1/namespaces/shop/secrets/prometheus", 200, token)]).await;
-    let traffic =
-        Traffic { query: "q".to_owned(), mark, server: source, scrape_interval: Duration::from_secs(15) };
+    let traffic = Traffic {
+        query: "q".to_owned(),
+        mark,
+        server: source,
+        scrape_interval: Duration::from_secs(15),
+        definition: String::new(),
+    };
     let probe = Probe {
-        id: ProbeId { run: "r1".into(), check: "windows.lowTraffic".into(), attempt: 0 },
+        id: ProbeId { run: "r1".into(), check: "windows.lowTraffic".into(), attempt: 0, definition: None },
         question: Question::Traffic(Box::new(traffic)),
         timeout: Duration::from_secs(30),
         pods: Vec::new(),

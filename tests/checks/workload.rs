@@ -200,7 +200,7 @@ const PODS: &str = "/api/v1/pods?fieldSelector=spec.nodeName%21%3D%2Cstatus.phas
 
 async fn asked(client: &Client, check: Value) -> (ProbeResult, String) {
     let probe = Probe {
-        id: ProbeId { run: "r1".into(), check: "workload".into(), attempt: 1 },
+        id: ProbeId { run: "r1".into(), check: "workload".into(), attempt: 1, definition: None },
         question: Question::Workload(wanted(check)),
         timeout: Duration::from_secs(10),
         pods: Vec::new(),

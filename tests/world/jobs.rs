@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate::decide::snapshot::{ProbeAnswer, ProbeId, ProbeResult};
 
 use super::{BADLY, Ending, WELL, World, template};
 
@@ -178,4 +179,15 @@ fn one_that_passed_and_is_changed_before_the_first_pod_is_asked_about_what_it_is
     correct(&mut world, "{\"failed\":  0}");
     world.until("only the signature is lacking again", |world| reason(world) == "AwaitingApproval");
     assert_eq!(world.jobs.len(), 3, "{:?}", world.jobs);
+}
+
+#[test]
+fn a_job_that_was_refused_says_nothing_of_a_check_that_was_changed_meanwhile() {
+    let mut world = shipped(Ending { says: Some("{\"failed\": 0}"), ..WELL }, json!({}));
+    // Its status was lost, and with it what the check had been.
+    let definition = Some("another".to_owned());
+    let id = ProbeId { run: "r1".into(), check: "tests".into(), attempt: 1, definition };
+    let message = "pods must run as nobody".to_owned();
+    world.probes.insert(id, ProbeAnswer { at: world.now, result: ProbeResult::Failed, message });
+    assert_eq!(ended(&mut world), "Succeeded", "{}", world.describe());
 }

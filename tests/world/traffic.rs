@@ -109,6 +109,23 @@ fn an_answer_that_is_old_counts_as_none() {
 }
 
 #[test]
+fn what_was_answered_to_another_question_is_no_answer() {
+    let mut world = shipped(number(), "5s", LITTLE);
+    world.release.as_mut().unwrap()["preflight"] =
+        json!([{"name": "sign-off", "approval": {"roles": ["owner"]}}]);
+    world.until("asked", |world| asked(world) > 0);
+    world.answers.insert(QUESTION, MUCH);
+    world.release.as_mut().unwrap()["windows"]["lowTraffic"]["below"] = json!("2");
+    world.pass(Duration::from_secs(2));
+    assert_eq!(blocker(&world).0, "HighTraffic", "{}", world.describe());
+    // And the other way round, without a wait for its turn.
+    world.answers.insert(QUESTION, LITTLE);
+    world.release.as_mut().unwrap()["windows"]["lowTraffic"]["below"] = json!("200");
+    world.pass(Duration::from_secs(2));
+    assert_ne!(blocker(&world).0, "HighTraffic", "{}", world.describe());
+}
+
+#[test]
 fn a_quantile_is_asked_for_every_five_minutes() {
     let mut world = shipped(json!({"promql": "x", "below": "p20"}), "5s", MUCH);
     world.until("held", |world| blocker(world).0 == "HighTraffic");

@@ -247,7 +247,7 @@ fn what_keeps_it_from_answering_is_said_with_what_to_do() {
 #[test]
 fn a_job_that_the_api_server_refuses_says_so() {
     let mut world = world(json!([starts(json!({}))]));
-    let id = ProbeId { run: "r1".into(), check: "Trial/pod".into(), attempt: 1 };
+    let id = ProbeId { run: "r1".into(), check: "Trial/pod".into(), attempt: 1, definition: None };
     let message = "pods must run as nobody".to_owned();
     world.probes.insert(id, ProbeAnswer { at: world.now, result: ProbeResult::Failed, message });
     world.push(template("v2", false));

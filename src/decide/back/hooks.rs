@@ -34,7 +34,7 @@ pub fn planned(scene: &Scene<'_>) -> Vec<HookStatus> {
 
 /// Under which name what came of one comes back.
 pub fn id(run: &str, hook: &str) -> ProbeId {
-    ProbeId { run: run.to_owned(), check: format!("undo.hooks/{hook}"), attempt: 1 }
+    ProbeId { run: run.to_owned(), check: format!("undo.hooks/{hook}"), attempt: 1, definition: None }
 }
 
 /// Begins those that are not begun, and notes what came of them.
@@ -98,7 +98,6 @@ fn done_by_a_job(
         label: format!("hook.{}", known.name),
         timeout: LONGEST_JOB,
         job,
-        definition: None,
         made: known.job.clone(),
         since: made.map(|answer| Stamp(answer.at)),
     };

@@ -95,7 +95,7 @@ fn stands<'s>(snapshot: &Snapshot, scene: &Scene<'s>, run: &str, known: &Quarant
 
 /// Under which name a refusal comes back.
 pub fn refusal(run: &str, pod: &str) -> ProbeId {
-    ProbeId { run: run.to_owned(), check: format!("undo.quarantine/{pod}"), attempt: 1 }
+    ProbeId { run: run.to_owned(), check: format!("undo.quarantine/{pod}"), attempt: 1, definition: None }
 }
 
 /// The labels that its template gave it; `None`: not known.

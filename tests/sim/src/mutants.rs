@@ -18,7 +18,14 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 27] = [
+pub const MUTANTS: [Mutant; 28] = [
+    Mutant {
+        name: "a move grows late while nobody looks",
+        file: "src/decide/moving.rs",
+        finds: "        None => count_absence_out(draft),",
+        becomes: "        None => {}",
+        noticed_by: WORLD,
+    },
     Mutant {
         name: "a lost fence",
         file: "src/run/leader.rs",
@@ -78,8 +85,8 @@ pub const MUTANTS: [Mutant; 27] = [
     Mutant {
         name: "a job's name without its try",
         file: "src/decide/jobs.rs",
-        finds: "let tail = format!(\"-{}-{short}-{attempt}\", id.run);",
-        becomes: "let tail = format!(\"-{}-{short}\", id.run);",
+        finds: "format!(\"-{}-{:06x}-{}\", id.run, hasher.finish() & 0xff_ffff, id.attempt)",
+        becomes: "format!(\"-{}-{:06x}\", id.run, hasher.finish() & 0xff_ffff)",
         noticed_by: PLAYS,
     },
     Mutant {

@@ -24,6 +24,7 @@ use tidegate::cli::lint as lint_command;
 use tidegate::decide::calendar::{Fit, calendar};
 use tidegate::decide::expression::{Expression, Purse};
 use tidegate::decide::judge::{self, Bound, Criterion, Measure, OnLimit, OnUnknown, Settings, State};
+use tidegate::decide::refusal::{Refusal, Why};
 use tidegate::decide::snapshot::Template;
 use tidegate::decide::workload::room::Nodes;
 use tidegate::decide::workload::{self, Around, Subject, Wanted};
@@ -394,7 +395,10 @@ fn look(index: &Index) {
         assert!(decision.wake.is_none_or(|wake| wake <= hour), "a wake within the hour");
         let _needs = decide::needs(&snapshot);
         let said = r#"x is forbidden: User "u" cannot patch resource "deployments" in API group "apps""#;
-        let _lacking = decide::lacking::decide(&snapshot, &Right::lacking(said).expect("a right"));
+        for why in [Why::Right(Right::lacking(said).expect("a right")), Why::Words(said.to_owned())] {
+            let refusal = Refusal { what: "the patch of Deployment x".to_owned(), why };
+            let _said = decide::refusal::decide(&snapshot, &refusal);
+        }
     }
 }
 

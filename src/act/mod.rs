@@ -1,6 +1,7 @@
 //! From a [`Decision`] to what was done. The only place that writes to the cluster.
 //!
-//! Intents are carried out in their order; the first that fails ends the round, and the next one starts from a new snapshot. Status
+//! Intents are carried out in their order; the first that fails ends the round, and the next one starts from a new snapshot. What can be
+//! done without is passed over where it is refused, and remembered until it goes out. Status
 //! goes last: it may lag what was done by one write, it never leads it. But for one case: why a run goes back is noted before it is
 //! ordered, and ordered all the same when it cannot be noted, unless it goes back for a newer template only.
 
@@ -8,11 +9,13 @@ mod budget;
 pub mod call;
 pub mod writer;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::api::{FINGERPRINT, RELEASE_LABEL, ReleaseStatus};
+use crate::decide::refusal::{DoneWithout, Refusal};
 use crate::decide::snapshot::{ProbeId, ReleaseFacts};
 use crate::decide::{Decision, Intent, Key, Owner, Relabelled};
 
@@ -35,8 +38,25 @@ pub struct Applied {
     pub unreported: Option<String>,
     /// The record was written in a look whose status was lost: the digest of what stands there.
     pub recorded: Option<String>,
+    /// Writes that are done without where they are refused: how each was, or that it went out.
+    pub done_without: BTreeMap<DoneWithout, Option<Refusal>>,
     /// Writes that went out.
     pub writes: usize,
+}
+
+/// A write that failed, and what it was.
+#[derive(Debug)]
+pub struct Failed {
+    /// As a sentence has it.
+    pub what: String,
+    pub error: ActError,
+}
+
+impl Failed {
+    /// The refusal, where it was one.
+    pub fn refusal(&self) -> Option<Refusal> {
+        Some(Refusal { what: self.what.clone(), why: self.error.refusal()? })
+    }
 }
 
 /// Carries out a decision about one Release: what was done, and the first write that failed, which ended it. What went out before that has
@@ -46,7 +66,7 @@ pub async fn carry_out(
     key: &Key,
     release: Option<&ReleaseFacts>,
     decision: &Decision,
-) -> (Applied, Result<(), ActError>) {
+) -> (Applied, Result<(), Failed>) {
     let mut applied = Applied::default();
     let outcome = carry_out_all(writer, key, release, decision, &mut applied).await;
     (applied, outcome)
@@ -58,21 +78,35 @@ async fn carry_out_all(
     release: Option<&ReleaseFacts>,
     decision: &Decision,
     applied: &mut Applied,
-) -> Result<(), ActError> {
+) -> Result<(), Failed> {
     let writer = &if decision.urgent { writer.going_back() } else { writer.clone() };
     if decision.note_first {
         match write_status(writer, key, release, decision, applied).await {
             Ok(()) => {}
-            Err(error @ (ActError::Fenced | ActError::Stale(_) | ActError::Gone)) => return Err(error),
-            Err(error) if decision.only_noted => return Err(error),
-            Err(error) => {
+            Err(failed @ Failed { error: ActError::Fenced | ActError::Stale(_) | ActError::Gone, .. }) => {
+                return Err(failed);
+            }
+            Err(failed) if decision.only_noted => return Err(failed),
+            Err(Failed { error, .. }) => {
                 tracing::warn!(release = %key, %error, "status could not be written; going back all the same")
             }
         }
     }
     for intent in &decision.intents {
-        carry_out_one(writer, key, intent, applied).await?;
-        applied.writes += 1;
+        let written = carry_out_one(writer, key, intent, applied).await;
+        match (written, intent.done_without()) {
+            (Ok(()), without) => {
+                applied.writes += 1;
+                without.map(|without| applied.done_without.entry(without).or_insert(None));
+            }
+            (Err(error), without) => {
+                let failed = Failed { what: intent.what(), error };
+                let Some((without, refusal)) = without.zip(failed.refusal()) else { return Err(failed) };
+                let Failed { what, error } = failed;
+                tracing::warn!(release = %key, what, %error, "a write was refused, and is done without");
+                applied.done_without.insert(without, Some(refusal));
+            }
+        }
     }
     if !decision.note_first {
         write_status(writer, key, release, decision, applied).await?;
@@ -86,13 +120,15 @@ async fn write_status(
     release: Option<&ReleaseFacts>,
     decision: &Decision,
     applied: &mut Applied,
-) -> Result<(), ActError> {
+) -> Result<(), Failed> {
     if let (Some(status), Some(release)) = (&decision.status, release) {
         let version = &release.resource_version;
-        match amended(status, release, applied) {
-            Some(amended) => writer.patch_release_status(key, version, &amended).await?,
-            None => writer.patch_release_status(key, version, status).await?,
-        }
+        let written = match amended(status, release, applied) {
+            Some(amended) => writer.patch_release_status(key, version, &amended).await,
+            None => writer.patch_release_status(key, version, status).await,
+        };
+        let what = || format!("the patch of the status of Release {}", key.name);
+        written.map_err(|error| Failed { what: what(), error })?;
         applied.revision = Some(status.revision);
         applied.writes += 1;
     }
@@ -142,7 +178,7 @@ async fn carry_out_one(
                 Err(error) => return Err(error),
             }
         }
-        Intent::KeepTemplate { name, fingerprint, template, owner } => {
+        Intent::KeepTemplate { name, fingerprint, template, owner, needed: _ } => {
             let body = json!({
                 "apiVersion": "apps/v1", "kind": "ControllerRevision",
                 "metadata": {
@@ -156,7 +192,7 @@ async fn carry_out_one(
             });
             writer.create_revision(&key.namespace, &body).await?;
         }
-        Intent::DropTemplate { name } => writer.delete_revision(&key.namespace, name).await?,
+        Intent::DropTemplate { name, uid } => writer.delete_revision(&key.namespace, name, uid).await?,
         Intent::CreateJob { name, id, body } => match writer.create_job(&key.namespace, body).await {
             Ok(()) => tracing::info!(release = %key, job = name, check = id.check, "made a job"),
             Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {

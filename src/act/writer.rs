@@ -21,6 +21,7 @@ use super::budget::Budget;
 use crate::api::{FIELD_MANAGER, Release, ReleaseAction, ReleaseReport, Right};
 use crate::decide::Key;
 use crate::decide::plan::ObjectPatch;
+use crate::decide::refusal::Why;
 
 /// No single write takes longer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -88,6 +89,20 @@ impl ActError {
     /// Whether looking again at once is right: nothing is wrong but our view.
     pub fn look_again(&self) -> bool {
         matches!(self, Self::Stale(_) | Self::Gone)
+    }
+
+    /// Why it was refused, where it was: the same write would be again.
+    pub fn refusal(&self) -> Option<Why> {
+        match self {
+            Self::Refused(words) => Some(Why::Words(words.clone())),
+            Self::Forbidden(right) => Some(Why::Right(right.clone())),
+            Self::Fenced
+            | Self::Stale(_)
+            | Self::Gone
+            | Self::Deadline
+            | Self::Throttled(_)
+            | Self::Unreachable(_) => None,
+        }
     }
 
     /// How long the API server wants to be left alone.
@@ -183,10 +198,9 @@ impl Writer {
         self.create::<ControllerRevision>(namespace, body).await.map(|_| ())
     }
 
-    /// Forgets a template.
-    pub async fn delete_revision(&self, namespace: &str, name: &str) -> Result<(), ActError> {
-        let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), namespace);
-        unless_gone(self.write(api.delete(name, &DeleteParams::default())).await.map(|_| ()))
+    /// Forgets a template that still is this one.
+    pub async fn delete_revision(&self, namespace: &str, name: &str, uid: &str) -> Result<(), ActError> {
+        self.delete::<ControllerRevision>(namespace, name, uid, DeleteParams::default()).await
     }
 
     /// Makes a Job. One of the same name is the same try of the same check.
@@ -414,5 +428,21 @@ mod tests {
             let written = tokio::time::timeout(Duration::from_millis(leads * 1000 + 100), written).await;
             assert_eq!(written.expect("in time").expect_err("not written").category(), wanted);
         }
+    }
+
+    #[tokio::test]
+    async fn a_kept_template_is_deleted_only_while_it_is_the_one_that_was_seen() {
+        let takes_all = tower::service_fn(|request: http::Request<kube::client::Body>| async move {
+            let path = request.uri().path().to_owned();
+            assert_eq!(path, "/apis/apps/v1/namespaces/ns/controllerrevisions/shop-1");
+            let body: Value =
+                serde_json::from_slice(&request.into_body().collect_bytes().await.unwrap()).unwrap();
+            assert_eq!(body["preconditions"]["uid"], "u1", "{body}");
+            let gone = serde_json::json!({ "kind": "Status", "status": "Success" });
+            let body = kube::client::Body::from(gone.to_string().into_bytes());
+            Ok::<_, std::io::Error>(http::Response::new(body))
+        });
+        let writer = Writer::new(Client::new(takes_all, "default"), Arc::new(Leads(DEADLINE)));
+        writer.delete_revision("ns", "shop-1", "u1").await.expect("deleted");
     }
 }

@@ -14,6 +14,7 @@ use super::locks;
 use super::migrations;
 use super::notify;
 use super::plan::CheckKind;
+use super::refusal::{self, DoneWithout};
 use super::scene::Scene;
 use super::snapshot::{ActionFacts, FreezeFacts};
 use crate::api::status::{
@@ -23,31 +24,56 @@ use crate::api::status::{
 use crate::api::undo::ValidationResult;
 use crate::api::{Action, Outcome};
 
-/// Entries kept at most; an action is handled again only if it was made more than this many actions ago and never marked.
+/// Entries kept at most, of actions that are not marked yet; further ones wait.
 const MOST_HANDLED: usize = 64;
+/// So many of them are left for what stops a run, where marks are refused.
+const LEFT_FOR_STOPS: usize = 16;
 /// Windows and freezes that a run passes at most.
 const MOST_PASSES: usize = 16;
 /// Notes of a run that are kept.
 const MOST_NOTES: usize = 16;
+/// Marks that were refused are tried again after so long.
+const MARK_AGAIN: Duration = Duration::from_secs(30);
 
-/// Marks actions that status says took effect, and forgets those that carry their mark.
-pub fn mark(draft: &mut Draft<'_>) {
+/// Forgets actions that carry their mark.
+pub fn forget_marked(draft: &mut Draft<'_>) {
     let actions = &draft.snapshot.actions;
     draft
         .status
         .handled
         .retain(|handled| actions.iter().any(|action| action.uid == handled.uid && !action.marked));
-    for handled in draft.release.status.handled.clone() {
-        let Some(action) = actions.iter().find(|action| action.uid == handled.uid && !action.marked) else {
-            continue;
-        };
-        draft.intents.push(Intent::MarkAction {
-            name: action.name.clone(),
-            done: handled.done,
-            message: handled.message,
-            at: draft.snapshot.now,
-        });
+}
+
+/// Marks actions that status says took effect: after everything that was decided, of which nothing waits for it.
+pub fn mark(draft: &mut Draft<'_>) {
+    let snapshot = draft.snapshot;
+    let unmarked = |uid: &str| snapshot.actions.iter().find(|action| action.uid == uid && !action.marked);
+    let handled = &draft.release.status.handled;
+    let mut open = handled.iter().filter_map(|handled| Some((handled, unmarked(&handled.uid)?))).peekable();
+    if open.peek().is_none() {
+        return;
     }
+    if let Some(missed) = snapshot.missed.get(&DoneWithout::Marks) {
+        let what_of_it = match open.clone().count() {
+            1 => "what came of an action could not be said on it".to_owned(),
+            count if count >= MOST_HANDLED - LEFT_FOR_STOPS => format!(
+                "what came of {count} actions could not be said on them, and none but abort and pause is heard before it is"
+            ),
+            count => format!("what came of {count} actions could not be said on them"),
+        };
+        refusal::mention(draft, &missed.refusal, &what_of_it);
+        let again = missed.at.saturating_add(MARK_AGAIN).unwrap_or(snapshot.now);
+        if again > snapshot.now {
+            return draft.wake_at(again);
+        }
+    }
+    let mark = |(handled, action): (&Handled, &ActionFacts)| Intent::MarkAction {
+        name: action.name.clone(),
+        done: handled.done,
+        message: handled.message.clone(),
+        at: snapshot.now,
+    };
+    draft.intents.extend(open.map(mark));
 }
 
 /// What a skip is told while people are waited for.
@@ -57,7 +83,8 @@ const ONLY_SIGNATURES: &str = "only signatures are waited for: they cannot be sk
 pub fn apply(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     for action in &scene.snapshot.actions {
         let known = draft.status.handled.iter().any(|handled| handled.uid == action.uid);
-        if action.marked || known || draft.status.handled.len() >= MOST_HANDLED {
+        let most = if stops(action.action) { MOST_HANDLED } else { MOST_HANDLED - LEFT_FOR_STOPS };
+        if action.marked || known || draft.status.handled.len() >= most {
             continue;
         }
         if draft.has_ordered() {
@@ -80,8 +107,7 @@ pub fn apply(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 
 /// Whether an action counts at all: known author, about the run that is under way.
 fn admit(draft: &Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<(), String> {
-    let stops = matches!(action.action, Action::Abort | Action::Pause);
-    if !stops && !scene.snapshot.served.rights {
+    if !stops(action.action) && !scene.snapshot.served.rights {
         return Err("policy tidegate-action-rights is not installed: who says this cannot be known".into());
     }
     let run = draft.status.run.as_ref().map(|run| run.id.clone());
@@ -91,6 +117,10 @@ fn admit(draft: &Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<(
         }
         _ => Ok(()),
     }
+}
+
+fn stops(action: Action) -> bool {
+    matches!(action, Action::Abort | Action::Pause)
 }
 
 fn take(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {

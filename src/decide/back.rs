@@ -26,10 +26,11 @@ use super::migrations;
 use super::pace::Stand;
 use super::plan;
 use super::podhealth;
+use super::refusal::{self, DoneWithout};
 use super::rest;
 use super::scene::Scene;
 use crate::api::report::Undo;
-use crate::api::status::{Back, Cause, CheckStatus, Progress, Rejected, Run, Stage, Stamp};
+use crate::api::status::{Back, Cause, CheckStatus, Progress, Rejected, RevisionStatus, Run, Stage, Stamp};
 use crate::api::undo::UndoPhase;
 use crate::api::{Action, Outcome, Phase, ReleaseSpec};
 
@@ -43,6 +44,9 @@ pub use validation::{PLACE as VALIDATION, criteria as validated_criteria};
 pub const MOST_NOTES: usize = 16;
 /// Rejections that are remembered.
 const REMEMBERED: usize = 16;
+/// A template that was kept is seen by then, which may be after what it was kept for: each kind has a watch of its own, that lives for ten
+/// seconds in a run.
+const SEEN_WITHIN: Duration = Duration::from_secs(60);
 /// What blocks a way back whose stable pods do not come.
 const STABLE_FAILS: &str = "StablePodsFailing";
 
@@ -284,8 +288,9 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return;
     }
     // A revert that is itself reverted: what stands there now, before anything of ours was ordered, is the revert. It may be known
-    // and not kept: we were killed between the two.
-    rest::keep(draft, scene, &current);
+    // and not kept: we were killed between the two. A version that has to go does not wait for it.
+    let needed = !is_undo(back.cause);
+    rest::keep_if(draft, scene, &current, needed);
     if known {
         return;
     }
@@ -470,8 +475,20 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
         );
         rejected.truncate(REMEMBERED);
     }
+    let mut message = back.message.clone();
     if scene.at_stable() {
-        match &back.next {
+        let lost = back.next.as_ref().filter(|next| scene.kept(&next.fingerprint).is_none());
+        if let Some(lost) = lost {
+            if !is_lost(draft, lost, back) {
+                return;
+            }
+            message = format!(
+                "{message}; {}, which its owner wrote meanwhile, could not be kept: push it again",
+                named(lost)
+            );
+            draft.notices.push(Notice::warning("TemplateLost", format!("{} could not be kept", named(lost))));
+        }
+        match back.next.as_ref().filter(|_| lost.is_none()) {
             Some(_) => {
                 if !put_next(draft, scene, originals, back) {
                     return;
@@ -485,14 +502,46 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
     } else {
         hold(draft, scene, originals);
     }
-    draft.phase(Phase::Undoing, back.message.clone());
-    draft.end_run(outcome(back.cause), back.message.clone());
+    draft.phase(Phase::Undoing, message.clone());
+    draft.end_run(outcome(back.cause), message);
     draft.wake_in(Duration::from_millis(200));
+}
+
+/// Whether a newer template that is not kept will not be: that was refused, or it has had the time to be seen.
+fn is_lost(draft: &mut Draft<'_>, next: &RevisionStatus, back: &Back) -> bool {
+    let given_up = back.restored_at.unwrap_or(back.decided_at).0.saturating_add(SEEN_WITHIN);
+    let given_up = given_up.unwrap_or(draft.snapshot.now);
+    draft.wake_at(given_up);
+    let refused = DoneWithout::Template(next.fingerprint.clone());
+    draft.snapshot.missed.contains_key(&refused) || given_up <= draft.snapshot.now
+}
+
+/// A revision, and what it runs.
+fn named(RevisionStatus { revision, images, .. }: &RevisionStatus) -> String {
+    match images.as_slice() {
+        [] => format!("template {revision}"),
+        images => format!("template {revision} ({})", images.join(", ")),
+    }
+}
+
+/// Says of a newer template that stands where a run goes back for good that it cannot be kept.
+pub fn say_what_is_lost(draft: &mut Draft<'_>) {
+    let back = draft.status.run.as_ref().and_then(|run| run.back.as_ref());
+    let Some(next) = back.and_then(|back| back.next.clone()) else { return };
+    let refused = DoneWithout::Template(next.fingerprint.clone());
+    if let Some(missed) = draft.snapshot.missed.get(&refused) {
+        let what_of_it = format!("{} is not kept, and will have to be pushed again", named(&next));
+        refusal::mention(draft, &missed.refusal, &what_of_it);
+    }
 }
 
 /// Puts a template back, held, and goes on once it is there: with the same run, or with a new one.
 fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back, what: &str) {
     if scene.at_stable() {
+        let next = back.next.clone().or_else(|| draft.status.canary.clone()).unwrap_or_default();
+        if scene.kept(&next.fingerprint).is_none() && !is_lost(draft, &next, back) {
+            return;
+        }
         if !put_next(draft, scene, originals, back) {
             let gone = format!("{what} is not kept any more");
             draft.want(

@@ -32,7 +32,7 @@ pub fn outcome_word(outcome: Outcome) -> &'static str {
 }
 
 /// Blockers that only a person can take away: kstatus calls that stalled.
-const STALLED: [&str; 17] = [
+const STALLED: [&str; 18] = [
     "TargetMissing",
     "TargetTaken",
     "InvalidSpec",
@@ -46,6 +46,7 @@ const STALLED: [&str; 17] = [
     "StablePodsFailing",
     "HandedBack",
     "MissingRight",
+    "WriteRefused",
     "WindowTooShort",
     "WindowNeverOpens",
     "MigrationFailed",
@@ -53,7 +54,7 @@ const STALLED: [&str; 17] = [
 ];
 
 /// Reasons of holds, by which whoever is told of holds can choose. The wait for an approval is no hold to them.
-pub const HOLDS: [&str; 34] = [
+pub const HOLDS: [&str; 35] = [
     "AboveLimit",
     "AboveTarget",
     "AwaitingAttestation",
@@ -88,6 +89,7 @@ pub const HOLDS: [&str; 34] = [
     "UndoRefused",
     "WindowNeverOpens",
     "WindowTooShort",
+    "WriteRefused",
 ];
 
 /// Sets the conditions and the summary from the rest of status. A transition time changes only when the status does.

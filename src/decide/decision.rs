@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::plan::ObjectPatch;
+use super::refusal::DoneWithout;
 use super::snapshot::{Key, ProbeId, Snapshot, Template, WayBack};
 use crate::api::undo::HttpHook;
 use crate::api::{Action, ReleaseReportSpec, ReleaseStatus};
@@ -11,7 +12,7 @@ use crate::api::{Action, ReleaseReportSpec, ReleaseStatus};
 /// What is to be done now.
 #[derive(Clone, Debug, Default)]
 pub struct Decision {
-    /// In this order; the first that fails ends the round.
+    /// In this order; the first that fails ends the round, unless it can be done without.
     pub intents: Vec<Intent>,
     /// Written last, when it is worth a write.
     pub status: Option<ReleaseStatus>,
@@ -92,10 +93,10 @@ impl Decision {
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Intent {
-    /// Keep a template as a ControllerRevision of the Deployment.
-    KeepTemplate { name: String, fingerprint: String, template: Template, owner: Owner },
-    /// Forget a kept template.
-    DropTemplate { name: String },
+    /// Keep a template as a ControllerRevision of the Deployment. Where it is not `needed`, a refusal is told, and stops nothing.
+    KeepTemplate { name: String, fingerprint: String, template: Template, owner: Owner, needed: bool },
+    /// Forget a kept template, if it still is this one.
+    DropTemplate { name: String, uid: String },
     /// A JSON patch of the Deployment that begins with a test of its generation.
     PatchWorkload { name: String, patch: Vec<Value>, why: String },
     /// A JSON patch of the Deployment that begins so too, and takes us out of those who manage its fields. A refusal is told, and stops nothing.
@@ -112,8 +113,64 @@ pub enum Intent {
     Quarantine { run: String, pods: Vec<Relabelled> },
     /// Delete a pod whose quarantine is over. A refusal is told, and stops nothing.
     DeletePod { name: String, uid: String },
-    /// Say on a ReleaseAction what came of it.
+    /// Say on a ReleaseAction what came of it. A refusal is told, and stops nothing.
     MarkAction { name: String, done: bool, message: String, at: Timestamp },
+}
+
+impl Intent {
+    /// What is written, as a sentence has it.
+    pub fn what(&self) -> String {
+        match self {
+            Self::KeepTemplate { name, .. } => format!("the creation of ControllerRevision {name}"),
+            Self::DropTemplate { name, .. } => format!("the deletion of ControllerRevision {name}"),
+            Self::PatchWorkload { name, why, .. } => format!("the patch of Deployment {name} ({why})"),
+            Self::StopManaging { name, .. } => format!("the patch of managedFields of Deployment {name}"),
+            Self::CreateJob { name, .. } => format!("the creation of Job {name}"),
+            Self::DeleteJob { name, .. } => format!("the deletion of Job {name}"),
+            Self::KeepReport { name, .. } => format!("the creation of ReleaseReport {name}"),
+            Self::DropReport { name } => format!("the deletion of ReleaseReport {name}"),
+            Self::Quarantine { .. } => "the patch of pods' labels".to_owned(),
+            Self::DeletePod { name, .. } => format!("the deletion of Pod {name}"),
+            Self::MarkAction { name, .. } => format!("the patch of the status of ReleaseAction {name}"),
+        }
+    }
+
+    /// As what it is remembered when it is refused, if nothing waits for it then, but somebody is to know.
+    pub fn done_without(&self) -> Option<DoneWithout> {
+        match self {
+            Self::MarkAction { .. } => Some(DoneWithout::Marks),
+            Self::KeepTemplate { needed: false, fingerprint, .. } => {
+                Some(DoneWithout::Template(fingerprint.clone()))
+            }
+            Self::KeepTemplate { needed: true, .. }
+            | Self::DropTemplate { .. }
+            | Self::PatchWorkload { .. }
+            | Self::StopManaging { .. }
+            | Self::CreateJob { .. }
+            | Self::DeleteJob { .. }
+            | Self::KeepReport { .. }
+            | Self::DropReport { .. }
+            | Self::Quarantine { .. }
+            | Self::DeletePod { .. } => None,
+        }
+    }
+
+    /// Its turn among those of a look that goes back. The order overwrites a template that may have to be kept before; it waits for nothing else.
+    pub fn turn_back(&self) -> u8 {
+        match self {
+            Self::KeepTemplate { .. } => 0,
+            Self::PatchWorkload { .. } => 1,
+            Self::DropTemplate { .. }
+            | Self::StopManaging { .. }
+            | Self::CreateJob { .. }
+            | Self::DeleteJob { .. }
+            | Self::KeepReport { .. }
+            | Self::DropReport { .. }
+            | Self::Quarantine { .. }
+            | Self::DeletePod { .. }
+            | Self::MarkAction { .. } => 2,
+        }
+    }
 }
 
 /// A pod, and the merge patch that takes it out.

@@ -262,6 +262,9 @@ impl<'a> Draft<'a> {
         self.status.observed_generation = Some(self.release.generation);
         let remarks = self.remarks.take();
         conditions::derive(&mut self.status, self.release.generation, self.snapshot.now, remarks.as_deref());
+        if self.urgent {
+            self.intents.sort_by_key(Intent::turn_back);
+        }
         let old = &self.release.status;
         let due = self.due(old);
         let status = match due {

@@ -21,7 +21,6 @@ pub mod gate;
 pub mod images;
 pub mod jobs;
 pub mod judge;
-pub mod lacking;
 pub mod lint;
 pub mod locks;
 pub mod migrations;
@@ -37,6 +36,7 @@ mod podhealth;
 mod preflight;
 pub mod promotion;
 mod record;
+pub mod refusal;
 mod rest;
 mod retention;
 mod run;
@@ -69,7 +69,7 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
         return orphan::decide(snapshot);
     };
     let mut draft = Draft::new(snapshot, release);
-    actions::mark(&mut draft);
+    actions::forget_marked(&mut draft);
     match (&snapshot.target, &snapshot.rival) {
         (None, _) => rest::target_missing(&mut draft),
         (Some(target), Some(rival)) => {
@@ -91,6 +91,8 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
             lint::note(&mut draft, &scene);
         }
     }
+    actions::mark(&mut draft);
+    back::say_what_is_lost(&mut draft);
     notify::note(&mut draft);
     back::watch_communication(&mut draft);
     retention::remove_old(&mut draft);

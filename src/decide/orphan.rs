@@ -10,7 +10,7 @@ use super::decision::{Decision, Intent, Notice};
 use super::draft::LONGEST_SLEEP;
 use super::fields::{Originals, Wanted, managed_no_more, parked};
 use super::rest::LOOK_AGAIN;
-use super::snapshot::{Snapshot, Workload};
+use super::snapshot::{Snapshot, StoredTemplate, Workload};
 
 /// What to do about what a deleted Release left behind.
 pub fn decide(snapshot: &Snapshot) -> Decision {
@@ -83,9 +83,11 @@ fn of_the_deployment(snapshot: &Snapshot) -> Decision {
 }
 
 fn drop_templates(decision: &mut Decision, snapshot: &Snapshot) {
-    decision
-        .intents
-        .extend(snapshot.templates.keys().map(|name| Intent::DropTemplate { name: name.clone() }));
+    let drop = |(name, kept): (&String, &StoredTemplate)| Intent::DropTemplate {
+        name: name.clone(),
+        uid: kept.uid.clone(),
+    };
+    decision.intents.extend(snapshot.templates.iter().map(drop));
 }
 
 fn order(decision: &mut Decision, target: &Workload, wanted: &Wanted, why: &str) {

@@ -87,7 +87,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
 }
 
-fn originals_lost(draft: &mut Draft<'_>, target: &Workload, lost: &str) {
+pub fn originals_lost(draft: &mut Draft<'_>, target: &Workload, lost: &str) {
     let message = format!("the Deployment is parked and {lost}: its owner's fields cannot be told");
     draft.phase(Phase::Held, message.clone());
     let edit = draft.kubectl(&format!("edit deployment/{}", target.name));
@@ -367,6 +367,11 @@ pub fn stop_managing(draft: &mut Draft<'_>, target: &Workload) {
 
 /// Sees to it that the Deployment's present template is kept.
 pub fn keep(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus) {
+    keep_if(draft, scene, wanted, true);
+}
+
+/// The same; where that is not `needed`, what comes after it does not wait for it.
+pub fn keep_if(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus, needed: bool) {
     if scene.kept(&wanted.fingerprint).is_some() {
         return;
     }
@@ -381,6 +386,7 @@ pub fn keep(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus) {
             name: target.name.clone(),
             uid: target.uid.clone(),
         },
+        needed,
     });
 }
 
@@ -392,7 +398,7 @@ fn drop_old_templates(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         let needed =
             [&stable, &newest].into_iter().flatten().any(|fingerprint| *fingerprint == kept.fingerprint);
         if !needed {
-            draft.intents.push(Intent::DropTemplate { name: name.clone() });
+            draft.intents.push(Intent::DropTemplate { name: name.clone(), uid: kept.uid.clone() });
         }
     }
 }

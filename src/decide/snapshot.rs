@@ -13,6 +13,7 @@ use crate::api::undo::PodEvidence;
 use crate::api::{Action, ReleaseSpec, ReleaseStatus};
 use crate::decide::judge::Slot;
 use crate::decide::notify::Told;
+use crate::decide::refusal::{DoneWithout, Missed};
 use crate::decide::values::Sample;
 
 /// Which Release.
@@ -73,6 +74,8 @@ pub struct Snapshot {
     pub placed: Option<Arc<Placed>>,
     /// How far a way back has been seen to have come, which status need not say yet.
     pub way_back: Option<WayBack>,
+    /// Writes that were refused, and done without.
+    pub missed: BTreeMap<DoneWithout, Missed>,
 }
 
 /// Where new pods are.
@@ -214,6 +217,8 @@ pub struct Pod {
 /// A template kept as a ControllerRevision.
 #[derive(Clone, Debug)]
 pub struct StoredTemplate {
+    /// Of its ControllerRevision.
+    pub uid: String,
     pub fingerprint: String,
     pub template: Template,
 }

@@ -18,7 +18,10 @@ use crate::api::{Action, Outcome, Phase};
 
 /// What to do in the watch.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
-    let Ok(originals) = &scene.originals else { return };
+    let originals = match &scene.originals {
+        Ok(originals) => originals,
+        Err(lost) => return rest::originals_lost(draft, scene.target, lost),
+    };
     let wanted = rest::at_rest_fields(scene.capture, originals);
     draft.want(scene.target, &wanted, "give the owner's fields back");
     let Ok(plan) = &scene.plan else {

@@ -27,6 +27,7 @@ use crate::api::status::LocksStatus;
 use crate::api::{DEFINITION_LABEL, FreezeSpec, QUARANTINED_UNTIL, ReleaseActionSpec, ReleaseActionStatus};
 use crate::decide::fields::REVISION;
 use crate::decide::notify::Told;
+use crate::decide::refusal::{DoneWithout, Missed};
 use crate::decide::snapshot::{
     ActionFacts, Exit, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, JobState, LockFacts, Measured,
     OUT_OF_MEMORY, Placed, Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served, Snapshot,
@@ -62,6 +63,8 @@ pub struct Findings {
     pub placed: Option<Arc<Placed>>,
     /// How far a way back was seen to have come.
     pub way_back: Option<WayBack>,
+    /// Writes that were refused, and done without.
+    pub missed: BTreeMap<DoneWithout, Missed>,
 }
 
 /// Everything known about one Release.
@@ -102,6 +105,7 @@ pub fn observe(index: &Index, reading: &Reading, key: &Key, findings: Findings, 
         gathered: findings.gathered,
         placed: findings.placed,
         way_back: findings.way_back,
+        missed: findings.missed,
         release,
     }
 }
@@ -258,7 +262,8 @@ fn templates(index: &Index, release: &ObjectKey, uid: Option<&str>) -> BTreeMap<
     let of = |(name, kept): (&ObjectKey, &slim::StoredTemplate)| {
         // The fingerprint is taken from the template itself: what an annotation says may have been changed.
         let (fingerprint, template) = (kept.data.fingerprint.to_string(), kept.data.text.clone());
-        (name.name().to_owned(), StoredTemplate { fingerprint, template })
+        let uid = kept.metadata.uid.to_string();
+        (name.name().to_owned(), StoredTemplate { uid, fingerprint, template })
     };
     index.templates.children(release).filter(|(_, kept)| mine(kept)).map(of).collect()
 }

@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::act::{ActError, Applied, Writer};
+use crate::act::{ActError, Applied, Failed, Writer};
+use crate::decide::refusal::Why;
 use crate::decide::snapshot::ReleaseFacts;
-use crate::decide::{Decision, Key};
+use crate::decide::{Decision, Key, Notice};
 pub use events::Telling;
 pub use metrics::Metrics;
 pub use notify::Notifier;
@@ -36,13 +37,22 @@ impl Reporter {
     }
 
     /// A round of writing ended, with its last write or with one that failed.
-    pub fn wrote(&self, applied: &Applied, outcome: &Result<(), ActError>) {
+    pub fn wrote(&self, applied: &Applied, outcome: &Result<(), Failed>) {
         self.metrics.looked();
         self.metrics.wrote("ok", applied.writes);
-        if let Err(error) = outcome {
+        if let Err(Failed { error, .. }) = outcome {
             self.metrics.wrote(error.category(), 1);
             if let ActError::Forbidden(right) = error {
                 self.metrics.forbidden(right);
+            }
+        }
+        for refusal in applied.done_without.values().flatten() {
+            match &refusal.why {
+                Why::Right(right) => {
+                    self.metrics.wrote("forbidden", 1);
+                    self.metrics.forbidden(right);
+                }
+                Why::Words(_) => self.metrics.wrote("refused", 1),
             }
         }
     }
@@ -66,16 +76,21 @@ impl Reporter {
             if notice.reason == crate::decide::notify::DROPPED {
                 self.metrics.notified("any", "dropped");
             }
-            if notice.warning {
-                tracing::warn!(release = %key, reason = notice.reason, "{}", notice.note);
-            } else {
-                tracing::info!(release = %key, reason = notice.reason, "{}", notice.note);
-            }
-            let Some(release) = release else { continue };
-            let telling = Telling { key: key.clone(), uid: release.uid.clone(), notice: notice.clone(), at };
-            if self.events.try_send(telling).is_err() {
-                self.metrics.event_dropped();
-            }
+            self.say(key, release, notice.clone(), at);
+        }
+    }
+
+    /// Says one thing, in the log and as an event of the Release.
+    pub fn say(&self, key: &Key, release: Option<&ReleaseFacts>, notice: Notice, at: Timestamp) {
+        if notice.warning {
+            tracing::warn!(release = %key, reason = notice.reason, "{}", notice.note);
+        } else {
+            tracing::info!(release = %key, reason = notice.reason, "{}", notice.note);
+        }
+        let Some(release) = release else { return };
+        let telling = Telling { key: key.clone(), uid: release.uid.clone(), notice, at };
+        if self.events.try_send(telling).is_err() {
+            self.metrics.event_dropped();
         }
     }
 }

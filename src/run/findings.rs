@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::decide::Key;
 use crate::decide::judge::{Revision, Slot, State};
+use crate::decide::refusal::{DoneWithout, Missed};
 use crate::decide::snapshot::{
     Gathered, JobOutput, Measured, Placed, ProbeAnswer, ProbeId, ReleaseFacts, WayBack,
 };
@@ -119,12 +120,28 @@ impl SharedFindings {
         }
     }
 
-    /// Forgets what status has counted in, and everything when there is no run.
+    /// How a write fared that is done without where it is refused. Whether that is news.
+    pub fn see_missed(&self, key: &Key, what: DoneWithout, missed: Option<Missed>) -> bool {
+        let mut all = self.lock();
+        match missed {
+            Some(missed) => {
+                let known = &mut all.entry(key.clone()).or_default().missed;
+                let before = known.insert(what, missed.clone());
+                before.is_none_or(|before| before.refusal.reason() != missed.refusal.reason())
+            }
+            None => all.get_mut(key).is_some_and(|found| found.missed.remove(&what).is_some()),
+        }
+    }
+
+    /// Forgets what status has counted in, and when there is no run everything but that marks are refused.
     pub fn prune(&self, key: &Key, release: Option<&ReleaseFacts>) {
         let run = release.and_then(|release| release.status.run.as_ref());
         let mut all = self.lock();
         let Some(run) = run else {
-            all.remove(key);
+            let marks = all.remove(key).and_then(|mut found| found.missed.remove_entry(&DoneWithout::Marks));
+            if let Some(marks) = marks.filter(|_| release.is_some()) {
+                all.entry(key.clone()).or_default().missed.extend([marks]);
+            }
             return;
         };
         let Some(found) = all.get_mut(key) else { return };

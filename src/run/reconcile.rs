@@ -15,10 +15,10 @@ use super::prober::Prober;
 use super::queue::Queue;
 use super::rush::Rush;
 use super::sampler::Sampler;
-use crate::act::{self, ActError, Applied, Writer};
-use crate::api::Right;
+use crate::act::{self, Applied, Failed, Writer};
+use crate::decide::refusal::{self, Missed, Refusal};
 use crate::decide::snapshot::{ProbeAnswer, ProbeResult, ReleaseFacts};
-use crate::decide::{self, Decision, Key, Snapshot};
+use crate::decide::{self, Decision, Key, Notice, Snapshot};
 use crate::observe::{self, reading::Reading};
 use crate::report::{Notifier, Reporter};
 use crate::watch::SharedIndex;
@@ -146,11 +146,11 @@ impl Reconciler {
             self.note(key, &snapshot, &applied, &outcome);
             match outcome {
                 Ok(()) => self.done(key, &snapshot, &decision, &applied),
-                Err(error) => {
-                    self.failed(key, &error, decision.urgent);
+                Err(failed) => {
+                    self.failed(key, &failed, decision.urgent);
                     // Status that went out in this look is another one than that of the snapshot.
-                    if let (ActError::Forbidden(right), None) = (error, applied.revision) {
-                        self.lacking(key, &snapshot, &right).await;
+                    if let (Some(refusal), None) = (failed.refusal(), applied.revision) {
+                        self.refused(key, &snapshot, &refusal).await;
                     }
                 }
             }
@@ -170,13 +170,25 @@ impl Reconciler {
     }
 
     /// What was written is known from here on, whether or not something failed after it: the next look waits until it sees that.
-    fn note(&self, key: &Key, snapshot: &Snapshot, applied: &Applied, outcome: &Result<(), ActError>) {
+    fn note(&self, key: &Key, snapshot: &Snapshot, applied: &Applied, outcome: &Result<(), Failed>) {
         self.reporter.wrote(applied, outcome);
         self.own.note(key, snapshot, applied);
         for (id, message) in &applied.refused {
             let answer =
                 ProbeAnswer { at: snapshot.now, result: ProbeResult::Failed, message: message.clone() };
             self.findings.add_answer(key, id.clone(), answer);
+        }
+        for (what, refusal) in &applied.done_without {
+            let missed = refusal.clone().map(|refusal| Missed { at: snapshot.now, refusal });
+            if !self.findings.see_missed(key, what.clone(), missed) {
+                continue;
+            }
+            // Said in status by the next look.
+            self.queue.wake(key.clone());
+            if let Some(refusal) = refusal {
+                let notice = Notice::warning(refusal.reason(), refusal.sentence());
+                self.reporter.say(key, snapshot.release.as_ref(), notice, snapshot.now);
+            }
         }
     }
 
@@ -195,19 +207,18 @@ impl Reconciler {
         }
     }
 
-    /// Says in status which right is missing, if that can be said.
-    async fn lacking(&self, key: &Key, snapshot: &Snapshot, right: &Right) {
-        let decision = decide::lacking::decide(snapshot, right);
+    /// Says in status what was refused, and why, if that can be said.
+    async fn refused(&self, key: &Key, snapshot: &Snapshot, refusal: &Refusal) {
+        let decision = refusal::decide(snapshot, refusal);
         let (applied, outcome) =
             act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
         self.note(key, snapshot, &applied, &outcome);
         if outcome.is_ok() {
-            self.own.succeeded(key);
             self.reporter.tell(key, snapshot.release.as_ref(), &decision, snapshot.now);
         }
     }
 
-    fn failed(&self, key: &Key, error: &ActError, back: bool) {
+    fn failed(&self, key: &Key, Failed { what, error }: &Failed, back: bool) {
         let failures = self.own.count_failure(key);
         let wait = if error.look_again() && failures < 5 {
             Duration::from_millis(20)
@@ -218,7 +229,7 @@ impl Reconciler {
         };
         if !error.look_again() {
             self.own.back_off(key, BackOff { until: clock::instant() + wait, back });
-            tracing::warn!(release = %key, %error, retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "a write failed");
+            tracing::warn!(release = %key, what, %error, retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "a write failed");
         }
         self.queue.wake_at(key.clone(), clock::instant() + wait);
     }
@@ -571,5 +582,120 @@ mod tests {
         assert_eq!(look().await, 4, "it stays so: {:?}", asked.lock().unwrap());
         shown(7);
         assert!(look().await > 4, "it has been seen: {:?}", asked.lock().unwrap());
+    }
+
+    /// An API server that takes everything but writes to paths that end so; what it was asked, and the bodies.
+    fn refusing(end: &'static str, asked: Arc<Mutex<Vec<(String, String)>>>) -> Client {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let asked = asked.clone();
+            async move {
+                let path = request.uri().path().to_owned();
+                let body = request.into_body().collect_bytes().await.expect("a body");
+                let refused = path.ends_with(end);
+                asked.lock().unwrap().push((path, String::from_utf8_lossy(&body).into_owned()));
+                let (code, text) = match refused {
+                    true => (
+                        http::StatusCode::UNPROCESSABLE_ENTITY,
+                        json!({"kind": "Status", "status": "Failure", "message": "denied by policy\nx", "reason": "Invalid", "code": 422}),
+                    ),
+                    false => (
+                        http::StatusCode::OK,
+                        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 7}}),
+                    ),
+                };
+                let mut response = Response::new(Body::from(text.to_string().into_bytes()));
+                *response.status_mut() = code;
+                Ok::<_, std::io::Error>(response)
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    async fn look_once(client: Client, marks: bool) {
+        let reconciler = reconciler(client, 8);
+        {
+            let mut index = reconciler.index.lock();
+            index::apply(&mut index, deployment("shop", &|_| {}));
+            let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+            let mut release = json!({"metadata": {"name": "shop", "namespace": "ns", "uid": "shop"}, "spec": {"targetRef": target}});
+            if marks {
+                let handled =
+                    json!({"uid": "a", "action": "Pause", "done": true, "message": "standing still"});
+                release["status"] = json!({"handled": [handled]});
+                let action = json!({
+                    "metadata": {"name": "a", "namespace": "ns", "uid": "a"},
+                    "spec": {"release": "shop", "action": "Pause", "reason": "because"},
+                });
+                index::apply(&mut index, serde_json::from_value::<slim::ReleaseAction>(action).unwrap());
+            }
+            index::apply(&mut index, serde_json::from_value::<slim::Release>(release).unwrap());
+        }
+        let shop = Key { namespace: "ns".into(), name: "shop".into() };
+        reconciler.queue.wake(shop);
+        let key = reconciler.queue.next().await;
+        reconciler.look(&key).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_said_on_an_action_comes_last_and_keeps_nothing_from_being_written() {
+        let asked = Arc::<Mutex<Vec<(String, String)>>>::default();
+        look_once(refusing("/releaseactions/a/status", asked.clone()), true).await;
+        let paths: Vec<String> = asked.lock().unwrap().iter().map(|(path, _)| path.clone()).collect();
+        let paths: Vec<&str> =
+            paths.iter().filter_map(|path| Some(path.split_once("/namespaces/ns/")?.1)).collect();
+        let wanted = ["deployments/shop", "releaseactions/a/status", "releases/shop/status"];
+        assert_eq!(paths[..3], wanted, "{paths:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_is_said_in_status_in_the_words_of_the_api_server() {
+        let asked = Arc::<Mutex<Vec<(String, String)>>>::default();
+        look_once(refusing("/deployments/shop", asked.clone()), false).await;
+        let asked = asked.lock().unwrap();
+        let (path, body) = asked.last().expect("a write");
+        assert!(path.ends_with("/releases/shop/status"), "{asked:?}");
+        let said: Value = serde_json::from_str(body).unwrap();
+        let blocker = &said[1]["value"]["blockedBy"];
+        assert_eq!(blocker["reason"], "WriteRefused");
+        assert_eq!(
+            blocker["message"],
+            "the patch of Deployment shop (adopt) was refused: denied by policy x"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_is_tried_again_less_and_less_often() {
+        let asked = Arc::<Mutex<Vec<(String, String)>>>::default();
+        let reconciler = reconciler(refusing("/deployments/shop", asked.clone()), 8);
+        index::apply(&mut reconciler.index.lock(), deployment("shop", &|_| {}));
+        index::apply(&mut reconciler.index.lock(), release("shop"));
+        let shop = Key { namespace: "ns".into(), name: "shop".into() };
+        let tried =
+            || asked.lock().unwrap().iter().filter(|(path, _)| path.ends_with("/deployments/shop")).count();
+        let begun = clock::instant();
+        let mut shown = 0;
+        while clock::instant() < begun + Duration::from_secs(120) {
+            // The watch brings what was written.
+            if let Some((_, status)) =
+                asked.lock().unwrap().iter().rfind(|(path, _)| path.ends_with("/releases/shop/status"))
+            {
+                let written: Value = serde_json::from_str(status).unwrap();
+                let mut release = json!({"metadata": {"name": "shop", "namespace": "ns", "uid": "shop", "resourceVersion": "2"}});
+                let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+                (release["spec"], release["status"]) =
+                    (json!({"targetRef": target}), written[1]["value"].clone());
+                index::apply(
+                    &mut reconciler.index.lock(),
+                    serde_json::from_value::<slim::Release>(release).unwrap(),
+                );
+                shown += 1;
+            }
+            reconciler.queue.wake(shop.clone());
+            let key = reconciler.queue.next().await;
+            reconciler.look(&key).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(shown > 0, "it was said");
+        assert!((4..12).contains(&tried()), "{} times in two minutes", tried());
     }
 }

@@ -14,6 +14,7 @@ mod orders;
 mod pilots;
 mod random;
 mod records;
+mod refused;
 mod seen;
 mod signing;
 mod sources;
@@ -31,6 +32,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate::api::{ReleaseReportSpec, ReleaseStatus, Right};
 use tidegate::decide::notify::Told;
+use tidegate::decide::refusal::{DoneWithout, Missed, Refusal, Why};
 use tidegate::decide::snapshot::{Gathered, JobOutput, ProbeAnswer, ProbeId, ProbeResult, WayBack};
 use tidegate::decide::values::Sample;
 use tidegate::decide::{self, Decision, Errand, Intent, Key, Notice, Probe, Sampling};
@@ -113,6 +115,10 @@ pub struct World {
     pub stand_still: Option<Value>,
     /// Since when this process looks; `None`: since ever.
     looking_since: Option<Timestamp>,
+    /// Writes that are refused, each by the word for its intent.
+    pub refuses: Vec<&'static str>,
+    /// Those of them that were done without.
+    missed: BTreeMap<DoneWithout, Missed>,
 }
 
 /// How a Job ends.
@@ -213,6 +219,8 @@ impl World {
             orphaned_templates: false,
             stand_still: None,
             looking_since: None,
+            refuses: Vec::new(),
+            missed: BTreeMap::new(),
         };
         world.until("adopted", |world| world.status.stable.is_some());
         world
@@ -336,6 +344,8 @@ impl World {
             sampling: self.sampling.clone(),
             first_intents: self.first_intents.clone(),
             stand_still: self.stand_still.clone(),
+            refuses: self.refuses.clone(),
+            missed: self.missed.clone(),
             ..*self
         }
     }
@@ -404,6 +414,19 @@ impl World {
             if dies_after.is_some_and(|most| count >= most) {
                 return decision;
             }
+            let without = intent.done_without();
+            if self.refuses.contains(&word(intent)) {
+                let refusal = Refusal { what: intent.what(), why: Why::Words("a policy says no".to_owned()) };
+                if let Some(without) = without {
+                    self.missed.insert(without, Missed { at: self.now, refusal });
+                    continue;
+                }
+                if !decision.note_first {
+                    self.note(&decide::refusal::decide(&snapshot, &refusal));
+                }
+                return decision;
+            }
+            without.map(|without| self.missed.remove(&without));
             self.carry_out(intent);
         }
         if dies_after.is_none() && !decision.note_first {
@@ -416,7 +439,8 @@ impl World {
     pub fn lack(&mut self, right: &Right) {
         let key = Key { namespace: "ns".into(), name: "shop".into() };
         let snapshot = observe(&self.index(), &Reading::default(), &key, self.findings(), self.now);
-        self.note(&decide::lacking::decide(&snapshot, right));
+        let refusal = Refusal { what: "this".to_owned(), why: Why::Right(right.clone()) };
+        self.note(&decide::refusal::decide(&snapshot, &refusal));
     }
 
     /// Another process leads: what this one has begun, asked and read it does not know.

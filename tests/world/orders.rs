@@ -119,8 +119,8 @@ impl World {
         let (probes, told, outputs) = (self.probes.clone(), self.told.clone(), self.outputs.clone());
         let (gathered, way_back) = (self.gathered.clone(), self.way_back.clone());
         let placed = self.places.read_last();
-        let looking_since = self.looking_since;
-        Findings { measured, probes, told, outputs, gathered, placed, way_back, looking_since }
+        let (looking_since, missed) = (self.looking_since, self.missed.clone());
+        Findings { measured, probes, told, outputs, gathered, placed, way_back, looking_since, missed }
     }
 
     pub fn note(&mut self, decision: &Decision) {
@@ -156,7 +156,8 @@ impl World {
             Intent::KeepTemplate { name, template, .. } => {
                 self.templates.insert(name.clone(), template.value());
             }
-            Intent::DropTemplate { name } => {
+            Intent::DropTemplate { name, uid } => {
+                assert_eq!(*uid, format!("uid-{name}"));
                 self.templates.remove(name);
             }
             Intent::MarkAction { name, done, message, .. } => {

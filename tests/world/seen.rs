@@ -86,7 +86,8 @@ impl World {
         for (name, template) in &self.templates {
             let mut kept = json!({
                 "metadata": {
-                    "name": name, "namespace": "ns", "labels": {RELEASE_LABEL: "shop"}, "annotations": {"tidegate.dev/fingerprint": "x"},
+                    "name": name, "namespace": "ns", "uid": format!("uid-{name}"), "labels": {RELEASE_LABEL: "shop"},
+                    "annotations": {"tidegate.dev/fingerprint": "x"},
                     "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "uid": "d1"}],
                 },
                 "data": template,

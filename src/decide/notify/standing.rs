@@ -10,7 +10,7 @@ use crate::api::status::{Blocker, Said, Stamp};
 use crate::api::{Phase, ReleaseStatus};
 use crate::decide::approval::AWAITING_APPROVAL;
 use crate::decide::draft::Draft;
-use crate::decide::lacking::MISSING_RIGHT;
+use crate::decide::refusal::{MISSING_RIGHT, WRITE_REFUSED};
 
 /// A hold that comes back within this time, for the same reason, is told once it has stood for as long: what comes and goes is no news.
 const QUIET: Duration = Duration::from_secs(300);
@@ -94,6 +94,8 @@ fn event(status: &ReleaseStatus) -> Option<Event> {
     match blocker.reason.as_str() {
         AWAITING_APPROVAL => Some(Event::AwaitingApproval),
         MISSING_RIGHT => Some(Event::MissingRight),
+        // Nothing goes on by itself, in whatever phase.
+        WRITE_REFUSED => Some(Event::Held),
         _ => (status.phase == Some(Phase::Held)).then_some(Event::Held),
     }
 }

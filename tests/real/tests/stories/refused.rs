@@ -1,10 +1,11 @@
-//! What the API server refuses of a Release, and the sentence it says.
+//! What the API server refuses, of a Release and of what the operator writes, and the sentence it says.
 
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use tidegate_real::stage::Stage;
+use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::{Story, on_stage};
 
-use crate::given::{halves, with};
+use crate::given::{adopted, ended, halves, with};
 
 /// What is said of these steps, applied server-side.
 async fn said_of(story: &Story<'_>, steps: Value) -> String {
@@ -44,5 +45,64 @@ fn steps_without_a_name_or_with_the_same_one_are_refused_with_a_sentence() {
         story.try_apply(release, "somebody-else").await.expect("applied");
         let release = story.get("tidegate.dev/v1alpha1", "Release", "shop").await;
         assert_eq!(release["spec"]["steps"], one, "{release:#}");
+    });
+}
+
+/// Nobody may have a Deployment here that waits so long for its pods; the policy, and how it is bound.
+fn nobody_waits(namespace: &str) -> [Value; 2] {
+    let group = "admissionregistration.k8s.io/v1";
+    let deployments = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["CREATE", "UPDATE"]});
+    let rule = json!({
+        "expression": "object.spec.?minReadySeconds.orValue(0) <= 3600",
+        "message": "minReadySeconds is an hour at most",
+    });
+    let policy = json!({
+        "apiVersion": group, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": namespace},
+        "spec": {"matchConstraints": {"resourceRules": [deployments]}, "validations": [rule]},
+    });
+    let here = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
+    let binding = json!({
+        "apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": namespace},
+        "spec": {"policyName": namespace, "validationActions": ["Deny"], "matchResources": here},
+    });
+    [policy, binding]
+}
+
+#[test]
+fn a_policy_that_refuses_the_pace_of_a_run_is_named_until_it_is_gone() {
+    on_stage(async {
+        let story = adopted("refused-pace", 2, halves()).await;
+        let [policy, binding] = nobody_waits(&story.namespace);
+        for document in [&policy, &binding] {
+            stage::apply(&story.client, document, "story").await.expect("a policy");
+        }
+        let parked = json!({"spec": {"minReadySeconds": 4000, "progressDeadlineSeconds": 5000}});
+        let parked = &parked;
+        story
+            .until("it is in force", |story| async move {
+                let only_asked = PatchParams { dry_run: true, ..PatchParams::default() };
+                let api = story.api("apps/v1", "Deployment");
+                api.patch("shop", &only_asked, &Patch::Merge(parked)).await.is_err()
+            })
+            .await;
+        story.ship_paper("v2", json!({})).await;
+        story.until_blocked("WriteRefused").await;
+        let status = story.status().await;
+        let message = status["blockedBy"]["message"].as_str().unwrap_or_default();
+        assert!(message.starts_with("the patch of Deployment shop ("), "{status:#}");
+        let name = format!("ValidatingAdmissionPolicy '{}'", story.namespace);
+        let words = "minReadySeconds is an hour at most";
+        assert!(message.contains(&name) && message.contains(words), "{status:#}");
+        let stalled =
+            status["conditions"].as_array().into_iter().flatten().find(|it| it["type"] == "Stalled");
+        assert!(
+            stalled.is_some_and(|it| it["status"] == "True" && it["reason"] == "WriteRefused"),
+            "{status:#}"
+        );
+        // It goes on by itself.
+        let bindings = stage::api_of(&story.client, &binding).expect("a kind");
+        bindings.delete(&story.namespace, &Default::default()).await.expect("deleted");
+        ended(&story, 1, "Succeeded").await;
+        assert!(story.status().await["blockedBy"].is_null(), "{}", story.describe().await);
     });
 }

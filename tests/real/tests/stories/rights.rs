@@ -375,10 +375,32 @@ async fn lacking_one(stage: &Stage, lacking: &Right, rest: &[Right]) {
             told("CheckUnknown").await;
         }
         ("releaseactions/status", "patch") => {
-            story.adopt(story.deployment(2), story.release(quick())).await;
+            story.adopt(story.deployment(2), story.release(by_hand())).await;
             let spec = json!({"action": "Pause", "by": "admin"});
             story.say("admin", spec).await.expect("said");
             told("MissingRight").await;
+            // Nothing waits for it: neither a run, nor going back.
+            story.ship_paper("v2", json!({})).await;
+            until_at(&story, "half").await;
+            say(&story, "Abort").await;
+            ended(&story, 1, "Aborted").await;
+            let message = story.status().await["summary"]["message"].take();
+            assert!(message.as_str().is_some_and(|words| words.contains(&said(lacking))), "{message}");
+            let all: Vec<&Right> = rights.iter().copied().chain([lacking]).collect();
+            give(stage, "tidegate", "story", Some(&story.namespace), &all).await;
+            story
+                .until("both are marked", |story| async move {
+                    let actions = story.list("tidegate.dev/v1alpha1", "ReleaseAction").await;
+                    actions.len() == 2 && actions.iter().all(|it| it["status"]["result"].is_string())
+                })
+                .await;
+            let said = &said(lacking);
+            story
+                .until("it is said no more", |story| async move {
+                    let message = story.status().await["summary"]["message"].take();
+                    message.as_str().is_some_and(|words| !words.contains(said))
+                })
+                .await;
         }
         // The record of a run stops no run.
         ("releasereports", "create") => {

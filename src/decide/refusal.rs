@@ -1,0 +1,116 @@
+//! A write that the API server refuses: for want of a right, or because a policy, a webhook, a quota or its own validation will not have it.
+//! It is said in status, with nothing else changed there, and what was to be written is decided on anew at the next look. What nothing waits
+//! for is passed over, and said beside whatever else there is to say.
+
+use jiff::Timestamp;
+
+use super::decision::{self, Decision};
+use super::draft::Draft;
+use super::notify;
+use super::snapshot::{Key, Snapshot};
+use crate::api::right::Right;
+use crate::api::{Action, Phase};
+
+/// Reason while a right is missing.
+pub const MISSING_RIGHT: &str = "MissingRight";
+/// Reason while a write is refused for anything else.
+pub const WRITE_REFUSED: &str = "WriteRefused";
+
+/// Words of the API server that are repeated at most, in characters.
+const MOST_WORDS: usize = 512;
+
+/// A write that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// As a sentence has it: `the creation of Job shop-backup`.
+    pub what: String,
+    pub why: Why,
+}
+
+/// Why it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The operator may not.
+    Right(Right),
+    /// Whatever else, in the API server's words.
+    Words(String),
+}
+
+/// What is done without when it is refused: by what it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DoneWithout {
+    /// To say on ReleaseActions what came of them.
+    Marks,
+    /// To keep a newer template, by its fingerprint, that stands where a run goes back for good.
+    Template(String),
+}
+
+/// One that was refused, and done without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// When it was refused last.
+    pub at: Timestamp,
+    pub refusal: Refusal,
+}
+
+impl Refusal {
+    /// The reason, for status.
+    pub fn reason(&self) -> &'static str {
+        match &self.why {
+            Why::Right(_) => MISSING_RIGHT,
+            Why::Words(_) => WRITE_REFUSED,
+        }
+    }
+
+    /// What is wrong, bounded, on one line.
+    pub fn sentence(&self) -> String {
+        match &self.why {
+            Why::Right(right) => right.to_string(),
+            Why::Words(words) => {
+                let printable = |one: char| if one.is_control() { ' ' } else { one };
+                let words: String = words.chars().map(printable).take(MOST_WORDS).collect();
+                format!("{} was refused: {}", self.what, words.trim())
+            }
+        }
+    }
+
+    /// What takes it away.
+    fn unblock(&self, key: &Key) -> String {
+        match &self.why {
+            Why::Right(right) => right.remedy(),
+            Why::Words(_) => format!(
+                "mend what refuses it, or let the operator through there, and it goes on by itself: kubectl get validatingadmissionpolicies,validatingwebhookconfigurations,mutatingwebhookconfigurations, {}; or have the Deployment back: {}",
+                decision::kubectl(key, "get resourcequotas"),
+                decision::command(key, Action::HandBack)
+            ),
+        }
+    }
+}
+
+/// What to write instead; nothing, when it has been said.
+pub fn decide(snapshot: &Snapshot, refusal: &Refusal) -> Decision {
+    let Some(release) = &snapshot.release else { return Decision::default() };
+    let mut draft = Draft::new(snapshot, release);
+    let phase = draft.status.phase.unwrap_or(Phase::Idle);
+    draft.phase(phase, refusal.sentence());
+    draft.blocked(refusal.reason(), refusal.sentence(), refusal.unblock(&snapshot.key));
+    notify::note(&mut draft);
+    draft.finish()
+}
+
+/// Says what is done without, beside what is said already. Where nothing else stands in the way it is what people see first; a run goes on with it,
+/// or back, so that it blocks none.
+pub fn mention(draft: &mut Draft<'_>, refusal: &Refusal, what_of_it: &str) {
+    let sentence = format!("{what_of_it}: {}", refusal.sentence());
+    let said = &mut draft.status.summary.get_or_insert_default().message;
+    if !said.contains(&sentence) {
+        if !said.is_empty() {
+            said.push_str("; ");
+        }
+        said.push_str(&sentence);
+    }
+    if draft.status.run.is_none() && draft.status.blocked_by.is_none() {
+        let unblock = refusal.unblock(&draft.snapshot.key);
+        draft.blocked(refusal.reason(), sentence, unblock);
+    }
+}

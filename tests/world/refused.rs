@@ -1,0 +1,229 @@
+//! Writes that are refused, for whatever reason: going back waits for none that it can do without, and what is refused is said.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{World, template};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Half of the pods are of the new version, for as long as nobody says anything.
+fn at_half() -> World {
+    let strategy =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}});
+    let steps =
+        json!([{"name": "half", "replicas": "50%", "soak": "1h"}, {"name": "all", "replicas": "100%"}]);
+    let mut world = World::new(4, strategy, json!({"steps": steps, "watch": [{"for": "1h", "every": "1s"}]}));
+    world.push(template("v2", false));
+    world.until("half of them", |world| world.phase() == "Soaking");
+    world
+}
+
+fn reason(world: &World) -> &str {
+    world.status.blocked_by.as_ref().map_or("", |blocker| blocker.reason.as_str())
+}
+
+fn message(world: &World) -> &str {
+    world.status.summary.as_ref().map_or("", |summary| summary.message.as_str())
+}
+
+fn version(world: &World) -> Value {
+    world.deployment()["spec"]["template"]["metadata"]["annotations"]["version"].clone()
+}
+
+fn stalled(world: &World) -> bool {
+    world.status.conditions.iter().any(|it| it.type_ == "Stalled" && it.status == "True")
+}
+
+fn is_marked(world: &World) -> bool {
+    world.actions.iter().all(|action| action["status"]["result"].is_string())
+}
+
+#[test]
+fn an_abort_is_carried_out_where_nobody_may_say_on_actions_what_came_of_them() {
+    let mut world = at_half();
+    world.refuses = vec!["mark"];
+    world.say("Pause");
+    world.until("it stands still", |world| reason(world) == "Paused");
+    world.say("Abort");
+    let said = world.now;
+    world.until("the end", |world| world.status.last_run.is_some());
+    assert!(world.now < said + 10 * SECOND, "{}", world.describe());
+    assert_eq!(version(&world), "v1");
+    world.pass(20 * SECOND);
+    assert_eq!(reason(&world), "RejectedRevision");
+    let words = "what came of 2 actions could not be said on them: the patch of the status of ReleaseAction";
+    assert!(
+        message(&world).contains(words) && message(&world).contains("a policy says no"),
+        "{}",
+        message(&world)
+    );
+    // Each took effect once: the next run has nothing to do with them.
+    world.push(template("v3", false));
+    world.until("the next run", |world| world.phase() == "Soaking");
+    assert_eq!(world.status.last_run.as_ref().map(|last| last.id.as_str()), Some("r1"));
+    assert!(!is_marked(&world));
+    world.refuses.clear();
+    world.until("they are marked", is_marked);
+    world.until("it is said no more", |world| !message(world).contains("a policy says no"));
+    assert!(world.status.handled.is_empty(), "{}", world.describe());
+}
+
+#[test]
+fn an_order_to_go_back_goes_out_before_what_came_of_an_action_is_said_on_it() {
+    let mut world = at_half();
+    world.say("Resume");
+    world.look();
+    assert_eq!(world.status.handled.len(), 1, "{}", world.describe());
+    world.say("Abort");
+    world.look();
+    assert_eq!(world.first_intents, ["patch", "mark"], "{}", world.describe());
+}
+
+#[test]
+fn what_blocks_a_release_at_rest_is_that_nothing_can_be_said_on_actions() {
+    let mut world = at_half();
+    world.refuses = vec!["mark"];
+    world.say("Skip");
+    world.until("the watch", |world| world.phase() == "Watching");
+    assert_eq!(reason(&world), "", "the run goes on");
+    assert!(
+        message(&world).contains("what came of an action could not be said on it: "),
+        "{}",
+        message(&world)
+    );
+    assert!(message(&world).contains("a policy says no"), "{}", message(&world));
+    world.say("Skip");
+    world.until("the end", |world| world.status.last_run.is_some());
+    world.pass(SECOND);
+    assert_eq!(reason(&world), "WriteRefused");
+    assert!(stalled(&world), "{:?}", world.status.conditions);
+    world.refuses.clear();
+    world.until("it is said no more", |world| reason(world).is_empty() && !stalled(world));
+    assert!(is_marked(&world));
+}
+
+#[test]
+fn a_bad_version_goes_where_a_newer_template_cannot_be_kept_and_that_is_told() {
+    let mut world = at_half();
+    let before = world.deployment()["metadata"]["annotations"]["tidegate.dev/originals"].clone();
+    assert!(before.is_string(), "{}", world.describe());
+    world.refuses = vec!["keep"];
+    world.push(template("v3", false));
+    world.say("Abort");
+    world.until("it stands on v1 again", |world| version(world) == "v1");
+    world.until("it is said", |world| message(world).contains("a policy says no"));
+    let told =
+        "(shop:v1) is not kept, and will have to be pushed again: the creation of ControllerRevision shop-";
+    assert!(message(&world).contains(told), "{}", message(&world));
+    assert_eq!(reason(&world), "", "it goes back");
+    world.until("the end", |world| world.status.last_run.is_some());
+    let last = world.status.last_run.clone().unwrap();
+    assert!(
+        last.message.contains("which its owner wrote meanwhile, could not be kept: push it again"),
+        "{last:?}"
+    );
+    assert!(world.notices.iter().any(|notice| notice.reason == "TemplateLost"));
+    world.pass(SECOND);
+    assert_eq!((version(&world), reason(&world)), (json!("v1"), "RejectedRevision"));
+    assert!(world.deployment()["spec"]["minReadySeconds"].is_null(), "{}", world.describe());
+    assert!(world.deployment()["metadata"]["annotations"]["tidegate.dev/originals"].is_null());
+}
+
+#[test]
+fn killed_before_it_was_known_that_a_newer_template_is_lost_the_run_ends_all_the_same() {
+    let mut world = at_half();
+    world.refuses = vec!["keep"];
+    world.push(template("v3", false));
+    world.say("Abort");
+    world.until("it stands on v1 again", |world| version(world) == "v1");
+    world.missed.clear();
+    world.until("the end", |world| world.status.last_run.is_some());
+    let last = world.status.last_run.clone().unwrap();
+    assert!(last.message.contains("could not be kept: push it again"), "{last:?}");
+}
+
+#[test]
+fn a_newer_template_that_cannot_be_kept_stays_where_nothing_is_wrong_with_what_serves() {
+    let mut world = at_half();
+    world.refuses = vec!["keep"];
+    world.push(template("v3", false));
+    world.until("it is said", |world| reason(world) == "WriteRefused");
+    assert!(message(&world).contains("the creation of ControllerRevision shop-"), "{}", message(&world));
+    world.pass(20 * SECOND);
+    assert_eq!(version(&world), "v3");
+    world.refuses.clear();
+    world.until("r1 is over", |world| world.status.last_run.is_some());
+    world.until("v3 goes out", |world| world.phase() == "Soaking" && version(world) == "v3");
+}
+
+#[test]
+fn a_write_that_is_refused_is_said_with_the_words_of_who_refuses_it_until_it_goes_out() {
+    let mut world = at_half();
+    world.refuses = vec!["patch"];
+    world.say("Skip");
+    world.until("it is said", |world| reason(world) == "WriteRefused");
+    let blocker = world.status.blocked_by.clone().unwrap();
+    assert!(blocker.message.starts_with("the patch of Deployment shop ("), "{blocker:?}");
+    assert!(blocker.message.ends_with(") was refused: a policy says no"), "{blocker:?}");
+    assert!(blocker.unblock.contains("kubectl get validatingadmissionpolicies"), "{blocker:?}");
+    assert!(stalled(&world), "{:?}", world.status.conditions);
+    let writes = world.status_writes;
+    world.pass(SECOND);
+    assert_eq!(world.status_writes, writes, "it is said once");
+    world.refuses.clear();
+    world.until("all of them", |world| world.phase() == "Watching");
+    assert_eq!((reason(&world), stalled(&world)), ("", false));
+}
+
+#[test]
+fn a_deployment_that_is_parked_in_the_watch_without_a_note_of_its_fields_is_said_to_be() {
+    let mut world = at_half();
+    world.say("Skip");
+    world.until("the watch", |world| world.phase() == "Watching");
+    let before = world.deployment()["spec"].clone();
+    world.write(|spec| {
+        spec["minReadySeconds"] = json!(2_147_483_646);
+        spec["progressDeadlineSeconds"] = json!(2_147_483_647);
+    });
+    world.until("it is said", |world| reason(world) == "OriginalsLost");
+    assert!(stalled(&world), "{:?}", world.status.conditions);
+    world.write(|spec| *spec = before);
+    world.until("the watch goes on", |world| world.phase() == "Watching" && reason(world).is_empty());
+}
+
+#[test]
+fn an_abort_is_heard_after_any_number_of_actions_that_cannot_be_marked() {
+    let mut world = at_half();
+    world.refuses = vec!["mark"];
+    for _ in 0..70 {
+        world.say("Resume");
+    }
+    world.until("it is said", |world| message(world).contains("none but abort and pause is heard"));
+    assert_eq!(world.status.handled.len(), 48, "{}", world.describe());
+    world.say("Abort");
+    world.until("the end", |world| world.status.last_run.is_some());
+    world.refuses.clear();
+    world.until("all are marked", is_marked);
+}
+
+#[test]
+fn a_newer_template_that_was_kept_and_is_not_seen_yet_is_not_lost() {
+    for action in [None, Some("Abort")] {
+        let mut world = at_half();
+        world.push(template("v3", false));
+        if let Some(action) = action {
+            world.say(action);
+        }
+        world.until("it goes back", |world| version(world) == "v1");
+        let kept = world.templates.clone();
+        world.templates.retain(|_, template| template["metadata"]["annotations"]["version"] != "v3");
+        assert_eq!(world.templates.len() + 1, kept.len(), "{}", world.describe());
+        world.pass(20 * SECOND);
+        assert!(world.status.last_run.is_none(), "{}", world.describe());
+        world.templates = kept;
+        world.until("v3 is put back", |world| version(world) == "v3");
+        world.until("it goes out", |world| world.phase() == "Soaking");
+    }
+}

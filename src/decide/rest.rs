@@ -230,10 +230,10 @@ pub fn at_rest_fields(capture: CaptureMode, originals: &Originals) -> Wanted {
     }
 }
 
-/// Held. Paused, the native controller takes what is over the surge away from all sets in proportion: where pods have started
-/// already, the pace stays as it is until a run goes back.
+/// Held. Paused, the native controller brings all sets, in proportion, to what replicas and surge allow: where pods have started already the
+/// pace stays as it is until a run goes back. What is caught only after it was written may have started, seen or not.
 pub fn held_fields(scene: &Scene<'_>, originals: &Originals, stable: &str) -> Wanted {
-    if scene.stand.canary > 0 {
+    if scene.stand.canary > 0 || scene.capture == CaptureMode::React {
         Wanted::still(originals, stable, scene.on_delete)
     } else {
         Wanted::held(originals, stable, scene.on_delete, scene.target.replicas)

@@ -13,6 +13,7 @@ use crate::pages::Counted;
 use crate::server::{Name, Object, Who};
 use crate::service::Service;
 use crate::time::{second, stamp};
+use crate::watchman::RECENTLY;
 use crate::world::{NAMESPACE, NODES, TARGET, TARGETS, World};
 
 /// How long a pod takes to end.
@@ -54,6 +55,8 @@ pub struct Cluster {
     silent: BTreeMap<String, (u64, bool)>,
     /// Pods that the nodes have room for.
     room: usize,
+    /// And had, when that was changed last.
+    room_before: (usize, u64),
     /// Pods that no node has room for.
     waiting: BTreeSet<String>,
     /// When those got a place that had waited for one.
@@ -98,6 +101,7 @@ impl Cluster {
             shown_sets: BTreeMap::new(),
             silent: BTreeMap::new(),
             room: usize::MAX,
+            room_before: (usize::MAX, 0),
             waiting: BTreeSet::new(),
             placed_at: BTreeMap::new(),
             kept: BTreeMap::new(),
@@ -153,7 +157,9 @@ impl Cluster {
 
     /// From now on the nodes have room for so many pods of it.
     pub fn make_room(&mut self, room: usize, now: u64) {
-        self.room = room;
+        if room != self.room {
+            self.room_before = (std::mem::replace(&mut self.room, room), now);
+        }
         self.due = self.due.min(now);
     }
 
@@ -383,6 +389,16 @@ impl World {
     pub fn has_no_room(&self, name: &str, replicas: i64) -> bool {
         let cluster = self.clusters.iter().find(|cluster| cluster.name == name);
         cluster.is_some_and(|cluster| i64::try_from(cluster.room).is_ok_and(|room| room < replicas))
+    }
+
+    /// The same, or that they had none a moment ago.
+    pub fn had_no_room(&self, name: &str, replicas: i64) -> bool {
+        let before = |cluster: &Cluster| {
+            let (room, until) = cluster.room_before;
+            self.now < until + RECENTLY && i64::try_from(room).is_ok_and(|room| room < replicas)
+        };
+        self.has_no_room(name, replicas)
+            || self.clusters.iter().any(|cluster| cluster.name == name && before(cluster))
     }
 
     /// The cluster of a Deployment.

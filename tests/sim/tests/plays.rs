@@ -689,6 +689,22 @@ request 104 swallowed"#,
 }
 
 #[test]
+fn samples_that_have_grown_old_tell_of_a_step_that_began_while_nothing_could_be_told() {
+    told_by(
+        748_105,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"34%"},"type":"RollingUpdate"}
+deadline 600
+release {"criteria":[{"errorRate":{"limit":"5%","target":"1%"},"name":"errors"}],"metrics":{"prometheus":{"scrapeInterval":"5s","url":"http://prometheus.monitoring:9090"}},"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
+ready-after 1000
+at 3534 push v2 good
+at 22573 prometheus strangers
+at 30174 prometheus stale
+at 56859 prometheus infinite"#,
+    );
+}
+
+#[test]
 fn an_edit_that_comes_before_status_says_that_a_run_has_the_fields_is_the_owners_word_on_what_may_be_missing()
 {
     told_by(

@@ -120,7 +120,12 @@ impl World {
                 true => self.prometheus.lies.shows(),
                 false => matches!(self.pages, Pages::Silent | Pages::Nonsense),
             };
+            // What has grown old was true once: it tells of a step that began while nothing could be told.
+            let tells_of_before = self.asks_prometheus(name) && self.prometheus.lies == Lies::Stale;
             let watched = self.watchman.of(name);
+            if tells_of_before {
+                (watched.blind, watched.blind_step) = (None, None);
+            }
             if told {
                 (watched.blind, watched.blind_step) = (None, None);
                 watched.told_since = now;

@@ -19,7 +19,7 @@ use crate::server::Who;
 use crate::world::World;
 
 /// Milliseconds in which the native controllers may still carry out what was asked for before.
-const RECENTLY: u64 = 5_000;
+pub const RECENTLY: u64 = 5_000;
 /// Milliseconds in which they do what is ordered, and the operator sees it.
 const AT_ONCE: u64 = 1_000;
 

@@ -129,7 +129,8 @@ impl World {
         let cause = self.status(name)["run"]["back"]["cause"].as_str();
         let can_wait = matches!(cause, Some("Superseded" | "NoReplicas" | "TooMany"));
         let stays = self.release(name).is_some_and(|it| it["spec"]["undo"]["capacity"] == "CapacityFirst");
-        replicas == 1 && self.has_no_room(name, 2) && !can_wait && !stays
+        // There may be room a moment after it has made room.
+        replicas == 1 && self.had_no_room(name, 2) && !can_wait && !stays
     }
 
     /// Status could not be written, and it goes back all the same.

@@ -90,6 +90,8 @@ impl World {
     pub fn unanswered(&mut self, process: usize) {
         self.watchman.written.retain(|(writer, _), _| *writer != process);
         self.watchman.told.retain(|(writer, _), _| *writer != process);
+        // It waits for that, and has not looked.
+        self.watchman.watched.values_mut().for_each(|watched| watched.looks = 0);
     }
 
     /// 13: between moves it is paused; on a canary template it is never unpaused and unparked before the last step is done.

@@ -132,3 +132,19 @@ at 3097 drop-watches"#
         );
     }
 }
+
+#[test]
+fn the_only_pod_has_made_room_also_where_there_is_room_a_moment_later() {
+    told_by(
+        759_424,
+        r#"replicas 1
+strategy {"rollingUpdate":{"maxSurge":4,"maxUnavailable":0},"type":"RollingUpdate"}
+deadline 600
+release {"criteria":[],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"30s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+at 943 push v2 good
+at 16936 room 1
+at 30177 say Abort
+at 60520 push v3 errors"#,
+    );
+}

@@ -43,6 +43,9 @@ fn metadata_is_never_asked_however_its_address_is_written() {
         "http://[2002:a9fe:a9fe::1]/",
         "http://[fe80::1]/",
         "http://[fd00:ec2::254]/latest",
+        "http://[fd00:ec2::23]/v1/credentials",
+        "http://[fd00:ec2:0:1::7]/",
+        "http://[fd00:0ec2:ffff:ffff:ffff:ffff:ffff:ffff]/",
         "http://[fd20:ce::254]/",
         "http://100.100.100.200/",
         "http://168.63.129.16/",
@@ -126,6 +129,8 @@ fn everybody_else_may_be_asked() {
         "https://192.168.1.1/",
         "https://status.example.com/",
         "http://[fd00::7]/",
+        "http://[fd00:ec1:ffff::7]/",
+        "http://[fd00:ec3::7]/",
         "http://[2001:db8::1]:8080/",
         "http://kubernetes.example.com/",
         "http://localhost.example.com/",
@@ -197,7 +202,7 @@ async fn a_name_that_resolves_to_something_else_the_second_time_leads_nowhere() 
 #[tokio::test]
 async fn one_bad_address_among_those_of_a_name_is_one_too_many() {
     let (shop, came) = server("127.0.0.1", OK.to_owned());
-    for bad in ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "0.0.0.0"] {
+    for bad in ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::23", "fe80::1", "0.0.0.0"] {
         let (lookup, _) = resolver(&[&["127.0.0.1", bad]]);
         let reach = Reach::guarded(ApiServer::default(), true).resolving(lookup);
         let said = asked(&reach, &format!("http://several.example:{}/", shop.port())).await;

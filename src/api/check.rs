@@ -29,12 +29,13 @@ use super::text::{HeaderText, Latency, Span};
 #[x_kube(validation = Rule::new("!has(self.attest) || !has(self.timeout) && !has(self.severity) && !has(self.retries) && !has(self.every) && !has(self.onFailure)").message(Message::Expression("\"check '\" + self.name + \"' is attested by somebody: it has no timeout, severity, retries, every or onFailure\"".into())))]
 #[x_kube(validation = Rule::new("!has(self.job) || !has(self.every)").message(Message::Expression("\"check '\" + self.name + \"' is a job: it runs once, so leave every out\"".into())))]
 #[x_kube(validation = Rule::new("!has(self.onFailure) || !has(self.severity) || self.severity != 'Warning'").message(Message::Expression("\"check '\" + self.name + \"' is only a warning: leave onFailure out\"".into())))]
+#[x_kube(validation = Rule::new("!has(self.timeout) || has(self.approval) || has(self.job) || has(self.http) && has(self.http.podPath) || !self.timeout.matches('^([0-9]{1,6}[hms])+$') || duration(self.timeout) <= duration('10m')").message(Message::Expression("\"check '\" + self.name + \"': timeout is at most 10m, since others wait to ask; what takes longer is a job\"".into())))]
 #[x_kube(validation = Rule::new("[has(self.approval), has(self.attest), has(self.job), has(self.http), has(self.config), has(self.tls), has(self.dns), has(self.object), has(self.backup), has(self.workload), has(self.promotion), has(self.telemetry)].filter(x, x).size() == 1").message(Message::Expression("\"check '\" + self.name + \"' needs exactly one of: approval, attest, job, http, config, tls, dns, object, backup, workload, promotion, telemetry\"".into())))]
 pub struct Check {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("!format.dns1123Label().validate(self).hasValue()").message(Message::Expression("\"'\" + self + \"' is not a name: write lower case letters, digits and '-'\"".into())))]
     pub name: String,
-    /// How long one try may take. Default: 10m for a job, 5m for a trial pod to start and answer, 30s for workload, telemetry and promotion by selector, 10s for what else is asked; an approval is waited for without end.
+    /// How long one try may take. Default: 10m for a job, 5m for a trial pod to start and answer, 30s for workload, telemetry and promotion by selector, 10s for what else is asked; an approval is waited for without end. At most 10m, but for a job and a trial pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
     /// What a failure means. Default: Error, which nothing goes on with. A Warning is told and holds nothing up.

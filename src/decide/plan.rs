@@ -7,7 +7,7 @@ mod undo;
 
 use std::time::Duration;
 
-pub use checks::{CheckKind, PlannedCheck, PlannedRetries, Question};
+pub use checks::{CheckKind, LONGEST_QUESTION, PlannedCheck, PlannedRetries, Question};
 use checks::{checks, preflight, signers};
 pub use undo::{
     HookKind, KeptEvidence, ObjectPatch, PlannedHook, PlannedQuarantine, PlannedUndo, PlannedValidation, undo,

@@ -13,7 +13,7 @@ use super::decision::Intent;
 use super::draft::Draft;
 use super::jobs::{self, PlannedJob};
 use super::needs::ASK_AGAIN;
-use super::plan::PlannedCheck;
+use super::plan::{LONGEST_QUESTION, PlannedCheck};
 use super::podhealth;
 use super::scene::Scene;
 use super::snapshot::{Exit, JobState, Pod, ProbeAnswer, ProbeId, ProbeResult, Trial};
@@ -34,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn patience(check: &HttpCheck) -> Duration {
     let within = check.expect.within.as_ref().and_then(|within| within.seconds());
     let within = within.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    within.map_or(PATIENCE, |within| PATIENCE.max(within + Duration::from_secs(1)))
+    let patience = within.map_or(PATIENCE, |within| PATIENCE.max(within + Duration::from_secs(1)));
+    patience.min(LONGEST_QUESTION)
 }
 
 /// How a check stands that asks it. Starts one where none was started for this try.

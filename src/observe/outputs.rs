@@ -2,7 +2,8 @@
 //! wanted; what it means is judged in `decide/jobs.rs`.
 //!
 //! Of a Job with several pods the one that ended well counts, and of those the last. Of a pod with several containers, the one that
-//! the annotation `kubectl.kubernetes.io/default-container` names, else the first.
+//! the annotation `kubectl.kubernetes.io/default-container` names, else the first. The annotation chooses among the containers that there are: anybody
+//! may write anything into it, and it is no text to make a request of.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -83,13 +84,16 @@ async fn pod(client: &Client, namespace: &str, job: &str) -> Result<(Pod, String
         (ended_well, ended.max(), pod.creation_timestamp().map(|time| time.0))
     };
     let pod = pods.items.into_iter().filter(is_of_job).max_by_key(rank).ok_or("its pod is gone")?;
-    let container = pod
-        .annotations()
-        .get(DEFAULT_CONTAINER)
-        .cloned()
-        .or_else(|| Some(pod.spec.as_ref()?.containers.first()?.name.clone()))
-        .unwrap_or_default();
+    let container = container(&pod).ok_or("its pod has no container")?;
     Ok((pod, container))
+}
+
+/// The container that counts.
+fn container(pod: &Pod) -> Option<String> {
+    let containers = &pod.spec.as_ref()?.containers;
+    let wanted = pod.annotations().get(DEFAULT_CONTAINER);
+    let found = containers.iter().find(|container| Some(&container.name) == wanted);
+    found.or(containers.first()).map(|container| container.name.clone())
 }
 
 fn statuses(pod: &Pod) -> &[ContainerStatus] {
@@ -125,7 +129,7 @@ async fn tail(
     container: &str,
     lines: usize,
 ) -> Result<(String, bool), String> {
-    // All parts are names of objects: nothing in them needs to be escaped.
+    // All parts are names of objects, and of a container of the pod: nothing in them needs to be escaped.
     let path = format!(
         "/api/v1/namespaces/{namespace}/pods/{pod}/log?container={container}&tailLines={lines}&limitBytes={READ}"
     );
@@ -197,7 +201,57 @@ pub(super) fn printable(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::Response;
+    use serde_json::json;
+
     use super::*;
+
+    /// What is asked of the API server for the log of a Job, whose pod has these containers and this annotation.
+    async fn asked(containers: &[&str], default: Option<&str>) -> Vec<String> {
+        let containers: Vec<Value> = containers.iter().map(|name| json!({"name": name})).collect();
+        let pods = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [{
+            "metadata": {
+                "name": "load-x", "namespace": "shop", "annotations": default.map(|name| json!({DEFAULT_CONTAINER: name})),
+                "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "load", "uid": "1", "controller": true}],
+            },
+            "spec": {"containers": containers},
+        }]});
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = asked.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let uri = request.uri().to_string();
+            let is_list = uri.starts_with("/api/v1/namespaces/shop/pods?");
+            let body = if is_list { pods.to_string() } else { "done\n".to_owned() };
+            if !is_list {
+                seen.lock().unwrap().push(uri);
+            }
+            async move { Ok::<_, std::io::Error>(Response::new(Body::from(body.into_bytes()))) }
+        });
+        let job = EndedJob { name: "load".into(), log: true, termination: false };
+        let _said = read(&Client::new(service, "default"), "shop", &job).await;
+        let asked = asked.lock().unwrap();
+        asked.clone()
+    }
+
+    #[tokio::test]
+    async fn the_annotation_chooses_among_the_containers_that_there_are() {
+        let path = |container: &str| {
+            [format!(
+                "/api/v1/namespaces/shop/pods/load-x/log?container={container}&tailLines=20&limitBytes=65536"
+            )]
+        };
+        let two = ["proxy", "tests"];
+        assert_eq!(asked(&two, None).await, path("proxy"));
+        assert_eq!(asked(&two, Some("tests")).await, path("tests"));
+        for odd in
+            ["", "gone", "tests&limitBytes=999999999&x=", "tests&follow=true#", "../../../x", "tests\r\nx: y"]
+        {
+            assert_eq!(asked(&two, Some(odd)).await, path("proxy"), "{odd}");
+        }
+        assert!(asked(&[], Some("tests&follow=true")).await.is_empty());
+    }
 
     #[test]
     fn the_end_of_a_log_is_printable_and_bounded_and_its_last_line_is_as_it_is() {

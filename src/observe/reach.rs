@@ -18,13 +18,14 @@ use reqwest::{Request, RequestBuilder, Response, Url};
 use tokio::net::{TcpStream, UdpSocket};
 
 /// Addresses of clouds' own services that lie among those of other hosts.
-const METADATA: [IpAddr; 5] = [
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), // AWS
-    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),  // Google
-    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),                    // Azure
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),                  // Alibaba
-    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),                      // Oracle
+const METADATA: [IpAddr; 4] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)), // Google
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),                   // Azure
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),                 // Alibaba
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),                     // Oracle
 ];
+/// The first 32 bits of AWS's: `fd00:ec2::/32`, where metadata (`::254`), credentials of pods (`::23`), DNS and time are; others may come.
+const AWS: [u16; 2] = [0xfd00, 0xec2];
 /// Names of the same, whatever they resolve to.
 const METADATA_NAMES: [&str; 4] =
     ["metadata", "metadata.google.internal", "metadata.azure.internal", "instance-data"];
@@ -340,6 +341,7 @@ fn kind(address: IpAddr) -> Option<Why> {
         // "This network", and what was kept for a future that has not come, broadcast with it.
         IpAddr::V4(address) if address.octets()[0] == 0 || address.octets()[0] >= 240 => Some(Why::Nowhere),
         IpAddr::V6(address) if address.is_unicast_link_local() => Some(Why::LinkLocal),
+        IpAddr::V6(address) if address.segments().starts_with(&AWS) => Some(Why::Metadata),
         IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
 }

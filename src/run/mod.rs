@@ -13,6 +13,7 @@ mod reconcile;
 mod rush;
 mod sampler;
 pub mod settings;
+mod shares;
 mod telemetry;
 mod values;
 

@@ -149,6 +149,7 @@ impl Operator {
         }
         let _told = self.looks_stop.send(true);
         self.reconciler.sampler.stop();
+        self.reconciler.prober.stop();
         self.reconciler.notifier.stop();
         let all_ended = async { while self.workers.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_LOOKS, all_ended).await.is_err() {
@@ -216,6 +217,7 @@ async fn lead(
         }
         metrics.set_leading(false);
         reconciler.sampler.stop();
+        reconciler.prober.stop();
         reconciler.notifier.stop();
         reconciler.errands.clear();
         reconciler.findings.clear();

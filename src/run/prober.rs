@@ -1,14 +1,16 @@
 //! Asking what checks ask, reading what their Jobs said and where new pods are, one task a question; the answer goes to the findings and
-//! wakes the Release.
+//! wakes the Release. A namespace that asks somebody who says nothing has its share of the places, and waits for itself alone.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use kube::Client;
 
 use super::clock::Clock;
 use super::findings::SharedFindings;
 use super::queue::Queue;
+use super::shares::{Shares, Turn};
 use crate::decide::jobs::EndedJob;
 use crate::decide::snapshot::{JobOutput, Placed, ProbeAnswer, ProbeId};
 use crate::decide::{Key, Placing, Probe};
@@ -17,20 +19,22 @@ use crate::observe::probes::Means;
 use crate::observe::reach::Reach;
 use crate::observe::{outputs, places, probes};
 
-/// Questions under way at most; further ones wait for the next look.
-const MOST: usize = 64;
-
-/// Questions under way.
+/// Questions under way, and those that wait.
 pub struct Prober {
+    hands: Arc<Hands>,
+    asked: Arc<Line<ProbeId, Probe>>,
+    read: Arc<Line<String, EndedJob>>,
+    placing: Arc<Line<(), Placing>>,
+}
+
+/// What questions are asked with, and where answers go.
+struct Hands {
     client: Client,
     pages: Arc<dyn Pages>,
     reach: Reach,
     clock: Clock,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
-    asked: Arc<Mutex<HashSet<(Key, ProbeId)>>>,
-    read: Arc<Mutex<HashSet<(Key, String)>>>,
-    placing: Arc<Mutex<HashSet<Key>>>,
 }
 
 impl Prober {
@@ -42,69 +46,220 @@ impl Prober {
         findings: Arc<SharedFindings>,
         queue: Arc<Queue>,
     ) -> Self {
-        let (asked, read, placing) = (Arc::default(), Arc::default(), Arc::default());
-        Self { client, pages, reach, clock, findings, queue, asked, read, placing }
+        Self {
+            hands: Arc::new(Hands { client, pages, reach, clock, findings, queue }),
+            asked: Line::of(|hands, key, id, probe| hands.ask(key, id, probe).boxed()),
+            read: Line::of(|hands, key, name, job| hands.read(key, name, job).boxed()),
+            placing: Line::of(|hands, key, (), wanted| hands.place(key, wanted).boxed()),
+        }
     }
 
-    /// Asks what is not being asked already.
+    /// Asks all that a Release asks now, but for what is being asked already.
     pub fn ask(&self, key: &Key, wanted: Vec<Probe>) {
-        for probe in wanted {
-            let question = (key.clone(), probe.id.clone());
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            if asked.len() >= MOST || !asked.insert(question.clone()) {
-                continue;
-            }
-            drop(asked);
-            let (client, findings, queue) = (self.client.clone(), self.findings.clone(), self.queue.clone());
-            let (reach, under_way) = (self.reach.clone(), self.asked.clone());
-            let (pages, clock) = (self.pages.clone(), self.clock.clone());
-            tokio::spawn(async move {
-                let (key, id) = question.clone();
-                let means = Means { client: &client, reach: &reach, pages: &*pages };
-                let (result, message) = probes::ask(means, &key.namespace, &probe, clock.now()).await;
-                findings.add_answer(&key, id, ProbeAnswer { at: clock.now(), result, message });
-                under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&question);
-                queue.wake(key);
-            });
-        }
+        self.asked.want(&self.hands, key, wanted.into_iter().map(|probe| (probe.id.clone(), probe)));
     }
 
-    /// Reads where pods are, where that is not being read already.
+    /// Reads where its pods are, where that is not being read already.
     pub fn place(&self, key: &Key, wanted: Option<Placing>) {
-        let Some(wanted) = wanted else { return };
-        let mut placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
-        if placing.len() >= MOST || !placing.insert(key.clone()) {
-            return;
-        }
-        drop(placing);
-        let (client, findings, queue) = (self.client.clone(), self.findings.clone(), self.queue.clone());
-        let (under_way, clock, key) = (self.placing.clone(), self.clock.clone(), key.clone());
-        tokio::spawn(async move {
-            let found = places::read(&client, &key.namespace, &wanted).await;
-            findings.add_placed(&key, Placed { at: clock.now(), asked: wanted.pods, found });
-            under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-            queue.wake(key);
-        });
+        self.placing.want(&self.hands, key, wanted.map(|wanted| ((), wanted)));
     }
 
-    /// Reads what Jobs said, where that is not being read already.
+    /// Reads what its Jobs said, where that is not being read already.
     pub fn read(&self, key: &Key, wanted: Vec<EndedJob>) {
-        for job in wanted {
-            let what = (key.clone(), job.name.clone());
-            let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-            if read.len() >= MOST || !read.insert(what.clone()) {
-                continue;
-            }
-            drop(read);
-            let (client, findings, queue) = (self.client.clone(), self.findings.clone(), self.queue.clone());
-            let (under_way, clock) = (self.read.clone(), self.clock.clone());
+        self.read.want(&self.hands, key, wanted.into_iter().map(|job| (job.name.clone(), job)));
+    }
+
+    /// Another process leads, and asks. What is being asked is let be answered.
+    pub fn stop(&self) {
+        self.asked.lock().clear();
+        self.read.lock().clear();
+        self.placing.lock().clear();
+    }
+}
+
+impl Hands {
+    async fn ask(self: Arc<Self>, key: Key, id: ProbeId, probe: Probe) {
+        let means = Means { client: &self.client, reach: &self.reach, pages: &*self.pages };
+        let (result, message) = probes::ask(means, &key.namespace, &probe, self.clock.now()).await;
+        self.findings.add_answer(&key, id, ProbeAnswer { at: self.clock.now(), result, message });
+    }
+
+    async fn read(self: Arc<Self>, key: Key, name: String, job: EndedJob) {
+        let (log, termination) = outputs::read(&self.client, &key.namespace, &job).await;
+        self.findings.add_output(&key, name, JobOutput { at: self.clock.now(), log, termination });
+    }
+
+    async fn place(self: Arc<Self>, key: Key, wanted: Placing) {
+        let found = places::read(&self.client, &key.namespace, &wanted).await;
+        self.findings.add_placed(&key, Placed { at: self.clock.now(), asked: wanted.pods, found });
+    }
+}
+
+/// Questions of one sort.
+struct Line<I, W> {
+    shares: Mutex<Shares<I, W>>,
+    work: Work<I, W>,
+}
+
+/// Does one of them.
+type Work<I, W> = fn(Arc<Hands>, Key, I, W) -> BoxFuture<'static, ()>;
+
+impl<I: Ord + Clone + Send + 'static, W: Send + 'static> Line<I, W> {
+    fn of(work: Work<I, W>) -> Arc<Self> {
+        Arc::new(Self { shares: Mutex::default(), work })
+    }
+
+    fn want(self: &Arc<Self>, hands: &Arc<Hands>, key: &Key, wanted: impl IntoIterator<Item = (I, W)>) {
+        let begins = self.lock().want(key, wanted);
+        self.begin(hands, begins);
+    }
+
+    fn begin(self: &Arc<Self>, hands: &Arc<Hands>, begins: Vec<Turn<I, W>>) {
+        for Turn { key, id, work } in begins {
+            let (line, hands) = (self.clone(), hands.clone());
             tokio::spawn(async move {
-                let (key, name) = what.clone();
-                let (log, termination) = outputs::read(&client, &key.namespace, &job).await;
-                findings.add_output(&key, name, JobOutput { at: clock.now(), log, termination });
-                under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&what);
-                queue.wake(key);
+                (line.work)(hands.clone(), key.clone(), id.clone(), work).await;
+                let begins = line.lock().done(&key, &id);
+                hands.queue.wake(key);
+                line.begin(&hands, begins);
             });
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shares<I, W>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::super::shares::{OF_A_NAMESPACE, PLACES};
+    use super::*;
+    use crate::decide::About;
+    use crate::decide::plan::Question;
+    use crate::decide::snapshot::ProbeResult;
+    use crate::observe::measure::{self, Trust};
+    use crate::observe::reach::Wire;
+
+    /// Answers everybody but those who ask the silent host, and counts those.
+    #[derive(Default)]
+    struct Network(Mutex<usize>);
+
+    impl Network {
+        fn waiting(&self) -> usize {
+            *self.0.lock().unwrap()
+        }
+    }
+
+    impl Wire for Network {
+        fn carry(&self, request: reqwest::Request) -> BoxFuture<'static, reqwest::Result<reqwest::Response>> {
+            if request.url().host_str() == Some("silent") {
+                *self.0.lock().unwrap() += 1;
+                return std::future::pending().boxed();
+            }
+            async { Ok(Response::new("").into()) }.boxed()
+        }
+    }
+
+    struct World {
+        prober: Prober,
+        network: Arc<Network>,
+        findings: Arc<SharedFindings>,
+        queue: Arc<Queue>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let unused = tower::service_fn(async |_: Request<Body>| {
+                Ok::<_, std::io::Error>(Response::new(Body::empty()))
+            });
+            let network = Arc::new(Network::default());
+            let reach = Reach::anywhere().over(network.clone());
+            let (findings, queue) = (Arc::new(SharedFindings::default()), Arc::new(Queue::with_turns(8)));
+            let prober = Prober::new(
+                Client::new(unused, "default"),
+                Arc::new(measure::client(Trust::Nothing, &reach).expect("a client")),
+                reach,
+                Clock::machine(),
+                findings.clone(),
+                queue.clone(),
+            );
+            Self { prober, network, findings, queue }
+        }
+
+        fn answers(&self, key: &Key) -> Vec<ProbeResult> {
+            let found = self.findings.of(key, Clock::machine().now());
+            found.probes.values().map(|answer| answer.result).collect()
+        }
+    }
+
+    fn key(namespace: &str, name: &str) -> Key {
+        Key { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// Checks that ask this host.
+    fn asking(host: &str, count: usize) -> Vec<Probe> {
+        let http = serde_json::from_value(json!({"url": format!("http://{host}/")})).expect("a check");
+        let question = Question::Http(http);
+        let probe = |number| Probe {
+            id: ProbeId { run: "r1".into(), check: format!("check-{number}"), attempt: 1, definition: None },
+            question: question.clone(),
+            timeout: Duration::from_secs(10),
+            pods: Vec::new(),
+            about: About::Nothing,
+        };
+        (0..count).map(probe).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_that_asks_somebody_silent_keeps_no_other_waiting() {
+        let world = World::new();
+        let silent: Vec<Key> = (0..5).map(|number| key("silent", &format!("shop-{number}"))).collect();
+        for key in &silent {
+            world.prober.ask(key, asking("silent", 20));
+        }
+        let shop = key("shop", "shop");
+        world.prober.ask(&shop, asking("there", 1));
+        let woken = tokio::time::timeout(Duration::from_secs(5), world.queue.next()).await;
+        assert_eq!(woken.as_ref(), Ok(&shop), "it is answered before anything silent is given up");
+        assert_eq!(world.answers(&shop), [ProbeResult::Passed]);
+        assert_eq!(world.network.waiting(), OF_A_NAMESPACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_asked_in_its_turn_though_nobody_looks_again() {
+        let world = World::new();
+        let (first, second) = (key("silent", "first"), key("silent", "second"));
+        world.prober.ask(&first, asking("silent", PLACES));
+        world.prober.ask(&second, asking("there", 1));
+        let waited = async {
+            while world.answers(&second).is_empty() {
+                let woken = world.queue.next().await;
+                world.queue.done(&woken, false);
+            }
+        };
+        // In eights, for ten seconds each.
+        tokio::time::timeout(Duration::from_secs(81), waited).await.expect("an answer");
+        assert_eq!(world.answers(&second), [ProbeResult::Passed]);
+        assert_eq!(world.answers(&first), [ProbeResult::Unknown; PLACES]);
+        assert_eq!(world.network.waiting(), PLACES, "each is asked once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wanted_no_more_or_by_another_process_is_not_asked() {
+        let world = World::new();
+        let (first, second) = (key("silent", "first"), key("silent", "second"));
+        world.prober.ask(&first, asking("silent", 20));
+        world.prober.ask(&first, Vec::new());
+        world.prober.ask(&second, asking("silent", 20));
+        world.prober.stop();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(world.network.waiting(), OF_A_NAMESPACE);
     }
 }

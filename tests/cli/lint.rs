@@ -164,6 +164,16 @@ fn each_rule_finds_what_it_is_for() {
             "error plan spec.undo.validate.checks[0]",
         ),
         (
+            json!({"preflight": [{"name": "a", "timeout": "15m", "http": {"url": "http://shop/"}}]}),
+            none.clone(),
+            "error plan spec.preflight[0].timeout",
+        ),
+        (
+            json!({"undo": {"hooks": [{"name": "a", "patch": {"apiVersion": "v1", "resource": "pods", "name": "a", "patch": {}}}]}}),
+            none.clone(),
+            "error plan spec.undo.hooks[0].patch",
+        ),
+        (
             json!({"watch": [{"for": "10m", "every": "1m"}, {"for": "5m", "every": "1m"}]}),
             none.clone(),
             "error watch spec.watch[1].for",

@@ -298,6 +298,31 @@ async fn a_namespace_whose_receivers_hang_keeps_only_itself_waiting() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_owes_more_than_its_share_leaves_room_for_others() {
+    let receiver = Receiver::default();
+    let base = format!("http://127.0.0.1:{}", receiver.start().await);
+    let telling = Telling::new(cluster(BTreeMap::new()).await, Reach::anywhere());
+    let owed = |url: &str, count: usize| -> Vec<Delivery> {
+        let of = |number| Delivery {
+            to: format!("team-{number:04}"),
+            ..delivery(webhook(&format!("{base}/{url}")))
+        };
+        (0..count).map(of).collect()
+    };
+    let about = |name: &str| Key { name: name.into(), ..key("hangs") };
+    assert!(telling.notifier.deliver(&about("first"), owed("hang", 150)));
+    assert!(!telling.notifier.deliver(&about("second"), owed("hang", 1000)), "150 and 50 are 200");
+    assert!(telling.notifier.deliver(&about("first"), owed("hang", 150)), "these are being told already");
+    let shop = key("shop");
+    assert!(telling.notifier.deliver(&shop, owed("there", 1)), "there is room");
+    assert_eq!(telling.comes_to(&shop, |_| true).await, TellResult::Delivered);
+    // What had no room is told once there is.
+    assert!(!telling.notifier.deliver(&about("third"), owed("there", 1)));
+    assert!(telling.notifier.deliver(&about("first"), Vec::new()));
+    assert!(telling.notifier.deliver(&about("third"), owed("there", 1)));
+}
+
+#[tokio::test]
 async fn a_lasting_failure_ends_it_with_the_status_alone() {
     let receiver = Receiver::default();
     let base = format!("http://127.0.0.1:{}", receiver.start().await);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate::decide::About;
 use tidegate::decide::judge::Revision;
+use tidegate::decide::plan;
 use tidegate::decide::snapshot::{ProbeResult, Template};
 
 use super::{World, template};
@@ -285,4 +286,41 @@ fn a_telemetry_check_asks_stable_pods_as_a_run_would() {
     assert_eq!(subject.sampling.pods.len(), 4, "{subject:?}");
     assert!(subject.sampling.pods.iter().all(|pod| pod.revision == Revision::Stable), "{subject:?}");
     assert_eq!(subject.sampling.requests, Some(("orders_total".to_owned(), None)));
+}
+
+#[test]
+fn nobody_is_asked_for_longer_than_others_can_wait() {
+    let job = json!({"template": {"spec": {"template": {"spec": {}}}}});
+    let url = |timeout: &str| json!({"name": "c", "timeout": timeout, "http": {"url": "http://shop/"}});
+    let pods = |timeout: &str| json!({"name": "c", "timeout": timeout, "http": {"podPath": "/"}});
+    let of = |kind: &str, timeout: &str, check: &Value| json!({"name": "c", "timeout": timeout, kind: check});
+    let before = |check: Value| json!({"preflight": [check]});
+    let at_step = |check: Value| json!({"steps": [{"name": "half", "replicas": "50%", "checks": [check]}]});
+    let after = |check: Value| json!({"undo": {"validate": {"checks": [check]}}});
+    let approval = json!({"roles": ["qa"]});
+    let dns = json!({"name": "shop.example.com", "type": "A"});
+    for (mut spec, refused) in [
+        (before(url("10m")), ""),
+        (before(url("10m1s")), "spec.preflight[0]"),
+        (before(of("dns", "999999h", &dns)), "spec.preflight[0]"),
+        (before(of("telemetry", "1h", &json!({}))), "spec.preflight[0]"),
+        (at_step(pods("600s")), ""),
+        (at_step(pods("11m")), "spec.steps[0].checks[0]"),
+        (after(pods("11m")), "spec.undo.validate.checks[0]"),
+        // They keep nobody waiting.
+        (before(pods("30m")), ""),
+        (before(of("job", "2h", &job)), ""),
+        (at_step(of("job", "2h", &job)), ""),
+        (before(of("approval", "48h", &approval)), ""),
+    ] {
+        spec["targetRef"] = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+        let read = serde_json::from_value(spec.clone()).unwrap_or_else(|problem| panic!("{spec}: {problem}"));
+        match plan::plan(&read, false) {
+            Ok(_) => assert_eq!(refused, "", "{spec}"),
+            Err(problem) => {
+                assert_eq!(problem.field, format!("{refused}.timeout"), "{spec}: {problem}");
+                assert!(problem.problem.ends_with("write 10m or less, or let a job ask"), "{problem}");
+            }
+        }
+    }
 }

@@ -170,6 +170,15 @@ fn a_pod_of_the_new_version_is_asked_before_the_first_one_of_the_deployment_and_
 }
 
 #[test]
+fn however_long_its_answer_may_take_it_is_not_asked_for_longer_than_anybody_else() {
+    let http = json!({"podPath": "/version", "expect": {"within": "999999s"}});
+    let mut world = shipped(json!({"timeout": "30m", "http": http}), Fares::Well);
+    world.until("asked", |world| !world.asked.is_empty());
+    assert_eq!(world.asked[0].timeout, Duration::from_secs(600));
+    succeeds(&mut world);
+}
+
+#[test]
 fn it_comes_after_everything_else_before_the_first_pod() {
     let approval = json!({"name": "sign-off", "approval": {"roles": ["qa-manager"]}});
     let mut world = world(json!([starts(json!({})), approval]));

@@ -21,6 +21,8 @@ use crate::decide::{promotion, workload};
 
 /// How long a trial pod may take to start and answer, where nothing is said.
 const TRIAL: Duration = Duration::from_secs(300);
+/// How long one question may take: it keeps a place for which others wait.
+pub const LONGEST_QUESTION: Duration = Duration::from_secs(600);
 /// Until a failed check is tried again for the first time, where nothing is said.
 const BACKOFF: Duration = Duration::from_secs(10);
 
@@ -121,12 +123,44 @@ impl Question {
 }
 
 pub(super) fn checks(written: &[Check], field: &str) -> Result<Vec<PlannedCheck>, PlanError> {
-    written.iter().enumerate().map(|(index, one)| check(one, &format!("{field}[{index}]"))).collect()
+    understood(written, field, |_, planned| planned)
+}
+
+/// `meant`: what is made of one where it stands.
+fn understood(
+    written: &[Check],
+    field: &str,
+    meant: impl Fn(&Check, PlannedCheck) -> PlannedCheck,
+) -> Result<Vec<PlannedCheck>, PlanError> {
+    let one = |(index, written): (usize, &Check)| {
+        let field = format!("{field}[{index}]");
+        bounded(meant(written, check(written, &field)?), &field)
+    };
+    written.iter().enumerate().map(one).collect()
+}
+
+/// A Job and a trial pod take what time they take: nobody waits for their place.
+fn bounded(check: PlannedCheck, field: &str) -> Result<PlannedCheck, PlanError> {
+    match check.kind {
+        CheckKind::Asked(_) if check.timeout > LONGEST_QUESTION => Err(PlanError {
+            field: format!("{field}.timeout"),
+            problem: format!(
+                "it is {} s, and nobody is asked for longer than {} s, since others wait to ask: write 10m or less, or let a job ask",
+                check.timeout.as_secs(),
+                LONGEST_QUESTION.as_secs(),
+            ),
+        }),
+        CheckKind::Approval(_)
+        | CheckKind::Attest(_)
+        | CheckKind::Job(_)
+        | CheckKind::Asked(_)
+        | CheckKind::Trial(_) => Ok(check),
+    }
 }
 
 /// Those before the first pod. There is no pod to ask yet: where one is to be asked, it is started for that.
 pub(super) fn preflight(written: &[Check]) -> Result<Vec<PlannedCheck>, PlanError> {
-    let tried = |(planned, written): (PlannedCheck, &Check)| match planned.kind {
+    understood(written, "spec.preflight", |written, planned| match planned.kind {
         CheckKind::Asked(Question::Http(http)) if http.pod_path.is_some() => PlannedCheck {
             timeout: if written.timeout.is_some() { planned.timeout } else { TRIAL },
             every: None,
@@ -134,8 +168,7 @@ pub(super) fn preflight(written: &[Check]) -> Result<Vec<PlannedCheck>, PlanErro
             ..planned
         },
         kind => PlannedCheck { kind, ..planned },
-    };
-    Ok(checks(written, "spec.preflight")?.into_iter().zip(written).map(tried).collect())
+    })
 }
 
 pub(super) fn signers(approval: &Approval, field: &str) -> Result<Signers, PlanError> {
@@ -206,7 +239,7 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
         promotion,
         telemetry,
     } = check;
-    let understood = |kind: &str, objects: Result<Objects, (&str, String)>| match objects {
+    let of_objects = |kind: &str, objects: Result<Objects, (&str, String)>| match objects {
         Ok(objects) => Ok(CheckKind::Asked(Question::Objects(Box::new(objects)))),
         Err((below, problem)) => Err(PlanError { field: format!("{field}.{kind}{below}"), problem }),
     };
@@ -221,8 +254,8 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
         config.as_ref().map(|config| Ok(CheckKind::Asked(Question::Config(config.clone())))),
         tls.as_ref().map(|tls| Ok(CheckKind::Asked(Question::Tls(Box::new(tls.clone()))))),
         dns.as_ref().map(|dns| Ok(CheckKind::Asked(Question::Dns(dns.clone())))),
-        object.as_ref().map(|object| understood("object", Objects::of(object))),
-        backup.as_ref().map(|backup| understood("backup", Objects::of_backup(backup))),
+        object.as_ref().map(|object| of_objects("object", Objects::of(object))),
+        backup.as_ref().map(|backup| of_objects("backup", Objects::of_backup(backup))),
         workload.as_ref().map(|check| Ok(CheckKind::Asked(Question::Workload(workload::Wanted::of(check))))),
         promotion.as_ref().map(|check| promoted(check, field)),
         telemetry.as_ref().map(|check| Ok(CheckKind::Asked(Question::Telemetry(check.criteria.clone())))),

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::{CheckKind, PlanError, PlannedCheck, checks, span};
 use crate::api::ReleaseSpec;
-use crate::api::text::Span;
-use crate::api::undo::{HttpHook, PatchHook, UndoEvidence, UndoHook, UndoPhase, UndoPhases, UndoValidation};
+use crate::api::text::{Span, is_object_name};
+use crate::api::undo::{
+    ConfigMapHook, HttpHook, PatchHook, UndoEvidence, UndoHook, UndoPhase, UndoPhases, UndoValidation,
+};
 use crate::decide::jobs::PlannedJob;
 
 /// Pods of which evidence is kept, where nothing is said.
@@ -23,6 +25,9 @@ const MOST_PODS: usize = 3;
 const MOST_LOG_LINES: u32 = 200;
 const MOST_QUARANTINED: usize = 5;
 const MOST_HOOKS: usize = 8;
+/// What the policies guard against others than the operator, what runs programs, and what gives rights: by group, and in the core by resource.
+const GUARDED_GROUPS: [&str; 4] = ["apps", "batch", "tidegate.dev", "rbac.authorization.k8s.io"];
+const GUARDED_IN_THE_CORE: [&str; 4] = ["pods", "secrets", "serviceaccounts", "replicationcontrollers"];
 
 /// The way back, understood.
 #[derive(Clone, Debug)]
@@ -215,22 +220,15 @@ fn evidence(written: Option<&UndoEvidence>) -> KeptEvidence {
 
 fn hook((place, hook): (usize, &UndoHook)) -> Result<PlannedHook, PlanError> {
     let UndoHook { name, http, config_map, patch, job } = hook;
+    let field = |kind: &str| format!("spec.undo.hooks[{place}]{kind}");
     let kind = match (http, config_map, patch, job) {
         (Some(http), None, None, None) => HookKind::Call(Box::new(http.clone())),
-        (None, Some(map), None, None) => HookKind::Patch(ObjectPatch {
-            group: String::new(),
-            version: "v1".into(),
-            resource: "configmaps".into(),
-            name: map.name.clone(),
-            patch: json!({ "data": { map.key.as_str(): map.value } }),
-        }),
-        (None, None, Some(patch), None) => HookKind::Patch(object_patch(patch)),
-        (None, None, None, Some(job)) => {
-            HookKind::Job(Arc::new(PlannedJob::of(job, &format!("spec.undo.hooks[{place}].job"))?))
-        }
+        (None, Some(map), None, None) => HookKind::Patch(map_patch(map, &field(".configMap"))?),
+        (None, None, Some(patch), None) => HookKind::Patch(object_patch(patch, &field(".patch"))?),
+        (None, None, None, Some(job)) => HookKind::Job(Arc::new(PlannedJob::of(job, &field(".job"))?)),
         _ => {
             return Err(PlanError {
-                field: format!("spec.undo.hooks[{place}]"),
+                field: field(""),
                 problem: format!("hook '{name}' needs exactly one of: http, configMap, patch, job"),
             });
         }
@@ -238,14 +236,86 @@ fn hook((place, hook): (usize, &UndoHook)) -> Result<PlannedHook, PlanError> {
     Ok(PlannedHook { name: name.clone(), kind })
 }
 
-fn object_patch(written: &PatchHook) -> ObjectPatch {
+fn map_patch(written: &ConfigMapHook, field: &str) -> Result<ObjectPatch, PlanError> {
+    let ConfigMapHook { name, key, value } = written;
+    let is_key = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let wrong = |below: &str, problem: String| PlanError { field: format!("{field}{below}"), problem };
+    if !is_object_name(name) {
+        return Err(wrong(".name", format!("'{name}' is not the name of an object")));
+    }
+    if key.is_empty() || !key.bytes().all(is_key) {
+        let problem = format!("'{key}' is no key of a ConfigMap: write letters, digits, '-', '_' and '.'");
+        return Err(wrong(".key", problem));
+    }
+    Ok(ObjectPatch {
+        group: String::new(),
+        version: "v1".into(),
+        resource: "configmaps".into(),
+        name: name.clone(),
+        patch: json!({ "data": { key.as_str(): value } }),
+    })
+}
+
+/// The rules of the schema again: one that was stored under an older schema would reach what a hook must not change, or make another request of ours
+/// than a patch of one object.
+fn object_patch(written: &PatchHook, field: &str) -> Result<ObjectPatch, PlanError> {
     let PatchHook { api_version, resource, name, patch } = written;
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    ObjectPatch {
-        group: group.to_owned(),
+    let wrong = |below: &str, problem: String| PlanError { field: format!("{field}{below}"), problem };
+    let (group, version) = match api_version.split_once('/') {
+        Some((group, version)) => (Some(group), version),
+        None => (None, api_version.as_str()),
+    };
+    if !group.is_none_or(|group| is_word(group, b"-.")) || !is_version(version) {
+        let problem = format!("'{api_version}' is no apiVersion: write v1 or core.openfeature.dev/v1beta1");
+        return Err(wrong(".apiVersion", problem));
+    }
+    if !is_word(resource, b"-") {
+        let problem = format!(
+            "'{resource}' is no resource: write the plural in lower case that kubectl api-resources shows, as in featureflags"
+        );
+        return Err(wrong(".resource", problem));
+    }
+    if !is_object_name(name) {
+        return Err(wrong(".name", format!("'{name}' is not the name of an object")));
+    }
+    if !patch.is_object() {
+        return Err(wrong(
+            ".patch",
+            "it is no object: write the fields that change, and null for what goes".into(),
+        ));
+    }
+    let is_guarded = match group {
+        Some(group) => GUARDED_GROUPS.contains(&group),
+        None => GUARDED_IN_THE_CORE.contains(&resource.as_str()),
+    };
+    if is_guarded {
+        return Err(wrong(
+            "",
+            format!(
+                "hooks change no {resource} of {api_version}: no workloads, pods, Jobs, Secrets, accounts, roles, nor Tidegate's own kinds; name another object, or leave the hook out"
+            ),
+        ));
+    }
+    Ok(ObjectPatch {
+        group: group.unwrap_or_default().to_owned(),
         version: version.to_owned(),
         resource: resource.clone(),
         name: name.clone(),
         patch: patch.clone(),
-    }
+    })
+}
+
+/// `v1`, `v1beta1`.
+fn is_version(text: &str) -> bool {
+    let rest = text.strip_prefix('v').unwrap_or_default();
+    rest.starts_with(|first: char| first.is_ascii_digit()) && is_word(rest, b"")
+}
+
+/// Lower case letters and digits, and between them these.
+fn is_word(text: &str, between: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let (first, last) = (text.as_bytes().first(), text.as_bytes().last());
+    first.is_some_and(is_plain)
+        && last.is_some_and(is_plain)
+        && text.bytes().all(|byte| is_plain(&byte) || between.contains(&byte))
 }

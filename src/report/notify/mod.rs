@@ -30,8 +30,9 @@ pub use attempt::{Carrier, Failure, Outside};
 /// Requests under way at the same time, of all namespaces and of one.
 const AT_ONCE: usize = 16;
 const AT_ONCE_IN_A_NAMESPACE: usize = 4;
-/// Audiences that are being told at the same time, those that wait to be tried again among them.
+/// Audiences that are being told at the same time, those that wait to be tried again among them: of all namespaces and of one.
 const MOST: usize = 1000;
+const MOST_OF_A_NAMESPACE: usize = 200;
 /// Tries of one message.
 const TRIES: u32 = 19;
 /// The longest time between two of them: with it they take about an hour.
@@ -87,7 +88,7 @@ impl Notifier {
     }
 
     /// Sends what is owed, not told and not being sent already: to each audience the oldest first. What is being sent and not owed any
-    /// more, or to be sent elsewhere by now, ends. False: there is no room for all of it.
+    /// more, or to be sent elsewhere by now, ends. False: there is no room for all of it, or none in its namespace's share.
     pub fn deliver(&self, key: &Key, owed: Vec<Delivery>) -> bool {
         let mut state = self.0.lock();
         let mut next: BTreeMap<String, Delivery> = BTreeMap::new();
@@ -104,14 +105,17 @@ impl Notifier {
             }
             goes_on
         });
+        let is_of_its_namespace = |(about, _): &&(Key, String)| about.namespace == key.namespace;
+        let mut of_its_namespace = state.under_way.keys().filter(is_of_its_namespace).count();
         for (to, delivery) in next {
             let place = (key.clone(), to);
             if state.under_way.contains_key(&place) {
                 continue;
             }
-            if state.under_way.len() >= MOST {
+            if state.under_way.len() >= MOST || of_its_namespace >= MOST_OF_A_NAMESPACE {
                 return false;
             }
+            of_its_namespace += 1;
             let handle = tokio::spawn(self.0.clone().tell(key.clone(), delivery.clone())).abort_handle();
             state.under_way.insert(place, Telling { handle, delivery });
         }

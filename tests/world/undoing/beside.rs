@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate::api::undo::{HookState, QuarantineState};
+use tidegate::decide::plan;
 use tidegate::decide::snapshot::ProbeResult;
 use tidegate::decide::{ErrandKind, Gather};
 
@@ -199,4 +200,110 @@ fn a_release_deleted_while_a_hook_hangs_goes_back_all_the_same() {
         assert_eq!((world.ready(), world.alive()), (4, 4));
         assert_eq!(world.errands.iter().filter(|errand| errand.name.starts_with("hook")).count(), 1);
     }
+}
+
+/// What the plan says of a hook, as one that no schema has looked at.
+fn planned(hook: Value) -> String {
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+    let spec = json!({"targetRef": target, "undo": {"hooks": [{"name": "flag", "http": {"url": "http://flags/"}}, hook]}});
+    let spec = serde_json::from_value(spec).expect("a spec");
+    plan::undo(&spec).map(|_| String::new()).unwrap_or_else(|refused| refused.to_string())
+}
+
+#[test]
+fn what_no_hook_may_patch_is_refused_whatever_the_schema_that_it_was_stored_under() {
+    let patch = |more: Value| {
+        let mut patch = json!({
+            "apiVersion": "core.openfeature.dev/v1beta1", "resource": "featureflags", "name": "shop", "patch": {"spec": {}},
+        });
+        patch.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        planned(json!({"name": "it", "patch": patch}))
+    };
+    assert_eq!(patch(json!({})), "");
+    assert_eq!(patch(json!({"apiVersion": "v1", "resource": "configmaps"})), "");
+    // By its group, and in the core by its own name only.
+    assert_eq!(patch(json!({"apiVersion": "metrics.k8s.io/v1", "resource": "pods"})), "");
+    for (api_version, resource) in [
+        ("apps/v1", "deployments"),
+        ("apps/v1", "replicasets"),
+        ("batch/v1", "jobs"),
+        ("tidegate.dev/v1alpha1", "releases"),
+        ("rbac.authorization.k8s.io/v1", "rolebindings"),
+        ("v1", "pods"),
+        ("v1", "secrets"),
+        ("v1", "serviceaccounts"),
+        ("v1", "replicationcontrollers"),
+    ] {
+        let words = format!(
+            "spec.undo.hooks[1].patch: hooks change no {resource} of {api_version}: no workloads, pods, Jobs, Secrets, accounts, roles, nor Tidegate's own kinds; name another object, or leave the hook out"
+        );
+        assert_eq!(patch(json!({"apiVersion": api_version, "resource": resource})), words);
+    }
+    for odd in [
+        "",
+        "1",
+        "v",
+        "V1",
+        "v1/",
+        "/v1",
+        "apps/v1/x",
+        "../v1",
+        "v1?x=y",
+        "a b/v1",
+        "Apps/v1",
+        "-a/v1",
+        "v1-x",
+    ] {
+        let words = format!(
+            "spec.undo.hooks[1].patch.apiVersion: '{odd}' is no apiVersion: write v1 or core.openfeature.dev/v1beta1"
+        );
+        assert_eq!(patch(json!({"apiVersion": odd})), words);
+    }
+    for odd in [
+        "",
+        "Pods",
+        "pods/exec",
+        "configmaps/..",
+        "-flags",
+        "flags-",
+        "flags?x",
+        "namespaces/kube-system/pods",
+    ] {
+        let said = patch(json!({"resource": odd}));
+        assert!(
+            said.starts_with(&format!("spec.undo.hooks[1].patch.resource: '{odd}' is no resource: write")),
+            "{said}"
+        );
+    }
+    for odd in ["", "..", "../pods/shop", "shop/status", "shop?fieldManager=x", "Shop"] {
+        let words = format!("spec.undo.hooks[1].patch.name: '{odd}' is not the name of an object");
+        assert_eq!(patch(json!({"name": odd})), words);
+    }
+    for odd in [json!([]), json!("x"), Value::Null] {
+        let words = "spec.undo.hooks[1].patch.patch: it is no object: write the fields that change, and null for what goes";
+        assert_eq!(patch(json!({"patch": odd})), words);
+    }
+    let map = |name: &str, key: &str| {
+        planned(json!({"name": "it", "configMap": {"name": name, "key": key, "value": "off"}}))
+    };
+    assert_eq!(map("flags", "payments.v2_x-y"), "");
+    assert_eq!(
+        map("../secrets/x", "a"),
+        "spec.undo.hooks[1].configMap.name: '../secrets/x' is not the name of an object"
+    );
+    assert_eq!(
+        map("flags", "a b"),
+        "spec.undo.hooks[1].configMap.key: 'a b' is no key of a ConfigMap: write letters, digits, '-', '_' and '.'"
+    );
+}
+
+#[test]
+fn a_release_that_was_stored_with_a_hook_that_is_refused_goes_back_without_its_hooks() {
+    let mut world = crashed(json!({}));
+    world.until("a pod", |world| world.pods.iter().any(|pod| pod.crashing));
+    let patch = json!({"apiVersion": "v1", "resource": "secrets", "name": "shop", "patch": {"data": null}});
+    world.release.as_mut().unwrap()["undo"] = json!({"hooks": [{"name": "it", "patch": patch}]});
+    let undo = ended(&mut world);
+    assert!(undo.hooks.is_empty(), "{:?}", undo.hooks);
+    assert_eq!((world.ready(), world.alive()), (4, 4));
 }

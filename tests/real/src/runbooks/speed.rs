@@ -68,7 +68,7 @@ mod tests {
         let release = json!({"spec": {
             "windows": {"allow": [{"cron": "0 20 * * Sun", "for": "60h"}]},
             "preflight": [
-                {"name": "backup", "backup": {"maxAge": "2h"}, "timeout": "15m", "retries": {"limit": 1, "backoff": "10s"}},
+                {"name": "backup", "backup": {"maxAge": "2h"}, "timeout": "8m", "retries": {"limit": 1, "backoff": "10s"}},
             ],
             "steps": [{"name": "pilot", "soak": "48h", "deadline": "72h", "checks": [{"name": "health", "every": "5m"}]}],
             "criteria": [{"name": "ready", "availability": {"limit": "90%", "for": "1h"}}],

@@ -18,7 +18,7 @@ fn largest() -> Value {
     let url = format!("http://shop/{}", "x".repeat(1012));
     json!({
         "preflight": many(32, &|place| match place % 3 {
-            0 => json!({"name": name(place), "timeout": "999999h999999m999999s", "http": {
+            0 => json!({"name": name(place), "timeout": "000000h000010m000000s", "http": {
                 "url": url, "headers": headers, "expect": {"status": 599, "bodyMatches": "(a?){99}".repeat(32), "within": "999999.999s"},
             }}),
             1 => json!({"name": name(place), "approval": {"roles": many(8, &|role| json!(format!("{role:a>63}"))), "quorum": 8}}),
@@ -88,6 +88,10 @@ fn one_over() -> Vec<(&'static str, Value)> {
         ("no user in the URL", http(json!({"url": "http://metrics@169.254.169.254/"}))),
         ("Too long", http(json!({"expect": {"bodyMatches": "x".repeat(257)}}))),
         ("is not a length of time", json!({"undo": {"budget": "9999999h"}})),
+        (
+            "timeout is at most 10m",
+            json!({"preflight": [{"name": "http", "timeout": "10m1s", "http": {"url": "http://shop/"}}]}),
+        ),
         ("no user in the URL", value(json!({"json": {"url": "http://a:b@shop/", "pointer": "/a"}}))),
         (
             "Too long",

@@ -2,6 +2,7 @@
 //! version on both.
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
@@ -20,6 +21,14 @@ async fn counts(story: &Story<'_>) -> Option<Counts> {
     seen.then(|| sets.iter().map(of).filter(|(_, pods)| *pods > 0).collect())
 }
 
+/// The native controllers tell the newer of two ReplicaSets by the second in which it was made, and of the same second by its name.
+async fn may_make_another(story: &Story<'_>) -> bool {
+    let sets = story.list("apps/v1", "ReplicaSet").await;
+    let made = |set: &Value| set["metadata"]["creationTimestamp"].as_str()?.parse::<Timestamp>().ok();
+    let newest = sets.iter().filter_map(made).max();
+    newest.is_none_or(|newest| Timestamp::now().as_second() > newest.as_second())
+}
+
 async fn agrees(stage: &Stage, script: Script) {
     let story = Story::begin(stage, "model").await;
     let mut deployment = story.deployment(script.replicas);
@@ -33,6 +42,8 @@ async fn agrees(stage: &Stage, script: Script) {
         })
         .await;
     for (write, wanted) in script.writes.iter().zip(&modelled) {
+        let later = "the newest ReplicaSet is of a second that is over";
+        story.until(later, |story| async move { may_make_another(story).await }).await;
         story.patch(json!({"spec": write})).await;
         let what = format!("{}: {wanted:?} after {write}", script.name);
         story.until(&what, |story| async move { counts(story).await.as_ref() == Some(wanted) }).await;

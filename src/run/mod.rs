@@ -7,6 +7,7 @@ mod http;
 pub mod leader;
 pub mod link;
 mod operator;
+mod own_writes;
 mod prober;
 mod queue;
 mod reconcile;

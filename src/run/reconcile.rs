@@ -1,16 +1,14 @@
 //! One look at one Release: observe → decide → act → report, and what is needed for the next look.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::clock::{self, Clock};
 use super::errands::Errands;
 use super::findings::SharedFindings;
 use super::link::UnderWay;
+use super::own_writes::{BackOff, OwnWrites};
 use super::prober::Prober;
 use super::queue::Queue;
 use super::rush::Rush;
@@ -25,8 +23,6 @@ use crate::watch::SharedIndex;
 
 /// How often to look whether our own last write has come back to us.
 const OWN_WRITE: Duration = Duration::from_millis(250);
-/// Looks after which what stands in the place of what we wrote is taken for what there is: half a minute.
-const MOST_WAITS: u32 = 120;
 /// How often to look whether a rush is over.
 const RUSH: Duration = Duration::from_millis(500);
 /// When to look again whether there is room to tell something.
@@ -52,61 +48,6 @@ pub struct Reconciler {
     pub own: OwnWrites,
     pub under_way: Arc<UnderWay>,
     pub rush: Rush,
-}
-
-/// What we wrote last, by Release: a snapshot older than that is not decided on.
-#[derive(Default)]
-pub struct OwnWrites(Mutex<HashMap<Key, OwnWrite>>);
-
-#[derive(Default)]
-struct OwnWrite {
-    /// The Deployment, by its generation.
-    target: Option<Written<i64>>,
-    /// The Release, by `status.revision`; what that was decided on has a resourceVersion.
-    release: Option<Written<String>>,
-    failures: u32,
-    /// Looks that found something else in its place.
-    waits: u32,
-    /// Nothing is written before, whatever happens meanwhile; but what goes back is held up only by failures of its own.
-    backs_off: Option<BackOff>,
-}
-
-/// An object after our last write to it.
-struct Written<V> {
-    /// One made anew counts from 1 again.
-    uid: String,
-    number: i64,
-    /// The version that it was decided on, right before it: the write would not have gone through on another one.
-    on: V,
-}
-
-/// What a snapshot has of an object that we wrote.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    /// Our write, or what came after it.
-    Newer,
-    /// What our write was decided on: that has not come back to us yet, however long it takes.
-    Before,
-    /// Neither: somebody has taken our status away, or put back what was there once. In time that is what there is.
-    PutBack,
-}
-
-impl<V: PartialEq> Written<V> {
-    fn seen(&self, uid: &str, number: i64, version: &V) -> Seen {
-        if self.uid != uid || number >= self.number {
-            Seen::Newer
-        } else if self.on == *version {
-            Seen::Before
-        } else {
-            Seen::PutBack
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct BackOff {
-    until: Instant,
-    back: bool,
 }
 
 impl Reconciler {
@@ -243,97 +184,18 @@ fn spread(key: &Key, wait: Duration) -> Duration {
     wait + wait.mul_f64(f64::from(part) / 4000.0)
 }
 
-impl OwnWrites {
-    /// Whether our own last write is not in this snapshot yet. What is decided on what was there before it would be refused, too.
-    fn newer_than(&self, key: &Key, snapshot: &Snapshot) -> bool {
-        let mut all = self.lock();
-        let Some(own) = all.get_mut(key) else { return false };
-        let release = own.release.as_ref().zip(snapshot.release.as_ref()).map(|(written, release)| {
-            written.seen(&release.uid, release.status.revision, &release.resource_version)
-        });
-        let target = own
-            .target
-            .as_ref()
-            .zip(snapshot.target.as_ref())
-            .map(|(written, target)| written.seen(&target.uid, target.generation, &target.generation));
-        let seen = [release, target].map(|seen| seen.unwrap_or(Seen::Newer));
-        if seen.contains(&Seen::Before) {
-            return true;
-        }
-        if !seen.contains(&Seen::PutBack) {
-            return false;
-        }
-        own.waits += 1;
-        let waits = own.waits <= MOST_WAITS;
-        if !waits {
-            all.remove(key);
-        }
-        waits
-    }
-
-    fn note(&self, key: &Key, snapshot: &Snapshot, applied: &Applied) {
-        let mut all = self.lock();
-        let own = all.entry(key.clone()).or_default();
-        if let (Some(target), Some(number)) = (&snapshot.target, applied.generation) {
-            own.target = Some(Written { uid: target.uid.clone(), number, on: target.generation });
-        }
-        if let (Some(release), Some(number)) = (&snapshot.release, applied.revision) {
-            let on = release.resource_version.clone();
-            own.release = Some(Written { uid: release.uid.clone(), number, on });
-        }
-        own.waits = 0;
-    }
-
-    fn succeeded(&self, key: &Key) {
-        let mut all = self.lock();
-        let own = all.entry(key.clone()).or_default();
-        (own.failures, own.backs_off) = (0, None);
-    }
-
-    fn back_off(&self, key: &Key, how: BackOff) {
-        self.lock().entry(key.clone()).or_default().backs_off = Some(how);
-    }
-
-    fn backs_off(&self, key: &Key, back: bool) -> Option<Instant> {
-        let known = self.lock().get(key)?.backs_off?;
-        (known.until > clock::instant() && (known.back || !back)).then_some(known.until)
-    }
-
-    fn count_failure(&self, key: &Key) -> u32 {
-        let mut all = self.lock();
-        let own = all.entry(key.clone()).or_default();
-        own.failures += 1;
-        own.failures
-    }
-
-    fn forget(&self, key: &Key) {
-        self.lock().remove(key);
-    }
-
-    /// Another process may have led meanwhile: of these Releases, in their order, it is still known what we wrote. What failed then says
-    /// nothing of now.
-    pub fn lead_again(&self, releases: &[Key]) {
-        let mut all = self.lock();
-        all.retain(|key, _| releases.binary_search(key).is_ok());
-        for own in all.values_mut() {
-            let OwnWrite { target, release, .. } = std::mem::take(own);
-            *own = OwnWrite { target, release, ..OwnWrite::default() };
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, OwnWrite>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use http::{Method, Request, Response};
     use kube::Client;
     use kube::client::Body;
     use serde_json::{Value, json};
+    use tokio::time::Instant;
 
     use super::super::errands::Hands;
+    use super::super::own_writes::MOST_WAITS;
     use super::super::queue::BESIDES;
     use super::*;
     use crate::act::Fence;

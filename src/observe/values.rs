@@ -59,7 +59,9 @@ pub async fn of_pods(
     for pods in pods.chunks(PODS_A_QUERY) {
         let query = selector(namespace, &alternatives(pods.iter().map(|(pod, _)| *pod)), gauge);
         for Number { labels, value } in server.instant(round, &query).await? {
-            if let Some(pod) = labels.get("pod") {
+            // Who answers with another pod's number has not been asked for it.
+            let asked = |pod: &&String| pods.iter().any(|(asked, _)| *asked == pod.as_str());
+            if let Some(pod) = labels.get("pod").filter(asked) {
                 found.points.push(Point { series: pod.clone(), value });
             }
         }

@@ -128,6 +128,10 @@ impl Hands {
             ErrandKind::Patch(patch) => self.tried(|| self.patch(&key, &patch)).await,
             ErrandKind::MakeJob { body } => {
                 self.tried(|| async {
+                    // Who is gone has taken the Job along, if it was made: it is not made a second time.
+                    if asked.strong_count() == 0 {
+                        return Err(Failed::ForGood("its run is over".to_owned()));
+                    }
                     let made = self.writer.create_job(&key.namespace, &body).await;
                     made.map(|()| "made".to_owned()).map_err(refused)
                 })

@@ -745,3 +745,35 @@ at 70000 kill 0"#
     let passed = outcome.log.iter().find(|line| line.contains("step half passed"));
     assert!(passed.and_then(|line| seconds(line)).is_some_and(|at| at > 80.0), "{log}");
 }
+
+#[test]
+fn a_server_that_answers_with_other_pods_says_nothing_of_those_it_was_asked_for() {
+    told_by(
+        53_707,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":2},"type":"RollingUpdate"}
+deadline 600
+release {"criteria":[{"errorRate":{"limit":"5%","target":"1%"},"name":"errors"},{"name":"queue","value":{"limit":"value > 100","podGauge":{"name":"shop_queue"}}}],"metrics":{"prometheus":{"scrapeInterval":"5s","url":"http://prometheus.monitoring:9090"}},"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
+ready-after 1000
+at 5241 push v2 good
+at 7034 lose 3 16 true
+at 12172 push v3 errors
+at 15203 prometheus strangers
+at 51067 prometheus types"#,
+    );
+}
+
+#[test]
+fn the_job_of_a_hook_is_not_made_a_second_time_for_a_release_that_is_gone() {
+    told_by(
+        96_255,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":1,"maxUnavailable":1},"type":"RollingUpdate"}
+deadline 600
+release {"criteria":[],"notify":[{"events":["Undone","Succeeded","Aborted","Superseded","Started","AwaitingApproval","Held","MissingRight","StepPassed","Undoing","HandedBack","Rejected"],"name":"team","webhook":{"url":"https://team.example/hook"}},{"events":["AwaitingApproval","Held","Undoing","Undone","Aborted","Rejected"],"name":"duty","pagerDuty":{"secret":"duty"}}],"steps":[{"name":"all","replicas":"100%"}],"undo":{"budget":"10m","capacity":"MitigateFirst","evidence":{"logLines":20,"pods":1},"hooks":[{"job":{"template":{"spec":{"backoffLimit":0,"template":{"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}},"name":"dump"}],"phases":{"execution":"30s","validation":"1m"},"quarantine":{"for":"1m","pods":3}},"watch":[{"every":"1s","for":"3s"}]}
+ready-after 4000
+at 51 push v2 crash
+at 7155 delete-release
+request 14 swallowed"#,
+    );
+}

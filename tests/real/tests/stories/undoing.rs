@@ -1,6 +1,7 @@
 //! The way back beyond its first order, where only a real control plane can tell: what pods wrote before they went, pods that are released from
 //! their ReplicaSet, hooks, and what was put back being looked at.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kube::api::{Patch, PatchParams};
@@ -266,7 +267,10 @@ fn what_does_not_work_either_is_told_and_a_newer_template_does_not_wait_for_it()
 /// What the API server says when bob writes this; empty when it takes it.
 async fn said_to_bob(story: &Story<'_>, undo: &Value) -> String {
     let client = story.stage.cluster.client("bob").await.expect("a client");
-    let mut release = story.release(with(halves(), json!({"undo": undo})));
+    // Another spec each time: what was taken before the policy was there is asked about again.
+    static WRITES: AtomicU32 = AtomicU32::new(0);
+    let reports = json!({"keep": 1 + WRITES.fetch_add(1, Ordering::Relaxed) % 100});
+    let mut release = story.release(with(halves(), json!({"undo": undo, "reports": reports})));
     release["metadata"]["namespace"] = json!(story.namespace);
     let api = stage::api_of(&client, &release).expect("a kind");
     let written = api.patch("shop", &PatchParams::apply("bob").force(), &Patch::Apply(&release)).await;

@@ -242,19 +242,19 @@ pub fn after_the_watch(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) ->
             shortened(&format!("the watch is over and migration {} waits: {}", next.name, hold.message));
         draft.wake_in(rest::LOOK_AGAIN);
         draft.held_by(hold);
-        let has_begun = has_begun_after_the_watch(draft.run(), plan);
-        locks::give_up(draft.run(), has_begun);
+        let_others_go_first(draft.run(), plan);
         return false;
     }
     locks::are_held(draft, scene, &plan.locks, Phase::Watching) && forward(draft, scene, plan, false)
 }
 
-/// Whether one of those has.
-pub fn has_begun_after_the_watch(run: &Run, plan: &Plan) -> bool {
+/// After the watch, while it waits for something else: nobody waits for its locks, unless something has begun under them.
+pub fn let_others_go_first(run: &mut Run, plan: &Plan) {
     let after = |known: &MigrationStatus| {
         plan.migrations.iter().any(|planned| planned.name == known.name && !planned.comes_first())
     };
-    run.migrations.iter().any(after)
+    let has_begun = run.migrations.iter().any(after);
+    locks::give_up(run, has_begun);
 }
 
 fn forward(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan, first: bool) -> bool {

@@ -41,15 +41,14 @@ fn of_the_deployment(snapshot: &Snapshot) -> Decision {
     };
     let Ok(originals) = originals else { return decision };
     let finish = target.on_delete.as_deref() == Some("Finish");
-    let way =
-        GoingBack::noted(snapshot, target, &originals).filter(|way| in_run && !finish && !way.is_over());
-    if let Some(way) = way {
+    let noted = GoingBack::noted(snapshot, target, &originals);
+    // What is left of it by accident goes to no more pods than it has: which template was stable nobody knows any more.
+    let is_lost = parked(target) && !finish && noted.is_none();
+    if let Some(way) = noted.filter(|way| in_run && !finish && !way.is_over()) {
         decision.urgent = true;
         order(&mut decision, target, &way.order(), "the Release is gone: go back to stable");
         return decision;
     }
-    // What is left of it by accident goes to no more pods than it has: which template was stable nobody knows any more.
-    let is_lost = parked(target) && !finish && GoingBack::noted(snapshot, target, &originals).is_none();
     if is_lost {
         order(
             &mut decision,

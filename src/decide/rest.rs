@@ -117,8 +117,7 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         if !way.is_over() {
             return take_up_way_back(draft, &way);
         }
-    }
-    if parked(target) && GoingBack::noted(scene.snapshot, target, originals).is_none() {
+    } else if parked(target) {
         draft.want(target, &Wanted::frozen(originals), "stand still");
         let lost = match &target.stable {
             Some(name) => format!("ControllerRevision {name} with the stable template is gone"),

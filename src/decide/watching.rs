@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use super::approval::{self, AWAITING_APPROVAL, Counted, Signed};
 use super::draft::Draft;
 use super::evidence::Evidence;
-use super::locks;
 use super::migrations;
 use super::plan::Plan;
 use super::rest;
@@ -40,8 +39,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     });
     migrations::look(draft, scene, plan);
     if !is_over(draft, scene, evidence, plan, since) {
-        let has_begun = migrations::has_begun_after_the_watch(draft.run(), plan);
-        return locks::give_up(draft.run(), has_begun);
+        return migrations::let_others_go_first(draft.run(), plan);
     }
     if migrations::after_the_watch(draft, scene, plan) {
         succeed(draft, scene);

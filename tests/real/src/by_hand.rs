@@ -40,7 +40,7 @@ pub async fn go_back(
     deployment: impl Fn(usize) -> Value,
 ) -> Result<WaysBack> {
     crowd::make(story, 0..number, deployment).await?;
-    until_ready(story, number * 10).await;
+    until_ready(story, number).await;
     let crowd = Crowd::watch(&story.client, &story.namespace);
     let parked = json!({"spec": {
         "minReadySeconds": 2_147_483_646, "progressDeadlineSeconds": 2_147_483_647,
@@ -65,7 +65,7 @@ pub async fn go_back(
         },
     });
     let patched = patch(story, number, &back).await?;
-    until_ready(story, number * 10).await;
+    until_ready(story, number).await;
     let mut ways = WaysBack::default();
     for (name, at) in patched {
         let (ordered, restored) = crowd.way_back(&name, at).with_context(|| format!("{name} is not back"))?;
@@ -76,11 +76,11 @@ pub async fn go_back(
     Ok(ways)
 }
 
-async fn until_ready(story: &Story<'_>, pods: usize) {
+/// Waits until so many have all their pods Ready.
+async fn until_ready(story: &Story<'_>, number: usize) {
     let all = async |story: &Story<'_>| {
         let sets = story.list("apps/v1", "ReplicaSet").await;
-        let full = sets.iter().filter(|set| set["status"]["readyReplicas"] == 10).count();
-        full * 10 >= pods
+        sets.iter().filter(|set| set["status"]["readyReplicas"] == 10).count() >= number
     };
     story.until_within(Duration::from_secs(600), "all pods Ready", all).await;
 }

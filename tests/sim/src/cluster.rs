@@ -284,6 +284,11 @@ pub fn named(name: &str) -> Name {
     (NAMESPACE.to_owned(), name.to_owned())
 }
 
+/// Whether there is room for fewer pods than these.
+fn is_less(room: usize, replicas: i64) -> bool {
+    i64::try_from(room).is_ok_and(|room| room < replicas)
+}
+
 impl World {
     /// Controllers and kubelets do what is due.
     pub fn settle(&mut self) {
@@ -388,17 +393,17 @@ impl World {
     /// Whether the nodes have no room for so many pods of a Deployment.
     pub fn has_no_room(&self, name: &str, replicas: i64) -> bool {
         let cluster = self.clusters.iter().find(|cluster| cluster.name == name);
-        cluster.is_some_and(|cluster| i64::try_from(cluster.room).is_ok_and(|room| room < replicas))
+        cluster.is_some_and(|cluster| is_less(cluster.room, replicas))
     }
 
     /// The same, or that they had none a moment ago.
     pub fn had_no_room(&self, name: &str, replicas: i64) -> bool {
         let before = |cluster: &Cluster| {
             let (room, until) = cluster.room_before;
-            self.now < until + RECENTLY && i64::try_from(room).is_ok_and(|room| room < replicas)
+            self.now < until + RECENTLY && is_less(room, replicas)
         };
-        self.has_no_room(name, replicas)
-            || self.clusters.iter().any(|cluster| cluster.name == name && before(cluster))
+        let cluster = self.clusters.iter().find(|cluster| cluster.name == name);
+        cluster.is_some_and(|cluster| is_less(cluster.room, replicas) || before(cluster))
     }
 
     /// The cluster of a Deployment.

@@ -107,10 +107,12 @@ fn main() -> ExitCode {
             if asked.twice {
                 let (again, _) =
                     under_way.during(seed, || play_within(&seeds::story(seed), seed, asked.steps));
-                let mut lines = outcome.log.iter().zip(&again.log);
-                if let Some((first, second)) = lines.find(|(first, second)| first != second) {
-                    let other = format!("not the same story twice: {first}\nand then {second}");
-                    violation.get_or_insert(other);
+                if outcome.log != again.log {
+                    let same = outcome.log.iter().zip(&again.log).take_while(|(one, other)| one == other);
+                    let place = same.count();
+                    let [first, second] = [&outcome.log, &again.log].map(|log| log.get(place));
+                    violation
+                        .get_or_insert(format!("not the same story twice: {first:?}, and then {second:?}"));
                 }
             }
             if let Some(violation) = violation

@@ -123,11 +123,10 @@ impl World {
             // What has grown old was true once: it tells of a step that began while nothing could be told.
             let tells_of_before = self.asks_prometheus(name) && self.prometheus.lies == Lies::Stale;
             let watched = self.watchman.of(name);
-            if tells_of_before {
+            if told || tells_of_before {
                 (watched.blind, watched.blind_step) = (None, None);
             }
             if told {
-                (watched.blind, watched.blind_step) = (None, None);
                 watched.told_since = now;
             }
             watched.dark_since = if shows { watched.dark_since.or(Some(now)) } else { None };

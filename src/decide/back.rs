@@ -103,15 +103,12 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         }
         false => (Vec::new(), Vec::new(), Vec::new()),
     };
-    run.stage = Stage::Back;
-    locks::leave_queue(run);
-    run.progress.soaking_since = None;
     // Who was asked took part of the time in which it was decided, whatever ended it; who refused had decided.
     let asked = run.undo_asked.take().filter(|asked| asked.refused.is_none() && is_undo(why.cause));
     let asked_at = asked.as_ref().map(|asked| asked.breach_at.unwrap_or(asked.at));
     let over = asked.iter().filter(|asked| asked.over).map(|_| UndoPhase::Decision).collect();
     let id = run.id.clone();
-    run.back = Some(Back {
+    let back = Back {
         cause: why.cause,
         message: why.message.clone(),
         by: why.by,
@@ -130,8 +127,29 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         hooks,
         worst,
         quarantined,
-    });
+    };
     draft.notices.push(Notice::warning("GoingBack", format!("run {id}: {}", why.message)));
+    go(draft, scene, back);
+}
+
+/// Goes on with an undo that this process has ordered and could not note: it is known why, and need not look like the owner's revert. `None`: there
+/// is none.
+pub fn take_up(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<()> {
+    let seen = draft.snapshot.way_back.as_ref()?;
+    if seen.run != draft.run().id || !is_undo(seen.back.cause) {
+        return None;
+    }
+    go(draft, scene, seen.back.clone());
+    Some(())
+}
+
+fn go(draft: &mut Draft<'_>, scene: &Scene<'_>, back: Back) {
+    let run = draft.run();
+    run.stage = Stage::Back;
+    locks::leave_queue(run);
+    run.progress.soaking_since = None;
+    run.undo_asked = None;
+    run.back = Some(back);
     decide(draft, scene);
 }
 
@@ -194,10 +212,10 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let seen = seen.filter(|seen| seen.run == run.id);
     let Some(back) = run.back.as_mut() else { return };
     if ordered && back.ordered_at.is_none() {
-        back.ordered_at = seen.and_then(|seen| seen.ordered_at).or(Some(now));
+        back.ordered_at = seen.and_then(|seen| seen.back.ordered_at).or(Some(now));
     }
     if stands {
-        back.restored_at = seen.and_then(|seen| seen.restored_at).or(Some(now));
+        back.restored_at = seen.and_then(|seen| seen.back.restored_at).or(Some(now));
     }
     let decided_at = back.decided_at.0;
     phases::watch(draft, &scene.undo);

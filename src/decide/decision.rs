@@ -85,8 +85,7 @@ impl Decision {
     pub fn way_back(&self, snapshot: &Snapshot) -> Option<WayBack> {
         let before = snapshot.release.as_ref().map(|release| &*release.status);
         let run = self.status.as_ref().or(before)?.run.as_ref()?;
-        let back = run.back.as_ref()?;
-        Some(WayBack { run: run.id.clone(), ordered_at: back.ordered_at, restored_at: back.restored_at })
+        Some(WayBack { run: run.id.clone(), back: run.back.clone()? })
     }
 }
 

@@ -81,6 +81,9 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
     let by = scene.target.changed_by.clone();
     let who = by.clone().unwrap_or_else(|| "somebody".into());
     if scene.at_stable() {
+        if let Some(end) = back::take_up(draft, scene) {
+            return Some(end);
+        }
         let why = back::Why::new(Cause::Reverted, format!("{who} put the stable template back")).said_by(by);
         back::begin(draft, scene, why);
         return Some(());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::status::{LocksStatus, Stamp};
+use crate::api::status::{Back, LocksStatus};
 use crate::api::undo::PodEvidence;
 use crate::api::{Action, ReleaseSpec, ReleaseStatus};
 use crate::decide::judge::Slot;
@@ -72,7 +72,7 @@ pub struct Snapshot {
     pub gathered: Option<Gathered>,
     /// Where new pods are, as it was read last, for a step that counts some of them only.
     pub placed: Option<Arc<Placed>>,
-    /// How far a way back has been seen to have come, which status need not say yet.
+    /// Why it goes back and how far that has come, which status need not say yet.
     pub way_back: Option<WayBack>,
     /// Writes that were refused, and done without.
     pub missed: BTreeMap<DoneWithout, Missed>,
@@ -96,14 +96,11 @@ pub struct Place {
     pub node_labels: Option<BTreeMap<String, String>>,
 }
 
-/// How far a way back has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A way back that this process goes, and how far it has come, whether or not status has it already.
+#[derive(Clone, Debug)]
 pub struct WayBack {
     pub run: String,
-    /// When the last bad pod had been ordered away.
-    pub ordered_at: Option<Stamp>,
-    /// When stable stood.
-    pub restored_at: Option<Stamp>,
+    pub back: Back,
 }
 
 /// A pod in quarantine.

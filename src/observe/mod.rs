@@ -61,7 +61,7 @@ pub struct Findings {
     pub gathered: Option<Gathered>,
     /// Where new pods are.
     pub placed: Option<Arc<Placed>>,
-    /// How far a way back was seen to have come.
+    /// Why it goes back, and how far that was seen to have come.
     pub way_back: Option<WayBack>,
     /// Writes that were refused, and done without.
     pub missed: BTreeMap<DoneWithout, Missed>,

@@ -113,7 +113,7 @@ impl SharedFindings {
         self.lock().entry(key.clone()).or_default().gathered = Some(gathered);
     }
 
-    /// How far a way back has come, as it was seen just now.
+    /// Why it goes back and how far that has come, as it was decided just now.
     pub fn see_way_back(&self, key: &Key, seen: Option<WayBack>) {
         if let Some(found) = self.lock().get_mut(key) {
             found.way_back = seen;

@@ -74,7 +74,7 @@ impl Reconciler {
         self.sampler.ensure(key, needs.sampling);
         self.tell(key, &snapshot);
         let way_back = decision.way_back(&snapshot);
-        let goes_back = way_back.as_ref().is_some_and(|way| way.restored_at.is_none());
+        let goes_back = way_back.as_ref().is_some_and(|way| way.back.restored_at.is_none());
         self.findings.see_way_back(key, way_back);
         self.rush.note(key, goes_back, clock::instant());
         if decision.only_tells() && self.rush.has_it_wait(key, clock::instant()) {

@@ -59,8 +59,11 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
             // It arrives, whether or not the operator still waits.
             let shared = shared.clone();
             let arrives = async move {
+                let sent = shared.lock().now;
                 tokio::time::sleep(Duration::from_millis(wait + late)).await;
+                shared.lock().arrives_late(Some(sent));
                 let answer = answer(&shared, &request);
+                shared.lock().arrives_late(None);
                 shared.lock().unanswered(process);
                 answer
             };

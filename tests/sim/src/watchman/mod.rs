@@ -49,6 +49,8 @@ pub struct Watchman {
     hooks_answered: BTreeMap<usize, usize>,
     /// When each process has last sent a renewal of the Lease.
     renewing: BTreeMap<usize, u64>,
+    /// When the request was sent that is answered just now, where it was long on its way.
+    sent_late: Option<u64>,
     /// Which process wrote the Lease last, and when it sent that.
     renewed: Option<(usize, u64)>,
     /// Runs that have gone back with hooks.

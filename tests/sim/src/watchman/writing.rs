@@ -86,6 +86,11 @@ impl World {
         }
     }
 
+    /// A request is answered that was sent then, and may have been overtaken by others of the same process; `None`: it has been.
+    pub fn arrives_late(&mut self, sent: Option<u64>) {
+        self.watchman.sent_late = sent;
+    }
+
     /// Nobody told the process what came of its last write: it cannot know that it took effect.
     pub fn unanswered(&mut self, process: usize) {
         self.watchman.written.retain(|(writer, _), _| *writer != process);
@@ -136,7 +141,11 @@ impl World {
             let target = self.deployment(name).cloned();
             let ours = target.as_ref().is_some_and(|it| !it["metadata"]["annotations"][ORIGINALS].is_null());
             let moves = target.is_some_and(|it| it["spec"]["paused"] != true);
-            self.check("13 (paused between moves)", !(ours && moves), || "it soaks and may move".to_owned());
+            // It says what was so when it was sent.
+            let ordered_at = self.watchman.of(name).ordered_at;
+            let overtaken = self.watchman.sent_late.is_some_and(|sent| sent < ordered_at);
+            let holds = overtaken || !(ours && moves);
+            self.check("13 (paused between moves)", holds, || "it soaks and may move".to_owned());
         }
         let (old, new) = (&old["run"], &new["run"]);
         if new.is_null() {

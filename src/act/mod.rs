@@ -274,6 +274,7 @@ async fn quarantine(writer: &Writer, key: &Key, pods: &[Relabelled]) -> Vec<(Str
             | ActError::Deadline
             | ActError::Throttled(_)
             | ActError::Unreachable(_)
+            | ActError::WebhookSilent(_)
             | ActError::Stale(_),
         ) => None,
         Err(ActError::Gone) => Some((pod.clone(), "it went before its labels were changed".to_owned())),

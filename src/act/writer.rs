@@ -63,6 +63,9 @@ pub enum ActError {
     Refused(String),
     #[error("{0}")]
     Forbidden(Right),
+    /// A webhook that has to be asked first does not answer. The same write goes through once it does; until then it is as good as refused.
+    #[error("{0}")]
+    WebhookSilent(String),
     #[error("no answer in time")]
     Deadline,
     #[error("the API server asks to come back in {} s", .0.as_secs())]
@@ -80,6 +83,7 @@ impl ActError {
             Self::Gone => "gone",
             Self::Refused(_) => "refused",
             Self::Forbidden(_) => "forbidden",
+            Self::WebhookSilent(_) => "webhook_silent",
             Self::Deadline => "deadline",
             Self::Throttled(_) => "throttled",
             Self::Unreachable(_) => "unreachable",
@@ -91,10 +95,10 @@ impl ActError {
         matches!(self, Self::Stale(_) | Self::Gone)
     }
 
-    /// Why it was refused, where it was: the same write would be again.
+    /// Why it was refused, where it was: the same write would be again, for as long as nobody mends anything.
     pub fn refusal(&self) -> Option<Why> {
         match self {
-            Self::Refused(words) => Some(Why::Words(words.clone())),
+            Self::Refused(words) | Self::WebhookSilent(words) => Some(Why::Words(words.clone())),
             Self::Forbidden(right) => Some(Why::Right(right.clone())),
             Self::Fenced
             | Self::Stale(_)
@@ -114,6 +118,7 @@ impl ActError {
             | Self::Gone
             | Self::Refused(_)
             | Self::Forbidden(_)
+            | Self::WebhookSilent(_)
             | Self::Deadline
             | Self::Unreachable(_) => Duration::ZERO,
         }
@@ -370,6 +375,9 @@ fn classify(error: kube::Error) -> ActError {
             422 if status.message.contains("testing value") || status.message.contains("test failed") => {
                 ActError::Stale(status.message.clone())
             }
+            500 if status.message.contains("failed calling webhook") => {
+                ActError::WebhookSilent(status.message.clone())
+            }
             // An expired token is renewed; what we wrote was never looked at.
             400 | 403 | 405 | 413 | 415 | 422 => ActError::Refused(status.message.clone()),
             429 | 503 => match status.details.as_ref().map(|details| details.retry_after_seconds) {
@@ -398,6 +406,19 @@ mod tests {
     fn an_expired_token_is_no_answer_to_what_was_asked() {
         assert_eq!(answered(403, 0).category(), "refused");
         assert_eq!(answered(401, 0).category(), "unreachable");
+    }
+
+    #[test]
+    fn a_webhook_that_does_not_answer_is_as_good_as_a_refusal() {
+        let status = |message: &str| {
+            let status = serde_json::json!({ "status": "Failure", "message": message, "code": 500, "reason": "InternalError" });
+            classify(kube::Error::Api(serde_json::from_value::<Box<Status>>(status).unwrap()))
+        };
+        let words = "Internal error occurred: failed calling webhook \"a.example.com\": failed to call webhook: connection refused";
+        let silent = status(words);
+        assert_eq!(silent.category(), "webhook_silent");
+        assert_eq!(silent.refusal(), Some(Why::Words(words.to_owned())));
+        assert_eq!(status("etcdserver: request timed out").category(), "unreachable");
     }
 
     #[test]

@@ -217,6 +217,7 @@ fn refused(error: ActError) -> Failed {
         | ActError::Stale(_)
         | ActError::Deadline
         | ActError::Throttled(_)
-        | ActError::Unreachable(_) => Failed::ForNow(error.to_string()),
+        | ActError::Unreachable(_)
+        | ActError::WebhookSilent(_) => Failed::ForNow(error.to_string()),
     }
 }

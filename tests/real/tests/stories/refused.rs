@@ -106,3 +106,45 @@ fn a_policy_that_refuses_the_pace_of_a_run_is_named_until_it_is_gone() {
         assert!(story.status().await["blockedBy"].is_null(), "{}", story.describe().await);
     });
 }
+
+/// A webhook that is asked about each template that is kept here, and that nobody serves.
+fn nobody_answers(namespace: &str) -> Value {
+    let revisions = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["controllerrevisions"], "operations": ["CREATE"]});
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": namespace},
+        "webhooks": [{
+            "name": "nobody.example.com", "clientConfig": {"url": "https://127.0.0.1:1/"}, "rules": [revisions],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
+        }],
+    })
+}
+
+#[test]
+fn a_webhook_that_does_not_answer_is_named_until_it_is_gone() {
+    on_stage(async {
+        let story = adopted("refused-webhook", 2, halves()).await;
+        let webhook = nobody_answers(&story.namespace);
+        stage::apply(&story.client, &webhook, "story").await.expect("a webhook");
+        let probe = json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "probe"}, "revision": 1});
+        let probe = &probe;
+        story
+            .until("it is in force", |story| async move {
+                let only_asked = PatchParams { dry_run: true, ..PatchParams::apply("story") };
+                let api = story.api("apps/v1", "ControllerRevision");
+                api.patch("probe", &only_asked, &Patch::Apply(probe)).await.is_err()
+            })
+            .await;
+        story.ship_paper("v2", json!({})).await;
+        story.until_blocked("WriteRefused").await;
+        let status = story.status().await;
+        let message = status["blockedBy"]["message"].as_str().unwrap_or_default();
+        assert!(message.starts_with("the creation of ControllerRevision shop-"), "{status:#}");
+        assert!(message.contains("failed calling webhook \"nobody.example.com\""), "{status:#}");
+        // It goes on by itself.
+        let webhooks = stage::api_of(&story.client, &webhook).expect("a kind");
+        webhooks.delete(&story.namespace, &Default::default()).await.expect("deleted");
+        ended(&story, 1, "Succeeded").await;
+        assert!(story.status().await["blockedBy"].is_null(), "{}", story.describe().await);
+    });
+}

@@ -196,7 +196,7 @@ fn plural(kind: &str) -> String {
     }
 }
 
-/// Waits until the API server serves our kinds, and its policies have been compiled.
+/// Waits until the API server serves our kinds. Policies take effect a moment later.
 async fn established(client: &Client) -> Result<()> {
     let served = async {
         while client.list_api_group_resources("tidegate.dev/v1alpha1").await.is_err() {

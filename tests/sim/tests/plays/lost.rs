@@ -1,0 +1,64 @@
+//! What was written or answered, and lost or late on its way.
+
+use super::told_by;
+
+#[test]
+fn the_job_of_a_hook_is_not_made_a_second_time_for_a_release_that_is_gone() {
+    told_by(
+        96_255,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":1,"maxUnavailable":1},"type":"RollingUpdate"}
+deadline 600
+release {"criteria":[],"notify":[{"events":["Undone","Succeeded","Aborted","Superseded","Started","AwaitingApproval","Held","MissingRight","StepPassed","Undoing","HandedBack","Rejected"],"name":"team","webhook":{"url":"https://team.example/hook"}},{"events":["AwaitingApproval","Held","Undoing","Undone","Aborted","Rejected"],"name":"duty","pagerDuty":{"secret":"duty"}}],"steps":[{"name":"all","replicas":"100%"}],"undo":{"budget":"10m","capacity":"MitigateFirst","evidence":{"logLines":20,"pods":1},"hooks":[{"job":{"template":{"spec":{"backoffLimit":0,"template":{"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}},"name":"dump"}],"phases":{"execution":"30s","validation":"1m"},"quarantine":{"for":"1m","pods":3}},"watch":[{"every":"1s","for":"3s"}]}
+ready-after 4000
+at 51 push v2 crash
+at 7155 delete-release
+request 14 swallowed"#,
+    );
+}
+
+#[test]
+fn why_it_goes_back_is_known_to_who_ordered_it_and_could_not_note_it() {
+    let outcome = told_by(
+        37_552,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"1%"},"type":"RollingUpdate"}
+min-ready 0
+deadline 30
+release {"criteria":[],"steps":[{"name":"all","replicas":"100%"}],"undo":{"evidence":{"logLines":20,"pods":3},"quarantine":{"for":"5s","pods":3}},"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+policies true
+at 5704 push v2 good
+at 7728 cut-off 19
+at 13739 cut-off 35"#,
+    );
+    let log = outcome.log.join("\n");
+    assert!(log.contains("after 30 s without progress"), "{log}");
+    assert!(!log.contains("put the stable template back"), "{log}");
+    assert_eq!(outcome.end.phase, "Rejected", "{log}");
+    assert_eq!(outcome.end.outcome, "Undone", "{log}");
+}
+
+#[test]
+fn a_status_that_arrives_after_the_next_order_says_what_was_so_before() {
+    told_by(
+        19_730,
+        r#"replicas 5
+strategy {"rollingUpdate":{"maxSurge":1,"maxUnavailable":0},"type":"RollingUpdate"}
+min-ready 0
+deadline 600
+release {"criteria":[],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"10s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 100
+policies true
+at 12119 push v2 good
+at 30575 scale 9
+at 31650 scale 7
+at 35128 scale 10
+at 50063 apply-server-side true
+request 13 swallowed
+request 22 answerless
+request 27 late 12172
+request 28 conflict
+request 29 answerless"#,
+    );
+}

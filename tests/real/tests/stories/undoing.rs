@@ -28,6 +28,38 @@ async fn quarantined(story: &Story<'_>) -> Vec<Value> {
     pods
 }
 
+/// Ships versions and aborts each at half until all pods that are to be kept are, and says how that run was undone: the native controller
+/// may be faster to end one of them, and that is nobody's fault.
+async fn until_kept(story: &Story<'_>, version: &str) -> Value {
+    let mut undo = Value::Null;
+    for number in 1..=5 {
+        story.ship_paper(&format!("{version}-{number}"), json!({})).await;
+        until_soaking(story, "half").await;
+        say(story, "Abort").await;
+        ended(story, number, "Aborted").await;
+        undo = recorded(story).await;
+        let pods = undo["quarantined"].as_array().cloned().unwrap_or_default();
+        assert!(!pods.is_empty(), "some were chosen: {undo:#}");
+        if pods.iter().all(|pod| pod["state"] == "Kept") {
+            return undo;
+        }
+        for pod in &pods {
+            assert!(is_kept_or_ended_before(pod), "{undo:#}");
+        }
+        for pod in quarantined(story).await {
+            story.delete("v1", "Pod", pod["metadata"]["name"].as_str().unwrap_or_default()).await;
+        }
+        story.until("none is kept", |story| async move { quarantined(story).await.is_empty() }).await;
+    }
+    panic!("the native controller was faster five times: {undo:#}")
+}
+
+/// Whether it came to one of the two ends that a pod chosen for quarantine comes to.
+fn is_kept_or_ended_before(pod: &Value) -> bool {
+    pod["state"] == "Kept"
+        || pod["state"] == "Lost" && pod["message"] == "it went before its labels were changed"
+}
+
 /// What the installer would have written as `hookPatches`.
 async fn may_patch_config_maps(stage: &Stage) {
     let group = "rbac.authorization.k8s.io";
@@ -108,12 +140,8 @@ fn bad_pods_are_kept_out_of_their_set_and_out_of_traffic_until_their_time_is_ove
         let story = Story::begin(Stage::shared().await, "undo-quarantine").await;
         let spec = with(by_hand(), json!({"undo": {"quarantine": {"pods": 2, "for": "15s"}}}));
         story.adopt(story.deployment(6), story.release(spec)).await;
-        story.ship_paper("v2", json!({})).await;
-        until_soaking(&story, "half").await;
-        say(&story, "Abort").await;
-        let last = ended(&story, 1, "Aborted").await;
-        assert!(last["undo"]["restoredAt"].is_string());
-        let undo = recorded(&story).await;
+        let undo = until_kept(&story, "v2").await;
+        assert!(story.status().await["lastRun"]["undo"]["restoredAt"].is_string());
         let kept = quarantined(&story).await;
         assert_eq!(kept.len(), 2, "{undo:#}");
         for pod in &kept {
@@ -123,9 +151,6 @@ fn bad_pods_are_kept_out_of_their_set_and_out_of_traffic_until_their_time_is_ove
             assert_eq!(metadata["ownerReferences"].as_array().map(Vec::len), Some(1), "{metadata:#}");
             assert!(metadata["annotations"]["tidegate.dev/quarantined-labels"].to_string().contains("app"));
         }
-        let states: Vec<&Value> =
-            undo["quarantined"].as_array().into_iter().flatten().map(|it| &it["state"]).collect();
-        assert_eq!(states, ["Kept", "Kept"], "{undo:#}");
         // The sets are as they would be without: six stable pods, none of the other.
         story
             .until("six pods and two beside", |story| async move {
@@ -145,10 +170,7 @@ fn a_pod_in_quarantine_goes_in_its_time_also_when_its_release_is_gone_and_with_i
         let story = Story::begin(Stage::shared().await, "undo-orphans").await;
         let spec = with(by_hand(), json!({"undo": {"quarantine": {"pods": 1, "for": "12s"}}}));
         story.adopt(story.deployment(2), story.release(spec.clone())).await;
-        story.ship_paper("v2", json!({})).await;
-        until_soaking(&story, "half").await;
-        say(&story, "Abort").await;
-        ended(&story, 1, "Aborted").await;
+        until_kept(&story, "v2").await;
         assert_eq!(quarantined(&story).await.len(), 1);
         story.delete("tidegate.dev/v1alpha1", "Release", "shop").await;
         story
@@ -167,10 +189,7 @@ fn a_pod_in_quarantine_goes_in_its_time_also_when_its_release_is_gone_and_with_i
                 |story| async move { story.status().await["stable"]["fingerprint"].is_string() },
             )
             .await;
-        story.ship_paper("v3", json!({})).await;
-        until_soaking(&story, "half").await;
-        say(&story, "Abort").await;
-        ended(&story, 1, "Aborted").await;
+        until_kept(&story, "v3").await;
         assert_eq!(quarantined(&story).await.len(), 1);
         story.delete("apps/v1", "Deployment", "shop").await;
         story.until("it goes too", |story| async move { quarantined(story).await.is_empty() }).await;
@@ -384,9 +403,14 @@ fn what_is_written_in_the_middle_of_a_run_counts_when_it_goes_back() {
         say(&story, "Abort").await;
         ended(&story, 1, "Aborted").await;
         let undo = recorded(&story).await;
-        assert_eq!(undo["quarantined"][0]["state"], "Kept", "{undo:#}");
+        let chosen = undo["quarantined"].as_array().cloned().unwrap_or_default();
+        assert_eq!(chosen.len(), 1, "{undo:#}");
+        assert!(is_kept_or_ended_before(&chosen[0]), "{undo:#}");
+        let kept = usize::from(chosen[0]["state"] == "Kept");
         story
-            .stays(Duration::from_secs(2), "kept", |story| async move { quarantined(story).await.len() == 1 })
+            .stays(Duration::from_secs(2), "as it is said", |story| async move {
+                quarantined(story).await.len() == kept
+            })
             .await;
     });
 }

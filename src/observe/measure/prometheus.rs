@@ -4,29 +4,31 @@
 //! start-up errors would vanish. The newest sample of each series goes to the same ledger as the pods' own pages do.
 //! Resets between two scrapes that fall between two rounds are not seen; read once a scrape interval.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::marker::PhantomData;
+mod answer;
+mod clock;
+mod query;
+
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, de};
-use serde_json::value::RawValue;
 
-use super::exposition::Label;
 use super::names::{Detected, Family, Names};
-use super::native;
 use super::room::{self, Held};
 use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue};
 use crate::observe::reach::Client;
 
+use answer::explained;
+pub use answer::{NewestSeries, WholeSeries, each_series};
+pub(super) use clock::Clock;
+pub use clock::shown_by;
+pub use query::queries;
+pub(in crate::observe) use query::{alternatives, matchers, quoted};
+
 /// Bytes of one answer, and of one to a query for a few numbers.
 pub const ANSWER_BYTES: usize = room::LARGEST;
 pub(super) const NUMBERS_BYTES: usize = 2 << 20;
-/// Labels of one series.
-const MOST_LABELS: usize = 128;
 /// Bytes of one query; more pods than fit are asked for with another.
 const QUERY_BYTES: usize = 8 << 10;
 /// How often questions of one reading are divided because their answer is too large, or because one spoils it for all.
@@ -36,13 +38,6 @@ const PODS_SURVEYED: usize = 16;
 /// Seconds after a container's start (which is known to the second, by another machine's clock) in which samples may still be
 /// of the process before.
 const START_MARGIN: i64 = 2;
-/// Seconds that a server's clock may differ from ours.
-const MOST_AHEAD: i64 = 3600;
-/// Labels that tell where a sample was collected, not what it counts: with two of a kind, one pod would count twice.
-const COLLECTION_LABELS: [&str; 6] =
-    ["job", "container", "prometheus", "prometheus_replica", "replica", "__replica__"];
-/// The same, unless the program itself uses them, which their values tell: a path, a service of a proxy.
-const PERHAPS_COLLECTION_LABELS: [&str; 2] = ["service", "endpoint"];
 
 /// The pods' series, or why there are none, by the pods' names.
 pub type Answers = Vec<(String, Result<Vec<SeriesValue>, ReadError>)>;
@@ -129,47 +124,6 @@ impl Round {
     /// In seconds.
     fn stale_after(&self) -> i64 {
         stale_after(self.scrape_interval)
-    }
-}
-
-/// The moment a question is about, and how the server's clock stands to ours.
-///
-/// Samples are stamped by Prometheus' clock, slots by ours. A server that is half a minute behind would seem to have nothing new, and
-/// one that is ahead would pass samples of a container's former process off as the new one's. So the `Date` of its answers is
-/// compared with ours, and questions are about *its* present.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
-    /// By our clock, unix seconds.
-    now: i64,
-    /// How many seconds the server's is ahead of ours.
-    pub ahead: i64,
-    /// Whether `now` is the present, so that the two can be compared.
-    compares: bool,
-}
-
-impl Clock {
-    /// The present, by our clock.
-    pub fn present(now: i64) -> Self {
-        Clock { now, ahead: 0, compares: true }
-    }
-
-    /// Some moment of the past, by the server's clock.
-    pub fn past(at: i64) -> Self {
-        Clock { now: at, ahead: 0, compares: false }
-    }
-
-    /// What the answer says of the server's clock. A difference that the answer's own duration may explain is none, and one of
-    /// more than an hour is no clock to go by. Whether there is something new to it.
-    fn compare(&mut self, answered: Option<Timestamp>, deadline: Duration) -> bool {
-        let Some(answered) = answered.filter(|_| self.compares) else { return false };
-        let ahead = answered.as_second() - self.now;
-        let tolerance = i64::try_from(deadline.as_secs()).unwrap_or(MOST_AHEAD);
-        let known = if (tolerance + 1..=MOST_AHEAD).contains(&ahead.abs()) { ahead } else { 0 };
-        let is_news = (known - self.ahead).abs() > tolerance;
-        if is_news {
-            self.ahead = known;
-        }
-        is_news
     }
 }
 
@@ -367,14 +321,14 @@ impl Prometheus {
         deadline: Duration,
         most_bytes: usize,
     ) -> Result<Held, ReadError> {
-        let time = clock.now.saturating_add(clock.ahead);
+        let time = clock.asked_about();
         let (body, answered) = self.query_at(client, query, time, deadline, most_bytes).await?;
         if !clock.compare(answered, deadline) {
             return Ok(body);
         }
         // Two at once would be one that waits for room and holds some.
         drop(body);
-        let time = clock.now.saturating_add(clock.ahead);
+        let time = clock.asked_about();
         Ok(self.query_at(client, query, time, deadline, most_bytes).await?.0)
     }
 
@@ -422,12 +376,6 @@ impl Prometheus {
             .await
             .unwrap_or(Err(ReadError::Timeout { asked, after: deadline }))
     }
-}
-
-/// What the server's clock showed when it answered. An answer out of a cache (it has an `Age`) shows another moment.
-pub fn shown_by(headers: &reqwest::header::HeaderMap) -> Option<Timestamp> {
-    let date = headers.get("date").filter(|_| !headers.contains_key("age"))?;
-    Some(jiff::fmt::rfc2822::parse(date.to_str().ok()?).ok()?.timestamp())
 }
 
 /// One pod of one asker.
@@ -507,186 +455,6 @@ impl FoundPod {
     }
 }
 
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    status: Cow<'a, str>,
-    #[serde(default, borrow)]
-    error: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
-    data: Option<Data<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Data<'a> {
-    #[serde(borrow)]
-    result: &'a RawValue,
-}
-
-type Labels<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
-
-/// A series of an answer with its samples, or with what is kept of them.
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "V: Deserialize<'de> + Default, H: Deserialize<'de> + Default"))]
-pub struct Series<'a, V, H> {
-    #[serde(borrow, deserialize_with = "labels")]
-    pub metric: Labels<'a>,
-    /// Of a range.
-    #[serde(default)]
-    pub values: V,
-    /// Of a range of native histograms.
-    #[serde(default)]
-    pub histograms: H,
-    /// There in an instant vector of native histograms.
-    #[serde(default)]
-    histogram: Option<IgnoredAny>,
-}
-
-/// With its newest sample only.
-pub type NewestSeries<'a> = Series<'a, Newest<&'a str>, Newest<native::Shown>>;
-
-/// With all of its samples.
-pub type WholeSeries<'a> = Series<'a, Vec<(f64, &'a str)>, Vec<(f64, native::Shown)>>;
-
-impl<V, H> Series<'_, V, H> {
-    /// Its labels, without those that tell where it was collected.
-    pub fn counting_labels(&self) -> Vec<Label<'_>> {
-        let counts = |label: &str, value: &str| {
-            let perhaps = PERHAPS_COLLECTION_LABELS.contains(&label);
-            label != "__name__" && !COLLECTION_LABELS.contains(&label) && !(perhaps && is_dns_label(value))
-        };
-        let borrowed = self.metric.iter().filter(|(label, value)| counts(label, value));
-        borrowed
-            .map(|(label, value)| (Cow::Borrowed(label.as_ref()), Cow::Borrowed(value.as_ref())))
-            .collect()
-    }
-}
-
-/// Whether this could be the name of a Service, or of a port.
-fn is_dns_label(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
-/// The newest of a list of samples; the others are not kept.
-pub struct Newest<T>(pub Option<(f64, T)>);
-
-impl<T> Default for Newest<T> {
-    fn default() -> Self {
-        Newest(None)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Newest<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Samples<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Samples<T> {
-            type Value = Newest<T>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a list of samples")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut samples: A) -> Result<Newest<T>, A::Error> {
-                let mut newest: Option<(f64, T)> = None;
-                while let Some(sample) = samples.next_element::<(f64, T)>()? {
-                    if newest.as_ref().is_none_or(|known| sample.0 > known.0) {
-                        newest = Some(sample);
-                    }
-                }
-                Ok(Newest(newest))
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<Newest<T>, E> {
-                Ok(Newest(None))
-            }
-        }
-
-        deserializer.deserialize_any(Samples(PhantomData))
-    }
-}
-
-/// Labels, no more than a series has.
-fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Labels<'de>, D::Error> {
-    struct Few;
-
-    impl<'de> Visitor<'de> for Few {
-        type Value = Labels<'de>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("labels")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels<'de>, A::Error> {
-            let mut labels = Labels::new();
-            while let Some((name, value)) = map.next_entry()? {
-                labels.insert(name, value);
-                if labels.len() > MOST_LABELS {
-                    return Err(de::Error::custom(format!("a series has more than {MOST_LABELS} labels")));
-                }
-            }
-            Ok(labels)
-        }
-    }
-
-    deserializer.deserialize_map(Few)
-}
-
-/// Hands over the series of an answer one by one: together they would take many times the answer's bytes.
-///
-/// # Errors
-/// When it is none of Prometheus', or says what went wrong (what was read of it before has been handed over then), and what `see` says.
-pub fn each_series<'a, S: Deserialize<'a>>(
-    body: &'a [u8],
-    see: impl FnMut(S) -> Result<(), ReadError>,
-) -> Result<(), ReadError> {
-    struct Each<'p, S, F> {
-        see: F,
-        problem: &'p mut Option<ReadError>,
-        series: PhantomData<S>,
-    }
-
-    impl<'de, S: Deserialize<'de>, F: FnMut(S) -> Result<(), ReadError>> Visitor<'de> for Each<'_, S, F> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a list of series")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
-            while let Some(series) = list.next_element()? {
-                if let Err(problem) = (self.see)(series) {
-                    *self.problem = Some(problem);
-                    return Err(de::Error::custom("it is read no further"));
-                }
-            }
-            Ok(())
-        }
-    }
-
-    let unread =
-        |error: serde_json::Error| ReadError::NotPrometheus(super::shortened(&error.to_string(), 200));
-    let answer: Answer<'a> = serde_json::from_slice(body).map_err(unread)?;
-    let result = match (answer.status.as_ref(), answer.data) {
-        ("success", Some(data)) => data.result,
-        (status, _) => {
-            return Err(ReadError::Api(super::shortened(answer.error.as_deref().unwrap_or(status), 300)));
-        }
-    };
-    let mut problem = None;
-    let each = Each { see, problem: &mut problem, series: PhantomData };
-    let read = serde_json::Deserializer::from_str(result.get()).deserialize_seq(each);
-    match problem {
-        Some(problem) => Err(problem),
-        None => read.map_err(unread),
-    }
-}
-
-fn explained(body: &[u8]) -> Option<ReadError> {
-    let answer: Answer<'_> = serde_json::from_slice(body).ok()?;
-    answer.error.map(|error| ReadError::Api(super::shortened(&error, 300)))
-}
-
 /// The pods, in groups whose patterns have at most `most` bytes (a single pod always fits: names have at most 253).
 fn batches(wanted: &[Wanted<'_>], most: usize) -> Vec<Range<usize>> {
     // Each escape costs two bytes more once the pattern is quoted.
@@ -720,57 +488,4 @@ fn pods_of(asked: &[Wanted<'_>]) -> String {
         [namespace] => format!("namespace={},pod=~{pods}", quoted(namespace)),
         several => format!("namespace=~{},pod=~{pods}", quoted(&alternatives(several.iter().copied()))),
     }
-}
-
-/// The queries of a reading for people, who may ask them again: pods are told by what their names begin with, since they come and go.
-pub fn queries<'a>(
-    namespace: &str,
-    pods: impl Iterator<Item = &'a str>,
-    detected: &Detected,
-    scrape_interval: Duration,
-) -> Vec<String> {
-    let sets: BTreeSet<&str> = pods.map(|pod| pod.rsplit_once('-').map_or(pod, |(set, _)| set)).collect();
-    let pattern = format!("({})-.+", alternatives(sets.into_iter()));
-    let window = stale_after(scrape_interval) * 2;
-    let query = |Family { name, matcher }: Family| {
-        let comma = if matcher.is_empty() { "" } else { "," };
-        format!("{name}{{{}{comma}{matcher}}}[{window}s]", matchers(namespace, &pattern))
-    };
-    detected.families().into_iter().map(query).collect()
-}
-
-/// Matchers of the pods of a namespace whose names fit a pattern.
-pub(in crate::observe) fn matchers(namespace: &str, pods: &str) -> String {
-    format!("namespace={},pod=~{}", quoted(namespace), quoted(pods))
-}
-
-/// A pattern that matches these texts and no others (PromQL anchors patterns itself).
-pub(in crate::observe) fn alternatives<'a>(texts: impl Iterator<Item = &'a str>) -> String {
-    let mut pattern = String::new();
-    for (place, text) in texts.enumerate() {
-        if place > 0 {
-            pattern.push('|');
-        }
-        for letter in text.chars() {
-            if r"\.+*?()|[]{}^$".contains(letter) {
-                pattern.push('\\');
-            }
-            pattern.push(letter);
-        }
-    }
-    pattern
-}
-
-/// A PromQL string.
-pub(in crate::observe) fn quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for letter in text.chars() {
-        match letter {
-            '"' | '\\' => quoted.extend(['\\', letter]),
-            '\n' => quoted.push_str("\\n"),
-            plain => quoted.push(plain),
-        }
-    }
-    quoted.push('"');
-    quoted
 }

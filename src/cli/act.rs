@@ -37,6 +37,12 @@ pub struct Passing {
 
 /// How often the answer is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// An API server that has just started refuses whatever a policy looks at whose parameters are of a kind that it does not know yet: for half a
+/// minute, and for a right that is missing it has other words.
+const STARTS: &str = "failed to find resource referenced by paramKind";
+/// To one that does, it is said again so many times, so often.
+const TIMES: u32 = 45;
+const SAY_EVERY: Duration = Duration::from_secs(1);
 
 /// Says it.
 ///
@@ -47,7 +53,7 @@ pub async fn say(cluster: &Cluster, saying: &Saying) -> Result<Code> {
     let by = whoami(cluster).await?;
     let action = compose(saying, &release, by)?;
     let actions: Api<ReleaseAction> = cluster.api();
-    let made = match answer(actions.create(&PostParams::default(), &action)).await {
+    let made = match make(&actions, &action).await {
         Ok(made) => made,
         Err(error) if code(&error) == Some(403) => {
             terminal::complain(&forbidden(&error.to_string(), saying, &cluster.namespace));
@@ -176,6 +182,23 @@ async fn whoami(cluster: &Cluster) -> Result<Option<String>> {
     }
 }
 
+async fn make(actions: &Api<ReleaseAction>, action: &ReleaseAction) -> Result<ReleaseAction> {
+    for time in 0..TIMES {
+        match answer(actions.create(&PostParams::default(), action)).await {
+            Err(error) if error.to_string().contains(STARTS) => {
+                if time == 0 {
+                    terminal::complain(
+                        "the API server has just started and knows no Releases yet: saying it again until it does",
+                    );
+                }
+                tokio::time::sleep(SAY_EVERY).await;
+            }
+            answered => return answered,
+        }
+    }
+    answer(actions.create(&PostParams::default(), action)).await
+}
+
 async fn result(actions: &Api<ReleaseAction>, name: &str) -> Result<ReleaseActionStatus> {
     loop {
         match answer(actions.get(name)).await {
@@ -185,5 +208,66 @@ async fn result(actions: &Api<ReleaseAction>, name: &str) -> Result<ReleaseActio
             Err(error) => bail!("said (releaseaction {name}), but its answer cannot be read: {error}"),
         }
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    /// An API server that refuses so many times with these words, and takes what is said after that. How often it was asked.
+    fn refusing(times: u32, words: &'static str) -> (Api<ReleaseAction>, Arc<AtomicU32>) {
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = asked.clone();
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let is_refused = count.fetch_add(1, Ordering::Relaxed) < times;
+            async move {
+                let (code, body) = match is_refused {
+                    true => (
+                        403,
+                        json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": words, "code": 403}),
+                    ),
+                    false => (
+                        201,
+                        json!({"metadata": {"name": "checkout-x"}, "spec": {"release": "checkout", "action": "Abort"}}),
+                    ),
+                };
+                let answer = Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
+                Ok::<_, std::io::Error>(answer.expect("a response"))
+            }
+        });
+        (Api::namespaced(Client::new(service, "shop"), "shop"), asked)
+    }
+
+    fn abort() -> ReleaseAction {
+        let action = json!({"metadata": {"generateName": "checkout-"}, "spec": {"release": "checkout", "action": "Abort"}});
+        serde_json::from_value(action).expect("an action")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn to_an_api_server_that_has_just_started_it_is_said_again() {
+        let words = "policy 'tidegate-action-run' with binding 'tidegate-action-run' denied request: failed to configure binding: \
+                     failed to find resource referenced by paramKind: 'tidegate.dev/v1alpha1, Kind=Release'";
+        let (actions, asked) = refusing(25, words);
+        assert_eq!(make(&actions, &abort()).await.expect("taken").name_any(), "checkout-x");
+        assert_eq!(asked.load(Ordering::Relaxed), 26);
+        let (actions, asked) = refusing(u32::MAX, words);
+        assert_eq!(code(&make(&actions, &abort()).await.expect_err("refused for ever")), Some(403));
+        assert_eq!(asked.load(Ordering::Relaxed), TIMES + 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_a_right_is_missing_it_is_said_once() {
+        let (actions, asked) = refusing(u32::MAX, "bob may not abort release checkout");
+        assert_eq!(code(&make(&actions, &abort()).await.expect_err("refused")), Some(403));
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 }

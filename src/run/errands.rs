@@ -22,6 +22,10 @@ use crate::observe::reach::Reach;
 
 /// Errands of a kind under way at most: hooks, and reading. Further ones are begun in a later look.
 const MOST: usize = 64;
+/// So many of them may be anybody's. The rest is for namespaces that have few: hooks that hang in one hold up none of another.
+const ANYBODYS: usize = 32;
+/// Few.
+const FEW: usize = 8;
 /// For each try of a hook.
 const TRY: Duration = Duration::from_secs(10);
 /// How long after a try that failed the next one comes; after the last there is none.
@@ -49,9 +53,32 @@ pub struct Errands {
 struct Begun {
     /// By Release, those of the run that is going back.
     known: HashMap<Key, OfRun>,
-    hooks: JoinSet<()>,
+    hooks: Places,
     /// Apart: what is read must not keep a hook waiting.
-    reading: JoinSet<()>,
+    reading: Places,
+}
+
+/// Errands of a kind that are under way.
+#[derive(Default)]
+struct Places {
+    tasks: JoinSet<()>,
+    /// By namespace. Each errand holds one more.
+    held: HashMap<String, Arc<()>>,
+}
+
+impl Places {
+    /// Forgets those that have ended.
+    fn tidy(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+        self.held.retain(|_, held| Arc::strong_count(held) > 1);
+    }
+
+    /// A place for one of this namespace, to be held for as long as it is under way; `None`: there is none for it.
+    fn take(&mut self, namespace: &str) -> Option<Arc<()>> {
+        let held = self.held.entry(namespace.to_owned()).or_default();
+        let most = if Arc::strong_count(held) <= FEW { MOST } else { ANYBODYS };
+        (self.tasks.len() < most).then(|| held.clone())
+    }
 }
 
 /// The errands of a run.
@@ -81,12 +108,11 @@ impl Errands {
             begun.known.remove(key);
         }
         let Begun { known, hooks, reading } = &mut *begun;
-        while hooks.try_join_next().is_some() || reading.try_join_next().is_some() {}
+        hooks.tidy();
+        reading.tidy();
         for Errand { run, name, kind } in errands {
-            let tasks = if matches!(kind, ErrandKind::Gather(_)) { &mut *reading } else { &mut *hooks };
-            if tasks.len() >= MOST {
-                continue;
-            }
+            let places = if matches!(kind, ErrandKind::Gather(_)) { &mut *reading } else { &mut *hooks };
+            let Some(place) = places.take(&key.namespace) else { continue };
             let of = known.entry(key.clone()).or_insert_with(|| OfRun::new(run));
             if !of.names.insert(name.clone()) {
                 continue;
@@ -94,7 +120,10 @@ impl Errands {
             let asked = Arc::downgrade(&of.asked);
             let (hands, key, run, kind) = (self.hands.clone(), key.clone(), run.clone(), kind.clone());
             let name = name.clone();
-            tasks.spawn(async move { hands.run(key, run, &name, kind, &asked).await });
+            places.tasks.spawn(async move {
+                hands.run(key, run, &name, kind, &asked).await;
+                drop(place);
+            });
         }
     }
 
@@ -102,8 +131,8 @@ impl Errands {
     pub fn clear(&self) {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         begun.known.clear();
-        begun.hooks.abort_all();
-        begun.reading.abort_all();
+        begun.hooks.tasks.abort_all();
+        begun.reading.tasks.abort_all();
     }
 }
 
@@ -219,5 +248,92 @@ fn refused(error: ActError) -> Failed {
         | ActError::Throttled(_)
         | ActError::Unreachable(_)
         | ActError::WebhookSilent(_) => Failed::ForNow(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+    use crate::act::Fence;
+
+    struct Leads;
+
+    impl Fence for Leads {
+        fn remaining(&self) -> Duration {
+            Duration::from_secs(10)
+        }
+    }
+
+    type Asked = Arc<Mutex<Vec<String>>>;
+
+    /// Errands of an API server that answers nothing, and what it was asked for.
+    fn to_nobody() -> (Errands, Asked) {
+        let asked = Asked::default();
+        let heard = asked.clone();
+        let silent = tower::service_fn(move |request: Request<Body>| {
+            heard.lock().unwrap().push(request.uri().path().to_owned());
+            std::future::pending::<Result<Response<Body>, std::io::Error>>()
+        });
+        let client = Client::new(silent, "default");
+        let hands = Hands {
+            gatherer: Arc::new(Gatherer::start(client.clone())),
+            reach: Reach::anywhere(),
+            writer: Writer::new(client.clone(), Arc::new(Leads)),
+            clock: Clock::machine(),
+            findings: Arc::default(),
+            queue: Arc::new(Queue::with_turns(8)),
+            client,
+        };
+        (Errands::new(hands), asked)
+    }
+
+    fn begin(errands: &Errands, namespace: &str, number: usize) {
+        let key = Key { namespace: namespace.to_owned(), name: format!("shop-{number}") };
+        let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "flag-off"}});
+        let errand =
+            Errand { run: "r1".into(), name: "hook/flag".into(), kind: ErrandKind::MakeJob { body } };
+        errands.begin(&key, Some("r1"), &[errand]);
+    }
+
+    fn of(asked: &Asked, namespace: &str) -> usize {
+        let place = format!("/namespaces/{namespace}/");
+        asked.lock().unwrap().iter().filter(|path| path.contains(&place)).count()
+    }
+
+    async fn until_begun() {
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hooks_that_hang_in_one_namespace_hold_up_none_of_another() {
+        let (errands, asked) = to_nobody();
+        (0..100).for_each(|number| begin(&errands, "busy", number));
+        begin(&errands, "other", 0);
+        until_begun().await;
+        assert_eq!((of(&asked, "busy"), of(&asked, "other")), (ANYBODYS, 1));
+        (1..100).for_each(|number| begin(&errands, "other", number));
+        (0..100).for_each(|number| begin(&errands, "third", number));
+        until_begun().await;
+        assert_eq!((of(&asked, "busy"), of(&asked, "other"), of(&asked, "third")), (ANYBODYS, FEW, FEW));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_found_no_place_begins_once_there_is_one() {
+        let (errands, asked) = to_nobody();
+        (0..ANYBODYS + 1).for_each(|number| begin(&errands, "busy", number));
+        until_begun().await;
+        assert_eq!(of(&asked, "busy"), ANYBODYS);
+        // All tries of all that are under way come to nothing.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let before = of(&asked, "busy");
+        begin(&errands, "busy", ANYBODYS);
+        until_begun().await;
+        assert_eq!(of(&asked, "busy"), before + 1);
     }
 }

@@ -128,7 +128,6 @@ func (c *Component) launch() error {
 	defer output.Close() // The child has its own copy.
 	command := exec.Command(c.binary, append([]string{c.Name}, c.args...)...)
 	command.Stdout, command.Stderr = output, output
-	command.Env = append(collecting(), os.Environ()...)
 	if err := spawn.Start(command); err != nil {
 		return fmt.Errorf("starting %s: %w", c.Name, err)
 	}
@@ -141,12 +140,6 @@ func (c *Component) launch() error {
 		close(ended)
 	}()
 	return nil
-}
-
-// collecting makes a component collect its garbage less often than Go's runtime does by default, at which an API server
-// that is busy on two cores spends a third of its time on that. What stands in the environment already counts.
-func collecting() []string {
-	return []string{"GOGC=400", "GOMEMLIMIT=2GiB"}
 }
 
 func (c *Component) waitHealthy(ctx context.Context) error {

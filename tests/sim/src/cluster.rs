@@ -1,33 +1,27 @@
-//! The cluster behind the API server: for each Deployment the native controllers' model, a Service, a kubelet, nodes that fall silent, Jobs, garbage collection. What
+//! The cluster behind the API server: for each Deployment the native controllers' model, a Service, a kubelet, nodes that fall silent; Jobs, garbage collection. What
 //! they do shows as objects, as it would in a real one.
 
+mod garbage;
+mod jobs;
+mod shown;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use serde_json::{Value, json};
-use tidegate::api::{CHECK_LABEL, TRIAL};
-use tidegate::watch::index::DESIRED;
+use serde_json::json;
 
+use self::shown::{ShownPod, ShownSet};
 use crate::native::{Native, Pod};
 use crate::pages::Counted;
 use crate::server::{Name, Object, Who};
 use crate::service::Service;
 use crate::time::{second, stamp};
 use crate::watchman::RECENTLY;
-use crate::world::{NAMESPACE, NODES, TARGET, TARGETS, World};
+use crate::world::{NAMESPACE, TARGETS, World};
 
 /// How long a pod takes to end.
 const ENDING: u64 = 300;
-/// How long a Job takes.
-const JOB: u64 = 3_000;
-/// How long a trial pod takes until it is Ready, if its version ever is. Its Job goes on until it is deleted.
-const TRIAL_READY: u64 = 1_500;
-/// Where trial pods are: none of a Deployment's has such an address.
-const TRIAL_ADDRESS: &str = "10.255.255.1";
 /// Rounds of the controllers until nothing moves any more; more is a loop.
 const ROUNDS: usize = 40;
-/// Annotation by which the native controller counts a Deployment's templates.
-const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// Pods of another Deployment have other numbers, and so other names and addresses.
 const NUMBERS: u64 = 1_000_000;
@@ -63,24 +57,6 @@ pub struct Cluster {
     placed_at: BTreeMap<String, u64>,
     /// Pods that belong to no ReplicaSet any more, and when they are gone.
     pub kept: BTreeMap<String, u64>,
-}
-
-#[derive(Clone, PartialEq)]
-struct ShownSet {
-    replicas: i32,
-    desired: i32,
-    min_ready: i32,
-    alive: usize,
-    ready: usize,
-}
-
-#[derive(Clone, PartialEq)]
-struct ShownPod {
-    ready_since: Option<jiff::Timestamp>,
-    terminating_since: Option<jiff::Timestamp>,
-    silent: bool,
-    crashed: bool,
-    waits: bool,
 }
 
 impl Cluster {
@@ -433,267 +409,6 @@ impl World {
             self.store.remove("replicasets", &(NAMESPACE.to_owned(), set.name));
         }
     }
-
-    fn show(&mut self, of: usize, deployment: Option<Arc<Object>>) {
-        let owner = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
-        let Self { now, store, clusters, .. } = self;
-        let cluster = &mut clusters[of];
-        for set in &cluster.native.sets {
-            let (alive, ready) = cluster.native.counted(set);
-            let shown = ShownSet {
-                replicas: set.replicas,
-                desired: set.desired,
-                min_ready: set.min_ready,
-                alive,
-                ready,
-            };
-            if cluster.shown_sets.get(&set.name) == Some(&shown) {
-                continue;
-            }
-            cluster.shown_sets.insert(set.name.clone(), shown);
-            let mut template = set.template.clone();
-            template["metadata"]["labels"]["pod-template-hash"] = json!(set.name);
-            let object = json!({
-                "apiVersion": "apps/v1", "kind": "ReplicaSet",
-                "metadata": {
-                    "name": set.name, "namespace": NAMESPACE, "uid": set.name, "creationTimestamp": second(0),
-                    "ownerReferences": owner("Deployment", cluster.name, &cluster.uid),
-                    "annotations": {DESIRED: set.desired.to_string()},
-                },
-                "spec": {"replicas": set.replicas, "minReadySeconds": set.min_ready, "template": template},
-                "status": {"replicas": alive, "readyReplicas": ready},
-            });
-            store.put("replicasets", named(&set.name), object);
-        }
-        for pod in &cluster.native.pods {
-            let waits = cluster.waiting.contains(&pod.name);
-            let shown = ShownPod {
-                ready_since: pod.ready_since,
-                terminating_since: pod.terminating_since,
-                silent: cluster.silent.contains_key(&pod.name),
-                crashed: pod.crashing && *now >= cluster.ready_at(pod) && !waits,
-                waits,
-            };
-            let number = number(&pod.name);
-            if cluster.shown_pods.get(&number) == Some(&shown) {
-                continue;
-            }
-            let object = pod_object(*now, pod, &shown, owner("ReplicaSet", &pod.set, &pod.set));
-            cluster.shown_pods.insert(number, shown);
-            store.put("pods", named(&pod.name), object);
-        }
-        // Names are given once: what is shown and not there any more is gone.
-        if cluster.shown_pods.len() > cluster.native.pods.len() {
-            let living: BTreeSet<u64> = cluster.native.pods.iter().map(|pod| number(&pod.name)).collect();
-            let gone = cluster.shown_pods.keys().filter(|number| !living.contains(number));
-            // In the order of their names, as everything is listed.
-            let gone: BTreeSet<String> = gone.map(|number| format!("p{number}")).collect();
-            for name in gone {
-                cluster.shown_pods.remove(&number(&name));
-                store.remove("pods", &named(&name));
-            }
-        }
-        if let Some(deployment) = deployment {
-            self.show_deployment(of, &deployment);
-        }
-    }
-
-    fn show_deployment(&mut self, of: usize, deployment: &Object) {
-        let name = self.clusters[of].name;
-        let native = &self.clusters[of].native;
-        let newest = native.sets.iter().find(|set| set.template == deployment["spec"]["template"]);
-        let total: i32 = native.sets.iter().map(|set| set.replicas).sum();
-        let status = json!({
-            "observedGeneration": deployment["metadata"]["generation"],
-            "replicas": total,
-            "updatedReplicas": newest.map_or(0, |set| set.replicas),
-            "readyReplicas": native.ready(),
-            "availableReplicas": native.sets.iter().map(|set| native.available(set)).sum::<i32>(),
-        });
-        let newest = newest.map(|set| set.name.clone());
-        let counted = newest.is_none() || newest == self.clusters[of].newest;
-        if counted && deployment["status"] == status {
-            return;
-        }
-        let mut object = (**deployment).clone();
-        object["status"] = status;
-        if !counted {
-            // It counts templates in an annotation, and that raises the generation.
-            self.clusters[of].newest = newest;
-            self.clusters[of].revision += 1;
-            object["metadata"]["annotations"][REVISION] = json!(self.clusters[of].revision.to_string());
-            let generation = deployment["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
-            object["metadata"]["generation"] = json!(generation);
-            object["status"]["observedGeneration"] = json!(generation);
-        }
-        self.commit(&Who::Cluster, "deployments", named(name), Some(deployment), object);
-    }
-
-    fn jobs(&mut self) {
-        let now = self.now;
-        let ended: Vec<(Name, Value)> = self
-            .store
-            .all("jobs")
-            .filter(|(_, job)| {
-                job["status"]["conditions"].is_null() && !is_of_trial(job) && job_ends(job) <= now
-            })
-            .map(|(name, job)| (name.clone(), (***job).clone()))
-            .collect();
-        for (name, mut job) in ended {
-            let fails = job["spec"]["template"]["metadata"]["annotations"]["fails"] == "true";
-            let word = if fails { "Failed" } else { "Complete" };
-            job["status"] = json!({"conditions": [{"type": word, "status": "True", "reason": "Ended", "message": "it ended"}]});
-            self.store.put("jobs", name, job);
-        }
-    }
-
-    fn next_job(&self) -> u64 {
-        let running = self.store.all("jobs").filter(|(_, job)| job["status"]["conditions"].is_null());
-        let due =
-            running.map(|(_, job)| if is_of_trial(job) { made(job) + TRIAL_READY } else { job_ends(job) });
-        due.filter(|at| *at > self.now).min().unwrap_or(u64::MAX)
-    }
-
-    /// Trial pods are there as long as their Jobs are.
-    fn trials(&mut self) {
-        let now = self.now;
-        let jobs = self.store.all("jobs").filter(|(_, job)| is_of_trial(job));
-        let wanted: BTreeMap<Name, Value> = jobs
-            .map(|((_, job), object)| (named(&format!("{job}-x")), trial_object(now, job, object)))
-            .collect();
-        let pods = self.store.all("pods").filter(|(_, pod)| is_of_trial(pod));
-        let shown: Vec<(Name, Value)> =
-            pods.map(|(name, pod)| (name.clone(), pod["status"].clone())).collect();
-        for (name, _) in shown.iter().filter(|(name, _)| !wanted.contains_key(name)) {
-            self.store.remove("pods", name);
-        }
-        for (name, pod) in wanted {
-            let is_shown = shown.iter().any(|(known, status)| *known == name && *status == pod["status"]);
-            if !is_shown {
-                self.store.put("pods", name, pod);
-            }
-        }
-    }
-
-    /// Whether a trial pod answers at this address.
-    pub fn is_on_trial_at(&self, address: std::net::IpAddr) -> bool {
-        let mut pods = self.store.all("pods").filter(|(_, pod)| is_of_trial(pod));
-        address.to_string() == TRIAL_ADDRESS
-            && pods.any(|(_, pod)| pod["status"]["conditions"][0]["status"] == "True")
-    }
-
-    /// What belongs to something that is gone goes too.
-    fn collect_garbage(&mut self) {
-        if !std::mem::take(&mut self.litter) {
-            return;
-        }
-        let mut living: BTreeSet<String> = BTreeSet::new();
-        for plural in ["deployments", "releases"] {
-            living.extend(
-                self.store
-                    .all(plural)
-                    .filter_map(|(_, it)| it["metadata"]["uid"].as_str().map(str::to_owned)),
-            );
-        }
-        for plural in ["controllerrevisions", "jobs"] {
-            let orphan = |object: &Value| {
-                let owners = object["metadata"]["ownerReferences"].as_array();
-                owners.is_some_and(|owners| {
-                    !owners.is_empty()
-                        && owners
-                            .iter()
-                            .all(|owner| owner["uid"].as_str().is_none_or(|uid| !living.contains(uid)))
-                })
-            };
-            let gone: Vec<Name> = self
-                .store
-                .all(plural)
-                .filter(|(_, object)| orphan(object))
-                .map(|(name, _)| name.clone())
-                .collect();
-            for name in gone {
-                self.store.remove(plural, &name);
-            }
-        }
-    }
-}
-
-/// A pod as everybody sees it.
-fn pod_object(now: u64, pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
-    let whole = |at: jiff::Timestamp| second(milliseconds(at));
-    let silent = shown.silent;
-    let state = if shown.crashed {
-        json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}})
-    } else {
-        json!({"running": {"startedAt": whole(pod.born)}})
-    };
-    let ready = if pod.ready_since.is_some() { "True" } else { "False" };
-    let why = if silent || pod.ready_since.is_some() { "" } else { "ContainersNotReady" };
-    let containers = if silent || pod.ready_since.is_some() { "True" } else { "False" };
-    let since = whole(pod.ready_since.unwrap_or(if silent { stamp(now) } else { pod.born }));
-    let mut object = json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {
-            "name": pod.name, "namespace": NAMESPACE, "uid": pod.name, "creationTimestamp": whole(pod.born),
-            "labels": {"app": TARGET, "pod-template-hash": pod.set}, "ownerReferences": owners,
-        },
-        "spec": {"nodeName": node_of(pod)},
-        "status": {
-            "phase": "Running", "podIP": address_of(pod), "startTime": whole(pod.born),
-            "conditions": [
-                {"type": "Ready", "status": ready, "reason": why, "lastTransitionTime": since},
-                {"type": "ContainersReady", "status": containers, "lastTransitionTime": since},
-            ],
-            "containerStatuses": [{"name": "shop", "restartCount": u32::from(shown.crashed) * 3, "state": state, "lastState": {}}],
-        },
-    });
-    if shown.waits {
-        let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
-            "message": "0/1 nodes are available: 1 Insufficient cpu.", "lastTransitionTime": whole(pod.born)});
-        object["status"] = json!({"phase": "Pending", "conditions": [condition]});
-        object["spec"] = json!({});
-    }
-    if let Some(since) = pod.terminating_since {
-        object["metadata"]["deletionTimestamp"] = json!(whole(since));
-    }
-    object
-}
-
-fn is_of_trial(object: &Value) -> bool {
-    object["metadata"]["labels"][CHECK_LABEL] == TRIAL
-}
-
-/// The pod of a trial's Job.
-fn trial_object(now: u64, job: &str, object: &Value) -> Value {
-    let since = made(object) + TRIAL_READY;
-    let never = object["spec"]["template"]["metadata"]["annotations"]["never-ready"] == "true";
-    let ready = if since <= now && !never { "True" } else { "False" };
-    json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {
-            "name": format!("{job}-x"), "namespace": NAMESPACE, "uid": format!("{job}-x"),
-            "creationTimestamp": object["metadata"]["creationTimestamp"],
-            "labels": object["spec"]["template"]["metadata"]["labels"],
-            "ownerReferences": [{
-                "apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": object["metadata"]["uid"], "controller": true,
-            }],
-        },
-        "status": {
-            "phase": "Running", "podIP": TRIAL_ADDRESS,
-            "conditions": [{"type": "Ready", "status": ready, "reason": "ContainersNotReady", "lastTransitionTime": second(since.min(now))}],
-            "containerStatuses": [{"name": "shop", "restartCount": 0, "state": {"running": {}}, "lastState": {}}],
-        },
-    })
-}
-
-fn job_ends(job: &Value) -> u64 {
-    made(job) + JOB
-}
-
-fn made(job: &Value) -> u64 {
-    let made: Option<jiff::Timestamp> =
-        job["metadata"]["creationTimestamp"].as_str().and_then(|text| text.parse().ok());
-    made.map_or(0, milliseconds)
 }
 
 fn milliseconds(at: jiff::Timestamp) -> u64 {
@@ -703,14 +418,4 @@ fn milliseconds(at: jiff::Timestamp) -> u64 {
 /// The number of a pod.
 pub fn number(name: &str) -> u64 {
     name.trim_start_matches(|letter: char| !letter.is_ascii_digit()).parse().unwrap_or(0)
-}
-
-fn node_of(pod: &Pod) -> &'static str {
-    let index = usize::try_from(number(&pod.name)).unwrap_or(0) % NODES.len();
-    NODES[index].0
-}
-
-fn address_of(pod: &Pod) -> String {
-    let number = number(&pod.name);
-    format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255)
 }

@@ -441,6 +441,9 @@ fn retry(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
     let Some(rejected) = draft.status.rejected.first().cloned() else {
         return Err("nothing was rejected".into());
     };
+    if !scene.at_stable() {
+        return Err("a newer template stands there: it is not overwritten by one that was rejected".into());
+    }
     let Some((_, kept)) = scene.kept(&rejected.fingerprint) else {
         return Err(format!("template {} is not kept any more: push it again", rejected.revision));
     };

@@ -303,6 +303,9 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let known = back.next.as_ref().is_some_and(|next| next.fingerprint == current.fingerprint);
     let same = current.fingerprint == canary && back.cause != Cause::Reverted;
     if same {
+        // What its owner wrote meanwhile they have taken back themselves.
+        let again = (back.cause == Cause::Superseded).then_some(current);
+        back.next = back.next.take().and(again);
         return;
     }
     // A revert that is itself reverted: what stands there now, before anything of ours was ordered, is the revert. It may be known
@@ -417,7 +420,11 @@ pub fn is_undo(cause: Cause) -> bool {
 
 /// Whether the template itself was at fault: it is not started again.
 fn rejects(cause: Cause) -> bool {
-    matches!(cause, Cause::Breach | Cause::Undecided | Cause::PodsFailing | Cause::Abort)
+    match cause {
+        Cause::Breach | Cause::Undecided | Cause::PodsFailing | Cause::CheckFailed | Cause::Abort => true,
+        // Who put it back themselves may put it out again.
+        Cause::Reverted | Cause::Superseded | Cause::NoReplicas | Cause::TooMany => false,
+    }
 }
 
 /// How a run ends that goes back for this cause.

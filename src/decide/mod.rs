@@ -78,6 +78,7 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
             let delete = draft.kubectl(&format!("delete release {rival}"));
             draft.blocked("TargetTaken", message, format!("{delete}, or delete this one"));
         }
+        (Some(target), None) if !release.is_about(target) => orphan::give_back_first(&mut draft, target),
         (Some(target), None) => {
             rest::note_target(&mut draft, target);
             let scene = Scene::new(snapshot, release, &draft.status, target);

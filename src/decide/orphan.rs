@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::back::{self, GoingBack};
 use super::decision::{Decision, Intent, Notice};
-use super::draft::LONGEST_SLEEP;
+use super::draft::{Draft, LONGEST_SLEEP};
 use super::fields::{Originals, Wanted, managed_no_more, parked};
 use super::rest::LOOK_AGAIN;
 use super::snapshot::{Snapshot, StoredTemplate, Workload};
+use crate::api::Phase;
 
 /// What to do about what a deleted Release left behind.
 pub fn decide(snapshot: &Snapshot) -> Decision {
@@ -21,6 +22,25 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
     decision.wake =
         [decision.wake, next.map(|next| next.min(snapshot.now + LONGEST_SLEEP))].into_iter().flatten().min();
     decision
+}
+
+/// A Release was made under the name of one that is gone, for another Deployment, while this one still carries the name: it is given back first.
+pub fn give_back_first(draft: &mut Draft<'_>, former: &Workload) {
+    let Decision { intents, notices, wake, urgent, .. } = of_the_deployment(draft.snapshot);
+    draft.intents.extend(intents);
+    draft.notices.extend(notices);
+    if urgent {
+        draft.urgent();
+    }
+    if let Some(wake) = wake {
+        draft.wake_at(wake);
+    }
+    let name = &former.name;
+    let message =
+        format!("Deployment {name}, which a former Release of this name was about, is given back first");
+    draft.phase(Phase::Idle, message.clone());
+    let unblock = draft.kubectl(&format!("rollout status deployment/{name}"));
+    draft.blocked("FormerTarget", message, unblock);
 }
 
 fn of_the_deployment(snapshot: &Snapshot) -> Decision {

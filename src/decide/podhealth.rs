@@ -16,7 +16,15 @@ const FATAL: [&str; 7] = [
 
 /// A sentence when canary pods fail by themselves; `None` when they do not, or when stable pods fail in the same way.
 pub fn failing(scene: &Scene<'_>) -> Option<String> {
-    let canary: Vec<&Pod> = scene.canary_pods().collect();
+    said_of(scene, scene.canary_pods().collect())
+}
+
+/// The same of one revision only, where another has come meanwhile.
+pub fn failing_of(scene: &Scene<'_>, fingerprint: &str) -> Option<String> {
+    said_of(scene, scene.snapshot.live_pods(|known| known == fingerprint).collect())
+}
+
+fn said_of(scene: &Scene<'_>, canary: Vec<&Pod>) -> Option<String> {
     let reason = canary.iter().find_map(|pod| fault(pod))?;
     if scene.stable_pods().any(|pod| fault(pod) == Some(reason)) {
         return None;

@@ -89,6 +89,12 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
         return Some(());
     }
     if stage == Stage::Watch
+        && let Some(why) = to_be_undone(draft, scene, &who)
+    {
+        back::begin(draft, scene, why);
+        return Some(());
+    }
+    if stage == Stage::Watch
         && let Some(job) = draft.status.run.as_ref().and_then(|run| migrations::still_running(run, scene))
     {
         let message = format!("{who} wrote a newer template; job {job} of a migration is still running");
@@ -99,7 +105,7 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
     }
     if stage == Stage::Watch {
         migrations::note_what_stays(draft, scene);
-        // All its pods are there and nothing was breached: a newer version does not take it away, it follows it.
+        // All its pods are there and nothing is known to be wrong with it: a newer version does not take it away, it follows it.
         draft.end_run(Outcome::Superseded, format!("{who} wrote a newer template during the watch"));
         draft.status.stable = Some(canary);
         draft.phase(Phase::Idle, "a newer template has come during the watch");
@@ -108,4 +114,18 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
     let why = back::Why::new(Cause::Superseded, format!("{who} wrote a newer template")).said_by(by);
     back::begin(draft, scene, why);
     Some(())
+}
+
+/// Why the version that is watched does not become stable, though a newer one has come: somebody is asked about its undo, or its pods fail.
+fn to_be_undone(draft: &mut Draft<'_>, scene: &Scene<'_>, who: &str) -> Option<back::Why> {
+    let run = draft.run();
+    if migrations::barrier(run).is_some() {
+        return None;
+    }
+    if let Some(asked) = run.undo_asked.as_ref().filter(|asked| asked.refused.is_none()) {
+        let message = format!("{}. {who} wrote a newer template while somebody was asked", asked.message);
+        return Some(back::Why::new(asked.cause, message).seen_at(asked.breach_at.map(|at| at.0)));
+    }
+    let canary = draft.status.canary.as_ref()?.fingerprint.clone();
+    podhealth::failing_of(scene, &canary).map(|failing| back::Why::new(Cause::PodsFailing, failing))
 }

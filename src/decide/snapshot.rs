@@ -129,6 +129,13 @@ pub struct ReleaseFacts {
     pub status: Arc<ReleaseStatus>,
 }
 
+impl ReleaseFacts {
+    /// Whether this is the Deployment that it names. One that cannot be read is about the Deployment that carries its name.
+    pub fn is_about(&self, target: &Workload) -> bool {
+        self.spec.as_ref().map_or(true, |spec| spec.target_ref.name == target.name)
+    }
+}
+
 /// The Deployment, as far as it matters.
 #[derive(Clone, Debug)]
 pub struct Workload {

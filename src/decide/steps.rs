@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
 use super::approval::{self, AWAITING_APPROVAL, Counted, Signed};
 use super::asking;
 use super::back;
@@ -43,7 +45,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         return draft.held(reason, message, unblock);
     }
     let Ok(plan) = &scene.plan else { return };
-    let index = usize::try_from(draft.run().step).unwrap_or(0).min(plan.steps.len() - 1);
+    let index = find(draft, scene, plan);
     let step = &plan.steps[index];
     let pods = step.share.of(scene.stand.replicas).unwrap_or(scene.stand.replicas);
     note_step(draft, plan, index, pods);
@@ -55,21 +57,16 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     if next != Next::Rest {
         rest_soak(draft);
     }
-    let begun = draft.run().progress.moved.is_some() || draft.run().progress.reached.is_some();
-    if matches!(next, Next::Order(_))
-        && scene.stand.canary == 0
-        && !begun
-        && let Some((reason, message, unblock)) = approval::voided(draft, plan)
-    {
+    let progress = &draft.run().progress;
+    let is_begun = progress.moved.is_some() || progress.reached.is_some();
+    let begins =
+        matches!(next, Next::Order(_)) && !is_begun && (scene.stand.canary == 0 || progress.written_anew);
+    if begins && let Some((reason, message, unblock)) = approval::voided(draft, plan) {
         draft.want(scene.target, &Wanted::frozen(&originals), "stand still");
         draft.wake_in(rest::LOOK_AGAIN);
         return draft.held(reason, message, unblock);
     }
-    if matches!(next, Next::Order(_))
-        && scene.stand.canary == 0
-        && !begun
-        && let Some(hold) = gate::before_a_move(scene.snapshot, plan, draft.run())
-    {
+    if begins && let Some(hold) = gate::before_a_move(scene.snapshot, plan, draft.run()) {
         draft.want(scene.target, &Wanted::frozen(&originals), "stand still");
         draft.wake_in(rest::LOOK_AGAIN);
         return draft.held_by(hold);
@@ -114,6 +111,30 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         }
         Next::Rest => soak(draft, scene, &originals, plan, index, pods, evidence),
     }
+}
+
+/// Which step the run is in. Its author may write the steps anew meanwhile: it is known by its name, and what was counted in a step of another name or share
+/// says nothing of this one.
+fn find(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) -> usize {
+    let run = draft.run();
+    let known = run.progress.step.clone();
+    let name = known.as_deref().and_then(|known| known.split(' ').next());
+    let by_name = name.and_then(|name| plan.steps.iter().position(|step| step.name == name));
+    let by_number = usize::try_from(run.step).unwrap_or(0).min(plan.steps.len() - 1);
+    let index = by_name.unwrap_or(by_number);
+    let PlannedStep { name, share, .. } = &plan.steps[index];
+    let present = match &share.0 {
+        IntOrString::Int(pods) => format!("{name} {pods}"),
+        IntOrString::String(share) => format!("{name} {share}"),
+    };
+    if known.is_some_and(|known| known != present) {
+        evidence::begin_step(draft);
+        draft.run().progress = Progress { good: scene.stand.good, written_anew: true, ..Progress::default() };
+    }
+    let run = draft.run();
+    run.step = i32::try_from(index).unwrap_or(i32::MAX);
+    run.progress.step = Some(present);
+    index
 }
 
 /// Stands still, whatever was ordered.

@@ -116,10 +116,22 @@ fn deployment_of<'i>(
     release: Option<&ReleaseFacts>,
 ) -> Option<&'i slim::Deployment> {
     match release.map(|release| &release.spec) {
-        Some(Ok(spec)) => index.deployments.get(&name.beside(&spec.target_ref.name)),
+        Some(Ok(spec)) => {
+            let target = index.deployments.get(&name.beside(&spec.target_ref.name));
+            let is_new = release.is_some_and(|release| release.status.stable.is_none());
+            left_behind(index, name).filter(|_| is_new).or(target)
+        }
         // Going back must work with a spec that cannot be read, and with none: the label says which Deployment it is.
         Some(Err(_)) | None => index.deployments.children(name).next().map(|(_, found)| found),
     }
+}
+
+/// A Deployment that carries the name of a Release that is about another one, which it has not taken up yet: a former Release of that name was deleted, and
+/// this one made, before the Deployment was given back. What another Release is about that one takes up.
+fn left_behind<'i>(index: &'i Index, name: &ObjectKey) -> Option<&'i slim::Deployment> {
+    let is_nobodys = |key: &ObjectKey| index.releases.children(key).next().is_none();
+    let mut labelled = index.deployments.children(name).filter(|(key, _)| is_nobodys(key));
+    labelled.next().map(|(_, found)| found)
 }
 
 /// The Release that has the older right to a Deployment: the one that its label names, also when it is deleted and has not given the

@@ -170,6 +170,21 @@ fn a_check_that_fails_at_a_step_goes_back() {
 }
 
 #[test]
+fn what_failed_a_check_of_a_step_is_rejected_and_held_when_a_tool_applies_it_again() {
+    let mut world = shipped(at_half(smoke(json!({}))), &[("half/smoke", FAILED)]);
+    assert_eq!(outcome(&mut world), "Undone", "{}", world.describe());
+    world.push(template("v2", false));
+    world.pass(Duration::from_secs(60));
+    assert_eq!((world.phase().as_str(), reason(&world)), ("Rejected", "RejectedRevision"));
+    assert!(world.status.run.is_none() && world.status.last_run.as_ref().unwrap().number == 1);
+    assert_eq!(world.alive(), 4, "no pod of it came");
+    world.answers.clear();
+    world.say("Retry");
+    world.until("tried again", |world| world.status.last_run.as_ref().is_some_and(|last| last.number == 2));
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+}
+
+#[test]
 fn or_holds_where_that_is_said_until_somebody_says_retry() {
     let mut world = shipped(at_half(smoke(json!({"onFailure": "Hold"}))), &[("half/smoke", FAILED)]);
     world.until("held", |world| reason(world) == "CheckFailed");

@@ -371,6 +371,29 @@ fn an_undo_that_is_asked_about_stands_still_meanwhile_and_goes_back_when_the_tim
 }
 
 #[test]
+fn a_newer_template_in_the_watch_does_not_make_what_is_asked_about_stable() {
+    let mut world = shipped(quick(json!({
+        "undo": {"approval": {"roles": ["sre"], "timeout": "5m"}},
+        "watch": [{"for": "10m", "every": "1s"}],
+        "criteria": [{"name": "memory", "value": {"json": {"url": "http://shop/", "pointer": "/m"}, "limit": "value > 10"}}],
+    })));
+    world.memory = Some(1.0);
+    world.until("watching", |world| world.phase() == "Watching");
+    let stable = world.status.stable.clone().unwrap().fingerprint;
+    world.memory = Some(11.0);
+    until_blocked(&mut world, "AwaitingUndoApproval");
+    world.memory = Some(1.0);
+    world.push(template("v3", false));
+    ended(&mut world, "Undone");
+    assert!(said(&world).ends_with("wrote a newer template while somebody was asked"), "{}", said(&world));
+    let rejected = &world.status.rejected[0].fingerprint;
+    let known = world.status.stable.as_ref().unwrap().fingerprint.clone();
+    assert!(known == stable && *rejected != stable, "{}", world.describe());
+    world.until("a run of v3", |world| world.status.run.as_ref().is_some_and(|run| run.number == 2));
+    assert_eq!(world.deployment()["spec"]["template"], template("v3", false), "{}", world.describe());
+}
+
+#[test]
 fn an_undo_that_is_agreed_to_goes_back_at_once() {
     let mut world = asked(json!({"quorum": 2}));
     let agree = |world: &mut World, more: Value| {

@@ -177,6 +177,13 @@ pub enum Stage {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
+    /// Name and share of the step that this is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub step: Option<String>,
+    /// That step was written anew while the run was in it: whether it may begin is asked again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub written_anew: bool,
     /// When the step was begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<Stamp>,

@@ -153,6 +153,76 @@ fn a_newer_template_in_mid_run_goes_back_first_and_then_out() {
 }
 
 #[test]
+fn a_newer_template_that_its_owner_takes_back_does_not_go_out() {
+    // `crashes`: the first one is undone; else it only makes room for the newer one.
+    for crashes in [false, true] {
+        let mut world = World::new(10, quarter(), quick());
+        world.ready_after = Duration::from_secs(5);
+        world.push(template("v2", crashes));
+        world.until("some pods", |world| world.alive() > 0 && world.status.step.is_some());
+        if crashes {
+            world.until("going back", |world| world.phase() == "Undoing");
+        }
+        world.push(template("v3", false));
+        world.until("stable is ordered", |world| {
+            let next = world.status.run.as_ref().and_then(|run| run.back.as_ref()?.next.clone());
+            next.is_some() && world.deployment()["spec"]["template"] == template("v1", false)
+        });
+        let is_open =
+            world.status.run.as_ref().is_some_and(|run| run.back.as_ref().unwrap().restored_at.is_none());
+        assert!(is_open, "{}", world.describe());
+        world.push(template("v2", crashes));
+        world.pass(Duration::from_secs(120));
+        let outcomes: Vec<_> =
+            world.reports.values().map(|report| report.canary.fingerprint.clone()).collect();
+        assert_eq!(outcomes.len(), if crashes { 1 } else { 2 }, "{}", world.describe());
+        assert!(outcomes.iter().all(|of| *of == outcomes[0]), "v3 had no run: {outcomes:?}");
+    }
+}
+
+#[test]
+fn a_step_that_is_written_anew_in_mid_run_is_soaked_anew() {
+    let steps = |pilot: Value| {
+        let half = json!({"name": "half", "replicas": "50%", "soak": "30s"});
+        let all = json!({"name": "all", "replicas": "100%"});
+        let steps: Vec<Value> = [pilot, half, all].into_iter().filter(|step| !step.is_null()).collect();
+        json!({"steps": steps, "watch": [{"for": "5s", "every": "1s"}]})
+    };
+    let pilot = |replicas: &str| json!({"name": "pilot", "replicas": replicas, "soak": "8m"});
+    for (rewritten, name, soak) in [(Value::Null, "half", 30), (pilot("40%"), "pilot", 480)] {
+        let mut world = World::new(10, quarter(), steps(pilot("10%")));
+        world.push(template("v2", false));
+        world.until("the pilot", |world| world.phase() == "Soaking");
+        world.pass(Duration::from_secs(300));
+        world.release.as_mut().unwrap()["steps"] = steps(rewritten)["steps"].take();
+        world.until("more pods", |world| {
+            world.status.step.as_ref().is_some_and(|step| step.name == name && step.pods > 1)
+                && world.phase() == "Soaking"
+        });
+        let soaked = world.status.run.as_ref().unwrap().progress.soaked;
+        assert!(soaked < 1000, "{soaked} ms are soaked before it stands: {}", world.describe());
+        let since = world.now;
+        world.until("left", |world| world.status.step.as_ref().is_none_or(|step| step.name != name));
+        assert!(world.now >= since + Duration::from_secs(soak - 1), "{}", world.describe());
+    }
+}
+
+#[test]
+fn a_retry_overwrites_no_newer_template() {
+    let mut world = World::new(10, quarter(), quick());
+    world.push(template("v2", true));
+    assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+    world.release.as_mut().unwrap()["suspend"] = json!(true);
+    world.push(template("v3", false));
+    world.until("held", |world| blocker(world).0 == "Suspended");
+    world.say("Retry");
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.deployment()["spec"]["template"], template("v3", false), "{}", world.describe());
+    world.release.as_mut().unwrap().as_object_mut().unwrap().remove("suspend");
+    assert_eq!(ends(&mut world, 2), "Succeeded", "{}", world.describe());
+}
+
+#[test]
 fn the_stable_template_put_back_by_its_owner_ends_the_run_and_rejects_nothing() {
     let mut world = World::new(10, quarter(), quick());
     world.push(template("v2", false));

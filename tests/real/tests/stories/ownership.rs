@@ -348,3 +348,31 @@ fn a_release_deleted_in_mid_run_goes_back_before_the_second_takes_over() {
         assert!(guard.worst().least_ready >= 3, "{:?}", guard.worst());
     });
 }
+
+#[test]
+fn a_release_made_anew_for_another_deployment_gives_the_former_one_back_first() {
+    on_stage(async {
+        let (story, before) = half_way(Stage::shared().await, "another-target", "Policy").await;
+        let mut other = story.deployment(2);
+        other["metadata"]["name"] = json!("other");
+        other["spec"]["selector"]["matchLabels"]["app"] = json!("other");
+        other["spec"]["template"]["metadata"]["labels"]["app"] = json!("other");
+        story.apply(other).await;
+        let mut release = story.release(halves());
+        release["spec"]["targetRef"]["name"] = json!("other");
+        let guard = story.guard().await;
+        story.delete("tidegate.dev/v1alpha1", "Release", "shop").await;
+        story.apply(release).await;
+        story
+            .until("the other is adopted", |story| async move {
+                story.status().await["stable"]["fingerprint"].is_string()
+                    && story.get("apps/v1", "Deployment", "other").await["metadata"]["labels"]["tidegate.dev/release"] == "shop"
+            })
+            .await;
+        let former = story.target().await;
+        assert_eq!(former["metadata"]["labels"]["tidegate.dev/release"], json!(null), "{former:#}");
+        assert_eq!(owners(&former), before, "{}", story.describe().await);
+        assert_eq!(former["spec"]["template"]["metadata"]["annotations"]["version"], "v1", "{former:#}");
+        assert!(guard.worst().least_ready >= 3, "{:?}", guard.worst());
+    });
+}

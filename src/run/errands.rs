@@ -229,6 +229,7 @@ impl Hands {
         match self.writer.patch_object(&key.namespace, patch).await {
             Ok(()) => Ok(format!("patched {resource} {name}")),
             Err(ActError::Gone) => Err(Failed::ForGood(format!("there is no {resource} {name}"))),
+            Err(ActError::NotServed(_)) => Err(Failed::ForNow(format!("{resource} are not served"))),
             Err(ActError::Forbidden(right)) => Err(Failed::ForGood(format!(
                 "the operator may not patch {resource} in namespace {}: name it in hookPatches of the chart ({})",
                 key.namespace,
@@ -247,6 +248,7 @@ fn refused(error: ActError) -> Failed {
         | ActError::Deadline
         | ActError::Throttled(_)
         | ActError::Unreachable(_)
+        | ActError::NotServed(_)
         | ActError::WebhookSilent(_) => Failed::ForNow(error.to_string()),
     }
 }

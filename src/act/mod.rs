@@ -223,7 +223,12 @@ async fn carry_out_one(
             });
             match writer.create_report(&key.namespace, name, &body).await {
                 Ok(recorded) => applied.recorded = recorded,
-                Err(error @ (ActError::Refused(_) | ActError::Forbidden(_) | ActError::Gone)) => {
+                Err(
+                    error @ (ActError::Refused(_)
+                    | ActError::Forbidden(_)
+                    | ActError::Gone
+                    | ActError::NotServed(_)),
+                ) => {
                     tracing::warn!(release = %key, report = name, %error, "the record of the run could not be kept");
                     applied.unreported = Some(error.to_string());
                 }
@@ -275,6 +280,7 @@ async fn quarantine(writer: &Writer, key: &Key, pods: &[Relabelled]) -> Vec<(Str
             | ActError::Throttled(_)
             | ActError::Unreachable(_)
             | ActError::WebhookSilent(_)
+            | ActError::NotServed(_)
             | ActError::Stale(_),
         ) => None,
         Err(ActError::Gone) => Some((pod.clone(), "it went before its labels were changed".to_owned())),
@@ -292,4 +298,89 @@ fn owner_reference(owner: &Owner) -> serde_json::Value {
 
 fn whole_second(at: jiff::Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::{Request, Response, StatusCode};
+    use kube::Client;
+    use kube::client::Body;
+
+    use super::*;
+
+    struct Leads;
+
+    impl Fence for Leads {
+        fn remaining(&self) -> Duration {
+            Duration::from_secs(10)
+        }
+    }
+
+    type Asked = Arc<Mutex<Vec<String>>>;
+
+    /// An API server that answers so, with 404, whatever is about Releases, and takes everything else; what it was asked.
+    fn without_releases(answer: &'static str) -> (Writer, Asked) {
+        let asked = Asked::default();
+        let heard = asked.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            let (code, text) = match path.starts_with("/apis/tidegate.dev/") {
+                true => (StatusCode::NOT_FOUND, answer.to_owned()),
+                false => {
+                    let deployment =
+                        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 2}});
+                    (StatusCode::OK, deployment.to_string())
+                }
+            };
+            heard.lock().unwrap().push(path);
+            let mut response = Response::new(Body::from(text.into_bytes()));
+            *response.status_mut() = code;
+            async move { Ok::<_, std::io::Error>(response) }
+        });
+        (Writer::new(Client::new(service, "default"), Arc::new(Leads)), asked)
+    }
+
+    fn shop() -> (Key, ReleaseFacts) {
+        let release = ReleaseFacts {
+            uid: "shop".to_owned(),
+            generation: 1,
+            resource_version: "1".to_owned(),
+            spec: Err("it is not looked at here".to_owned()),
+            status: Arc::new(ReleaseStatus::default()),
+        };
+        (Key { namespace: "ns".to_owned(), name: "shop".to_owned() }, release)
+    }
+
+    /// Back to stable, and why is noted before that.
+    fn way_back() -> Decision {
+        let back = Intent::PatchWorkload {
+            name: "shop".to_owned(),
+            patch: vec![json!({"op": "test", "path": "/metadata/generation", "value": 1})],
+            why: "undo".to_owned(),
+        };
+        Decision {
+            intents: vec![back],
+            status: Some(ReleaseStatus::default()),
+            note_first: true,
+            urgent: true,
+            ..Decision::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_goes_back_where_releases_are_not_served_and_not_where_the_release_is_gone() {
+        let gone = r#"{"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404,
+            "message": "releases.tidegate.dev \"shop\" not found", "details": {"name": "shop"}}"#;
+        let (key, release) = shop();
+        let goes = async |answer: &'static str| {
+            let (writer, asked) = without_releases(answer);
+            let (_, outcome) = carry_out(&writer, &key, Some(&release), &way_back()).await;
+            let ordered = asked.lock().unwrap().iter().any(|path| path.ends_with("/deployments/shop"));
+            (ordered, outcome.err().map(|failed| failed.error.category()))
+        };
+        assert_eq!(goes("404 page not found").await, (true, None));
+        assert_eq!(goes(gone).await, (false, Some("gone")));
+    }
 }

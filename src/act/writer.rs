@@ -12,7 +12,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::{ApiResource, Request};
+use kube::core::{ApiResource, Request, Status};
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde_json::Value;
@@ -59,6 +59,10 @@ pub enum ActError {
     Stale(String),
     #[error("the object is gone")]
     Gone,
+    /// The place of all objects of its kind is not known: an API server that has just started, a CRD that is not applied or not served now.
+    /// Nothing is said of the object itself.
+    #[error("the API server does not serve it: {0}")]
+    NotServed(String),
     #[error("the API server refused it: {0}")]
     Refused(String),
     #[error("{0}")]
@@ -81,6 +85,7 @@ impl ActError {
             Self::Fenced => "fenced",
             Self::Stale(_) => "stale",
             Self::Gone => "gone",
+            Self::NotServed(_) => "not_served",
             Self::Refused(_) => "refused",
             Self::Forbidden(_) => "forbidden",
             Self::WebhookSilent(_) => "webhook_silent",
@@ -103,6 +108,7 @@ impl ActError {
             Self::Fenced
             | Self::Stale(_)
             | Self::Gone
+            | Self::NotServed(_)
             | Self::Deadline
             | Self::Throttled(_)
             | Self::Unreachable(_) => None,
@@ -116,6 +122,7 @@ impl ActError {
             Self::Fenced
             | Self::Stale(_)
             | Self::Gone
+            | Self::NotServed(_)
             | Self::Refused(_)
             | Self::Forbidden(_)
             | Self::WebhookSilent(_)
@@ -356,9 +363,10 @@ fn json_patch(operations: Vec<Value>) -> Result<json_patch::Patch, ActError> {
     all.map(json_patch::Patch).ok_or_else(|| ActError::Refused("not a JSON patch".to_owned()))
 }
 
+/// Where its whole kind is not served, it is not there either.
 fn unless_gone(result: Result<(), ActError>) -> Result<(), ActError> {
     match result {
-        Err(ActError::Gone) => Ok(()),
+        Err(ActError::Gone | ActError::NotServed(_)) => Ok(()),
         other => other,
     }
 }
@@ -370,7 +378,8 @@ fn classify(error: kube::Error) -> ActError {
     }
     match error {
         kube::Error::Api(status) => match status.code {
-            404 => ActError::Gone,
+            404 if names_object(&status) => ActError::Gone,
+            404 => ActError::NotServed(status.message.clone()),
             409 => ActError::Stale(status.message.clone()),
             422 if status.message.contains("testing value") || status.message.contains("test failed") => {
                 ActError::Stale(status.message.clone())
@@ -390,10 +399,15 @@ fn classify(error: kube::Error) -> ActError {
     }
 }
 
+/// Whether a 404 is about an object. One that is about a path names none: "404 page not found".
+fn names_object(status: &Status) -> bool {
+    status.details.as_ref().is_some_and(|details| !details.name.is_empty())
+        || status.message.ends_with("\" not found")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kube::core::Status;
 
     fn answered(code: u16, retry_after_seconds: u32) -> ActError {
         let details = serde_json::json!({ "retryAfterSeconds": retry_after_seconds });
@@ -419,6 +433,20 @@ mod tests {
         assert_eq!(silent.category(), "webhook_silent");
         assert_eq!(silent.refusal(), Some(Why::Words(words.to_owned())));
         assert_eq!(status("etcdserver: request timed out").category(), "unreachable");
+    }
+
+    #[test]
+    fn an_object_is_gone_only_where_the_api_server_names_it() {
+        let status = |message: &str, details: Value| {
+            let status = serde_json::json!({ "status": "Failure", "message": message, "code": 404, "details": details });
+            classify(kube::Error::Api(serde_json::from_value::<Box<Status>>(status).unwrap())).category()
+        };
+        let named = serde_json::json!({ "group": "tidegate.dev", "kind": "releases", "name": "shop" });
+        assert_eq!(status("releases.tidegate.dev \"shop\" not found", named), "gone");
+        assert_eq!(status("releases.tidegate.dev \"shop\" not found", Value::Null), "gone");
+        assert_eq!(status("404 page not found", Value::Null), "not_served");
+        let unnamed = serde_json::json!({ "group": "tidegate.dev", "kind": "releases" });
+        assert_eq!(status("the server could not find the requested resource", unnamed), "not_served");
     }
 
     #[test]

@@ -30,6 +30,8 @@ const FEW: usize = 8;
 const TRY: Duration = Duration::from_secs(10);
 /// How long after a try that failed the next one comes; after the last there is none.
 const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+/// How often one that may not be done now looks whether it may.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What an errand is run with.
 #[derive(Clone)]
@@ -153,10 +155,10 @@ impl Hands {
                 self.findings.add_gathered(&key, Gathered { run, pods });
                 return self.queue.wake(key);
             }
-            ErrandKind::Call(hook) => self.tried(|| self.call(&key, &hook)).await,
-            ErrandKind::Patch(patch) => self.tried(|| self.patch(&key, &patch)).await,
+            ErrandKind::Call(hook) => self.tried(asked, || self.call(&key, &hook)).await,
+            ErrandKind::Patch(patch) => self.tried(asked, || self.patch(&key, &patch)).await,
             ErrandKind::MakeJob { body } => {
-                self.tried(|| async {
+                self.tried(asked, || async {
                     // Who is gone has taken the Job along, if it was made: it is not made a second time.
                     if asked.strong_count() == 0 {
                         return Err(Failed::ForGood("its run is over".to_owned()));
@@ -168,8 +170,9 @@ impl Hands {
             }
         };
         let (result, message) = match answer {
-            Ok(message) => (ProbeResult::Passed, message),
-            Err(message) => (ProbeResult::Failed, message),
+            Some(Ok(message)) => (ProbeResult::Passed, message),
+            Some(Err(message)) => (ProbeResult::Failed, message),
+            None => return,
         };
         let hook = name.strip_prefix("hook/").unwrap_or(name);
         tracing::info!(release = %key, run, hook, ?result, message, "a hook of the way back ended");
@@ -184,24 +187,32 @@ impl Hands {
         self.queue.wake(key);
     }
 
-    /// A few times, unless it is in vain; by the leader only.
-    async fn tried<F>(&self, again: impl Fn() -> F) -> Result<String, String>
+    /// A few times, unless it is in vain; by the leader only. That this process may not act now says nothing of what it is asked to do: it waits
+    /// until it may, which is no try. `None`: nobody asks any more.
+    async fn tried<F>(&self, asked: &Weak<()>, again: impl Fn() -> F) -> Option<Result<String, String>>
     where
         F: Future<Output = Result<String, Failed>>,
     {
         let mut waits = WAITS.into_iter();
         loop {
-            if !self.writer.may_write() {
-                return Err("another process may be the leader: it was not done".to_owned());
+            while !self.writer.may_write() {
+                if asked.strong_count() == 0 {
+                    return None;
+                }
+                tokio::time::sleep(LOOK).await;
             }
             let failed = match tokio::time::timeout(TRY, again()).await {
-                Ok(Ok(message)) => return Ok(message),
-                Ok(Err(Failed::ForGood(message))) => return Err(message),
+                Ok(Ok(message)) => return Some(Ok(message)),
+                Ok(Err(Failed::ForGood(message))) => return Some(Err(message)),
                 Ok(Err(Failed::ForNow(message))) => message,
                 Err(_) => format!("no answer within {} s", TRY.as_secs()),
             };
+            // It was broken off, perhaps: that is no try either.
+            if !self.writer.may_write() {
+                continue;
+            }
             let Some(wait) = waits.next() else {
-                return Err(format!("{failed} (tried {} times)", WAITS.len() + 1));
+                return Some(Err(format!("{failed} (tried {} times)", WAITS.len() + 1)));
             };
             tokio::time::sleep(wait).await;
         }
@@ -229,6 +240,7 @@ impl Hands {
         match self.writer.patch_object(&key.namespace, patch).await {
             Ok(()) => Ok(format!("patched {resource} {name}")),
             Err(ActError::Gone) => Err(Failed::ForGood(format!("there is no {resource} {name}"))),
+            Err(ActError::NotServed(_)) => Err(Failed::ForNow(format!("{resource} are not served"))),
             Err(ActError::Forbidden(right)) => Err(Failed::ForGood(format!(
                 "the operator may not patch {resource} in namespace {}: name it in hookPatches of the chart ({})",
                 key.namespace,
@@ -247,12 +259,15 @@ fn refused(error: ActError) -> Failed {
         | ActError::Deadline
         | ActError::Throttled(_)
         | ActError::Unreachable(_)
+        | ActError::NotServed(_)
         | ActError::WebhookSilent(_) => Failed::ForNow(error.to_string()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use http::{Request, Response};
     use kube::client::Body;
     use serde_json::json;
@@ -260,11 +275,12 @@ mod tests {
     use super::*;
     use crate::act::Fence;
 
-    struct Leads;
+    /// A fence that is there, or not.
+    struct Leads(AtomicBool);
 
     impl Fence for Leads {
         fn remaining(&self) -> Duration {
-            Duration::from_secs(10)
+            if self.0.load(Ordering::Relaxed) { Duration::from_secs(10) } else { Duration::ZERO }
         }
     }
 
@@ -272,6 +288,11 @@ mod tests {
 
     /// Errands of an API server that answers nothing, and what it was asked for.
     fn to_nobody() -> (Errands, Asked) {
+        to_nobody_behind(Arc::new(Leads(AtomicBool::new(true))))
+    }
+
+    /// The same, of one that may act as this fence says.
+    fn to_nobody_behind(fence: Arc<Leads>) -> (Errands, Asked) {
         let asked = Asked::default();
         let heard = asked.clone();
         let silent = tower::service_fn(move |request: Request<Body>| {
@@ -282,7 +303,7 @@ mod tests {
         let hands = Hands {
             gatherer: Arc::new(Gatherer::start(client.clone())),
             reach: Reach::anywhere(),
-            writer: Writer::new(client.clone(), Arc::new(Leads)),
+            writer: Writer::new(client.clone(), fence),
             clock: Clock::machine(),
             findings: Arc::default(),
             queue: Arc::new(Queue::with_turns(8)),
@@ -335,5 +356,46 @@ mod tests {
         begin(&errands, "busy", ANYBODYS);
         until_begun().await;
         assert_eq!(of(&asked, "busy"), before + 1);
+    }
+    /// What came of the hook of this Release, where that is known.
+    fn answer(errands: &Errands, number: usize) -> Option<String> {
+        let key = Key { namespace: "shop".to_owned(), name: format!("shop-{number}") };
+        let Hands { findings, clock, .. } = &errands.hands;
+        findings.of(&key, clock.now()).probes.into_values().next().map(|answer| answer.message)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hook_that_may_not_be_done_now_waits_and_has_all_its_tries_then() {
+        let fence = Arc::new(Leads(AtomicBool::new(false)));
+        let (errands, asked) = to_nobody_behind(fence.clone());
+        begin(&errands, "shop", 0);
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert_eq!((of(&asked, "shop"), answer(&errands, 0)), (0, None));
+        fence.0.store(true, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(of(&asked, "shop"), 1);
+        // The first try is broken off.
+        fence.0.store(false, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert_eq!((of(&asked, "shop"), answer(&errands, 0)), (1, None));
+        fence.0.store(true, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(of(&asked, "shop"), 4);
+        let said = answer(&errands, 0).expect("an answer");
+        assert!(said.ends_with("(tried 3 times)"), "{said}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hook_that_may_not_be_done_ends_without_an_answer_once_nobody_asks() {
+        let fence = Arc::new(Leads(AtomicBool::new(false)));
+        let (errands, asked) = to_nobody_behind(fence.clone());
+        begin(&errands, "shop", 0);
+        until_begun().await;
+        let key = Key { namespace: "shop".to_owned(), name: "shop-0".to_owned() };
+        errands.begin(&key, None, &[]);
+        tokio::time::sleep(2 * LOOK).await;
+        fence.0.store(true, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((of(&asked, "shop"), answer(&errands, 0)), (0, None));
     }
 }

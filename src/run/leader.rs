@@ -5,7 +5,8 @@
 //!
 //! The fence ends 10 s after the last renewal began, before anybody else may take over: a leader that was frozen or cut off finds
 //! its own writes refused when it wakes. The writer gives no write more time than is left of it, and the kernel gives up what it could
-//! not deliver five seconds later (`link`).
+//! not deliver five seconds later (`link`). A fence that has lapsed ends the term, even where the Lease turns out to be ours still: nobody
+//! acted in between, and whoever waits must not take that time for one in which they did.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,6 +74,7 @@ pub struct Elector {
     clock: Clock,
     identity: String,
     fence: Arc<LeaseFence>,
+    /// Between two terms it changes twice, however soon the second follows: who waits for a change misses none.
     leading: watch::Sender<bool>,
     /// What we wrote last, as long as it is certain that it stands.
     mine: Option<Lease>,
@@ -108,11 +110,14 @@ impl Elector {
     /// Campaigns, leads and renews until `stop` says so; then gives the Lease up, so that another can take over at once.
     pub async fn campaign(mut self, mut stop: watch::Receiver<bool>) {
         loop {
+            self.end_if_lapsed();
             let began = clock::instant();
             let wait = match tokio::time::timeout(self.patience(), self.try_to_lead()).await {
                 Ok(Ok(true)) => {
+                    // Frozen while it waited for the answer.
+                    self.end_if_lapsed();
                     self.fence.extend(began);
-                    self.say(true);
+                    self.say(!self.fence.remaining().is_zero());
                     RETRY_PERIOD
                 }
                 Ok(Ok(false)) => {
@@ -145,10 +150,14 @@ impl Elector {
 
     fn failed(&self, why: &str) -> Duration {
         tracing::warn!(why, "the lease could not be renewed");
+        self.end_if_lapsed();
+        RETRY_PERIOD
+    }
+
+    fn end_if_lapsed(&self) {
         if self.fence.remaining().is_zero() {
             self.say(false);
         }
-        RETRY_PERIOD
     }
 
     fn say(&self, leading: bool) {
@@ -282,6 +291,8 @@ mod tests {
         asked: Vec<(Method, String)>,
         /// Who gets no answers.
         cut_off: Option<&'static str>,
+        /// Who is sent away.
+        sent_away: Option<&'static str>,
     }
 
     type Shared = Arc<Mutex<Server>>;
@@ -292,6 +303,9 @@ mod tests {
             let failure = |code: u16, reason: &str| {
                 (code, json!({"status": "Failure", "message": "no", "reason": reason, "code": code}))
             };
+            if self.sent_away == Some(who) {
+                return failure(503, "ServiceUnavailable");
+            }
             let known = self.lease.as_ref().map(|lease| lease["metadata"]["resourceVersion"].clone());
             if *method == Method::GET {
                 return self.lease.clone().map_or_else(|| failure(404, "NotFound"), |lease| (200, lease));
@@ -395,5 +409,25 @@ mod tests {
         server.lock().unwrap().cut_off = None;
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert!(!*first.leads.borrow() && *second.leads.borrow(), "it learns of it when it is heard again");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_fence_that_lapsed_ends_the_term_though_nobody_else_led_meanwhile() {
+        let server = Shared::default();
+        let mut campaign = begin(&server, "a");
+        takes(&mut campaign).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        server.lock().unwrap().sent_away = Some("a");
+        // Two seconds before the end the last try within the term fails. The next one, at the end, is heard again.
+        while campaign.fence.remaining() > Duration::from_millis(1500) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        server.lock().unwrap().sent_away = None;
+        assert!(!campaign.leads.has_changed().unwrap());
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(!campaign.fence.remaining().is_zero(), "it may write again");
+        assert!(campaign.leads.has_changed().unwrap(), "the term ended");
+        takes(&mut campaign).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!campaign.leads.has_changed().unwrap(), "the next one goes on");
     }
 }

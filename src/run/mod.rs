@@ -6,6 +6,7 @@ mod findings;
 mod http;
 pub mod leader;
 pub mod link;
+mod looks;
 mod operator;
 mod own_writes;
 mod prober;

@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::errands::{Errands, Hands};
 use super::findings::SharedFindings;
 use super::link::UnderWay;
+use super::looks::Looks;
 use super::own_writes::OwnWrites;
 use super::prober::Prober;
 use super::queue::{self, Queue};
@@ -56,6 +57,7 @@ pub struct Parts {
 /// Whether this process leads, and whether it may still write.
 pub struct Leadership {
     pub fence: Arc<dyn Fence>,
+    /// Each change ends a term, though it may say the same again by the time it is looked at.
     pub leading: watch::Receiver<bool>,
 }
 
@@ -66,6 +68,7 @@ pub struct Operator {
     metrics: Arc<Metrics>,
     leading: watch::Receiver<bool>,
     watching: Watching,
+    looks: Arc<Looks>,
     workers: JoinSet<()>,
     looks_stop: watch::Sender<bool>,
 }
@@ -125,13 +128,13 @@ impl Operator {
             under_way,
             rush: Rush::default(),
         });
+        let looks = Arc::new(Looks::default());
         let (looks_stop, stop) = watch::channel(false);
         let mut workers = JoinSet::new();
         for _ in 0..parts.workers + queue::BESIDES {
-            let first_lists = watching.first_lists.clone();
-            workers.spawn(work(reconciler.clone(), first_lists, leading.clone(), stop.clone()));
+            workers.spawn(work(reconciler.clone(), looks.clone(), stop.clone()));
         }
-        Self { index, reconciler, metrics, leading, watching, workers, looks_stop }
+        Self { index, reconciler, metrics, leading, watching, looks, workers, looks_stop }
     }
 
     /// Complete once the operator knows everything that is there.
@@ -141,11 +144,12 @@ impl Operator {
 
     /// Goes on until asked to stop. Then looks under way end; nothing is written after that.
     pub async fn until(mut self, asked_to_stop: impl Future<Output = ()>) {
-        let first_lists = self.first_lists();
+        let (leading, first_lists) = (self.leading.clone(), self.first_lists());
+        let lead = lead(&self.index, &self.reconciler, &self.looks, &self.metrics, leading, first_lists);
         tokio::select! {
             biased;
             () = asked_to_stop => tracing::info!("asked to stop"),
-            () = lead(&self.index, &self.reconciler, &self.metrics, self.leading.clone(), first_lists) => {}
+            () = lead => {}
             ended = self.watching.tasks.join_next() => tracing::error!(?ended, "a watch ended"),
         }
         let _told = self.looks_stop.send(true);
@@ -159,44 +163,33 @@ impl Operator {
     }
 }
 
-/// A worker: one look after the other, while leading, and not before everything has been listed once: a Release that has not been
-/// listed yet looks like one that was deleted.
-async fn work(
-    reconciler: Arc<Reconciler>,
-    first_lists: FirstLists,
-    mut leading: watch::Receiver<bool>,
-    mut stop: watch::Receiver<bool>,
-) {
-    tokio::select! {
-        biased;
-        _ = stop.wait_for(|stop| *stop) => return,
-        () = first_lists.complete() => {}
-    }
+/// A worker: one look after the other, in the times in which there are any.
+async fn work(reconciler: Arc<Reconciler>, looks: Arc<Looks>, mut stop: watch::Receiver<bool>) {
     loop {
-        let leads = async { leading.wait_for(|leading| *leading).await.is_ok() };
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return,
-            leads = leads => if !leads { return },
+            () = looks.are_open() => {}
         }
         let key = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return,
             key = reconciler.queue.next() => key,
         };
-        if *leading.borrow() {
-            reconciler.look(&key).await;
-        } else {
+        match looks.begin().await {
+            Some(_look) => reconciler.look(&key).await,
             // Deposed while it waited: whoever leads looks, and so do we when we lead again.
-            reconciler.queue.done(&key, false);
+            None => reconciler.queue.give_back(key),
         }
     }
 }
 
-/// Each time this process becomes the leader everything is looked at anew.
+/// Each time this process becomes the leader everything is looked at anew, and not before everything has been listed once: a Release that has
+/// not been listed yet looks like one that was deleted.
 async fn lead(
     index: &SharedIndex,
     reconciler: &Reconciler,
+    looks: &Looks,
     metrics: &Metrics,
     mut leading: watch::Receiver<bool>,
     first_lists: FirstLists,
@@ -210,19 +203,22 @@ async fn lead(
         let all = everything(index);
         reconciler.own.lead_again(&all);
         reconciler.rush.clear();
+        // What was asked in an earlier term may have been answered since.
+        reconciler.findings.clear();
+        looks.open();
         for key in all {
             reconciler.queue.wake(key);
         }
-        if leading.wait_for(|leading| !*leading).await.is_err() {
+        // Lost, and perhaps won again already: that is another term.
+        if leading.changed().await.is_err() {
             return;
         }
         metrics.set_leading(false);
-        reconciler.sampler.stop();
-        reconciler.prober.stop();
-        reconciler.notifier.stop();
-        reconciler.errands.clear();
-        reconciler.findings.clear();
-        reconciler.under_way.clear();
+        looks.close();
+        reconciler.end_term();
+        // A look that was under way may have begun something since. It has no more to write, and ends soon: within the deadline of a write.
+        looks.have_ended().await;
+        reconciler.end_term();
     }
 }
 
@@ -238,4 +234,120 @@ fn everything(index: &SharedIndex) -> Vec<Key> {
     all.sort();
     all.dedup();
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use http::{Method, Request, Response, StatusCode};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::observe::measure::{self, Trust};
+    use crate::report::notify::Outside;
+
+    struct Leads;
+
+    impl Fence for Leads {
+        fn remaining(&self) -> Duration {
+            Duration::from_secs(10)
+        }
+    }
+
+    /// How often a Deployment was to be patched.
+    type Tried = Arc<Mutex<usize>>;
+
+    /// An API server that has one Release, of a Deployment, and asks whoever writes to come back in fifty seconds.
+    fn busy(tried: Tried) -> Client {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
+            let reads = *request.method() == Method::GET;
+            if *request.method() == Method::PATCH && path.ends_with("/deployments/shop") {
+                *tried.lock().unwrap() += 1;
+            }
+            async move {
+                if watches {
+                    return std::future::pending().await;
+                }
+                let (code, text) = match reads {
+                    true => (StatusCode::OK, listed(&path)),
+                    false => (
+                        StatusCode::TOO_MANY_REQUESTS,
+                        json!({
+                            "kind": "Status", "status": "Failure", "message": "busy", "reason": "TooManyRequests",
+                            "code": 429, "details": {"retryAfterSeconds": 50},
+                        }),
+                    ),
+                };
+                let mut response = Response::new(Body::from(text.to_string().into_bytes()));
+                *response.status_mut() = code;
+                Ok::<_, std::io::Error>(response)
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    fn listed(path: &str) -> Value {
+        if path == "/apis/admissionregistration.k8s.io/v1" {
+            return json!({"groupVersion": "admissionregistration.k8s.io/v1", "resources": []});
+        }
+        let metadata = json!({"name": "shop", "namespace": "ns", "uid": "shop", "generation": 1, "resourceVersion": "1"});
+        let items = match path.rsplit('/').next() {
+            Some("releases") => {
+                let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+                json!([{"metadata": metadata, "spec": {"targetRef": target}}])
+            }
+            Some("deployments") => json!([{
+                "metadata": metadata,
+                "spec": {
+                    "replicas": 4, "strategy": {"type": "RollingUpdate"},
+                    "template": {"metadata": {}, "spec": {"version": 2}},
+                },
+            }]),
+            Some(_) | None => json!([]),
+        };
+        json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items})
+    }
+
+    async fn begin(client: Client, leading: watch::Receiver<bool>) {
+        let operator = Operator::start(Parts {
+            carrier: Arc::new(Outside::new(client.clone(), Reach::anywhere())),
+            client,
+            namespaces: Vec::new(),
+            clock: Clock::machine(),
+            pages: Arc::new(measure::client(Trust::Nothing, &Reach::anywhere()).expect("a client")),
+            reach: Reach::anywhere(),
+            leadership: Leadership { fence: Arc::new(Leads), leading },
+            under_way: Arc::default(),
+            metrics: Arc::new(Metrics::new()),
+            reads_per_second: 300,
+            workers: 8,
+        })
+        .await;
+        tokio::spawn(operator.until(std::future::pending()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leadership_that_was_lost_for_a_moment_begins_anew() {
+        let tried = Tried::default();
+        let (leading, leads) = watch::channel(false);
+        begin(busy(tried.clone()), leads).await;
+        let tries_after = async |seconds| {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            *tried.lock().unwrap()
+        };
+        assert_eq!(tries_after(10).await, 0, "it does not lead");
+        leading.send_replace(true);
+        assert_eq!(tries_after(10).await, 1, "and then it is asked to wait");
+        leading.send_replace(false);
+        leading.send_replace(true);
+        assert_eq!(tries_after(10).await, 2, "what was asked of an earlier term says nothing of this one");
+        leading.send_replace(false);
+        assert_eq!(tries_after(600).await, 2, "it does not lead any more");
+        leading.send_replace(true);
+        assert_eq!(tries_after(10).await, 3, "what was woken meanwhile is looked at");
+    }
 }

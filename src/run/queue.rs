@@ -69,7 +69,7 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// The next Release to look at; waits until there is one. `done` must follow.
+    /// The next Release to look at; waits until there is one. `done` must follow, or `give_back`.
     pub async fn next(&self) -> Key {
         loop {
             let changed = self.changed.notified();
@@ -123,6 +123,19 @@ impl Queue {
         if state.again.remove(key) {
             state.enqueue(key.clone());
         }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// It has not been looked at, and waits again as what it was.
+    pub fn give_back(&self, key: Key) {
+        let mut state = self.lock();
+        state.running.remove(&key);
+        state.again.remove(&key);
+        if state.writing.remove(&key) {
+            state.turns += 1;
+        }
+        state.enqueue(key);
         drop(state);
         self.changed.notify_one();
     }
@@ -217,6 +230,22 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
         queue.done(&taken, false);
         assert_eq!(queue.next().await, key("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_given_back_comes_again_and_goes_first_if_it_goes_back() {
+        let queue = Queue::with_turns(1);
+        queue.wake(key("bad"));
+        queue.done(&queue.next().await, true);
+        queue.wake(key("bad"));
+        queue.wake(key("a"));
+        let taken = queue.next().await;
+        queue.wake(key("bad"));
+        assert!(queue.may_write(&taken));
+        queue.give_back(taken);
+        assert_eq!(queue.next().await, key("bad"), "before what waited longer");
+        assert_eq!(queue.next().await, key("a"));
+        assert!(queue.may_write(&key("a")), "the turn was given back too");
     }
 
     #[tokio::test(start_paused = true)]

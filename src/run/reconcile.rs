@@ -100,6 +100,16 @@ impl Reconciler {
         self.queue.done(key, decision.urgent);
     }
 
+    /// Another process may lead from here on: what was begun for Releases stops, and what was found is forgotten.
+    pub fn end_term(&self) {
+        self.sampler.stop();
+        self.prober.stop();
+        self.notifier.stop();
+        self.errands.clear();
+        self.findings.clear();
+        self.under_way.clear();
+    }
+
     /// Has people told what status owes them.
     fn tell(&self, key: &Key, snapshot: &Snapshot) {
         let known = |release: &ReleaseFacts| release.status.notifications.clone().unwrap_or_default().owed;

@@ -129,7 +129,8 @@ impl Backoff for Pauses {
     }
 }
 
-/// Kinds of admission policies that this API server serves: an old one has no mutating ones, and says so once, here.
+/// Kinds of admission policies that this API server serves: an old one has no mutating ones, and says so once, here. Where it cannot be
+/// asked all are tried, and what it does not serve is found out then ([`Need::IfServed`]).
 async fn served_policies(client: &Client) -> Vec<&'static str> {
     let wanted = [
         "MutatingAdmissionPolicy",
@@ -247,7 +248,7 @@ impl Starter<'_> {
         let wake = wake.clone();
         let stream = watch(api, config().labels(OURS)).backoff(Pauses::default());
         let mut listing = std::collections::BTreeSet::new();
-        self.run(kind.to_owned(), Need::Must, stream, move |event: Event<DynamicObject>| {
+        self.run(kind.to_owned(), Need::IfServed, stream, move |event: Event<DynamicObject>| {
             let mut index = index.lock();
             let before = index.policies.clone();
             let name = |object: &DynamicObject| format!("{kind}/{}", object.name_any());
@@ -339,10 +340,23 @@ impl Watched {
     }
 
     fn failed(&mut self, error: &watcher::Error) {
-        if let (Need::May, Some(why)) = (self.need, refusal(error, &self.name)) {
-            self.is_unread = true;
-            self.index.lock().unread.insert(self.name.clone(), why);
-            self.is_settled();
+        match self.need {
+            Need::Must => {}
+            Need::May => {
+                if let Some(why) = refusal(error, &self.name) {
+                    self.is_unread = true;
+                    self.index.lock().unread.insert(self.name.clone(), why);
+                    self.is_settled();
+                }
+            }
+            Need::IfServed => {
+                if is_not_served(error) {
+                    if self.is_new {
+                        tracing::info!(kind = self.name, "is not served: there are none");
+                    }
+                    return self.is_settled();
+                }
+            }
         }
         match lacking(error) {
             Some(right) => {
@@ -373,6 +387,8 @@ enum Need {
     Must,
     /// The same; but where the API server says no, everything else goes on without.
     May,
+    /// The same; but where the API server does not serve it, none has been there so far. It is asked for again all the same.
+    IfServed,
 }
 
 /// Why a kind cannot be read at all: no right, or no such kind. `None`: it will be, later.
@@ -380,12 +396,11 @@ fn refusal(error: &watcher::Error, name: &str) -> Option<String> {
     if let Some(right) = lacking(error) {
         return Some(right.to_string());
     }
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404 => {
-            Some(format!("kind {name} is not served: apply the CRDs of this version"))
-        }
-        _ => None,
-    }
+    is_not_served(error).then(|| format!("kind {name} is not served: apply the CRDs of this version"))
+}
+
+fn is_not_served(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
 }
 
 /// The right that a watch failed for want of.
@@ -404,5 +419,70 @@ fn plural(kind: &str) -> String {
     match lower.strip_suffix('y') {
         Some(stem) => format!("{stem}ies"),
         None => format!("{lower}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::AtomicBool;
+
+    use http::{Request, Response, StatusCode};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    /// An API server that cannot say what it serves, and does not serve mutating policies before it is told to. Of each kind of policy that
+    /// it serves there is one.
+    fn that_cannot_say(mutating: Arc<AtomicBool>) -> Client {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
+            let serves_mutating = mutating.load(Ordering::Relaxed);
+            async move {
+                if watches {
+                    return std::future::pending().await;
+                }
+                let (code, text) = match path.strip_prefix("/apis/admissionregistration.k8s.io/v1") {
+                    Some("") => (StatusCode::INTERNAL_SERVER_ERROR, "not now".to_owned()),
+                    Some(kind) if kind.starts_with("/mutating") && !serves_mutating => {
+                        (StatusCode::NOT_FOUND, "404 page not found".to_owned())
+                    }
+                    of_policies => {
+                        let one = json!({"metadata": {"name": "tidegate", "resourceVersion": "1"}});
+                        let items = of_policies.map(|_| one).into_iter().collect::<Vec<_>>();
+                        let list = json!({
+                            "kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items,
+                        });
+                        (StatusCode::OK, list.to_string())
+                    }
+                };
+                let mut response = Response::new(Body::from(text.into_bytes()));
+                *response.status_mut() = code;
+                Ok::<_, std::io::Error>(response)
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn policies_that_are_not_served_keep_nobody_waiting_and_are_known_once_they_are() {
+        let mutating = Arc::new(AtomicBool::new(false));
+        let index = SharedIndex::default();
+        let client = that_cannot_say(mutating.clone());
+        let watching = start(&client, &index, &[], |_| {}, |_| {}).await;
+        let listed = watching.first_lists.complete();
+        tokio::time::timeout(Duration::from_secs(60), listed).await.expect("everything is listed");
+        let known = || index.lock().policies.clone();
+        let named = |kinds: &[&str]| -> BTreeSet<String> {
+            kinds.iter().map(|kind| format!("{kind}/tidegate")).collect()
+        };
+        let validating = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+        assert_eq!(known(), named(&validating));
+        mutating.store(true, Ordering::Relaxed);
+        tokio::time::sleep(2 * LONGEST_PAUSE).await;
+        let all = [["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"], validating].concat();
+        assert_eq!(known(), named(&all));
     }
 }

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use http::{Request, StatusCode};
 use http_body::Body as _;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use kube::api::{Api, ListParams};
 use kube::client::Body;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
 
+use super::probes::list::{List, each};
 use crate::api::Right;
 use crate::decide::jobs::EndedJob;
 use crate::decide::snapshot::LogEnd;
@@ -29,8 +30,8 @@ const LINES: usize = 20;
 /// Bytes of them that are kept, and characters of one.
 const KEPT: usize = 2 * 1024;
 const KEPT_OF_A_LINE: usize = 512;
-/// Pods of one Job that are looked at.
-const MOST_PODS: u32 = 100;
+/// Pages of pods of one Job: 1,000 pods.
+const MOST_PAGES: usize = 4;
 /// For all of it together.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -63,29 +64,41 @@ pub async fn read(client: &Client, namespace: &str, job: &EndedJob) -> Said {
     }
 }
 
-/// The pod that counts, and the container.
+/// The pod that counts, and the container. No other is kept: they may be many, and large.
 async fn pod(client: &Client, namespace: &str, job: &str) -> Result<(Pod, String), String> {
-    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let wanted =
-        ListParams::default().labels(&format!("batch.kubernetes.io/job-name={job}")).limit(MOST_PODS);
-    let pods = api.list(&wanted).await.map_err(|error| match Right::within(&error) {
-        Some(right) => right.to_string(),
-        None => "its pods could not be listed".to_owned(),
-    })?;
-    let is_of_job = |pod: &Pod| {
-        let owners = pod.owner_references();
-        owners.iter().any(|owner| owner.kind == "Job" && owner.name == job && owner.controller == Some(true))
-    };
-    let rank = |pod: &Pod| {
-        let ended_well = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded");
-        let ended = statuses(pod).iter().filter_map(|container| {
-            Some(container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0)
-        });
-        (ended_well, ended.max(), pod.creation_timestamp().map(|time| time.0))
-    };
-    let pod = pods.items.into_iter().filter(is_of_job).max_by_key(rank).ok_or("its pod is gone")?;
+    let path = format!("/api/v1/namespaces/{namespace}/pods");
+    let label = format!("batch.kubernetes.io/job-name={job}");
+    let selectors = [("labelSelector", label.as_str())];
+    let words = format!("pods in namespace {namespace}");
+    let list = List { path: &path, selectors: &selectors, words: &words, most_pages: MOST_PAGES };
+    let mut best: Option<(Rank, Pod)> = None;
+    each(client, &list, |pod| {
+        let Ok(pod) = serde_json::from_value::<Pod>(pod) else { return };
+        let rank = rank(&pod);
+        if is_of(job, &pod) && best.as_ref().is_none_or(|(known, _)| rank >= *known) {
+            best = Some((rank, pod));
+        }
+    })
+    .await?;
+    let (_, pod) = best.ok_or("its pod is gone")?;
     let container = container(&pod).ok_or("its pod has no container")?;
     Ok((pod, container))
+}
+
+fn is_of(job: &str, pod: &Pod) -> bool {
+    let owners = pod.owner_references();
+    owners.iter().any(|owner| owner.kind == "Job" && owner.name == job && owner.controller == Some(true))
+}
+
+/// Whether it ended well, when it ended, and when it began: the greatest counts.
+type Rank = (bool, Option<Timestamp>, Option<Timestamp>);
+
+fn rank(pod: &Pod) -> Rank {
+    let ended_well = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded");
+    let ended = statuses(pod)
+        .iter()
+        .filter_map(|container| Some(container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?.0));
+    (ended_well, ended.max(), pod.creation_timestamp().map(|time| time.0))
 }
 
 /// The container that counts.

@@ -4,12 +4,19 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::value::RawValue;
+
 use crate::api::status::RevisionStatus;
 use crate::api::{ReleaseSpec, ReleaseStatus};
 use crate::decide::Key;
 use crate::decide::content;
 use crate::decide::snapshot::{ReleaseFacts, Template, Workload};
 use crate::watch::slim::{self, Document};
+
+/// Bytes of a spec. Read, it takes several times as much, and of all Releases in a run it is kept.
+const LARGEST: usize = 256 << 10;
+/// Entries of its lists and objects: each takes a hundred bytes, however short it is.
+const MOST_ENTRIES: usize = 16_384;
 
 /// What was read of Releases in a run.
 #[derive(Default)]
@@ -94,9 +101,67 @@ impl Read {
 }
 
 fn spec_of(text: &Document) -> Result<Arc<ReleaseSpec>, String> {
-    text.read().map(Arc::new).map_err(|error| format!("cannot be read: {error}"))
+    let unread = |error: serde_json::Error| format!("cannot be read: {error}");
+    let written: Box<RawValue> = text.read().map_err(unread)?;
+    if written.get().len() > LARGEST {
+        let most = LARGEST >> 10;
+        return Err(format!("it is larger than {most} KiB: keep long texts in a ConfigMap or an image"));
+    }
+    if entries(written.get()) > MOST_ENTRIES {
+        return Err(format!(
+            "its lists and objects have more than {MOST_ENTRIES} entries: keep long lists in a ConfigMap or an image"
+        ));
+    }
+    text.read().map(Arc::new).map_err(unread)
+}
+
+/// How many entries the lists and objects of a JSON text have, or some more: each stands behind a comma, or is the first of its list or object.
+fn entries(text: &str) -> usize {
+    let (mut entries, mut quoted, mut escaped) = (0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' | b'[' | b'{' if !quoted => entries += 1,
+            _ => {}
+        }
+    }
+    entries
 }
 
 fn status_of(text: &Document) -> Arc<ReleaseStatus> {
     Arc::new(text.read::<Option<ReleaseStatus>>().ok().flatten().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn said_of(more: Value) -> Result<Arc<ReleaseSpec>, String> {
+        let mut spec = json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}});
+        spec["preflight"] =
+            json!([{"name": "smoke", "job": {"template": {"spec": {"template": {"spec": more}}}}}]);
+        spec_of(&serde_json::from_str(&spec.to_string()).unwrap())
+    }
+
+    #[test]
+    fn a_spec_that_takes_much_room_is_not_read() {
+        let large = said_of(json!({"note": "x".repeat(LARGEST)})).unwrap_err();
+        assert_eq!(large, "it is larger than 256 KiB: keep long texts in a ConfigMap or an image");
+        let long =
+            "its lists and objects have more than 16384 entries: keep long lists in a ConfigMap or an image";
+        assert_eq!(said_of(json!({"zeros": vec![0; 20_000]})).unwrap_err(), long);
+        // Neither is one whose lists have one entry each.
+        let nested = vec![json!([[[[[0]]]]]); 4_000];
+        assert_eq!(said_of(json!({"nested": nested})).unwrap_err(), long);
+    }
+
+    #[test]
+    fn what_stands_in_a_text_is_no_entry() {
+        assert_eq!(entries(r#"{"a": "b, [\", {c", "d": [1, 2, []]}"#), 6);
+        assert_eq!(entries("null"), 0);
+    }
 }

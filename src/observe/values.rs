@@ -58,7 +58,7 @@ pub async fn of_pods(
     let mut found = Found::default();
     for pods in pods.chunks(PODS_A_QUERY) {
         let query = selector(namespace, &alternatives(pods.iter().map(|(pod, _)| *pod)), gauge);
-        for Number { labels, value } in server.instant(round, &query).await? {
+        for Number { labels, value } in server.instant(round, namespace, &query).await? {
             // Who answers with another pod's number has not been asked for it.
             let asked = |pod: &&String| pods.iter().any(|(asked, _)| *asked == pod.as_str());
             if let Some(pod) = labels.get("pod").filter(asked) {
@@ -116,17 +116,18 @@ fn miss_some(found: &mut Found, without: &[&str]) {
     }
 }
 
-/// What a query gives.
+/// What a query of a run in this namespace gives.
 ///
 /// # Errors
 /// A sentence, when it could not be read or gives something else than one number, or one a series that `by` tells apart.
 pub async fn of_query(
     server: &Server,
     round: Round,
+    namespace: &str,
     query: &str,
     by: Option<&str>,
 ) -> Result<Result<Found, String>, InstantError> {
-    let numbers = server.instant(round, query).await?;
+    let numbers = server.instant(round, namespace, query).await?;
     Ok(of_numbers(numbers.iter().map(|Number { labels, value }| (labels, *value)), by))
 }
 

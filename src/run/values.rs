@@ -211,7 +211,7 @@ impl Asked<'_> {
             }
             Kind::Promql { query, by } => {
                 let (server, round) = self.server()?;
-                Ok(values::of_query(server, round, query, by.as_deref()).await??)
+                Ok(values::of_query(server, round, self.namespace, query, by.as_deref()).await??)
             }
             Kind::PodGauge(gauge) => {
                 let (server, round) = self.server()?;

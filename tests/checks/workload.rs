@@ -331,6 +331,32 @@ async fn a_long_list_is_read_page_by_page() {
     assert!(words.contains("room on nodes for 8 more pods") && words.contains("2 of 2 nodes"), "{words}");
 }
 
+#[tokio::test]
+async fn a_page_that_is_too_large_is_asked_for_again_a_few_at_a_time() {
+    let few = "/api/v1/nodes?limit=8";
+    let mut large = node("a", "2", json!({}));
+    large["metadata"]["annotations"] = json!({"note": "x".repeat(17 << 20)});
+    let mut first = list(&[node("a", "2", json!({}))]);
+    first["metadata"]["continue"] = json!("next");
+    let client = cluster([
+        (QUOTAS, 200, list(&[])),
+        (NODES, 200, list(&[large.clone()])),
+        (few, 200, first),
+        ("/api/v1/nodes?limit=8&continue=next", 200, list(&[node("b", "2", json!({}))])),
+        (PODS, 200, list(&[])),
+    ])
+    .await;
+    let (result, words) = asked(&client, json!({"room": "Required"})).await;
+    assert_eq!(result, ProbeResult::Passed, "{words}");
+    assert!(words.contains("2 of 2 nodes"), "{words}");
+    // There is an end to it.
+    let client =
+        cluster([(QUOTAS, 200, list(&[])), (NODES, 200, list(&[large.clone()])), (few, 200, list(&[large]))])
+            .await;
+    let too_large = (ProbeResult::Unknown, "nodes: more than 16 MiB".to_owned());
+    assert_eq!(asked(&client, json!({"room": "Required"})).await, too_large);
+}
+
 fn fits(template: &Value, nodes: &[Value]) -> usize {
     let mut seen = Nodes::of(template);
     nodes.iter().for_each(|node| seen.see_node(node));

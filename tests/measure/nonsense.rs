@@ -164,7 +164,7 @@ async fn fifty_megabytes_from_a_prometheus_server_are_not_read_to_their_end() {
     let fix = "answer from prometheus larger than 16 MiB; drop a label from the chosen metrics, or write others as \
                metrics.requests and metrics.latency";
     assert_eq!(answers[0].1.as_ref().expect_err("too much").to_string(), fix);
-    let of_number = of_query(&server, ROUND, "orders", None).await.expect_err("too much").to_string();
+    let of_number = of_query(&server, ROUND, "shop", "orders", None).await.expect_err("too much").to_string();
     assert!(of_number.starts_with("answer from prometheus larger than 2 MiB; "), "{of_number}");
 }
 
@@ -188,7 +188,8 @@ async fn a_query_that_gives_more_series_than_are_looked_at_says_how_to_have_fewe
     })
     .await;
     let server = Servers::within(Reach::anywhere()).at(way, Trust::Nothing).expect("a server");
-    let said = of_query(&server, ROUND, "orders", Some("user")).await.expect_err("too many").to_string();
+    let said =
+        of_query(&server, ROUND, "shop", "orders", Some("user")).await.expect_err("too many").to_string();
     assert_eq!(
         said,
         "the query gives 5000 series, at most 100 are looked at: aggregate them, as with sum by (...)"

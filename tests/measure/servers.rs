@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
 use serde_json::json;
 use tidegate::observe::measure::names::{Detected, Names};
-use tidegate::observe::measure::prometheus::Auth;
+use tidegate::observe::measure::prometheus::{Auth, Prometheus};
 use tidegate::observe::measure::servers::Servers;
 use tidegate::observe::measure::{ReadError, Trust};
 use tidegate::observe::reach::Reach;
 
+use super::pods::serve;
 use super::prometheus::{NOW, ROUND, asker, fake, pods, queries, success};
 use super::{chosen, totals};
 
@@ -90,20 +93,36 @@ async fn what_goes_wrong_for_one_run_does_not_go_wrong_for_others() {
 }
 
 #[tokio::test]
+async fn queries_of_one_namespace_that_take_long_keep_no_other_waiting() {
+    let query = |form: String| async move {
+        if form.contains("slow") {
+            std::future::pending::<()>().await;
+        }
+        let result = json!([{"metric": {}, "value": [NOW, "3"]}]);
+        Json(json!({"status": "success", "data": {"resultType": "vector", "result": result}}))
+    };
+    let port = serve(Router::new().route("/api/v1/query", post(query))).await;
+    let way = Prometheus { url: format!("http://127.0.0.1:{port}"), auth: Auth::Nobody, headers: vec![] };
+    let server = Servers::within(Reach::anywhere()).at(way, Trust::Nothing).expect("a server");
+    let noisy = futures::future::join_all((0..10).map(|_| server.instant(ROUND, "noisy", "slow")));
+    let shop = server.instant(ROUND, "shop", "orders");
+    let found = tokio::select! {
+        biased;
+        _ = noisy => panic!("that is never answered"),
+        found = shop => found,
+    };
+    assert_eq!(found.map(|numbers| numbers[0].value), Ok(3.0));
+}
+
+#[tokio::test]
 async fn a_server_is_the_same_only_for_those_who_speak_to_it_in_the_same_way() {
     let (way, _) = fake(|_| success(json!([]))).await;
     let servers = Servers::within(Reach::anywhere());
     let at = |way: &_| servers.at(Clone::clone(way), Trust::Nothing).expect("a server");
     let first = at(&way);
     assert!(Arc::ptr_eq(&first, &at(&way)));
-    let other_token = tidegate::observe::measure::prometheus::Prometheus {
-        auth: Auth::Bearer("other".to_owned()),
-        ..way.clone()
-    };
+    let other_token = Prometheus { auth: Auth::Bearer("other".to_owned()), ..way.clone() };
     assert!(!Arc::ptr_eq(&first, &at(&other_token)));
-    let other_tenant = tidegate::observe::measure::prometheus::Prometheus {
-        headers: vec![("X-Scope-OrgID".to_owned(), "bank".to_owned())],
-        ..way
-    };
+    let other_tenant = Prometheus { headers: vec![("X-Scope-OrgID".to_owned(), "bank".to_owned())], ..way };
     assert!(!Arc::ptr_eq(&first, &at(&other_tenant)));
 }

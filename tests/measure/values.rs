@@ -155,7 +155,7 @@ async fn a_query_gives_a_number_or_one_a_series() {
     for (data, by, expected) in cases {
         let (server, asked) =
             server(move |_| (StatusCode::OK, json!({"status": "success", "data": data}))).await;
-        let found = of_query(&server, ROUND, "sum(orders)", by).await;
+        let found = of_query(&server, ROUND, "shop", "sum(orders)", by).await;
         let found = found.map_err(|error| error.to_string()).and_then(|found| found);
         assert_eq!(found, expected.map_err(str::to_owned));
         assert_eq!(queries(&asked), ["sum(orders)"]);
@@ -197,7 +197,7 @@ async fn what_is_wrong_with_a_query_or_its_server_is_said() {
     ];
     for (status, body, expected) in cases {
         let (server, _) = server(move |_| (status, body.clone())).await;
-        let error = of_query(&server, ROUND, "sum(", None).await.expect_err("refused");
+        let error = of_query(&server, ROUND, "shop", "sum(", None).await.expect_err("refused");
         assert_eq!(error.to_string(), expected);
         assert_eq!(error.is_about_credentials(), status == StatusCode::UNAUTHORIZED);
     }

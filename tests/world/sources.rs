@@ -78,7 +78,7 @@ async fn prometheus(matter: Matter) -> (ReadError, Result<Found, String>, Result
     let gauge = Gauge { name: "queue".to_owned(), labels: Default::default() };
     let gauge =
         of_pods(&server, round, "ns", &[("shop-2-a", true)], &gauge).await.map_err(|error| error.to_string());
-    let query = of_query(&server, round, "sum(orders)", None).await.map_err(|error| error.to_string());
+    let query = of_query(&server, round, "ns", "sum(orders)", None).await.map_err(|error| error.to_string());
     (counters, gauge, query.and_then(|found| found))
 }
 

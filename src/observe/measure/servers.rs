@@ -22,7 +22,9 @@ const GATHER: Duration = Duration::from_millis(100);
 /// Readings of one server at the same time.
 const AT_ONCE: usize = 2;
 /// Queries for single numbers at the same time: they do not wait for readings, and readings not for them.
-const NUMBERS_AT_ONCE: usize = 4;
+const NUMBERS_AT_ONCE: usize = 6;
+/// Of these, those of one namespace: who asks what takes long waits for itself, and others do not.
+const NUMBERS_OF_ONE: usize = 2;
 
 /// All servers that runs read from.
 pub struct Servers {
@@ -60,6 +62,7 @@ impl Servers {
             prometheus: way.0.clone(),
             places: Semaphore::new(AT_ONCE),
             places_for_numbers: Semaphore::new(NUMBERS_AT_ONCE),
+            shares: Mutex::default(),
             gathering: Mutex::default(),
         });
         known.insert(way, Arc::downgrade(&server));
@@ -73,7 +76,16 @@ pub struct Server {
     client: Client,
     places: Semaphore,
     places_for_numbers: Semaphore,
+    /// By namespace, while somebody there asks.
+    shares: Mutex<HashMap<String, Weak<Share>>>,
     gathering: Mutex<HashMap<Same, Vec<Waiting>>>,
+}
+
+/// What one namespace may ask at the same time. It is taken before what all have together, so that whoever waits for it keeps nobody waiting.
+struct Share {
+    /// Which series there are, and what they were before a run.
+    series: Semaphore,
+    numbers: Semaphore,
 }
 
 /// What runs must have in common to be asked for together.
@@ -97,6 +109,8 @@ impl Server {
         pods: &[Pod],
         names: &Names,
     ) -> Result<Detected, ReadError> {
+        let share = self.share(namespace);
+        let _own = share.series.acquire().await;
         let _place = self.places.acquire().await;
         self.prometheus.detect(&self.client, round, namespace, pods, names).await
     }
@@ -112,15 +126,24 @@ impl Server {
         stable: &[Pod],
         detected: &Detected,
     ) -> Result<Vec<Slot>, ReadError> {
+        let share = self.share(namespace);
+        let _own = share.series.acquire().await;
         let _place = self.places.acquire().await;
         self.prometheus.history(&self.client, round, namespace, stable, detected).await
     }
 
-    /// What a query gives now: see [`Prometheus::instant`].
+    /// What a query gives now, asked for a run of this namespace: see [`Prometheus::instant`].
     ///
     /// # Errors
     /// As there.
-    pub async fn instant(&self, round: Round, query: &str) -> Result<Vec<Number>, InstantError> {
+    pub async fn instant(
+        &self,
+        round: Round,
+        namespace: &str,
+        query: &str,
+    ) -> Result<Vec<Number>, InstantError> {
+        let share = self.share(namespace);
+        let _own = share.numbers.acquire().await;
         let _place = self.places_for_numbers.acquire().await;
         self.prometheus.instant(&self.client, round, query).await
     }
@@ -146,6 +169,18 @@ impl Server {
             pods.into_iter().map(|pod| (pod, Err(error.clone()))).collect()
         };
         receiver.await.unwrap_or_else(gone)
+    }
+
+    /// It is forgotten when nobody there asks any more.
+    fn share(&self, namespace: &str) -> Arc<Share> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.retain(|_, share| share.strong_count() > 0);
+        if let Some(share) = shares.get(namespace).and_then(Weak::upgrade) {
+            return share;
+        }
+        let share = Arc::new(Share { series: Semaphore::new(1), numbers: Semaphore::new(NUMBERS_OF_ONE) });
+        shares.insert(namespace.to_owned(), Arc::downgrade(&share));
+        share
     }
 
     async fn ask(self: Arc<Self>, same: Same) {

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 use sha2::{Digest, Sha256};
 
-use super::{Answer, failed, found, passed, unknown};
+use super::{Answer, Untried, failed, found, passed, unknown};
 use crate::api::Right;
 use crate::api::check::{ConfigCheck, ConfigKey, ConfigObject, OtherKey};
 use crate::api::text::is_object_name;
@@ -133,7 +133,10 @@ async fn is_as_wanted(of: &str, key: &ConfigKey, value: &[u8]) -> Result<(), Ans
     }
     if let Some(pattern) = &key.pattern {
         match found(pattern, text).await {
-            Err(_) => return Err(failed(format!("pattern of {of} is no regular expression"))),
+            Err(long @ Untried::TooLong) => return Err(failed(format!("{of} {long}"))),
+            Err(Untried::NoPattern(_) | Untried::BrokenOff) => {
+                return Err(failed(format!("pattern of {of} is no regular expression")));
+            }
             Ok(false) => return Err(failed(format!("{of} does not match {pattern}"))),
             Ok(true) => {}
         }
@@ -177,7 +180,21 @@ fn is_placeholder(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_placeholder;
+    use serde_json::json;
+
+    use super::{failed, is_as_wanted, is_placeholder};
+    use crate::api::check::ConfigKey;
+
+    #[tokio::test]
+    async fn a_pattern_is_not_tried_on_a_long_value() {
+        let key: ConfigKey =
+            serde_json::from_value(json!({"key": "roots", "pattern": "^-----BEGIN"})).unwrap();
+        let of = "configmap shop, key roots";
+        let value = |length: usize| format!("-----BEGIN{}", "x".repeat(length - 10)).into_bytes();
+        assert_eq!(is_as_wanted(of, &key, &value(64 << 10)).await, Ok(()));
+        let long = format!("{of} is longer than 64 KiB: a pattern is not tried on so much");
+        assert_eq!(is_as_wanted(of, &key, &value((64 << 10) + 1)).await, Err(failed(long)));
+    }
 
     #[test]
     fn a_value_that_is_nothing_but_such_a_word_is_a_placeholder() {

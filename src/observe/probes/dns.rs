@@ -11,7 +11,7 @@ use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{self, Name, RData};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Answer, failed, found, passed, unknown};
+use super::{Answer, Untried, failed, found, passed, unknown};
 use crate::api::check::dns::{DnsCheck, RecordType};
 use crate::observe::measure::shortened;
 use crate::observe::reach::{ConnectError, Reach};
@@ -81,11 +81,11 @@ async fn asked(reach: &Reach, check: &DnsCheck) -> Result<String, Answer> {
                         return Ok(format!("{name} has {word} {record}, which matches (from {from})"));
                     }
                     Ok(false) => {}
-                    Err(problem) => {
-                        return Err(failed(format!(
-                            "pattern is no regular expression: {}",
-                            shortened(&problem, 160)
-                        )));
+                    Err(long @ Untried::TooLong) => {
+                        return Err(failed(format!("a record of {name} ({word}) {long}")));
+                    }
+                    Err(problem @ (Untried::NoPattern(_) | Untried::BrokenOff)) => {
+                        return Err(failed(format!("pattern {}", shortened(&problem.to_string(), 190))));
                     }
                 }
             }

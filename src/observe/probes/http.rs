@@ -6,7 +6,7 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::{Answer, LOOKED_AT, failed, found, in_turn, passed, unknown};
+use super::{Answer, LOOKED_AT, Untried, failed, found, in_turn, passed, unknown};
 use crate::api::check::{Expect, HttpCheck};
 use crate::decide::ProbedPod;
 use crate::decide::expression::Expression;
@@ -121,8 +121,11 @@ async fn expected(expect: &Expect, response: reqwest::Response) -> Result<i32, A
             return Err(failed(format!("answered {status}, without the header {name}")));
         }
         match found(pattern, values.join(", ")).await {
-            Err(problem) => {
-                return Err(failed(format!("expect.headers, {name} is no regular expression: {problem}")));
+            Err(long @ Untried::TooLong) => {
+                return Err(failed(format!("answered {status}, but the header {name} {long}")));
+            }
+            Err(problem @ (Untried::NoPattern(_) | Untried::BrokenOff)) => {
+                return Err(failed(format!("expect.headers, {name} {problem}")));
             }
             Ok(false) => {
                 return Err(failed(format!(
@@ -134,8 +137,11 @@ async fn expected(expect: &Expect, response: reqwest::Response) -> Result<i32, A
     }
     let body = beginning(response).await.map_err(|error| unknown(error.to_string()))?;
     if let Some(pattern) = &expect.body_matches {
-        match found(pattern, String::from_utf8_lossy(&body).into_owned()).await {
-            Err(problem) => return Err(failed(format!("bodyMatches is no regular expression: {problem}"))),
+        // What is no text grows when it is made one.
+        let mut text = String::from_utf8_lossy(&body).into_owned();
+        text.truncate(text.floor_char_boundary(LOOKED_AT));
+        match found(pattern, text).await {
+            Err(problem) => return Err(failed(format!("bodyMatches {problem}"))),
             Ok(false) => {
                 return Err(failed(format!("answered {status}, but the body does not match {pattern}")));
             }

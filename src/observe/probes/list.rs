@@ -1,19 +1,32 @@
 //! Lists of the API server, page by page: each page is looked at and let go of, so that all pods of a large cluster are never in memory.
 
+use std::time::Duration;
+
 use http::{Request, StatusCode};
 use kube::Client;
 use kube::client::Body;
 use reqwest::Url;
 use serde_json::Value;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::object::body;
+use super::object::{Come, read_on};
 use crate::api::Right;
 use crate::observe::measure::shortened;
 
 /// Objects of one page.
-const PAGE: &str = "250";
+const PAGE: usize = 250;
+/// Objects of one page where they are so large that those together are more than is read.
+const FEW: usize = 8;
 /// Bytes of one page.
 const LARGEST: usize = 16 << 20;
+/// Bytes of a page that takes no turn: it is read into values and looked at without waiting for anything between, so that there are never more of
+/// them than threads.
+const SMALL: usize = 64 << 10;
+/// What is left of a page comes in this time: others wait for their turn.
+const REST: Duration = Duration::from_secs(10);
+
+/// One larger page of the process is in memory at a time: as values it is many times its bytes.
+static TURN: Semaphore = Semaphore::const_new(1);
 
 /// What is listed.
 pub struct List<'a> {
@@ -32,46 +45,60 @@ pub struct List<'a> {
 /// # Errors
 /// A sentence: why it cannot be told what is there, and what to do about it.
 pub async fn each(client: &Client, list: &List<'_>, mut see: impl FnMut(Value)) -> Result<(), String> {
-    let List { path, selectors, words, most_pages } = list;
+    let words = list.words;
+    let most = list.most_pages * PAGE;
+    // How many have been asked for, and how many are still to be asked for a few at a time: who has such objects slows down nobody else's.
+    let (mut asked, mut large) = (0, 0_usize);
     let mut next = String::new();
-    for _ in 0..*most_pages {
-        let mut page = page(client, path, selectors, words, &next).await?;
-        match page["items"].take() {
-            Value::Array(items) => items.into_iter().for_each(&mut see),
+    while asked < most {
+        let limit = if large > 0 { FEW } else { PAGE };
+        let Some(mut page) = page(client, list, limit, &next).await? else {
+            if large > 0 {
+                return Err(format!("{words}: more than {} MiB", LARGEST >> 20));
+            }
+            large = PAGE;
+            continue;
+        };
+        asked += limit;
+        large = large.saturating_sub(limit);
+        match page.answer.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => items.into_iter().for_each(&mut see),
             _ => return Err(format!("{words} could not be read")),
         }
-        next = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+        next = page.answer["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
         if next.is_empty() {
             return Ok(());
         }
     }
-    Err(format!("there are more than {} {words}: so many are not read", most_pages * 250))
+    Err(format!("there are more than {most} {words}: so many are not read"))
 }
 
-async fn page(
-    client: &Client,
-    path: &str,
-    selectors: &[(&str, &str)],
-    words: &str,
-    next: &str,
-) -> Result<Value, String> {
+/// A page, in its turn.
+struct Page {
+    answer: Value,
+    _turn: Option<SemaphorePermit<'static>>,
+}
+
+/// `None`: it is too large.
+async fn page(client: &Client, list: &List<'_>, limit: usize, next: &str) -> Result<Option<Page>, String> {
+    let List { path, selectors, words, most_pages: _ } = *list;
     let unread = || format!("{words} could not be read");
-    let own = [("limit", PAGE), ("continue", next)];
+    let limit = limit.to_string();
+    let own = [("limit", limit.as_str()), ("continue", next)];
     let query = selectors.iter().chain(&own).filter(|(_, value)| !value.is_empty());
     let query = Url::parse_with_params("http://any", query).map_err(|_| unread())?;
     let uri = format!("{path}?{}", query.query().unwrap_or_default());
     let request = Request::get(uri).body(Body::empty()).map_err(|_| unread())?;
     let response = client.send(request).await.map_err(|_| unread())?;
     let status = response.status();
-    let body = body(response.into_body(), LARGEST).await;
-    let body =
-        body.map_err(|problem| problem.map_or_else(unread, |problem| format!("{words}: {problem}")))?;
-    // Off the threads that everything else runs on: a page is large.
-    let read = tokio::task::spawn_blocking(move || serde_json::from_slice::<Value>(&body).ok()).await;
-    let answer = read.ok().flatten().unwrap_or_default();
-    let message = answer["message"].as_str().unwrap_or_default();
+    let page = match read(response.into_body()).await {
+        Read::Whole(page) => page,
+        Read::TooLarge => return Ok(None),
+        Read::BrokenOff => return Err(unread()),
+    };
+    let message = page.answer["message"].as_str().unwrap_or_default();
     match status {
-        StatusCode::OK => Ok(answer),
+        StatusCode::OK => Ok(Some(page)),
         StatusCode::FORBIDDEN => Err(match Right::lacking(message) {
             Some(right) => format!("the operator may not {} {words}: {}", right.verb, right.remedy()),
             None => format!("{words} may not be read: {}", shortened(message, 200)),
@@ -80,4 +107,36 @@ async fn page(
         StatusCode::GONE => Err(format!("{words} could not be read to the end in time")),
         status => Err(format!("{words} could not be read: status {}", status.as_u16())),
     }
+}
+
+/// What came of reading a page.
+enum Read {
+    Whole(Page),
+    TooLarge,
+    BrokenOff,
+}
+
+async fn read(mut body: Body) -> Read {
+    let mut bytes = Vec::new();
+    match read_on(&mut body, &mut bytes, SMALL).await {
+        Come::Whole => {
+            let answer = serde_json::from_slice(&bytes).unwrap_or_default();
+            return Read::Whole(Page { answer, _turn: None });
+        }
+        Come::More => {}
+        Come::BrokenOff => return Read::BrokenOff,
+    }
+    let turn = TURN.acquire().await.ok();
+    let rest = tokio::time::timeout(REST, read_on(&mut body, &mut bytes, LARGEST)).await;
+    match rest.unwrap_or(Come::BrokenOff) {
+        Come::Whole => {}
+        Come::More => return Read::TooLarge,
+        Come::BrokenOff => return Read::BrokenOff,
+    }
+    // Off the threads that everything else runs on. The turn goes with the page: where nobody waits for it any more, it ends with it.
+    let read = tokio::task::spawn_blocking(move || Page {
+        answer: serde_json::from_slice(&bytes).unwrap_or_default(),
+        _turn: turn,
+    });
+    read.await.map_or(Read::BrokenOff, Read::Whole)
 }

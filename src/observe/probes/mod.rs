@@ -16,7 +16,7 @@ mod workload;
 use jiff::Timestamp;
 use kube::Client;
 use regex_lite::RegexBuilder;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinError;
 
 pub(super) use http::{GetError, beginning, get};
@@ -32,6 +32,9 @@ pub(super) const LOOKED_AT: usize = 64 * 1024;
 
 /// What a regular expression may take when it is understood.
 const PATTERN_BYTES: usize = 64 * 1024;
+
+/// Patterns of the process that are tried at the same time.
+static PATTERNS: Semaphore = Semaphore::const_new(2);
 
 /// What came of asking, and a sentence.
 type Answer = (ProbeResult, String);
@@ -102,11 +105,27 @@ async fn in_turn<T: Send + 'static>(
     done.await
 }
 
-/// Whether a text has something that matches. Off the threads that everything else runs on: a pattern can be slow.
-async fn found(pattern: &str, text: String) -> Result<bool, String> {
+/// Why it is not known whether a pattern matches. It goes behind what the text is of, or what the pattern stands in.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Untried {
+    #[error("is longer than {} KiB: a pattern is not tried on so much", LOOKED_AT >> 10)]
+    TooLong,
+    #[error("is no regular expression: {0}")]
+    NoPattern(String),
+    #[error("could not be searched for")]
+    BrokenOff,
+}
+
+/// Whether a text has something that matches. Off the threads that everything else runs on, and in turn: a pattern can be slow, and goes on when
+/// nobody waits for it any more.
+async fn found(pattern: &str, text: String) -> Result<bool, Untried> {
+    if text.len() > LOOKED_AT {
+        return Err(Untried::TooLong);
+    }
     let pattern = pattern.to_owned();
-    let searched = tokio::task::spawn_blocking(move || matches(&pattern, &text)).await;
-    searched.unwrap_or_else(|_| Err("it could not be searched for".into()))
+    let turn = PATTERNS.acquire().await.ok();
+    let searched = in_turn(turn, move || matches(&pattern, &text)).await;
+    searched.map_err(|_| Untried::BrokenOff)?.map_err(Untried::NoPattern)
 }
 
 /// Whether a text has something that matches: in time that grows with the pattern, and with the text, and no faster.

@@ -56,11 +56,16 @@ async fn read(
     words: &str,
 ) -> Result<Vec<Value>, Answer> {
     let status = response.status();
-    let body = body(response.into_body(), LARGEST).await.map_err(|problem| match problem {
-        None => unread(words),
-        Some(problem) => unknown(format!("{words}: {problem}: write a narrower selector")),
-    })?;
-    let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut bytes = Vec::new();
+    match read_on(&mut response.into_body(), &mut bytes, LARGEST).await {
+        Come::Whole => {}
+        Come::More => {
+            let most = LARGEST >> 20;
+            return Err(unknown(format!("{words}: more than {most} MiB: write a narrower selector")));
+        }
+        Come::BrokenOff => return Err(unread(words)),
+    }
+    let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let message = answer["message"].as_str().unwrap_or_default();
     match status {
         StatusCode::OK => {}
@@ -129,15 +134,22 @@ fn forbidden(objects: &Objects, words: &str, message: &str) -> String {
     }
 }
 
-/// A whole body. `Err`: what is wrong with it, where it is not the connection.
-pub(super) async fn body(mut body: Body, largest: usize) -> Result<Vec<u8>, Option<String>> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let Ok(data) = frame.map_err(|_| None)?.into_data() else { continue };
-        if bytes.len() + data.len() > largest {
-            return Err(Some(format!("more than {} MiB", largest >> 20)));
+/// How far a body has come.
+pub(super) enum Come {
+    Whole,
+    /// It is more than was wanted.
+    More,
+    BrokenOff,
+}
+
+/// Reads on in a body, until there is more of it than so many bytes, or no more.
+pub(super) async fn read_on(body: &mut Body, bytes: &mut Vec<u8>, most: usize) -> Come {
+    while bytes.len() <= most {
+        match poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
+            None => return Come::Whole,
+            Some(Err(_)) => return Come::BrokenOff,
+            Some(Ok(frame)) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
         }
-        bytes.extend_from_slice(&data);
     }
-    Ok(bytes)
+    Come::More
 }

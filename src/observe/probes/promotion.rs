@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::list::{List, each};
 use super::{Answer, failed, unknown};
@@ -18,6 +18,8 @@ use crate::observe::measure::shortened;
 const RECORDS: usize = 4;
 /// Releases that one selector may find, beside the one that asks.
 const MOST: usize = 16;
+/// Releases that are kept: one more than that, and the one that asks.
+const KEPT: usize = MOST + 2;
 
 /// Asks once.
 pub async fn ask(client: &Client, wanted: &Wanted, subject: &Subject, now: Timestamp) -> Answer {
@@ -54,7 +56,7 @@ impl Asked<'_> {
             return Ok(odd);
         }
         // Listed and not got: the operator has no right to get what it watches.
-        let found = self.all("releases", ("fieldSelector", &format!("metadata.name={name}"))).await?;
+        let found = self.releases(("fieldSelector", &format!("metadata.name={name}"))).await?;
         self.judged(name, found.first()).await
     }
 
@@ -62,7 +64,7 @@ impl Asked<'_> {
     async fn of_several(&self, labels: &Labels, at_least: Option<usize>) -> Result<Answer, String> {
         let mut said = Vec::new();
         let name = |release: &Value| release["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let mut found = self.all("releases", ("labelSelector", &labels.to_string())).await?;
+        let mut found = self.releases(("labelSelector", &labels.to_string())).await?;
         found.retain(|release| !self.subject.is(self.namespace, &name(release)));
         if found.len() > MOST {
             let namespace = self.namespace;
@@ -100,19 +102,49 @@ impl Asked<'_> {
     async fn judged(&self, name: &str, release: Option<&Value>) -> Result<Answer, String> {
         let Self { client: _, namespace, wanted, subject, now } = *self;
         let label = format!("{RELEASE_LABEL}={name}");
-        let reports = self.all("releasereports", ("labelSelector", &label)).await?;
+        let mut reports = Vec::new();
+        self.each("releasereports", ("labelSelector", &label), |report| reports.push(of_report(report)))
+            .await?;
         Ok(judged(wanted, subject, &Other { namespace, name, release, reports: &reports }, now))
     }
 
-    async fn all(&self, resource: &str, selector: (&str, &str)) -> Result<Vec<Value>, String> {
-        let namespace = self.namespace;
-        let path = &format!("/apis/tidegate.dev/v1alpha1/namespaces/{namespace}/{resource}");
-        let words = &format!("{resource} of namespace {namespace}");
+    async fn releases(&self, selector: (&str, &str)) -> Result<Vec<Value>, String> {
         let mut found = Vec::new();
-        each(self.client, &List { path, selectors: &[selector], words, most_pages: RECORDS }, |object| {
-            found.push(object);
+        self.each("releases", selector, |release| {
+            if found.len() < KEPT {
+                found.push(of_release(release));
+            }
         })
         .await?;
         Ok(found)
     }
+
+    async fn each(
+        &self,
+        resource: &str,
+        selector: (&str, &str),
+        see: impl FnMut(Value),
+    ) -> Result<(), String> {
+        let namespace = self.namespace;
+        let path = &format!("/apis/tidegate.dev/v1alpha1/namespaces/{namespace}/{resource}");
+        let words = &format!("{resource} of namespace {namespace}");
+        each(self.client, &List { path, selectors: &[selector], words, most_pages: RECORDS }, see).await
+    }
+}
+
+/// What is read of a Release: its spec, and what somebody notes there, may be large.
+fn of_release(mut release: Value) -> Value {
+    let mut kept = json!({"metadata": {"name": release["metadata"]["name"]}});
+    kept["status"] = release.get_mut("status").map(Value::take).unwrap_or_default();
+    kept
+}
+
+/// What is read of a record: what was measured in the run is most of it.
+fn of_report(mut report: Value) -> Value {
+    let mut kept = json!({"metadata": {"name": report["metadata"]["name"]}, "spec": {}});
+    for field in ["release", "outcome", "endedAt", "canary"] {
+        let said = report.get_mut("spec").and_then(|spec| spec.get_mut(field)).map(Value::take);
+        kept["spec"][field] = said.unwrap_or_default();
+    }
+    kept
 }

@@ -178,7 +178,7 @@ impl Asking<'_> {
                 read.map_err(|error| told(error.is_an_outage(), error.to_string()))
             }
             (Kind::Promql { query, by }, Some(Ok((server, round)))) => {
-                let read = values::of_query(server, *round, query, by.as_deref()).await;
+                let read = values::of_query(server, *round, self.namespace, query, by.as_deref()).await;
                 let read = read.map_err(|error| told(error.is_an_outage(), error.to_string()))?;
                 read.map_err(Gave::Nothing)
             }

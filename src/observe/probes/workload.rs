@@ -36,7 +36,14 @@ pub async fn ask(client: &Client, namespace: &str, wanted: Wanted, subject: &Sub
 async fn all(client: &Client, path: &str, words: &str) -> Result<Vec<Value>, String> {
     let mut found = Vec::new();
     let list = List { path, selectors: &[], words, most_pages: FEW };
-    each(client, &list, |object| found.push(object)).await?;
+    each(client, &list, |mut object| {
+        // Annotations, and who manages what, may be large, and nobody looks at them.
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.retain(|field, _| field == "name");
+        }
+        found.push(object);
+    })
+    .await?;
     Ok(found)
 }
 

@@ -267,6 +267,21 @@ mod tests {
     }
 
     #[test]
+    fn of_several_pods_one_that_ended_well_counts_and_of_those_the_last() {
+        let pod = |phase: &str, ended: &str| -> Pod {
+            let status = json!({
+                "name": "load", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": 0, "finishedAt": ended}},
+            });
+            let pod = json!({"metadata": {"name": "load-x"}, "status": {"phase": phase, "containerStatuses": [status]}});
+            serde_json::from_value(pod).unwrap()
+        };
+        let (early, late) = ("2026-11-22T01:00:00Z", "2026-11-22T02:00:00Z");
+        assert!(rank(&pod("Succeeded", early)) > rank(&pod("Failed", late)));
+        assert!(rank(&pod("Succeeded", late)) > rank(&pod("Succeeded", early)));
+    }
+
+    #[test]
     fn the_end_of_a_log_is_printable_and_bounded_and_its_last_line_is_as_it_is() {
         let end = end_of("one\n\u{1b}[1;31mred\u{1b}[0m\ttwo\u{7}\u{202e}\n{\"failed\": 0}\n\n", true);
         assert_eq!(end.lines, ["one", "red  two", "{\"failed\": 0}"]);

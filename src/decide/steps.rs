@@ -113,15 +113,15 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     }
 }
 
-/// Which step the run is in. Its author may write the steps anew meanwhile: it is known by its name, and what was counted in a step of another name or share
-/// says nothing of this one.
+/// Which step the run is in. Its author may write the steps anew meanwhile: one that has fewer before it now is known by its name, and none is passed over where
+/// it has more. What was counted in a step of another name or share says nothing of this one.
 fn find(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) -> usize {
     let run = draft.run();
     let known = run.progress.step.clone();
     let name = known.as_deref().and_then(|known| known.split(' ').next());
     let by_name = name.and_then(|name| plan.steps.iter().position(|step| step.name == name));
     let by_number = usize::try_from(run.step).unwrap_or(0).min(plan.steps.len() - 1);
-    let index = by_name.unwrap_or(by_number);
+    let index = by_name.map_or(by_number, |index| index.min(by_number));
     let PlannedStep { name, share, .. } = &plan.steps[index];
     let present = match &share.0 {
         IntOrString::Int(pods) => format!("{name} {pods}"),

@@ -114,7 +114,7 @@ pub struct Watched {
     /// The run that began while the source of its counts told nothing.
     blind: Option<String>,
     /// The run and the step that began when that could be seen to be so.
-    blind_step: Option<(String, i64)>,
+    blind_step: Option<(String, String)>,
     /// Since when it can be seen.
     dark_since: Option<u64>,
     /// Since when the source tells the truth.

@@ -217,7 +217,9 @@ async fn lead(
         looks.close();
         reconciler.end_term();
         // A look that was under way may have begun something since. It has no more to write, and ends soon: within the deadline of a write.
-        looks.have_ended().await;
+        if tokio::time::timeout(LAST_LOOKS, looks.have_ended()).await.is_err() {
+            tracing::warn!("a look of the term that has ended goes on");
+        }
         reconciler.end_term();
     }
 }

@@ -410,6 +410,7 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert!(!*first.leads.borrow() && *second.leads.borrow(), "it learns of it when it is heard again");
     }
+
     #[tokio::test(start_paused = true)]
     async fn a_fence_that_lapsed_ends_the_term_though_nobody_else_led_meanwhile() {
         let server = Shared::default();

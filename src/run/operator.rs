@@ -30,7 +30,7 @@ use crate::report::notify::Carrier;
 use crate::report::{Metrics, Notifier, Reporter};
 use crate::watch::{self as watches, FirstLists, SharedIndex, Watching};
 
-/// How long looks under way may take to end when the process stops.
+/// How long looks under way may take to end when the process stops, or a term of leading ends.
 const LAST_LOOKS: Duration = Duration::from_secs(20);
 
 /// What the loop is made of.

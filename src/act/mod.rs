@@ -308,15 +308,8 @@ mod tests {
     use kube::Client;
     use kube::client::Body;
 
+    use super::writer::Leads;
     use super::*;
-
-    struct Leads;
-
-    impl Fence for Leads {
-        fn remaining(&self) -> Duration {
-            Duration::from_secs(10)
-        }
-    }
 
     type Asked = Arc<Mutex<Vec<String>>>;
 
@@ -339,7 +332,7 @@ mod tests {
             *response.status_mut() = code;
             async move { Ok::<_, std::io::Error>(response) }
         });
-        (Writer::new(Client::new(service, "default"), Arc::new(Leads)), asked)
+        (Writer::new(Client::new(service, "default"), Arc::new(Leads(Duration::from_secs(10)))), asked)
     }
 
     fn shop() -> (Key, ReleaseFacts) {

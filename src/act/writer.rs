@@ -35,6 +35,17 @@ pub trait Fence: Send + Sync + 'static {
     fn remaining(&self) -> Duration;
 }
 
+/// Leads for so long, at each moment.
+#[cfg(test)]
+pub struct Leads(pub Duration);
+
+#[cfg(test)]
+impl Fence for Leads {
+    fn remaining(&self) -> Duration {
+        self.0
+    }
+}
+
 /// One of a JSON patch.
 #[derive(Serialize)]
 struct Operation<'a, T> {
@@ -454,14 +465,6 @@ mod tests {
         assert_eq!(answered(429, 7).come_back_in(), Duration::from_secs(7));
         assert_eq!(answered(503, 7).come_back_in(), Duration::from_secs(7));
         assert_eq!(answered(503, 0).category(), "unreachable");
-    }
-
-    struct Leads(Duration);
-
-    impl Fence for Leads {
-        fn remaining(&self) -> Duration {
-            self.0
-        }
     }
 
     #[tokio::test(start_paused = true)]

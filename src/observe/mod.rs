@@ -119,7 +119,7 @@ fn deployment_of<'i>(
         Some(Ok(spec)) => {
             let target = index.deployments.get(&name.beside(&spec.target_ref.name));
             let is_new = release.is_some_and(|release| release.status.stable.is_none());
-            left_behind(index, name).filter(|_| is_new).or(target)
+            is_new.then(|| left_behind(index, name)).flatten().or(target)
         }
         // Going back must work with a spec that cannot be read, and with none: the label says which Deployment it is.
         Some(Err(_)) | None => index.deployments.children(name).next().map(|(_, found)| found),

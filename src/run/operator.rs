@@ -247,16 +247,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::act::writer::Leads;
     use crate::observe::measure::{self, Trust};
     use crate::report::notify::Outside;
-
-    struct Leads;
-
-    impl Fence for Leads {
-        fn remaining(&self) -> Duration {
-            Duration::from_secs(10)
-        }
-    }
 
     /// How often a Deployment was to be patched.
     type Tried = Arc<Mutex<usize>>;
@@ -322,7 +315,7 @@ mod tests {
             clock: Clock::machine(),
             pages: Arc::new(measure::client(Trust::Nothing, &Reach::anywhere()).expect("a client")),
             reach: Reach::anywhere(),
-            leadership: Leadership { fence: Arc::new(Leads), leading },
+            leadership: Leadership { fence: Arc::new(Leads(Duration::from_secs(10))), leading },
             under_way: Arc::default(),
             metrics: Arc::new(Metrics::new()),
             reads_per_second: 300,

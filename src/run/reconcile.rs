@@ -208,7 +208,7 @@ mod tests {
     use super::super::own_writes::MOST_WAITS;
     use super::super::queue::BESIDES;
     use super::*;
-    use crate::act::Fence;
+    use crate::act::writer::Leads;
     use crate::observe::gather::Gatherer;
     use crate::observe::measure::scrape::Pages;
     use crate::observe::measure::{self, Trust};
@@ -216,14 +216,6 @@ mod tests {
     use crate::report::Metrics;
     use crate::report::notify::Outside;
     use crate::watch::{index, slim};
-
-    struct Leads;
-
-    impl Fence for Leads {
-        fn remaining(&self) -> Duration {
-            Duration::from_secs(10)
-        }
-    }
 
     type Written = Arc<Mutex<Vec<(String, Instant)>>>;
 
@@ -249,7 +241,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let queue = Arc::new(Queue::with_turns(turns));
         let findings = Arc::new(SharedFindings::default());
-        let writer = Writer::new(client.clone(), Arc::new(Leads));
+        let writer = Writer::new(client.clone(), Arc::new(Leads(Duration::from_secs(10))));
         let pages: Arc<dyn Pages> =
             Arc::new(measure::client(Trust::Nothing, &Reach::anywhere()).expect("a client"));
         Arc::new(Reconciler {

@@ -180,13 +180,35 @@ fn the_same_samples_give_the_same_state_in_any_batches() {
             fold(criteria, &mut state, part);
             // What comes again is known.
             fold(criteria, &mut state, &samples[..parts]);
-            assert!(part.iter().all(|sample| !state.lacks(sample)));
+            assert!(part.iter().all(|sample| !state.lacks(sample, T0 + 1000)));
             state = serde_json::from_value(serde_json::to_value(&state).unwrap()).unwrap();
         }
         assert_eq!(serde_json::to_string(&state).unwrap(), serde_json::to_string(&at_once).unwrap());
     }
     let size = serde_json::to_string(&at_once).unwrap().len();
     assert!(size < 1000, "{size} bytes");
+}
+
+#[test]
+fn what_has_lasted_goes_on_when_the_clock_is_set_back() {
+    let criterion = criterion("> 10", "", 15);
+    let criteria = std::slice::from_ref(&criterion);
+    for back in [3, 30, 3600] {
+        let mut state = State::default();
+        let over = |t: i64| sample(t, 5, "11");
+        fold(criteria, &mut state, &[over(T0), over(T0 + 5), over(T0 + 10)]);
+        let now = T0 + 10 - back;
+        assert!(state.lacks(&over(now), now));
+        assert!(state.set_back(now));
+        assert!(!state.set_back(now), "once");
+        fold(criteria, &mut state, &[over(now)]);
+        assert_eq!(state.breached_at("memory"), Some(now), "{back} s");
+        assert_eq!(state.breached_since("memory"), Some(now - 15), "{back} s");
+    }
+    // Two leaders' clocks are a little apart.
+    let mut state = State::default();
+    fold(criteria, &mut state, &[sample(T0, 5, "11")]);
+    assert!(!state.set_back(T0 - 2));
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub struct Draft<'a> {
     urgent: bool,
     note_first: bool,
     only_noted: bool,
+    /// Numbers do not wait either.
+    at_once: bool,
     /// What is to be remarked; `None`: the same as before.
     remarks: Option<Vec<Finding>>,
 }
@@ -59,8 +61,14 @@ impl<'a> Draft<'a> {
             urgent: false,
             note_first: false,
             only_noted: false,
+            at_once: false,
             remarks: None,
         }
+    }
+
+    /// The clock was set back: until status says so, what is measured is counted from another moment in each look.
+    pub fn clock_was_set_back(&mut self) {
+        self.at_once = true;
     }
 
     pub fn now(&self) -> Stamp {
@@ -305,7 +313,7 @@ impl<'a> Draft<'a> {
         conditions::blank_counts(&mut new);
         conditions::blank_counts(&mut old);
         notify::overlook_delivered(&new, &mut old);
-        if new != old {
+        if new != old || self.at_once {
             return Some(Duration::ZERO);
         }
         let since = written.map_or(every, |at| Duration::try_from(self.snapshot.now - at).unwrap_or(every));

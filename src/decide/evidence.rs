@@ -176,12 +176,21 @@ fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, measuring: &Measuring) -> V
     let settings = judge::Settings { slot_seconds, ..judge::Settings::default() };
     let mut state = remembered(draft);
     let measured = &scene.snapshot.measured;
+    let now = scene.now().as_second();
+    if state.is_ahead(now) {
+        state.set_back(now);
+        draft.clock_was_set_back();
+    }
     learn(criteria, &mut state, measured);
     judge::fold(criteria, &mut state, &measured.slots, &settings);
     for (t, pods) in &measured.missing {
         judge::note_missing(&mut state, *t, *pods);
     }
-    let weigh = |judgement: Judgement| {
+    let is_of_before = is_of_before(scene, &state);
+    let weigh = |mut judgement: Judgement| {
+        if is_of_before && judgement.verdict == Verdict::Pass {
+            judgement = of_before(judgement);
+        }
         let criterion = criteria.iter().find(|criterion| criterion.name == judgement.criterion)?;
         let sight = sight::of(scene, &state, &settings, &judgement);
         let since = state.criteria.get(&judgement.criterion).map(|memory| memory.limit.since);
@@ -206,11 +215,35 @@ fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, measuring: &Measuring) -> V
     weighed
 }
 
+/// Whether nothing was counted since this process looks without a break: what was known before may have ended since.
+fn is_of_before(scene: &Scene<'_>, state: &judge::State) -> bool {
+    let looking_since = scene.snapshot.looking_since.map(|since| since.as_second());
+    scene.stand.canary > 0 && looking_since.is_some_and(|since| state.measured_until < since)
+}
+
+/// It passed, by what was counted before.
+fn of_before(judgement: Judgement) -> Judgement {
+    let message = format!(
+        "By what was counted before the operator began to look, or its clock was set: {}",
+        judgement.message
+    );
+    Judgement {
+        verdict: Verdict::Unknown,
+        reason: judge::Reason::NoData,
+        message,
+        settle: "when the pods are read again".to_owned(),
+        ..judgement
+    }
+}
+
 /// What the other criteria say, with their places among all.
 fn other(draft: &mut Draft<'_>, scene: &Scene<'_>, criteria: &[values::Criterion]) -> Vec<(usize, Weighed)> {
     let mut state: values::State = draft.run().values.read().unwrap_or_default();
     let now = scene.now().as_second();
     let looking_since = scene.snapshot.looking_since.map(|since| since.as_second());
+    if state.set_back(now) {
+        draft.clock_was_set_back();
+    }
     let looked = state.look(criteria, pods(scene), now, looking_since);
     values::fold(criteria, &mut state, &scene.snapshot.measured.values);
     values::fold(criteria, &mut state, &looked);

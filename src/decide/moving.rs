@@ -28,7 +28,10 @@ pub fn unsettled(draft: &mut Draft<'_>) {
     if draft.run().progress.unsettled.is_none() {
         count_absence_out(draft);
     }
-    let since = draft.run().progress.unsettled.get_or_insert(now).0;
+    let since = draft.run().progress.unsettled.get_or_insert(now);
+    // A clock may have been set back.
+    since.0 = since.0.min(now.0);
+    let since = since.0;
     let due = looking_since.map_or(since, |looking| looking.max(since)) + SILENT;
     draft.wake_in(CARRIED_OUT);
     if now.0 < due {
@@ -90,7 +93,7 @@ pub fn on_their_way(
         return draft.held("NodesSilent", message, "kubectl get nodes");
     }
     let progress = &mut draft.run().progress;
-    if progress.moved.is_none() || progress.good != stand.good {
+    if progress.moved.is_none_or(|moved| moved.0 > now.0) || progress.good != stand.good {
         progress.good = stand.good;
         progress.moved = Some(now);
     }

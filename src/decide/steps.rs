@@ -551,6 +551,8 @@ fn count_in(draft: &mut Draft<'_>) {
         Some(looking_since) if since.0 < looking_since => {
             (written.0.clamp(since.0, looking_since), Stamp(looking_since))
         }
+        // The clock was set back.
+        _ if since.0 > now.0 => (written.0.max(since.0), now),
         _ if written.0 + COUNT_IN_EVERY <= now.0 => (now.0, now),
         _ => return,
     };

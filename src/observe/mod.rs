@@ -63,6 +63,8 @@ pub struct Findings {
     pub placed: Option<Arc<Placed>>,
     /// Why it goes back, and how far that was seen to have come.
     pub way_back: Option<WayBack>,
+    /// Pods that say they are Ready since a moment that is yet to come, and when that was seen: a clock is wrong, theirs or ours.
+    pub ready_ahead: BTreeMap<String, Timestamp>,
     /// Writes that were refused, and done without.
     pub missed: BTreeMap<DoneWithout, Missed>,
 }
@@ -75,7 +77,11 @@ pub fn observe(index: &Index, reading: &Reading, key: &Key, findings: Findings, 
         reading.forget(key);
     }
     let deployment = deployment_of(index, &name, release.as_ref());
-    let (sets, pods) = deployment.map(|deployment| pods_of(index, deployment)).unwrap_or_default();
+    let (sets, mut pods) = deployment.map(|deployment| pods_of(index, deployment)).unwrap_or_default();
+    for pod in &mut pods {
+        let seen = findings.ready_ahead.get(&pod.uid).copied();
+        pod.ready_since = pod.ready_since.map(|since| seen.map_or(since, |seen| since.min(seen)));
+    }
     let uid = deployment.map(|deployment| &*deployment.metadata.uid);
     let target = deployment.filter(|deployment| !deployment.metadata.deleted).map(workload);
     Snapshot {
@@ -100,7 +106,7 @@ pub fn observe(index: &Index, reading: &Reading, key: &Key, findings: Findings, 
         looking_since: findings.looking_since,
         probes: findings.probes,
         told: findings.told,
-        measured: since_written(findings.measured, release.as_ref()),
+        measured: since_written(findings.measured, release.as_ref(), now),
         quarantined: quarantined(index, key),
         gathered: findings.gathered,
         placed: findings.placed,
@@ -476,20 +482,17 @@ fn served(index: &Index) -> Served {
 }
 
 /// What status already counts in is not counted twice.
-fn since_written(mut measured: Measured, release: Option<&ReleaseFacts>) -> Measured {
+fn since_written(mut measured: Measured, release: Option<&ReleaseFacts>, now: Timestamp) -> Measured {
     let Measured { slots, missing, values, history: _, source: _, trouble: _, query: _ } = &measured;
     if slots.is_empty() && missing.is_empty() && values.is_empty() {
         return measured;
     }
     let run = release.and_then(|release| release.status.run.as_ref());
     let state = run.and_then(|run| run.judged().read::<judge::State>()).unwrap_or_default();
-    if let Some(last) = state.last_slot {
-        measured.slots.retain(|slot| slot.t > last);
-    }
-    if let Some(noted) = state.missing_noted {
-        measured.missing.retain(|(t, _)| *t > noted);
-    }
+    let now = now.as_second();
+    measured.slots.retain(|slot| state.lacks(slot.t, now));
+    measured.missing.retain(|(t, _)| state.lacks_missing(*t, now));
     let known = run.and_then(|run| run.values.read::<ValuesState>()).unwrap_or_default();
-    measured.values.retain(|sample| known.lacks(sample));
+    measured.values.retain(|sample| known.lacks(sample, now));
     measured
 }

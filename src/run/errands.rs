@@ -305,7 +305,7 @@ mod tests {
             reach: Reach::anywhere(),
             writer: Writer::new(client.clone(), fence),
             clock: Clock::machine(),
-            findings: Arc::default(),
+            findings: Arc::new(SharedFindings::new(Clock::machine())),
             queue: Arc::new(Queue::with_turns(8)),
             client,
         };

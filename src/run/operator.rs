@@ -91,7 +91,7 @@ impl Operator {
         let watching =
             watches::start(&client, &index, &namespaces, wake, move |right| counted.forbidden(right)).await;
         let writer = Writer::new(client.clone(), fence);
-        let findings = Arc::new(SharedFindings::default());
+        let findings = Arc::new(SharedFindings::new(clock.clone()));
         let sampler = Arc::new(Sampler::new(
             client.clone(),
             pages.clone(),

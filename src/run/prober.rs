@@ -181,7 +181,8 @@ mod tests {
             });
             let network = Arc::new(Network::default());
             let reach = Reach::anywhere().over(network.clone());
-            let (findings, queue) = (Arc::new(SharedFindings::default()), Arc::new(Queue::with_turns(8)));
+            let (findings, queue) =
+                (Arc::new(SharedFindings::new(Clock::machine())), Arc::new(Queue::with_turns(8)));
             let prober = Prober::new(
                 Client::new(unused, "default"),
                 Arc::new(measure::client(Trust::Nothing, &reach).expect("a client")),

@@ -62,6 +62,7 @@ impl Reconciler {
             self.queue.done(key, false);
             return;
         }
+        self.findings.see_ready_ahead(key, &snapshot.pods, now);
         let decision = decide::decide(&snapshot);
         let runs = |release: &ReleaseFacts| release.status.run.is_some();
         self.under_way.note(key, decision.urgent || snapshot.release.as_ref().is_some_and(runs));
@@ -95,7 +96,7 @@ impl Reconciler {
                     }
                 }
             }
-            self.findings.prune(key, snapshot.release.as_ref());
+            self.findings.prune(key, snapshot.release.as_ref(), snapshot.now);
         }
         self.queue.done(key, decision.urgent);
     }
@@ -240,7 +241,7 @@ mod tests {
     fn reconciler(client: Client, turns: u16) -> Arc<Reconciler> {
         let metrics = Arc::new(Metrics::new());
         let queue = Arc::new(Queue::with_turns(turns));
-        let findings = Arc::new(SharedFindings::default());
+        let findings = Arc::new(SharedFindings::new(Clock::machine()));
         let writer = Writer::new(client.clone(), Arc::new(Leads(Duration::from_secs(10))));
         let pages: Arc<dyn Pages> =
             Arc::new(measure::client(Trust::Nothing, &Reach::anywhere()).expect("a client"));

@@ -167,7 +167,9 @@ impl Rounds {
             let wanted = self.wanted.borrow_and_update().clone();
             let at = self.clock.now().as_second();
             let gauges_every = values::every(&wanted).max(every);
-            let is_due = at.saturating_sub(gauged_at) >= values::whole_seconds(gauges_every);
+            // A clock may be set back.
+            let is_due =
+                at < gauged_at || at.saturating_sub(gauged_at) >= values::whole_seconds(gauges_every);
             let gauges: Vec<_> = if is_due { values::on_pages(&wanted).collect() } else { Vec::new() };
             if !wanted.counted && gauges.is_empty() {
                 continue;
@@ -442,7 +444,7 @@ impl Reader {
         at: i64,
     ) -> Result<Arc<Server>, ReadError> {
         let known = self.known.as_ref().filter(|known| known.source == *source);
-        if let Some(known) = known.filter(|known| at - known.read_at < CREDENTIALS_KEPT) {
+        if let Some(known) = known.filter(|known| (0..CREDENTIALS_KEPT).contains(&(at - known.read_at))) {
             return Ok(known.server.clone());
         }
         match credentials::way(&self.sources.client, namespace, source).await {

@@ -55,6 +55,52 @@ fn one_batch_slot_by_slot_and_restarts_give_the_same_bytes() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_loses_nothing_and_counts_nothing_twice() {
+    let criteria = [errors(0.005, 0.05), latency(0.95, 0.5, 2.0)];
+    let settings = Settings::default();
+    let bad = |line: Slot| match (line.revision, line.t) {
+        (Revision::Canary, 100..) => Slot { errors: line.requests / 4, ..line },
+        (Revision::Canary | Revision::Stable, _) => line,
+    };
+    let lines: Vec<Slot> = traffic(300).into_iter().map(bad).collect();
+    let at = 10_000;
+    for back in [4, 60, 3600] {
+        let later = |line: &Slot, by: i64| Slot { t: line.t + by, ..line.clone() };
+        let mut state = State::default();
+        let before: Vec<Slot> =
+            lines.iter().filter(|line| line.t < 100).map(|line| later(line, at)).collect();
+        fold(&criteria, &mut state, &before, &settings);
+        note_missing(&mut state, at + 99, 1);
+        let counted = state.clone();
+        let now = at + 100 - back;
+        assert!(state.is_ahead(now) && state.lacks(now, now) && state.lacks_missing(now, now));
+        state.set_back(now);
+        assert!(!state.is_ahead(now) && state.lacks(now, now) && !state.lacks(now - 5, now));
+        let length = |state: &State| state.window().map(|(from, until)| until - from);
+        assert_eq!(length(&state), length(&counted));
+        let after = lines.iter().filter(|line| line.t >= 100).map(|line| later(line, at - back));
+        for line in after.collect::<Vec<_>>().chunks(3) {
+            fold(&criteria, &mut state, line, &settings);
+            state = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
+        }
+        let found = judge(&criteria, &state, &settings).remove(0);
+        assert_eq!(found.verdict, Verdict::Breach, "{found:?}");
+        let mut straight = State::default();
+        fold(
+            &criteria,
+            &mut straight,
+            &lines.iter().map(|line| later(line, at)).collect::<Vec<_>>(),
+            &settings,
+        );
+        let at_breach = |state: &State| state.criteria["errors"].breached_at.unwrap();
+        let (one, other) = (at_breach(&straight), at_breach(&state) + back);
+        // Minutes begin at another slot.
+        assert!((one - other).abs() <= 10, "{one} or {other}");
+        assert_eq!(straight.pod_requests, state.pod_requests);
+    }
+}
+
+#[test]
 fn a_criterion_takes_less_than_1300_bytes_of_state() {
     let criteria = [errors(0.0012345, 0.0512345), latency(0.95, 0.123, 2.345)];
     let mut state = State::default();

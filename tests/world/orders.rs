@@ -120,7 +120,18 @@ impl World {
         let (gathered, way_back) = (self.gathered.clone(), self.way_back.clone());
         let placed = self.places.read_last();
         let (looking_since, missed) = (self.looking_since, self.missed.clone());
-        Findings { measured, probes, told, outputs, gathered, placed, way_back, looking_since, missed }
+        Findings {
+            measured,
+            probes,
+            told,
+            outputs,
+            gathered,
+            placed,
+            way_back,
+            looking_since,
+            ready_ahead: Default::default(),
+            missed,
+        }
     }
 
     pub fn note(&mut self, decision: &Decision) {

@@ -40,5 +40,5 @@ pub use fold::{fold, learn};
 pub use judgement::{Evidence, Judgement, Reason, Verdict};
 pub use message::STANDS;
 pub use slot::{Bound, BoundError, Revision, Slot, WARM_UP};
-pub use state::{Exact, Memory, State, Suspicion, begin_step, note_missing};
+pub use state::{Exact, Memory, SET_BACK, State, Suspicion, begin_step, is_ahead, note_missing};
 pub use verdict::judge;

@@ -35,6 +35,11 @@ impl Recent {
         }
     }
 
+    /// The clock was set back, and what was counted ended at `t` by it.
+    pub fn set_back(&mut self, t: i64) {
+        self.stretch = self.stretch.min(t.div_euclid(STRETCH));
+    }
+
     /// The count.
     pub fn total(&self) -> u64 {
         self.now.saturating_add(self.before)

@@ -87,6 +87,13 @@ impl Blocks {
         ended
     }
 
+    /// The clock was set back, and what was counted ended at `t` by it: the blocks under way are those of then.
+    pub fn set_back(&mut self, t: i64) {
+        for (number, seconds) in self.number.iter_mut().zip(BLOCKS) {
+            *number = (*number).min(t.div_euclid(seconds));
+        }
+    }
+
     /// A stable pod's slot.
     pub fn count_stable(&mut self, pod: &str, trials: Trials) {
         count(&mut self.stable, pod, trials);

@@ -21,6 +21,11 @@ use super::{
     spread::{BLOCKS, Blocks, Spread, Sums},
 };
 
+/// How far what was measured may lie ahead of a clock that was not set back: as far as those of two leaders are apart.
+const LEEWAY: i64 = 2;
+/// What was measured before a clock was set back is taken to have ended so many seconds ago: what was measured since then is later.
+pub const SET_BACK: i64 = 5;
+
 /// The judge's memory of one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -236,10 +241,60 @@ impl State {
         self.first_slot.map(|first| (first, self.measured_until))
     }
 
+    /// Whether a slot, or a round with missing pods, of the second `t` is still to be counted in by a clock that reads `now`.
+    pub fn lacks(&self, t: i64, now: i64) -> bool {
+        self.is_ahead(now) || self.last_slot.is_none_or(|last| t > last)
+    }
+
+    /// The same of pods that were missing.
+    pub fn lacks_missing(&self, t: i64, now: i64) -> bool {
+        self.is_ahead(now) || self.missing_noted.is_none_or(|noted| t > noted)
+    }
+
+    /// Whether the clock was set back: what was counted in was measured later than `now`. Nothing more would be counted in until
+    /// it has caught up.
+    pub fn is_ahead(&self, now: i64) -> bool {
+        is_ahead(self.last_slot.max(self.missing_noted), now)
+    }
+
+    /// Takes what was measured to have ended [`SET_BACK`] before `now`. All keeps its length, and its order.
+    pub fn set_back(&mut self, now: i64) {
+        let Some(last) = self.last_slot.max(self.missing_noted) else { return };
+        let by = last.saturating_sub(now.saturating_sub(SET_BACK));
+        let earlier = |t: &mut i64| *t = t.saturating_sub(by);
+        let Self {
+            first_slot, last_slot, measured_until, reported, missing, missing_noted, criteria, ..
+        } = self;
+        for t in [first_slot, last_slot, missing_noted] {
+            t.iter_mut().for_each(earlier);
+        }
+        if *measured_until > 0 {
+            earlier(measured_until);
+        }
+        for recent in [reported, missing] {
+            recent.set_back(now.saturating_sub(SET_BACK));
+        }
+        for memory in criteria.values_mut() {
+            memory.unread.set_back(now.saturating_sub(SET_BACK));
+            memory.blocks.set_back(now.saturating_sub(SET_BACK));
+            for suspicion in [Some(&mut memory.limit), memory.target.as_mut()].into_iter().flatten() {
+                earlier(&mut suspicion.since);
+            }
+            memory.stable_served.iter_mut().for_each(earlier);
+            memory.breached_at.iter_mut().for_each(earlier);
+            memory.rank.iter_mut().for_each(|rank| earlier(&mut rank.until));
+        }
+    }
+
     /// Requests a second and pod, as far as seen.
     pub fn traffic(&self) -> Option<f64> {
         (self.pod_seconds > 0).then(|| self.pod_requests as f64 / self.pod_seconds as f64)
     }
+}
+
+/// Whether something was seen later than a clock tells that was not set back.
+pub fn is_ahead(last: Option<i64>, now: i64) -> bool {
+    last.is_some_and(|last| last > now.saturating_add(LEEWAY))
 }
 
 /// A new step begins: fresh lanes get their share anew, missing data is counted anew. Nothing that

@@ -6,11 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Found, Kind, Pods, Point, Sample};
 use crate::api::criterion::NoData;
+use crate::decide::judge::{SET_BACK, is_ahead};
 
 /// So many samples may be missing in a row without what was before being over.
 const MISSED: i64 = 2;
 /// After a gap of at most so many seconds what was before goes on: a restart takes as long.
 const RESTART: i64 = 30;
+/// How often samples come that are changes of the pods: a change is a look of its own, between two looks nothing changes.
+const OF_CHANGES: u32 = u32::MAX;
+/// Changes of the pods that may lie ahead of the clock, a second each.
+const MOST_CHANGES: i64 = 60;
 /// Series of one criterion that are looked at one by one.
 pub const MOST_SERIES: usize = 100;
 
@@ -94,9 +99,29 @@ impl Streak {
 }
 
 impl State {
-    /// Whether this sample has not been folded.
-    pub fn lacks(&self, sample: &Sample) -> bool {
-        self.criteria.get(&sample.criterion).is_none_or(|memory| sample.t > memory.last)
+    /// Whether this sample has not been folded, by a clock that reads `now`.
+    pub fn lacks(&self, sample: &Sample, now: i64) -> bool {
+        let known = self.criteria.get(&sample.criterion);
+        known.is_none_or(|memory| memory.is_ahead(now) || sample.t > memory.last)
+    }
+
+    /// Where the clock was set back, takes what was read to have been read [`SET_BACK`] before `now`: whatever has lasted keeps its
+    /// length. Whether there was any.
+    pub fn set_back(&mut self, now: i64) -> bool {
+        let mut any = false;
+        for memory in self.criteria.values_mut().filter(|memory| memory.is_ahead(now)) {
+            any = true;
+            let by = memory.last.saturating_sub(now.saturating_sub(SET_BACK));
+            memory.last = memory.last.saturating_sub(by);
+            let streaks = [&mut memory.within, &mut memory.outside, &mut memory.empty].into_iter().flatten();
+            let over = memory.over.values_mut().map(|over| &mut over.streak);
+            let breached = memory.breached.iter_mut().map(|breached| &mut breached.streak);
+            for streak in streaks.chain(over).chain(breached) {
+                streak.since = streak.since.saturating_sub(by);
+                streak.last = streak.last.saturating_sub(by);
+            }
+        }
+        any
     }
 
     /// Since when the limit that is breached has been.
@@ -155,13 +180,11 @@ impl State {
                 continue;
             }
             let found = Found { points: vec![Point { series: String::new(), value }], ..Found::default() };
-            // A change of the pods is a look of its own: between two looks nothing changes.
-            let every = u32::MAX;
             samples.push(Sample {
                 // Two changes within a second are two.
                 t: known.map_or(now, |memory| now.max(memory.last.saturating_add(1))),
                 criterion: criterion.name.clone(),
-                every,
+                every: OF_CHANGES,
                 blameless,
                 found: Ok(found),
             });
@@ -192,6 +215,12 @@ pub fn fold(criteria: &[Criterion], state: &mut State, samples: &[Sample]) {
 }
 
 impl Memory {
+    /// Whether the clock was set back. Changes of the pods within a second are a second apart each, and no sign of that.
+    fn is_ahead(&self, now: i64) -> bool {
+        let changes = if self.every == OF_CHANGES { MOST_CHANGES } else { 0 };
+        is_ahead(Some(self.last), now.saturating_add(changes))
+    }
+
     /// Whether the pods' status says nothing new with this.
     fn knows(&self, criterion: &Criterion, value: f64, blameless: bool, now: i64) -> bool {
         // A number that went through status may come back a little off.

@@ -149,13 +149,16 @@ impl Ledger {
     }
 
     /// Takes one round: `at` is the round's moment in unix seconds, `readings` one entry for each pod of the run that should
-    /// be read, missing ones among them. Pods not listed are forgotten. A round not later than the one before says nothing.
+    /// be read, missing ones among them. Pods not listed are forgotten. A second round of the same second says nothing; before a
+    /// round that is earlier than the one before it the clock was set back, and what is known is taken to be a second older.
     ///
     /// Every slot begins at the round before and ends at `at`, that of a pod too whose last good reading is older: what was
     /// counted in the gap is told with the first slot after it. Slots that began earlier would come too late to be judged.
     pub fn take(&mut self, at: i64, mut readings: Vec<Reading>) -> Taken {
-        if self.previous.is_some_and(|previous| at <= previous) {
-            return Taken::default();
+        match self.previous {
+            Some(previous) if at == previous => return Taken::default(),
+            Some(previous) if at < previous => self.set_back(previous.saturating_sub(at).saturating_add(1)),
+            Some(_) | None => {}
         }
         if self.previous.is_none() {
             self.began = at;
@@ -202,6 +205,20 @@ impl Ledger {
         }
         self.previous = Some(at);
         taken
+    }
+
+    /// The clock was set back by about so many seconds: nothing that was counted is forgotten, or counted twice.
+    fn set_back(&mut self, seconds: i64) {
+        let earlier = |t: &mut i64| *t = t.saturating_sub(seconds);
+        self.previous.iter_mut().for_each(earlier);
+        earlier(&mut self.began);
+        self.gone.values_mut().for_each(earlier);
+        for pod in self.pods.values_mut() {
+            earlier(&mut pod.since);
+            let Some(counted) = &mut pod.counted else { continue };
+            counted.fell_early.iter_mut().for_each(earlier);
+            counted.series.values_mut().for_each(|seen| earlier(&mut seen.at));
+        }
     }
 
     fn forget_all_but(&mut self, readings: &[Reading]) {

@@ -38,6 +38,8 @@ const PODS_SURVEYED: usize = 16;
 /// Seconds after a container's start (which is known to the second, by another machine's clock) in which samples may still be
 /// of the process before.
 const START_MARGIN: i64 = 2;
+/// A container that was started more than so many seconds from now was not: whose clock is wrong, ours or its node's, nobody knows.
+const IMPOSSIBLE: i64 = 60;
 
 /// The pods' series, or why there are none, by the pods' names.
 pub type Answers = Vec<(String, Result<Vec<SeriesValue>, ReadError>)>;
@@ -427,10 +429,11 @@ impl FoundPod {
     fn finish(self, round: &Round, pod: &Pod, ahead: i64) -> Result<Vec<SeriesValue>, ReadError> {
         let mut values = Vec::with_capacity(self.series.len());
         let (mut newest, mut unusable) = (None, None::<f64>);
+        let started_at = pod.started_at.filter(|start| *start <= round.now.saturating_add(IMPOSSIBLE));
         for (at, value) in self.series.into_values() {
             #[expect(clippy::cast_possible_truncation, reason = "saturates, and is a moment in seconds")]
             let at = (at.floor() as i64).saturating_sub(ahead);
-            if pod.started_at.is_none_or(|start| at >= start.saturating_add(START_MARGIN)) {
+            if started_at.is_none_or(|start| at >= start.saturating_add(START_MARGIN)) {
                 newest = newest.max(Some(at));
                 if value.value.is_finite() && value.value >= 0.0 {
                     values.push(value);

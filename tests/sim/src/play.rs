@@ -357,8 +357,9 @@ impl<'s> Player<'s> {
                 world.watchman.of(name).excuse(until + 120_000);
             }
             Event::Clock(seconds) => {
-                self.clock_off.fetch_add(seconds * 1000, Ordering::Relaxed);
+                let off = self.clock_off.fetch_add(seconds * 1000, Ordering::Relaxed) + seconds * 1000;
                 world.watchman.clocks_jumped = true;
+                (world.watchman.clock_off, world.watchman.clock_set_at) = (off, now);
             }
             Event::Pages(pages) => world.say_on_pages(*pages),
             Event::Prometheus(lies) => world.say_by_prometheus(*lies),
@@ -509,10 +510,7 @@ impl<'s> Player<'s> {
             }
             "Suspended" => write_release(world, name, |spec| spec["suspend"] = json!(false)),
             "NoMeasurements" | "NotEnoughEvidence" | "AboveTarget" | "AboveLimit" | "StableAsBad" if long => {
-                // By a clock that was put back, what is counted now is of a time that has been.
-                if self.clock_off.load(Ordering::Relaxed) == 0 {
-                    world.check_seen(name, reason);
-                }
+                world.check_seen(name, reason);
                 say(world, name, "Abort", None);
             }
             _ => {}

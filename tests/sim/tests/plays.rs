@@ -109,6 +109,43 @@ fn a_version_that_answers_with_errors_comes_back_by_what_its_pods_say() {
 }
 
 #[test]
+fn a_clock_that_is_set_hides_no_errors() {
+    let steps = r#""steps":[{"name":"one","replicas":1,"soak":"40s"},{"name":"half","replicas":"50%","soak":"40s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"2m","every":"5s"}]"#;
+    let counted = r#"{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}"#;
+    let server =
+        r#""metrics":{"prometheus":{"url":"http://prometheus.monitoring:9090","scrapeInterval":"5s"}},"#;
+    for metrics in ["", server] {
+        let release = format!(r#"release {{{metrics}"criteria":[{counted}],{steps}}}"#);
+        for set in ["-3600", "-30", "-7", "3600"] {
+            for at in [2500, 5000, 9000] {
+                let by = format!("{metrics}{set} at {at}");
+                let outcome = told(&format!("{release}\nat 1000 push v2 errors\nat {at} clock {set}"));
+                assert_eq!(outcome.end.outcome, "Undone", "{by}: {}", outcome.log.join("\n"));
+                let undone = second(&outcome, "\"Undoing\"");
+                assert!(
+                    undone.is_some_and(|second| second < 80.0),
+                    "{by}: {undone:?}\n{}",
+                    outcome.log.join("\n")
+                );
+            }
+            let good = told(&format!("{release}\nat 1000 push v2 good\nat 29000 clock {set}"));
+            assert_eq!(good.end.outcome, "Succeeded", "{metrics}{set}: {}", good.log.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn what_another_process_counted_long_ago_promotes_nothing() {
+    let release = r#"release {"criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"1m","every":"5s"}]}"#;
+    let outcome = told(&format!(
+        "{release}\nat 1000 push v2 good\nat 15000 clock -3600\nat 15000 kill 1\nat 16000 pages silent\nat 50000 pages honest"
+    ));
+    assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
+    let half = second(&outcome, "step all");
+    assert!(half.is_some_and(|second| second > 50.0), "{half:?}\n{}", outcome.log.join("\n"));
+}
+
+#[test]
 fn a_story_told_twice_is_the_same_story_to_the_last_write() {
     let text = "candidates 2\nat 1000 push v2 good\nat 20000 kill 2\nat 30000 scale 7\nat 31000 cut-off 20\nrequest 60 swallowed\nrequest 90 late 4000\nrequest 95 throttled";
     let story: Story = text.parse().expect("a story");

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// Seconds that a server's clock may differ from ours.
-const MOST_AHEAD: i64 = 3600;
+/// Seconds that a server's clock may differ from ours: a machine that takes its local time for UTC is off by half a day or more.
+const MOST_AHEAD: i64 = 26 * 3600;
 
 /// The moment a question is about, and how the server's clock stands to ours.
 ///
@@ -39,7 +39,7 @@ impl Clock {
     }
 
     /// What the answer says of the server's clock. A difference that the answer's own duration may explain is none, and one of
-    /// more than an hour is no clock to go by. Whether there is something new to it.
+    /// more than [`MOST_AHEAD`] is no clock to go by. Whether there is something new to it.
     pub fn compare(&mut self, answered: Option<Timestamp>, deadline: Duration) -> bool {
         let Some(answered) = answered.filter(|_| self.compares) else { return false };
         let ahead = answered.as_second() - self.now;

@@ -145,7 +145,10 @@ impl World {
         let come = [&progress["reached"], &progress["begun"]].into_iter().find_map(Value::as_str);
         let come = come.and_then(|text| text.parse::<Timestamp>().ok());
         let come = come.map_or(0, |at| at.as_millisecond() - stamp(0).as_millisecond());
-        let since = self.watchman.of(name).told_since.max(u64::try_from(come).unwrap_or(0));
+        // Said by its clock of now, or of before it was set.
+        let come = come.max(come - self.watchman.clock_off);
+        let seen = self.watchman.of(name).told_since.max(self.watchman.clock_set_at);
+        let since = seen.max(u64::try_from(come).unwrap_or(0));
         let is_quiet = self.cluster(name).is_none_or(|cluster| cluster.service.least() < USUAL);
         if since + HEALED > self.now || !self.is_told(name) || is_quiet {
             return;

@@ -200,7 +200,12 @@ fn approve(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Re
         return Err(format!("{by} made the change that this run is about: somebody else must approve it"));
     }
     is_of_now(run, action)?;
-    sign(run, action, SignatureOf::Approval, String::new())?;
+    let asked = match run.stage {
+        Stage::Steps => run.progress.reached,
+        Stage::Watch => run.all_since,
+        Stage::Preflight | Stage::Back => None,
+    };
+    sign(run, action, SignatureOf::Approval, String::new(), asked)?;
     Ok(format!("signed as {role}"))
 }
 
@@ -233,14 +238,14 @@ fn attest(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Res
     let Some((attest, step)) = found.next() else {
         return Err(format!("where the run stands no check {name} is to be attested"));
     };
-    let is_asked = run.checks.iter().any(|known| {
+    let is_asked = |known: &&CheckStatus| {
         known.name == name
             && known.step.as_deref() == step
             && (step.is_none() || known.since >= run.progress.begun)
-    });
-    if !is_asked {
+    };
+    let Some(asked) = run.checks.iter().find(is_asked).map(|known| known.since) else {
         return Err(format!("check {name} is not asked yet: attest it when the step's pods stand"));
-    }
+    };
     if !attest.signers.roles.contains(&role) {
         return Err(format!(
             "check {name} is attested in one of the roles {}",
@@ -252,7 +257,7 @@ fn attest(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Res
         return Err(format!("{by} made the change that this run is about: somebody else must attest it"));
     }
     is_of_now(run, action)?;
-    sign(run, action, SignatureOf::Attestation, approval::place_of(&name, step))?;
+    sign(run, action, SignatureOf::Attestation, approval::place_of(&name, step), asked)?;
     Ok(format!("attested as {role}: {}", attest.sentence()))
 }
 
@@ -266,7 +271,14 @@ fn is_of_now(run: &Run, action: &ActionFacts) -> Result<(), String> {
     }
 }
 
-fn sign(run: &mut Run, action: &ActionFacts, of: SignatureOf, check: String) -> Result<(), String> {
+/// `asked`: since when it is asked for, if not since the run began.
+fn sign(
+    run: &mut Run,
+    action: &ActionFacts,
+    of: SignatureOf,
+    check: String,
+    asked: Option<Stamp>,
+) -> Result<(), String> {
     if run.signatures.len() >= MOST_HANDLED {
         return Err("there are too many signatures".into());
     }
@@ -274,11 +286,8 @@ fn sign(run: &mut Run, action: &ActionFacts, of: SignatureOf, check: String) -> 
         SignatureOf::Approval | SignatureOf::Attestation => run.content.clone(),
         SignatureOf::Undo => String::new(),
     };
-    // The API server has noted which run it is about; when it was said is told by its clock, when the run or its step began by ours.
-    let asked = match run.stage {
-        Stage::Steps => run.progress.reached.unwrap_or(run.started_at),
-        Stage::Preflight | Stage::Watch | Stage::Back => run.started_at,
-    };
+    // The API server has noted which run it is about; when it was said is told by its clock, since when it is asked for by ours.
+    let asked = asked.unwrap_or(run.started_at);
     let at = if action.run.is_some() { Stamp(action.created.max(asked.0)) } else { Stamp(action.created) };
     run.signatures.push(Signature {
         role: action.role.clone().unwrap_or_default(),
@@ -328,7 +337,8 @@ fn undo_asked<'d>(draft: &'d mut Draft<'_>, role: &str) -> Result<&'d mut Run, S
 fn agree(draft: &mut Draft<'_>, action: &ActionFacts) -> Result<String, String> {
     let role = action.role.clone().unwrap_or_default();
     let run = undo_asked(draft, &role)?;
-    sign(run, action, SignatureOf::Undo, String::new())?;
+    let asked = run.undo_asked.as_ref().map(|asked| asked.at);
+    sign(run, action, SignatureOf::Undo, String::new(), asked)?;
     Ok(format!("agreed to the undo as {role}"))
 }
 

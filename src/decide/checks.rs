@@ -70,6 +70,8 @@ pub fn look(
 ) {
     let now = draft.now();
     let run = draft.run();
+    // Not before the step, which by a clock that was set back has begun in what is to come.
+    let now = run.progress.begun.map_or(now, |begun| begun.max(now));
     let is_here = |known: &CheckStatus| known.step.as_deref() == step;
     run.checks.retain(|known| !is_here(known) || planned.iter().any(|check| check.name == known.name));
     for check in planned {
@@ -116,7 +118,7 @@ fn another_try(known: &mut CheckStatus, now: Stamp) {
     known.attempt = known.attempt.saturating_add(1);
     known.definition = None;
     known.job = None;
-    known.since = Some(now);
+    known.since = known.since.max(Some(now));
 }
 
 /// Whether what this try asks for has been changed since it began. A signature is bound to the whole plan anyway, and what somebody skipped by
@@ -242,7 +244,7 @@ pub fn of_job(draft: &mut Draft<'_>, scene: &Scene<'_>, this: jobs::Try<'_>, ind
     let known = &mut run.checks[index];
     known.log = log;
     if known.job != seen.made {
-        (known.job, known.since) = (seen.made.clone(), Some(now));
+        (known.job, known.since) = (seen.made.clone(), known.since.max(Some(now)));
     }
     // It may have been made in a look whose status was lost, before the check was changed: what it does is what it says itself.
     let job = seen.made.as_ref().and_then(|name| scene.snapshot.jobs.get(name));

@@ -122,6 +122,10 @@ pub fn overdue(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) 
     if scene.canary_pods().any(|pod| pod.cut_off) || migrations::is_passed_over(draft.run()) {
         return None;
     }
+    // It comes on: a pod is Ready, and has only not been for `minReadySeconds`.
+    if scene.next_good.is_some() {
+        return None;
+    }
     let progress = &draft.run().progress;
     let since = progress.moved.filter(|_| progress.good == stand.good)?;
     let deadline = deadline(originals)?;

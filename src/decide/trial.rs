@@ -174,7 +174,7 @@ fn begin_another(draft: &mut Draft<'_>, index: usize, why: String) -> Found {
     let known = &mut run.checks[index];
     known.attempt = known.attempt.saturating_add(1);
     known.job = None;
-    known.since = Some(now);
+    known.since = known.since.max(Some(now));
     known.retry_at = Some(Stamp(again));
     draft.wake_at(again);
     Found::Answer(ProbeResult::Unknown, format!("{why}; another trial pod is started"))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate::api::status::Stamp;
 use tidegate::decide::snapshot::{ProbeAnswer, ProbeId, ProbeResult};
 
 use super::{BADLY, Ending, WELL, World, template};
@@ -111,6 +112,28 @@ fn killed_after_its_job_was_made_it_finds_it_again() {
     }
     assert_eq!(ended(&mut world), "Succeeded", "{}", world.describe());
     assert_eq!(world.jobs.len(), 1);
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_no_job_twice() {
+    let spec = json!({
+        "steps": [
+            {"name": "half", "replicas": "50%", "soak": "5s"},
+            {"name": "all", "replicas": "100%", "checks": [{"name": "tests", "job": {"template": {"spec": {"template": {"spec": {}}}}}}]},
+        ],
+        "watch": [],
+    });
+    let mut world = World::new(4, rolling(), spec);
+    world.job_ends.insert("tests", WELL);
+    world.push(template("v2", false));
+    world.until("the last step", |world| world.status.run.as_ref().is_some_and(|run| run.step == 1));
+    // By the clock of the next leader the step begins in half a minute.
+    let begun = &mut world.status.run.as_mut().unwrap().progress.begun;
+    *begun = begun.map(|begun| Stamp(begun.0 + Duration::from_secs(30)));
+    let writes = world.status_writes;
+    assert_eq!(ended(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(world.jobs.len(), 1, "{:?}", world.jobs);
+    assert!(world.status_writes < writes + 20, "{}", world.status_writes);
 }
 
 /// The check's Job is to say something else than it was.

@@ -115,6 +115,8 @@ pub struct World {
     pub stand_still: Option<Value>,
     /// Since when this process looks; `None`: since ever.
     looking_since: Option<Timestamp>,
+    /// By how much the operator's clock is ahead of the API server's.
+    pub ahead: Duration,
     /// Writes that are refused, each by the word for its intent.
     pub refuses: Vec<&'static str>,
     /// Those of them that were done without.
@@ -219,6 +221,7 @@ impl World {
             orphaned_templates: false,
             stand_still: None,
             looking_since: None,
+            ahead: Duration::ZERO,
             refuses: Vec::new(),
             missed: BTreeMap::new(),
         };
@@ -300,7 +303,7 @@ impl World {
         let mut spec = json!({"release": "shop", "action": action, "by": "alice", "reason": "because"});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.actions.push(json!({
-            "metadata": {"name": name, "namespace": "ns", "uid": name, "creationTimestamp": second(self.now)},
+            "metadata": {"name": name, "namespace": "ns", "uid": name, "creationTimestamp": second(self.now - self.ahead)},
             "spec": spec,
         }));
     }

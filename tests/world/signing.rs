@@ -317,6 +317,36 @@ fn a_signature_of_before_the_watch_is_no_sign_off() {
     ended(&mut world, "Succeeded");
 }
 
+#[test]
+fn whoever_signs_what_is_asked_for_has_signed_though_the_operators_clock_is_ahead() {
+    let early = 3 * 60 * SECOND;
+    let run = |world: &World| json!({"run": world.status.run.as_ref().unwrap().id});
+    let with = |mut fields: Value, run: Value| {
+        fields.as_object_mut().unwrap().extend(run.as_object().unwrap().clone());
+        fields
+    };
+    let mut undo = asked(json!({}));
+    undo.ahead = early;
+    let agreed = with(json!({"role": "sre", "undo": true}), run(&undo));
+    assert_eq!(say_as(&mut undo, "Approve", agreed), "Done: agreed to the undo as sre");
+    undo.pass(SECOND);
+    assert_eq!(undo.phase(), "Undoing", "{}", undo.describe());
+
+    let mut spec = quick(json!({"signOff": {"roles": ["qa-manager"]}}));
+    spec["steps"][0]["checks"] = json!([rehearsed(json!({}))]);
+    let mut world = shipped(spec);
+    world.ahead = early;
+    until_blocked(&mut world, "AwaitingAttestation");
+    let attested = with(json!({"check": "rehearsed"}), run(&world));
+    assert!(say_as(&mut world, "Attest", attested).starts_with("Done"), "{}", world.describe());
+    until_blocked(&mut world, "AwaitingApproval");
+    assert_eq!(world.phase(), "Watching");
+    let signed = run(&world);
+    assert_eq!(say_as(&mut world, "Approve", signed), "Done: signed as qa-manager");
+    world.pass(SECOND);
+    ended(&mut world, "Succeeded");
+}
+
 /// Version 2 is breached at half of the pods, and somebody is asked whether to go back.
 fn asked(more: Value) -> World {
     let mut approval = json!({"roles": ["sre"], "timeout": "2m"});

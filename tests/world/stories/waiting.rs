@@ -31,6 +31,21 @@ fn the_deadline_of_a_move_counts_no_time_in_which_nobody_looked() {
 }
 
 #[test]
+fn a_pod_that_is_ready_and_has_not_been_for_min_ready_seconds_is_not_late() {
+    for (ready_after, end) in [(10, "Succeeded"), (1000, "Undone")] {
+        let mut world = World::new(4, quarter(), quick());
+        world.write(|spec| {
+            spec["minReadySeconds"] = json!(20);
+            spec["progressDeadlineSeconds"] = json!(25);
+        });
+        world.pass(Duration::from_secs(60));
+        world.ready_after = Duration::from_secs(ready_after);
+        world.push(template("v2", false));
+        assert_eq!(ends(&mut world, 1), end, "{}", world.describe());
+    }
+}
+
+#[test]
 fn what_was_seen_before_a_restart_counts() {
     let mut world = ordered(Duration::from_secs(100_000));
     world.pass(Duration::from_secs(400));

@@ -4,6 +4,7 @@
 //! wrong in a sentence); [`crate::decide::plan`] turns it into an enum.
 
 pub mod action;
+pub mod authors;
 pub mod check;
 pub mod crds;
 pub mod criterion;
@@ -22,6 +23,7 @@ pub mod undo;
 pub mod windows;
 
 pub use action::{Action, ReleaseAction, ReleaseActionSpec, ReleaseActionStatus};
+pub use authors::Authors;
 pub use check::Check;
 pub use criterion::{Criterion, OnLimit};
 pub use freeze::{Freeze, FreezeSpec};
@@ -64,7 +66,7 @@ pub const HELD_BY_OWNER: &str = "owner";
 /// Annotation on the Deployment in a run: what becomes of it when the Release is deleted (`Undo` or `Finish`).
 pub const ON_DELETE: &str = "tidegate.dev/on-delete";
 
-/// Annotation on the Deployment: who changed the template last. Stamped by the API server.
+/// Annotation on the Deployment: who has changed the template since it was last stable, as [`Authors`]. The API server appends; we begin it anew.
 pub const CHANGED_BY: &str = "tidegate.dev/changed-by";
 
 /// Label on a pod in quarantine: the name of the Release that keeps it alive.

@@ -7,6 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::authors::Authors;
 use super::status::{
     Cause, CheckStatus, MigrationStatus, Outcome, Pass, RevisionStatus, Signature, Stamp, StepPassed,
     UndoTimes, VerdictStatus,
@@ -53,10 +54,9 @@ pub struct ReleaseReportSpec {
     pub message: String,
     pub started_at: Stamp,
     pub ended_at: Stamp,
-    /// Who wrote the template that was released.
+    /// Who changed the template that was released, one a line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub changed_by: Option<String>,
+    pub changed_by: Option<Authors>,
     /// What served before.
     #[serde(default)]
     pub stable: RevisionStatus,

@@ -107,7 +107,7 @@ pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
         ),
         None => Map::new(),
     };
-    // Whatever version of an operator put it there. Who changed the template last stays: it is still true.
+    // Whatever version of an operator put it there. Who has changed the template stays: it is still true.
     let ours = |key: &&String| key.starts_with(&format!("{GROUP}/")) && *key != CHANGED_BY;
     let present: Vec<&String> = annotations.keys().filter(ours).collect();
     if originals.is_empty() && present.is_empty() && labelled.is_none() {

@@ -22,7 +22,7 @@ use crate::api::status::{
     Stamp,
 };
 use crate::api::undo::ValidationResult;
-use crate::api::{Action, Outcome};
+use crate::api::{Action, Authors, Outcome};
 
 /// Entries kept at most, of actions that are not marked yet; further ones wait.
 const MOST_HANDLED: usize = 64;
@@ -195,9 +195,8 @@ fn approve(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Re
     if asked.is_empty() {
         return Err(format!("no approval of this release asks for role {role}"));
     }
-    let by = by(action);
-    if Some(&by) == run.changed_by.as_ref() && !asked.iter().any(|approval| approval.allow_author) {
-        return Err(format!("{by} made the change that this run is about: somebody else must approve it"));
+    if !asked.iter().any(|approval| approval.allow_author) {
+        approval::is_somebody_else(run, &by(action), "approve it")?;
     }
     is_of_now(run, action)?;
     let asked = match run.stage {
@@ -252,9 +251,8 @@ fn attest(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Res
             attest.signers.roles.join(", ")
         ));
     }
-    let by = by(action);
-    if Some(&by) == run.changed_by.as_ref() && !attest.signers.allow_author {
-        return Err(format!("{by} made the change that this run is about: somebody else must attest it"));
+    if !attest.signers.allow_author {
+        approval::is_somebody_else(run, &by(action), "attest it")?;
     }
     is_of_now(run, action)?;
     sign(run, action, SignatureOf::Attestation, approval::place_of(&name, step), asked)?;
@@ -347,12 +345,7 @@ fn refuse_undo(draft: &mut Draft<'_>, action: &ActionFacts) -> Result<String, St
     let role = action.role.clone().unwrap_or_default();
     let said = said(draft, action);
     let run = undo_asked(draft, &role)?;
-    if Some(&said.by) == run.changed_by.as_ref() {
-        return Err(format!(
-            "{} made the change that this run is about: somebody else must say that it stays",
-            said.by
-        ));
-    }
+    approval::is_somebody_else(run, &said.by, "say that it stays")?;
     let Some(asked) = &mut run.undo_asked else { return Err("nobody is asked about an undo now".into()) };
     let note = format!("{} decided as {role} not to go back: {}. {}", said.by, said.reason, asked.message);
     asked.refused = Some(said);
@@ -460,7 +453,9 @@ fn retry(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
     let (Ok(originals), Some((stable, _))) = (&scene.originals, scene.kept(&scene.stable_fingerprint)) else {
         return Err("the stable template is not kept".into());
     };
+    let authors = Authors::together(rejected.changed_by.as_ref(), scene.target.changed_by.as_ref());
     let wanted = Wanted::held(originals, stable, scene.on_delete, scene.target.replicas)
+        .by(authors.as_ref())
         .with_template(rejected.fingerprint.clone(), kept.template.clone());
     draft.want(scene.target, &wanted, "put the rejected template back, held");
     draft.status.rejected.remove(0);

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use super::decision::Notice;
 use super::draft::Draft;
 use super::plan::{CheckKind, Plan, PlannedCheck};
-use crate::api::Action;
 use crate::api::signing::UndoApproval;
 use crate::api::status::{CheckState, Run, Signature, SignatureOf, Stage};
+use crate::api::{Action, Authors};
 
 /// An approval is waited for.
 pub const AWAITING_APPROVAL: &str = "AwaitingApproval";
@@ -21,6 +21,10 @@ pub const AWAITING_APPROVAL: &str = "AwaitingApproval";
 pub const AWAITING_ATTESTATION: &str = "AwaitingAttestation";
 /// ... somebody who says whether to go back.
 pub const AWAITING_UNDO_APPROVAL: &str = "AwaitingUndoApproval";
+
+/// Why nobody may sign, and what to do.
+const TOO_MANY: &str = "more people have changed the template than are noted, and anybody may be one of them: put the stable template back and, \
+                        once the release is at rest, the new one again";
 
 /// Whose signatures are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +79,17 @@ pub enum Signed {
     Lacking(String),
 }
 
+/// Whether this one is a second pair of eyes: nobody who may have changed the template is. `must`: what only such a one may do.
+pub fn is_somebody_else(run: &Run, by: &str, must: &str) -> Result<(), String> {
+    match &run.changed_by {
+        Some(authors) if authors.include(by) => {
+            Err(format!("{by} made the change that this run is about: somebody else must {must}"))
+        }
+        Some(authors) if authors.are_too_many() => Err(TOO_MANY.to_owned()),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Counts signatures: of different people, and with several roles of different roles, in whatever order they signed.
 pub fn signed(run: &Run, signers: &Signers, counted: Counted<'_>) -> Signed {
     // The API server tells moments to the second: one of the same second is not an earlier one.
@@ -84,7 +99,7 @@ pub fn signed(run: &Run, signers: &Signers, counted: Counted<'_>) -> Signed {
             && signature.check == counted.check
             && signature.at.0.as_second() >= since
             && signers.roles.contains(&signature.role)
-            && (signers.allow_author || Some(&signature.by) != run.changed_by.as_ref())
+            && (signers.allow_author || !run.may_be_by(&signature.by))
     };
     let ends = |signature: &Signature| Some(signature.at.0 + signers.valid_for?);
     let is_over =
@@ -106,6 +121,7 @@ pub fn signed(run: &Run, signers: &Signers, counted: Counted<'_>) -> Signed {
         return Signed::Enough { by: by.join(", "), until };
     }
     let mut message = format!("{have} of {} signatures, roles: {}", signers.quorum, signers.roles.join(", "));
+    message.push_str(&may_be_anybody(run, signers));
     for signature in run.signatures.iter().filter(is_meant) {
         let name = format!("{} ({})", signature.by, signature.role);
         let has_signed_again = run
@@ -214,7 +230,18 @@ fn unattested(run: &Run, attest: &Attest, place: &str, now: Option<Timestamp>) -
             (None, None) => String::new(),
         }
     });
-    format!("nobody attests that {}, roles: {roles}{}", attest.sentence(), since.unwrap_or_default())
+    let nobody_may = may_be_anybody(run, &attest.signers);
+    format!(
+        "nobody attests that {}, roles: {roles}{nobody_may}{}",
+        attest.sentence(),
+        since.unwrap_or_default()
+    )
+}
+
+/// What is said where nobody may sign.
+fn may_be_anybody(run: &Run, signers: &Signers) -> String {
+    let too_many = run.changed_by.as_ref().is_some_and(Authors::are_too_many);
+    if too_many && !signers.allow_author { format!("; {TOO_MANY}") } else { String::new() }
 }
 
 /// What has let the run come so far and does not stand any more, since the plan has changed: reason, message and way out. However long ago it was

@@ -32,7 +32,7 @@ use super::scene::Scene;
 use crate::api::report::Undo;
 use crate::api::status::{Back, Cause, CheckStatus, Progress, Rejected, RevisionStatus, Run, Stage, Stamp};
 use crate::api::undo::UndoPhase;
-use crate::api::{Action, Outcome, Phase, ReleaseSpec};
+use crate::api::{Action, Authors, Outcome, Phase, ReleaseSpec};
 
 pub use hooks::id as hook_id;
 pub use order::GoingBack;
@@ -484,7 +484,7 @@ pub fn recorded(draft: &Draft<'_>, run: &Run, spec: Option<&ReleaseSpec>, undo: 
 fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
     migrations::note_what_stays(draft, scene);
     let canary = draft.status.canary.clone().unwrap_or_default();
-    let (id, now) = (draft.run().id.clone(), draft.now());
+    let (id, changed_by, now) = (draft.run().id.clone(), draft.run().changed_by.clone(), draft.now());
     if rejects(back.cause) {
         let rejected = &mut draft.status.rejected;
         rejected.retain(|known| known.fingerprint != canary.fingerprint);
@@ -496,6 +496,7 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
                 at: now,
                 reason: back.message.chars().take(512).collect(),
                 run: id,
+                changed_by,
             },
         );
         rejected.truncate(REMEMBERED);
@@ -623,7 +624,10 @@ fn put_next(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, bac
     else {
         return false;
     };
+    // It was written over what the run is about, which has not become stable. In the watch the list has begun anew.
+    let authors = Authors::together(draft.run().changed_by.as_ref(), scene.target.changed_by.as_ref());
     let wanted = Wanted::held(originals, stable, scene.on_delete, scene.target.replicas)
+        .by(authors.as_ref())
         .with_template(next.fingerprint, kept.template.clone());
     draft.want(scene.target, &wanted, "put the owner's template back, held");
     true

@@ -8,7 +8,7 @@ use super::approval;
 use super::draft::Draft;
 use super::scene::Scene;
 use super::snapshot::Template;
-use crate::api::{ReleaseSpec, digest};
+use crate::api::{Authors, ReleaseSpec, digest};
 
 /// Fields of a spec that nobody signs.
 const UNSIGNED: [&str; 3] = ["suspend", "notify", "reports"];
@@ -26,14 +26,17 @@ pub fn of(template: &Template, spec: &ReleaseSpec) -> String {
     digest::of_value(&serde_json::json!({ "template": template.text(), "spec": spec }))
 }
 
-/// Notes what the run's content is now, and which signatures were given for another one. A spec that cannot be read changes nothing.
+/// Notes what the run's content is now, who has changed it since the run began, and which signatures were given for another one. A spec that cannot be
+/// read voids none.
 pub fn note(draft: &mut Draft<'_>, scene: &Scene<'_>) {
-    let Some(content) = &scene.snapshot.content else { return };
     let is_canary =
         draft.status.canary.as_ref().is_some_and(|canary| canary.fingerprint == scene.target.fingerprint);
     if !is_canary {
         return;
     }
-    draft.run().content.clone_from(content);
+    let run = draft.run();
+    run.changed_by = Authors::together(run.changed_by.as_ref(), scene.target.changed_by.as_ref());
+    let Some(content) = &scene.snapshot.content else { return };
+    run.content.clone_from(content);
     approval::void(draft);
 }

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 
 use super::pace::Pace;
 use super::snapshot::{PodSet, Template, Workload};
-use crate::api::{FIELD_MANAGER, HELD, HELD_BY_OWNER, ON_DELETE, ORIGINALS, OnDelete, RELEASE_LABEL, STABLE};
+use crate::api::{
+    Authors, CHANGED_BY, FIELD_MANAGER, HELD, HELD_BY_OWNER, ON_DELETE, ORIGINALS, OnDelete, RELEASE_LABEL,
+    STABLE,
+};
 
 /// `minReadySeconds` of a parked Deployment: new pods serve, but are never *available* to the native controller.
 pub const PARKED_MIN_READY: i32 = 2_147_483_646;
@@ -265,6 +268,12 @@ impl Wanted {
         self
     }
 
+    /// The same, with a note of who has changed the template that stands there; `None`: whoever changes it next is the first.
+    pub fn by(mut self, authors: Option<&Authors>) -> Self {
+        self.annotations.insert(CHANGED_BY, authors.map(|authors| authors.text().to_owned()));
+        self
+    }
+
     /// The same, numbered as the native controller will number it (`SetNewReplicaSetAnnotations`): one more than every other
     /// template, or what it has. Where it finds another number on the Deployment it writes its own, forgets what the API server
     /// answered, so that its next write in the same look conflicts, and takes the Deployment up again only after a while: ten a
@@ -347,13 +356,14 @@ impl Wanted {
         let mut missing_map = !workload.has_annotations;
         for (name, wanted) in &self.annotations {
             let current = match *name {
-                ORIGINALS => &workload.originals,
-                STABLE => &workload.stable,
-                ON_DELETE => &workload.on_delete,
-                REVISION => &workload.revision,
-                _ => &workload.held,
+                ORIGINALS => workload.originals.as_deref(),
+                STABLE => workload.stable.as_deref(),
+                ON_DELETE => workload.on_delete.as_deref(),
+                REVISION => workload.revision.as_deref(),
+                CHANGED_BY => workload.changed_by.as_ref().map(Authors::text),
+                _ => workload.held.as_deref(),
             };
-            if wanted == current {
+            if wanted.as_deref() == current {
                 continue;
             }
             let path = pointer("/metadata/annotations", name);

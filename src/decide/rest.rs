@@ -11,7 +11,7 @@ use super::scene::{Scene, revision};
 use super::snapshot::Workload;
 use crate::api::status::{Memory, Progress, RevisionStatus, Run, Stage};
 use crate::api::undo::ValidationResult;
-use crate::api::{Action, CaptureMode, Outcome, Phase, STABLE};
+use crate::api::{Action, Authors, CaptureMode, Outcome, Phase, STABLE};
 
 const STABLE_SERVES: &str = "stable serves; waiting for a new template";
 
@@ -221,12 +221,13 @@ fn unvalidated(draft: &Draft<'_>) -> Option<String> {
     ))
 }
 
-/// What the four fields are while nothing is going on.
+/// What the four fields are while nothing is going on, or all pods are on the new template: whoever changes that next is the first who does.
 pub fn at_rest_fields(capture: CaptureMode, originals: &Originals) -> Wanted {
-    match capture {
+    let wanted = match capture {
         CaptureMode::Policy | CaptureMode::React => Wanted::given_back(originals),
         CaptureMode::Paused => Wanted::kept_paused(originals),
-    }
+    };
+    wanted.by(None)
 }
 
 /// Held. Paused, the native controller brings all sets, in proportion, to what replicas and surge allow: where pods have started already the
@@ -242,7 +243,7 @@ pub fn held_fields(scene: &Scene<'_>, originals: &Originals, stable: &str) -> Wa
 /// What they are on the stable template: kept paused only once pods of any other are gone.
 pub fn on_stable_fields(scene: &Scene<'_>, originals: &Originals) -> Wanted {
     match scene.capture {
-        CaptureMode::Paused if scene.stand.canary > 0 => Wanted::let_go(originals),
+        CaptureMode::Paused if scene.stand.canary > 0 => Wanted::let_go(originals).by(None),
         capture @ (CaptureMode::Policy | CaptureMode::Paused | CaptureMode::React) => {
             at_rest_fields(capture, originals)
         }
@@ -262,7 +263,8 @@ fn rejected(draft: &mut Draft<'_>, message: String) {
 /// The template is not the stable one, and no run is about it yet.
 fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     let target = scene.target;
-    let canary = scene.current_revision();
+    let authors = authors_of(draft, target);
+    let canary = RevisionStatus { changed_by: authors.clone(), ..scene.current_revision() };
     let stable = draft.status.stable.clone().unwrap_or_default();
     draft.status.canary = Some(canary.clone());
     let Some((stable_name, stable_template)) = scene.kept(&stable.fingerprint) else {
@@ -276,7 +278,7 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         );
         return;
     };
-    let held = held_fields(scene, originals, stable_name);
+    let held = held_fields(scene, originals, stable_name).by(authors.as_ref());
     if let Some(known) = draft.status.rejected.iter().find(|known| known.fingerprint == canary.fingerprint) {
         let message =
             format!("this template is held: it was rejected in run {} ({})", known.run, known.reason);
@@ -294,7 +296,8 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     }
     // Pods of it that run, or that a scale-up from nothing would start, go back first: that takes a run.
     if scene.paused_by_owner() && target.replicas > 0 && scene.stand.canary == 0 {
-        draft.want(target, &Wanted::left_paused(originals), "leave it paused, as its owner wrote it");
+        let left = Wanted::left_paused(originals).by(authors.as_ref());
+        draft.want(target, &left, "leave it paused, as its owner wrote it");
         let message = "a new template waits: the Deployment is paused by its owner";
         draft.held(
             "PausedByOwner",
@@ -316,11 +319,19 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     start(draft, scene, originals, canary);
 }
 
+/// Who has changed the template that stands there since another one was stable. Of one that was rejected those who had then too, whoever has written it
+/// again: also in the look in which somebody has the rejection forgotten.
+fn authors_of(draft: &Draft<'_>, target: &Workload) -> Option<Authors> {
+    let rejected = &draft.release.status.rejected;
+    let known = rejected.iter().find(|known| known.fingerprint == target.fingerprint);
+    Authors::together(known.and_then(|known| known.changed_by.as_ref()), target.changed_by.as_ref())
+}
+
 fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary: RevisionStatus) {
     let number = draft.status.last_run.as_ref().map_or(0, |last| last.number).saturating_add(1);
     let now = draft.now();
-    let changed_by = scene.target.changed_by.clone();
-    let who = changed_by.as_deref().unwrap_or("somebody");
+    let changed_by = canary.changed_by.clone();
+    let who = changed_by.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
     let images = canary.images.join(", ");
     draft
         .notices

@@ -6,7 +6,7 @@ use super::evidence::{self, Evidence};
 use super::scene::Scene;
 use super::{asking, content, migrations, podhealth, preflight, rest, steps, watching};
 use crate::api::status::{Cause, Stage};
-use crate::api::{Outcome, Phase};
+use crate::api::{Authors, Outcome, Phase};
 
 /// What to do while a run is under way.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
@@ -78,7 +78,7 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
     if scene.target.fingerprint == canary.fingerprint {
         return None;
     }
-    let by = scene.target.changed_by.clone();
+    let by = scene.target.changed_by.as_ref().and_then(Authors::last).map(str::to_owned);
     let who = by.clone().unwrap_or_else(|| "somebody".into());
     if scene.at_stable() {
         if let Some(end) = back::take_up(draft, scene) {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::api::status::{Back, LocksStatus};
 use crate::api::undo::PodEvidence;
-use crate::api::{Action, ReleaseSpec, ReleaseStatus};
+use crate::api::{Action, Authors, ReleaseSpec, ReleaseStatus};
 use crate::decide::judge::Slot;
 use crate::decide::notify::Told;
 use crate::decide::refusal::{DoneWithout, Missed};
@@ -151,7 +151,7 @@ pub struct Workload {
     pub stable: Option<String>,
     pub held: Option<String>,
     pub on_delete: Option<String>,
-    pub changed_by: Option<String>,
+    pub changed_by: Option<Authors>,
     /// The native controller's number of the template that it saw last.
     pub revision: Option<String>,
     /// Which of `metadata.managedFields` says that fields of its spec are ours, other than `paused`.

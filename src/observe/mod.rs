@@ -24,7 +24,9 @@ use serde::Deserialize;
 
 use crate::api::labels::Labels;
 use crate::api::status::LocksStatus;
-use crate::api::{DEFINITION_LABEL, FreezeSpec, QUARANTINED_UNTIL, ReleaseActionSpec, ReleaseActionStatus};
+use crate::api::{
+    Authors, DEFINITION_LABEL, FreezeSpec, QUARANTINED_UNTIL, ReleaseActionSpec, ReleaseActionStatus,
+};
 use crate::decide::fields::REVISION;
 use crate::decide::notify::Told;
 use crate::decide::refusal::{DoneWithout, Missed};
@@ -171,7 +173,7 @@ fn workload(deployment: &slim::Deployment) -> Workload {
         stable: annotation(crate::api::STABLE),
         held: annotation(crate::api::HELD),
         on_delete: annotation(crate::api::ON_DELETE),
-        changed_by: annotation(crate::api::CHANGED_BY).filter(|by| !by.is_empty()),
+        changed_by: metadata.annotation(crate::api::CHANGED_BY).and_then(Authors::read),
         revision: annotation(REVISION),
         managed_by_us: *managed_by_us,
         // The API server takes none below zero; whatever else says so is not to be reckoned with.

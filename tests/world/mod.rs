@@ -4,6 +4,7 @@
 //! The model of the native controller is the simulated cluster's (`tests/sim`), where the operator's whole loop runs behind an API
 //! server; what only a real one can tell (admission, rights) is told by the stories there.
 
+mod authors;
 mod checks;
 mod jobs;
 mod locks;
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tidegate::api::{ReleaseReportSpec, ReleaseStatus, Right};
+use tidegate::api::{Authors, ReleaseReportSpec, ReleaseStatus, Right};
 use tidegate::decide::notify::Told;
 use tidegate::decide::refusal::{DoneWithout, Missed, Refusal, Why};
 use tidegate::decide::snapshot::{Gathered, JobOutput, ProbeAnswer, ProbeId, ProbeResult, WayBack};
@@ -239,7 +240,12 @@ impl World {
 
     /// The owner writes a template.
     pub fn push(&mut self, template: Value) {
-        self.write(|spec| spec["template"] = template);
+        self.push_by("owner", template);
+    }
+
+    /// Somebody does.
+    pub fn push_by(&mut self, who: &str, template: Value) {
+        self.write_by(who, |spec| spec["template"] = template);
     }
 
     /// Anybody sets replicas.
@@ -252,8 +258,13 @@ impl World {
         self.write(|spec| set_paused(spec, paused));
     }
 
-    /// Somebody who is not the operator writes the spec, and the admission policies have their say (charts/, policies-workload.yaml).
+    /// The owner writes the spec.
     pub fn write(&mut self, change: impl FnOnce(&mut Value)) {
+        self.write_by("owner", change);
+    }
+
+    /// Somebody who is not the operator does, and the admission policies have their say (charts/, policies-workload.yaml).
+    fn write_by(&mut self, who: &str, change: impl FnOnce(&mut Value)) {
         let before = self.deployment().clone();
         let deployment = self.deployment.as_mut().expect("a Deployment");
         change(&mut deployment["spec"]);
@@ -284,7 +295,9 @@ impl World {
             }
         }
         if changed {
-            deployment["metadata"]["annotations"]["tidegate.dev/changed-by"] = json!("owner");
+            let before = annotations["tidegate.dev/changed-by"].as_str().and_then(Authors::read);
+            let authors = Authors::together(before.as_ref(), Authors::read(who).as_ref());
+            deployment["metadata"]["annotations"]["tidegate.dev/changed-by"] = json!(authors);
         }
         if *deployment != before {
             self.changed();

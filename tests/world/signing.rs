@@ -5,12 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate::decide::snapshot::ProbeResult;
 
+use super::authors::authors;
 use super::{World, template};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn quarter() -> Value {
+pub(super) fn quarter() -> Value {
     json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}})
 }
 
@@ -23,11 +24,11 @@ fn quick(more: Value) -> Value {
     spec
 }
 
-fn before(check: Value) -> Value {
+pub(super) fn before(check: Value) -> Value {
     quick(json!({"preflight": [check]}))
 }
 
-fn sign_off(more: Value) -> Value {
+pub(super) fn sign_off(more: Value) -> Value {
     let mut approval = json!({"roles": ["qa-manager"]});
     approval.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({"name": "sign-off", "approval": approval})
@@ -45,11 +46,11 @@ fn shipped(spec: Value) -> World {
     world
 }
 
-fn reason(world: &World) -> &str {
+pub(super) fn reason(world: &World) -> &str {
     world.status.blocked_by.as_ref().map_or("", |blocker| blocker.reason.as_str())
 }
 
-fn message(world: &World) -> &str {
+pub(super) fn message(world: &World) -> &str {
     world.status.blocked_by.as_ref().map_or("", |blocker| blocker.message.as_str())
 }
 
@@ -57,7 +58,7 @@ fn unblock(world: &World) -> &str {
     world.status.blocked_by.as_ref().map_or("", |blocker| blocker.unblock.as_str())
 }
 
-fn until_blocked(world: &mut World, wanted: &str) {
+pub(super) fn until_blocked(world: &mut World, wanted: &str) {
     world.until(wanted, |world| reason(world) == wanted);
 }
 
@@ -78,7 +79,7 @@ fn answer(world: &mut World) -> String {
     format!("{}: {}", status["result"].as_str().unwrap(), status["message"].as_str().unwrap())
 }
 
-fn say_as(world: &mut World, action: &str, more: Value) -> String {
+pub(super) fn say_as(world: &mut World, action: &str, more: Value) -> String {
     let mut fields = json!({"role": "qa-manager"});
     fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     world.say_of(action, fields);
@@ -413,7 +414,7 @@ fn a_newer_template_in_the_watch_does_not_make_what_is_asked_about_stable() {
     world.memory = Some(11.0);
     until_blocked(&mut world, "AwaitingUndoApproval");
     world.memory = Some(1.0);
-    world.push(template("v3", false));
+    world.push_by("bob", template("v3", false));
     ended(&mut world, "Undone");
     assert!(said(&world).ends_with("wrote a newer template while somebody was asked"), "{}", said(&world));
     let rejected = &world.status.rejected[0].fingerprint;
@@ -421,6 +422,8 @@ fn a_newer_template_in_the_watch_does_not_make_what_is_asked_about_stable() {
     assert!(known == stable && *rejected != stable, "{}", world.describe());
     world.until("a run of v3", |world| world.status.run.as_ref().is_some_and(|run| run.number == 2));
     assert_eq!(world.deployment()["spec"]["template"], template("v3", false), "{}", world.describe());
+    // What he wrote it over has not become stable.
+    assert_eq!(authors(&world), "owner\nbob", "{}", world.describe());
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub use signed::{Pass, Passed, Signature, SignatureOf};
 pub use verdict::{VerdictStatus, Window};
 
 use super::action::Action;
+use super::authors::Authors;
 use super::notify::NotificationsStatus;
 use super::undo::QuarantinedPod;
 
@@ -214,7 +215,7 @@ pub struct RevisionStatus {
     #[schemars(length(max = 16))]
     pub images: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed_by: Option<String>,
+    pub changed_by: Option<Authors>,
 }
 
 /// What stands in the way, and what takes it away.
@@ -286,4 +287,7 @@ pub struct Rejected {
     pub reason: String,
     #[serde(default)]
     pub run: String,
+    /// Who had changed it, for `retry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_by: Option<Authors>,
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Stamp;
+use crate::api::authors::Authors;
 use crate::api::undo::{Communication, Validation};
 
 /// How a run ended.
@@ -29,7 +30,7 @@ pub struct LastRun {
     #[serde(default)]
     pub fingerprint: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed_by: Option<String>,
+    pub changed_by: Option<Authors>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoTimes>,
     /// What people are told of its way back. None: nobody is to be told.

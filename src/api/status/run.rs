@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::{Back, CheckStatus, MigrationStatus, Pass, Said, Signature, Stamp, UndoAsked, object};
+use crate::api::authors::Authors;
 
 /// A run under way: everything needed to go on, or back, after a restart.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -18,7 +19,7 @@ pub struct Run {
     pub number: i64,
     pub started_at: Stamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed_by: Option<String>,
+    pub changed_by: Option<Authors>,
     /// What signatures are given for: SHA-256 of the new template and of the spec, but for `suspend`, `notify` and `reports`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
@@ -131,6 +132,11 @@ impl Run {
             .map(|validating| &validating.judge)
             .filter(|judge| !judge.is_nothing())
             .unwrap_or(&self.judge)
+    }
+
+    /// Whether this one has changed what is released, or may have.
+    pub fn may_be_by(&self, who: &str) -> bool {
+        self.changed_by.as_ref().is_some_and(|authors| authors.may_include(who))
     }
 
     /// The fields of the Deployment are the run's, and not its owner's.

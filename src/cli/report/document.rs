@@ -84,7 +84,10 @@ fn summary(report: &ReleaseReport) -> Section {
     let facts = vec![
         fact("Version", version(&spec.canary)),
         fact("Version before", version(&spec.stable)),
-        fact("Deployed by", spec.changed_by.clone().unwrap_or_else(|| "not known".to_owned())),
+        fact(
+            "Deployed by",
+            spec.changed_by.as_ref().map_or_else(|| "not known".to_owned(), ToString::to_string),
+        ),
         fact("Date", format!("{} to {}", moment(spec.started_at.0), moment(spec.ended_at.0))),
         fact("Duration", lasted),
         fact("Status", format!("{status} ({:?}): {}", spec.outcome, spec.message)),

@@ -69,7 +69,7 @@ pub fn about(status: &ReleaseStatus, event: Event, run: &str, now: Timestamp) ->
 }
 
 fn started(new: &ReleaseStatus, run: &Run, now: Timestamp) -> Owed {
-    let who = run.changed_by.as_deref().unwrap_or("somebody");
+    let who = run.changed_by.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
     Owed { message: format!("{who} changed the template"), ..about(new, Event::Started, &run.id, now) }
 }
 

@@ -18,12 +18,19 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 28] = [
+pub const MUTANTS: [Mutant; 29] = [
     Mutant {
         name: "a move grows late while nobody looks",
         file: "src/decide/moving.rs",
         finds: "        None => count_absence_out(draft),",
         becomes: "        None => {}",
+        noticed_by: WORLD,
+    },
+    Mutant {
+        name: "nobody but who changed it last is its author",
+        file: "src/api/authors.rs",
+        finds: "known.retain(|other| *other != name);",
+        becomes: "known.clear();",
         noticed_by: WORLD,
     },
     Mutant {

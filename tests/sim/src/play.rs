@@ -310,9 +310,10 @@ impl<'s> Player<'s> {
         let Some(manifest) = self.manifests.get_mut(name) else { return };
         match event {
             Event::Push(version, conduct) => {
-                manifest.template = template(*version, *conduct);
-                let template = manifest.template.clone();
-                world.write_target(name, "owner", |object| object["spec"]["template"] = template);
+                push(&mut world, name, "owner", manifest, template(*version, *conduct));
+            }
+            Event::PushBy(who, version, conduct) => {
+                push(&mut world, name, *who, manifest, template(*version, *conduct));
             }
             Event::Apply => {
                 let Manifest { template, strategy } = manifest.clone();
@@ -566,6 +567,12 @@ pub fn template(version: u32, conduct: Conduct) -> Value {
         "metadata": {"labels": {"app": TARGET}, "annotations": annotations},
         "spec": {"containers": [{"name": "shop", "image": format!("shop:v{version}"), "ports": [{"name": "http", "containerPort": 8080}]}]},
     })
+}
+
+/// Somebody writes a template, which is in the manifest from then on.
+fn push(world: &mut World, name: &str, who: &'static str, manifest: &mut Manifest, template: Value) {
+    manifest.template = template.clone();
+    world.write_target(name, who, |object| object["spec"]["template"] = template);
 }
 
 fn make_deployment(world: &mut World, name: &str, setup: &Setup, manifest: &Manifest) {

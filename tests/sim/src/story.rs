@@ -103,6 +103,8 @@ pub enum Conduct {
 pub enum Event {
     /// The owner writes a template of this version.
     Push(u32, Conduct),
+    /// Somebody else does.
+    PushBy(&'static str, u32, Conduct),
     /// A tool applies the owner's manifest once more: template and strategy, whatever stands there.
     Apply,
     /// The same server-side: where somebody else manages what differs it is refused, unless the tool insists.
@@ -185,6 +187,9 @@ impl fmt::Display for Event {
             Self::Push(version, conduct) => {
                 write!(out, "push v{version} {}", format!("{conduct:?}").to_lowercase())
             }
+            Self::PushBy(who, version, conduct) => {
+                write!(out, "push-by {who} v{version} {}", format!("{conduct:?}").to_lowercase())
+            }
             Self::Apply => out.write_str("apply"),
             Self::ApplyServerSide(insists) => write!(out, "apply-server-side {insists}"),
             Self::Scale(replicas) => write!(out, "scale {replicas}"),
@@ -223,6 +228,20 @@ impl fmt::Display for Event {
     }
 }
 
+/// A version, and what its pods do.
+fn pushed(version: &str, conduct: &str) -> Result<(u32, Conduct), String> {
+    let number = version.trim_start_matches('v').parse::<u32>();
+    let conduct = match conduct {
+        "good" => Conduct::Good,
+        "crash" => Conduct::Crash,
+        "stuck" => Conduct::Stuck,
+        "errors" => Conduct::Errors,
+        "late" => Conduct::Late,
+        other => return Err(format!("no conduct: {other}")),
+    };
+    Ok((number.map_err(|error| format!("no version: {version}: {error}"))?, conduct))
+}
+
 impl FromStr for Event {
     type Err = String;
 
@@ -236,17 +255,13 @@ impl FromStr for Event {
         let count = |index: usize| of(index).parse::<usize>().map_err(|error| format!("{text}: {error}"));
         Ok(match word {
             "push" => {
-                let version =
-                    of(0).trim_start_matches('v').parse().map_err(|error| format!("{text}: {error}"))?;
-                let conduct = match of(1) {
-                    "good" => Conduct::Good,
-                    "crash" => Conduct::Crash,
-                    "stuck" => Conduct::Stuck,
-                    "errors" => Conduct::Errors,
-                    "late" => Conduct::Late,
-                    other => return Err(format!("no conduct: {other}")),
-                };
+                let (version, conduct) = pushed(of(0), of(1))?;
                 Self::Push(version, conduct)
+            }
+            "push-by" => {
+                let who = PEOPLE.into_iter().find(|who| *who == of(0));
+                let (version, conduct) = pushed(of(1), of(2))?;
+                Self::PushBy(who.ok_or_else(|| format!("nobody is called {}", of(0)))?, version, conduct)
             }
             "apply" => Self::Apply,
             "apply-server-side" => Self::ApplyServerSide(of(0) == "true"),
@@ -318,6 +333,9 @@ impl FromStr for Event {
         })
     }
 }
+
+/// Whoever says something, and others who write templates.
+const PEOPLE: [&str; 3] = ["alice", "owner", "gitops"];
 
 /// The role in which people approve.
 pub const ROLE: &str = "qa";

@@ -174,6 +174,15 @@ fn a_signature_counts_whichever_clock_runs_ahead() {
 }
 
 #[test]
+fn who_changed_the_template_before_somebody_else_did_does_not_approve_it_and_the_next_one_they_may() {
+    let outcome = told(&format!(
+        "{SIGNED}\nat 1000 push-by alice v2 good\nat 4000 push v3 good\nat 30000 say Approve qa\nat 35000 says check sign-off: 0 of 1 signatures\nat 36000 say Abort\nat 60000 push v4 good\nat 70000 say Approve qa\nat 120000 pages honest"
+    ));
+    let (version, end) = (&outcome.end.version, &outcome.end.outcome);
+    assert_eq!((version, end), (&"v4".into(), &"Succeeded".into()), "{}", outcome.log.join("\n"));
+}
+
+#[test]
 fn what_was_said_about_an_older_release_of_the_name_is_not_about_this_one() {
     let outcome = told(&format!(
         "{SIGNED}\nat 1000 push v2 good\nat 3000 cut-off 12\nat 4000 say Approve qa\nat 6000 delete-release\nat 8000 make-release\nat 40000 push v3 good\nat 60000 pages honest"

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tidegate_real::cluster::kubectl;
-use tidegate_real::stage::Stage;
+use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::Story;
 use tokio::process::Command;
 
@@ -113,6 +114,27 @@ pub async fn grant(story: &Story<'_>, user: &str, role: &str) {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}],
         }))
+        .await;
+}
+
+/// Gives a user what it takes to change the template, and has them ship a version.
+pub async fn ships(story: &Story<'_>, user: &str, version: &str) {
+    let deployer = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "story-deployer"},
+        "rules": [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "patch"]}],
+    });
+    stage::apply(&story.client, &deployer, "story").await.expect("a role");
+    grant(story, user, "story-deployer").await;
+    let client = story.stage.cluster.client(user).await.expect("a client");
+    let target =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": story.namespace}});
+    let target = stage::api_of(&client, &target).expect("a kind");
+    let patch = json!({"spec": {"template": {"metadata": {"annotations": {"version": version}}}}});
+    let (target, patch) = (&target, &patch);
+    story
+        .until(&format!("{version} by {user}"), |_| async move {
+            target.patch("shop", &PatchParams::default(), &Patch::Merge(patch)).await.is_ok()
+        })
         .await;
 }
 

@@ -355,7 +355,7 @@ async fn is_given_back(story: &Story<'_>, before: &Value, version: &str) {
             let at = spec["template"]["metadata"]["annotations"]["version"] == version;
             spec["template"] = before["template"].clone();
             let ours = |map: &Value| {
-                // Who changed the template last stays true.
+                // Who has changed the template stays true.
                 let ours =
                     |name: &String| name.starts_with("tidegate.dev/") && name != "tidegate.dev/changed-by";
                 map.as_object().is_some_and(|map| map.keys().any(ours))

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use tidegate_real::stage::{self, Stage};
+use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
-use crate::given::{adopted, grant, quick, says, shipped, stands_still, until_at, version, with};
+use crate::given::{adopted, grant, quick, says, shipped, ships, stands_still, until_at, version, with};
 
 const SHORT: Duration = Duration::from_secs(2);
 
@@ -74,22 +73,7 @@ fn the_author_of_a_change_may_not_approve_it() {
         for user in ["alice", "bob"] {
             grant(&story, user, "tidegate-sign-as-qa-manager").await;
         }
-        let deployer = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "story-deployer"},
-            "rules": [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "patch"]}],
-        });
-        stage::apply(&story.client, &deployer, "story").await.expect("a role");
-        grant(&story, "alice", "story-deployer").await;
-        let alice = story.stage.cluster.client("alice").await.expect("a client");
-        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": story.namespace}});
-        let target = stage::api_of(&alice, &target).expect("a kind");
-        let patch = json!({"spec": {"template": {"metadata": {"annotations": {"version": "v2"}}}}});
-        let (target, patch) = (&target, &patch);
-        story
-            .until("alice's change", |_| async move {
-                target.patch("shop", &PatchParams::default(), &Patch::Merge(patch)).await.is_ok()
-            })
-            .await;
+        ships(&story, "alice", "v2").await;
         story.until_blocked("AwaitingApproval").await;
         assert_eq!(story.status().await["run"]["changedBy"], "alice", "{}", story.describe().await);
         let refused = story
@@ -103,6 +87,86 @@ fn the_author_of_a_change_may_not_approve_it() {
         assert!(refused.to_string().contains(&sentence), "{refused}");
         says(&story, "bob", json!({"action": "Approve", "role": "qa-manager"})).await;
         assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
+    });
+}
+
+/// Who has changed the template, by the Deployment.
+async fn noted(story: &Story<'_>) -> Value {
+    story.target().await["metadata"]["annotations"]["tidegate.dev/changed-by"].take()
+}
+
+/// Waits until a run of these authors asks for a signature.
+async fn until_asked(story: &Story<'_>, authors: &str) {
+    story
+        .until(&format!("a run of {authors}"), |story| async move {
+            let status = story.status().await;
+            status["run"]["changedBy"] == authors && status["blockedBy"]["reason"] == "AwaitingApproval"
+        })
+        .await;
+}
+
+#[test]
+fn who_changed_it_before_somebody_else_did_may_not_approve_it_and_the_next_version_begins_anew() {
+    on_stage(async {
+        let approval = signed_before(json!({"roles": ["qa-manager"]}));
+        let story = adopted("authors", 4, approval).await;
+        for user in ["alice", "bob", "carol"] {
+            grant(&story, user, "tidegate-sign-as-qa-manager").await;
+        }
+        let approve = json!({"action": "Approve", "role": "qa-manager"});
+        ships(&story, "alice", "v2").await;
+        until_asked(&story, "alice").await;
+        ships(&story, "bob", "v3").await;
+        assert_eq!(noted(&story).await, "alice\nbob", "{}", story.describe().await);
+        // What others write there changes nothing.
+        story.patch(json!({"metadata": {"annotations": {"tidegate.dev/changed-by": "carol"}}})).await;
+        assert_eq!(noted(&story).await, "alice\nbob", "{}", story.describe().await);
+        until_asked(&story, "alice\nbob").await;
+        for user in ["alice", "bob"] {
+            let refused = story.say(user, approve.clone()).await.expect_err("their own");
+            let sentence = format!("{user} made the change that release {}/shop is about", story.namespace);
+            assert!(refused.to_string().contains(&sentence), "{refused}");
+        }
+        says(&story, "carol", approve.clone()).await;
+        assert_eq!(story.until_ended(2).await["outcome"], "Succeeded", "{}", story.describe().await);
+        assert_eq!(noted(&story).await, Value::Null, "{}", story.describe().await);
+        ships(&story, "carol", "v4").await;
+        until_asked(&story, "carol").await;
+        says(&story, "alice", approve).await;
+        assert_eq!(story.until_ended(3).await["outcome"], "Succeeded", "{}", story.describe().await);
+    });
+}
+
+#[test]
+fn where_more_have_changed_it_than_are_noted_nobody_may_approve_it() {
+    on_stage(async {
+        let spec = signed_before(json!({"roles": ["qa-manager"]}));
+        let story = adopted("too-many", 4, with(spec.clone(), json!({"suspend": true}))).await;
+        grant(&story, "alice", "tidegate-sign-as-qa-manager").await;
+        let bots: Vec<String> = (1..=17).map(|number| format!("bot-{number}")).collect();
+        for (bot, version) in bots.iter().zip(2..) {
+            ships(&story, bot, &format!("v{version}")).await;
+        }
+        let authors = format!("{}\n*", bots[..16].join("\n"));
+        assert_eq!(noted(&story).await, json!(authors), "{}", story.describe().await);
+        // One who stands there already moves to the end, and is not lost.
+        ships(&story, "bot-1", "v19").await;
+        let authors = format!("{}\n*\nbot-1", bots[1..16].join("\n"));
+        assert_eq!(noted(&story).await, json!(authors), "{}", story.describe().await);
+        story.apply(story.release(spec)).await;
+        until_asked(&story, &authors).await;
+        let words = "than are noted, and anybody may be one of them";
+        let approve = json!({"action": "Approve", "role": "qa-manager"});
+        story
+            .until("what alice is told", |story| {
+                let approve = approve.clone();
+                async move {
+                    let said = story.say("alice", approve).await;
+                    said.is_err_and(|refused| refused.to_string().contains(words))
+                }
+            })
+            .await;
+        stands_still(&story, SHORT).await;
     });
 }
 

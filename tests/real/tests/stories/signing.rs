@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use tidegate_real::stage::{self, Stage};
+use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
 use crate::answers::{Answer, Answers};
-use crate::given::{grant, quick, says, shipped, stands_still, with};
+use crate::given::{grant, quick, says, shipped, ships, stands_still, with};
 
 const SHORT: Duration = Duration::from_secs(2);
 
@@ -33,27 +32,6 @@ async fn refused(story: &Story<'_>, user: &str, spec: Value) -> String {
     format!("{:#}", said.err().unwrap_or_else(|| panic!("{user} may say {spec}")))
 }
 
-/// Gives a user what it takes to change the template, and lets them ship version 2.
-async fn ships(story: &Story<'_>, user: &str) {
-    let deployer = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "story-deployer"},
-        "rules": [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "patch"]}],
-    });
-    stage::apply(&story.client, &deployer, "story").await.expect("a role");
-    grant(story, user, "story-deployer").await;
-    let client = story.stage.cluster.client(user).await.expect("a client");
-    let target =
-        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": story.namespace}});
-    let target = stage::api_of(&client, &target).expect("a kind");
-    let patch = json!({"spec": {"template": {"metadata": {"annotations": {"version": "v2"}}}}});
-    let (target, patch) = (&target, &patch);
-    story
-        .until("the change", |_| async move {
-            target.patch("shop", &PatchParams::default(), &Patch::Merge(patch)).await.is_ok()
-        })
-        .await;
-}
-
 #[test]
 fn a_signature_that_does_not_count_is_refused_by_whoever_knows_and_in_which_words() {
     on_stage(async {
@@ -63,7 +41,7 @@ fn a_signature_that_does_not_count_is_refused_by_whoever_knows_and_in_which_word
         for user in ["alice", "bob"] {
             grant(&story, user, "tidegate-sign-as-qa-manager").await;
         }
-        ships(&story, "bob").await;
+        ships(&story, "bob", "v2").await;
         story.until_blocked("AwaitingApproval").await;
         let approve = json!({"action": "Approve", "role": "qa-manager"});
         let place = format!("{}/shop", story.namespace);

@@ -1,7 +1,7 @@
 //! What the chart's admission policies do to a Deployment and to a ReleaseAction, as a model of charts/tidegate/templates/policies-*.
 
 use serde_json::{Value, json};
-use tidegate::api::{CHANGED_BY, HELD, HELD_BY_OWNER, ON_DELETE, ORIGINALS, RELEASE_LABEL, STABLE};
+use tidegate::api::{Authors, CHANGED_BY, HELD, HELD_BY_OWNER, ON_DELETE, ORIGINALS, RELEASE_LABEL, STABLE};
 
 /// Annotations that are nobody's but the operator's.
 const OURS: [&str; 3] = [ORIGINALS, STABLE, ON_DELETE];
@@ -30,7 +30,14 @@ pub fn workload(before: Option<&Value>, object: &mut Value, user: &str) {
     if changed || (!held.is_empty() && !running) {
         object["spec"]["paused"] = json!(true);
     }
-    let by = if changed || joined { Some(user.to_owned()) } else { old(CHANGED_BY) };
+    let authors = old(CHANGED_BY);
+    let by = if changed || joined {
+        let before = authors.as_deref().and_then(Authors::read);
+        let all = Authors::together(before.as_ref(), Authors::read(user).as_ref());
+        all.map(|all| all.text().to_owned())
+    } else {
+        authors
+    };
     let kept = OURS.map(|name| (name, trusted(object, name)));
     if let Some(before) = before.filter(|before| annotation(before, ORIGINALS).is_some()) {
         pace(before, object);

@@ -1,7 +1,7 @@
 //! At rest the Deployment is as its owner wrote it, in the books too: 12.
 
 use serde_json::Value;
-use tidegate::api::{FIELD_MANAGER, ORIGINALS, STABLE};
+use tidegate::api::{CHANGED_BY, FIELD_MANAGER, ORIGINALS, STABLE};
 
 use crate::server::managers;
 use crate::world::World;
@@ -71,6 +71,13 @@ impl World {
                 && !annotations[ORIGINALS].is_null();
             if held {
                 return Ok(());
+            }
+            // Handed back it is guarded no more: what is noted there means nothing.
+            if status["handedBack"].is_null() && !annotations[CHANGED_BY].is_null() {
+                return Err(format!(
+                    "{} is still noted, and would not be another one",
+                    annotations[CHANGED_BY]
+                ));
             }
         } else if !deployment["metadata"]["labels"][tidegate::api::RELEASE_LABEL].is_null() {
             return Err("the label of a Release that is gone".to_owned());

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::back;
 use super::decision::Notice;
 use super::draft::Draft;
@@ -20,6 +22,7 @@ use super::rest;
 use super::scene::Scene;
 use super::snapshot::{JobState, ProbeId};
 use super::steps;
+use super::watching;
 use crate::api::migration::{Migration, MigrationKind};
 use crate::api::status::{Cause, CheckState, JobStatus, MigrationStatus, Run, Said, Stage, Stamp};
 use crate::api::text::Span;
@@ -234,9 +237,7 @@ pub fn before_the_first_pod(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Pla
 
 /// Those after the watch. True: all are done.
 pub fn after_the_watch(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) -> bool {
-    let next = plan.migrations.iter().find(|planned| !planned.comes_first() && !planned.is_done(draft.run()));
-    let Some(next) = next else { return true };
-    let has_begun = draft.run().migrations.iter().any(|known| known.name == next.name);
+    let Some((next, has_begun)) = next_after_the_watch(plan, draft.run()) else { return true };
     if !has_begun && let Some(mut hold) = gate::before_a_move(scene.snapshot, plan, draft.run()) {
         hold.message =
             shortened(&format!("the watch is over and migration {} waits: {}", next.name, hold.message));
@@ -246,6 +247,18 @@ pub fn after_the_watch(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) ->
         return false;
     }
     locks::are_held(draft, scene, &plan.locks, Phase::Watching) && forward(draft, scene, plan, false)
+}
+
+/// The first of those after the watch that is not done, and whether it has begun.
+fn next_after_the_watch<'p>(plan: &'p Plan, run: &Run) -> Option<(&'p PlannedMigration, bool)> {
+    let next = plan.migrations.iter().find(|planned| !planned.comes_first() && !planned.is_done(run))?;
+    Some((next, run.migrations.iter().any(|known| known.name == next.name)))
+}
+
+/// Whether one after the watch may begin within so long.
+pub fn may_begin_after_the_watch_within(time: Duration, now: Timestamp, plan: &Plan, run: &Run) -> bool {
+    next_after_the_watch(plan, run).is_some_and(|(_, has_begun)| !has_begun)
+        && watching::may_end_within(time, now, plan, run)
 }
 
 /// After the watch, while it waits for something else: nobody waits for its locks, unless something has begun under them.

@@ -308,18 +308,17 @@ fn without_pilots(
     }
 }
 
-/// Whether a run may order a move within so long: it is about to begin its first one, or its present step's soak is over by then.
+/// Whether a run may order a move within so long: it is about to begin a step, which may be one that is taken again or was written anew, or its
+/// present step's soak is over by then and another step comes.
 pub fn may_move_within(time: Duration, now: jiff::Timestamp, plan: &Plan, run: &Run) -> bool {
-    let Some(step) =
-        usize::try_from(run.step).ok().filter(|index| index + 1 < plan.steps.len() || *index == 0)
-    else {
+    let Some(index) = usize::try_from(run.step).ok().filter(|index| *index < plan.steps.len()) else {
         return false;
     };
     let Progress { reached, moved, skipped, .. } = &run.progress;
-    let left = plan.steps[step].soak.saturating_sub(soaked(&run.progress, now));
+    let left = plan.steps[index].soak.saturating_sub(soaked(&run.progress, now));
     match (reached, moved) {
-        (None, None) => step == 0,
-        (Some(_), _) => step + 1 < plan.steps.len() && (skipped.is_some() || left <= time),
+        (None, None) => true,
+        (Some(_), _) => index + 1 < plan.steps.len() && (skipped.is_some() || left <= time),
         (None, Some(_)) => false,
     }
 }

@@ -12,7 +12,7 @@ use super::migrations;
 use super::plan::Plan;
 use super::rest;
 use super::scene::Scene;
-use crate::api::status::{SignatureOf, Stamp, StepStatus};
+use crate::api::status::{Run, SignatureOf, Stamp, StepStatus};
 use crate::api::{Action, Outcome, Phase};
 
 /// What to do in the watch.
@@ -44,6 +44,12 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     if migrations::after_the_watch(draft, scene, plan) {
         succeed(draft, scene);
     }
+}
+
+/// Whether the watch is over within so long: by its time, or because somebody has said so.
+pub fn may_end_within(time: Duration, now: Timestamp, plan: &Plan, run: &Run) -> bool {
+    let since = run.all_since.map_or(now, |since| since.0);
+    run.progress.skipped.is_some() || now + time >= ends(plan, since)
 }
 
 fn ends(plan: &Plan, since: Timestamp) -> Timestamp {

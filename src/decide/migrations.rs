@@ -187,6 +187,7 @@ pub fn hold_instead(draft: &mut Draft<'_>, scene: &Scene<'_>, cause: Cause, mess
         "{message}. It does not go back by itself: migration {} ({:?}) has begun{since}",
         barrier.name, barrier.kind
     ));
+    let_others_go_first(run);
     if let Ok(originals) = scene.originals.clone() {
         let kept = scene.kept(&scene.stable_fingerprint).map(|(name, _)| name);
         let wanted = match (stage, kept) {
@@ -243,7 +244,7 @@ pub fn after_the_watch(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) ->
             shortened(&format!("the watch is over and migration {} waits: {}", next.name, hold.message));
         draft.wake_in(rest::LOOK_AGAIN);
         draft.held_by(hold);
-        let_others_go_first(draft.run(), plan);
+        let_others_go_first(draft.run());
         return false;
     }
     locks::are_held(draft, scene, &plan.locks, Phase::Watching) && forward(draft, scene, plan, false)
@@ -261,13 +262,16 @@ pub fn may_begin_after_the_watch_within(time: Duration, now: Timestamp, plan: &P
         && watching::may_end_within(time, now, plan, run)
 }
 
-/// After the watch, while it waits for something else: nobody waits for its locks, unless something has begun under them.
-pub fn let_others_go_first(run: &mut Run, plan: &Plan) {
-    let after = |known: &MigrationStatus| {
-        plan.migrations.iter().any(|planned| planned.name == known.name && !planned.comes_first())
-    };
-    let has_begun = run.migrations.iter().any(after);
-    locks::give_up(run, has_begun);
+/// Nobody waits for a run that waits for something else: it gives its place in the queue up, and after the watch locks under which nothing has begun,
+/// too. Others it keeps.
+pub fn let_others_go_first(run: &mut Run) {
+    match run.stage {
+        Stage::Watch => {
+            let has_begun = run.migrations.iter().any(|known| known.kind == MigrationKind::Contract);
+            locks::give_up(run, has_begun);
+        }
+        Stage::Preflight | Stage::Steps | Stage::Back => locks::leave_queue(run),
+    }
 }
 
 fn forward(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan, first: bool) -> bool {

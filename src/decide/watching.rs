@@ -19,12 +19,16 @@ use crate::api::{Action, Outcome, Phase};
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     let originals = match &scene.originals {
         Ok(originals) => originals,
-        Err(lost) => return rest::originals_lost(draft, scene.target, lost),
+        Err(lost) => {
+            migrations::let_others_go_first(draft.run());
+            return rest::originals_lost(draft, scene.target, lost);
+        }
     };
     let wanted = rest::at_rest_fields(scene.capture, originals);
     draft.want(scene.target, &wanted, "give the owner's fields back");
     let Ok(plan) = &scene.plan else {
         let problem = scene.plan.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        migrations::let_others_go_first(draft.run());
         return draft.held("InvalidSpec", problem, draft.edit());
     };
     let since = draft.run().all_since.map_or(scene.now(), |since| since.0);
@@ -39,7 +43,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     });
     migrations::look(draft, scene, plan);
     if !is_over(draft, scene, evidence, plan, since) {
-        return migrations::let_others_go_first(draft.run(), plan);
+        return migrations::let_others_go_first(draft.run());
     }
     if migrations::after_the_watch(draft, scene, plan) {
         succeed(draft, scene);

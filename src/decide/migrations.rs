@@ -402,7 +402,7 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
     let (state, message) = found.kept();
     let now = draft.now();
     let run = draft.run();
-    let log = jobs::kept(run, log);
+    let log = jobs::kept(run, &known.log, log);
     let Some(known) = of(run, &planned.name, part) else { return };
     if known.job != made {
         (known.job, known.since) = (made, Some(now));

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::approval::{self, AWAITING_APPROVAL, AWAITING_ATTESTATION, Attest, Signers};
+use jiff::Timestamp;
+
+use super::approval::{self, AWAITING_APPROVAL, AWAITING_ATTESTATION, Attest, Signed, Signers};
 use super::asking;
 use super::back;
 use super::checks;
@@ -13,7 +15,7 @@ use super::gate;
 use super::locks;
 use super::migrations;
 use super::notify;
-use super::plan::CheckKind;
+use super::plan::{CheckKind, Plan, PlannedCheck};
 use super::refusal::{self, DoneWithout};
 use super::scene::Scene;
 use super::snapshot::{ActionFacts, FreezeFacts};
@@ -214,37 +216,14 @@ fn attest(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Res
     let name = action.check.clone().unwrap_or_default();
     let plan = scene.plan.as_ref().map_err(ToString::to_string)?;
     let run = going_on(draft)?;
-    let step = step_of(run, scene);
-    let checks = match run.stage {
-        Stage::Preflight => plan.checks.as_slice(),
-        Stage::Steps => plan
-            .steps
-            .iter()
-            .find(|known| Some(known.name.as_str()) == step)
-            .map_or(&[][..], |step| &step.checks),
-        Stage::Watch | Stage::Back => &[],
-    };
-    // Those before the first pod may be attested anew, when the plan has changed since.
-    let here = checks.iter().map(|check| (check, step)).chain(plan.checks.iter().map(|check| (check, None)));
-    let mut found = here.filter_map(|(check, step)| match &check.kind {
-        CheckKind::Attest(attest) if check.name == name => Some((attest, step)),
-        CheckKind::Attest(_)
-        | CheckKind::Approval(_)
-        | CheckKind::Job(_)
-        | CheckKind::Asked(_)
-        | CheckKind::Trial(_) => None,
-    });
-    let Some((attest, step)) = found.next() else {
+    let found = to_attest(run, plan, &name, scene.now());
+    let meant = found.iter().find(|check| check.is_asked && check.lacks).or(found.first());
+    let Some(&ToAttest { attest, step, is_asked, since, lacks: _ }) = meant else {
         return Err(format!("where the run stands no check {name} is to be attested"));
     };
-    let is_asked = |known: &&CheckStatus| {
-        known.name == name
-            && known.step.as_deref() == step
-            && (step.is_none() || known.since >= run.progress.begun)
-    };
-    let Some(asked) = run.checks.iter().find(is_asked).map(|known| known.since) else {
+    if !is_asked {
         return Err(format!("check {name} is not asked yet: attest it when the step's pods stand"));
-    };
+    }
     if !attest.signers.roles.contains(&role) {
         return Err(format!(
             "check {name} is attested in one of the roles {}",
@@ -255,8 +234,67 @@ fn attest(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Res
         approval::is_somebody_else(run, &by(action), "attest it")?;
     }
     is_of_now(run, action)?;
-    sign(run, action, SignatureOf::Attestation, approval::place_of(&name, step), asked)?;
+    sign(run, action, SignatureOf::Attestation, approval::place_of(&name, step), since)?;
     Ok(format!("attested as {role}: {}", attest.sentence()))
+}
+
+/// A check that somebody attests, and where.
+struct ToAttest<'p> {
+    attest: &'p Attest,
+    /// `None`: before the first pod.
+    step: Option<&'p str>,
+    /// The run has come to it.
+    is_asked: bool,
+    /// Since when.
+    since: Option<Stamp>,
+    /// Not enough people have attested it, or what they have does not count any more.
+    lacks: bool,
+}
+
+/// What is to be attested under this name where the run stands: at its step, before the first pod, and, where the plan has changed since, at
+/// the steps that it has left. What is waited for at its step comes first; then all in the order in which it is asked for again.
+fn to_attest<'p>(run: &Run, plan: &'p Plan, name: &str, now: Timestamp) -> Vec<ToAttest<'p>> {
+    let index = usize::try_from(run.step).unwrap_or(0);
+    let (here, left) = match run.stage {
+        Stage::Preflight | Stage::Back => (None, 0),
+        Stage::Steps => (plan.steps.get(index), index),
+        Stage::Watch => (None, plan.steps.len()),
+    };
+    let at = |checks: &'p [PlannedCheck], step: Option<&str>| {
+        let check = checks.iter().find(|check| check.name == name)?;
+        let CheckKind::Attest(attest) = &check.kind else { return None };
+        let known = run.checks.iter().find(|known| known.name == name && known.step.as_deref() == step);
+        Some((check, &**attest, known))
+    };
+    let lacks = |check: &PlannedCheck, step: Option<&str>, since: Timestamp, now: Option<Timestamp>| {
+        matches!(approval::of_check(run, check, step, since, now), Some(Signed::Lacking(_)))
+    };
+    let has_passed = |known: &CheckStatus| known.state == CheckState::Passed;
+    let mut found = Vec::new();
+    if let Some((check, attest, known)) = at(&plan.checks, None) {
+        let lacks = lacks(check, None, run.started_at.0, None);
+        let since = known.and_then(|known| known.since);
+        found.push(ToAttest { attest, step: None, is_asked: known.is_some(), since, lacks });
+    }
+    for step in plan.steps.iter().take(left) {
+        let step_name = Some(step.name.as_str());
+        let Some((check, attest, known)) = at(&step.checks, step_name) else { continue };
+        if known.is_some_and(has_passed) && lacks(check, step_name, run.started_at.0, None) {
+            let since = known.and_then(|known| known.since);
+            found.push(ToAttest { attest, step: step_name, is_asked: true, since, lacks: true });
+        }
+    }
+    if let Some(step) = here
+        && let Some((check, attest, known)) = at(&step.checks, Some(&step.name))
+    {
+        let step_name = Some(step.name.as_str());
+        let known = known.filter(|known| known.since >= run.progress.begun);
+        let since = known.and_then(|known| known.since);
+        let lacks = lacks(check, step_name, since.map_or(now, |since| since.0), Some(now));
+        let place = if known.is_some_and(has_passed) { found.len() } else { 0 };
+        found.insert(place, ToAttest { attest, step: step_name, is_asked: known.is_some(), since, lacks });
+    }
+    found
 }
 
 /// A signature is for what its author had before them.

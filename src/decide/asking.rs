@@ -63,6 +63,7 @@ pub fn before(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
 /// Somebody is asked: stands still, or goes back.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let Some(asked) = draft.run().undo_asked.clone() else { return };
+    migrations::let_others_go_first(draft.run());
     if let Some(said) = &asked.refused {
         stand_still(draft, scene);
         let message = format!(

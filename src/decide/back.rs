@@ -29,6 +29,7 @@ use super::podhealth;
 use super::refusal::{self, DoneWithout};
 use super::rest;
 use super::scene::Scene;
+use super::workload;
 use crate::api::report::Undo;
 use crate::api::status::{Back, Cause, CheckStatus, Progress, Rejected, RevisionStatus, Run, Stage, Stamp};
 use crate::api::undo::UndoPhase;
@@ -546,7 +547,7 @@ fn is_lost(draft: &mut Draft<'_>, next: &RevisionStatus, back: &Back) -> bool {
 fn named(RevisionStatus { revision, images, .. }: &RevisionStatus) -> String {
     match images.as_slice() {
         [] => format!("template {revision}"),
-        images => format!("template {revision} ({})", images.join(", ")),
+        images => format!("template {revision} ({})", workload::shown(images)),
     }
 }
 

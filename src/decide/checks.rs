@@ -240,7 +240,7 @@ pub fn of_job(draft: &mut Draft<'_>, scene: &Scene<'_>, this: jobs::Try<'_>, ind
     let seen = jobs::look(draft, scene, this);
     let now = draft.now();
     let run = draft.run();
-    let log = jobs::kept(run, seen.log.clone());
+    let log = jobs::kept(run, &run.checks[index].log, seen.log.clone());
     let known = &mut run.checks[index];
     known.log = log;
     if known.job != seen.made {

@@ -87,11 +87,11 @@ fn hold(snapshot: &Snapshot, plan: &Plan, run: &Run, needed: Duration) -> Option
 
 /// The question how much goes on, when it is due, and when nothing else keeps the run from going on now or soon.
 pub fn asks(snapshot: &Snapshot, plan: &Plan, run: &Run) -> Option<Probe> {
+    let (ahead, now) = (traffic::ahead(plan), snapshot.now);
     let needed = match run.stage {
         Stage::Preflight => length(plan, Some(run)),
-        Stage::Steps if steps::may_move_within(traffic::ahead(plan), snapshot.now, plan, run) => {
-            Duration::ZERO
-        }
+        Stage::Steps if steps::may_move_within(ahead, now, plan, run) => Duration::ZERO,
+        Stage::Watch if migrations::may_begin_after_the_watch_within(ahead, now, plan, run) => Duration::ZERO,
         Stage::Steps | Stage::Watch | Stage::Back => return None,
     };
     let probe = traffic::due(snapshot, plan, run)?;

@@ -1,4 +1,30 @@
-//! What the name of an image says: which content it is (a digest), or only where a tag points today.
+//! Which images a template names, and what the name of one says: which content it is (a digest), or only where a tag points today.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+/// Images of a revision that are kept in status and in the record of a run.
+pub const KEPT: usize = 64;
+
+/// The images that a template of pods names, each once: those of its containers first, then those of containers that run before them or, as
+/// sidecars, beside them.
+///
+/// ```
+/// use serde_json::json;
+/// use tidegate::decide::images::of_template;
+/// let (app, setup) = (json!({"image": "shop:v2"}), json!({"image": "setup:v1"}));
+/// let template = json!({"spec": {"initContainers": [setup, app], "containers": [app]}});
+/// assert_eq!(of_template(&template), ["shop:v2", "setup:v1"]);
+/// ```
+pub fn of_template(template: &Value) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|list| template["spec"][list].as_array().map(Vec::as_slice).unwrap_or_default());
+    let images = containers.filter_map(|container| container["image"].as_str());
+    images.filter(|image| seen.insert(*image)).map(str::to_owned).collect()
+}
 
 /// Whether the same name may mean another image tomorrow: no digest, and the tag `latest` or none.
 pub fn moves(image: &str) -> bool {

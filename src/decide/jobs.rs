@@ -234,14 +234,16 @@ fn judged(result: &PlannedResult, output: &JobOutput) -> (ProbeResult, String) {
     }
 }
 
-/// As much of a log as the run has room for: status is one object, and has an end.
-pub fn kept(run: &Run, log: Vec<String>) -> Vec<String> {
+/// As much of a log as the run has room for beside all others: status is one object, and has an end. `before`: what it keeps of this one already,
+/// whose room it takes, so that the answer is the same in each look.
+pub fn kept(run: &Run, before: &[String], log: Vec<String>) -> Vec<String> {
     let length = |log: &[String]| log.iter().map(String::len).sum::<usize>();
     let of_checks = run.checks.iter().map(|check| &check.log);
     let of_migrations = migrations::parts(run).map(|part| &part.log);
     let of_hooks = run.back.iter().flat_map(|back| back.hooks.iter().map(|hook| &hook.log));
     let known: usize = of_checks.chain(of_migrations).chain(of_hooks).map(|log| length(log)).sum();
-    if known + length(&log) > KEPT_IN_A_RUN { Vec::new() } else { log }
+    let others = known.saturating_sub(length(before));
+    if others + length(&log) > KEPT_IN_A_RUN { Vec::new() } else { log }
 }
 
 /// Jobs that have ended, and of which something is wanted that was not read yet, or could not be. `plan` is asked for only where one has.
@@ -411,6 +413,26 @@ mod tests {
         let problem = PlannedJob::of(&job, "spec.preflight[0].job").expect_err("not understood");
         assert_eq!(problem.field, "spec.preflight[0].job.result.expression");
         assert!(problem.problem.contains("there is no body here: it is about result"), "{problem}");
+    }
+
+    #[test]
+    fn a_log_that_fits_stays_and_one_that_does_not_stays_out_however_often_it_is_asked() {
+        let log = || vec!["x".repeat(1024), "y".repeat(1024)];
+        for (others, fits) in [(30, true), (31, true), (32, false), (33, false)] {
+            let checks: Vec<Value> = (0..=others)
+                .map(|number| json!({"name": format!("c{number}"), "state": "Unknown", "log": log()}))
+                .collect();
+            let mut run: Run = serde_json::from_value(json!({
+                "id": "r1", "number": 1, "startedAt": "2027-01-15T08:00:00Z", "originals": {}, "stage": "Preflight",
+                "checks": checks,
+            }))
+            .expect("a run");
+            run.checks[0].log = Vec::new();
+            for look in 0..4 {
+                run.checks[0].log = kept(&run, &run.checks[0].log, log());
+                assert_eq!(!run.checks[0].log.is_empty(), fits, "{others} others, look {look}");
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::back;
 use super::decision::Notice;
 use super::draft::Draft;
@@ -20,6 +22,7 @@ use super::rest;
 use super::scene::Scene;
 use super::snapshot::{JobState, ProbeId};
 use super::steps;
+use super::watching;
 use crate::api::migration::{Migration, MigrationKind};
 use crate::api::status::{Cause, CheckState, JobStatus, MigrationStatus, Run, Said, Stage, Stamp};
 use crate::api::text::Span;
@@ -184,6 +187,7 @@ pub fn hold_instead(draft: &mut Draft<'_>, scene: &Scene<'_>, cause: Cause, mess
         "{message}. It does not go back by itself: migration {} ({:?}) has begun{since}",
         barrier.name, barrier.kind
     ));
+    let_others_go_first(run);
     if let Ok(originals) = scene.originals.clone() {
         let kept = scene.kept(&scene.stable_fingerprint).map(|(name, _)| name);
         let wanted = match (stage, kept) {
@@ -234,27 +238,40 @@ pub fn before_the_first_pod(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Pla
 
 /// Those after the watch. True: all are done.
 pub fn after_the_watch(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) -> bool {
-    let next = plan.migrations.iter().find(|planned| !planned.comes_first() && !planned.is_done(draft.run()));
-    let Some(next) = next else { return true };
-    let has_begun = draft.run().migrations.iter().any(|known| known.name == next.name);
+    let Some((next, has_begun)) = next_after_the_watch(plan, draft.run()) else { return true };
     if !has_begun && let Some(mut hold) = gate::before_a_move(scene.snapshot, plan, draft.run()) {
         hold.message =
             shortened(&format!("the watch is over and migration {} waits: {}", next.name, hold.message));
         draft.wake_in(rest::LOOK_AGAIN);
         draft.held_by(hold);
-        let_others_go_first(draft.run(), plan);
+        let_others_go_first(draft.run());
         return false;
     }
     locks::are_held(draft, scene, &plan.locks, Phase::Watching) && forward(draft, scene, plan, false)
 }
 
-/// After the watch, while it waits for something else: nobody waits for its locks, unless something has begun under them.
-pub fn let_others_go_first(run: &mut Run, plan: &Plan) {
-    let after = |known: &MigrationStatus| {
-        plan.migrations.iter().any(|planned| planned.name == known.name && !planned.comes_first())
-    };
-    let has_begun = run.migrations.iter().any(after);
-    locks::give_up(run, has_begun);
+/// The first of those after the watch that is not done, and whether it has begun.
+fn next_after_the_watch<'p>(plan: &'p Plan, run: &Run) -> Option<(&'p PlannedMigration, bool)> {
+    let next = plan.migrations.iter().find(|planned| !planned.comes_first() && !planned.is_done(run))?;
+    Some((next, run.migrations.iter().any(|known| known.name == next.name)))
+}
+
+/// Whether one after the watch may begin within so long.
+pub fn may_begin_after_the_watch_within(time: Duration, now: Timestamp, plan: &Plan, run: &Run) -> bool {
+    next_after_the_watch(plan, run).is_some_and(|(_, has_begun)| !has_begun)
+        && watching::may_end_within(time, now, plan, run)
+}
+
+/// Nobody waits for a run that waits for something else: it gives its place in the queue up, and after the watch locks under which nothing has begun,
+/// too. Others it keeps.
+pub fn let_others_go_first(run: &mut Run) {
+    match run.stage {
+        Stage::Watch => {
+            let has_begun = run.migrations.iter().any(|known| known.kind == MigrationKind::Contract);
+            locks::give_up(run, has_begun);
+        }
+        Stage::Preflight | Stage::Steps | Stage::Back => locks::leave_queue(run),
+    }
 }
 
 fn forward(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan, first: bool) -> bool {
@@ -385,7 +402,7 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
     let (state, message) = found.kept();
     let now = draft.now();
     let run = draft.run();
-    let log = jobs::kept(run, log);
+    let log = jobs::kept(run, &known.log, log);
     let Some(known) = of(run, &planned.name, part) else { return };
     if known.job != made {
         (known.job, known.since) = (made, Some(now));

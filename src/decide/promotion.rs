@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::conditions::outcome_word;
-use super::images::{digest, identity};
+use super::images::{self, digest, identity};
 use super::objects::in_words;
 use super::snapshot::ProbeResult;
 use crate::api::check::promotion::{PromotionCheck, RecordKey, RecordSource};
@@ -119,6 +119,18 @@ impl Subject {
         self.namespace == namespace && self.release == release
     }
 
+    /// Why nothing can prove that these images have been released.
+    fn unprovable(&self) -> Option<String> {
+        match self.images.len() {
+            0 => Some("the new template names no image".to_owned()),
+            count if count > images::KEPT => Some(format!(
+                "the new template names {count} images, and a record holds no more than {}: name fewer, or skip this check",
+                images::KEPT
+            )),
+            _ => None,
+        }
+    }
+
     /// Whether each image that is about to be released is among these: by its digest, or where it has none, by all of its name.
     fn is_among(&self, images: &[String]) -> bool {
         self.images.iter().all(|image| images.iter().any(|other| identity(other) == identity(image)))
@@ -146,8 +158,8 @@ pub fn judged(
     if subject.is(namespace, name) {
         return (ProbeResult::Failed, format!("{there} is this one: name another, which goes first"));
     }
-    if subject.images.is_empty() {
-        return (ProbeResult::Unknown, "the new template names no image".into());
+    if let Some(why) = subject.unprovable() {
+        return (ProbeResult::Unknown, why);
     }
     let status = release.and_then(|release| serde_json::from_value(release["status"].clone()).ok());
     let status: ReleaseStatus = status.unwrap_or_default();

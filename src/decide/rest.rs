@@ -9,6 +9,7 @@ use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
 use super::migrations;
 use super::scene::{Scene, revision};
 use super::snapshot::Workload;
+use super::workload;
 use crate::api::status::{Memory, Progress, RevisionStatus, Run, Stage};
 use crate::api::undo::ValidationResult;
 use crate::api::{Action, Authors, CaptureMode, Outcome, Phase, STABLE};
@@ -332,7 +333,7 @@ fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary
     let now = draft.now();
     let changed_by = canary.changed_by.clone();
     let who = changed_by.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
-    let images = canary.images.join(", ");
+    let images = workload::shown(&canary.images);
     draft
         .notices
         .push(Notice::normal("RunStarted", format!("run r{number}: {who} changed the template ({images})")));

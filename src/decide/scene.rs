@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::draft::Draft;
 use super::fields::{Originals, PARKED_DEADLINE, parked};
+use super::images;
 use super::pace::{Limits, Stand};
 use super::plan::{self, Measuring, Plan, PlanError, PlannedUndo};
 use super::snapshot::{Pod, ReleaseFacts, Snapshot, StoredTemplate, Workload};
@@ -162,7 +163,7 @@ pub fn revision(target: &Workload) -> RevisionStatus {
     RevisionStatus {
         revision: template_name(&target.name, &target.fingerprint),
         fingerprint: target.fingerprint.clone(),
-        images: target.images.iter().take(16).cloned().collect(),
+        images: target.images.iter().take(images::KEPT).cloned().collect(),
         changed_by: target.changed_by.clone(),
     }
 }

@@ -164,6 +164,7 @@ pub struct Workload {
     pub strategy: Value,
     pub template: Template,
     pub fingerprint: String,
+    /// All that the template names, each once.
     pub images: Vec<String>,
     pub updated_replicas: i32,
     pub available_replicas: i32,

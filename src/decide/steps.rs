@@ -283,7 +283,7 @@ fn soak(
         draft.wake_in(rest::LOOK_AGAIN);
         return draft.phase(Phase::Soaking, format!("step {}: looking where its pods are", step.name));
     }
-    leave(draft, scene, originals, plan, index);
+    leave(draft, scene, originals, plan, index, evidence);
 }
 
 /// The step is not reached yet, or has lost what it rests on. What leads back does so all the same.
@@ -308,18 +308,17 @@ fn without_pilots(
     }
 }
 
-/// Whether a run may order a move within so long: it is about to begin its first one, or its present step's soak is over by then.
+/// Whether a run may order a move within so long: it is about to begin a step, which may be one that is taken again or was written anew, or its
+/// present step's soak is over by then and another step comes.
 pub fn may_move_within(time: Duration, now: jiff::Timestamp, plan: &Plan, run: &Run) -> bool {
-    let Some(step) =
-        usize::try_from(run.step).ok().filter(|index| index + 1 < plan.steps.len() || *index == 0)
-    else {
+    let Some(index) = usize::try_from(run.step).ok().filter(|index| *index < plan.steps.len()) else {
         return false;
     };
     let Progress { reached, moved, skipped, .. } = &run.progress;
-    let left = plan.steps[step].soak.saturating_sub(soaked(&run.progress, now));
+    let left = plan.steps[index].soak.saturating_sub(soaked(&run.progress, now));
     match (reached, moved) {
-        (None, None) => step == 0,
-        (Some(_), _) => step + 1 < plan.steps.len() && (skipped.is_some() || left <= time),
+        (None, None) => true,
+        (Some(_), _) => index + 1 < plan.steps.len() && (skipped.is_some() || left <= time),
         (None, Some(_)) => false,
     }
 }
@@ -427,28 +426,33 @@ fn still_lacking(
     }
     let is_due = draft.now().0 >= due;
     let lacking = evidence.lacking.iter().find(|lacking| !is_due || lacking.then != OnUnknown::Promote);
-    if let Some(Lacking { reason, settle, then }) = lacking {
-        let message = match then {
-            OnUnknown::Hold => reason.message.clone(),
-            OnUnknown::Promote => {
-                format!("{} From {due:.0} on it goes on all the same (onUnknown: Promote).", reason.message)
-            }
-            OnUnknown::Undo => format!("{} At {due:.0} it goes back (onUnknown: Undo).", reason.message),
-            OnUnknown::Extend if draft.now().0 < last => {
-                format!("{} It waits until {last:.0} (onUnknown: Extend).", reason.message)
-            }
-            OnUnknown::Extend => reason.message.clone(),
-        };
-        return Some((Reason { reason: reason.reason, message }, settle));
+    let Lacking { reason, settle, then } = lacking?;
+    let message = match then {
+        OnUnknown::Hold => reason.message.clone(),
+        OnUnknown::Promote => {
+            format!("{} From {due:.0} on it goes on all the same (onUnknown: Promote).", reason.message)
+        }
+        OnUnknown::Undo => format!("{} At {due:.0} it goes back (onUnknown: Undo).", reason.message),
+        OnUnknown::Extend if draft.now().0 < last => {
+            format!("{} It waits until {last:.0} (onUnknown: Extend).", reason.message)
+        }
+        OnUnknown::Extend => reason.message.clone(),
+    };
+    Some((Reason { reason: reason.reason, message }, settle))
+}
+
+/// A step is left, past its deadline, with what was Unknown then and may be passed over: only now is that so. What somebody has skipped they know of.
+fn tell_what_was_promoted(draft: &mut Draft<'_>, step: &PlannedStep, evidence: &Evidence) {
+    if draft.run().progress.skipped.is_some() {
+        return;
     }
-    for passed in &evidence.lacking {
-        let note = format!(
-            "step {} was left at its deadline with a criterion Unknown: {}",
-            step.name, passed.reason.message
-        );
-        draft.notices.push(Notice::warning("PromotedUnknown", note));
-    }
-    None
+    let told = evidence.lacking.iter().map(|lacking| {
+        let message = &lacking.reason.message;
+        let note =
+            format!("step {} was left after its deadline with a criterion Unknown: {message}", step.name);
+        Notice::warning("PromotedUnknown", note)
+    });
+    draft.notices.extend(told);
 }
 
 /// A criterion is Unknown at the step's deadline that goes back on that.
@@ -471,10 +475,18 @@ fn undecided(
 }
 
 /// The step is done: to the next one, or, with all pods on the new revision, to the watch.
-fn leave(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, plan: &Plan, index: usize) {
+fn leave(
+    draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
+    originals: &Originals,
+    plan: &Plan,
+    index: usize,
+    evidence: &Evidence,
+) {
     let now = draft.now();
     let step = &plan.steps[index];
     let id = draft.run().id.clone();
+    tell_what_was_promoted(draft, step, evidence);
     evidence::begin_step(draft);
     note_passed(draft, scene, step);
     draft.wake_in(Duration::from_millis(200));

@@ -162,7 +162,7 @@ pub fn due(snapshot: &Snapshot, plan: &Plan, run: &Run) -> Option<Probe> {
     })
 }
 
-/// For how long before a step may be left it is asked: so that the answer is there then, and not old.
+/// For how long before a step may be left, or the watch is over, it is asked: so that the answer is there then, and not old.
 pub fn ahead(plan: &Plan) -> Duration {
     plan.traffic.as_ref().map(Traffic::every).unwrap_or_default()
 }

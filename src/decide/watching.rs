@@ -12,19 +12,23 @@ use super::migrations;
 use super::plan::Plan;
 use super::rest;
 use super::scene::Scene;
-use crate::api::status::{SignatureOf, Stamp, StepStatus};
+use crate::api::status::{Run, SignatureOf, Stamp, StepStatus};
 use crate::api::{Action, Outcome, Phase};
 
 /// What to do in the watch.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     let originals = match &scene.originals {
         Ok(originals) => originals,
-        Err(lost) => return rest::originals_lost(draft, scene.target, lost),
+        Err(lost) => {
+            migrations::let_others_go_first(draft.run());
+            return rest::originals_lost(draft, scene.target, lost);
+        }
     };
     let wanted = rest::at_rest_fields(scene.capture, originals);
     draft.want(scene.target, &wanted, "give the owner's fields back");
     let Ok(plan) = &scene.plan else {
         let problem = scene.plan.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        migrations::let_others_go_first(draft.run());
         return draft.held("InvalidSpec", problem, draft.edit());
     };
     let since = draft.run().all_since.map_or(scene.now(), |since| since.0);
@@ -39,11 +43,17 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     });
     migrations::look(draft, scene, plan);
     if !is_over(draft, scene, evidence, plan, since) {
-        return migrations::let_others_go_first(draft.run(), plan);
+        return migrations::let_others_go_first(draft.run());
     }
     if migrations::after_the_watch(draft, scene, plan) {
         succeed(draft, scene);
     }
+}
+
+/// Whether the watch is over within so long: by its time, or because somebody has said so.
+pub fn may_end_within(time: Duration, now: Timestamp, plan: &Plan, run: &Run) -> bool {
+    let since = run.all_since.map_or(now, |since| since.0);
+    run.progress.skipped.is_some() || now + time >= ends(plan, since)
 }
 
 fn ends(plan: &Plan, since: Timestamp) -> Timestamp {

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::key::ObjectKey;
 use super::meta::{Known, Meta};
 use crate::api::FIELD_MANAGER;
+use crate::decide::images;
 use crate::decide::snapshot::Template;
 
 /// A part of an object, kept as JSON text: a tree of maps takes ten times the room, and is needed only for a look.
@@ -466,9 +467,7 @@ fn template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<KeptTempla
     let text = Document::deserialize(deserializer)?;
     let mut value: Value = text.read().unwrap_or_default();
     without_hash(&mut value);
-    let containers = value["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let images =
-        containers.iter().filter_map(|container| container["image"].as_str().map(str::to_owned)).collect();
+    let images = images::of_template(&value).into();
     let text = Template::new(&value);
     Ok(Arc::new(KeptTemplate { fingerprint: fingerprint_of(text.text()).into(), images, text }))
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate::decide::About;
 use tidegate::decide::judge::Revision;
 use tidegate::decide::plan;
+use tidegate::decide::promotion::{self, Other, Others, Subject};
 use tidegate::decide::snapshot::{ProbeResult, Template};
 
 use super::{World, template};
@@ -282,6 +284,76 @@ fn a_promotion_check_is_told_the_images_and_passes_by_itself_when_they_have_soak
     world.pass(Duration::from_secs(60));
     world.answers.clear();
     assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+}
+
+/// What staging says of them, whose newest run released these images and ended well.
+fn promoted(subject: &Subject, released: &[String], now: Timestamp) -> ProbeResult {
+    let wanted = promotion::Wanted {
+        others: Others::Named(None),
+        namespace: Some("staging".to_owned()),
+        soak: Duration::ZERO,
+    };
+    let record = json!({
+        "metadata": {"name": "shop-r7"},
+        "spec": {"release": "shop", "outcome": "Succeeded", "endedAt": "2027-01-14T08:00:00Z", "canary": {"images": released}},
+    });
+    let staging = Other { namespace: "staging", name: "shop", release: None, reports: &[record] };
+    promotion::judged(&wanted, subject, &staging, now).0
+}
+
+/// Version 2 with these lists of containers, while its promotion is waited for; and what it would promote.
+fn promoting(containers: Value) -> (World, Subject) {
+    let promotion = json!({"namespace": "staging"});
+    let spec = before(json!({"name": "staging", "http": null, "promotion": promotion}));
+    let mut world = World::new(4, rolling(), spec);
+    world.answers.insert("staging", UNKNOWN);
+    let mut new = template("v2", false);
+    new["spec"].as_object_mut().unwrap().extend(containers.as_object().unwrap().clone());
+    world.push(new);
+    world.until("it is waited for", |world| reason(world) == "CheckUnknown");
+    let About::Images(subject) = world.asked[0].about.clone() else { panic!("{:?}", world.asked) };
+    world.answers.clear();
+    (world, subject)
+}
+
+#[test]
+fn a_promotion_check_asks_for_the_images_of_init_containers_and_sidecars_too() {
+    let (mut world, subject) = promoting(json!({"initContainers": [
+        {"name": "setup", "image": "x@sha256:9"},
+        {"name": "migrate", "image": "shop:v1"},
+        {"name": "proxy", "image": "proxy:v3", "restartPolicy": "Always"},
+    ]}));
+    let images = ["shop:v1", "x@sha256:9", "proxy:v3"].map(str::to_owned);
+    assert_eq!(subject.images, images, "each once, and the main one first");
+    let main = &images[..1];
+    assert_eq!(promoted(&subject, main, world.now), ProbeResult::Failed);
+    assert_eq!(promoted(&subject, &images[..2], world.now), ProbeResult::Failed);
+    assert_eq!(promoted(&subject, &images, world.now), ProbeResult::Passed);
+    // What ends well here proves the same to the next stage.
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(world.reports.values().next().unwrap().canary.images, images);
+    assert_eq!(world.status.stable.as_ref().unwrap().images, images);
+}
+
+#[test]
+fn a_pod_of_many_containers_can_be_promoted_and_one_of_too_many_to_be_recorded_cannot() {
+    let containers = |count: usize| {
+        let one = |number| json!({"name": format!("c{number}"), "image": format!("c{number}:v2")});
+        json!({"containers": (0..count).map(one).collect::<Vec<Value>>()})
+    };
+    let released = |world: &World| world.reports.values().next().unwrap().canary.images.clone();
+    let (mut world, subject) = promoting(containers(20));
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(released(&world).len(), 20);
+    assert_eq!(promoted(&subject, &released(&world), world.now), ProbeResult::Passed);
+    let begun = world.notices.iter().find(|notice| notice.reason == "RunStarted").unwrap();
+    assert!(begun.note.ends_with("(c0:v2, c1:v2, c2:v2, c3:v2 and 16 more)"), "{}", begun.note);
+
+    let (mut world, subject) = promoting(containers(65));
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(released(&world).len(), 64);
+    assert_eq!(promoted(&subject, &released(&world), world.now), ProbeResult::Unknown);
+    assert_eq!(promoted(&subject, &subject.images, world.now), ProbeResult::Unknown);
 }
 
 #[test]

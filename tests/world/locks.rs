@@ -174,3 +174,64 @@ fn after_the_watch_too_nobody_waits_for_one_that_waits_for_something_else() {
     assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
     assert_eq!(world.jobs.len(), 2);
 }
+
+/// After its watch it has asked for the lock, for a migration, and another Release has it.
+fn waiting_after_its_watch(first: &str, more: Value) -> World {
+    let job = json!({"template": {"spec": {"template": {"spec": {}}}}});
+    let mut spec = spec(more);
+    spec["migrations"] =
+        json!([{"name": "add", "kind": first, "job": job}, {"name": "drop", "kind": "Contract", "job": job}]);
+    spec["criteria"] = json!([{"name": "memory", "value": {"json": {"url": "http://shop/", "pointer": "/m"}, "limit": "value > 10"}}]);
+    let mut world = World::new(4, rolling(), spec);
+    world.memory = Some(1.0);
+    for label in ["migration.add", "migration.drop"] {
+        world.job_ends.insert(label, WELL);
+    }
+    world.push(template("v2", false));
+    world.until("watching", |world| world.phase() == "Watching");
+    world.others = vec![billing("orders-db", "Held")];
+    world.until("held", |world| reason(world) == "Locked");
+    assert_eq!(standing(&world), "Asked", "{}", world.describe());
+    world
+}
+
+fn stands_still(world: &mut World, wanted: &str) {
+    world.until(wanted, |world| reason(world) == wanted);
+    assert_eq!(standing(world), "", "{}", world.describe());
+    world.others.clear();
+    world.pass(Duration::from_secs(10));
+    assert_eq!((reason(world), standing(world).as_str()), (wanted, ""), "{}", world.describe());
+}
+
+#[test]
+fn after_the_watch_nobody_waits_for_one_whose_undo_somebody_decides_about() {
+    let approval = json!({"undo": {"approval": {"roles": ["sre"], "timeout": "5m"}}});
+    let mut world = waiting_after_its_watch("Expand", approval);
+    world.memory = Some(11.0);
+    stands_still(&mut world, "AwaitingUndoApproval");
+    world.say_of("Reject", json!({"role": "sre", "undo": true}));
+    stands_still(&mut world, "UndoRefused");
+    assert_eq!(world.jobs.len(), 1);
+    world.say("Abort");
+    assert_eq!(outcome(&mut world), "Aborted", "{}", world.describe());
+}
+
+#[test]
+fn after_the_watch_nobody_waits_for_one_that_cannot_go_back_by_itself() {
+    let mut world = waiting_after_its_watch("Irreversible", json!({}));
+    world.memory = Some(11.0);
+    stands_still(&mut world, "Irreversible");
+    world.say("Skip");
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(world.jobs.len(), 2);
+}
+
+#[test]
+fn after_the_watch_nobody_waits_for_one_whose_spec_cannot_be_carried_out() {
+    let mut world = waiting_after_its_watch("Expand", json!({}));
+    world.release.as_mut().unwrap()["steps"][0]["replicas"] = json!("half");
+    stands_still(&mut world, "InvalidSpec");
+    world.release.as_mut().unwrap()["steps"][0]["replicas"] = json!("50%");
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(world.jobs.len(), 2);
+}

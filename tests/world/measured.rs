@@ -190,6 +190,31 @@ fn a_soak_is_not_cut_short_while_a_criterion_does_not_pass_or_none_measures_anyt
 }
 
 #[test]
+fn what_is_passed_over_at_a_deadline_is_told_once_and_not_before_the_step_is_left() {
+    let unread = json!([{"name": "errors", "errorRate": {"limit": "5%", "onUnknown": "Promote"}}]);
+    let step = json!({"soak": "5s", "deadline": "20s", "approval": {"roles": ["qa"]}});
+    let mut world = begun(unread, step, Traffic::default());
+    let blocked = |world: &World| world.status.blocked_by.clone().map(|blocker| blocker.reason);
+    world.until("held", |world| blocked(world).as_deref() == Some("NotEnoughEvidence"));
+    world.until("its deadline", |world| blocked(world).as_deref() == Some("AwaitingApproval"));
+    let told = |world: &World| -> Vec<String> {
+        let told = world.notices.iter().filter(|notice| notice.reason == "PromotedUnknown");
+        told.map(|notice| notice.note.clone()).collect()
+    };
+    world.pass(Duration::from_secs(60));
+    assert_eq!(told(&world), Vec::<String>::new());
+    world.say_of("Approve", json!({"role": "qa"}));
+    world.until("the next step", |world| world.status.run.as_ref().is_some_and(|run| run.step == 1));
+    world.pass(Duration::from_secs(60));
+    let told = told(&world);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("step half was left after its deadline with a criterion Unknown: errors: "),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn what_is_slow_while_it_warms_up_is_not_compared_with_stable_and_what_stays_slow_is() {
     let slower =
         || json!([{"name": "slower", "latency": {"quantile": 0.95, "relativeTo": "stable", "limit": "50%"}}]);

@@ -271,6 +271,71 @@ fn what_is_attested_at_a_step_is_asked_for_when_its_pods_stand_and_counts_for_th
     ended(&mut world, "Succeeded");
 }
 
+/// Something is attested at the first of three steps.
+fn attested_at_tenth(preflight: Value) -> World {
+    let mut spec = quick(json!({"preflight": preflight}));
+    spec["steps"] = json!([
+        {"name": "tenth", "replicas": "25%", "soak": "5s", "checks": [rehearsed(json!({}))]},
+        {"name": "half", "replicas": "50%", "soak": "20s"},
+        {"name": "all", "replicas": "100%"},
+    ]);
+    let mut world = shipped(spec);
+    until_blocked(&mut world, "AwaitingAttestation");
+    if preflight != json!([]) {
+        assert!(say_as(&mut world, "Attest", json!({"check": "rehearsed"})).starts_with("Done"));
+        world.until("asked at the step", |world| message(world).starts_with("step tenth: "));
+    }
+    assert!(say_as(&mut world, "Attest", json!({"check": "rehearsed"})).starts_with("Done"));
+    world
+}
+
+fn stands_at(world: &mut World, step: &str, phase: &str) {
+    world.until(step, |world| {
+        world.phase() == phase && world.status.step.as_ref().is_some_and(|known| known.name == step)
+    });
+}
+
+#[test]
+fn what_was_attested_at_a_step_that_is_left_is_attested_again_when_the_plan_has_changed() {
+    for (step, phase) in [("half", "Soaking"), ("watch", "Watching")] {
+        let mut world = attested_at_tenth(json!([]));
+        stands_at(&mut world, step, phase);
+        let unasked = say_as(&mut world, "Attest", json!({"check": "rehearsed"}));
+        assert_eq!(unasked, "Refused: where the run stands no check rehearsed is to be attested");
+        world.release.as_mut().unwrap()["watch"] = json!([{"for": "6s", "every": "1s"}]);
+        until_blocked(&mut world, "AwaitingAttestation");
+        let expected = "the plan has changed: check tenth/rehearsed: nobody attests that \"the rollback was rehearsed\" \
+                        (https://wiki/rollback), roles: qa-manager; what is released has changed since alice did: attest it again";
+        assert_eq!(message(&world), expected);
+        let command = "kubectl tidegate attest shop -n ns --check rehearsed --role qa-manager --reason '...'";
+        assert_eq!(unblock(&world), command);
+        world.pass(10 * SECOND);
+        assert_eq!(reason(&world), "AwaitingAttestation", "{}", world.describe());
+        let done = say_as(&mut world, "Attest", json!({"check": "rehearsed"}));
+        assert!(done.starts_with("Done: attested as qa-manager"), "{done}");
+        ended(&mut world, "Succeeded");
+        let signatures = &world.reports.values().next().unwrap().signatures;
+        let places: Vec<&str> = signatures.iter().map(|signature| signature.check.as_str()).collect();
+        assert_eq!(places, ["tenth/rehearsed", "tenth/rehearsed"]);
+    }
+}
+
+#[test]
+fn of_several_checks_with_one_name_the_one_is_attested_that_is_asked_for() {
+    let mut world = attested_at_tenth(json!([rehearsed(json!({}))]));
+    stands_at(&mut world, "half", "Soaking");
+    world.release.as_mut().unwrap()["watch"] = json!([{"for": "6s", "every": "1s"}]);
+    for place in ["rehearsed", "tenth/rehearsed"] {
+        let asks = format!("the plan has changed: check {place}: ");
+        world.until(place, |world| message(world).starts_with(&asks));
+        assert!(say_as(&mut world, "Attest", json!({"check": "rehearsed"})).starts_with("Done"));
+    }
+    ended(&mut world, "Succeeded");
+    let signatures = &world.reports.values().next().unwrap().signatures;
+    let places: Vec<&str> = signatures.iter().map(|signature| signature.check.as_str()).collect();
+    assert_eq!(places, ["rehearsed", "tenth/rehearsed", "rehearsed", "tenth/rehearsed"]);
+}
+
 #[test]
 fn a_run_has_not_succeeded_before_it_is_signed_off_and_is_watched_until_then() {
     let mut world = shipped(quick(json!({

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate::decide::snapshot::ProbeResult;
 
-use super::{World, template};
+use super::{WELL, World, template};
 
 const QUESTION: &str = "windows.lowTraffic";
 const MUCH: (ProbeResult, &str) = (ProbeResult::Failed, "the traffic is 80: it waits until it is below 12.5");
@@ -13,15 +13,22 @@ const LITTLE: (ProbeResult, &str) = (ProbeResult::Passed, "the traffic is 3, bel
 const UNKNOWN: (ProbeResult, &str) = (ProbeResult::Unknown, "connection refused");
 
 fn shipped(low: Value, soak: &str, told: (ProbeResult, &'static str)) -> World {
+    let half =
+        json!([{"name": "half", "replicas": "50%", "soak": soak}, {"name": "all", "replicas": "100%"}]);
+    shipped_in(4, half, low, told)
+}
+
+/// So many pods, in these steps.
+fn shipped_in(replicas: i32, steps: Value, low: Value, told: (ProbeResult, &'static str)) -> World {
     let quarter =
         json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}});
     let spec = json!({
         "metrics": {"prometheus": {"url": "http://prometheus:9090"}},
         "windows": {"lowTraffic": low},
-        "steps": [{"name": "half", "replicas": "50%", "soak": soak}, {"name": "all", "replicas": "100%"}],
+        "steps": steps,
         "watch": [{"for": "5s", "every": "1s"}],
     });
-    let mut world = World::new(4, quarter, spec);
+    let mut world = World::new(replicas, quarter, spec);
     world.answers.insert(QUESTION, told);
     world.push(template("v2", false));
     world
@@ -88,6 +95,89 @@ fn a_step_waits_while_much_goes_on_and_going_back_does_not() {
     let mut aborted = world.copy();
     aborted.say("Abort");
     ended(&mut aborted, "Aborted");
+    world.answers.insert(QUESTION, LITTLE);
+    ended(&mut world, "Succeeded");
+}
+
+#[test]
+fn a_migration_after_the_watch_waits_while_much_goes_on_and_is_asked_about_towards_its_end() {
+    let mut world = shipped(number(), "5s", LITTLE);
+    world.job_ends.insert("migration.drop", WELL);
+    let job = json!({"template": {"spec": {"template": {"spec": {}}}}});
+    let spec = world.release.as_mut().unwrap();
+    spec["migrations"] = json!([{"name": "drop", "kind": "Contract", "job": job}]);
+    spec["watch"] = json!([{"for": "3m", "every": "1s"}]);
+    world.until("watching", |world| world.phase() == "Watching");
+    let before = asked(&world);
+    world.pass(Duration::from_secs(120));
+    assert_eq!(asked(&world), before, "early in the watch nobody needs to know");
+    let mut quiet = world.copy();
+    let mut skipped = world.copy();
+    world.answers.insert(QUESTION, MUCH);
+    world.until("held", |world| blocker(world).0 == "HighTraffic");
+    assert!(
+        blocker(&world).1.starts_with("the watch is over and migration drop waits: the traffic is 80"),
+        "{}",
+        blocker(&world).1
+    );
+    world.pass(Duration::from_secs(60));
+    assert!(world.jobs.is_empty(), "{}", world.describe());
+    world.answers.insert(QUESTION, LITTLE);
+    ended(&mut world, "Succeeded");
+    assert_eq!(world.jobs.len(), 1);
+    // Where little goes on it waits for nothing, and asks no more once it has begun.
+    quiet.until("the job is made", |world| {
+        assert_eq!(world.phase(), "Watching", "{}", world.describe());
+        !world.jobs.is_empty()
+    });
+    let before = asked(&quiet);
+    ended(&mut quiet, "Succeeded");
+    assert_eq!(asked(&quiet), before);
+    // Somebody ends the watch sooner: then it is asked at once.
+    skipped.say("Skip");
+    let begun = skipped.now;
+    skipped.until("the job is made", |world| !world.jobs.is_empty());
+    assert!(skipped.now < begun + Duration::from_secs(20), "{}", skipped.describe());
+    ended(&mut skipped, "Succeeded");
+}
+
+/// In the soak of the second of three steps, when what was answered before it is old.
+fn late_in_the_second_step() -> World {
+    let steps = json!([
+        {"name": "one", "replicas": 1, "soak": "5s"},
+        {"name": "three", "replicas": 3, "soak": "3m"},
+        {"name": "all", "replicas": "100%"},
+    ]);
+    let mut world = shipped_in(10, steps, number(), LITTLE);
+    world.until("at three", |world| {
+        world.phase() == "Soaking" && world.status.step.as_ref().is_some_and(|step| step.name == "three")
+    });
+    world.pass(Duration::from_secs(110));
+    world
+}
+
+#[test]
+fn a_later_step_that_is_taken_again_asks_before_it_begins() {
+    let mut world = late_in_the_second_step();
+    world.scale(20);
+    world.until("going back", |world| world.phase() == "Undoing");
+    world.until("at three again", |world| {
+        world.phase() == "Soaking" && world.status.step.as_ref().is_some_and(|step| step.name == "three")
+    });
+    ended(&mut world, "Succeeded");
+}
+
+#[test]
+fn a_later_step_that_is_written_anew_asks_before_it_begins() {
+    let mut world = late_in_the_second_step();
+    let before = asked(&world);
+    world.answers.insert(QUESTION, MUCH);
+    world.release.as_mut().unwrap()["steps"][1]["replicas"] = json!(5);
+    world.until("held", |world| blocker(world).0 == "HighTraffic");
+    assert_eq!(asked(&world), before + 1);
+    world.pass(Duration::from_secs(60));
+    let canary = world.status.replicas.as_ref().map(|replicas| replicas.canary.pods);
+    assert_eq!(canary, Some(3), "{}", world.describe());
     world.answers.insert(QUESTION, LITTLE);
     ended(&mut world, "Succeeded");
 }

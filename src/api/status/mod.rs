@@ -212,7 +212,7 @@ pub struct RevisionStatus {
     #[serde(default)]
     pub fingerprint: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 64))]
     pub images: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_by: Option<Authors>,

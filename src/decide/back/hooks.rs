@@ -40,24 +40,25 @@ pub fn id(run: &str, hook: &str) -> ProbeId {
 /// Begins those that are not begun, and notes what came of them.
 pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let run = draft.run().id.clone();
-    let Some(back) = draft.run().back.clone() else { return };
-    let mut hooks = back.hooks;
-    for known in hooks.iter_mut().filter(|known| known.state == HookState::Started) {
+    let Some(Back { hooks, .. }) = draft.run().back.clone() else { return };
+    let is_open = |(_, known): &(usize, HookStatus)| known.state == HookState::Started;
+    for (place, mut known) in hooks.into_iter().enumerate().filter(is_open) {
         let planned = scene.undo.hooks.iter().find(|hook| hook.name == known.name);
         let (state, message) = match planned.map(|hook| &hook.kind) {
             None => (HookState::Failed, "it is not written any more".to_owned()),
-            Some(HookKind::Call(call)) => done_by_us(draft, known, ErrandKind::Call(call.clone())),
-            Some(HookKind::Patch(patch)) => done_by_us(draft, known, ErrandKind::Patch(patch.clone())),
-            Some(HookKind::Job(job)) => done_by_a_job(draft, scene, known, job),
+            Some(HookKind::Call(call)) => done_by_us(draft, &known, ErrandKind::Call(call.clone())),
+            Some(HookKind::Patch(patch)) => done_by_us(draft, &known, ErrandKind::Patch(patch.clone())),
+            Some(HookKind::Job(job)) => done_by_a_job(draft, scene, &mut known, job),
         };
         if state == HookState::Failed {
             let note = format!("run {run}: hook {} failed: {message}", known.name);
             draft.notices.push(Notice::warning("HookFailed", note));
         }
         (known.state, known.message) = (state, message.chars().take(MESSAGE).collect());
-    }
-    if let Some(back) = &mut draft.run().back {
-        back.hooks = hooks;
+        // At once: the next one's log has the room that this one leaves.
+        if let Some(noted) = draft.run().back.as_mut().and_then(|back| back.hooks.get_mut(place)) {
+            *noted = known;
+        }
     }
 }
 
@@ -115,7 +116,7 @@ fn done_by_a_job(
     };
     let Seen { found, made, log } = seen;
     known.job = made;
-    known.log = jobs::kept(draft.run(), log);
+    known.log = jobs::kept(draft.run(), &known.log, log);
     match found {
         // What it said may be read yet.
         Found::Waiting(message) | Found::Answer(ProbeResult::Unknown, message) => {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::spec::texts;
 use super::{Found, Subject, placeholder};
 use crate::api::release::{Downtime, Pilot};
-use crate::decide::images::moves;
+use crate::decide::images::{moves, of_template};
 use crate::decide::workload::{Wanted, lacking};
 
 /// The containers of a template of pods, those that come first before the others, each with its path.
@@ -37,10 +37,9 @@ pub fn images(subject: &Subject<'_>, found: &mut Found) {
 /// Going back starts other images than those that are left. Told of images that may have been pushed anew.
 pub fn same_image(subject: &Subject<'_>, found: &mut Found) {
     let Some(workload) = subject.workload else { return };
-    let own = || workload.template["spec"]["containers"].as_array().into_iter().flatten();
-    let images: Vec<&str> = own().filter_map(|container| container["image"].as_str()).collect();
+    let images = of_template(workload.template);
     if !workload.stable_images.is_empty()
-        && images.iter().copied().eq(workload.stable_images.iter().map(String::as_str))
+        && images == workload.stable_images
         && images.iter().any(|image| moves(image))
     {
         let problem = "stable and new template name the same images by tags that move: going back may start what was left";

@@ -70,8 +70,8 @@ fn said(
 ) -> (ProbeResult, String) {
     let Ended { outcome, at, images, record: _ } = ended;
     let images_there = shown(&images.join(", "), SHOWN);
-    if subject.images.is_empty() {
-        return (ProbeResult::Unknown, "the new template names no image".into());
+    if let Some(why) = subject.unprovable() {
+        return (ProbeResult::Unknown, why);
     }
     if !subject.is_among(images) {
         // Of the version before: the one of this is brought when it has ended.

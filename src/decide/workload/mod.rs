@@ -151,9 +151,9 @@ fn name(container: &Value) -> &str {
 }
 
 /// `a, b and 3 more`
-fn shown(names: &[&str]) -> String {
+pub fn shown<T: AsRef<str>>(names: &[T]) -> String {
     let more = names.len().saturating_sub(SHOWN);
-    let first = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    let first = names.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<&str>>().join(", ");
     if more == 0 { first } else { format!("{first} and {more} more") }
 }
 

@@ -316,7 +316,11 @@ fn forward(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan, first: bool) -
     if planned.is_done(draft.run()) {
         draft.wake_in(Duration::from_millis(200));
         draft.phase(phase, format!("migration {} is done", planned.name));
-        return forward(draft, scene, plan, first);
+        return match first {
+            true => forward(draft, scene, plan, true),
+            // Windows and freezes hold each that has not begun.
+            false => after_the_watch(draft, scene, plan),
+        };
     }
     stand_by(draft, planned, phase);
     false

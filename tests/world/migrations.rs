@@ -379,3 +379,19 @@ fn a_window_holds_those_that_have_not_begun() {
     assert!(world.jobs.is_empty(), "{}", world.describe());
     assert!(blocked(&world).contains("the plan takes 12m5s"), "{}", blocked(&world));
 }
+
+#[test]
+fn a_window_that_closes_holds_the_next_one_after_the_watch() {
+    let mut world = shipped(spec(json!([migration("drop", "Contract"), migration("clean", "Contract")])), &[]);
+    world.until("the first one runs", |world| world.jobs.len() == 1);
+    // Written while it runs: its own plan is no reason to stop what has begun.
+    let closed = json!({"allow": [{"days": ["Mon"], "from": "02:00", "to": "02:30", "timeZone": "UTC"}]});
+    world.release.as_mut().unwrap()["windows"] = closed;
+    world.until("held", |world| reason(world) == "OutsideWindow");
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.jobs.len(), 1, "{}", world.describe());
+    assert!(blocked(&world).contains("migration clean waits"), "{}", blocked(&world));
+    world.release.as_mut().unwrap().as_object_mut().unwrap().remove("windows");
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(world.jobs.len(), 2);
+}

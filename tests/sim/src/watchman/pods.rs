@@ -40,9 +40,14 @@ impl World {
             && !deployment["metadata"]["annotations"][ORIGINALS].is_null();
         let order = fenceposts(&deployment["spec"]["strategy"], i32::try_from(replicas).unwrap_or(0));
         let unattended = self.watchman.of(name).is_unattended(now);
-        if before.is_some_and(|before| before > replicas) && moves && order == (0, 1) && unattended {
-            // Of so few pods what a move may take comes to nothing, and then the native controller takes one: nobody can order less. Who has
-            // seen it carried out pauses.
+        let all_at_once = i64::from(order.1) >= replicas;
+        if before.is_some_and(|before| before > replicas)
+            && moves
+            && (order == (0, 1) || all_at_once)
+            && unattended
+        {
+            // Of so few pods what a move may take comes to nothing, and then the native controller takes one; or it is a number, as of so many
+            // pods no percentage comes to so few, and is all of what is left. Nobody can order less. Who has seen it carried out pauses.
             self.watchman.of(name).excuse(now + RECENTLY);
         }
         self.watchman.of(name).wanted.push((now, replicas));

@@ -139,14 +139,14 @@ impl Reconciler {
             self.queue.wake(key.clone());
             if let Some(refusal) = refusal {
                 let notice = Notice::warning(refusal.reason(), refusal.sentence());
-                self.reporter.say(key, snapshot.release.as_ref(), notice, snapshot.now);
+                self.reporter.say(snapshot, notice);
             }
         }
     }
 
     fn done(&self, key: &Key, snapshot: &Snapshot, decision: &Decision, applied: &Applied) {
         self.own.succeeded(key);
-        self.reporter.tell(key, snapshot.release.as_ref(), decision, snapshot.now);
+        self.reporter.tell(snapshot, decision);
         if snapshot.release.is_none() && snapshot.target.is_none() {
             self.own.forget(key);
         }
@@ -166,7 +166,7 @@ impl Reconciler {
             act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
         self.note(key, snapshot, &applied, &outcome);
         if outcome.is_ok() {
-            self.reporter.tell(key, snapshot.release.as_ref(), &decision, snapshot.now);
+            self.reporter.tell(snapshot, &decision);
         }
     }
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::api::ReleaseStatus;
+use tidegate::decide::{Key, Snapshot};
+use tidegate::observe::observe;
+use tidegate::observe::reading::Reading;
 
 use super::{blocker, quarter, quick};
 use crate::world::{World, template};
@@ -164,8 +167,8 @@ fn a_newer_template_comes_after_stable_where_its_release_goes_in_the_same_moment
             world.push(template("v3", false));
             world.until("stable is ordered", |world| version(world) == "v1");
         }
-        let (mut least, mut overwritten) = (world.ready(), 0);
-        while is_labelled(&world) {
+        let (mut least, mut overwritten, until) = (world.ready(), 0, world.now + Duration::from_secs(60));
+        while is_labelled(&world) && world.now < until {
             let was = version(&world);
             world.tick();
             overwritten += usize::from(was == "v3" && version(&world) == "v1");
@@ -251,6 +254,33 @@ fn make_anew_for_another(world: &mut World) {
     world.status = ReleaseStatus::default();
 }
 
+fn seen_by(world: &mut World, release: &str) -> Snapshot {
+    let key = Key { namespace: "ns".into(), name: release.into() };
+    let (index, findings) = (world.index(), world.findings());
+    observe(&index, &Reading::default(), &key, findings, world.now)
+}
+
+#[test]
+fn a_former_deployment_is_given_back_first_also_where_another_release_waits_for_it() {
+    for waits in [false, true] {
+        let (mut world, before) = half_way();
+        world.others.extend(waits.then(|| new_release("second", "shop")));
+        make_anew_for_another(&mut world);
+        world.until("given back first", |world| blocker(world).0 == "FormerTarget");
+        if waits {
+            assert_eq!(seen_by(&mut world, "second").rival.as_deref(), Some("shop"));
+        }
+        world.until("its owner's", |world| !is_labelled(world));
+        world.pass(Duration::from_secs(5));
+        is_its_owners_with(&world, "v1", &before);
+        if waits {
+            let second = seen_by(&mut world, "second");
+            assert_eq!((second.rival, second.target.is_some()), (None, true));
+        }
+        assert_eq!(blocker(&world).0, "TargetMissing", "{}", world.describe());
+    }
+}
+
 #[test]
 fn a_former_deployment_whose_stable_pods_fail_is_said_to_wait_for_them_and_how_to_have_it_back() {
     let (mut world, _) = half_way();
@@ -270,4 +300,13 @@ fn a_former_deployment_whose_stable_pods_fail_is_said_to_wait_for_them_and_how_t
         "{}",
         world.describe()
     );
+}
+
+#[test]
+fn a_label_that_somebody_writes_on_a_deployment_in_mid_run_takes_it_from_no_release() {
+    let (mut world, _) = half_way();
+    world.others.push(new_release("second", "other"));
+    world.deployment.as_mut().unwrap()["metadata"]["labels"]["tidegate.dev/release"] = json!("second");
+    assert_eq!(seen_by(&mut world, "shop").rival, None);
+    assert!(seen_by(&mut world, "second").target.is_none());
 }

@@ -63,7 +63,8 @@ pub const HELD: &str = "tidegate.dev/held";
 /// Value of [`HELD`]: the pause is the owner's, and becomes ours when the owner ends it.
 pub const HELD_BY_OWNER: &str = "owner";
 
-/// Annotation on the Deployment in a run: what becomes of it when the Release is deleted (`Undo` or `Finish`).
+/// Annotation on the Deployment in a run: what becomes of it when the Release is deleted (`Finish`; without it, `Undo`). Once it is, and stable is
+/// ordered, since when, and what comes after it.
 pub const ON_DELETE: &str = "tidegate.dev/on-delete";
 
 /// Annotation on the Deployment: who has changed the template since it was last stable, as [`Authors`]. The API server appends; we begin it anew.

@@ -29,6 +29,7 @@ use super::podhealth;
 use super::refusal::{self, DoneWithout};
 use super::rest;
 use super::scene::Scene;
+use super::snapshot::Snapshot;
 use super::workload;
 use crate::api::report::Undo;
 use crate::api::status::{Back, Cause, CheckStatus, Progress, Rejected, RevisionStatus, Run, Stage, Stamp};
@@ -49,7 +50,7 @@ const REMEMBERED: usize = 16;
 /// seconds in a run.
 const SEEN_WITHIN: Duration = Duration::from_secs(60);
 /// What blocks a way back whose stable pods do not come.
-const STABLE_FAILS: &str = "StablePodsFailing";
+pub const STABLE_FAILS: &str = "StablePodsFailing";
 
 /// Why a run goes back.
 pub struct Why {
@@ -234,21 +235,30 @@ fn say_what_keeps_it(
     since: Timestamp,
     so_long: &str,
 ) {
-    let waits_for =
-        Duration::from_secs(originals.deadline().unwrap_or(NATIVE_DEADLINE).max(0).unsigned_abs().into());
-    let message = podhealth::stable_failing(scene).or_else(|| {
-        let due = since + waits_for;
-        if due > scene.now() {
-            draft.wake_at(due);
-            return None;
-        }
-        let Stand { stable_ready, replicas, .. } = scene.stand;
-        let seconds = waits_for.as_secs();
-        Some(format!("{stable_ready} of {replicas} stable pods are Ready, {seconds} s {so_long}"))
-    });
-    if let Some(message) = message {
-        stable_fails(draft, scene, message);
+    if let Some(message) = podhealth::stable_failing(scene.snapshot, &scene.stable_fingerprint) {
+        return stable_fails(draft, scene, message);
     }
+    match late(scene.snapshot, scene.stand, originals, since, so_long) {
+        Ok(message) => stable_fails(draft, scene, message),
+        Err(due) => draft.wake_at(due),
+    }
+}
+
+/// That stable pods are late: since then their owner's deadline has passed. `Err`: when it will have.
+pub fn late(
+    snapshot: &Snapshot,
+    stand: Stand,
+    originals: &Originals,
+    since: Timestamp,
+    so_long: &str,
+) -> Result<String, Timestamp> {
+    let seconds = originals.deadline().unwrap_or(NATIVE_DEADLINE).max(0).unsigned_abs();
+    let due = since + Duration::from_secs(seconds.into());
+    if due > snapshot.now {
+        return Err(due);
+    }
+    let Stand { stable_ready, replicas, .. } = stand;
+    Ok(format!("{stable_ready} of {replicas} stable pods are Ready, {seconds} s {so_long}"))
 }
 
 /// Once they are Ready it goes on by itself. That something else is to serve instead only a person can say.
@@ -544,7 +554,7 @@ fn is_lost(draft: &mut Draft<'_>, next: &RevisionStatus, back: &Back) -> bool {
 }
 
 /// A revision, and what it runs.
-fn named(RevisionStatus { revision, images, .. }: &RevisionStatus) -> String {
+pub fn named(RevisionStatus { revision, images, .. }: &RevisionStatus) -> String {
     match images.as_slice() {
         [] => format!("template {revision}"),
         images => format!("template {revision} ({})", workload::shown(images)),

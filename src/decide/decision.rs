@@ -195,17 +195,24 @@ pub struct Notice {
     pub reason: &'static str,
     pub note: String,
     pub warning: bool,
+    /// Each look says it for as long as it is so, where no status can: it is told once an hour.
+    pub lasts: bool,
 }
 
 impl Notice {
     /// Something that went as it should.
     pub fn normal(reason: &'static str, note: impl Into<String>) -> Self {
-        Self { reason, note: note.into(), warning: false }
+        Self { reason, note: note.into(), warning: false, lasts: false }
     }
 
     /// Something that somebody should look at.
     pub fn warning(reason: &'static str, note: impl Into<String>) -> Self {
-        Self { reason, note: note.into(), warning: true }
+        Self { reason, note: note.into(), warning: true, lasts: false }
+    }
+
+    /// The same, for as long as it is so.
+    pub fn lasting(self) -> Self {
+        Self { lasts: true, ..self }
     }
 }
 

@@ -274,6 +274,12 @@ impl Wanted {
         self
     }
 
+    /// The same, with this in the place of what `onDelete` said.
+    pub fn on_deletion(mut self, noted: String) -> Self {
+        self.annotations.insert(ON_DELETE, Some(noted));
+        self
+    }
+
     /// The same, numbered as the native controller will number it (`SetNewReplicaSetAnnotations`): one more than every other
     /// template, or what it has. Where it finds another number on the Deployment it writes its own, forgets what the API server
     /// answered, so that its next write in the same look conflicts, and takes the Deployment up again only after a while: ten a

@@ -1,21 +1,71 @@
 //! A Release that is gone while a Deployment still carries its label: back to stable (or, by `onDelete: Finish`, not), then the
 //! Deployment is its owner's again.
 //!
-//! There is no status any more: what is needed stands on the Deployment itself.
+//! There is no status any more: what is needed stands on the Deployment itself, also that stable has been ordered. That is done once: what its owner
+//! writes after it stays, for nobody is there any more who could release it.
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::back::{self, GoingBack};
-use super::decision::{Decision, Intent, Notice};
+use super::decision::{self, Decision, Intent, Notice};
 use super::draft::{Draft, LONGEST_SLEEP};
 use super::fields::{Originals, Wanted, managed_no_more, parked};
-use super::rest::LOOK_AGAIN;
-use super::snapshot::{Snapshot, StoredTemplate, Workload};
-use crate::api::Phase;
+use super::podhealth;
+use super::rest::{self, LOOK_AGAIN};
+use super::scene::revision;
+use super::snapshot::{Key, PodSet, Snapshot, StoredTemplate, Workload};
+use crate::api::{GROUP, ORIGINALS, Phase, RELEASE_LABEL};
+
+/// What is told when a newer template of the owner's is left there, or put back.
+const NEWER: &str = "Superseded";
+
+/// What is to be done about a Deployment, and what keeps it from being its owner's.
+#[derive(Default)]
+struct Left {
+    decision: Decision,
+    kept_by: Option<Kept>,
+}
+
+/// What only people can take away.
+struct Kept {
+    reason: &'static str,
+    what: String,
+    unblock: String,
+}
+
+/// What stands on the Deployment in the place of what `onDelete` said, once stable is ordered and the Release is gone.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+struct Ordered {
+    ordered_at: Timestamp,
+    /// The template that comes after stable, by the name under which it is kept: its owner wrote it over that of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    then: Option<String>,
+}
+
+impl Ordered {
+    fn noted(target: &Workload) -> Option<Self> {
+        serde_json::from_str(target.on_delete.as_deref()?).ok()
+    }
+
+    fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
 
 /// What to do about what a deleted Release left behind.
 pub fn decide(snapshot: &Snapshot) -> Decision {
-    let mut decision = of_the_deployment(snapshot);
+    let Left { mut decision, kept_by } = of_the_deployment(snapshot);
+    if let Some((Kept { reason, what, unblock }, target)) = kept_by.zip(snapshot.target.as_ref()) {
+        // An event has no room for more than a thousand letters, and the line that helps comes last.
+        let note = format!(
+            "its Release is gone, and Deployment {} is not its owner's again yet: {what:.300}; {unblock}",
+            target.name
+        );
+        decision.notices.push(Notice::warning(reason, note).lasting());
+    }
     // Pods are kept for as long as was said, also when nobody is there any more who said it.
     let (delete, next) = back::quarantines_over(snapshot);
     decision.intents.extend(delete);
@@ -26,7 +76,8 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
 
 /// A Release was made under the name of one that is gone, for another Deployment, while this one still carries the name: it is given back first.
 pub fn give_back_first(draft: &mut Draft<'_>, former: &Workload) {
-    let Decision { intents, notices, wake, urgent, .. } = of_the_deployment(draft.snapshot);
+    let Left { decision, kept_by } = of_the_deployment(draft.snapshot);
+    let Decision { intents, notices, wake, urgent, .. } = decision;
     draft.intents.extend(intents);
     draft.notices.extend(notices);
     if urgent {
@@ -36,42 +87,54 @@ pub fn give_back_first(draft: &mut Draft<'_>, former: &Workload) {
         draft.wake_at(wake);
     }
     let name = &former.name;
-    let message =
+    let first =
         format!("Deployment {name}, which a former Release of this name was about, is given back first");
+    let (message, unblock) = match kept_by {
+        Some(Kept { what, unblock, .. }) => (format!("{first}, and cannot be yet: {what}"), unblock),
+        None => {
+            let status = draft.kubectl(&format!("rollout status deployment/{name}"));
+            let line = line(&draft.snapshot.key, name);
+            let unblock = format!("wait: {status}; or have it back as it stands: {line}");
+            (format!("{first}, once its stable pods are Ready"), unblock)
+        }
+    };
     draft.phase(Phase::Idle, message.clone());
-    let unblock = draft.kubectl(&format!("rollout status deployment/{name}"));
     draft.blocked("FormerTarget", message, unblock);
 }
 
-fn of_the_deployment(snapshot: &Snapshot) -> Decision {
-    let mut decision = Decision { wake: Some(snapshot.now + LOOK_AGAIN), ..Decision::default() };
+fn of_the_deployment(snapshot: &Snapshot) -> Left {
+    let mut left = Left::default();
+    let decision = &mut left.decision;
+    decision.wake = Some(snapshot.now + LOOK_AGAIN);
     let Some(target) = &snapshot.target else {
         // Handed back, by us or by somebody else, or deleted.
         decision.wake = None;
-        drop_templates(&mut decision, snapshot);
-        return decision;
+        drop_templates(decision, snapshot);
+        return left;
     };
     let in_run = parked(target) || target.stable.is_some();
     let originals = match &target.originals {
-        Some(text) if in_run => Originals::parse(text),
-        Some(_) | None if !in_run => Ok(Originals::take(target)),
-        Some(_) | None => {
-            return decision;
+        _ if !in_run => Ok(Originals::take(target)),
+        Some(text) => Originals::parse(text).map_err(|lost| lost.to_string()),
+        None => Err(format!("annotation {ORIGINALS} is missing")),
+    };
+    let originals = match originals {
+        Ok(originals) => originals,
+        Err(lost) => {
+            left.kept_by = Some(without_originals(snapshot, target, &lost));
+            return left;
         }
     };
-    let Ok(originals) = originals else { return decision };
     let finish = target.on_delete.as_deref() == Some("Finish");
     let noted = GoingBack::noted(snapshot, target, &originals);
     // What is left of it by accident goes to no more pods than it has: which template was stable nobody knows any more.
     let is_lost = parked(target) && !finish && noted.is_none();
-    if let Some(way) = noted.filter(|way| in_run && !finish && !way.is_over()) {
-        decision.urgent = true;
-        order(&mut decision, target, &way.order(), "the Release is gone: go back to stable");
-        return decision;
+    if let Some(way) = noted.filter(|_| in_run && !finish) {
+        return go_back(left, &way);
     }
     if is_lost {
         order(
-            &mut decision,
+            decision,
             target,
             &Wanted::left_standing(&originals),
             "the Release is gone, and the stable template: stand still",
@@ -82,23 +145,214 @@ fn of_the_deployment(snapshot: &Snapshot) -> Decision {
             namespace = snapshot.key.namespace,
         );
         decision.notices.push(Notice::warning("StableTemplateLost", note));
-        return decision;
+        return left;
     }
     let wanted = Wanted::given_back(&originals);
     if wanted.patch(target).is_some() {
-        order(&mut decision, target, &wanted, "the Release is gone: hand the Deployment back");
-        return decision;
+        order(decision, target, &wanted, "the Release is gone: hand the Deployment back");
+        return left;
     }
     // The label goes last: who waits for it to go, to remove the operator next, leaves nothing behind.
-    drop_templates(&mut decision, snapshot);
+    drop_templates(decision, snapshot);
     if let Some(mut patch) = wanted.labelled(None).patch(target) {
         patch.extend(managed_no_more(target));
-        push(&mut decision, target, patch, "the Release is gone: nothing of it is left");
+        push(decision, target, patch, "the Release is gone: nothing of it is left");
     }
     decision
         .notices
         .push(Notice::normal("HandedBack", "its Release is gone: the Deployment is its owner's again"));
-    decision
+    left
+}
+
+/// Back to stable; what its owner has written over the run's comes after that.
+fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
+    let (snapshot, target, decision) = (way.snapshot, way.target, &mut left.decision);
+    let (name, at_stable) = (&target.name, way.is_at_stable());
+    let stands_there = back::named(&revision(target));
+    let known = Ordered::noted(target);
+    let failing = what_fails(way, known.as_ref());
+    let given_back = Wanted::given_back(way.originals);
+    if is_theirs(way, known.as_ref(), failing.is_some()) {
+        let though = failing.map(|failing| format!(", before stable stands ({failing:.300})"));
+        let note = format!(
+            "its Release is gone, and its owner has written {stands_there}: Deployment {name} is given back with it{}; it is rolled out as by any Deployment, and not judged",
+            though.unwrap_or_default()
+        );
+        decision.notices.push(Notice::warning(NEWER, note));
+        order(
+            decision,
+            target,
+            &given_back,
+            "the Release is gone, and another template is there: hand the Deployment back",
+        );
+        return left;
+    }
+    let then = match &known {
+        Some(known) if at_stable => known.then.clone(),
+        // Its owner has written the version of the run once more: that was their last word.
+        Some(_) => None,
+        None => written_over(way),
+    };
+    let next = then.as_ref().and_then(|then| snapshot.templates.get(then));
+    if at_stable && (way.is_over() || (failing.is_some() && next.is_some())) {
+        if let Some(then) = &then {
+            decision.notices.push(comes_after(then, next.is_some(), failing.as_deref()));
+        }
+        let wanted = match next {
+            Some(kept) => given_back.with_template(kept.fingerprint.clone(), kept.template.clone()),
+            None => given_back,
+        };
+        order(decision, target, &wanted, "the Release is gone: hand the Deployment back");
+        return left;
+    }
+    decision.urgent = true;
+    if let Some(notice) = begins(way, known.as_ref(), then.as_deref(), &stands_there) {
+        decision.notices.push(notice);
+    }
+    if !at_stable && then.is_some() && kept_as(way, &target.fingerprint).is_none() {
+        // Going back waits for none of it: where this is refused, that is told, and that it has to be pushed again.
+        decision.intents.push(rest::keeping(target, false));
+    }
+    let noted = Ordered { ordered_at: known.map_or(snapshot.now, |known| known.ordered_at), then };
+    order(decision, target, &way.order().on_deletion(noted.text()), "the Release is gone: go back to stable");
+    left.kept_by = failing.map(|failing| without_stable(snapshot, target, failing));
+    left
+}
+
+/// Why stable does not come: its pods fail by themselves, or their owner's deadline has passed since it was ordered.
+fn what_fails(way: &GoingBack<'_>, known: Option<&Ordered>) -> Option<String> {
+    let failing = podhealth::stable_failing(way.snapshot, &way.stable.1.fingerprint);
+    failing.or_else(|| {
+        // Anybody may have written it.
+        let since = known?.ordered_at.min(way.snapshot.now);
+        back::late(way.snapshot, way.stand, way.originals, since, "after stable was ordered").ok()
+    })
+}
+
+/// Whether what stands there is its owner's, and stays: they have written it after stable was ordered; or before, over the run's, and stable fails. Of
+/// a version that the Release brought out they may have written it once more, or a tool for them: as long as stable comes, that is put back first.
+fn is_theirs(way: &GoingBack<'_>, known: Option<&Ordered>, fails: bool) -> bool {
+    let fingerprint = &way.target.fingerprint;
+    if way.is_at_stable() {
+        return false;
+    }
+    match known {
+        Some(known) => fails || !is_of_the_release(way, known),
+        None => fails && (written_over(way).is_some() || kept_as(way, fingerprint).is_none()),
+    }
+}
+
+/// Whether what stands there had pods in a run, or was to: those of its templates are kept.
+fn is_of_the_release(way: &GoingBack<'_>, known: &Ordered) -> bool {
+    let fingerprint = &way.target.fingerprint;
+    let kept = kept_as(way, fingerprint);
+    kept.is_some()
+        && kept != known.then.as_deref()
+        && way.snapshot.sets.iter().any(|set| set.fingerprint == *fingerprint)
+}
+
+/// The template that its owner has written over that of the run, by the name under which it is kept, or will be: others' pods are out and none of it,
+/// or the run was about to put it back.
+fn written_over(way: &GoingBack<'_>) -> Option<String> {
+    let (snapshot, target) = (way.snapshot, way.target);
+    let next = snapshot.way_back.as_ref().and_then(|seen| seen.back.next.as_ref());
+    let next = next.map(|next| next.fingerprint.as_str());
+    if way.is_at_stable() {
+        return kept_as(way, next?).map(str::to_owned);
+    }
+    let is_out = |set: &&PodSet| set.replicas > 0 && set.fingerprint != way.stable.1.fingerprint;
+    let mut out = snapshot.sets.iter().filter(is_out).peekable();
+    let over_others = out.peek().is_some() && out.all(|set| set.fingerprint != target.fingerprint);
+    let is_newer = over_others || next == Some(target.fingerprint.as_str());
+    let name = || kept_as(way, &target.fingerprint).map_or_else(|| revision(target).revision, str::to_owned);
+    is_newer.then(name)
+}
+
+/// Under what name a template is kept, if it is.
+fn kept_as<'a>(way: &GoingBack<'a>, fingerprint: &str) -> Option<&'a str> {
+    let mut kept = way.snapshot.templates.iter().filter(|(_, kept)| kept.fingerprint == fingerprint);
+    kept.next().map(|(name, _)| name.as_str())
+}
+
+/// What is said when stable is ordered: once, and again where somebody writes the run's version once more.
+fn begins(
+    way: &GoingBack<'_>,
+    known: Option<&Ordered>,
+    then: Option<&str>,
+    stands_there: &str,
+) -> Option<Notice> {
+    let (name, stable) = (&way.target.name, way.stable.0);
+    let after = then.map(|then| format!(", and then to {then}, which its owner has written meanwhile"));
+    let after = after.unwrap_or_default();
+    match (known, way.is_at_stable()) {
+        (Some(_), true) => None,
+        (Some(_), false) => {
+            let note = format!(
+                "its Release is gone, and {stands_there}, which that brought out, was written once more: Deployment {name} goes back to {stable} first; what is written once stable stands stays"
+            );
+            Some(Notice::warning("GoingBack", note).lasting())
+        }
+        (None, at_stable) => {
+            let from = if at_stable { String::new() } else { format!(" from {stands_there}") };
+            let note = format!(
+                "its Release is gone in mid-run: Deployment {name} goes back{from} to {stable}{after}; what is written from now on stays"
+            );
+            Some(Notice::warning("GoingBack", note))
+        }
+    }
+}
+
+/// What becomes of the template that its owner has written over the run's.
+fn comes_after(then: &str, is_kept: bool, failing: Option<&str>) -> Notice {
+    match (is_kept, failing) {
+        (false, _) => {
+            let note = format!(
+                "template {then}, which its owner wrote over the run's, could not be kept: push it again"
+            );
+            Notice::warning("TemplateLost", note)
+        }
+        (true, Some(failing)) => {
+            let note = format!(
+                "stable does not stand ({failing:.300}), and its Release is gone: {then}, which its owner wrote over the run's, is rolled out in its place, and not judged"
+            );
+            Notice::warning(NEWER, note)
+        }
+        (true, None) => {
+            let note = format!(
+                "stable stands again, and its Release is gone: {then}, which its owner wrote over the run's, is rolled out, and not judged"
+            );
+            Notice::normal(NEWER, note)
+        }
+    }
+}
+
+fn without_stable(snapshot: &Snapshot, target: &Workload, failing: String) -> Kept {
+    let line = line(&snapshot.key, &target.name);
+    let unblock = format!(
+        "mend what keeps them, and it goes on by itself; or push a template that starts, which stays; or have it back as it stands: {line}"
+    );
+    Kept { reason: back::STABLE_FAILS, what: failing, unblock }
+}
+
+fn without_originals(snapshot: &Snapshot, target: &Workload, lost: &str) -> Kept {
+    let edit = decision::kubectl(&snapshot.key, &format!("edit deployment/{}", target.name));
+    let unblock = format!(
+        "write spec.paused, minReadySeconds, progressDeadlineSeconds and strategy as they are to be, and take label {RELEASE_LABEL} and the annotations {GROUP}/* off in the same write: {edit}"
+    );
+    Kept { reason: "OriginalsLost", what: format!("{lost}, so its owner's fields are not known"), unblock }
+}
+
+/// The line of docs/hand-back.md that gives a Deployment back.
+fn line(Key { namespace, .. }: &Key, name: &str) -> String {
+    let deployment = format!("deploy {name} -n {namespace}");
+    let originals = format!(
+        r"$(kubectl get {deployment} -o jsonpath='{{.metadata.annotations.tidegate\.dev/originals}}')"
+    );
+    let ours = ["originals", "stable", "on-delete", "run", "held"];
+    let ours = ours.map(|ours| format!(r#"\"{GROUP}/{ours}\":null"#)).join(",");
+    format!(
+        r#"kubectl patch {deployment} --type merge -p "{{\"spec\":{originals},\"metadata\":{{\"labels\":{{\"{RELEASE_LABEL}\":null}},\"annotations\":{{{ours}}}}}}}""#
+    )
 }
 
 fn drop_templates(decision: &mut Decision, snapshot: &Snapshot) {
@@ -117,4 +371,18 @@ fn order(decision: &mut Decision, target: &Workload, wanted: &Wanted, why: &str)
 
 fn push(decision: &mut Decision, target: &Workload, patch: Vec<Value>, why: &str) {
     decision.intents.push(Intent::PatchWorkload { name: target.name.clone(), patch, why: why.into() });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_is_told_is_that_of_the_manual() {
+        let manual = include_str!("../../docs/hand-back.md");
+        let wanted = manual.lines().find(|line| line.contains("originals}'),"));
+        let wanted = wanted.expect("the line").replace("$D", "shop").replace("$NS", "ns");
+        let key = Key { namespace: "ns".into(), name: "release".into() };
+        assert_eq!(line(&key, "shop"), wanted);
+    }
 }

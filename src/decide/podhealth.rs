@@ -1,7 +1,7 @@
 //! Pods that fail by themselves: decided at once, from the pods' status, without statistics.
 
 use super::scene::Scene;
-use super::snapshot::{OUT_OF_MEMORY, Pod};
+use super::snapshot::{OUT_OF_MEMORY, Pod, Snapshot};
 
 /// Waiting reasons that do not heal by waiting.
 const FATAL: [&str; 7] = [
@@ -33,8 +33,8 @@ fn said_of(scene: &Scene<'_>, canary: Vec<&Pod>) -> Option<String> {
 }
 
 /// The same of stable pods: nothing that is decided rests on it, but what waits for them waits in vain.
-pub fn stable_failing(scene: &Scene<'_>) -> Option<String> {
-    let stable: Vec<&Pod> = scene.stable_pods().collect();
+pub fn stable_failing(snapshot: &Snapshot, stable: &str) -> Option<String> {
+    let stable: Vec<&Pod> = snapshot.live_pods(|fingerprint| fingerprint == stable).collect();
     let reason = stable.iter().filter(|pod| pod.ready_since.is_none()).find_map(|pod| fault(pod))?;
     sentence("stable", &stable, reason)
 }

@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::decision::{self, Decision};
+use super::decision::{self, Decision, Notice};
 use super::draft::Draft;
 use super::notify;
 use super::snapshot::{Key, Snapshot};
@@ -87,9 +87,12 @@ impl Refusal {
     }
 }
 
-/// What to write instead; nothing, when it has been said.
+/// What to write instead; nothing, when it has been said. Where the Release is gone there is no status to say it in.
 pub fn decide(snapshot: &Snapshot, refusal: &Refusal) -> Decision {
-    let Some(release) = &snapshot.release else { return Decision::default() };
+    let Some(release) = &snapshot.release else {
+        let notice = Notice::warning(refusal.reason(), refusal.sentence()).lasting();
+        return Decision { notices: vec![notice], ..Decision::default() };
+    };
     let mut draft = Draft::new(snapshot, release);
     let phase = draft.status.phase.unwrap_or(Phase::Idle);
     draft.phase(phase, refusal.sentence());

@@ -386,8 +386,12 @@ pub fn keep_if(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus
     if scene.kept(&wanted.fingerprint).is_some() {
         return;
     }
-    let target = scene.target;
-    draft.intents.push(Intent::KeepTemplate {
+    draft.intents.push(keeping(scene.target, needed));
+}
+
+/// To keep the Deployment's present template.
+pub fn keeping(target: &Workload, needed: bool) -> Intent {
+    Intent::KeepTemplate {
         name: revision(target).revision,
         fingerprint: target.fingerprint.clone(),
         template: target.template.clone(),
@@ -398,7 +402,7 @@ pub fn keep_if(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus
             uid: target.uid.clone(),
         },
         needed,
-    });
+    }
 }
 
 /// Forgets templates that nothing can need any more: not stable, and not the newest rejected one (for `retry`).

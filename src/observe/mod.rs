@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::api::labels::Labels;
 use crate::api::status::LocksStatus;
@@ -134,22 +135,41 @@ fn deployment_of<'i>(
     }
 }
 
-/// A Deployment that carries the name of a Release that is about another one, which it has not taken up yet: a former Release of that name was deleted, and
-/// this one made, before the Deployment was given back. What another Release is about that one takes up.
+/// A Deployment that carries the name of a Release that gives it back before it takes up its own.
 fn left_behind<'i>(index: &'i Index, name: &ObjectKey) -> Option<&'i slim::Deployment> {
-    let is_nobodys = |key: &ObjectKey| index.releases.children(key).next().is_none();
-    let mut labelled = index.deployments.children(name).filter(|(key, _)| is_nobodys(key));
+    let mut labelled =
+        index.deployments.children(name).filter(|(_, found)| gives_back_first(index, name, found));
     labelled.next().map(|(_, found)| found)
 }
 
-/// The Release that has the older right to a Deployment: the one that its label names, also when it is deleted and has not given the
-/// Deployment back yet; else the one made first.
+/// Whether a Release is about another Deployment than this one, which carries its name, and has not taken that up yet: a former Release of that name was
+/// deleted, and this one made, before the Deployment was given back. What was kept for the way back is kept under that name, so one that is about
+/// this Deployment waits until it is over. Where such a one has it in hand already somebody has changed the label, and it takes it back.
+fn gives_back_first(index: &Index, name: &ObjectKey, deployment: &slim::Deployment) -> bool {
+    let mut about_it = index.releases.children(&deployment.metadata.key);
+    about_it.all(|(other, release)| other != name && !has_stable(release))
+        && index.releases.get(name).is_some_and(|release| !has_stable(release))
+}
+
+/// Whether a Release has taken up a Deployment.
+fn has_stable(release: &slim::Release) -> bool {
+    #[derive(Deserialize)]
+    struct Status {
+        stable: Option<IgnoredAny>,
+    }
+    let status = release.status.read::<Option<Status>>().ok().flatten();
+    status.is_some_and(|status| status.stable.is_some())
+}
+
+/// The Release that has the older right to a Deployment: the one that its label names, also when it is deleted, or made anew for another one, and
+/// has not given the Deployment back yet; else the one made first.
 fn rival(index: &Index, key: &Key, deployment: &slim::Deployment) -> Option<String> {
     let candidates: Vec<_> = index.releases.children(&deployment.metadata.key).collect();
     let deleted = |name: &ObjectKey| index.releases.get(name).is_none();
-    let labelled = deployment.metadata.release();
-    let holder =
-        labelled.filter(|name| deleted(name) || candidates.iter().any(|(candidate, _)| *candidate == name));
+    let is_candidate = |name: &ObjectKey| candidates.iter().any(|(candidate, _)| *candidate == name);
+    let holds =
+        |name: &ObjectKey| deleted(name) || is_candidate(name) || gives_back_first(index, name, deployment);
+    let holder = deployment.metadata.release().filter(holds);
     let first = || {
         let oldest = candidates.iter().min_by_key(|(name, release)| (release.metadata.created, *name));
         oldest.map(|(name, _)| (*name).clone())

@@ -11,15 +11,37 @@ use tokio::sync::mpsc;
 
 use super::Metrics;
 use crate::act::{ActError, Budget, Writer};
-use crate::decide::{Key, Notice};
+use crate::decide::{Key, Notice, Snapshot};
 
 /// A notice about a Release.
 #[derive(Debug, Clone)]
 pub struct Telling {
     pub key: Key,
-    pub uid: String,
+    pub regarding: Regarding,
     pub notice: Notice,
     pub at: Timestamp,
+}
+
+/// Where people look for it: the Release, or the Deployment that one has left behind which is gone.
+#[derive(Debug, Clone)]
+pub struct Regarding {
+    api_version: &'static str,
+    kind: &'static str,
+    name: String,
+    uid: String,
+}
+
+impl Regarding {
+    /// `None`: there is neither.
+    pub fn of(snapshot: &Snapshot) -> Option<Self> {
+        if let Some(release) = &snapshot.release {
+            let (name, uid) = (snapshot.key.name.clone(), release.uid.clone());
+            return Some(Self { api_version: "tidegate.dev/v1alpha1", kind: "Release", name, uid });
+        }
+        let target = snapshot.target.as_ref()?;
+        let (name, uid) = (target.name.clone(), target.uid.clone());
+        Some(Self { api_version: "apps/v1", kind: "Deployment", name, uid })
+    }
 }
 
 /// Events that go out in a second: when much happens at once, what is done goes before what is said of it.
@@ -45,7 +67,7 @@ pub async fn write_all(writer: Writer, mut waiting: mpsc::Receiver<Telling>, met
 }
 
 fn event(telling: &Telling) -> Event {
-    let Telling { key, uid, notice, at } = telling;
+    let Telling { key, regarding, notice, at } = telling;
     let note: String = notice.note.chars().take(1000).collect();
     Event {
         metadata: ObjectMeta {
@@ -61,11 +83,11 @@ fn event(telling: &Telling) -> Event {
         reporting_controller: Some("tidegate.dev/operator".into()),
         reporting_instance: Some("tidegate".into()),
         regarding: Some(ObjectReference {
-            api_version: Some("tidegate.dev/v1alpha1".into()),
-            kind: Some("Release".into()),
-            name: Some(key.name.clone()),
+            api_version: Some(regarding.api_version.into()),
+            kind: Some(regarding.kind.into()),
+            name: Some(regarding.name.clone()),
             namespace: Some(key.namespace.clone()),
-            uid: Some(uid.clone()),
+            uid: Some(regarding.uid.clone()),
             ..ObjectReference::default()
         }),
         ..Event::default()

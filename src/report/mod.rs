@@ -4,28 +4,32 @@ mod events;
 mod metrics;
 pub mod notify;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::act::{ActError, Applied, Failed, Writer};
 use crate::decide::refusal::Why;
-use crate::decide::snapshot::ReleaseFacts;
-use crate::decide::{Decision, Key, Notice};
-pub use events::Telling;
+use crate::decide::{Decision, Key, Notice, Snapshot};
+pub use events::{Regarding, Telling};
 pub use metrics::Metrics;
 pub use notify::Notifier;
 
 /// Events that may wait to be written; further ones are dropped and counted.
 const WAITING: usize = 2000;
+/// What lasts is told again after so long, since the API server keeps an event no longer unless it is told to.
+const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Tells people what was done.
 pub struct Reporter {
     events: mpsc::Sender<Telling>,
     writing: AbortHandle,
     metrics: Arc<Metrics>,
+    /// What lasts and was told, by Release and reason, and when. A process that starts anew tells it once more.
+    lasting: Mutex<BTreeMap<(Key, &'static str), Timestamp>>,
 }
 
 impl Reporter {
@@ -33,7 +37,7 @@ impl Reporter {
     pub fn start(writer: Writer, metrics: Arc<Metrics>) -> Self {
         let (events, waiting) = mpsc::channel(WAITING);
         let writing = tokio::spawn(events::write_all(writer, waiting, metrics.clone())).abort_handle();
-        Self { events, writing, metrics }
+        Self { events, writing, metrics, lasting: Mutex::default() }
     }
 
     /// A round of writing ended, with its last write or with one that failed.
@@ -58,11 +62,12 @@ impl Reporter {
     }
 
     /// A decision was carried out.
-    pub fn tell(&self, key: &Key, release: Option<&ReleaseFacts>, decision: &Decision, at: Timestamp) {
+    pub fn tell(&self, snapshot: &Snapshot, decision: &Decision) {
+        let Snapshot { key, release, .. } = snapshot;
         if release.is_none() {
             self.metrics.forget(key);
         }
-        let before = release.map(|release| &*release.status);
+        let before = release.as_ref().map(|release| &*release.status);
         if let Some(status) = &decision.status {
             if before.and_then(|before| before.phase) != status.phase {
                 let message =
@@ -76,22 +81,37 @@ impl Reporter {
             if notice.reason == crate::decide::notify::DROPPED {
                 self.metrics.notified("any", "dropped");
             }
-            self.say(key, release, notice.clone(), at);
+            self.say(snapshot, notice.clone());
         }
     }
 
-    /// Says one thing, in the log and as an event of the Release.
-    pub fn say(&self, key: &Key, release: Option<&ReleaseFacts>, notice: Notice, at: Timestamp) {
+    /// Says one thing, in the log and as an event of the Release, or of the Deployment that it has left behind.
+    pub fn say(&self, snapshot: &Snapshot, notice: Notice) {
+        let Snapshot { key, now: at, .. } = snapshot;
+        if notice.lasts && !self.is_news(key, notice.reason, *at) {
+            return;
+        }
         if notice.warning {
             tracing::warn!(release = %key, reason = notice.reason, "{}", notice.note);
         } else {
             tracing::info!(release = %key, reason = notice.reason, "{}", notice.note);
         }
-        let Some(release) = release else { return };
-        let telling = Telling { key: key.clone(), uid: release.uid.clone(), notice, at };
+        let Some(regarding) = Regarding::of(snapshot) else { return };
+        let telling = Telling { key: key.clone(), regarding, notice, at: *at };
         if self.events.try_send(telling).is_err() {
             self.metrics.event_dropped();
         }
+    }
+
+    /// Whether what lasts has not been told for so long, or not at all; from here on it has. A moment that is yet to come is of a clock that was set.
+    fn is_news(&self, key: &Key, reason: &'static str, at: Timestamp) -> bool {
+        let mut lasting = self.lasting.lock().unwrap_or_else(PoisonError::into_inner);
+        lasting.retain(|_, told| *told <= at && at.duration_since(*told) < KNOWN_FOR);
+        let is_news = !lasting.contains_key(&(key.clone(), reason));
+        if is_news {
+            lasting.insert((key.clone(), reason), at);
+        }
+        is_news
     }
 }
 
@@ -99,5 +119,38 @@ impl Drop for Reporter {
     /// Whoever does not act any more tells nothing any more.
     fn drop(&mut self) {
         self.writing.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::Request;
+    use kube::Client;
+    use kube::client::Body;
+
+    use super::*;
+    use crate::act::writer::Leads;
+
+    #[tokio::test]
+    async fn what_lasts_is_told_again_after_an_hour() {
+        let silent = tower::service_fn(|_: Request<Body>| {
+            std::future::pending::<Result<http::Response<Body>, std::io::Error>>()
+        });
+        let writer = Writer::new(Client::new(silent, "default"), Arc::new(Leads(Duration::from_secs(10))));
+        let reporter = Reporter::start(writer, Arc::new(Metrics::new()));
+        let told = |name: &str, reason: &'static str, second: i64| {
+            let key = Key { namespace: "ns".into(), name: name.into() };
+            reporter.is_news(&key, reason, Timestamp::from_second(second).unwrap())
+        };
+        assert!(told("shop", "Late", 7200));
+        assert!(!told("shop", "Late", 7230));
+        assert!(told("shop", "Failing", 7230), "something else");
+        assert!(told("other", "Late", 7230), "of somebody else");
+        assert!(!told("shop", "Late", 10_799));
+        assert!(told("shop", "Late", 10_800));
+        assert!(told("shop", "Late", 3600), "the clock was set back");
+        assert!(!told("shop", "Late", 3630));
     }
 }

@@ -76,7 +76,9 @@ impl Reconciler {
         self.tell(key, &snapshot);
         let way_back = decision.way_back(&snapshot);
         let goes_back = way_back.as_ref().is_some_and(|way| way.back.restored_at.is_none());
-        self.findings.see_way_back(key, way_back);
+        if snapshot.release.is_some() {
+            self.findings.see_way_back(key, way_back);
+        }
         self.rush.note(key, goes_back, clock::instant());
         if decision.only_tells() && self.rush.has_it_wait(key, clock::instant()) {
             self.queue.wake_at(key.clone(), clock::instant() + RUSH);
@@ -86,6 +88,7 @@ impl Reconciler {
             let (applied, outcome) =
                 act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
             self.note(key, &snapshot, &applied, &outcome);
+            let is_done = outcome.is_ok();
             match outcome {
                 Ok(()) => self.done(key, &snapshot, &decision, &applied),
                 Err(failed) => {
@@ -96,7 +99,10 @@ impl Reconciler {
                     }
                 }
             }
-            self.findings.prune(key, snapshot.release.as_ref(), snapshot.now);
+            // Where there is no status any more, what the run was about to put back is known until it stands on the Deployment.
+            if is_done || snapshot.release.is_some() {
+                self.findings.prune(key, snapshot.release.as_ref(), snapshot.now);
+            }
         }
         self.queue.done(key, decision.urgent);
     }
@@ -139,14 +145,14 @@ impl Reconciler {
             self.queue.wake(key.clone());
             if let Some(refusal) = refusal {
                 let notice = Notice::warning(refusal.reason(), refusal.sentence());
-                self.reporter.say(key, snapshot.release.as_ref(), notice, snapshot.now);
+                self.reporter.say(snapshot, notice);
             }
         }
     }
 
     fn done(&self, key: &Key, snapshot: &Snapshot, decision: &Decision, applied: &Applied) {
         self.own.succeeded(key);
-        self.reporter.tell(key, snapshot.release.as_ref(), decision, snapshot.now);
+        self.reporter.tell(snapshot, decision);
         if snapshot.release.is_none() && snapshot.target.is_none() {
             self.own.forget(key);
         }
@@ -166,7 +172,7 @@ impl Reconciler {
             act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
         self.note(key, snapshot, &applied, &outcome);
         if outcome.is_ok() {
-            self.reporter.tell(key, snapshot.release.as_ref(), &decision, snapshot.now);
+            self.reporter.tell(snapshot, &decision);
         }
     }
 
@@ -526,6 +532,33 @@ mod tests {
             blocker["message"],
             "the patch of Deployment shop (adopt) was refused: denied by policy x"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_lasts_where_a_release_is_gone_is_one_event_of_its_deployment() {
+        let asked = Arc::<Mutex<Vec<(String, String)>>>::default();
+        let reconciler = reconciler(refusing("/nothing", asked.clone()), 8);
+        let without_originals = |deployment: &mut Value| {
+            deployment["metadata"]["labels"] = json!({"tidegate.dev/release": "gone"});
+            deployment["spec"]["minReadySeconds"] = json!(2_147_483_646);
+        };
+        index::apply(&mut reconciler.index.lock(), deployment("shop", &without_originals));
+        let gone = Key { namespace: "ns".into(), name: "gone".into() };
+        for _ in 0..20 {
+            reconciler.queue.wake(gone.clone());
+            let key = reconciler.queue.next().await;
+            reconciler.look(&key).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let asked = asked.lock().unwrap();
+        let [(path, event)] = asked.as_slice() else { panic!("{asked:?}") };
+        assert!(path.ends_with("/namespaces/ns/events"), "{path}");
+        let event: Value = serde_json::from_str(event).unwrap();
+        assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("OriginalsLost")));
+        let regarding = &event["regarding"];
+        assert_eq!((&regarding["kind"], &regarding["name"]), (&json!("Deployment"), &json!("shop")));
+        assert_eq!((&regarding["apiVersion"], &regarding["uid"]), (&json!("apps/v1"), &json!("shop")));
     }
 
     #[tokio::test(start_paused = true)]

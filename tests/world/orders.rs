@@ -135,7 +135,16 @@ impl World {
     }
 
     pub fn note(&mut self, decision: &Decision) {
-        let Some(status) = decision.status.as_ref().filter(|_| self.release.is_some()) else { return };
+        if self.release.is_none() {
+            // What lasts is told once an hour; here, once.
+            for notice in &decision.notices {
+                if !notice.lasts || self.notices.iter().all(|known| known.reason != notice.reason) {
+                    self.notices.push(notice.clone());
+                }
+            }
+            return;
+        }
+        let Some(status) = &decision.status else { return };
         self.status = serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap();
         self.status_writes += 1;
         if let Some(last) = &self.status.last_run {

@@ -4,6 +4,8 @@
 mod beside;
 #[path = "plays/full_nodes.rs"]
 mod full_nodes;
+#[path = "plays/left_behind.rs"]
+mod left_behind;
 #[path = "plays/lost.rs"]
 mod lost;
 #[path = "plays/own_writes.rs"]

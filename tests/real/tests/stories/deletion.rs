@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kube::api::DeleteParams;
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_real::cluster::repository;
 use tidegate_real::stage::{self, Stage, usual};
 use tidegate_real::story::Story;
@@ -55,6 +55,35 @@ fn a_release_deleted_while_no_operator_runs_is_seen_to_by_the_next_one() {
             is_left_alone(story, before, version).await;
             until_all_run(story, version).await;
         }
+    });
+}
+
+#[test]
+fn a_template_that_is_written_while_it_goes_back_without_a_release_stays_and_the_deployment_says_so() {
+    tidegate_real::story::on_stage(async {
+        let (story, before) = come_to(Stage::shared().await, Moment::Undoing, "Undo").await;
+        story.delete(RELEASE, "Release", "shop").await;
+        story
+            .until("it goes back without one", |story| async move {
+                let noted = &story.target().await["metadata"]["annotations"]["tidegate.dev/on-delete"];
+                noted.as_str().is_some_and(|noted| noted.contains("orderedAt"))
+            })
+            .await;
+        let well = json!({"paper.tidegate.dev/crash": null, "paper.tidegate.dev/ready-after": null});
+        story.ship_paper("v3", well).await;
+        is_left_alone(&story, &before, "v3").await;
+        until_all_run(&story, "v3").await;
+        story
+            .until("events of the Deployment", |story| async move {
+                let events = story.list("events.k8s.io/v1", "Event").await;
+                ["GoingBack", "Superseded", "HandedBack"].iter().all(|reason| {
+                    let is_of_it = |event: &Value| {
+                        event["reason"] == *reason && event["regarding"]["kind"] == "Deployment"
+                    };
+                    events.iter().any(is_of_it)
+                })
+            })
+            .await;
     });
 }
 

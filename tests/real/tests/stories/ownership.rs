@@ -349,26 +349,58 @@ fn a_release_deleted_in_mid_run_goes_back_before_the_second_takes_over() {
     });
 }
 
+/// Deletes the Release, and makes it anew at once for another Deployment, which is there.
+async fn make_anew_for_another(story: &Story<'_>) {
+    let mut other = story.deployment(2);
+    other["metadata"]["name"] = json!("other");
+    other["spec"]["selector"]["matchLabels"]["app"] = json!("other");
+    other["spec"]["template"]["metadata"]["labels"]["app"] = json!("other");
+    story.apply(other).await;
+    let mut release = story.release(halves());
+    release["spec"]["targetRef"]["name"] = json!("other");
+    story.delete("tidegate.dev/v1alpha1", "Release", "shop").await;
+    story.apply(release).await;
+}
+
+async fn until_the_other_is_adopted(story: &Story<'_>) {
+    story
+        .until("the other is adopted", |story| async move {
+            story.status().await["stable"]["fingerprint"].is_string()
+                && story.get("apps/v1", "Deployment", "other").await["metadata"]["labels"]["tidegate.dev/release"] == "shop"
+        })
+        .await;
+}
+
+#[test]
+fn a_release_made_anew_for_another_deployment_gives_the_former_one_back_before_a_second_takes_it_up() {
+    on_stage(async {
+        let (story, before) = half_way(Stage::shared().await, "another-target-two", "Policy").await;
+        story.apply(second(&story)).await;
+        until_second(&story, "the second waits", |status| status["blockedBy"]["reason"] == "TargetTaken")
+            .await;
+        let guard = story.guard().await;
+        make_anew_for_another(&story).await;
+        until_second(&story, "the second takes over", |status| status["stable"]["fingerprint"].is_string())
+            .await;
+        let pods = story.pods().await;
+        let of_shop = pods.iter().filter(|pod| pod["metadata"]["labels"]["app"] == "shop");
+        let versions = of_shop.map(|pod| &pod["metadata"]["annotations"]["version"]);
+        assert_eq!(versions.collect::<Vec<_>>(), ["v1"; 4], "{}", story.describe().await);
+        let former = story.target().await;
+        assert_eq!(owners(&former), before, "{}", story.describe().await);
+        assert_eq!(former["metadata"]["labels"]["tidegate.dev/release"], "second", "{former:#}");
+        assert!(guard.worst().least_ready >= 3, "{:?}", guard.worst());
+        until_the_other_is_adopted(&story).await;
+    });
+}
+
 #[test]
 fn a_release_made_anew_for_another_deployment_gives_the_former_one_back_first() {
     on_stage(async {
         let (story, before) = half_way(Stage::shared().await, "another-target", "Policy").await;
-        let mut other = story.deployment(2);
-        other["metadata"]["name"] = json!("other");
-        other["spec"]["selector"]["matchLabels"]["app"] = json!("other");
-        other["spec"]["template"]["metadata"]["labels"]["app"] = json!("other");
-        story.apply(other).await;
-        let mut release = story.release(halves());
-        release["spec"]["targetRef"]["name"] = json!("other");
         let guard = story.guard().await;
-        story.delete("tidegate.dev/v1alpha1", "Release", "shop").await;
-        story.apply(release).await;
-        story
-            .until("the other is adopted", |story| async move {
-                story.status().await["stable"]["fingerprint"].is_string()
-                    && story.get("apps/v1", "Deployment", "other").await["metadata"]["labels"]["tidegate.dev/release"] == "shop"
-            })
-            .await;
+        make_anew_for_another(&story).await;
+        until_the_other_is_adopted(&story).await;
         let former = story.target().await;
         assert_eq!(former["metadata"]["labels"]["tidegate.dev/release"], json!(null), "{former:#}");
         assert_eq!(owners(&former), before, "{}", story.describe().await);

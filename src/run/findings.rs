@@ -210,7 +210,9 @@ impl Known {
             found.looking_since = found.looking_since.map(|_| now);
             if jump.is_negative() {
                 let Measured { slots, missing, values, .. } = &mut found.measured;
-                (slots.clear(), missing.clear(), values.clear());
+                slots.clear();
+                missing.clear();
+                values.clear();
                 found.probes.values_mut().for_each(|answer| answer.at = answer.at.min(now));
             }
         }

@@ -382,7 +382,8 @@ fn a_window_holds_those_that_have_not_begun() {
 
 #[test]
 fn a_window_that_closes_holds_the_next_one_after_the_watch() {
-    let mut world = shipped(spec(json!([migration("drop", "Contract"), migration("clean", "Contract")])), &[]);
+    let mut world =
+        shipped(spec(json!([migration("drop", "Contract"), migration("clean", "Contract")])), &[]);
     world.until("the first one runs", |world| world.jobs.len() == 1);
     // Written while it runs: its own plan is no reason to stop what has begun.
     let closed = json!({"allow": [{"days": ["Mon"], "from": "02:00", "to": "02:30", "timeZone": "UTC"}]});

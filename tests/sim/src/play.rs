@@ -313,7 +313,7 @@ impl<'s> Player<'s> {
                 push(&mut world, name, "owner", manifest, template(*version, *conduct));
             }
             Event::PushBy(who, version, conduct) => {
-                push(&mut world, name, *who, manifest, template(*version, *conduct));
+                push(&mut world, name, who, manifest, template(*version, *conduct));
             }
             Event::Apply => {
                 let Manifest { template, strategy } = manifest.clone();

@@ -125,10 +125,13 @@ impl Cluster {
         self.child.is_some()
     }
 
-    /// A client as this user; `admin` when there is no such user.
+    /// A client as this user, in whose place `admin` speaks when the cluster has no such user.
     pub async fn client(&self, user: &str) -> Result<Client> {
-        let file = self.users.get(user).unwrap_or(&self.kubeconfig);
-        client(file).await
+        match self.users.get(user) {
+            Some(file) => client(file).await,
+            None if user == "admin" => client(&self.kubeconfig).await,
+            None => client_as(&self.kubeconfig, user).await,
+        }
     }
 
     /// Sends one of our own cluster's controls: `nodes/process-1/lose`.
@@ -150,6 +153,18 @@ pub async fn client(kubeconfig: &Path) -> Result<Client> {
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let read = Kubeconfig::read_from(kubeconfig)?;
     let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+/// A client for a kubeconfig whose user speaks in the place of another one.
+///
+/// # Errors
+/// When the kubeconfig cannot be used.
+pub async fn client_as(kubeconfig: &Path, user: &str) -> Result<Client> {
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let read = Kubeconfig::read_from(kubeconfig)?;
+    let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+    config.auth_info.impersonate = Some(user.to_owned());
     Ok(Client::try_from(config)?)
 }
 

@@ -24,9 +24,10 @@ use tidegate::api::{Release, ReleaseReport, ReleaseSpec};
 
 use super::heard::Audience;
 use super::outside::{self, Outside};
-use super::people::{self, People, client_as};
+use super::people::{self, People};
 use super::upstream::Upstream;
 use super::{Ends, Expected, Runbook, speed};
+use crate::cluster::client_as;
 use crate::load::Load;
 use crate::prometheus::Prometheus;
 use crate::stage;

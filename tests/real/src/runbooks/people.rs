@@ -6,10 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use kube::api::PostParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use serde_json::{Value, json};
 
+use crate::cluster::client_as;
 use crate::stage;
 
 /// What somebody may do.
@@ -108,17 +107,6 @@ fn allowed(rule: &Value) -> Vec<May> {
         return words("resourceNames").flat_map(passes).collect();
     }
     Vec::new()
-}
-
-/// A client as this user.
-///
-/// # Errors
-/// When the kubeconfig cannot be used.
-pub async fn client_as(kubeconfig: &Path, user: &str) -> Result<Client> {
-    let read = Kubeconfig::read_from(kubeconfig)?;
-    let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
-    config.auth_info.impersonate = Some(user.to_owned());
-    Ok(Client::try_from(config)?)
 }
 
 /// A person says something about a release.

@@ -10,7 +10,7 @@ use tidegate::api::{Outcome, Release};
 
 use super::Runbook;
 use super::course::known;
-use super::people::client_as;
+use crate::cluster::client_as;
 use crate::stage;
 
 /// The longest that a version may take in one of them.

@@ -24,6 +24,7 @@ use crate::act::{Fence, Writer};
 use crate::decide::Key;
 use crate::observe::gather::Gatherer;
 use crate::observe::measure::scrape::Pages;
+use crate::observe::measure::servers::Servers;
 use crate::observe::reach::Reach;
 use crate::observe::reading::Reading;
 use crate::report::notify::Carrier;
@@ -92,10 +93,12 @@ impl Operator {
             watches::start(&client, &index, &namespaces, wake, move |right| counted.forbidden(right)).await;
         let writer = Writer::new(client.clone(), fence);
         let findings = Arc::new(SharedFindings::default());
+        // Of each server a namespace has one share, whether runs ask it or checks.
+        let servers = Arc::new(Servers::within(reach.clone()));
         let sampler = Arc::new(Sampler::new(
             client.clone(),
             pages.clone(),
-            reach.clone(),
+            servers.clone(),
             clock.clone(),
             findings.clone(),
             queue.clone(),
@@ -115,7 +118,15 @@ impl Operator {
         let reconciler = Arc::new(Reconciler {
             errands,
             notifier,
-            prober: Prober::new(client, pages, reach, clock.clone(), findings.clone(), queue.clone()),
+            prober: Prober::new(
+                client,
+                pages,
+                reach,
+                servers,
+                clock.clone(),
+                findings.clone(),
+                queue.clone(),
+            ),
             clock,
             index: index.clone(),
             reading: Reading::default(),

@@ -211,6 +211,7 @@ mod tests {
     use crate::act::writer::Leads;
     use crate::observe::gather::Gatherer;
     use crate::observe::measure::scrape::Pages;
+    use crate::observe::measure::servers::Servers;
     use crate::observe::measure::{self, Trust};
     use crate::observe::reach::Reach;
     use crate::report::Metrics;
@@ -244,6 +245,7 @@ mod tests {
         let writer = Writer::new(client.clone(), Arc::new(Leads(Duration::from_secs(10))));
         let pages: Arc<dyn Pages> =
             Arc::new(measure::client(Trust::Nothing, &Reach::anywhere()).expect("a client"));
+        let servers = Arc::new(Servers::within(Reach::anywhere()));
         Arc::new(Reconciler {
             notifier: Notifier::new(
                 Arc::new(Outside::new(client.clone(), Reach::anywhere())),
@@ -265,6 +267,7 @@ mod tests {
                 client.clone(),
                 pages.clone(),
                 Reach::anywhere(),
+                servers.clone(),
                 Clock::machine(),
                 findings.clone(),
                 queue.clone(),
@@ -274,7 +277,7 @@ mod tests {
             sampler: Arc::new(Sampler::new(
                 client,
                 pages,
-                Reach::anywhere(),
+                servers,
                 Clock::machine(),
                 findings.clone(),
                 queue.clone(),

@@ -5,6 +5,7 @@
 pub mod index;
 pub mod key;
 pub mod meta;
+mod pages;
 mod sent;
 pub mod slim;
 pub mod streams;

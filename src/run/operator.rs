@@ -29,6 +29,7 @@ use crate::observe::reach::Reach;
 use crate::observe::reading::Reading;
 use crate::report::notify::Carrier;
 use crate::report::{Metrics, Notifier, Reporter};
+use crate::watch::again::Reader;
 use crate::watch::{self as watches, FirstLists, SharedIndex, Watching};
 
 /// How long looks under way may take to end when the process stops, or a term of leading ends.
@@ -113,6 +114,7 @@ impl Operator {
             findings: findings.clone(),
             queue: queue.clone(),
         });
+        let reader = Reader::of(&client);
         let waker = queue.clone();
         let notifier = Notifier::new(carrier, metrics.clone(), move |key| waker.wake(key));
         let reconciler = Arc::new(Reconciler {
@@ -129,6 +131,7 @@ impl Operator {
             ),
             clock,
             index: index.clone(),
+            reader,
             reading: Reading::default(),
             reporter: Reporter::start(writer.clone(), metrics.clone()),
             writer,

@@ -32,7 +32,7 @@ pub fn outcome_word(outcome: Outcome) -> &'static str {
 }
 
 /// Blockers that only a person can take away: kstatus calls that stalled.
-const STALLED: [&str; 18] = [
+const STALLED: [&str; 19] = [
     "TargetMissing",
     "TargetTaken",
     "InvalidSpec",
@@ -44,6 +44,7 @@ const STALLED: [&str; 18] = [
     "UndoRefused",
     "StableTemplateLost",
     "StablePodsFailing",
+    "TemplateTooLarge",
     "HandedBack",
     "MissingRight",
     "WriteRefused",
@@ -54,7 +55,7 @@ const STALLED: [&str; 18] = [
 ];
 
 /// Reasons of holds, by which whoever is told of holds can choose. The wait for an approval is no hold to them.
-pub const HOLDS: [&str; 35] = [
+pub const HOLDS: [&str; 36] = [
     "AboveLimit",
     "AboveTarget",
     "AwaitingAttestation",
@@ -85,6 +86,7 @@ pub const HOLDS: [&str; 35] = [
     "StablePodsNotReady",
     "StableTemplateLost",
     "Suspended",
+    "TemplateTooLarge",
     "TrafficUnknown",
     "UndoRefused",
     "WindowNeverOpens",

@@ -144,6 +144,11 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         && target.updated_replicas >= target.replicas
         && target.available_replicas >= target.replicas
         && target.status_replicas == target.replicas;
+    if stands && let Some(problem) = too_large(draft, scene) {
+        draft.want(target, &given_back, "leave it as its owner wrote it");
+        draft.phase(Phase::Idle, problem.message.clone());
+        return draft.blocked(TEMPLATE_TOO_LARGE, problem.message, problem.unblock);
+    }
     if stands {
         keep(draft, scene, &scene.current_revision());
         draft.status.stable = Some(scene.current_revision());
@@ -308,6 +313,9 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         return;
     }
     draft.want(target, &held, "hold the new template");
+    if let Some(problem) = too_large(draft, scene) {
+        return draft.held(TEMPLATE_TOO_LARGE, problem.message, problem.unblock);
+    }
     keep(draft, scene, &canary);
     if let Err(problem) = &scene.plan {
         draft.held("InvalidSpec", problem.to_string(), draft.edit());
@@ -376,6 +384,23 @@ pub fn stop_managing(draft: &mut Draft<'_>, target: &Workload) {
     }
 }
 
+/// A template of which no more is known than that it is there.
+const TEMPLATE_TOO_LARGE: &str = "TemplateTooLarge";
+
+/// What is wrong with a template that is too large to be read, and what to do about it.
+struct TooLarge {
+    message: String,
+    unblock: String,
+}
+
+fn too_large(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<TooLarge> {
+    let Workload { name, too_much, .. } = scene.target;
+    let problem = too_much.as_ref()?;
+    let message = format!("the template of Deployment {name} is not released: {problem}");
+    let unblock = draft.kubectl(&format!("edit deployment/{name}"));
+    Some(TooLarge { message, unblock: format!("push a smaller template: {unblock}") })
+}
+
 /// Sees to it that the Deployment's present template is kept.
 pub fn keep(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus) {
     keep_if(draft, scene, wanted, true);
@@ -383,7 +408,9 @@ pub fn keep(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus) {
 
 /// The same; where that is not `needed`, what comes after it does not wait for it.
 pub fn keep_if(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus, needed: bool) {
-    if scene.kept(&wanted.fingerprint).is_some() {
+    let target = scene.target;
+    // What is not read cannot be kept.
+    if scene.kept(&wanted.fingerprint).is_some() || target.too_much.is_some() {
         return;
     }
     draft.intents.push(keeping(scene.target, needed));

@@ -163,6 +163,8 @@ pub struct Workload {
     /// `spec.strategy` as stored.
     pub strategy: Value,
     pub template: Template,
+    /// Why the template is not read: it is `null` then, and known by its fingerprint only.
+    pub too_much: Option<String>,
     pub fingerprint: String,
     /// All that the template names, each once.
     pub images: Vec<String>,

@@ -40,6 +40,7 @@ use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
 use crate::observe::reading::Reading;
 use crate::watch::ObjectKey;
+use crate::watch::again::{Again, Outlined};
 use crate::watch::index::{DESIRED, Index, is_of_trial, quarantine_of, trials_of};
 use crate::watch::meta::{Meta, Texts};
 use crate::watch::slim::{self, Holds, PodIs, PodPhase};
@@ -72,14 +73,32 @@ pub struct Findings {
     pub missed: BTreeMap<DoneWithout, Missed>,
 }
 
+/// Templates of a Release that are read again, at most. More than a few are nothing that we have kept.
+const MOST_TEMPLATES: usize = 16;
+
 /// Everything known about one Release.
-pub fn observe(index: &Index, reading: &Reading, key: &Key, findings: Findings, now: Timestamp) -> Snapshot {
+///
+/// # Errors
+/// What has to be read again first: the index has only an outline of it.
+pub fn observe(
+    index: &Index,
+    again: &Again,
+    reading: &Reading,
+    key: &Key,
+    findings: Findings,
+    now: Timestamp,
+) -> Result<Snapshot, Vec<Outlined>> {
     let name = ObjectKey::from(key);
-    let release = index.releases.get(&name).map(|release| reading.of(key, release));
+    let lacking = lacking(index, again, &name);
+    if !lacking.is_empty() {
+        return Err(lacking);
+    }
+    let found = again.release(index, &name);
+    let release = found.map(|release| reading.of(key, release));
     if release.is_none() {
         reading.forget(key);
     }
-    let deployment = deployment_of(index, &name, release.as_ref());
+    let deployment = deployment_of(index, again, &name, release.as_ref());
     let (sets, mut pods) = deployment.map(|deployment| pods_of(index, deployment)).unwrap_or_default();
     for pod in &mut pods {
         let seen = findings.ready_ahead.get(&pod.uid).copied();
@@ -87,7 +106,7 @@ pub fn observe(index: &Index, reading: &Reading, key: &Key, findings: Findings, 
     }
     let uid = deployment.map(|deployment| &*deployment.metadata.uid);
     let target = deployment.filter(|deployment| !deployment.metadata.deleted).map(workload);
-    Snapshot {
+    Ok(Snapshot {
         now,
         key: key.clone(),
         rival: release.as_ref().and(deployment).and_then(|deployment| rival(index, key, deployment)),
@@ -98,13 +117,13 @@ pub fn observe(index: &Index, reading: &Reading, key: &Key, findings: Findings, 
         target,
         sets,
         pods,
-        templates: templates(index, &name, uid),
+        templates: templates(index, again, &name, uid),
         jobs: jobs(index, &name, release.as_ref()),
         trials: trials(index, key, release.as_ref()),
         outputs: findings.outputs,
         locks: locks(index, key, release.as_ref()),
         actions: actions(index, &name),
-        freezes: freezes(index, &name),
+        freezes: freezes(index, &name, found),
         served: served(index),
         looking_since: findings.looking_since,
         probes: findings.probes,
@@ -116,30 +135,51 @@ pub fn observe(index: &Index, reading: &Reading, key: &Key, findings: Findings, 
         way_back: findings.way_back,
         missed: findings.missed,
         release,
-    }
+    })
+}
+
+/// What may be looked at of a Release and is an outline: the Release, the Deployments that it may be about, and what was kept of those.
+fn lacking(index: &Index, again: &Again, name: &ObjectKey) -> Vec<Outlined> {
+    let target = index.releases.get(name).and_then(|release| release.spec.target.as_deref());
+    let deployments =
+        [target.map(|target| name.beside(target)), labelled(index, name), left_behind(index, name)];
+    let templates = index.templates.children(name).take(MOST_TEMPLATES).map(|(key, _)| key.clone());
+    let mut wanted = vec![Outlined::Release(name.clone())];
+    wanted.extend(deployments.into_iter().flatten().map(Outlined::Deployment));
+    wanted.extend(templates.map(Outlined::Template));
+    wanted.retain(|wanted| again.lacks(index, wanted));
+    wanted.dedup();
+    wanted
 }
 
 fn deployment_of<'i>(
     index: &'i Index,
+    again: &'i Again,
     name: &ObjectKey,
     release: Option<&ReleaseFacts>,
 ) -> Option<&'i slim::Deployment> {
+    let found = |key: ObjectKey| again.deployment(index, &key);
     match release.map(|release| &release.spec) {
         Some(Ok(spec)) => {
-            let target = index.deployments.get(&name.beside(&spec.target_ref.name));
+            let target = found(name.beside(&spec.target_ref.name));
             let is_new = release.is_some_and(|release| release.status.stable.is_none());
-            is_new.then(|| left_behind(index, name)).flatten().or(target)
+            is_new.then(|| left_behind(index, name)).flatten().and_then(found).or(target)
         }
         // Going back must work with a spec that cannot be read, and with none: the label says which Deployment it is.
-        Some(Err(_)) | None => index.deployments.children(name).next().map(|(_, found)| found),
+        Some(Err(_)) | None => labelled(index, name).and_then(found),
     }
 }
 
+/// The Deployment that carries the name of a Release.
+fn labelled(index: &Index, name: &ObjectKey) -> Option<ObjectKey> {
+    index.deployments.children(name).next().map(|(key, _)| key.clone())
+}
+
 /// A Deployment that carries the name of a Release that gives it back before it takes up its own.
-fn left_behind<'i>(index: &'i Index, name: &ObjectKey) -> Option<&'i slim::Deployment> {
+fn left_behind(index: &Index, name: &ObjectKey) -> Option<ObjectKey> {
     let mut labelled =
         index.deployments.children(name).filter(|(_, found)| gives_back_first(index, name, found));
-    labelled.next().map(|(_, found)| found)
+    labelled.next().map(|(key, _)| key.clone())
 }
 
 /// Whether a Release is about another Deployment than this one, which carries its name, and has not taken that up yet: a former Release of that name was
@@ -179,7 +219,7 @@ fn rival(index: &Index, key: &Key, deployment: &slim::Deployment) -> Option<Stri
 }
 
 fn workload(deployment: &slim::Deployment) -> Workload {
-    let slim::Deployment { metadata, managed_by_us, spec, status } = deployment;
+    let slim::Deployment { metadata, managed_by_us, spec, status, is_outline: _ } = deployment;
     let annotation = |name: &str| metadata.annotation(name).map(str::to_owned);
     Workload {
         uid: metadata.uid.to_string(),
@@ -203,6 +243,7 @@ fn workload(deployment: &slim::Deployment) -> Workload {
         progress_deadline_seconds: spec.progress_deadline_seconds,
         strategy: spec.strategy.read().unwrap_or_default(),
         template: spec.template.text.clone(),
+        too_much: spec.template.too_much.map(|too_much| too_much.to_string()),
         fingerprint: spec.template.fingerprint.to_string(),
         images: spec.template.images.to_vec(),
         updated_replicas: status.updated_replicas,
@@ -277,9 +318,9 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         started_at: started,
         restarts: restarts().max().unwrap_or(0),
         restarts_in_all: restarts().fold(0, u32::saturating_add),
-        waiting: waiting.and_then(|waiting| waiting.reason.clone()),
+        waiting: waiting.and_then(|waiting| waiting.reason.as_deref()).map(str::to_owned),
         waiting_message: waiting.and_then(|waiting| waiting.message.as_deref()).map(on_one_line),
-        ended: end.and_then(|end| end.reason.clone()),
+        ended: end.and_then(|end| end.reason.as_deref()).map(str::to_owned),
         ended_message: end.and_then(|end| end.message.as_deref()).map(on_one_line),
         unschedulable_since: says(PodIs::PodScheduled, Holds::False)
             .filter(|condition| condition.reason.as_deref() == Some("Unschedulable"))
@@ -294,7 +335,12 @@ fn on_one_line(text: &str) -> String {
     lines.join(" ")
 }
 
-fn templates(index: &Index, release: &ObjectKey, uid: Option<&str>) -> BTreeMap<String, StoredTemplate> {
+fn templates(
+    index: &Index,
+    again: &Again,
+    release: &ObjectKey,
+    uid: Option<&str>,
+) -> BTreeMap<String, StoredTemplate> {
     // With no Deployment any more all of them are: what is left of a Release that is gone is forgotten.
     // One without an owner was orphaned with its Deployment, or restored from a backup: it stands where ours would, and says what ours would.
     let is_owned = |metadata: &Meta, uid: &str| metadata.owners.is_empty() || metadata.is_owned_by(uid);
@@ -305,7 +351,9 @@ fn templates(index: &Index, release: &ObjectKey, uid: Option<&str>) -> BTreeMap<
         let uid = kept.metadata.uid.to_string();
         (name.name().to_owned(), StoredTemplate { uid, fingerprint, template })
     };
-    index.templates.children(release).filter(|(_, kept)| mine(kept)).map(of).collect()
+    let known =
+        index.templates.children(release).filter_map(|(key, _)| Some((key, again.template(index, key)?)));
+    known.filter(|(_, kept)| mine(kept)).map(of).collect()
 }
 
 fn jobs(index: &Index, name: &ObjectKey, release: Option<&ReleaseFacts>) -> BTreeMap<String, JobFacts> {
@@ -351,7 +399,7 @@ fn exit(pod: &slim::Pod) -> Option<Exit> {
     let containers = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
     let mut ends = containers.filter_map(|container| container.state.terminated.as_ref());
     let end = ends.find(|end| end.exit_code != 0)?;
-    Some(Exit { code: end.exit_code, reason: end.reason.clone() })
+    Some(Exit { code: end.exit_code, reason: end.reason.as_deref().map(str::to_owned) })
 }
 
 fn unplaced(pod: &slim::Pod) -> Option<String> {
@@ -448,9 +496,9 @@ fn actions(index: &Index, release: &ObjectKey) -> Vec<ActionFacts> {
 }
 
 /// Freezes that select the Release. One that this build cannot read holds: somebody has ordered it.
-fn freezes(index: &Index, release: &ObjectKey) -> Freezes {
-    let own = index.releases.get(release).map(|release| labels(&release.metadata)).unwrap_or_default();
-    let namespace = release.namespace();
+fn freezes(index: &Index, name: &ObjectKey, release: Option<&slim::Release>) -> Freezes {
+    let own = release.map(|release| labels(&release.metadata)).unwrap_or_default();
+    let namespace = name.namespace();
     let around = index.namespaces.get(&ObjectKey::new(namespace, namespace));
     let mut around = around.map(|namespace| labels(&namespace.metadata)).unwrap_or_default();
     // The API server sees to it that each has this one: it is so also of a namespace that cannot be read.

@@ -1,27 +1,33 @@
 //! What a Release in a run says, read once: it is looked at with each pod that becomes Ready, and written much less often. Of Releases at rest
-//! nothing is kept: there may be thousands.
+//! nothing is kept: there may be thousands. Nor is anything of those for which there is no room: they are read at each look.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use serde_json::value::RawValue;
 
 use crate::api::status::RevisionStatus;
 use crate::api::{ReleaseSpec, ReleaseStatus};
 use crate::decide::Key;
 use crate::decide::content;
 use crate::decide::snapshot::{ReleaseFacts, Template, Workload};
+use crate::watch::ObjectKey;
+use crate::watch::extent;
+use crate::watch::room::{Place, Room};
 use crate::watch::slim::{self, Document};
 
-/// Bytes of a spec: more than one has in which everything is as large as its schema lets it be. Read, it takes several times as much, and of all
-/// Releases in a run it is kept.
-const LARGEST: usize = 640 << 10;
-/// Entries of its lists and objects: each takes a hundred bytes, however short it is.
-const MOST_ENTRIES: usize = 16_384;
+/// Bytes of texts of which it is kept what they say: read, they take several times as much.
+const ROOM: usize = 8 << 20;
 
 /// What was read of Releases in a run.
-#[derive(Default)]
-pub struct Reading(Mutex<HashMap<Key, Read>>);
+pub struct Reading {
+    known: Mutex<HashMap<Key, Read>>,
+    room: Room,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self { known: Mutex::default(), room: Room::of(ROOM) }
+    }
+}
 
 /// Each with the text that it was read of.
 struct Read {
@@ -30,14 +36,22 @@ struct Read {
     status_text: Document,
     status: Arc<ReleaseStatus>,
     /// What would be signed, of this template and that spec.
-    content: Option<(Template, String)>,
+    content: Option<Content>,
+    /// While it is kept.
+    place: Option<Place>,
+}
+
+struct Content {
+    template: Template,
+    digest: String,
+    _place: Place,
 }
 
 impl Reading {
     /// What a Release says.
     pub fn of(&self, key: &Key, release: &slim::Release) -> ReleaseFacts {
         let mut known = self.lock();
-        let read = match known.remove(key) {
+        let mut read = match known.remove(key) {
             Some(read) => read.renewed(release),
             None => Read::of(release),
         };
@@ -49,7 +63,12 @@ impl Reading {
             status: read.status.clone(),
         };
         if facts.status.run.is_some() {
-            known.insert(key.clone(), read);
+            // In the place of the one before, which is free again.
+            read.place = None;
+            read.place = self.room.place(&release.metadata.key, read.bytes());
+            if read.place.is_some() {
+                known.insert(key.clone(), read);
+            }
         }
         facts
     }
@@ -66,16 +85,20 @@ impl Reading {
         if release.status.run.is_none() && !release.status.stable.as_ref().is_some_and(is_new) {
             return None;
         }
-        let now = || content::of(&target.template, spec);
         let mut known = self.lock();
-        let Some(read) = known.get_mut(key) else { return Some(now()) };
-        let before = read.content.take().filter(|(template, _)| *template == target.template);
-        let (_, content) = read.content.insert(before.unwrap_or_else(|| (target.template.clone(), now())));
-        Some(content.clone())
+        let Some(read) = known.get_mut(key) else { return Some(content::of(&target.template, spec)) };
+        if let Some(before) = read.content.take().filter(|content| content.template == target.template) {
+            return Some(read.content.insert(before).digest.clone());
+        }
+        let digest = content::of(&target.template, spec);
+        let template = target.template.clone();
+        let place = self.room.place(&ObjectKey::from(key), template.text().len());
+        read.content = place.map(|place| Content { template, digest: digest.clone(), _place: place });
+        Some(digest)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Read>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,7 +106,11 @@ impl Read {
     fn of(release: &slim::Release) -> Self {
         let (spec_text, status_text) = (release.spec.text.clone(), release.status.clone());
         let (spec, status) = (spec_of(&spec_text), status_of(&status_text));
-        Self { spec_text, spec, status_text, status, content: None }
+        Self { spec_text, spec, status_text, status, content: None, place: None }
+    }
+
+    fn bytes(&self) -> usize {
+        self.spec_text.text().len() + self.status_text.text().len()
     }
 
     /// The same, but for what has changed.
@@ -103,32 +130,8 @@ impl Read {
 
 fn spec_of(text: &Document) -> Result<Arc<ReleaseSpec>, String> {
     let unread = |error: serde_json::Error| format!("cannot be read: {error}");
-    let written: Box<RawValue> = text.read().map_err(unread)?;
-    if written.get().len() > LARGEST {
-        let most = LARGEST >> 10;
-        return Err(format!("it is larger than {most} KiB: keep long texts in a ConfigMap or an image"));
-    }
-    if entries(written.get()) > MOST_ENTRIES {
-        return Err(format!(
-            "its lists and objects have more than {MOST_ENTRIES} entries: keep long lists in a ConfigMap or an image"
-        ));
-    }
+    extent::is_read(text.text()).map_err(|too_much| too_much.to_string())?;
     text.read().map(Arc::new).map_err(unread)
-}
-
-/// How many entries the lists and objects of a JSON text have, or some more: each stands behind a comma, or is the first of its list or object.
-fn entries(text: &str) -> usize {
-    let (mut entries, mut quoted, mut escaped) = (0, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => quoted = !quoted,
-            b',' | b'[' | b'{' if !quoted => entries += 1,
-            _ => {}
-        }
-    }
-    entries
 }
 
 fn status_of(text: &Document) -> Arc<ReleaseStatus> {
@@ -150,19 +153,36 @@ mod tests {
 
     #[test]
     fn a_spec_that_takes_much_room_is_not_read() {
-        let large = said_of(json!({"note": "x".repeat(LARGEST)})).unwrap_err();
+        let large = said_of(json!({"note": "x".repeat(extent::MOST_BYTES)})).unwrap_err();
         assert_eq!(large, "it is larger than 640 KiB: keep long texts in a ConfigMap or an image");
         let long =
             "its lists and objects have more than 16384 entries: keep long lists in a ConfigMap or an image";
         assert_eq!(said_of(json!({"zeros": vec![0; 20_000]})).unwrap_err(), long);
-        // Neither is one whose lists have one entry each.
-        let nested = vec![json!([[[[[0]]]]]); 4_000];
-        assert_eq!(said_of(json!({"nested": nested})).unwrap_err(), long);
     }
 
     #[test]
-    fn what_stands_in_a_text_is_no_entry() {
-        assert_eq!(entries(r#"{"a": "b, [\", {c", "d": [1, 2, []]}"#), 6);
-        assert_eq!(entries("null"), 0);
+    fn what_releases_in_a_run_say_is_kept_as_far_as_there_is_room() {
+        let reading = Reading { known: Mutex::default(), room: Room::of(8192) };
+        let look = |namespace: &str, name: &str, note: usize| {
+            let run = json!({"id": "r1", "number": 1, "startedAt": "2026-12-01T12:00:00Z", "originals": {}, "stage": "Watch"});
+            let release = json!({
+                "metadata": {"name": name, "namespace": namespace, "uid": name},
+                "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x".repeat(note)}},
+                "status": {"run": run},
+            });
+            let key = Key { namespace: namespace.to_owned(), name: name.to_owned() };
+            let release = serde_json::from_str(&release.to_string()).unwrap();
+            let facts = reading.of(&key, &release);
+            assert!(facts.status.run.is_some() && facts.spec.is_ok(), "it is read all the same");
+            reading.lock().contains_key(&key)
+        };
+        assert!(look("ns", "small", 10));
+        assert!(!look("ns", "large", 6000));
+        assert!(!look("ns", "small", 6000), "there is none for it any more");
+        assert!(look("ns", "small", 3000));
+        assert!(!look("ns", "another", 1000), "its namespace has half");
+        assert!(look("other", "small", 1000));
+        reading.forget(&Key { namespace: "ns".into(), name: "small".into() });
+        assert!(look("ns", "another", 1000));
     }
 }

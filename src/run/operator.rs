@@ -24,10 +24,12 @@ use crate::act::{Fence, Writer};
 use crate::decide::Key;
 use crate::observe::gather::Gatherer;
 use crate::observe::measure::scrape::Pages;
+use crate::observe::measure::servers::Servers;
 use crate::observe::reach::Reach;
 use crate::observe::reading::Reading;
 use crate::report::notify::Carrier;
 use crate::report::{Metrics, Notifier, Reporter};
+use crate::watch::again::Reader;
 use crate::watch::{self as watches, FirstLists, SharedIndex, Watching};
 
 /// How long looks under way may take to end when the process stops, or a term of leading ends.
@@ -92,10 +94,12 @@ impl Operator {
             watches::start(&client, &index, &namespaces, wake, move |right| counted.forbidden(right)).await;
         let writer = Writer::new(client.clone(), fence);
         let findings = Arc::new(SharedFindings::new(clock.clone()));
+        // Of each server a namespace has one share, whether runs ask it or checks.
+        let servers = Arc::new(Servers::within(reach.clone()));
         let sampler = Arc::new(Sampler::new(
             client.clone(),
             pages.clone(),
-            reach.clone(),
+            servers.clone(),
             clock.clone(),
             findings.clone(),
             queue.clone(),
@@ -110,14 +114,24 @@ impl Operator {
             findings: findings.clone(),
             queue: queue.clone(),
         });
+        let reader = Reader::of(&client);
         let waker = queue.clone();
         let notifier = Notifier::new(carrier, metrics.clone(), move |key| waker.wake(key));
         let reconciler = Arc::new(Reconciler {
             errands,
             notifier,
-            prober: Prober::new(client, pages, reach, clock.clone(), findings.clone(), queue.clone()),
+            prober: Prober::new(
+                client,
+                pages,
+                reach,
+                servers,
+                clock.clone(),
+                findings.clone(),
+                queue.clone(),
+            ),
             clock,
             index: index.clone(),
+            reader,
             reading: Reading::default(),
             reporter: Reporter::start(writer.clone(), metrics.clone()),
             writer,

@@ -15,6 +15,7 @@ use crate::decide::jobs::EndedJob;
 use crate::decide::snapshot::{JobOutput, Placed, ProbeAnswer, ProbeId};
 use crate::decide::{Key, Placing, Probe};
 use crate::observe::measure::scrape::Pages;
+use crate::observe::measure::servers::Servers;
 use crate::observe::probes::Means;
 use crate::observe::reach::Reach;
 use crate::observe::{outputs, places, probes};
@@ -32,6 +33,7 @@ struct Hands {
     client: Client,
     pages: Arc<dyn Pages>,
     reach: Reach,
+    servers: Arc<Servers>,
     clock: Clock,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
@@ -42,12 +44,13 @@ impl Prober {
         client: Client,
         pages: Arc<dyn Pages>,
         reach: Reach,
+        servers: Arc<Servers>,
         clock: Clock,
         findings: Arc<SharedFindings>,
         queue: Arc<Queue>,
     ) -> Self {
         Self {
-            hands: Arc::new(Hands { client, pages, reach, clock, findings, queue }),
+            hands: Arc::new(Hands { client, pages, reach, servers, clock, findings, queue }),
             asked: Line::of(|hands, key, id, probe| hands.ask(key, id, probe).boxed()),
             read: Line::of(|hands, key, name, job| hands.read(key, name, job).boxed()),
             placing: Line::of(|hands, key, (), wanted| hands.place(key, wanted).boxed()),
@@ -79,7 +82,8 @@ impl Prober {
 
 impl Hands {
     async fn ask(self: Arc<Self>, key: Key, id: ProbeId, probe: Probe) {
-        let means = Means { client: &self.client, reach: &self.reach, pages: &*self.pages };
+        let (client, reach, pages) = (&self.client, &self.reach, &*self.pages);
+        let means = Means { client, reach, pages, servers: &self.servers };
         let (result, message) = probes::ask(means, &key.namespace, &probe, self.clock.now()).await;
         self.findings.add_answer(&key, id, ProbeAnswer { at: self.clock.now(), result, message });
     }
@@ -144,10 +148,12 @@ mod tests {
     use crate::decide::About;
     use crate::decide::plan::Question;
     use crate::decide::snapshot::ProbeResult;
+    use crate::decide::traffic::{PlannedMark, Traffic};
+    use crate::observe::measure::prometheus::{Auth, Prometheus, Round};
     use crate::observe::measure::{self, Trust};
     use crate::observe::reach::Wire;
 
-    /// Answers everybody but those who ask the silent host, and counts those.
+    /// Answers everybody but those who ask the silent host, or ask for what takes long, and counts those. What is asked for otherwise is 3.
     #[derive(Default)]
     struct Network(Mutex<usize>);
 
@@ -159,17 +165,22 @@ mod tests {
 
     impl Wire for Network {
         fn carry(&self, request: reqwest::Request) -> BoxFuture<'static, reqwest::Result<reqwest::Response>> {
-            if request.url().host_str() == Some("silent") {
+            let asked = request.body().and_then(|body| body.as_bytes()).unwrap_or_default();
+            let is_slow = asked.starts_with(b"query=slow");
+            if is_slow || request.url().host_str() == Some("silent") {
                 *self.0.lock().unwrap() += 1;
                 return std::future::pending().boxed();
             }
-            async { Ok(Response::new("").into()) }.boxed()
+            let number = json!({"metric": {}, "value": [1, "3"]});
+            let answer = json!({"status": "success", "data": {"resultType": "vector", "result": [number]}});
+            async move { Ok(Response::new(answer.to_string()).into()) }.boxed()
         }
     }
 
     struct World {
         prober: Prober,
         network: Arc<Network>,
+        servers: Arc<Servers>,
         findings: Arc<SharedFindings>,
         queue: Arc<Queue>,
     }
@@ -183,15 +194,17 @@ mod tests {
             let reach = Reach::anywhere().over(network.clone());
             let (findings, queue) =
                 (Arc::new(SharedFindings::new(Clock::machine())), Arc::new(Queue::with_turns(8)));
+            let servers = Arc::new(Servers::within(reach.clone()));
             let prober = Prober::new(
                 Client::new(unused, "default"),
                 Arc::new(measure::client(Trust::Nothing, &reach).expect("a client")),
                 reach,
+                servers.clone(),
                 Clock::machine(),
                 findings.clone(),
                 queue.clone(),
             );
-            Self { prober, network, findings, queue }
+            Self { prober, network, servers, findings, queue }
         }
 
         fn answers(&self, key: &Key) -> Vec<ProbeResult> {
@@ -216,6 +229,59 @@ mod tests {
             about: About::Nothing,
         };
         (0..count).map(probe).collect()
+    }
+
+    /// Checks of how much goes on, which ask a Prometheus server so.
+    fn counting(query: &str, count: usize) -> Vec<Probe> {
+        let traffic = Traffic {
+            query: query.to_owned(),
+            mark: PlannedMark::Number(5.0),
+            server: serde_json::from_value(json!({"url": "http://prometheus"})).expect("a server"),
+            scrape_interval: Duration::from_secs(15),
+            definition: String::new(),
+        };
+        let question = Question::Traffic(Box::new(traffic));
+        let probe =
+            |probe: Probe| Probe { question: question.clone(), timeout: Duration::from_secs(30), ..probe };
+        asking("prometheus", count).into_iter().map(probe).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn checks_ask_a_server_in_their_namespaces_share_and_wait_no_longer_than_for_an_answer() {
+        let world = World::new();
+        let (slow, shop) = (key("slow", "shop"), key("shop", "shop"));
+        world.prober.ask(&slow, counting("slow", OF_A_NAMESPACE));
+        world.prober.ask(&shop, counting("orders", 1));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.answers(&shop), [ProbeResult::Passed], "it has not waited for those");
+        assert_eq!(world.network.waiting(), 2, "the share of a namespace");
+        // Two at once, for ten seconds each: what has not had its turn by then has had the time of an answer for it.
+        tokio::time::sleep(Duration::from_secs(28)).await;
+        assert_eq!(world.network.waiting(), 6);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(world.answers(&slow), [ProbeResult::Unknown; OF_A_NAMESPACE]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_runs_ask_a_server_and_what_checks_ask_it_is_of_one_share() {
+        let world = World::new();
+        let way = Prometheus { url: "http://prometheus".to_owned(), auth: Auth::Nobody, headers: Vec::new() };
+        let server = world.servers.at(way, Trust::Nothing).expect("a server");
+        let five = Duration::from_secs(5);
+        let round = Round { now: 1, scrape_interval: five, deadline: five };
+        for _ in 0..2 {
+            let server = server.clone();
+            tokio::spawn(async move { server.instant(round, "shop", "slow").await });
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (shop, other) = (key("shop", "shop"), key("other", "shop"));
+        world.prober.ask(&shop, counting("orders", 1));
+        world.prober.ask(&other, counting("orders", 1));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.answers(&other), [ProbeResult::Passed]);
+        assert_eq!(world.answers(&shop), [], "its namespace asks as much as it may");
+        tokio::time::sleep(five).await;
+        assert_eq!(world.answers(&shop), [ProbeResult::Passed]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,9 +20,16 @@ use crate::decide::{self, Decision, Key, Notice, Snapshot};
 use crate::observe::{self, reading::Reading};
 use crate::report::{Notifier, Reporter};
 use crate::watch::SharedIndex;
+use crate::watch::again::{Again, NotRead, Reader};
 
 /// How often to look whether our own last write has come back to us.
 const OWN_WRITE: Duration = Duration::from_millis(250);
+/// When to look again at what has to be read again, and cannot be before others have been.
+const NO_TURN: Duration = Duration::from_millis(500);
+/// The same, where the API server has not said what it is.
+const NOT_READ: Duration = Duration::from_secs(2);
+/// How often something is read again for one look: what is an outline only since the last time has changed meanwhile.
+const READINGS: usize = 4;
 /// How often to look whether a rush is over.
 const RUSH: Duration = Duration::from_millis(500);
 /// When to look again whether there is room to tell something.
@@ -36,6 +43,7 @@ const LONGEST_BACKOFF_BACK: Duration = Duration::from_secs(3);
 pub struct Reconciler {
     pub clock: Clock,
     pub index: SharedIndex,
+    pub reader: Reader,
     pub reading: Reading,
     pub writer: Writer,
     pub queue: Arc<Queue>,
@@ -53,16 +61,20 @@ pub struct Reconciler {
 impl Reconciler {
     /// Looks at one Release.
     pub async fn look(&self, key: &Key) {
-        let now = self.clock.now();
-        let mut findings = self.findings.of(key, now);
-        findings.told = self.notifier.told(key);
-        let snapshot = observe::observe(&self.index.lock(), &self.reading, key, findings, now);
+        let snapshot = match self.see(key).await {
+            Ok(snapshot) => snapshot,
+            Err(wait) => {
+                self.queue.wake_at(key.clone(), clock::instant() + wait);
+                self.queue.done(key, false);
+                return;
+            }
+        };
         if self.own.newer_than(key, &snapshot) {
             self.queue.wake_at(key.clone(), clock::instant() + OWN_WRITE);
             self.queue.done(key, false);
             return;
         }
-        self.findings.see_ready_ahead(key, &snapshot.pods, now);
+        self.findings.see_ready_ahead(key, &snapshot.pods, snapshot.now);
         let decision = decide::decide(&snapshot);
         let runs = |release: &ReleaseFacts| release.status.run.is_some();
         self.under_way.note(key, decision.urgent || snapshot.release.as_ref().is_some_and(runs));
@@ -105,6 +117,30 @@ impl Reconciler {
             }
         }
         self.queue.done(key, decision.urgent);
+    }
+
+    /// What is known of a Release. `Err`: something of it has to be read again, and cannot be now; it can be tried again after so long.
+    async fn see(&self, key: &Key) -> Result<Snapshot, Duration> {
+        let mut again = Again::default();
+        for _ in 0..READINGS {
+            let now = self.clock.now();
+            let mut findings = self.findings.of(key, now);
+            findings.told = self.notifier.told(key);
+            let seen = observe::observe(&self.index.lock(), &again, &self.reading, key, findings, now);
+            let lacking = match seen {
+                Ok(snapshot) => return Ok(snapshot),
+                Err(lacking) => lacking,
+            };
+            match self.reader.read(&key.namespace, lacking, &mut again).await {
+                Ok(()) => {}
+                Err(NotRead::NoTurn | NotRead::Gone) => break,
+                Err(error @ (NotRead::Late | NotRead::Api(_))) => {
+                    tracing::warn!(release = %key, %error, "what is not kept in memory could not be read again");
+                    return Err(NOT_READ);
+                }
+            }
+        }
+        Err(spread(key, NO_TURN))
     }
 
     /// Another process may lead from here on: what was begun for Releases stops, and what was found is forgotten.
@@ -218,10 +254,12 @@ mod tests {
     use crate::act::writer::Leads;
     use crate::observe::gather::Gatherer;
     use crate::observe::measure::scrape::Pages;
+    use crate::observe::measure::servers::Servers;
     use crate::observe::measure::{self, Trust};
     use crate::observe::reach::Reach;
     use crate::report::Metrics;
     use crate::report::notify::Outside;
+    use crate::watch::room::Room;
     use crate::watch::{index, slim};
 
     type Written = Arc<Mutex<Vec<(String, Instant)>>>;
@@ -251,6 +289,7 @@ mod tests {
         let writer = Writer::new(client.clone(), Arc::new(Leads(Duration::from_secs(10))));
         let pages: Arc<dyn Pages> =
             Arc::new(measure::client(Trust::Nothing, &Reach::anywhere()).expect("a client"));
+        let servers = Arc::new(Servers::within(Reach::anywhere()));
         Arc::new(Reconciler {
             notifier: Notifier::new(
                 Arc::new(Outside::new(client.clone(), Reach::anywhere())),
@@ -258,6 +297,7 @@ mod tests {
                 |_| {},
             ),
             index: SharedIndex::default(),
+            reader: Reader::of(&client),
             reading: Reading::default(),
             errands: Errands::new(Hands {
                 gatherer: Arc::new(Gatherer::start(client.clone())),
@@ -272,6 +312,7 @@ mod tests {
                 client.clone(),
                 pages.clone(),
                 Reach::anywhere(),
+                servers.clone(),
                 Clock::machine(),
                 findings.clone(),
                 queue.clone(),
@@ -281,7 +322,7 @@ mod tests {
             sampler: Arc::new(Sampler::new(
                 client,
                 pages,
-                Reach::anywhere(),
+                servers,
                 Clock::machine(),
                 findings.clone(),
                 queue.clone(),
@@ -532,6 +573,78 @@ mod tests {
             blocker["message"],
             "the patch of Deployment shop (adopt) was refused: denied by policy x"
         );
+    }
+
+    /// An API server with one Release and its Deployment, which it lists by their names and nothing else; what it was asked.
+    fn listing(asked: Arc<Mutex<Vec<String>>>) -> Client {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (uri, is_read) = (request.uri().clone(), *request.method() == Method::GET);
+            asked.lock().unwrap().push(format!("{} {uri}", request.method()));
+            async move {
+                let is_named = uri.query().is_some_and(|query| query.contains("metadata.name%3Dshop"));
+                let metadata = json!({"name": "shop", "namespace": "ns", "uid": "shop", "generation": 1, "annotations": {}});
+                let item = match uri.path().rsplit('/').next() {
+                    Some("releases") => {
+                        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+                        json!({"metadata": metadata, "spec": {"targetRef": target}})
+                    }
+                    Some("deployments") => json!({
+                        "metadata": metadata,
+                        "spec": {"replicas": 4, "strategy": {"type": "RollingUpdate"}, "template": {"spec": {"version": 2}}},
+                    }),
+                    _ => {
+                        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 2}})
+                    }
+                };
+                let answer = match (is_read, is_named) {
+                    (false, _) => item,
+                    (true, true) => {
+                        json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [item]})
+                    }
+                    (true, false) => json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []}),
+                };
+                Ok::<_, std::io::Error>(Response::new(Body::from(answer.to_string().into_bytes())))
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_no_room_in_memory_is_read_again_and_decided_on_all_the_same() {
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let reconciler = reconciler(listing(asked.clone()), 8);
+        {
+            let mut index = reconciler.index.lock();
+            *index = index::Index::with(Room::of(0), Room::of(0));
+            index::apply(&mut index, deployment("shop", &|_| {}));
+            index::apply(&mut index, release("shop"));
+        }
+        let shop = Key { namespace: "ns".into(), name: "shop".into() };
+        reconciler.queue.wake(shop);
+        let key = reconciler.queue.next().await;
+        reconciler.look(&key).await;
+        let asked = asked.lock().unwrap();
+        let began = |place: usize, with: &str| asked.get(place).is_some_and(|asked| asked.starts_with(with));
+        assert!(began(0, "GET /apis/tidegate.dev/v1alpha1/namespaces/ns/releases?"), "{asked:?}");
+        assert!(began(1, "GET /apis/apps/v1/namespaces/ns/deployments?"), "{asked:?}");
+        assert!(began(2, "PATCH /apis/apps/v1/namespaces/ns/deployments/shop"), "{asked:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_read_again_is_looked_at_again_and_not_taken_for_what_is_gone() {
+        let reconciler = reconciler(slow(Written::default()), 8);
+        {
+            let mut index = reconciler.index.lock();
+            *index = index::Index::with(Room::of(0), Room::of(0));
+            index::apply(&mut index, release("shop"));
+        }
+        let shop = Key { namespace: "ns".into(), name: "shop".into() };
+        reconciler.queue.wake(shop.clone());
+        for _ in 0..3 {
+            let woken = tokio::time::timeout(Duration::from_secs(10), reconciler.queue.next()).await;
+            assert_eq!(woken.as_ref(), Ok(&shop), "it comes again by itself");
+            reconciler.look(&shop).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

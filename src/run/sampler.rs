@@ -24,7 +24,6 @@ use crate::observe::measure::prometheus::{Answers, Asker, Pod, Round, queries};
 use crate::observe::measure::scrape::{self, PageRead, Pages, Target};
 use crate::observe::measure::servers::{Server, Servers};
 use crate::observe::measure::{self, ReadError};
-use crate::observe::reach::Reach;
 use crate::observe::values::of_pages;
 
 /// Pods of one run read at the same time.
@@ -72,13 +71,13 @@ impl Sampler {
     pub fn new(
         client: Client,
         pages: Arc<dyn Pages>,
-        reach: Reach,
+        servers: Arc<Servers>,
         clock: Clock,
         findings: Arc<SharedFindings>,
         queue: Arc<Queue>,
         reads_per_second: u32,
     ) -> Self {
-        let sources = Sources { client, pages, servers: Arc::new(Servers::within(reach)) };
+        let sources = Sources { client, pages, servers };
         Self { sources, clock, findings, queue, reads_per_second, runs: Arc::default() }
     }
 

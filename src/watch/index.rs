@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::key::ObjectKey;
 use super::meta::{Meta, OwnerKind, Texts};
+use super::room::Room;
 use super::slim::{self, KeptTemplate};
 use super::table::Table;
 use crate::api::{
@@ -21,8 +22,13 @@ use crate::decide::fields::REVISION;
 /// Annotation by which the native controller notes the Deployment's replicas on its ReplicaSets.
 pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 
+/// Bytes of texts that are kept of Releases, of Deployments that belong to one or are named by one, and of their templates.
+const ROOM: usize = 64 << 20;
+/// Bytes of templates that are kept of all other Deployments: one that a Release is made for is mostly known, then.
+const SPARE: usize = 8 << 20;
+
 /// Everything watched.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Index {
     pub releases: Table<slim::Release>,
     pub deployments: Table<slim::Deployment>,
@@ -38,6 +44,37 @@ pub struct Index {
     pub unread: BTreeMap<String, String>,
     /// Admission policies and bindings of ours that are there, as `Kind/name`.
     pub policies: BTreeSet<String>,
+    /// For texts of what belongs to a Release.
+    room: Room,
+    /// For texts of what does not, or not yet.
+    spare: Room,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::with(Room::of(ROOM), Room::of(SPARE))
+    }
+}
+
+impl Index {
+    /// Nothing is known yet. `room`: for texts of what belongs to a Release; `spare`: of what does not.
+    pub fn with(room: Room, spare: Room) -> Self {
+        Self {
+            releases: Table::default(),
+            deployments: Table::default(),
+            sets: Table::default(),
+            pods: Table::default(),
+            templates: Table::default(),
+            jobs: Table::default(),
+            actions: Table::default(),
+            freezes: Table::default(),
+            namespaces: Table::default(),
+            unread: BTreeMap::new(),
+            policies: BTreeSet::new(),
+            room,
+            spare,
+        }
+    }
 }
 
 /// The index, shared between the watches that fill it and those who read it. Never held across an await.
@@ -64,6 +101,8 @@ pub trait Indexed: DeserializeOwned + Clone + std::fmt::Debug + Send + 'static {
     fn strip(&mut self);
     /// Takes what it has in common with another object from there.
     fn share(&mut self, _: &Index) {}
+    /// Takes the room that it needs; where there is none, only an outline of it stays.
+    fn settle(&mut self, _: &Index) {}
     /// The Releases that it concerns.
     fn concerns(&self, index: &Index) -> Vec<Key>;
 }
@@ -77,6 +116,8 @@ pub fn apply<T: Indexed>(index: &mut Index, mut object: T) -> Vec<Key> {
     if let Some(old) = T::table(index).delete(&key) {
         concerned = old.concerns(index);
     }
+    // In the place of the one before, which is free again.
+    object.settle(index);
     concerned.extend(object.concerns(index));
     let parent = object.parent();
     T::table(index).apply(key, parent, object);
@@ -103,6 +144,14 @@ fn strip(metadata: &mut Meta, labels: &[&str], annotations: &[&str]) {
     metadata.resource_version = Box::default();
     keep(metadata.labels.as_mut(), labels);
     keep(metadata.annotations.as_mut(), annotations);
+}
+
+/// The same, of annotations that are numbers or moments: whatever else somebody writes there is none.
+fn strip_to_short(metadata: &mut Meta, labels: &[&str], annotations: &[&str]) {
+    strip(metadata, labels, annotations);
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.keep_short();
+    }
 }
 
 /// What is left may be nothing, but that there were some is kept: a JSON patch needs to know.
@@ -133,6 +182,11 @@ impl Indexed for slim::Release {
     fn strip(&mut self) {
         keep(self.metadata.annotations.as_mut(), &[]);
     }
+    fn settle(&mut self, index: &Index) {
+        if !self.takes(&index.room) {
+            self.outline();
+        }
+    }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         let rivals = self.parent().into_iter().flat_map(|target| {
             index.releases.children(&target).map(|(name, _)| Key::from(name)).collect::<Vec<_>>()
@@ -162,6 +216,13 @@ impl Indexed for slim::Deployment {
             share(&mut self.spec.template, index.templates.children(&release).map(|(_, kept)| &kept.data));
         }
     }
+    fn settle(&mut self, index: &Index) {
+        let is_named = || index.releases.children(&self.metadata.key).next().is_some();
+        let is_wanted = self.metadata.release().is_some() || is_named();
+        if !self.takes(if is_wanted { &index.room } else { &index.spare }) {
+            self.outline();
+        }
+    }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         let wanted = index.releases.children(&self.metadata.key).map(|(name, _)| name.into());
         self.metadata.release().iter().map(Key::from).chain(wanted).collect()
@@ -180,7 +241,7 @@ impl Indexed for slim::ReplicaSet {
         self.metadata.controller(OwnerKind::Deployment).cloned()
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[], &[DESIRED, REVISION]);
+        strip_to_short(&mut self.metadata, &[], &[DESIRED, REVISION]);
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         let deployment = self.metadata.controller(OwnerKind::Deployment);
@@ -232,7 +293,8 @@ impl Indexed for slim::Pod {
         quarantined.or_else(set).or_else(on_trial)
     }
     fn strip(&mut self) {
-        strip(&mut self.metadata, &[RELEASE_LABEL, QUARANTINE, CHECK_LABEL], &[QUARANTINED_UNTIL]);
+        let labels = [RELEASE_LABEL, QUARANTINE, CHECK_LABEL];
+        strip_to_short(&mut self.metadata, &labels, &[QUARANTINED_UNTIL]);
     }
     fn concerns(&self, index: &Index) -> Vec<Key> {
         if let Some(key) = self.quarantined_for() {
@@ -264,6 +326,11 @@ impl Indexed for slim::StoredTemplate {
         if let Some(release) = self.parent() {
             let deployments = index.deployments.children(&release);
             share(&mut self.data, deployments.map(|(_, deployment)| &deployment.spec.template));
+        }
+    }
+    fn settle(&mut self, index: &Index) {
+        if !self.takes(&index.room) {
+            self.outline();
         }
     }
     fn concerns(&self, _: &Index) -> Vec<Key> {
@@ -350,5 +417,162 @@ impl Indexed for slim::Namespace {
         }
         let inside = index.releases.iter().filter(|(name, _)| name.namespace() == self.metadata.key.name());
         inside.map(|(name, _)| name.into()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn of<T: Indexed>(index: &mut Index, object: &Value) -> Vec<Key> {
+        apply::<T>(index, serde_json::from_str(&object.to_string()).expect("an object"))
+    }
+
+    fn deployment(namespace: &str, name: &str, release: Option<&str>, note: usize) -> Value {
+        let mut deployment = json!({
+            "metadata": {"name": name, "namespace": namespace, "uid": name},
+            "spec": {"strategy": {"type": "Recreate"}, "template": {"spec": {"note": "x".repeat(note)}}},
+        });
+        if let Some(release) = release {
+            deployment["metadata"]["labels"] = json!({RELEASE_LABEL: release});
+        }
+        deployment
+    }
+
+    fn release(name: &str, note: usize) -> Value {
+        let locks = json!({"names": ["database"], "standing": "Held", "asked": "2026-12-01T12:00:00Z"});
+        json!({
+            "metadata": {"name": name, "namespace": "ns", "uid": name, "labels": {"tier": "front"}},
+            "spec": {"targetRef": {"name": "shop"}, "note": "x".repeat(note)},
+            "status": {"phase": "Soaking", "run": {"id": "r7", "number": 7, "locks": locks}},
+        })
+    }
+
+    fn stored(name: &str, note: usize) -> Value {
+        json!({
+            "metadata": {"name": name, "namespace": "ns", "uid": name, "labels": {RELEASE_LABEL: "shop"}},
+            "data": {"spec": {"note": "x".repeat(note)}},
+        })
+    }
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::new("ns", name)
+    }
+
+    /// Room for so many bytes, of which a namespace has half, and a quarter as much for what no Release names.
+    fn index(bytes: usize) -> Index {
+        Index::with(Room::of(bytes), Room::of(bytes / 4))
+    }
+
+    fn is_outline(index: &Index, name: &str) -> bool {
+        index.deployments.get(&key(name)).expect("it is known").is_outline
+    }
+
+    #[test]
+    fn of_what_finds_no_room_it_is_known_whom_it_concerns_and_what_it_was() {
+        let (mut small, mut large) = (index(1 << 20), index(8000));
+        let all = |index: &mut Index| {
+            let shop = Key { namespace: "ns".into(), name: "shop".into() };
+            assert_eq!(of::<slim::Release>(index, &release("shop", 5000)), [shop.clone()]);
+            assert_eq!(of::<slim::Deployment>(index, &deployment("ns", "shop", None, 5000)), [shop.clone()]);
+            assert_eq!(of::<slim::StoredTemplate>(index, &stored("shop-1", 6000)), [shop]);
+        };
+        all(&mut small);
+        all(&mut large);
+        assert!(!is_outline(&small, "shop") && is_outline(&large, "shop"));
+        let of_deployment =
+            |index: &Index| index.deployments.get(&key("shop")).unwrap().spec.template.clone();
+        assert_eq!(of_deployment(&small).fingerprint, of_deployment(&large).fingerprint);
+        assert_eq!(of_deployment(&large).text.text(), "null");
+        let kept = large.templates.get(&key("shop-1")).expect("it is known");
+        assert!(kept.is_outline && kept.data.text.text() == "null");
+        let outline = large.releases.get(&key("shop")).expect("it is known");
+        assert!(outline.is_outline && outline.metadata.label("tier").is_none());
+        let status: Value = outline.status.read().expect("a status");
+        assert_eq!(status["run"]["locks"]["names"], json!(["database"]), "others look at its locks");
+        assert_eq!((&status["run"]["id"], status.get("phase")), (&json!("r7"), None));
+    }
+
+    #[test]
+    fn an_object_has_its_place_until_it_goes_and_one_that_has_grown_too_large_has_none() {
+        let mut index = index(8000);
+        of::<slim::Deployment>(&mut index, &deployment("ns", "shop", Some("shop"), 2000));
+        of::<slim::Deployment>(&mut index, &deployment("ns", "cart", Some("cart"), 3000));
+        assert!(!is_outline(&index, "shop") && is_outline(&index, "cart"), "a namespace has half");
+        for _ in 0..5 {
+            of::<slim::Deployment>(&mut index, &deployment("ns", "shop", Some("shop"), 2500));
+        }
+        assert!(!is_outline(&index, "shop"));
+        of::<slim::Deployment>(&mut index, &deployment("other", "shop", Some("shop"), 1500));
+        assert!(!index.deployments.get(&ObjectKey::new("other", "shop")).unwrap().is_outline);
+        of::<slim::Deployment>(&mut index, &deployment("ns", "shop", Some("shop"), 4500));
+        assert!(is_outline(&index, "shop"));
+        let shop = serde_json::from_value(deployment("other", "shop", Some("shop"), 0)).unwrap();
+        delete::<slim::Deployment>(&mut index, &shop);
+        assert_eq!(index.room.taken(), 0);
+        of::<slim::Deployment>(&mut index, &deployment("ns", "cart", Some("cart"), 3000));
+        assert!(!is_outline(&index, "cart"));
+        index.deployments.begin_listing(None);
+        end_listing::<slim::Deployment>(&mut index, None);
+        assert_eq!(index.room.taken(), 0);
+    }
+
+    #[test]
+    fn a_deployment_and_what_is_kept_of_it_have_one_place() {
+        let mut index = index(8000);
+        of::<slim::Deployment>(&mut index, &deployment("ns", "shop", Some("shop"), 3000));
+        let taken = index.room.taken();
+        of::<slim::StoredTemplate>(&mut index, &stored("shop-1", 3000));
+        assert_eq!(index.room.taken(), taken);
+        // It comes again, as it does with each pod: the place is the one that the other has.
+        of::<slim::Deployment>(&mut index, &deployment("ns", "shop", Some("shop"), 3000));
+        assert_eq!(index.room.taken(), taken);
+        of::<slim::Deployment>(&mut index, &deployment("ns", "shop", Some("shop"), 10));
+        assert!(!is_outline(&index, "shop"));
+        assert!(!index.templates.get(&key("shop-1")).expect("it is known").is_outline);
+    }
+
+    #[test]
+    fn what_no_release_names_takes_nothing_from_what_one_does() {
+        let mut index = index(8000);
+        for number in 0..10 {
+            of::<slim::Deployment>(&mut index, &deployment("ns", &format!("other-{number}"), None, 500));
+        }
+        assert!(!is_outline(&index, "other-0") && is_outline(&index, "other-9"));
+        assert_eq!(index.room.taken(), 0);
+        of::<slim::Release>(&mut index, &release("shop", 0));
+        of::<slim::Deployment>(&mut index, &deployment("ns", "shop", None, 3000));
+        assert!(!is_outline(&index, "shop"), "a Release names it");
+    }
+
+    #[test]
+    fn annotations_and_a_strategy_that_are_longer_than_they_ever_are_stay_in_no_memory() {
+        let mut index = index(1 << 20);
+        let mut long = deployment("ns", "shop", Some("shop"), 10);
+        long["metadata"]["annotations"] = json!({HELD: "x".repeat(5000)});
+        of::<slim::Deployment>(&mut index, &long);
+        assert!(is_outline(&index, "shop"));
+        let held = index.deployments.get(&key("shop")).unwrap().metadata.annotation(HELD);
+        assert_eq!(held, None);
+        let mut long = deployment("ns", "cart", Some("cart"), 10);
+        long["spec"]["strategy"] = json!({"rollingUpdate": {"maxSurge": format!("{}1%", "0".repeat(5000))}});
+        of::<slim::Deployment>(&mut index, &long);
+        assert!(is_outline(&index, "cart"));
+        let set = json!({
+            "metadata": {
+                "name": "shop-1", "namespace": "ns", "annotations": {DESIRED: "1".repeat(5000), REVISION: "7"},
+                "ownerReferences": [
+                    {"kind": "Deployment", "name": "x".repeat(5000), "uid": "long", "controller": true},
+                    {"kind": "Deployment", "name": "shop", "uid": "shop", "controller": true},
+                ],
+            },
+            "spec": {"template": {}},
+        });
+        of::<slim::ReplicaSet>(&mut index, &set);
+        let set = index.sets.get(&key("shop-1")).expect("it is known");
+        assert_eq!((set.metadata.annotation(DESIRED), set.metadata.annotation(REVISION)), (None, Some("7")));
+        assert_eq!(set.metadata.owners.len(), 1);
     }
 }

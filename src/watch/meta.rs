@@ -12,6 +12,13 @@ use serde::de::IgnoredAny;
 use super::key::ObjectKey;
 use crate::api::RELEASE_LABEL;
 
+/// Bytes of a name: no object has a longer one. Whom an object belongs to is for whoever writes it to say, though.
+pub const LONGEST_NAME: usize = 253;
+/// Owners of an object that are looked at.
+const MOST_OWNERS: usize = 8;
+/// Bytes of a uid, and of an annotation that is a number or a moment.
+const SHORT: usize = 64;
+
 /// An object's metadata.
 #[derive(Deserialize, Clone, Debug)]
 #[serde(from = "Known")]
@@ -75,7 +82,21 @@ impl Texts {
         let all = std::mem::take(&mut self.0).into_iter();
         self.0 = all.filter(|(name, _)| names.contains(&&**name)).collect();
     }
+
+    /// Forgets what is no number and no moment.
+    pub fn keep_short(&mut self) {
+        let all = std::mem::take(&mut self.0).into_iter();
+        self.0 = all.filter(|(_, text)| text.len() <= SHORT).collect();
+    }
+
+    /// How many bytes they have, and how many it takes that there are so many.
+    pub fn bytes(&self) -> usize {
+        self.iter().map(|(name, text)| name.len() + text.len() + EACH).sum()
+    }
 }
+
+/// Bytes that a label takes, however short it is.
+const EACH: usize = 32;
 
 impl From<BTreeMap<Box<str>, Box<str>>> for Texts {
     fn from(all: BTreeMap<Box<str>, Box<str>>) -> Self {
@@ -132,6 +153,7 @@ struct Reference {
 impl<M> From<Known<M>> for Meta {
     fn from(known: Known<M>) -> Self {
         let namespace = known.namespace.unwrap_or_default();
+        let is_one = |owner: &Reference| owner.name.len() <= LONGEST_NAME && owner.uid.len() <= SHORT;
         let owner = |Reference { kind, name, uid, controller }| Owner {
             kind,
             key: ObjectKey::new(&namespace, &name),
@@ -147,7 +169,14 @@ impl<M> From<Known<M>> for Meta {
             deleted: known.deletion_timestamp.is_some(),
             labels: known.labels,
             annotations: known.annotations,
-            owners: known.owner_references.into_iter().flatten().map(owner).collect(),
+            owners: known
+                .owner_references
+                .into_iter()
+                .flatten()
+                .filter(is_one)
+                .take(MOST_OWNERS)
+                .map(owner)
+                .collect(),
         }
     }
 }

@@ -1,10 +1,15 @@
 //! The cluster in memory: one watch a kind, slim views of what matters, and which Releases each change concerns.
 //!
-//! Only reads. What is kept is what `observe/` needs, and no more: a cached full Pod costs twenty times its slim view.
+//! Only reads. What is kept is what `observe/` needs, and no more: a cached full Pod costs twenty times its slim view. However large somebody makes
+//! objects, what is read at once (`pages`), and what is kept of them (`room`), is bounded; what is not kept is read again when it is needed (`again`).
 
+pub mod again;
+pub mod extent;
 pub mod index;
 pub mod key;
 pub mod meta;
+mod pages;
+pub mod room;
 mod sent;
 pub mod slim;
 pub mod streams;

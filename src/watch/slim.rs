@@ -3,19 +3,25 @@
 //! One object that cannot be read must not stop the watch of all others, so whatever users write freely (a spec, a template that is
 //! kept) is taken as it comes, however deep it is, and read where it is looked at. Of who manages which field only what is ours is
 //! looked for, and no deeper than the names of a spec's fields.
+//!
+//! However large an object is, its view takes some kilobytes, but for texts: those of a Release, and templates. They take room (see [`super::room`]);
+//! where there is none, an outline stands for the object, which says what it concerns, and what it was when it is told from others.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::extent::{self, TooMuch};
 use super::key::ObjectKey;
-use super::meta::{Known, Meta};
+use super::meta::{Known, LONGEST_NAME, Meta, Texts};
+use super::room::{Place, Room};
 use crate::api::FIELD_MANAGER;
 use crate::decide::images;
 use crate::decide::snapshot::Template;
@@ -31,6 +37,11 @@ impl Document {
     /// When it is not a `T`.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&self.0)
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
     }
 }
 
@@ -54,7 +65,47 @@ pub struct Release {
     pub spec: ReleaseSpec,
     #[serde(default)]
     pub status: Document,
+    /// Only what it is about and, of its status, what other Releases look at.
+    #[serde(skip)]
+    pub is_outline: bool,
+    #[serde(skip)]
+    place: Option<Place>,
 }
+
+impl Release {
+    /// Takes the room that it needs; false: there is none.
+    pub fn takes(&mut self, room: &Room) -> bool {
+        let labels = self.metadata.labels.as_ref().map_or(0, Texts::bytes);
+        let bytes = self.spec.text.text().len() + self.status.text().len() + labels;
+        self.place = room.place(&self.metadata.key, bytes);
+        self.place.is_some()
+    }
+
+    pub fn outline(&mut self) {
+        self.is_outline = true;
+        self.metadata.labels = None;
+        self.spec.text = Document::default();
+        self.status = of_others(&self.status).unwrap_or_default();
+    }
+}
+
+/// What other Releases look at in a status: the locks of its run.
+fn of_others(status: &Document) -> Option<Document> {
+    #[derive(Deserialize, Serialize)]
+    struct Status {
+        run: InRun,
+    }
+    #[derive(Deserialize, Serialize)]
+    struct InRun {
+        id: Box<RawValue>,
+        locks: Box<RawValue>,
+    }
+    let text = serde_json::to_string(&status.read::<Status>().ok()?).ok()?;
+    (text.len() <= LONGEST_LOCKS).then(|| Document(text.into()))
+}
+
+/// Bytes of what stands in a status of the locks of its run: at most four names, of 63 characters each.
+const LONGEST_LOCKS: usize = 1024;
 
 /// A Release's spec, and the name in `targetRef`, by which it is looked up.
 #[derive(Clone, Debug, Default)]
@@ -76,7 +127,7 @@ impl<'de> Deserialize<'de> for ReleaseSpec {
         }
         let text = Document::deserialize(deserializer)?;
         let target = text.read::<Target>().ok().map(|spec| spec.target_ref.name);
-        Ok(Self { target, text })
+        Ok(Self { target: target.filter(|name| name.len() <= LONGEST_NAME), text })
     }
 }
 
@@ -132,6 +183,29 @@ pub struct Deployment {
     pub managed_by_us: Option<usize>,
     pub spec: DeploymentSpec,
     pub status: DeploymentStatus,
+    /// Neither its annotations, nor its strategy, nor what its template says.
+    pub is_outline: bool,
+}
+
+/// Bytes of a Deployment's strategy and annotations that take no room: they are short, unless somebody wants them not to be.
+const BESIDE: usize = 2048;
+
+impl Deployment {
+    /// Takes the room that it needs; false: there is none.
+    pub fn takes(&self, room: &Room) -> bool {
+        let annotations = self.metadata.annotations.as_ref().map_or(0, Texts::bytes);
+        let beside = annotations + self.spec.strategy.text().len();
+        beside <= BESIDE && self.spec.template.takes(room, &self.metadata.key)
+    }
+
+    pub fn outline(&mut self) {
+        self.is_outline = true;
+        if let Some(annotations) = &mut self.metadata.annotations {
+            annotations.keep(&[]);
+        }
+        self.spec.strategy = Document::default();
+        self.spec.template = self.spec.template.outline();
+    }
 }
 
 #[derive(Deserialize)]
@@ -151,7 +225,7 @@ impl From<ManagedDeployment> for Deployment {
         };
         // The API server takes a list without any for one that was forgotten.
         let managed_by_us = managers.iter().position(ours).filter(|_| managers.len() > 1);
-        Self { metadata: metadata.into(), managed_by_us, spec, status }
+        Self { metadata: metadata.into(), managed_by_us, spec, status, is_outline: false }
     }
 }
 
@@ -231,11 +305,61 @@ pub struct DeploymentStatus {
 }
 
 /// A template with its fingerprint. A Deployment at rest and the ControllerRevision of its template have one between them.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct KeptTemplate {
     pub fingerprint: Box<str>,
     pub images: Box<[String]>,
     pub text: Template,
+    /// Why it is not read: there is no text then.
+    pub too_much: Option<TooMuch>,
+    /// Where its text is. All who have it have one.
+    place: OnceLock<Place>,
+}
+
+impl PartialEq for KeptTemplate {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint && self.text == other.text
+    }
+}
+
+impl KeptTemplate {
+    fn of(text: &str) -> Self {
+        if let Err(too_much) = extent::is_read(text) {
+            return Self { too_much: Some(too_much), ..Self::without_text(fingerprint_of_much(text)) };
+        }
+        let mut value: Value = serde_json::from_str(text).unwrap_or_default();
+        without_hash(&mut value);
+        let images = images::of_template(&value).into();
+        let text = Template::new(&value);
+        let fingerprint = fingerprint_of(text.text()).into();
+        Self { fingerprint, images, text, too_much: None, place: OnceLock::new() }
+    }
+
+    fn without_text(fingerprint: impl Into<Box<str>>) -> Self {
+        Self {
+            fingerprint: fingerprint.into(),
+            images: Box::default(),
+            text: Template::new(&Value::Null),
+            too_much: None,
+            place: OnceLock::new(),
+        }
+    }
+
+    /// Takes the room that it needs; false: there is none.
+    fn takes(&self, room: &Room, of: &ObjectKey) -> bool {
+        if self.place.get().is_some() {
+            return true;
+        }
+        let images: usize = self.images.iter().map(String::len).sum();
+        let Some(place) = room.place(of, self.text.text().len() + images) else { return false };
+        // Whoever else has it has taken none meanwhile: the index is in one hand at a time.
+        let _known = self.place.set(place);
+        true
+    }
+
+    fn outline(&self) -> Arc<Self> {
+        Arc::new(Self::without_text(self.fingerprint.clone()))
+    }
 }
 
 /// A ReplicaSet: its template only as a fingerprint.
@@ -279,7 +403,9 @@ pub struct PodStatus {
     pub pod_ip: Option<Box<str>>,
     #[serde(deserialize_with = "conditions")]
     pub conditions: Box<[PodCondition]>,
+    #[serde(deserialize_with = "containers")]
     pub container_statuses: Box<[ContainerStatus]>,
+    #[serde(deserialize_with = "containers")]
     pub init_container_statuses: Box<[ContainerStatus]>,
 }
 
@@ -300,7 +426,7 @@ pub struct PodCondition {
     #[serde(rename = "type")]
     pub is: PodIs,
     pub status: Holds,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "beginning")]
     pub reason: Option<Box<str>>,
     /// There is one only where something is not as it should be.
     #[serde(default, deserialize_with = "beginning")]
@@ -355,8 +481,11 @@ pub struct ContainerState {
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default)]
 pub struct Waiting {
-    pub reason: Option<String>,
-    pub message: Option<String>,
+    #[serde(deserialize_with = "beginning")]
+    pub reason: Option<Box<str>>,
+    /// What its node says of it, as far as is kept: a message that names an image is as long as its name.
+    #[serde(deserialize_with = "longer_beginning")]
+    pub message: Option<Box<str>>,
 }
 
 #[derive(Deserialize, Clone, Debug, Default)]
@@ -369,7 +498,8 @@ pub struct Running {
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Terminated {
-    pub reason: Option<String>,
+    #[serde(deserialize_with = "beginning")]
+    pub reason: Option<Box<str>>,
     pub exit_code: i32,
     /// What the container said of its end, as far as is kept.
     #[serde(deserialize_with = "beginning")]
@@ -382,6 +512,21 @@ pub struct StoredTemplate {
     pub metadata: Meta,
     #[serde(deserialize_with = "template")]
     pub data: Arc<KeptTemplate>,
+    /// Not what its template says.
+    #[serde(skip)]
+    pub is_outline: bool,
+}
+
+impl StoredTemplate {
+    /// Takes the room that it needs; false: there is none.
+    pub fn takes(&self, room: &Room) -> bool {
+        self.data.takes(room, &self.metadata.key)
+    }
+
+    pub fn outline(&mut self) {
+        self.is_outline = true;
+        self.data = self.data.outline();
+    }
 }
 
 /// A Job of a check or a migration.
@@ -419,8 +564,41 @@ pub fn fingerprint(template: &Value) -> String {
 
 /// Of the text of a template without a hash.
 fn fingerprint_of(text: &str) -> String {
+    shown(&Sha256::digest(text))
+}
+
+/// Of a template that is too large to be read: what it takes to tell it from others. The API server writes the template of a Deployment and that of its
+/// ReplicaSet in the same way, so of all but the labels the text will do.
+fn fingerprint_of_much(text: &str) -> String {
+    #[derive(Deserialize)]
+    struct Parts<'a> {
+        #[serde(borrow)]
+        metadata: BTreeMap<String, &'a RawValue>,
+        #[serde(borrow)]
+        spec: &'a RawValue,
+    }
+    let Ok(Parts { mut metadata, spec }) = serde_json::from_str::<Parts<'_>>(text) else {
+        return fingerprint_of(text);
+    };
+    metadata.remove("creationTimestamp");
+    let labels = metadata.remove("labels").map(RawValue::get).unwrap_or_default();
+    let mut labels: BTreeMap<String, &RawValue> = serde_json::from_str(labels).unwrap_or_default();
+    labels.remove("pod-template-hash");
+    let mut digest = Sha256::new();
+    for (name, value) in labels.iter().chain(&metadata) {
+        for part in [name.as_str(), value.get()] {
+            // No two texts run into each other: neither has a zero in it.
+            digest.update(part);
+            digest.update([0_u8]);
+        }
+    }
+    digest.update(spec.get());
+    shown(&digest.finalize())
+}
+
+/// The first 16 hex digits.
+fn shown(digest: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digest = Sha256::digest(text);
     let digits = digest.iter().take(8).flat_map(|byte| [byte >> 4, byte & 15]);
     digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
@@ -445,7 +623,30 @@ fn namespace_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Meta
 /// Those that are read.
 fn conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<[PodCondition]>, D::Error> {
     let all = Vec::<PodCondition>::deserialize(deserializer)?.into_iter();
-    Ok(all.filter(|condition| condition.is != PodIs::Other).collect())
+    Ok(all.filter(|condition| condition.is != PodIs::Other).take(MOST_CONDITIONS).collect())
+}
+
+/// Each is there once.
+const MOST_CONDITIONS: usize = 8;
+/// Containers of a pod that are looked at.
+const MOST_CONTAINERS: usize = 64;
+/// Of these, those of which it is kept what is said of them.
+const TOLD_OF: usize = 8;
+
+fn containers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<[ContainerStatus]>, D::Error> {
+    let mut all = Option::<Vec<ContainerStatus>>::deserialize(deserializer)?.unwrap_or_default();
+    all.truncate(MOST_CONTAINERS);
+    for ContainerStatus { state, last_state, restart_count: _ } in all.iter_mut().skip(TOLD_OF) {
+        for ContainerState { waiting, terminated, running: _ } in [state, last_state] {
+            if let Some(waiting) = waiting {
+                waiting.message = None;
+            }
+            if let Some(terminated) = terminated {
+                terminated.message = None;
+            }
+        }
+    }
+    Ok(all.into())
 }
 
 /// A moment that somebody wrote into a status: one that is none is left out.
@@ -458,22 +659,36 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>,
 const BEGINNING: usize = 256;
 
 fn beginning<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
+    first::<BEGINNING, D>(deserializer)
+}
+
+fn longer_beginning<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
+    first::<{ 2 * BEGINNING }, D>(deserializer)
+}
+
+fn first<'de, const CHARACTERS: usize, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Box<str>>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    Ok(text.map(|text| text.chars().take(BEGINNING).collect()))
+    Ok(text.map(|text| text.chars().take(CHARACTERS).collect()))
 }
 
 /// A template, and whatever else somebody keeps under our label: that has no fingerprint that a template has.
 fn template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<KeptTemplate>, D::Error> {
     let text = Document::deserialize(deserializer)?;
-    let mut value: Value = text.read().unwrap_or_default();
-    without_hash(&mut value);
-    let images = images::of_template(&value).into();
-    let text = Template::new(&value);
-    Ok(Arc::new(KeptTemplate { fingerprint: fingerprint_of(text.text()).into(), images, text }))
+    Ok(Arc::new(KeptTemplate::of(text.text())))
 }
 
+/// What the template of a ReplicaSet has more than its Deployment's: a label.
+const HASH_BYTES: usize = 256;
+const HASH_ENTRIES: usize = 4;
+
 fn template_fingerprint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<str>, D::Error> {
-    let mut template = Value::deserialize(deserializer)?;
+    let text = Document::deserialize(deserializer)?;
+    if extent::is_read_with(text.text(), HASH_BYTES, HASH_ENTRIES).is_err() {
+        return Ok(fingerprint_of_much(text.text()).into());
+    }
+    let mut template: Value = text.read().map_err(serde::de::Error::custom)?;
     without_hash(&mut template);
     Ok(fingerprint_of(Template::new(&template).text()).into())
 }
@@ -493,6 +708,54 @@ mod tests {
         .unwrap();
         assert_eq!(fingerprint(&deployment), fingerprint(&set));
         assert_ne!(fingerprint(&deployment), fingerprint(&json!({"spec": {"b": 1}})));
+    }
+
+    #[test]
+    fn a_template_that_is_too_large_is_told_from_others_and_is_its_replica_sets() {
+        let template = |version: &str, labels: Value| {
+            let zeros = vec![0; 20_000];
+            json!({"metadata": {"labels": labels, "annotations": {"a": "b"}}, "spec": {"version": version, "zeros": zeros}})
+        };
+        let deployment = |template: Value| {
+            let deployment = json!({"metadata": {"name": "shop"}, "spec": {"template": template}});
+            serde_json::from_str::<Deployment>(&deployment.to_string()).unwrap().spec.template
+        };
+        let set = |template: Value| {
+            let set = json!({"metadata": {"name": "shop-1"}, "spec": {"template": template}});
+            serde_json::from_str::<ReplicaSet>(&set.to_string()).unwrap().spec.fingerprint
+        };
+        let own = deployment(template("v1", json!({"app": "shop"})));
+        assert_eq!((own.too_much, own.text.text()), (Some(TooMuch::Entries), "null"));
+        assert_eq!(own.fingerprint, set(template("v1", json!({"app": "shop", "pod-template-hash": "abc"}))));
+        assert_ne!(own.fingerprint, set(template("v2", json!({"app": "shop", "pod-template-hash": "abc"}))));
+        assert_ne!(own.fingerprint, set(template("v1", json!({"app": "cart", "pod-template-hash": "abc"}))));
+        let none = deployment(json!("x".repeat(extent::MOST_BYTES)));
+        assert_eq!(none.too_much, Some(TooMuch::Bytes), "whatever it is");
+    }
+
+    #[test]
+    fn a_pods_view_is_small_whatever_its_node_says() {
+        let state = json!({"waiting": {"reason": "ErrImagePull", "message": "x".repeat(1000)}});
+        let status = json!({"restartCount": 1, "state": state, "lastState": {"terminated": {"exitCode": 1, "message": "x".repeat(1000)}}});
+        let condition = json!({"type": "Ready", "status": "False", "message": "x".repeat(1000)});
+        let pod = json!({
+            "metadata": {"name": "shop-1"},
+            "status": {"conditions": vec![condition; 100], "containerStatuses": vec![status; 1000], "initContainerStatuses": null},
+        });
+        let PodStatus { conditions, container_statuses, init_container_statuses, .. } =
+            serde_json::from_str::<Pod>(&pod.to_string()).unwrap().status;
+        assert_eq!((conditions.len(), init_container_statuses.len()), (MOST_CONDITIONS, 0));
+        assert_eq!(container_statuses.len(), MOST_CONTAINERS);
+        let said: Vec<usize> = container_statuses
+            .iter()
+            .map(|status| {
+                let waiting = status.state.waiting.as_ref().and_then(|waiting| waiting.message.as_deref());
+                let ended = status.last_state.terminated.as_ref().and_then(|end| end.message.as_deref());
+                waiting.map_or(0, str::len) + ended.map_or(0, str::len)
+            })
+            .collect();
+        assert_eq!(said[..TOLD_OF], [3 * BEGINNING; TOLD_OF]);
+        assert!(said[TOLD_OF..].iter().all(|said| *said == 0), "{said:?}");
     }
 
     #[test]

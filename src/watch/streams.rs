@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::index::{self, Indexed, SharedIndex};
+use super::pages;
 use super::sent::Sent;
 use super::slim;
 use crate::api::{RELEASE_LABEL, Right};
@@ -90,6 +91,7 @@ pub async fn start(
 ) -> Watching {
     let listed = FirstLists::default();
     let mut tasks = JoinSet::new();
+    let client = &pages::bounded(client);
     let mut starter =
         Starter { client, index, namespaces, listed: &listed, tasks: &mut tasks, refused: Arc::new(refused) };
     let labelled = || config().labels(RELEASE_LABEL);

@@ -23,6 +23,7 @@ use kube::Client;
 use serde_json::{Value, json};
 use tidegate::decide::Probe;
 use tidegate::decide::snapshot::ProbeResult;
+use tidegate::observe::measure::servers::Servers;
 use tidegate::observe::measure::{Trust, client};
 use tidegate::observe::probes::{self, Means};
 use tidegate::observe::reach::{ApiServer, Reach};
@@ -38,7 +39,8 @@ fn reach() -> Reach {
 async fn ask(api_server: &Client, probe: &Probe, now: Timestamp) -> (ProbeResult, String) {
     let reach = reach();
     let pages = client(Trust::Nothing, &reach).expect("a client");
-    let means = Means { client: api_server, reach: &reach, pages: &pages };
+    let servers = Servers::within(reach.clone());
+    let means = Means { client: api_server, reach: &reach, pages: &pages, servers: &servers };
     probes::ask(means, "shop", probe, now).await
 }
 

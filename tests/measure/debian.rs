@@ -10,7 +10,7 @@ use axum::Router;
 use axum::http::header;
 use axum::routing::get;
 use tidegate::decide::judge::Bound;
-use tidegate::observe::measure::history::Stretch;
+use tidegate::observe::measure::history::{MOST_SAMPLES, Stretch};
 use tidegate::observe::measure::names::{Detected, Names};
 use tidegate::observe::measure::prometheus::{Auth, Pod, Prometheus, Round};
 use tidegate::observe::measure::{Asked, ReadError, SeriesValue, Trust, client};
@@ -218,7 +218,10 @@ async fn a_real_prometheus_is_read() {
     let stretch = Stretch { from: round.now - 20, to: round.now };
     for query in ["0.5 # half", "vector(0.5)"] {
         let query = prometheus.over_time(&client, query, round.now, round.deadline).await.expect(query);
-        let earlier = prometheus.earlier(&client, &query, stretch, 5, round.deadline).await.expect("a past");
+        let earlier = prometheus
+            .earlier(&client, &query, stretch, 5, round.deadline, MOST_SAMPLES)
+            .await
+            .expect("a past");
         let moments = earlier.moments();
         assert_eq!(moments.len(), 4, "{moments:?}");
         let half = |numbers: &Vec<(_, f64)>| numbers.iter().map(|(_, value)| *value).eq([0.5]);

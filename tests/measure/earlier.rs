@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tidegate::decide::values::{Found, Point};
-use tidegate::observe::measure::history::Stretch;
+use tidegate::observe::measure::history::{MOST_SAMPLES, Stretch};
 use tidegate::observe::measure::instant::InstantError;
 use tidegate::observe::measure::prometheus::Prometheus;
 use tidegate::observe::measure::{ReadError, Trust, client};
@@ -23,7 +23,7 @@ type Moments = Vec<(i64, Result<Found, String>)>;
 async fn read(prometheus: &Prometheus, seconds: i64, by: Option<&str>) -> Result<Moments, InstantError> {
     let stretch = Stretch { from: NOON, to: NOON + seconds };
     let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
-    let earlier = prometheus.earlier(&client, "(q\n)", stretch, 5, DEADLINE).await?;
+    let earlier = prometheus.earlier(&client, "(q\n)", stretch, 5, DEADLINE, MOST_SAMPLES).await?;
     Ok(of_earlier(&earlier, by))
 }
 
@@ -141,10 +141,28 @@ async fn gauges_of_pods_may_have_several_series_of_one_pod() {
     .await;
     let stretch = Stretch { from: NOON, to: NOON + 10 };
     let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
-    let earlier = prometheus.earlier(&client, "(q)", stretch, 5, DEADLINE).await.expect("an answer");
+    let earlier =
+        prometheus.earlier(&client, "(q)", stretch, 5, DEADLINE, MOST_SAMPLES).await.expect("an answer");
     let moments = of_pods_earlier(&earlier);
     assert_eq!(moments[0].1, points(&[("a", 3.0), ("b", 1.0), ("a", 9.0)]));
     assert_eq!(moments[1], (NOON + 10, points(&[])));
+}
+
+#[tokio::test]
+async fn no_more_is_kept_of_the_past_than_was_asked_for_labels_included() {
+    let (prometheus, _) = fake(|_| {
+        let series = |number: usize| {
+            json!({"metric": {"path": format!("{number}{}", "x".repeat(1600))}, "values": [[NOON + 5, "1"]]})
+        };
+        success((0..5).map(series).collect())
+    })
+    .await;
+    let stretch = Stretch { from: NOON, to: NOON + 10 };
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
+    let read = async |most| prometheus.earlier(&client, "(q)", stretch, 5, DEADLINE, most).await;
+    let error = read(100).await.expect_err("five labels as long as a hundred samples");
+    assert_eq!(error, InstantError::Read(ReadError::TooManySamples { limit: 100 }));
+    assert!(read(1000).await.is_ok());
 }
 
 #[tokio::test]

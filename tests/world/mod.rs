@@ -36,9 +36,11 @@ use tidegate::decide::notify::Told;
 use tidegate::decide::refusal::{DoneWithout, Missed, Refusal, Why};
 use tidegate::decide::snapshot::{Gathered, JobOutput, ProbeAnswer, ProbeId, ProbeResult, WayBack};
 use tidegate::decide::values::Sample;
-use tidegate::decide::{self, Decision, Errand, Intent, Key, Notice, Probe, Sampling};
-use tidegate::observe::observe;
+use tidegate::decide::{self, Decision, Errand, Intent, Key, Notice, Probe, Sampling, Snapshot};
 use tidegate::observe::reading::Reading;
+use tidegate::observe::{Findings, observe};
+use tidegate::watch::again::Again;
+use tidegate::watch::index::Index;
 use tidegate_sim::native::Native;
 
 /// One tick of the world.
@@ -402,7 +404,7 @@ impl World {
     pub fn look(&mut self) -> Decision {
         let index = self.index();
         let key = Key { namespace: "ns".into(), name: "shop".into() };
-        let snapshot = observe(&index, &Reading::default(), &key, self.findings(), self.now);
+        let snapshot = snapshot_of(&index, &key, self.findings(), self.now);
         let decision = decide::decide(&snapshot);
         let needs = decide::needs(&snapshot);
         self.answer(needs.probes);
@@ -454,7 +456,7 @@ impl World {
     /// The operator looks, and what it would write is refused for want of a right: it says so.
     pub fn lack(&mut self, right: &Right) {
         let key = Key { namespace: "ns".into(), name: "shop".into() };
-        let snapshot = observe(&self.index(), &Reading::default(), &key, self.findings(), self.now);
+        let snapshot = snapshot_of(&self.index(), &key, self.findings(), self.now);
         let refusal = Refusal { what: "this".to_owned(), why: Why::Right(right.clone()) };
         self.note(&decide::refusal::decide(&snapshot, &refusal));
     }
@@ -521,6 +523,12 @@ impl World {
             self.alive(),
         )
     }
+}
+
+/// What the operator makes of what its watches have told it.
+fn snapshot_of(index: &Index, key: &Key, findings: Findings, now: Timestamp) -> Snapshot {
+    let (again, reading) = (Again::default(), Reading::default());
+    observe(index, &again, &reading, key, findings, now).expect("all of it is known")
 }
 
 /// An intent in a word.

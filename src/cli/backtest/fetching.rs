@@ -9,7 +9,7 @@ use super::kept::Moment;
 use super::spans::{When, shown};
 use crate::decide::values::{Criterion, Kind};
 use crate::observe::measure::ReadError;
-use crate::observe::measure::history::{PodsLike, Samples, Stretch};
+use crate::observe::measure::history::{MOST_SAMPLES, PodsLike, Samples, Stretch};
 use crate::observe::measure::instant::InstantError;
 use crate::observe::measure::names::{Detected, Names};
 use crate::observe::measure::prometheus::Prometheus;
@@ -79,7 +79,8 @@ impl Server {
         if criterion.kind.is_of_pods() {
             let stretch = Stretch { from: within.from, to: within.to };
             let step = (within.to - within.from) / LOOKS;
-            let looks = self.prometheus.earlier(&self.client, &query, stretch, step, QUERY).await;
+            let looks =
+                self.prometheus.earlier(&self.client, &query, stretch, step, QUERY, MOST_SAMPLES).await;
             if looks.with_context(context)?.is_empty() {
                 return Ok(Err("kube-state-metrics' series of these pods are not in Prometheus"));
             }
@@ -113,9 +114,9 @@ impl Server {
         let step = i64::try_from(EVERY.as_secs()).unwrap_or(i64::MAX);
         let mut read = Vec::new();
         for Number { criterion, kind, query } in numbers {
-            let earlier = match prometheus.earlier(client, query, stretch, step, QUERY).await {
+            let earlier = match prometheus.earlier(client, query, stretch, step, QUERY, MOST_SAMPLES).await {
                 Err(InstantError::Read(error)) if is_passing(&error) => {
-                    prometheus.earlier(client, query, stretch, step, QUERY).await
+                    prometheus.earlier(client, query, stretch, step, QUERY, MOST_SAMPLES).await
                 }
                 read => read,
             };

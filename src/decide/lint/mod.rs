@@ -161,8 +161,9 @@ pub fn lint(subject: &Subject<'_>) -> Vec<Finding> {
 
 /// Notes what the rules find in the Release and its Deployment, when either is another than it was: `status.linted` says which they were.
 pub fn note(draft: &mut Draft<'_>, scene: &Scene<'_>) {
-    // On the way back the template is ours.
-    if draft.status.run.as_ref().is_some_and(|run| run.back.is_some()) {
+    // On the way back the template is ours. Of one that is not read there is nothing to say.
+    let goes_back = draft.status.run.as_ref().is_some_and(|run| run.back.is_some());
+    if goes_back || scene.target.too_much.is_some() {
         return;
     }
     let Ok(spec) = &draft.release.spec else { return };

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ReadError;
-use super::history::{MOST_SAMPLES, SHORTEST_STRETCH, Stretch};
+use super::history::{SHORTEST_STRETCH, Stretch};
 use super::instant::{Data, InstantError, Labels};
 use super::prometheus::{ANSWER_BYTES, Clock, Prometheus, WholeSeries, each_series};
 use crate::observe::reach::Client;
 
+/// Bytes that a sample takes.
+const SAMPLE: usize = size_of::<(i64, f64)>();
 /// How often a stretch is asked for in parts because the server refuses it, or its answer is too large.
 const DIVISIONS: usize = 16;
 
@@ -23,7 +25,9 @@ pub struct Earlier {
     /// From the first moment on.
     stretch: Option<Stretch>,
     series: BTreeMap<Labels, Vec<(i64, f64)>>,
+    /// How many samples there are, and what labels take, as samples.
     count: usize,
+    most: usize,
     /// Parts that could not be read, and why.
     unread: Vec<(Stretch, InstantError)>,
 }
@@ -81,11 +85,11 @@ impl Prometheus {
         }
     }
 
-    /// What the query gave at each multiple of `step` seconds in a stretch of time. An answer that is too large, or more than the
-    /// server will give, is asked for again in halves; what is refused even so is unread.
+    /// What the query gave at each multiple of `step` seconds in a stretch of time: `most` samples at most. An answer that is too large, or more
+    /// than the server will give, is asked for again in halves; what is refused even so is unread.
     ///
     /// # Errors
-    /// When the server cannot be read.
+    /// When the server cannot be read, or there are more samples.
     pub async fn earlier(
         &self,
         client: &Client,
@@ -93,11 +97,12 @@ impl Prometheus {
         Stretch { from, to }: Stretch,
         step: i64,
         deadline: Duration,
+        most: usize,
     ) -> Result<Earlier, InstantError> {
         let step = step.max(1);
         let whole = |at: i64| at.div_euclid(step) * step;
         let stretch = Stretch { from: whole(from), to: whole(to) };
-        let mut earlier = Earlier { step, stretch: Some(stretch), ..Earlier::default() };
+        let mut earlier = Earlier { step, stretch: Some(stretch), most, ..Earlier::default() };
         let mut open = if stretch.from < stretch.to { vec![stretch] } else { Vec::new() };
         let mut divisions = DIVISIONS;
         while let Some(part) = open.pop() {
@@ -139,7 +144,9 @@ impl Prometheus {
         each_series(&body, |series: WholeSeries<'_>| {
             are_histograms |= !series.histograms.is_empty();
             let own = |(name, value): (_, _)| (String::from(name), String::from(value));
-            let labels = series.metric.into_iter().map(own).collect();
+            let labels: Labels = series.metric.into_iter().map(own).collect();
+            let bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+            earlier.count += bytes / SAMPLE;
             let known = earlier.series.entry(labels).or_default();
             for (at, value) in series.values {
                 #[expect(clippy::cast_possible_truncation, reason = "saturates, and is a moment in seconds")]
@@ -153,8 +160,8 @@ impl Prometheus {
                     earlier.count += 1;
                 }
             }
-            if earlier.count > MOST_SAMPLES {
-                return Err(ReadError::TooManySamples { limit: MOST_SAMPLES });
+            if earlier.count > earlier.most {
+                return Err(ReadError::TooManySamples { limit: earlier.most });
             }
             Ok(())
         })?;

@@ -26,7 +26,7 @@ const SHORTEST: Duration = Duration::from_secs(15);
 /// An answer that is too large is asked for in halves, down to so many seconds.
 pub(super) const SHORTEST_STRETCH: i64 = 60;
 /// Samples kept of one stretch.
-pub(super) const MOST_SAMPLES: usize = 4_000_000;
+pub const MOST_SAMPLES: usize = 4_000_000;
 
 /// Pods by the pattern of their names, in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]

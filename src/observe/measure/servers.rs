@@ -1,4 +1,4 @@
-//! The Prometheus servers that runs are measured by. Runs that ask the same server for the same families at the same moment are
+//! The Prometheus servers that runs are measured by, and checks ask. Runs that ask the same server for the same families at the same moment are
 //! asked for together: a hundred Releases in one cluster are two queries a round, not two hundred.
 //!
 //! A server is the same for runs that speak to it in the same way: URL, credentials, headers and CA. Nothing is kept from one
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
+use super::earlier::Earlier;
+use super::history::Stretch;
 use super::instant::{InstantError, Number};
 use super::names::{Detected, Family, Names};
 use super::prometheus::{Answers, Asker, Pod, Prometheus, Round};
@@ -25,8 +27,12 @@ const AT_ONCE: usize = 2;
 const NUMBERS_AT_ONCE: usize = 6;
 /// Of these, those of one namespace: who asks what takes long waits for itself, and others do not.
 const NUMBERS_OF_ONE: usize = 2;
+/// Of these, those about the past, which take longest: the numbers of runs there do not wait for them.
+const PAST_OF_ONE: usize = 1;
+/// Numbers that are kept of the past of one query: many times as many as it has moments.
+const MOST_OF_THE_PAST: usize = 20_000;
 
-/// All servers that runs read from.
+/// All servers that are read from.
 pub struct Servers {
     reach: Reach,
     known: Mutex<HashMap<(Prometheus, Trust), Weak<Server>>>,
@@ -81,10 +87,14 @@ pub struct Server {
     gathering: Mutex<HashMap<Same, Vec<Waiting>>>,
 }
 
-/// What one namespace may ask at the same time. It is taken before what all have together, so that whoever waits for it keeps nobody waiting.
+/// What one namespace may ask at the same time. It is taken before what all have together, so that whoever waits for it keeps nobody waiting; and
+/// always in the order in which it stands here, so that nobody waits for each other.
 struct Share {
     /// Which series there are, and what they were before a run.
     series: Semaphore,
+    /// What a query gave in the past.
+    past: Semaphore,
+    /// What queries give: now, and in the past.
     numbers: Semaphore,
 }
 
@@ -148,6 +158,29 @@ impl Server {
         self.prometheus.instant(&self.client, round, query).await
     }
 
+    /// What a query gave at each multiple of `step` seconds in a stretch of the past, asked for a check of this namespace: see
+    /// [`Prometheus::over_time`] and [`Prometheus::earlier`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn earlier(
+        &self,
+        round: Round,
+        namespace: &str,
+        query: &str,
+        stretch: Stretch,
+        step: i64,
+    ) -> Result<Earlier, InstantError> {
+        let share = self.share(namespace);
+        let _past = share.past.acquire().await;
+        let _own = share.numbers.acquire().await;
+        let _place = self.places_for_numbers.acquire().await;
+        let Round { now, deadline, scrape_interval: _ } = round;
+        let query = self.prometheus.over_time(&self.client, query, now, deadline).await?;
+        let most = MOST_OF_THE_PAST;
+        self.prometheus.earlier(&self.client, &query, stretch, step, deadline, most).await
+    }
+
     /// Reads the pods of one run, together with all who ask for the same families in the same round: see [`Prometheus::read`].
     pub async fn read(self: &Arc<Self>, round: Round, asker: Asker) -> Answers {
         let pods: Vec<_> = asker.pods.iter().map(|pod| pod.name.clone()).collect();
@@ -178,7 +211,11 @@ impl Server {
         if let Some(share) = shares.get(namespace).and_then(Weak::upgrade) {
             return share;
         }
-        let share = Arc::new(Share { series: Semaphore::new(1), numbers: Semaphore::new(NUMBERS_OF_ONE) });
+        let share = Arc::new(Share {
+            series: Semaphore::new(1),
+            past: Semaphore::new(PAST_OF_ONE),
+            numbers: Semaphore::new(NUMBERS_OF_ONE),
+        });
         shares.insert(namespace.to_owned(), Arc::downgrade(&share));
         share
     }

@@ -22,6 +22,7 @@ use tokio::task::JoinError;
 pub(super) use http::{GetError, beginning, get};
 
 use super::measure::scrape::Pages;
+use super::measure::servers::Servers;
 use super::reach::Reach;
 use crate::decide::plan::Question;
 use crate::decide::snapshot::ProbeResult;
@@ -58,11 +59,13 @@ pub struct Means<'a> {
     pub reach: &'a Reach,
     /// The pods' own pages.
     pub pages: &'a dyn Pages,
+    /// The servers that runs are measured by, too: of each a namespace has one share, whatever it asks.
+    pub servers: &'a Servers,
 }
 
 /// Asks once, for as long as the check's timeout.
 pub async fn ask(means: Means<'_>, namespace: &str, probe: &Probe, now: Timestamp) -> Answer {
-    let Means { client, reach, pages: _ } = means;
+    let Means { client, reach, pages: _, servers: _ } = means;
     let asked = async {
         match (&probe.question, &probe.about) {
             (Question::Http(check), _) => http::ask(check, &probe.pods, reach).await,
@@ -70,7 +73,7 @@ pub async fn ask(means: Means<'_>, namespace: &str, probe: &Probe, now: Timestam
             (Question::Tls(check), _) => tls::ask(client, reach, namespace, check, now).await,
             (Question::Dns(check), _) => dns::ask(reach, check).await,
             (Question::Objects(objects), _) => object::ask(client, namespace, objects, now).await,
-            (Question::Traffic(wanted), _) => traffic::ask(client, reach, namespace, wanted, now).await,
+            (Question::Traffic(wanted), _) => traffic::ask(means, namespace, wanted, now).await,
             (Question::Workload(wanted), About::Workload(subject)) => {
                 workload::ask(client, namespace, *wanted, subject).await
             }

@@ -1,5 +1,5 @@
-//! Answers of `telemetry` checks: asks the sources of criteria as a run would, once, about stable pods. What it means that they gave
-//! nothing is judged in `decide/telemetry.rs`.
+//! Answers of `telemetry` checks: asks the sources of criteria as a run would, once, about stable pods, and a server in the share of the
+//! namespace. What it means that they gave nothing is judged in `decide/telemetry.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::decide::{SampledValue, Sampling};
 use crate::observe::measure::names::{Detected, Names};
 use crate::observe::measure::prometheus::{Answers, Asker, Pod, Round};
 use crate::observe::measure::scrape::{self, PageRead, Target};
-use crate::observe::measure::servers::{Server, Servers};
+use crate::observe::measure::servers::Server;
 use crate::observe::measure::{Counts, ReadError, Trust};
 use crate::observe::{credentials, values};
 
@@ -35,15 +35,13 @@ pub async fn ask(
     let sampling = &subject.sampling;
     let pods = sampling.pods.len();
     let criteria = &subject.criteria;
-    let servers = Servers::within(means.reach.clone());
     let asking = Asking {
         means,
         namespace,
         sampling,
         // Two questions, one after the other, and time to say what came of them.
         deadline: DEADLINE.min(timeout.mul_f64(0.4)),
-        server: server(means, namespace, sampling, &servers, timeout, now).await,
-        servers: &servers,
+        server: server(means, namespace, sampling, timeout, now).await,
     };
     let none = || Gave::Nothing("no stable pod is Ready".to_owned());
     let mut gave = Vec::new();
@@ -73,7 +71,6 @@ async fn server(
     means: Means<'_>,
     namespace: &str,
     sampling: &Sampling,
-    servers: &Servers,
     timeout: Duration,
     now: Timestamp,
 ) -> Option<Result<(Arc<Server>, Round), ReadError>> {
@@ -84,7 +81,7 @@ async fn server(
         deadline: DEADLINE.min(timeout.mul_f64(0.4)),
     };
     let way = credentials::way(means.client, namespace, server).await;
-    Some(way.and_then(|(prometheus, trust)| Ok((servers.at(prometheus, trust)?, round))))
+    Some(way.and_then(|(prometheus, trust)| Ok((means.servers.at(prometheus, trust)?, round))))
 }
 
 /// One try.
@@ -94,7 +91,6 @@ struct Asking<'a> {
     sampling: &'a Sampling,
     deadline: Duration,
     server: Option<Result<(Arc<Server>, Round), ReadError>>,
-    servers: &'a Servers,
 }
 
 fn without(error: &ReadError) -> Gave {
@@ -165,7 +161,7 @@ impl Asking<'_> {
         match (kind, &self.server) {
             (Kind::Json { url, pointer }, _) => {
                 let trust = if url.starts_with("https:") { Trust::System } else { Trust::Nothing };
-                let client = self.servers.client(trust).map_err(|error| without(&error))?;
+                let client = self.means.servers.client(trust).map_err(|error| without(&error))?;
                 let read = values::of_json(&client, url, pointer, self.deadline).await;
                 read.map_err(|error| told(error.is_an_outage(), error.to_string()))
             }

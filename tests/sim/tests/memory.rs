@@ -1,11 +1,14 @@
 //! What the operator keeps of the cluster in memory, counted byte by byte as the system's allocator would give them out: objects as an
-//! API server sends them, of Releases at rest. It stands here for a process of its own, in which nothing else takes memory.
+//! API server sends them, of Releases at rest, and as large as anybody makes them. It stands here for a process of its own, in which nothing else
+//! takes memory.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use tidegate::watch::index::{self, Index, Indexed};
+use tidegate::watch::room::Room;
 use tidegate::watch::slim;
 
 /// Bytes that are held, each piece with what glibc puts around it.
@@ -35,11 +38,15 @@ fn chunk(bytes: usize) -> usize {
 
 const RELEASES: usize = 1000;
 
+/// Whoever counts is alone.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Has the index take an object of this number.
 type Take = fn(&mut Index, usize);
 
 #[test]
 fn a_release_at_rest_takes_eight_kilobytes_with_all_its_objects() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut index = Index::default();
     let kinds: [(&str, Take); 5] = [
         ("Deployment", |index, number| take::<slim::Deployment>(index, &deployment(number))),
@@ -58,6 +65,50 @@ fn a_release_at_rest_takes_eight_kilobytes_with_all_its_objects() {
     }
     println!("together: {all} bytes");
     assert!(all < 8_000, "{all} bytes");
+}
+
+#[test]
+fn however_large_objects_are_they_take_some_kilobytes_each_and_the_room_that_there_is() {
+    const OBJECTS: usize = 30;
+    const ROOM: usize = 1 << 20;
+    const SPARE: usize = 256 << 10;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = || Value::from("x".repeat(48 << 10));
+    let long = |mut object: Value, field: &str| {
+        object["metadata"]["annotations"] = json!({
+            "tidegate.dev/originals": text(), "deployment.kubernetes.io/desired-replicas": text(),
+            "tidegate.dev/quarantined-until": text(), "other": text(),
+        });
+        let owner = json!({"apiVersion": "v1", "kind": "Deployment", "name": text(), "uid": text()});
+        object["metadata"]["ownerReferences"] = json!(vec![owner; 3]);
+        object[field]["note"] = text();
+        object[field]["template"]["spec"]["note"] = text();
+        object
+    };
+    let mut index = Index::with(Room::of(ROOM), Room::of(SPARE));
+    let before = HELD.load(Ordering::Relaxed);
+    for number in 0..OBJECTS {
+        take::<slim::Deployment>(&mut index, &long(deployment(number), "spec"));
+        let mut large = deployment(RELEASES + number);
+        large["spec"]["template"]["spec"]["note"] = text();
+        take::<slim::Deployment>(&mut index, &large);
+        large["metadata"]["name"] = json!(name(2 * RELEASES + number));
+        large["metadata"]["labels"] = json!({});
+        take::<slim::Deployment>(&mut index, &large);
+        take::<slim::StoredTemplate>(&mut index, &long(stored(number), "data"));
+        take::<slim::ReplicaSet>(&mut index, &long(set(number), "spec"));
+        let mut large = long(pod(number), "spec");
+        let state = json!({"waiting": {"reason": "ErrImagePull", "message": "x".repeat(1000)}});
+        large["status"]["containerStatuses"] =
+            json!(vec![json!({"restartCount": 1, "state": state, "lastState": state}); 200]);
+        take::<slim::Pod>(&mut index, &large);
+        take::<slim::Release>(&mut index, &long(release(number), "spec"));
+    }
+    let held = HELD.load(Ordering::Relaxed) - before;
+    assert!(held > ROOM / 4, "there is room for some: {held} bytes");
+    let each = held.saturating_sub(ROOM + SPARE) / OBJECTS;
+    println!("{held} bytes, {each} for the seven of a number beside the room");
+    assert!(each < 64 << 10, "{each} bytes");
 }
 
 fn take<T: Indexed>(index: &mut Index, object: &Value) {

@@ -8,6 +8,7 @@ use tidegate::api::ReleaseStatus;
 use tidegate::decide::{Key, Snapshot};
 use tidegate::observe::observe;
 use tidegate::observe::reading::Reading;
+use tidegate::watch::again::Again;
 
 use super::{blocker, quarter, quick};
 use crate::world::{World, template};
@@ -257,7 +258,8 @@ fn make_anew_for_another(world: &mut World) {
 fn seen_by(world: &mut World, release: &str) -> Snapshot {
     let key = Key { namespace: "ns".into(), name: release.into() };
     let (index, findings) = (world.index(), world.findings());
-    observe(&index, &Reading::default(), &key, findings, world.now)
+    observe(&index, &Again::default(), &Reading::default(), &key, findings, world.now)
+        .expect("nothing is an outline")
 }
 
 #[test]

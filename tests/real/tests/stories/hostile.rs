@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tidegate_real::operator::Operator;
-use tidegate_real::stage::Stage;
+use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::{Story, on_stage};
 
 use crate::given::{adopted, ended, halves, paste, with};
@@ -157,5 +157,41 @@ fn what_is_at_its_bound_or_deeper_than_parsers_go_stops_nobody_else() {
             story.namespace
         );
         paste(&story, &format!("for i in $(seq 100); do {says} | grep 'spec cannot be read: recursion' && exit; sleep 0.1; done; exit 1"), &[]).await;
+    });
+}
+
+#[test]
+fn templates_as_large_as_the_api_server_takes_them_do_not_fill_the_operators_memory() {
+    on_stage(async {
+        let stage = Stage::own(usual()).await.expect("a stage");
+        let story = Story::begin(&stage, "large").await;
+        let note = "x".repeat(1_000_000);
+        let name = |place: usize| format!("large-{place}");
+        for place in 0..80 {
+            let mut deployment = story.deployment(0);
+            deployment["metadata"]["name"] = json!(name(place));
+            deployment["spec"]["template"]["spec"]["containers"][0]["env"] =
+                json!([{"name": "NOTE", "value": note}]);
+            story.apply(deployment).await;
+        }
+        let mut release = story.release(halves());
+        release["metadata"]["name"] = json!(name(0));
+        release["spec"]["targetRef"]["name"] = json!(name(0));
+        story.apply(release).await;
+        // Each of them has a ReplicaSet as large as it is: in pages of five hundred that were 160 MB.
+        let mut standby = Operator::start(&stage.cluster).await.expect("an operator that has read all of it");
+        let peak = standby.peak().expect("a figure");
+        assert!(peak < 160 << 20, "{} MiB", peak >> 20);
+        standby.stop().await.expect("it ends");
+        let other = Story::begin(&stage, "not-large").await;
+        other.adopt(other.deployment(2), other.release(halves())).await;
+        other.ship_paper("v2", json!({})).await;
+        ended(&other, 1, "Succeeded").await;
+        story
+            .until("what is said of it", |story| async move {
+                let release = story.get("tidegate.dev/v1alpha1", "Release", "large-0").await;
+                release["status"]["blockedBy"]["reason"] == "TemplateTooLarge"
+            })
+            .await;
     });
 }

@@ -7,6 +7,7 @@ mod http;
 pub mod leader;
 pub mod link;
 mod looks;
+mod memory;
 mod operator;
 mod own_writes;
 mod prober;
@@ -63,6 +64,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         metrics: metrics.clone(),
         reads_per_second: settings.reads_per_second,
         workers: settings.workers,
+        texts: memory::for_texts(),
     })
     .await;
     let address = http::serve(settings.listen, operator.first_lists(), link.answers.clone(), metrics)

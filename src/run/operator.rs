@@ -54,6 +54,8 @@ pub struct Parts {
     pub reads_per_second: u32,
     /// Releases worked on at the same time.
     pub workers: u16,
+    /// Bytes of texts that are kept of Releases and of what belongs to them.
+    pub texts: usize,
 }
 
 /// Whether this process leads, and whether it may still write.
@@ -82,7 +84,8 @@ impl Operator {
             client, namespaces, clock, pages, reach, carrier, leadership, under_way, metrics, ..
         } = parts;
         let Leadership { fence, leading } = leadership;
-        let (index, queue) = (SharedIndex::default(), Arc::new(Queue::with_turns(parts.workers)));
+        let (index, queue) =
+            (SharedIndex::with_room_for(parts.texts), Arc::new(Queue::with_turns(parts.workers)));
         let waker = queue.clone();
         let wake = move |keys: Vec<Key>| {
             for key in keys {
@@ -334,6 +337,7 @@ mod tests {
             metrics: Arc::new(Metrics::new()),
             reads_per_second: 300,
             workers: 8,
+            texts: 64 << 20,
         })
         .await;
         tokio::spawn(operator.until(std::future::pending()));

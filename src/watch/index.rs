@@ -22,7 +22,7 @@ use crate::decide::fields::REVISION;
 /// Annotation by which the native controller notes the Deployment's replicas on its ReplicaSets.
 pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 
-/// Bytes of texts that are kept of Releases, of Deployments that belong to one or are named by one, and of their templates.
+/// Bytes of texts that are kept of Releases, of Deployments that belong to one or are named by one, and of their templates, where nobody says how many.
 const ROOM: usize = 64 << 20;
 /// Bytes of templates that are kept of all other Deployments: one that a Release is made for is mostly known, then.
 const SPARE: usize = 8 << 20;
@@ -82,6 +82,11 @@ impl Index {
 pub struct SharedIndex(Arc<Mutex<Index>>);
 
 impl SharedIndex {
+    /// Nothing is known yet. `texts`: bytes of texts that are kept of what belongs to Releases.
+    pub fn with_room_for(texts: usize) -> Self {
+        Self(Arc::new(Mutex::new(Index::with(Room::of(texts), Room::of(SPARE)))))
+    }
+
     /// The index. A panic while it was held does not make it unusable: what is in it is replaced object by object.
     pub fn lock(&self) -> MutexGuard<'_, Index> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -475,8 +480,11 @@ mod tests {
         let (mut small, mut large) = (index(1 << 20), index(8000));
         let all = |index: &mut Index| {
             let shop = Key { namespace: "ns".into(), name: "shop".into() };
-            assert_eq!(of::<slim::Release>(index, &release("shop", 5000)), [shop.clone()]);
-            assert_eq!(of::<slim::Deployment>(index, &deployment("ns", "shop", None, 5000)), [shop.clone()]);
+            assert_eq!(of::<slim::Release>(index, &release("shop", 5000)), std::slice::from_ref(&shop));
+            assert_eq!(
+                of::<slim::Deployment>(index, &deployment("ns", "shop", None, 5000)),
+                std::slice::from_ref(&shop)
+            );
             assert_eq!(of::<slim::StoredTemplate>(index, &stored("shop-1", 6000)), [shop]);
         };
         all(&mut small);

@@ -80,6 +80,7 @@ impl Process {
             metrics,
             reads_per_second: 300,
             workers: 2,
+            texts: 64 << 20,
         };
         tasks.push(tokio::spawn(async move {
             let operator = Operator::start(parts).await;

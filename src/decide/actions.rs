@@ -271,10 +271,12 @@ fn to_attest<'p>(run: &Run, plan: &'p Plan, name: &str, now: Timestamp) -> Vec<T
     };
     let has_passed = |known: &CheckStatus| known.state == CheckState::Passed;
     let mut found = Vec::new();
+    // One that was added since is asked for, too.
+    let begun = run.stage != Stage::Preflight;
     if let Some((check, attest, known)) = at(&plan.checks, None) {
         let lacks = lacks(check, None, run.started_at.0, None);
         let since = known.and_then(|known| known.since);
-        found.push(ToAttest { attest, step: None, is_asked: known.is_some(), since, lacks });
+        found.push(ToAttest { attest, step: None, is_asked: known.is_some() || begun, since, lacks });
     }
     for step in plan.steps.iter().take(left) {
         let step_name = Some(step.name.as_str());

@@ -22,6 +22,8 @@ pub struct Evidence {
     pub lacking: Vec<Lacking>,
     /// All criteria that could stand in the way pass, and one of them at least measures something.
     pub passed: bool,
+    /// They pass by what was counted before this process looked: it reads for itself before it goes on.
+    pub of_before: bool,
     /// In a few words.
     pub words: String,
 }
@@ -73,11 +75,12 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
         draft.status.verdicts.clear();
         return Evidence { words: "no criteria: time alone decides".into(), ..Evidence::default() };
     }
-    let mut weighed = counted(draft, scene, measuring);
+    let Counted { mut weighed, of_before } = counted(draft, scene, measuring);
     for (place, value) in other(draft, scene, &measuring.values) {
         weighed.insert(place.min(weighed.len()), value);
     }
-    let mut evidence = Evidence { passed: passed(draft, scene, &weighed), ..Evidence::default() };
+    let passed = passed(draft, scene, &weighed) && !of_before;
+    let mut evidence = Evidence { passed, of_before, ..Evidence::default() };
     for Weighed { judgement, enforced, since, shown, .. } in &weighed {
         if enforced.shadow {
             continue;
@@ -167,7 +170,14 @@ struct Enforced {
 }
 
 /// What the judge says, criterion by criterion.
-fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, measuring: &Measuring) -> Vec<Weighed> {
+struct Counted {
+    weighed: Vec<Weighed>,
+    /// Of what is known nothing was counted by this process, and soon will be.
+    of_before: bool,
+}
+
+/// Adds the slots, and judges.
+fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, measuring: &Measuring) -> Counted {
     let Measuring { criteria, source, .. } = measuring;
     let slot_seconds = match source {
         Source::Pods { .. } => 1,
@@ -186,9 +196,9 @@ fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, measuring: &Measuring) -> V
     for (t, pods) in &measured.missing {
         judge::note_missing(&mut state, *t, *pods);
     }
-    let is_of_before = is_of_before(scene, &state);
+    let (is_of_before, waits) = is_of_before(scene, &state, settings);
     let weigh = |mut judgement: Judgement| {
-        if is_of_before && judgement.verdict == Verdict::Pass {
+        if is_of_before && !waits && judgement.verdict == Verdict::Pass {
             judgement = of_before(judgement);
         }
         let criterion = criteria.iter().find(|criterion| criterion.name == judgement.criterion)?;
@@ -212,13 +222,22 @@ fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, measuring: &Measuring) -> V
     };
     let weighed = judge::judge(criteria, &state, &settings).into_iter().filter_map(weigh).collect();
     draft.run().judge = Memory::of(&state);
-    weighed
+    Counted { weighed, of_before: is_of_before && waits }
 }
 
-/// Whether nothing was counted since this process looks without a break: what was known before may have ended since.
-fn is_of_before(scene: &Scene<'_>, state: &judge::State) -> bool {
-    let looking_since = scene.snapshot.looking_since.map(|since| since.as_second());
-    scene.stand.canary > 0 && looking_since.is_some_and(|since| state.measured_until < since)
+/// Seconds, or rounds, in which this process should have counted something.
+const READ_AGAIN: (i64, i64) = (120, 4);
+
+/// Whether nothing was counted since this process looks without a break: what was known before may have ended since. And whether that is no
+/// wonder yet.
+fn is_of_before(scene: &Scene<'_>, state: &judge::State, settings: judge::Settings) -> (bool, bool) {
+    let Some(since) = scene.snapshot.looking_since.map(|since| since.as_second()) else {
+        return (false, false);
+    };
+    let (seconds, rounds) = READ_AGAIN;
+    let patience = seconds.max(rounds.saturating_mul(settings.slot_seconds.into()));
+    let is_of_before = scene.stand.canary > 0 && state.first_slot.is_some() && state.measured_until < since;
+    (is_of_before, scene.now().as_second() < since.saturating_add(patience))
 }
 
 /// It passed, by what was counted before.

@@ -110,7 +110,10 @@ pub fn on_their_way(
         step.name, stand.good, stand.stable_ready
     );
     match deadline(originals) {
-        Some(deadline) => draft.wake_at(since + deadline),
+        Some(deadline) => {
+            let moments = [since + deadline, since + deadline + min_ready(originals)];
+            moments.into_iter().filter(|at| *at > now.0).for_each(|at| draft.wake_at(at));
+        }
         None => message += "; the Deployment sets no progress deadline",
     }
     draft.phase(Phase::Moving, message);
@@ -122,14 +125,12 @@ pub fn overdue(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) 
     if scene.canary_pods().any(|pod| pod.cut_off) || migrations::is_passed_over(draft.run()) {
         return None;
     }
-    // It comes on: a pod is Ready, and has only not been for `minReadySeconds`.
-    if scene.next_good.is_some() {
-        return None;
-    }
     let progress = &draft.run().progress;
     let since = progress.moved.filter(|_| progress.good == stand.good)?;
     let deadline = deadline(originals)?;
-    let is_overdue = now.0 >= since.0 + deadline && stand.good < stand.canary.max(1);
+    // A pod that is Ready by then, and stays so, has been for `minReadySeconds` so much later.
+    let comes_on = scene.next_good.is_some() && now.0 < since.0 + deadline + min_ready(originals);
+    let is_overdue = now.0 >= since.0 + deadline && !comes_on && stand.good < stand.canary.max(1);
     is_overdue.then(|| {
         format!(
             "{} of {} canary pods are Ready after {} s without progress",
@@ -138,6 +139,10 @@ pub fn overdue(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) 
             deadline.as_secs()
         )
     })
+}
+
+fn min_ready(originals: &Originals) -> Duration {
+    Duration::from_secs(originals.min_ready().max(0).unsigned_abs().into())
 }
 
 fn deadline(originals: &Originals) -> Option<Duration> {

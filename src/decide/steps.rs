@@ -249,7 +249,7 @@ fn soak(
     }
     let progress = draft.run().progress.clone();
     if progress.skipped.is_none()
-        && let Some(message) = undecided(step, now.0, evidence, &progress)
+        && let Some(message) = undecided(step, scene, evidence, &progress)
     {
         return asking::before(draft, scene, back::Why::new(Cause::Undecided, message));
     }
@@ -283,6 +283,12 @@ fn soak(
         draft.wake_in(rest::LOOK_AGAIN);
         return draft.phase(Phase::Soaking, format!("step {}: looking where its pods are", step.name));
     }
+    if evidence.of_before && progress.skipped.is_none() {
+        stand_still(draft, scene, originals);
+        draft.wake_in(rest::LOOK_AGAIN);
+        let message = format!("step {}: its pods are read again since the operator looks anew", step.name);
+        return draft.phase(Phase::Soaking, message);
+    }
     leave(draft, scene, originals, plan, index, evidence);
 }
 
@@ -295,7 +301,7 @@ fn without_pilots(
     evidence: &Evidence,
     pilots: Pilots,
 ) {
-    if let Some(message) = undecided(step, scene.now(), evidence, &draft.run().progress) {
+    if let Some(message) = undecided(step, scene, evidence, &draft.run().progress) {
         return asking::before(draft, scene, back::Why::new(Cause::Undecided, message));
     }
     rest_soak(draft);
@@ -315,7 +321,9 @@ pub fn may_move_within(time: Duration, now: jiff::Timestamp, plan: &Plan, run: &
         return false;
     };
     let Progress { reached, moved, skipped, .. } = &run.progress;
-    let left = plan.steps[index].soak.saturating_sub(soaked(&run.progress, now));
+    let step = &plan.steps[index];
+    let soak = if step.advance_early { step.soak.min(LEAST_SOAK) } else { step.soak };
+    let left = soak.saturating_sub(soaked(&run.progress, now));
     match (reached, moved) {
         (None, None) => true,
         (Some(_), _) => index + 1 < plan.steps.len() && (skipped.is_some() || left <= time),
@@ -390,7 +398,7 @@ fn in_the_way(
         let words = evidence.words.clone();
         return Some(("Soak", format!("step {}: {words}", step.name), skip));
     }
-    if !skipped && let Some(lacking) = still_lacking(draft, step, evidence, progress) {
+    if !skipped && let Some(lacking) = still_lacking(draft, scene, step, evidence, progress) {
         let (lacking, settle) = lacking;
         return Some((lacking.reason, lacking.message, format!("{settle}, or {skip}")));
     }
@@ -406,19 +414,28 @@ fn in_the_way(
     }
 }
 
+/// For so long at least whoever acts on a criterion's being Unknown has seen that it is.
+const SEEN_FOR: Duration = Duration::from_secs(300);
 /// How many times as long as the deadline a criterion with `onUnknown: Extend` is waited for.
 const EXTENDED: u32 = 3;
+
+/// Before that the criteria of a step may be Unknown. Who has only just begun to look has not seen yet whether they are.
+fn due(step: &PlannedStep, scene: &Scene<'_>, reached: jiff::Timestamp) -> jiff::Timestamp {
+    let seen = scene.snapshot.looking_since.map(|since| since + step.deadline.min(SEEN_FOR));
+    seen.map_or(reached + step.deadline, |seen| seen.max(reached + step.deadline))
+}
 
 /// What is Unknown and stands in the way, and what would settle it: before the step's deadline everything, then what may not be passed over.
 fn still_lacking(
     draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
     step: &PlannedStep,
     evidence: &Evidence,
     progress: &Progress,
 ) -> Option<(Reason, &'static str)> {
     let reached = progress.reached.map_or(draft.now().0, |reached| reached.0);
-    let due = reached + step.deadline;
-    let last = reached + step.deadline * EXTENDED;
+    let due = due(step, scene, reached);
+    let last = due + step.deadline * (EXTENDED - 1);
     for moment in [due, last] {
         if moment > draft.now().0 {
             draft.wake_at(moment);
@@ -458,15 +475,15 @@ fn tell_what_was_promoted(draft: &mut Draft<'_>, step: &PlannedStep, evidence: &
 /// A criterion is Unknown at the step's deadline that goes back on that.
 fn undecided(
     step: &PlannedStep,
-    now: jiff::Timestamp,
+    scene: &Scene<'_>,
     evidence: &Evidence,
     progress: &Progress,
 ) -> Option<String> {
-    let due = progress.reached?.0 + step.deadline;
+    let due = due(step, scene, progress.reached?.0);
     let lacking = evidence.lacking.iter().find(|lacking| lacking.then == OnUnknown::Undo)?;
-    (now >= due).then(|| {
+    (scene.now() >= due).then(|| {
         format!(
-            "{} Unknown for {} s in step {} (onUnknown: Undo)",
+            "{} Unknown past the deadline of {} s of step {} (onUnknown: Undo)",
             lacking.reason.message,
             step.deadline.as_secs(),
             step.name

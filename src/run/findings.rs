@@ -164,9 +164,11 @@ impl SharedFindings {
     }
 
     /// Forgets what status has counted in, and when there is no run everything but that marks are refused.
-    pub fn prune(&self, key: &Key, release: Option<&ReleaseFacts>, now: Timestamp) {
+    pub fn prune(&self, key: &Key, release: Option<&ReleaseFacts>) {
         let run = release.and_then(|release| release.status.run.as_ref());
-        let all = &mut self.lock().all;
+        let mut known = self.lock();
+        let now = known.told.map_or(Timestamp::MAX, |(now, _)| now);
+        let all = &mut known.all;
         let Some(run) = run else {
             let marks = all.remove(key).and_then(|mut found| found.missed.remove_entry(&DoneWithout::Marks));
             if let Some(marks) = marks.filter(|_| release.is_some()) {
@@ -175,6 +177,7 @@ impl SharedFindings {
             return;
         };
         let Some(found) = all.get_mut(key) else { return };
+        // What was measured since the look began is not ahead.
         let now = now.as_second();
         if let Some(state) = run.values.read::<values::State>() {
             found.measured.values.retain(|sample| state.lacks(sample, now));
@@ -196,8 +199,8 @@ impl SharedFindings {
 }
 
 impl Known {
-    /// After a jump everybody begins to look anew. After one back, what was measured before it lies in what is to come: the moment
-    /// before the jump is lost, nothing is counted twice, and answers are as old as they can be.
+    /// After a jump everybody begins to look anew. After one back, what was measured before it lies in what is to come: what status had not counted in
+    /// by then (some seconds) is lost, nothing is counted twice, and answers are as old as they can be.
     fn see_time(&mut self, now: Timestamp, instant: Instant) {
         let Some((before, since)) = self.told.replace((now, instant)) else { return };
         let passed = SignedDuration::try_from(instant - since).unwrap_or(SignedDuration::MAX);

@@ -113,7 +113,7 @@ impl Reconciler {
             }
             // Where there is no status any more, what the run was about to put back is known until it stands on the Deployment.
             if is_done || snapshot.release.is_some() {
-                self.findings.prune(key, snapshot.release.as_ref(), snapshot.now);
+                self.findings.prune(key, snapshot.release.as_ref());
             }
         }
         self.queue.done(key, decision.urgent);

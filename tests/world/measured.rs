@@ -215,6 +215,36 @@ fn what_is_passed_over_at_a_deadline_is_told_once_and_not_before_the_step_is_lef
 }
 
 #[test]
+fn whoever_has_only_just_begun_to_look_goes_back_on_nothing_unknown_and_disturbs_nobody() {
+    let criteria = json!([{"name": "errors", "errorRate": {"limit": "5%", "onUnknown": "Undo"}}]);
+    let step = json!({"soak": "5s", "deadline": "20s", "approval": {"roles": ["qa"]}});
+    let good = Traffic { requests: 200, ..Traffic::default() };
+    let mut world = begun(criteria, step, good);
+    let blocked = |world: &World| world.status.blocked_by.clone().map(|blocker| blocker.reason);
+    world.until("it passes", |world| blocked(world).as_deref() == Some("AwaitingApproval"));
+    world.pass(Duration::from_secs(60));
+    // An hour later another process looks, and has counted nothing yet.
+    world.now += Duration::from_secs(3600);
+    world.begin_anew();
+    world.meters.traffic = None;
+    for _ in 0..50 {
+        world.tick();
+        assert_eq!(blocked(&world).as_deref(), Some("AwaitingApproval"), "{}", world.describe());
+    }
+    // Somebody approves: it reads the pods first.
+    world.say_of("Approve", json!({"role": "qa"}));
+    world.pass(Duration::from_secs(5));
+    assert_eq!(
+        (world.phase(), world.status.run.as_ref().unwrap().step),
+        ("Soaking".to_owned(), 0),
+        "{}",
+        world.describe()
+    );
+    world.meters.traffic = Some(good);
+    world.until("the next step", |world| world.status.run.as_ref().is_some_and(|run| run.step == 1));
+}
+
+#[test]
 fn what_is_slow_while_it_warms_up_is_not_compared_with_stable_and_what_stays_slow_is() {
     let slower =
         || json!([{"name": "slower", "latency": {"quantile": 0.95, "relativeTo": "stable", "limit": "50%"}}]);

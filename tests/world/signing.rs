@@ -321,6 +321,23 @@ fn what_was_attested_at_a_step_that_is_left_is_attested_again_when_the_plan_has_
 }
 
 #[test]
+fn what_is_to_be_attested_since_somebody_asked_for_it_in_the_watch_can_be() {
+    let mut world =
+        shipped(quick(json!({"preflight": [sign_off(json!({}))], "watch": [{"for": "1m", "every": "1s"}]})));
+    until_blocked(&mut world, "AwaitingApproval");
+    say_as(&mut world, "Approve", json!({}));
+    world.until("watching", |world| world.phase() == "Watching");
+    let checks = &mut world.release.as_mut().unwrap()["preflight"];
+    checks.as_array_mut().unwrap().push(rehearsed(json!({})));
+    until_blocked(&mut world, "AwaitingApproval");
+    say_as(&mut world, "Approve", json!({}));
+    until_blocked(&mut world, "AwaitingAttestation");
+    let done = say_as(&mut world, "Attest", json!({"check": "rehearsed"}));
+    assert!(done.starts_with("Done: attested as qa-manager"), "{done}");
+    ended(&mut world, "Succeeded");
+}
+
+#[test]
 fn of_several_checks_with_one_name_the_one_is_attested_that_is_asked_for() {
     let mut world = attested_at_tenth(json!([rehearsed(json!({}))]));
     stands_at(&mut world, "half", "Soaking");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate::decide::snapshot::ProbeResult;
 
+use super::measured::Traffic;
 use super::{WELL, World, template};
 
 const QUESTION: &str = "windows.lowTraffic";
@@ -154,6 +155,22 @@ fn late_in_the_second_step() -> World {
     });
     world.pass(Duration::from_secs(110));
     world
+}
+
+#[test]
+fn a_step_that_is_left_early_asks_for_the_next_one() {
+    let steps = json!([
+        {"name": "half", "replicas": "50%", "soak": "1h", "advanceEarly": true},
+        {"name": "all", "replicas": "100%"},
+    ]);
+    let mut world = shipped_in(4, steps, number(), LITTLE);
+    world.ready_after = Duration::from_secs(120);
+    world.release.as_mut().unwrap()["criteria"] = json!([{"name": "errors", "errorRate": {"limit": "5%"}}]);
+    world.meters.traffic = Some(Traffic { requests: 200, ..Traffic::default() });
+    world.until("soaking", |world| world.phase() == "Soaking");
+    let since = world.now;
+    world.until("the next step", |world| world.status.run.as_ref().is_some_and(|run| run.step == 1));
+    assert!(world.now.duration_since(since) < jiff::SignedDuration::from_secs(300), "{}", world.describe());
 }
 
 #[test]

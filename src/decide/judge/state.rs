@@ -242,13 +242,14 @@ impl State {
     }
 
     /// Whether a slot, or a round with missing pods, of the second `t` is still to be counted in by a clock that reads `now`.
+    /// What lies ahead of it was measured while the clock was set back: counted in, it would be counted in again in each look.
     pub fn lacks(&self, t: i64, now: i64) -> bool {
-        self.is_ahead(now) || self.last_slot.is_none_or(|last| t > last)
+        !is_ahead(Some(t), now) && (self.is_ahead(now) || self.last_slot.is_none_or(|last| t > last))
     }
 
     /// The same of pods that were missing.
     pub fn lacks_missing(&self, t: i64, now: i64) -> bool {
-        self.is_ahead(now) || self.missing_noted.is_none_or(|noted| t > noted)
+        !is_ahead(Some(t), now) && (self.is_ahead(now) || self.missing_noted.is_none_or(|noted| t > noted))
     }
 
     /// Whether the clock was set back: what was counted in was measured later than `now`. Nothing more would be counted in until
@@ -270,6 +271,8 @@ impl State {
         }
         if *measured_until > 0 {
             earlier(measured_until);
+            // None of it is of now.
+            *measured_until = (*measured_until).min(now.saturating_sub(SET_BACK));
         }
         for recent in [reported, missing] {
             recent.set_back(now.saturating_sub(SET_BACK));

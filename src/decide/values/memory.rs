@@ -102,7 +102,8 @@ impl State {
     /// Whether this sample has not been folded, by a clock that reads `now`.
     pub fn lacks(&self, sample: &Sample, now: i64) -> bool {
         let known = self.criteria.get(&sample.criterion);
-        known.is_none_or(|memory| memory.is_ahead(now) || sample.t > memory.last)
+        !is_ahead(Some(sample.t), now)
+            && known.is_none_or(|memory| memory.is_ahead(now) || sample.t > memory.last)
     }
 
     /// Where the clock was set back, takes what was read to have been read [`SET_BACK`] before `now`: whatever has lasted keeps its

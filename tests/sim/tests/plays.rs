@@ -138,13 +138,21 @@ fn a_clock_that_is_set_hides_no_errors() {
 
 #[test]
 fn what_another_process_counted_long_ago_promotes_nothing() {
-    let release = r#"release {"criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"1m","every":"5s"}]}"#;
-    let outcome = told(&format!(
-        "{release}\nat 1000 push v2 good\nat 15000 clock -3600\nat 15000 kill 1\nat 16000 pages silent\nat 50000 pages honest"
-    ));
-    assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
-    let half = second(&outcome, "step all");
-    assert!(half.is_some_and(|second| second > 50.0), "{half:?}\n{}", outcome.log.join("\n"));
+    let server =
+        r#""metrics":{"prometheus":{"url":"http://prometheus.monitoring:9090","scrapeInterval":"15s"}},"#;
+    for metrics in ["", server] {
+        let release = format!(
+            r#"release {{{metrics}"criteria":[{{"name":"errors","errorRate":{{"target":"1%","limit":"5%"}}}}],"steps":[{{"name":"one","replicas":1,"soak":"180s"}},{{"name":"all","replicas":"100%"}}],"watch":[{{"for":"1m","every":"5s"}}]}}"#
+        );
+        let silence = "pages silent\nat 150100 prometheus down";
+        let voice = "pages honest\nat 260100 prometheus honest";
+        let outcome = told(&format!(
+            "{release}\nat 1000 push v2 good\nat 150000 clock -3600\nat 150000 kill 1\nat 150050 {silence}\nat 260000 {voice}"
+        ));
+        assert_eq!(outcome.end.outcome, "Succeeded", "{metrics} {}", outcome.log.join("\n"));
+        let all = second(&outcome, "step all");
+        assert!(all.is_some_and(|second| second > 260.0), "{metrics} {all:?}\n{}", outcome.log.join("\n"));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use kube::Resource;
 use serde::de::DeserializeOwned;
 
 use super::key::ObjectKey;
-use super::meta::{Meta, OwnerKind, Texts};
+use super::meta::{Meta, Owner, OwnerKind, Texts};
 use super::room::Room;
 use super::slim::{self, KeptTemplate};
 use super::table::Table;
@@ -276,9 +276,13 @@ impl slim::Pod {
         self.metadata.release().filter(|_| is_of_trial(&self.metadata)).as_ref().map(Key::from)
     }
 
-    /// The Release that keeps it in quarantine.
+    /// The Release that keeps it in quarantine. The label alone says nothing: whoever patches pods may write it on any. What quarantine takes
+    /// out belongs to a Deployment, which does not control it, and to nothing else; a pod that is run by something stays with that.
     pub fn quarantined_for(&self) -> Option<Key> {
         let release = self.metadata.label(QUARANTINE)?;
+        let [Owner { kind: OwnerKind::Deployment, controls: false, .. }] = &*self.metadata.owners else {
+            return None;
+        };
         Some(Key { namespace: self.metadata.key.namespace().to_owned(), name: release.to_owned() })
     }
 }

@@ -1,9 +1,10 @@
 //! A mail, and the conversation with the server that takes it. The connection is made by [`Reach`], and handed to the library; without the
 //! encryption that was asked for nothing is said on it.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
@@ -19,7 +20,6 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::attempt::Failure;
 use crate::api::notify::{Email, MailTls};
@@ -31,6 +31,10 @@ use crate::observe::reach::{ConnectError, Reach};
 const DOMAIN: &str = crate::api::GROUP;
 /// Letters of a subject.
 const LONGEST_SUBJECT: usize = 200;
+/// Bytes that are read in one conversation: answers are a line or a few each.
+const MOST_SAID: usize = 64 << 10;
+/// The same where certificates are among them.
+const MOST_ENCRYPTED: usize = 256 << 10;
 
 /// The mail.
 ///
@@ -89,21 +93,25 @@ pub async fn send(
         ConnectError::Denied(denied) => Failure::Lasting(denied.to_string()),
         error @ ConnectError::Refused { .. } => Failure::passing(error.to_string()),
     })?;
+    let peer = stream.peer_addr().ok();
     let us = ClientId::default();
     let mut connection = match tls {
         MailTls::None => {
+            let stream = Bounded::new(stream, peer, MOST_SAID);
             AsyncSmtpConnection::connect_with_transport(Box::new(stream), &us).await.map_err(failed)?
         }
         MailTls::Implicit => {
-            let from = stream.peer_addr();
             let encrypted = encrypted(ca.as_deref())?;
             let name = ServerName::try_from(host.to_owned())
                 .map_err(|_| Failure::Lasting(format!("'{host}' is no name of a host")))?;
+            let stream = Bounded::new(stream, peer, MOST_ENCRYPTED);
             let stream = encrypted.connect(name, stream).await.map_err(|error| no_tls(host, &error))?;
-            let stream = Encrypted { stream, peer: from.ok() };
+            let stream = Bounded::new(stream, peer, MOST_SAID);
             AsyncSmtpConnection::connect_with_transport(Box::new(stream), &us).await.map_err(failed)?
         }
         MailTls::StartTls => {
+            // The library puts TLS over it.
+            let stream = Bounded::new(stream, peer, MOST_ENCRYPTED);
             let mut connection =
                 AsyncSmtpConnection::connect_with_transport(Box::new(stream), &us).await.map_err(failed)?;
             if !connection.can_starttls() {
@@ -188,43 +196,63 @@ fn encrypted(ca: Option<&[u8]>) -> Result<TlsConnector, Failure> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// A connection under TLS, as the library takes one.
+/// A connection, as the library takes one, on which so much is read and no more: it looks how much it was told only at the end of a line, and
+/// whose server ends none would be kept until there is no memory.
 #[derive(Debug)]
-struct Encrypted<S> {
-    stream: TlsStream<S>,
-    peer: Option<std::net::SocketAddr>,
+struct Bounded<S> {
+    stream: S,
+    peer: Option<SocketAddr>,
+    most: usize,
+    left: usize,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Encrypted<S> {
+impl<S> Bounded<S> {
+    fn new(stream: S, peer: Option<SocketAddr>, most: usize) -> Self {
+        Self { stream, peer, most, left: most }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
+        let this = self.get_mut();
+        let before = into.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(context, into))?;
+        let read = into.filled().len().saturating_sub(before);
+        if let Some(left) = this.left.checked_sub(read) {
+            this.left = left;
+            return Poll::Ready(Ok(()));
+        }
+        // Nor is anything read after it.
+        this.left = 0;
+        into.set_filled(before);
+        Poll::Ready(Err(std::io::Error::other(format!("it said more than {} KiB", this.most / 1024))))
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug> AsyncTokioStream for Encrypted<S> {
-    fn peer_addr(&self) -> std::io::Result<std::net::SocketAddr> {
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug> AsyncTokioStream for Bounded<S> {
+    fn peer_addr(&self) -> std::io::Result<SocketAddr> {
         self.peer.ok_or_else(|| std::io::ErrorKind::NotConnected.into())
     }
 }

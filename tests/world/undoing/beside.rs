@@ -52,6 +52,34 @@ fn a_pod_in_quarantine_goes_in_its_time_also_when_its_release_is_gone() {
 }
 
 #[test]
+fn a_pod_that_carries_the_marks_of_quarantine_and_is_run_by_somebody_is_not_ended() {
+    let mut world = crashed(json!({"quarantine": {"pods": 1, "for": "10m"}}));
+    world.until("the end", |world| world.status.last_run.is_some());
+    let kept = world.quarantined[0].clone();
+    let owner = |kind: &str, controls: bool| json!({"apiVersion": "apps/v1", "kind": kind, "name": "other", "uid": "o1", "controller": controls});
+    let owners = [
+        ("nobody", json!([])),
+        ("a-set", json!([owner("ReplicaSet", true)])),
+        ("a-stateful-set", json!([owner("StatefulSet", true)])),
+        ("controlled", json!([owner("Deployment", true)])),
+        ("both", json!([kept["metadata"]["ownerReferences"][0], owner("StatefulSet", true)])),
+    ];
+    for (name, owners) in &owners {
+        let mut pod = kept.clone();
+        pod["metadata"]["name"] = json!(name);
+        pod["metadata"]["uid"] = json!(format!("uid-{name}"));
+        pod["metadata"]["ownerReferences"] = owners.clone();
+        world.quarantined.push(pod);
+    }
+    world.tick();
+    assert_eq!(world.status.quarantined.len(), 1, "{:?}", world.status.quarantined);
+    world.now += Duration::from_secs(601);
+    world.tick();
+    let left: Vec<&Value> = world.quarantined.iter().map(|pod| &pod["metadata"]["name"]).collect();
+    assert_eq!(left, owners.each_ref().map(|(name, _)| *name), "only what was taken out goes");
+}
+
+#[test]
 fn hooks_are_begun_in_the_look_that_goes_back_and_none_of_them_is_waited_for() {
     let hooks = json!([
         {"name": "flag", "http": {"url": "http://flags/payments", "method": "PUT", "body": "off"}},

@@ -88,7 +88,10 @@ fn only_run_reads_clocks_and_there_one_file() {
 #[test]
 fn nobody_asks_anybody_but_through_a_client_that_looks_where_it_goes() {
     let ways = ["reqwest::Client", "reqwest::get", "TcpStream", "UdpSocket", "hyper_util"];
-    nowhere("", &ways, |path| path.ends_with("observe/reach.rs") || path.ends_with("observe/measure/mod.rs"));
+    let apart = ["observe/reach.rs", "observe/measure/mod.rs", "run/http.rs"];
+    nowhere("", &ways, |path| apart.iter().any(|known| path.ends_with(known)));
+    // There others ask, and nobody is asked.
+    nowhere("run", &["connect(", "hyper_util::client"], |path| !path.ends_with("run/http.rs"));
     // There a builder is made, and handed on.
     nowhere("observe/measure", &["build()", "http: reqwest"], |_| false);
 }

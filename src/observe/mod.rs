@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::api::labels::Labels;
 use crate::api::status::LocksStatus;
@@ -177,44 +176,18 @@ fn labelled(index: &Index, name: &ObjectKey) -> Option<ObjectKey> {
 
 /// A Deployment that carries the name of a Release that gives it back before it takes up its own.
 fn left_behind(index: &Index, name: &ObjectKey) -> Option<ObjectKey> {
+    let has_stable = index.releases.get(name).is_none_or(|release| release.has_stable);
+    if has_stable {
+        return None;
+    }
     let mut labelled =
-        index.deployments.children(name).filter(|(_, found)| gives_back_first(index, name, found));
+        index.deployments.children(name).filter(|(_, found)| index.gives_back_first(name, found));
     labelled.next().map(|(key, _)| key.clone())
 }
 
-/// Whether a Release is about another Deployment than this one, which carries its name, and has not taken that up yet: a former Release of that name was
-/// deleted, and this one made, before the Deployment was given back. What was kept for the way back is kept under that name, so one that is about
-/// this Deployment waits until it is over. Where such a one has it in hand already somebody has changed the label, and it takes it back.
-fn gives_back_first(index: &Index, name: &ObjectKey, deployment: &slim::Deployment) -> bool {
-    let mut about_it = index.releases.children(&deployment.metadata.key);
-    about_it.all(|(other, release)| other != name && !has_stable(release))
-        && index.releases.get(name).is_some_and(|release| !has_stable(release))
-}
-
-/// Whether a Release has taken up a Deployment.
-fn has_stable(release: &slim::Release) -> bool {
-    #[derive(Deserialize)]
-    struct Status {
-        stable: Option<IgnoredAny>,
-    }
-    let status = release.status.read::<Option<Status>>().ok().flatten();
-    status.is_some_and(|status| status.stable.is_some())
-}
-
-/// The Release that has the older right to a Deployment: the one that its label names, also when it is deleted, or made anew for another one, and
-/// has not given the Deployment back yet; else the one made first.
+/// The Release that has the older right to a Deployment, where that is another one.
 fn rival(index: &Index, key: &Key, deployment: &slim::Deployment) -> Option<String> {
-    let candidates: Vec<_> = index.releases.children(&deployment.metadata.key).collect();
-    let deleted = |name: &ObjectKey| index.releases.get(name).is_none();
-    let is_candidate = |name: &ObjectKey| candidates.iter().any(|(candidate, _)| *candidate == name);
-    let holds =
-        |name: &ObjectKey| deleted(name) || is_candidate(name) || gives_back_first(index, name, deployment);
-    let holder = deployment.metadata.release().filter(holds);
-    let first = || {
-        let oldest = candidates.iter().min_by_key(|(name, release)| (release.metadata.created, *name));
-        oldest.map(|(name, _)| (*name).clone())
-    };
-    let holder = holder.or_else(first)?;
+    let holder = index.holder(deployment)?;
     (holder.name() != key.name).then(|| holder.name().to_owned())
 }
 

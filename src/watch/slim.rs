@@ -59,20 +59,55 @@ impl<'de> Deserialize<'de> for Document {
 
 /// A Release whose spec may not be readable by this build: one bad object must not stop the watch.
 #[derive(Deserialize, Clone, Debug)]
+#[serde(from = "SentRelease")]
 pub struct Release {
     pub metadata: Meta,
-    #[serde(default)]
     pub spec: ReleaseSpec,
-    #[serde(default)]
     pub status: Document,
+    /// Its status says that it has taken up a Deployment.
+    pub has_stable: bool,
     /// Only what it is about and, of its status, what other Releases look at.
-    #[serde(skip)]
     pub is_outline: bool,
-    #[serde(skip)]
     place: Option<Place>,
 }
 
+#[derive(Deserialize)]
+struct SentRelease {
+    metadata: Meta,
+    #[serde(default)]
+    spec: ReleaseSpec,
+    #[serde(default)]
+    status: Document,
+}
+
+impl From<SentRelease> for Release {
+    fn from(SentRelease { metadata, spec, status }: SentRelease) -> Self {
+        let has_stable = has_stable(&status);
+        Self { metadata, spec, status, has_stable, is_outline: false, place: None }
+    }
+}
+
+/// Others ask for it at each event: it is read once.
+fn has_stable(status: &Document) -> bool {
+    #[derive(Deserialize)]
+    struct Status {
+        stable: Option<IgnoredAny>,
+    }
+    let status = status.read::<Option<Status>>().ok().flatten();
+    status.is_some_and(|status| status.stable.is_some())
+}
+
 impl Release {
+    /// The Deployment that it is about.
+    pub fn target(&self) -> Option<ObjectKey> {
+        Some(self.metadata.key.beside(self.spec.target.as_ref()?))
+    }
+
+    /// All that says whose a Deployment is.
+    pub fn claim(&self) -> (Option<&str>, Option<Timestamp>, bool) {
+        (self.spec.target.as_deref(), self.metadata.created, self.has_stable)
+    }
+
     /// Takes the room that it needs; false: there is none.
     pub fn takes(&mut self, room: &Room) -> bool {
         let labels = self.metadata.labels.as_ref().map_or(0, Texts::bytes);

@@ -110,6 +110,10 @@ pub trait Indexed: DeserializeOwned + Clone + std::fmt::Debug + Send + 'static {
     fn strip(&mut self);
     /// Takes what it has in common with another object from there.
     fn share(&mut self, _: &Index) {}
+    /// Nobody looks at it any more: it is not kept.
+    fn is_over(&self) -> bool {
+        false
+    }
     /// Takes the room that it needs; where there is none, only an outline of it stays.
     fn settle(&mut self, _: &Index) {}
     /// It is kept from now on.
@@ -131,6 +135,9 @@ pub fn apply<T: Indexed>(index: &mut Index, mut object: T) -> Vec<Key> {
     let key = object.metadata().key.clone();
     let standing = Standing::of(index, T::disputes(index, &key, Some(&object)));
     let mut concerned = take_out::<T>(index, &key);
+    if object.is_over() {
+        return each_once(concerned);
+    }
     // In the place of the one before, which is free again.
     object.settle(index);
     concerned.extend(object.concerns(index));
@@ -427,6 +434,15 @@ impl Indexed for slim::ReleaseAction {
     fn strip(&mut self) {
         strip(&mut self.metadata, &[], &[]);
     }
+    /// Nobody deletes those that are marked, and they become more and more.
+    fn is_over(&self) -> bool {
+        self.is_marked || self.spec.action.is_none()
+    }
+    fn settle(&mut self, index: &Index) {
+        if !self.takes(&index.room) {
+            self.outline();
+        }
+    }
     fn concerns(&self, _: &Index) -> Vec<Key> {
         self.parent().iter().map(Key::from).collect()
     }
@@ -604,6 +620,44 @@ mod tests {
         of::<slim::Release>(&mut index, &release("shop", 0));
         of::<slim::Deployment>(&mut index, &deployment("ns", "shop", None, 3000));
         assert!(!is_outline(&index, "shop"), "a Release names it");
+    }
+
+    fn action(name: &str, reason: &str, result: &str) -> Value {
+        json!({
+            "metadata": {"name": name, "namespace": "ns", "uid": name},
+            "spec": {"release": "shop", "action": "Abort", "by": "ada", "reason": reason},
+            "status": {"result": result},
+        })
+    }
+
+    #[test]
+    fn an_action_is_kept_until_it_is_marked_and_then_wakes_its_release_once_more() {
+        let mut index = index(1 << 20);
+        let shop = [Key { namespace: "ns".into(), name: "shop".into() }];
+        assert_eq!(of::<slim::ReleaseAction>(&mut index, &action("a", "it is slow", "")), shop);
+        assert_eq!(index.actions.children(&key("shop")).count(), 1);
+        assert!(index.room.taken() > 0);
+        assert_eq!(of::<slim::ReleaseAction>(&mut index, &action("a", "it is slow", "Done")), shop);
+        assert_eq!(of::<slim::ReleaseAction>(&mut index, &action("b", "it is slow", "Refused")), []);
+        assert_eq!((index.actions.iter().count(), index.room.taken()), (0, 0));
+        let mut unknown = action("c", "it is slow", "");
+        unknown["spec"]["action"] = json!("Dance");
+        assert_eq!(of::<slim::ReleaseAction>(&mut index, &unknown), []);
+        assert_eq!(index.actions.iter().count(), 0);
+    }
+
+    #[test]
+    fn an_action_that_finds_no_room_is_heard_with_the_beginning_of_its_reason() {
+        let mut index = index(0);
+        let reason = "because ".repeat(50);
+        of::<slim::ReleaseAction>(&mut index, &action("a", &reason, ""));
+        of::<slim::ReleaseAction>(&mut index, &action("b", "it is slow", ""));
+        let said = |name: &str| -> Value { index.actions.get(&key(name)).unwrap().spec.text.read().unwrap() };
+        let long = said("a");
+        assert_eq!((&long["action"], &long["by"]), (&json!("Abort"), &json!("ada")));
+        let kept = format!("{}... (the rest stands in the ReleaseAction)", &reason[..64]);
+        assert_eq!(long["reason"], kept);
+        assert_eq!(said("b")["reason"], "it is slow");
     }
 
     /// A Release about Deployment `shop`, the younger the greater its number.

@@ -103,6 +103,11 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether it keeps a run from going on: that is heard before all else.
+    pub fn stops(self) -> bool {
+        matches!(self, Self::Abort | Self::Pause)
+    }
+
     /// The command of `kubectl tidegate` that says it.
     pub fn command(self) -> &'static str {
         match self {

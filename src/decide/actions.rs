@@ -40,16 +40,13 @@ const MARK_AGAIN: Duration = Duration::from_secs(30);
 /// Forgets actions that carry their mark.
 pub fn forget_marked(draft: &mut Draft<'_>) {
     let actions = &draft.snapshot.actions;
-    draft
-        .status
-        .handled
-        .retain(|handled| actions.iter().any(|action| action.uid == handled.uid && !action.marked));
+    draft.status.handled.retain(|handled| actions.iter().any(|action| action.uid == handled.uid));
 }
 
 /// Marks actions that status says took effect: after everything that was decided, of which nothing waits for it.
 pub fn mark(draft: &mut Draft<'_>) {
     let snapshot = draft.snapshot;
-    let unmarked = |uid: &str| snapshot.actions.iter().find(|action| action.uid == uid && !action.marked);
+    let unmarked = |uid: &str| snapshot.actions.iter().find(|action| action.uid == uid);
     let handled = &draft.release.status.handled;
     let mut open = handled.iter().filter_map(|handled| Some((handled, unmarked(&handled.uid)?))).peekable();
     if open.peek().is_none() {
@@ -85,8 +82,8 @@ const ONLY_SIGNATURES: &str = "only signatures are waited for: they cannot be sk
 pub fn apply(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     for action in &scene.snapshot.actions {
         let known = draft.status.handled.iter().any(|handled| handled.uid == action.uid);
-        let most = if stops(action.action) { MOST_HANDLED } else { MOST_HANDLED - LEFT_FOR_STOPS };
-        if action.marked || known || draft.status.handled.len() >= most {
+        let most = if action.action.stops() { MOST_HANDLED } else { MOST_HANDLED - LEFT_FOR_STOPS };
+        if known || draft.status.handled.len() >= most {
             continue;
         }
         if draft.has_ordered() {
@@ -109,7 +106,7 @@ pub fn apply(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 
 /// Whether an action counts at all: known author, about the run that is under way.
 fn admit(draft: &Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<(), String> {
-    if !stops(action.action) && !scene.snapshot.served.rights {
+    if !action.action.stops() && !scene.snapshot.served.rights {
         return Err("policy tidegate-action-rights is not installed: who says this cannot be known".into());
     }
     let run = draft.status.run.as_ref().map(|run| run.id.clone());
@@ -119,10 +116,6 @@ fn admit(draft: &Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<(
         }
         _ => Ok(()),
     }
-}
-
-fn stops(action: Action) -> bool {
-    matches!(action, Action::Abort | Action::Pause)
 }
 
 fn take(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {

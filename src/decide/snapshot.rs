@@ -313,7 +313,7 @@ pub struct LogEnd {
     pub lines: Vec<String>,
 }
 
-/// What a person said.
+/// What a person said, and it is not marked on it yet what came of that.
 #[derive(Clone, Debug)]
 pub struct ActionFacts {
     pub uid: String,
@@ -332,8 +332,6 @@ pub struct ActionFacts {
     pub run: Option<String>,
     pub by: Option<String>,
     pub reason: String,
-    /// It carries a result already.
-    pub marked: bool,
 }
 
 /// The freezes that are about this Release.

@@ -16,18 +16,15 @@ pub mod reach;
 pub mod reading;
 pub mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::api::labels::Labels;
 use crate::api::status::LocksStatus;
-use crate::api::{
-    Authors, DEFINITION_LABEL, FreezeSpec, QUARANTINED_UNTIL, ReleaseActionSpec, ReleaseActionStatus,
-};
+use crate::api::{Action, Authors, DEFINITION_LABEL, FreezeSpec, QUARANTINED_UNTIL, ReleaseActionSpec};
 use crate::decide::fields::REVISION;
 use crate::decide::notify::Told;
 use crate::decide::refusal::{DoneWithout, Missed};
@@ -76,6 +73,9 @@ pub struct Findings {
 /// Templates of a Release that are read again, at most. More than a few are nothing that we have kept.
 const MOST_TEMPLATES: usize = 16;
 
+/// Of what people said to stop a run, and of all else, so much is looked at. Status has room for 64 that took effect.
+const MOST_ACTIONS: usize = 128;
+
 /// Everything known about one Release.
 ///
 /// # Errors
@@ -122,7 +122,7 @@ pub fn observe(
         trials: trials(index, key, release.as_ref()),
         outputs: findings.outputs,
         locks: locks(index, key, release.as_ref()),
-        actions: actions(index, &name),
+        actions: actions(index, &name, release.as_ref()),
         freezes: freezes(index, &name, found),
         served: served(index),
         looking_since: findings.looking_since,
@@ -177,44 +177,18 @@ fn labelled(index: &Index, name: &ObjectKey) -> Option<ObjectKey> {
 
 /// A Deployment that carries the name of a Release that gives it back before it takes up its own.
 fn left_behind(index: &Index, name: &ObjectKey) -> Option<ObjectKey> {
+    let has_stable = index.releases.get(name).is_none_or(|release| release.has_stable);
+    if has_stable {
+        return None;
+    }
     let mut labelled =
-        index.deployments.children(name).filter(|(_, found)| gives_back_first(index, name, found));
+        index.deployments.children(name).filter(|(_, found)| index.gives_back_first(name, found));
     labelled.next().map(|(key, _)| key.clone())
 }
 
-/// Whether a Release is about another Deployment than this one, which carries its name, and has not taken that up yet: a former Release of that name was
-/// deleted, and this one made, before the Deployment was given back. What was kept for the way back is kept under that name, so one that is about
-/// this Deployment waits until it is over. Where such a one has it in hand already somebody has changed the label, and it takes it back.
-fn gives_back_first(index: &Index, name: &ObjectKey, deployment: &slim::Deployment) -> bool {
-    let mut about_it = index.releases.children(&deployment.metadata.key);
-    about_it.all(|(other, release)| other != name && !has_stable(release))
-        && index.releases.get(name).is_some_and(|release| !has_stable(release))
-}
-
-/// Whether a Release has taken up a Deployment.
-fn has_stable(release: &slim::Release) -> bool {
-    #[derive(Deserialize)]
-    struct Status {
-        stable: Option<IgnoredAny>,
-    }
-    let status = release.status.read::<Option<Status>>().ok().flatten();
-    status.is_some_and(|status| status.stable.is_some())
-}
-
-/// The Release that has the older right to a Deployment: the one that its label names, also when it is deleted, or made anew for another one, and
-/// has not given the Deployment back yet; else the one made first.
+/// The Release that has the older right to a Deployment, where that is another one.
 fn rival(index: &Index, key: &Key, deployment: &slim::Deployment) -> Option<String> {
-    let candidates: Vec<_> = index.releases.children(&deployment.metadata.key).collect();
-    let deleted = |name: &ObjectKey| index.releases.get(name).is_none();
-    let is_candidate = |name: &ObjectKey| candidates.iter().any(|(candidate, _)| *candidate == name);
-    let holds =
-        |name: &ObjectKey| deleted(name) || is_candidate(name) || gives_back_first(index, name, deployment);
-    let holder = deployment.metadata.release().filter(holds);
-    let first = || {
-        let oldest = candidates.iter().min_by_key(|(name, release)| (release.metadata.created, *name));
-        oldest.map(|(name, _)| (*name).clone())
-    };
-    let holder = holder.or_else(first)?;
+    let holder = index.holder(deployment)?;
     (holder.name() != key.name).then(|| holder.name().to_owned())
 }
 
@@ -461,38 +435,43 @@ fn job_state(job: &slim::Job) -> JobState {
     }
 }
 
-fn actions(index: &Index, release: &ObjectKey) -> Vec<ActionFacts> {
+/// What people said that is not marked yet. Of what stops a run, and of all else, so much is looked at, what was said first before all; and always what
+/// status says took effect, which is forgotten there once it is marked here.
+fn actions(index: &Index, name: &ObjectKey, release: Option<&ReleaseFacts>) -> Vec<ActionFacts> {
     // An older Release of this name counted its runs as this one does: what was said about that is not about this. Both moments are
     // the API server's.
-    let since = index.releases.get(release).and_then(|release| release.metadata.created);
-    let mut actions: Vec<ActionFacts> = index
-        .actions
-        .children(release)
-        .filter(|(_, action)| action.metadata.created >= since)
-        // What this build does not know how to do is passed over.
-        .filter_map(|(name, action)| {
-            let said: ReleaseActionSpec = action.spec.text.read().ok()?;
-            let marked = action.status.read::<Option<ReleaseActionStatus>>().ok().flatten();
-            Some(ActionFacts {
-                uid: action.metadata.uid.to_string(),
-                name: name.name().to_owned(),
-                created: action.metadata.created.unwrap_or(Timestamp::UNIX_EPOCH),
-                action: said.action,
-                role: said.role,
-                check: said.check,
-                undo: said.undo,
-                content: said.content,
-                freeze: said.freeze,
-                ground: said.ground,
-                run: said.run,
-                by: said.by,
-                reason: said.reason.unwrap_or_default(),
-                marked: marked.is_some_and(|status| !status.result.is_empty()),
-            })
+    let since = index.releases.get(name).and_then(|release| release.metadata.created);
+    let took_effect = release.into_iter().flat_map(|release| &release.status.handled);
+    let took_effect: BTreeSet<&str> = took_effect.map(|handled| handled.uid.as_str()).collect();
+    let said = index.actions.children(name).filter(|(_, action)| action.metadata.created >= since);
+    let mut said: Vec<(&ObjectKey, &slim::ReleaseAction)> = said.collect();
+    said.sort_by_key(|&(name, action)| (action.metadata.created, name));
+    let (mut stops, mut others) = (0, 0);
+    said.retain(|(_, action)| {
+        let is_stop = action.spec.action.is_some_and(Action::stops);
+        let known = if is_stop { &mut stops } else { &mut others };
+        *known += 1;
+        *known <= MOST_ACTIONS || took_effect.contains(&*action.metadata.uid)
+    });
+    let facts = |(name, action): (&ObjectKey, &slim::ReleaseAction)| {
+        let said: ReleaseActionSpec = action.spec.text.read().ok()?;
+        Some(ActionFacts {
+            uid: action.metadata.uid.to_string(),
+            name: name.name().to_owned(),
+            created: action.metadata.created.unwrap_or(Timestamp::UNIX_EPOCH),
+            action: said.action,
+            role: said.role,
+            check: said.check,
+            undo: said.undo,
+            content: said.content,
+            freeze: said.freeze,
+            ground: said.ground,
+            run: said.run,
+            by: said.by,
+            reason: said.reason.unwrap_or_default(),
         })
-        .collect();
-    actions.sort_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name)));
-    actions
+    };
+    said.into_iter().filter_map(facts).collect()
 }
 
 /// Freezes that select the Release. One that this build cannot read holds: somebody has ordered it.

@@ -7,6 +7,7 @@ use k8s_openapi::api as kinds;
 use kube::Resource;
 use serde::de::DeserializeOwned;
 
+use super::claims::{Claims, Standing};
 use super::key::ObjectKey;
 use super::meta::{Meta, Owner, OwnerKind, Texts};
 use super::room::Room;
@@ -44,6 +45,8 @@ pub struct Index {
     pub unread: BTreeMap<String, String>,
     /// Admission policies and bindings of ours that are there, as `Kind/name`.
     pub policies: BTreeSet<String>,
+    /// Whose Deployments are.
+    pub(super) claims: Claims,
     /// For texts of what belongs to a Release.
     room: Room,
     /// For texts of what does not, or not yet.
@@ -71,6 +74,7 @@ impl Index {
             namespaces: Table::default(),
             unread: BTreeMap::new(),
             policies: BTreeSet::new(),
+            claims: Claims::default(),
             room,
             spare,
         }
@@ -106,8 +110,20 @@ pub trait Indexed: DeserializeOwned + Clone + std::fmt::Debug + Send + 'static {
     fn strip(&mut self);
     /// Takes what it has in common with another object from there.
     fn share(&mut self, _: &Index) {}
+    /// Nobody looks at it any more: it is not kept.
+    fn is_over(&self) -> bool {
+        false
+    }
     /// Takes the room that it needs; where there is none, only an outline of it stays.
     fn settle(&mut self, _: &Index) {}
+    /// It is kept from now on.
+    fn enter(&self, _: &mut Index) {}
+    /// It is kept no more.
+    fn leave(&self, _: &mut Index) {}
+    /// The Deployments that may be another Release's, or not be there any more, when this one comes in the place of what is kept.
+    fn disputes(_: &Index, _: &ObjectKey, _: Option<&Self>) -> Vec<ObjectKey> {
+        Vec::new()
+    }
     /// The Releases that it concerns.
     fn concerns(&self, index: &Index) -> Vec<Key>;
 }
@@ -117,31 +133,56 @@ pub fn apply<T: Indexed>(index: &mut Index, mut object: T) -> Vec<Key> {
     object.strip();
     object.share(index);
     let key = object.metadata().key.clone();
-    let mut concerned = Vec::new();
-    if let Some(old) = T::table(index).delete(&key) {
-        concerned = old.concerns(index);
+    let standing = Standing::of(index, T::disputes(index, &key, Some(&object)));
+    let mut concerned = take_out::<T>(index, &key);
+    if object.is_over() {
+        return each_once(concerned);
     }
     // In the place of the one before, which is free again.
     object.settle(index);
     concerned.extend(object.concerns(index));
+    object.enter(index);
     let parent = object.parent();
     T::table(index).apply(key, parent, object);
-    concerned.sort();
-    concerned.dedup();
-    concerned
+    concerned.extend(standing.waiting(index));
+    each_once(concerned)
 }
 
 /// An object went.
 pub fn delete<T: Indexed>(index: &mut Index, object: &T) -> Vec<Key> {
-    let concerned = object.concerns(index);
-    T::table(index).delete(&object.metadata().key);
-    concerned
+    let key = &object.metadata().key;
+    let standing = Standing::of(index, T::disputes(index, key, None));
+    let mut concerned = object.concerns(index);
+    concerned.extend(take_out::<T>(index, key));
+    concerned.extend(standing.waiting(index));
+    each_once(concerned)
 }
 
 /// A listing of a namespace, or of all, ended: what it did not name is gone.
 pub fn end_listing<T: Indexed>(index: &mut Index, namespace: Option<&str>) -> Vec<Key> {
     let gone = T::table(index).end_listing(namespace);
-    gone.iter().flat_map(|(_, object)| object.concerns(index)).collect()
+    for (_, object) in &gone {
+        object.leave(index);
+    }
+    let concerned = gone.iter().flat_map(|(_, object)| object.concerns(index));
+    // How they stood is not known any more.
+    let disputed = gone.iter().flat_map(|(key, object)| T::disputes(index, key, Some(object)));
+    let disputed: BTreeSet<ObjectKey> = disputed.collect();
+    let waiting = disputed.iter().flat_map(|deployment| index.candidates(deployment).collect::<Vec<_>>());
+    each_once(concerned.chain(waiting).collect())
+}
+
+/// Takes out what is kept under a name. The Releases that it concerned.
+fn take_out<T: Indexed>(index: &mut Index, key: &ObjectKey) -> Vec<Key> {
+    let Some(old) = T::table(index).delete(key) else { return Vec::new() };
+    old.leave(index);
+    old.concerns(index)
+}
+
+fn each_once(mut keys: Vec<Key>) -> Vec<Key> {
+    keys.sort();
+    keys.dedup();
+    keys
 }
 
 /// Takes out of metadata all labels and annotations but these, and the resourceVersion.
@@ -182,7 +223,7 @@ impl Indexed for slim::Release {
         &self.metadata
     }
     fn parent(&self) -> Option<ObjectKey> {
-        Some(self.metadata.key.beside(self.spec.target.as_ref()?))
+        self.target()
     }
     fn strip(&mut self) {
         keep(self.metadata.annotations.as_mut(), &[]);
@@ -192,11 +233,25 @@ impl Indexed for slim::Release {
             self.outline();
         }
     }
-    fn concerns(&self, index: &Index) -> Vec<Key> {
-        let rivals = self.parent().into_iter().flat_map(|target| {
-            index.releases.children(&target).map(|(name, _)| Key::from(name)).collect::<Vec<_>>()
-        });
-        std::iter::once(Key::from(&self.metadata.key)).chain(rivals).collect()
+    fn enter(&self, index: &mut Index) {
+        index.claims.enter(self);
+    }
+    fn leave(&self, index: &mut Index) {
+        index.claims.leave(self);
+    }
+    /// What it is about, and what carries its name: where that may make a difference.
+    fn disputes(index: &Index, key: &ObjectKey, new: Option<&Self>) -> Vec<ObjectKey> {
+        let old = index.releases.get(key);
+        if old.map(Self::claim) == new.map(Self::claim) {
+            return Vec::new();
+        }
+        let targets = old.into_iter().chain(new).filter_map(Self::target);
+        let labelled = index.deployments.children(key).map(|(name, _)| name.clone());
+        targets.chain(labelled).collect()
+    }
+    /// Itself. Those that are about the same Deployment look at nothing of it.
+    fn concerns(&self, _: &Index) -> Vec<Key> {
+        vec![Key::from(&self.metadata.key)]
     }
 }
 
@@ -228,9 +283,12 @@ impl Indexed for slim::Deployment {
             self.outline();
         }
     }
+    fn disputes(_: &Index, key: &ObjectKey, _: Option<&Self>) -> Vec<ObjectKey> {
+        vec![key.clone()]
+    }
+    /// Who holds it, and who it says does. Those that wait for it are woken when that changes.
     fn concerns(&self, index: &Index) -> Vec<Key> {
-        let wanted = index.releases.children(&self.metadata.key).map(|(name, _)| name.into());
-        self.metadata.release().iter().map(Key::from).chain(wanted).collect()
+        self.metadata.release().iter().chain(&index.holder(self)).map(Key::from).collect()
     }
 }
 
@@ -379,6 +437,15 @@ impl Indexed for slim::ReleaseAction {
     }
     fn strip(&mut self) {
         strip(&mut self.metadata, &[], &[]);
+    }
+    /// Nobody deletes those that are marked, and they become more and more.
+    fn is_over(&self) -> bool {
+        self.is_marked || self.spec.action.is_none()
+    }
+    fn settle(&mut self, index: &Index) {
+        if !self.takes(&index.room) {
+            self.outline();
+        }
     }
     fn concerns(&self, _: &Index) -> Vec<Key> {
         self.parent().iter().map(Key::from).collect()
@@ -557,6 +624,151 @@ mod tests {
         of::<slim::Release>(&mut index, &release("shop", 0));
         of::<slim::Deployment>(&mut index, &deployment("ns", "shop", None, 3000));
         assert!(!is_outline(&index, "shop"), "a Release names it");
+    }
+
+    fn action(name: &str, reason: &str, result: &str) -> Value {
+        json!({
+            "metadata": {"name": name, "namespace": "ns", "uid": name},
+            "spec": {"release": "shop", "action": "Abort", "by": "ada", "reason": reason},
+            "status": {"result": result},
+        })
+    }
+
+    #[test]
+    fn an_action_is_kept_until_it_is_marked_and_then_wakes_its_release_once_more() {
+        let mut index = index(1 << 20);
+        let shop = [Key { namespace: "ns".into(), name: "shop".into() }];
+        assert_eq!(of::<slim::ReleaseAction>(&mut index, &action("a", "it is slow", "")), shop);
+        assert_eq!(index.actions.children(&key("shop")).count(), 1);
+        assert!(index.room.taken() > 0);
+        assert_eq!(of::<slim::ReleaseAction>(&mut index, &action("a", "it is slow", "Done")), shop);
+        assert_eq!(of::<slim::ReleaseAction>(&mut index, &action("b", "it is slow", "Refused")), []);
+        assert_eq!((index.actions.iter().count(), index.room.taken()), (0, 0));
+        let mut unknown = action("c", "it is slow", "");
+        unknown["spec"]["action"] = json!("Dance");
+        assert_eq!(of::<slim::ReleaseAction>(&mut index, &unknown), []);
+        assert_eq!(index.actions.iter().count(), 0);
+    }
+
+    #[test]
+    fn an_action_that_finds_no_room_is_heard_with_the_beginning_of_its_reason() {
+        let mut index = index(0);
+        let reason = "because ".repeat(50);
+        of::<slim::ReleaseAction>(&mut index, &action("a", &reason, ""));
+        of::<slim::ReleaseAction>(&mut index, &action("b", "it is slow", ""));
+        let said = |name: &str| -> Value { index.actions.get(&key(name)).unwrap().spec.text.read().unwrap() };
+        let long = said("a");
+        assert_eq!((&long["action"], &long["by"]), (&json!("Abort"), &json!("ada")));
+        let kept = format!("{}... (the rest stands in the ReleaseAction)", &reason[..64]);
+        assert_eq!(long["reason"], kept);
+        assert_eq!(said("b")["reason"], "it is slow");
+    }
+
+    /// A Release about Deployment `shop`, the younger the greater its number.
+    fn candidate(number: usize) -> Value {
+        let mut release = release(&format!("release-{number:04}"), 0);
+        let (minute, second) = (number / 60, number % 60);
+        release["metadata"]["creationTimestamp"] = json!(format!("2026-12-01T12:{minute:02}:{second:02}Z"));
+        release
+    }
+
+    fn named(number: usize) -> Key {
+        Key { namespace: "ns".into(), name: format!("release-{number:04}") }
+    }
+
+    fn parsed<T: Indexed>(object: &Value) -> T {
+        serde_json::from_str(&object.to_string()).expect("an object")
+    }
+
+    const MANY: usize = 1000;
+
+    /// A Deployment with a pod and a thousand Releases, of which the oldest was heard of last.
+    fn contested(label: Option<&str>) -> (Index, Value) {
+        let mut index = index(64 << 20);
+        of::<slim::Deployment>(&mut index, &deployment("ns", "shop", label, 0));
+        for number in (0..MANY).rev() {
+            of::<slim::Release>(&mut index, &candidate(number));
+        }
+        let owned = |kind: &str, owner: &str, name: &str| {
+            let owner = json!([{"kind": kind, "name": owner, "uid": owner, "controller": true}]);
+            json!({
+                "metadata": {"name": name, "namespace": "ns", "uid": name, "ownerReferences": owner},
+                "spec": {"template": {}},
+            })
+        };
+        of::<slim::ReplicaSet>(&mut index, &owned("Deployment", "shop", "shop-1"));
+        (index, owned("ReplicaSet", "shop-1", "shop-1-a"))
+    }
+
+    #[test]
+    fn what_happens_to_a_deployment_wakes_who_holds_it_and_not_all_that_wait_for_it() {
+        for (label, concerned) in [
+            (None, vec![named(0)]),
+            (Some("release-0007"), vec![named(7)]),
+            (Some("gone"), vec![Key { namespace: "ns".into(), name: "gone".into() }]),
+        ] {
+            let (mut index, pod) = contested(label);
+            assert_eq!(of::<slim::Pod>(&mut index, &pod), concerned);
+            assert_eq!(of::<slim::Deployment>(&mut index, &deployment("ns", "shop", label, 5)), concerned);
+            let mut waiting = candidate(500);
+            waiting["status"] = json!({"phase": "Idle"});
+            assert_eq!(of::<slim::Release>(&mut index, &waiting), [named(500)]);
+            assert_eq!(delete::<slim::Release>(&mut index, &parsed(&waiting)), [named(500)]);
+        }
+    }
+
+    #[test]
+    fn those_that_wait_for_a_deployment_are_woken_when_another_release_holds_it() {
+        let (mut index, pod) = contested(None);
+        let woken = delete::<slim::Release>(&mut index, &parsed(&candidate(0)));
+        assert_eq!((woken.len(), woken.contains(&named(1))), (MANY, true), "the oldest is deleted");
+        assert_eq!(of::<slim::Pod>(&mut index, &pod), [named(1)]);
+        let mut elsewhere = candidate(1);
+        elsewhere["spec"]["targetRef"]["name"] = json!("cart");
+        assert_eq!(of::<slim::Release>(&mut index, &elsewhere).len(), MANY - 1, "it is about another one");
+        let labelled = |label| deployment("ns", "shop", label, 0);
+        let woken = of::<slim::Deployment>(&mut index, &labelled(Some("release-0002")));
+        assert_eq!(woken, [named(2)], "it held it already");
+        assert_eq!(of::<slim::Deployment>(&mut index, &labelled(Some("release-0009"))).len(), MANY - 2);
+        assert_eq!(
+            delete::<slim::Release>(&mut index, &parsed(&candidate(9))),
+            [named(9)],
+            "it gives it back"
+        );
+        assert_eq!(of::<slim::Deployment>(&mut index, &labelled(None)).len(), MANY - 2);
+        assert_eq!(delete::<slim::Deployment>(&mut index, &parsed(&labelled(None))).len(), MANY - 3);
+        assert_eq!(of::<slim::Deployment>(&mut index, &labelled(None)).len(), MANY - 3, "it is there again");
+        index.releases.begin_listing(None);
+        for number in 3..MANY {
+            of::<slim::Release>(&mut index, &candidate(number));
+        }
+        assert!(end_listing::<slim::Release>(&mut index, None).contains(&named(MANY - 1)));
+        assert_eq!(of::<slim::Pod>(&mut index, &pod), [named(3)]);
+    }
+
+    #[test]
+    fn a_release_made_anew_for_another_deployment_holds_what_carries_its_name_until_somebody_has_that_in_hand()
+     {
+        let mut index = index(1 << 20);
+        of::<slim::Deployment>(&mut index, &deployment("ns", "shop", Some("old"), 0));
+        let (waiting, old) = (candidate(1), Key { namespace: "ns".into(), name: "old".into() });
+        assert_eq!(of::<slim::Release>(&mut index, &waiting), [named(1)]);
+        let mut anew = release("old", 0);
+        anew["spec"]["targetRef"]["name"] = json!("cart");
+        of::<slim::Release>(&mut index, &anew);
+        let again = deployment("ns", "shop", Some("old"), 1);
+        assert_eq!(of::<slim::Deployment>(&mut index, &again), std::slice::from_ref(&old));
+        let mut in_hand = waiting.clone();
+        in_hand["status"]["stable"] = json!({"fingerprint": "abc"});
+        of::<slim::Release>(&mut index, &in_hand);
+        assert_eq!(
+            of::<slim::Deployment>(&mut index, &again),
+            [old.clone(), named(1)],
+            "somebody has changed the label"
+        );
+        of::<slim::Release>(&mut index, &waiting);
+        anew["status"]["stable"] = json!({"fingerprint": "abc"});
+        assert_eq!(of::<slim::Release>(&mut index, &anew), [old, named(1)], "it has taken up its own");
     }
 
     #[test]

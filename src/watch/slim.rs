@@ -4,7 +4,7 @@
 //! kept) is taken as it comes, however deep it is, and read where it is looked at. Of who manages which field only what is ours is
 //! looked for, and no deeper than the names of a spec's fields.
 //!
-//! However large an object is, its view takes some kilobytes, but for texts: those of a Release, and templates. They take room (see [`super::room`]);
+//! However large an object is, its view takes some kilobytes, but for texts: those of a Release, what people said, and templates. They take room (see [`super::room`]);
 //! where there is none, an outline stands for the object, which says what it concerns, and what it was when it is told from others.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use super::extent::{self, TooMuch};
 use super::key::ObjectKey;
 use super::meta::{Known, LONGEST_NAME, Meta, Texts};
 use super::room::{Place, Room};
-use crate::api::FIELD_MANAGER;
+use crate::api::{Action, FIELD_MANAGER, ReleaseActionSpec, ReleaseActionStatus};
 use crate::decide::images;
 use crate::decide::snapshot::Template;
 
@@ -59,20 +59,55 @@ impl<'de> Deserialize<'de> for Document {
 
 /// A Release whose spec may not be readable by this build: one bad object must not stop the watch.
 #[derive(Deserialize, Clone, Debug)]
+#[serde(from = "SentRelease")]
 pub struct Release {
     pub metadata: Meta,
-    #[serde(default)]
     pub spec: ReleaseSpec,
-    #[serde(default)]
     pub status: Document,
+    /// Its status says that it has taken up a Deployment.
+    pub has_stable: bool,
     /// Only what it is about and, of its status, what other Releases look at.
-    #[serde(skip)]
     pub is_outline: bool,
-    #[serde(skip)]
     place: Option<Place>,
 }
 
+#[derive(Deserialize)]
+struct SentRelease {
+    metadata: Meta,
+    #[serde(default)]
+    spec: ReleaseSpec,
+    #[serde(default)]
+    status: Document,
+}
+
+impl From<SentRelease> for Release {
+    fn from(SentRelease { metadata, spec, status }: SentRelease) -> Self {
+        let has_stable = has_stable(&status);
+        Self { metadata, spec, status, has_stable, is_outline: false, place: None }
+    }
+}
+
+/// Others ask for it at each event: it is read once.
+fn has_stable(status: &Document) -> bool {
+    #[derive(Deserialize)]
+    struct Status {
+        stable: Option<IgnoredAny>,
+    }
+    let status = status.read::<Option<Status>>().ok().flatten();
+    status.is_some_and(|status| status.stable.is_some())
+}
+
 impl Release {
+    /// The Deployment that it is about.
+    pub fn target(&self) -> Option<ObjectKey> {
+        Some(self.metadata.key.beside(self.spec.target.as_ref()?))
+    }
+
+    /// All that says whose a Deployment is.
+    pub fn claim(&self) -> (Option<&str>, Option<Timestamp>, bool) {
+        (self.spec.target.as_deref(), self.metadata.created, self.has_stable)
+    }
+
     /// Takes the room that it needs; false: there is none.
     pub fn takes(&mut self, room: &Room) -> bool {
         let labels = self.metadata.labels.as_ref().map_or(0, Texts::bytes);
@@ -133,17 +168,65 @@ impl<'de> Deserialize<'de> for ReleaseSpec {
 
 /// A ReleaseAction, which may be of a kind that this build does not know.
 #[derive(Deserialize, Clone, Debug)]
+#[serde(from = "SentAction")]
 pub struct ReleaseAction {
     pub metadata: Meta,
     pub spec: ActionSpec,
+    /// It says what came of it.
+    pub is_marked: bool,
+    place: Option<Place>,
+}
+
+impl ReleaseAction {
+    /// Takes the room that it needs; false: there is none.
+    pub fn takes(&mut self, room: &Room) -> bool {
+        self.place = room.place(&self.metadata.key, self.spec.text.text().len());
+        self.place.is_some()
+    }
+
+    /// All but most of its reason: it is heard with or without room.
+    pub fn outline(&mut self) {
+        let spec = self.spec.text.read::<ReleaseActionSpec>().ok().map(|mut spec| {
+            spec.reason = spec.reason.map(|reason| beginning_of_reason(&reason));
+            spec
+        });
+        let text = spec.and_then(|spec| serde_json::to_string(&spec).ok());
+        self.spec.text = text.map(|text| Document(text.into())).unwrap_or_default();
+    }
+}
+
+/// Characters of a reason that are kept without room.
+const BEGINNING_OF_REASON: usize = 64;
+
+fn beginning_of_reason(reason: &str) -> String {
+    match reason.char_indices().nth(BEGINNING_OF_REASON) {
+        Some((end, _)) => format!("{}... (the rest stands in the ReleaseAction)", &reason[..end]),
+        None => reason.to_owned(),
+    }
+}
+
+#[derive(Deserialize)]
+struct SentAction {
+    metadata: Meta,
+    spec: ActionSpec,
     #[serde(default)]
-    pub status: Document,
+    status: Document,
+}
+
+impl From<SentAction> for ReleaseAction {
+    fn from(SentAction { metadata, spec, status }: SentAction) -> Self {
+        let status = status.read::<Option<ReleaseActionStatus>>().ok().flatten();
+        let is_marked = status.is_some_and(|status| !status.result.is_empty());
+        Self { metadata, spec, is_marked, place: None }
+    }
 }
 
 /// What is said, and the name of the Release by which it is looked up.
 #[derive(Clone, Debug)]
 pub struct ActionSpec {
     pub release: Box<str>,
+    /// `None`: this build does not know what that is.
+    pub action: Option<Action>,
     pub text: Document,
 }
 
@@ -152,10 +235,12 @@ impl<'de> Deserialize<'de> for ActionSpec {
         #[derive(Deserialize, Default)]
         struct Named {
             release: Box<str>,
+            #[serde(default)]
+            action: Document,
         }
         let text = Document::deserialize(deserializer)?;
-        let Named { release } = text.read().unwrap_or_default();
-        Ok(Self { release, text })
+        let Named { release, action } = text.read().unwrap_or_default();
+        Ok(Self { release, action: action.read().ok(), text })
     }
 }
 

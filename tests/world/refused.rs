@@ -197,7 +197,7 @@ fn a_deployment_that_is_parked_in_the_watch_without_a_note_of_its_fields_is_said
 fn an_abort_is_heard_after_any_number_of_actions_that_cannot_be_marked() {
     let mut world = at_half();
     world.refuses = vec!["mark"];
-    for _ in 0..70 {
+    for _ in 0..200 {
         world.say("Resume");
     }
     world.until("it is said", |world| message(world).contains("none but abort and pause is heard"));

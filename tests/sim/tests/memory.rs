@@ -111,6 +111,21 @@ fn however_large_objects_are_they_take_some_kilobytes_each_and_the_room_that_the
     assert!(each < 64 << 10, "{each} bytes");
 }
 
+#[test]
+fn actions_take_the_room_that_there_is_until_it_is_said_on_them_what_came_of_them() {
+    const ROOM: usize = 64 << 10;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut index = Index::with(Room::of(ROOM), Room::of(0));
+    let before = HELD.load(Ordering::Relaxed);
+    (0..RELEASES).for_each(|number| take::<slim::ReleaseAction>(&mut index, &action(number, "Done")));
+    let held = HELD.load(Ordering::Relaxed) - before;
+    assert!(held < 1024, "{held} bytes of those that are marked");
+    (0..RELEASES).for_each(|number| take::<slim::ReleaseAction>(&mut index, &action(number, "")));
+    let each = (HELD.load(Ordering::Relaxed) - before).saturating_sub(ROOM) / RELEASES;
+    println!("ReleaseAction: {each} bytes beside the room");
+    assert!(each < 2048, "{each} bytes");
+}
+
 fn take<T: Indexed>(index: &mut Index, object: &Value) {
     let text = object.to_string();
     index::apply(index, serde_json::from_str::<T>(&text).expect("as an API server sends it"));
@@ -225,6 +240,17 @@ fn pod(number: usize) -> Value {
                 "state": {"running": {"startedAt": "2026-11-28T12:00:01Z"}}, "lastState": {},
             }],
         },
+    })
+}
+
+fn action(number: usize, result: &str) -> Value {
+    json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "ReleaseAction",
+        "metadata": metadata(6, number, &format!("{}-abort", name(number)), json!({}), json!({})),
+        "spec": {
+            "release": name(0), "action": "Abort", "run": "r7", "by": "ada@example.com", "reason": "x".repeat(4096),
+        },
+        "status": {"result": result},
     })
 }
 

@@ -193,6 +193,12 @@ pub enum ReadError {
         /// Series.
         limit: usize,
     },
+    /// A series of a pod with more labels than are read.
+    #[error("a series of the chosen metrics has more than {limit} labels; drop labels from it")]
+    TooManyLabels {
+        /// Labels.
+        limit: usize,
+    },
     /// More samples than are kept of one stretch of the past.
     #[error("more than {limit} samples of the chosen metrics within an hour; drop a label from them")]
     TooManySamples {
@@ -347,6 +353,7 @@ impl ReadError {
             ReadError::Status { .. } => "status",
             ReadError::TooLarge { .. }
             | ReadError::TooManySeries { .. }
+            | ReadError::TooManyLabels { .. }
             | ReadError::TooManySamples { .. } => "too_large",
             ReadError::NotMetrics(_) | ReadError::NotPrometheus(_) => "not_metrics",
             ReadError::NoCounter { .. }
@@ -384,6 +391,7 @@ impl ReadError {
             | ReadError::TooLarge { .. }
             | ReadError::NotMetrics(_)
             | ReadError::TooManySeries { .. }
+            | ReadError::TooManyLabels { .. }
             | ReadError::TooManySamples { .. }
             | ReadError::NotACounter { .. }
             | ReadError::NoCounter { .. }

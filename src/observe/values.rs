@@ -10,7 +10,7 @@ use super::measure::earlier::{Earlier, Then};
 use super::measure::instant::{InstantError, Labels, Number};
 use super::measure::prometheus::{Round, alternatives, matchers, quoted};
 use super::measure::scrape::PageRead;
-use super::measure::servers::Server;
+use super::measure::servers::{JSON_OF_ONE, Server, Servers};
 use super::measure::{ReadError, shortened};
 use super::probes::{self, GetError, LOOKED_AT};
 use super::reach::Client;
@@ -187,6 +187,10 @@ pub enum JsonError {
     Status { url: String, status: u16 },
     #[error("no answer within {} ms", .0.as_millis())]
     Late(Duration),
+    #[error(
+        "its turn did not come within {} ms: other json criteria wait for answers, at most {JSON_OF_ONE} of a namespace at once", .0.as_millis()
+    )]
+    NoTurn(Duration),
     #[error("the answer is larger than {} KiB", LOOKED_AT >> 10)]
     TooLarge,
     /// Something else than a number.
@@ -198,9 +202,9 @@ impl JsonError {
     /// Whether nobody answered, or whoever did could not say.
     pub fn is_an_outage(&self) -> bool {
         match self {
-            Self::Get(GetError::Refused | GetError::NoAnswer(_) | GetError::Broken(_)) | Self::Late(_) => {
-                true
-            }
+            Self::Get(GetError::Refused | GetError::NoAnswer(_) | GetError::Broken(_))
+            | Self::Late(_)
+            | Self::NoTurn(_) => true,
             Self::Status { status, .. } => *status == 429 || *status >= 500,
             Self::Get(GetError::Unusable | GetError::Denied(_)) | Self::TooLarge | Self::NoNumber(_) => false,
         }
@@ -231,6 +235,32 @@ pub async fn of_json(
         return Err(JsonError::TooLarge);
     }
     number_at(&body, pointer).map_err(JsonError::NoNumber)
+}
+
+/// The same for a run or a check of this namespace, in its turn: waiting for it is part of the deadline.
+///
+/// # Errors
+/// As [`of_json`], and when its turn does not come in time.
+pub async fn of_json_in_turn(
+    servers: &Servers,
+    namespace: &str,
+    client: &Client,
+    url: &str,
+    pointer: &str,
+    deadline: Duration,
+) -> Result<Found, JsonError> {
+    let mut waits = true;
+    let asked = async {
+        let _turn = servers.turn_for_json(namespace).await;
+        waits = false;
+        of_json(client, url, pointer, deadline).await
+    };
+    let read = tokio::time::timeout(deadline, asked).await;
+    match read {
+        Ok(read) => read,
+        Err(_) if waits => Err(JsonError::NoTurn(deadline)),
+        Err(_) => Err(JsonError::Late(deadline)),
+    }
 }
 
 /// The number that stands there in a JSON text.

@@ -18,12 +18,13 @@ use crate::decide::plan::Source;
 use crate::decide::values::{Gauge, Sample};
 use crate::decide::{Key, SampledPod, Sampling};
 use crate::observe::credentials;
+use crate::observe::measure::ReadError;
 use crate::observe::measure::counters::{Ledger, Reading};
 use crate::observe::measure::names::{Detected, Names};
+use crate::observe::measure::pace::{self, Reads};
 use crate::observe::measure::prometheus::{Answers, Asker, Pod, Round, queries};
 use crate::observe::measure::scrape::{self, PageRead, Pages, Target};
 use crate::observe::measure::servers::{Server, Servers};
-use crate::observe::measure::{self, ReadError};
 use crate::observe::values::of_pages;
 
 /// Pods of one run read at the same time.
@@ -222,13 +223,31 @@ impl Rounds {
             return wanted.every.unwrap_or_default().max(scrape_interval);
         }
         let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let pods = runs.values().map(|run| run.wanted.borrow().pods.len()).sum();
-        let usual = measure::cadence(wanted.young, pods, self.reads_per_second);
-        match wanted.every {
-            Some(asked) => asked.max(measure::cadence(true, pods, self.reads_per_second)),
-            None => usual,
-        }
+        let all = runs
+            .iter()
+            .filter_map(|(key, run)| Some((key.namespace.as_str(), reads_of(&run.wanted.borrow())?)));
+        pace::cadence(&self.key.namespace, usual(&wanted), all, self.reads_per_second)
     }
+}
+
+/// How often a run's pods are read one by one, if there is room for it.
+fn usual(wanted: &Sampling) -> Duration {
+    let usual = if wanted.young { 1 } else { 5 };
+    wanted.every.unwrap_or(Duration::from_secs(usual)).max(Duration::from_secs(1))
+}
+
+/// What a run reads of pods one by one; of those that a server is asked about, nothing.
+fn reads_of(wanted: &Sampling) -> Option<Reads> {
+    if !matches!(wanted.source, Source::Pods { .. }) {
+        return None;
+    }
+    let of_canary = || wanted.pods.iter().filter(|pod| pod.revision == Revision::Canary).count();
+    let pods = match wanted.counted {
+        true => wanted.pods.len(),
+        false if values::on_pages(wanted).next().is_some() => of_canary(),
+        false => return None,
+    };
+    Some(Reads { pods, every: usual(wanted) })
 }
 
 /// Slots begin at multiples of their length, so that all pods' slots are the same ones.
@@ -538,6 +557,7 @@ fn readings(wanted: &Sampling, results: Answers, at: i64) -> Vec<Reading> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::values::Kind;
 
     fn wanted(pods: &[(&str, Revision)]) -> Sampling {
         let pod = |&(name, revision): &(&str, Revision)| SampledPod {
@@ -563,6 +583,35 @@ mod tests {
             young: false,
             history: false,
             pods: pods.iter().map(pod).collect(),
+        }
+    }
+
+    #[test]
+    fn only_pods_that_are_read_one_by_one_count_for_the_cap() {
+        let few = [("new", Revision::Canary), ("old", Revision::Stable), ("older", Revision::Stable)];
+        let own = Sampling { young: true, ..wanted(&few) };
+        let source: PrometheusSource =
+            serde_json::from_value(serde_json::json!({"url": "http://x"})).unwrap();
+        let scrape_interval = Duration::from_secs(15);
+        let many = wanted(&[("pod", Revision::Stable); 3000]);
+        let measured =
+            Sampling { source: Source::Prometheus { server: source, scrape_interval }, ..many.clone() };
+        let idle = Sampling { counted: false, ..many.clone() };
+        let gauge = Gauge { name: "queue_length".to_owned(), labels: Default::default() };
+        let value =
+            crate::decide::SampledValue { criterion: "queue".to_owned(), kind: Kind::PodGauge(gauge) };
+        let gauged = Sampling { counted: false, values: vec![value], ..own.clone() };
+        assert_eq!(reads_of(&measured), None);
+        assert_eq!(reads_of(&idle), None);
+        assert_eq!(reads_of(&gauged).map(|reads| reads.pods), Some(1));
+        assert_eq!(reads_of(&own), Some(Reads { pods: 3, every: Duration::from_secs(1) }));
+        let beside = |other: &Sampling| {
+            let all = [("shop", reads_of(&own)), ("noisy", reads_of(other))];
+            let all = all.into_iter().filter_map(|(namespace, reads)| Some((namespace, reads?)));
+            pace::cadence("shop", usual(&own), all, 300)
+        };
+        for other in [&measured, &idle, &many] {
+            assert_eq!(beside(other), Duration::from_secs(1));
         }
     }
 

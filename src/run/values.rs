@@ -126,8 +126,8 @@ impl ValueRounds {
         let canary: Vec<&SampledPod> =
             wanted.pods.iter().filter(|pod| pod.revision == Revision::Canary).collect();
         let any_due = canary.iter().any(|pod| pod.is_due(at));
-        let asked = Asked { namespace: &self.key.namespace, canary: &canary, at, server, deadline };
         let (clients, servers) = (&mut self.clients, self.reader.servers());
+        let asked = Asked { namespace: &self.key.namespace, canary: &canary, at, server, servers, deadline };
         let readings: Vec<_> = here
             .iter()
             .filter(|value| !(canary.is_empty() && matches!(value.kind, Kind::PodGauge(_))))
@@ -175,6 +175,8 @@ struct Asked<'a> {
     /// Unix seconds.
     at: i64,
     server: Option<Result<(Arc<Server>, Round), ReadError>>,
+    /// What is read beside it has its turn from them.
+    servers: &'a Servers,
     deadline: Duration,
 }
 
@@ -206,7 +208,9 @@ impl Asked<'_> {
         match kind {
             Kind::Json { url, pointer } => {
                 let client = client.map_err(|error| error.to_string())?;
-                let read = values::of_json(&client, url, pointer, self.deadline).await;
+                let (servers, namespace) = (self.servers, self.namespace);
+                let read =
+                    values::of_json_in_turn(servers, namespace, &client, url, pointer, self.deadline).await;
                 Ok(read.map_err(|error| error.to_string())?)
             }
             Kind::Promql { query, by } => {

@@ -3,7 +3,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tidegate::decide::judge::{Bound, Revision, Slot};
 use tidegate::observe::measure::counters::{Ledger, Reading, SERIES_APART, Taken};
-use tidegate::observe::measure::{Asked, Counts, ReadError, SeriesValue, cadence};
+use tidegate::observe::measure::pace::{Reads, cadence};
+use tidegate::observe::measure::{Asked, Counts, ReadError, SeriesValue};
 
 const GOOD: Counts = Counts::Requests { error: false };
 const BAD: Counts = Counts::Requests { error: true };
@@ -313,11 +314,43 @@ proptest! {
     }
 }
 
+fn reads(pods: usize, seconds: u64) -> Reads {
+    Reads { pods, every: Duration::from_secs(seconds) }
+}
+
 #[test]
-fn reads_stay_within_the_cap() {
-    let seconds = |young, pods, cap| cadence(young, pods, cap).as_secs();
-    assert_eq!([seconds(true, 0, 300), seconds(true, 300, 300), seconds(true, 301, 300)], [1, 1, 2]);
-    assert_eq!([seconds(false, 300, 300), seconds(false, 1500, 300), seconds(false, 3000, 300)], [5, 5, 10]);
-    assert_eq!(seconds(true, 7, 0), 7);
-    assert!(cadence(true, usize::MAX, 1) > Duration::from_secs(1));
+fn a_run_is_read_less_often_where_its_namespace_wants_more_than_its_share() {
+    let seconds = |namespace: &str, every, all: &[(&'static str, Reads)], cap| {
+        cadence(namespace, Duration::from_secs(every), all.iter().copied(), cap).as_secs()
+    };
+    let alone = |every, pods, cap| seconds("shop", every, &[("shop", reads(pods, every))], cap);
+    assert_eq!([alone(1, 0, 300), alone(1, 300, 300), alone(1, 301, 300)], [1, 1, 2]);
+    assert_eq!([alone(5, 300, 300), alone(5, 1500, 300), alone(5, 3000, 300)], [5, 5, 10]);
+    assert_eq!(alone(1, 7, 0), 7);
+    assert!(alone(1, usize::MAX, 1) > 1);
+    // Whoever wants little has it, and those who want more share the rest.
+    let all = [("noisy", reads(3000, 1)), ("loud", reads(10_000, 1)), ("shop", reads(100, 1))];
+    assert_eq!(["shop", "noisy", "loud"].map(|namespace| seconds(namespace, 1, &all, 300)), [1, 30, 100]);
+    // A namespace with many runs has no more than one with one.
+    let all = [("noisy", reads(300, 1)), ("noisy", reads(300, 1)), ("shop", reads(150, 1))];
+    assert_eq!(["shop", "noisy"].map(|namespace| seconds(namespace, 1, &all, 300)), [1, 4]);
+}
+
+proptest! {
+    #[test]
+    fn all_reads_together_stay_within_the_cap(
+        runs in prop::collection::vec((0..12_usize, 0..2000_usize, 1..30_u64), 1..40),
+        cap in 0..500_u32,
+    ) {
+        let names: Vec<String> = (0..12).map(|namespace| format!("team-{namespace}")).collect();
+        let all: Vec<(&str, Reads)> =
+            runs.iter().map(|(of, pods, every)| (names[*of].as_str(), reads(*pods, *every))).collect();
+        let wait = |(namespace, own): &(&str, Reads)| {
+            cadence(namespace, own.every, all.iter().copied(), cap).as_secs()
+        };
+        let waits: Vec<u64> = all.iter().map(wait).collect();
+        let a_second: f64 = runs.iter().zip(&waits).map(|((_, pods, _), wait)| *pods as f64 / *wait as f64).sum();
+        prop_assert!(a_second <= f64::from(cap.max(1)) + 1e-6, "{a_second} a second");
+        prop_assert!(runs.iter().zip(&waits).all(|((_, _, every), wait)| wait >= every));
+    }
 }

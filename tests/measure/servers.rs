@@ -1,15 +1,16 @@
 //! Runs that share a server are asked for together, and no one of them spoils it for the others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate::observe::measure::names::{Detected, Names};
-use tidegate::observe::measure::prometheus::{Auth, Prometheus};
+use tidegate::observe::measure::prometheus::{Auth, Prometheus, Round};
 use tidegate::observe::measure::servers::Servers;
-use tidegate::observe::measure::{ReadError, Trust};
+use tidegate::observe::measure::{Asked as Who, ReadError, Trust};
 use tidegate::observe::reach::Reach;
 
 use super::pods::serve;
@@ -47,7 +48,7 @@ async fn runs_of_one_round_share_their_queries() {
     let (cart, pay) = tokio::join!(read("shop", "cart-1", &default), read("bank", "pay-1", &own));
     assert_eq!(totals(&cart.1.expect("samples")).requests, 3.0);
     assert_eq!(totals(&pay.1.expect("samples")).requests, 4.0);
-    assert_eq!(queries(&asked), [r#"http_requests_total{namespace=~"bank|shop",pod=~"cart-1|pay-1"}[120s]"#]);
+    assert_eq!(queries(&asked), [r#"http_requests_total{namespace=~"bank|shop",pod=~"pay-1|cart-1"}[120s]"#]);
 }
 
 #[tokio::test]
@@ -90,6 +91,95 @@ async fn what_goes_wrong_for_one_run_does_not_go_wrong_for_others() {
     let error = ReadError::Api("too many samples".to_owned());
     assert!(noisy.iter().all(|(_, answer)| *answer == Err(error.clone())), "{noisy:?}");
     assert_eq!(queries(&asked).len(), 3);
+}
+
+#[tokio::test]
+async fn a_series_with_too_many_labels_is_its_own_pods_trouble() {
+    let (way, asked) = fake(|_| {
+        let mut labels: serde_json::Map<String, Value> =
+            (0..200).map(|label| (format!("label_{label:03}"), json!("x"))).collect();
+        labels.extend([("namespace".to_owned(), json!("noisy")), ("pod".to_owned(), json!("loud-1"))]);
+        let series = |namespace: &str, pod: &str, value: &str| {
+            let metric = json!({"namespace": namespace, "pod": pod, "code": "200"});
+            json!({"metric": metric, "values": [[NOW, value]]})
+        };
+        success(json!([
+            series("noisy", "loud-1", "7"),
+            {"metric": labels, "values": [[NOW, "1"]]},
+            series("noisy", "loud-2", "4"),
+            series("shop", "cart-1", "3"),
+        ]))
+    })
+    .await;
+    let server = Servers::within(Reach::anywhere()).at(way, Trust::Nothing).expect("a server");
+    let detected = counted();
+    let (cart, noisy) = tokio::join!(
+        server.read(ROUND, asker("shop", &pods(&["cart-1"]), &detected)),
+        server.read(ROUND, asker("noisy", &pods(&["loud-1", "loud-2"]), &detected)),
+    );
+    let requests = |answer: &Result<Vec<_>, ReadError>| totals(answer.as_ref().expect("samples")).requests;
+    assert_eq!(requests(&cart[0].1), 3.0);
+    assert_eq!(noisy[0].1, Err(ReadError::TooManyLabels { limit: 128 }));
+    assert_eq!(requests(&noisy[1].1), 4.0);
+    assert_eq!(queries(&asked).len(), 1);
+}
+
+/// A server that never answers a question about pods of `noisy`, and others at once.
+async fn deaf_to_noisy() -> Prometheus {
+    let query = |body: String| async move {
+        if body.contains("noisy") {
+            std::future::pending::<()>().await;
+        }
+        let metric = json!({"namespace": "shop", "pod": "cart-1", "code": "200"});
+        success(json!([{"metric": metric, "values": [[NOW, "3"]]}])).1.to_string()
+    };
+    let port = serve(Router::new().route("/api/v1/query", post(query))).await;
+    Prometheus { url: format!("http://127.0.0.1:{port}"), auth: Auth::Nobody, headers: vec![] }
+}
+
+#[tokio::test]
+async fn whoever_is_slow_leaves_the_others_their_numbers() {
+    let way = deaf_to_noisy().await;
+    let server = Servers::within(Reach::anywhere()).at(way, Trust::Nothing).expect("a server");
+    let detected = counted();
+    let round = Round { deadline: Duration::from_millis(500), ..ROUND };
+    // Many runs, and more pods than one question has room for: all of it waits behind the first question of others.
+    let names: Vec<_> = (0..200).map(|pod| format!("loud-59c8fd7b4d-{pod:05}")).collect();
+    let loud = pods(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let noisy =
+        futures::future::join_all((0..20).map(|_| server.read(round, asker("noisy", &loud, &detected))));
+    let (cart, noisy) = tokio::join!(server.read(round, asker("shop", &pods(&["cart-1"]), &detected)), noisy);
+    assert_eq!(totals(cart[0].1.as_ref().expect("samples")).requests, 3.0);
+    let is_late = |answer: &Result<_, ReadError>| {
+        answer.as_ref().is_err_and(|error| matches!(error, ReadError::Timeout { .. }))
+    };
+    assert!(noisy.iter().flatten().all(|(_, answer)| is_late(answer)));
+    assert_eq!(noisy.iter().map(Vec::len).sum::<usize>(), 20 * 200);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_asked_is_not_asked_for_each_run() {
+    let (way, asked) = fake(|_| (StatusCode::UNAUTHORIZED, json!("who are you?"))).await;
+    let server = Servers::within(Reach::anywhere()).at(way, Trust::Nothing).expect("a server");
+    let detected = counted();
+    let runs = ["shop", "bank", "mail"].map(|of| server.read(ROUND, asker(of, &pods(&["a"]), &detected)));
+    let answers = futures::future::join_all(runs).await;
+    let refused = ReadError::Status { asked: Who::Prometheus, status: 401 };
+    assert!(answers.iter().flatten().all(|(_, answer)| *answer == Err(refused.clone())), "{answers:?}");
+    assert_eq!(queries(&asked).len(), 1);
+}
+
+#[tokio::test]
+async fn the_server_is_given_a_second_less_than_is_waited_for_it() {
+    let (way, asked) = fake(|_| success(json!([]))).await;
+    let server = Servers::within(Reach::anywhere()).at(way, Trust::Nothing).expect("a server");
+    for deadline in [Duration::from_secs(5), Duration::from_millis(800)] {
+        let round = Round { deadline, ..ROUND };
+        server.read(round, asker("shop", &pods(&["cart-1"]), &counted())).await;
+    }
+    let asked = asked.lock().expect("not poisoned");
+    let timeouts: Vec<&str> = asked.iter().map(|form| form["timeout"].as_str()).collect();
+    assert_eq!(timeouts, ["4000ms", "1000ms"]);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Numbers of criteria that do not count requests: from pages, queries and JSON answers.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,7 +15,7 @@ use tidegate::observe::measure::scrape::{Target, scrape_all};
 use tidegate::observe::measure::servers::{Server, Servers};
 use tidegate::observe::measure::{Trust, client};
 use tidegate::observe::reach::Reach;
-use tidegate::observe::values::{of_json, of_pages, of_pods, of_query};
+use tidegate::observe::values::{JsonError, of_json, of_json_in_turn, of_pages, of_pods, of_query};
 
 use super::pods::serve;
 use super::prometheus::{NOW, ROUND, fake, queries};
@@ -268,4 +270,62 @@ async fn a_number_is_read_where_the_pointer_points() {
     }
     let nobody = of_json(&client, "http://127.0.0.1:1/", "", Duration::from_millis(300)).await;
     assert!(nobody.is_err_and(|error| error.is_an_outage() && error.to_string().starts_with("no answer: ")));
+}
+
+#[tokio::test]
+async fn json_answers_are_read_a_few_at_a_time_and_who_is_silent_keeps_no_other_namespace_waiting() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let silent = move || {
+        let count = Arc::clone(&count);
+        async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<&str>().await
+        }
+    };
+    let router =
+        Router::new().route("/silent", get(silent)).route("/stats", get(|| async { r#"{"queue": 3}"# }));
+    let port = serve(router).await;
+    let servers = Servers::within(Reach::anywhere());
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
+    let url = |path: &str| format!("http://127.0.0.1:{port}/{path}");
+    let (silent, stats) = (url("silent"), url("stats"));
+    // The first four have more time, so that nobody's turn comes when theirs is over.
+    let time = |place| Duration::from_secs(if place < 4 { 3 } else { 2 });
+    let noisy =
+        (0..100).map(|place| of_json_in_turn(&servers, "noisy", &client, &silent, "/queue", time(place)));
+    let noisy = futures::future::join_all(noisy);
+    let shop = async {
+        // They have begun by now.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        of_json_in_turn(&servers, "shop", &client, &stats, "/queue", Duration::from_secs(1)).await
+    };
+    let (noisy, shop) = tokio::join!(noisy, shop);
+    assert_eq!(shop.map_err(|error| error.to_string()), Ok(points(&[("", 3.0)])));
+    assert_eq!(asked.load(Ordering::SeqCst), 4);
+    let count = |of: fn(&JsonError) -> bool| {
+        noisy.iter().filter(|read| read.as_ref().is_err_and(|error| of(error))).count()
+    };
+    assert_eq!(count(|error| matches!(error, JsonError::Late(_))), 4);
+    assert_eq!(count(|error| matches!(error, JsonError::NoTurn(_))), 96);
+    // Whoever gave up has given their place back.
+    assert!(of_json_in_turn(&servers, "noisy", &client, &stats, "/queue", DEADLINE).await.is_ok());
+}
+
+#[tokio::test]
+async fn no_more_json_answers_are_read_at_once_than_there_are_places_for() {
+    let servers = Servers::within(Reach::anywhere());
+    let names: Vec<String> = (0..10).map(|namespace| format!("team-{namespace}")).collect();
+    let turns = names.iter().flat_map(|name| (0..5).map(|_| servers.turn_for_json(name)).collect::<Vec<_>>());
+    let mut waiting: futures::stream::FuturesUnordered<_> = turns.collect();
+    let mut taken = Vec::new();
+    while let Ok(Some(turn)) =
+        tokio::time::timeout(Duration::from_millis(100), futures::StreamExt::next(&mut waiting)).await
+    {
+        taken.push(turn);
+    }
+    assert_eq!(taken.len(), 32);
+    taken.clear();
+    let next = tokio::time::timeout(DEADLINE, futures::StreamExt::next(&mut waiting)).await;
+    assert!(next.is_ok_and(|turn| turn.is_some()));
 }

@@ -143,8 +143,8 @@ impl Prometheus {
         let mut are_histograms = false;
         each_series(&body, |series: WholeSeries<'_>| {
             are_histograms |= !series.histograms.is_empty();
-            let own = |(name, value): (_, _)| (String::from(name), String::from(value));
-            let labels: Labels = series.metric.into_iter().map(own).collect();
+            let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+            let labels: Labels = series.metric.all()?.iter().map(|(name, value)| own(name, value)).collect();
             let bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
             earlier.count += bytes / SAMPLE;
             let known = earlier.series.entry(labels).or_default();

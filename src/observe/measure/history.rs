@@ -165,7 +165,7 @@ impl Prometheus {
         #[expect(clippy::cast_precision_loss, reason = "less than an hour")]
         let ahead = clock.ahead as f64;
         each_series(&answer, |series: WholeSeries<'_>| {
-            let Some(pod) = series.metric.get("pod") else { return Ok(()) };
+            let Some(pod) = series.metric.all()?.get("pod") else { return Ok(()) };
             let labels = series.counting_labels();
             for (at, value) in &series.values {
                 let Ok(value) = value.parse::<f64>() else { continue };

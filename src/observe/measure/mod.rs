@@ -21,6 +21,7 @@ pub mod history;
 pub mod instant;
 pub mod names;
 pub mod native;
+pub mod pace;
 mod presets;
 pub mod prometheus;
 mod room;
@@ -98,19 +99,6 @@ fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, ReadError> {
         return Err(wrong("it holds no certificate: put one there in PEM (BEGIN CERTIFICATE)".to_owned()));
     }
     Ok(found)
-}
-
-/// How long to wait between two rounds of reading a run's pods: a second while its canary is `young`, else five, stretched
-/// to whole seconds so that all runs together stay within `cap_per_second` reads (0 counts as 1).
-///
-/// `pods_in_all_runs` is the number of pods read one by one, of every run. Because each run's interval is at least
-/// `pods_in_all_runs / cap_per_second`, the sum of all runs' reads stays within the cap whatever mix of young and old they
-/// are. Whole seconds keep the slots of a run aligned.
-pub fn cadence(young: bool, pods_in_all_runs: usize, cap_per_second: u32) -> Duration {
-    let wanted = if young { 1 } else { 5 };
-    let pods = u64::try_from(pods_in_all_runs).unwrap_or(u64::MAX);
-    let within_cap = pods.div_ceil(u64::from(cap_per_second.max(1)));
-    Duration::from_secs(within_cap.max(wanted))
 }
 
 /// Who was asked.
@@ -191,6 +179,12 @@ pub enum ReadError {
     #[error("more than {limit} series of the chosen metrics on one pod; drop a label from them")]
     TooManySeries {
         /// Series.
+        limit: usize,
+    },
+    /// A series of a pod with more labels than are read.
+    #[error("a series of the chosen metrics has more than {limit} labels; drop labels from it")]
+    TooManyLabels {
+        /// Labels.
         limit: usize,
     },
     /// More samples than are kept of one stretch of the past.
@@ -347,6 +341,7 @@ impl ReadError {
             ReadError::Status { .. } => "status",
             ReadError::TooLarge { .. }
             | ReadError::TooManySeries { .. }
+            | ReadError::TooManyLabels { .. }
             | ReadError::TooManySamples { .. } => "too_large",
             ReadError::NotMetrics(_) | ReadError::NotPrometheus(_) => "not_metrics",
             ReadError::NoCounter { .. }
@@ -384,6 +379,7 @@ impl ReadError {
             | ReadError::TooLarge { .. }
             | ReadError::NotMetrics(_)
             | ReadError::TooManySeries { .. }
+            | ReadError::TooManyLabels { .. }
             | ReadError::TooManySamples { .. }
             | ReadError::NotACounter { .. }
             | ReadError::NoCounter { .. }

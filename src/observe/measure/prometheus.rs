@@ -8,10 +8,12 @@ mod answer;
 mod clock;
 mod query;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 
 use super::names::{Detected, Family, Names};
@@ -31,8 +33,15 @@ pub const ANSWER_BYTES: usize = room::LARGEST;
 pub(super) const NUMBERS_BYTES: usize = 2 << 20;
 /// Bytes of one query; more pods than fit are asked for with another.
 const QUERY_BYTES: usize = 8 << 10;
-/// How often questions of one reading are divided because their answer is too large, or because one spoils it for all.
+/// How often the questions about one asker's pods are divided because their answer is too large.
 const DIVISIONS: usize = 32;
+/// Questions of one reading at the same time, once one has been divided because somebody spoils it for others: who is slow does not keep the others
+/// waiting then. (Before that it is one at a time: together they would be no faster, and answers need room.)
+const APART_AT_ONCE: usize = 4;
+/// No deadline is halved to less.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// How long the server may look for an answer is so much less than how long it is waited for: its own error says more, and comes before ours.
+const FOR_THE_WAY: Duration = Duration::from_secs(1);
 /// From how many pods names are detected.
 const PODS_SURVEYED: usize = 16;
 /// Seconds after a container's start (which is known to the second, by another machine's clock) in which samples may still be
@@ -123,6 +132,13 @@ pub struct Round {
 }
 
 impl Round {
+    /// How long a reading in which something went wrong may still take: it is done before the next scrape, but where scrapes are so frequent that
+    /// there would be no time for another question; and where they are rare, whoever else wants to ask the server does not wait for so long.
+    fn left(&self) -> Duration {
+        let before_the_next = self.scrape_interval.mul_f64(0.8).saturating_sub(self.deadline);
+        before_the_next.clamp(self.deadline, self.deadline * 3)
+    }
+
     /// In seconds.
     fn stale_after(&self) -> i64 {
         stale_after(self.scrape_interval)
@@ -147,9 +163,11 @@ pub struct Asker {
 
 impl Prometheus {
     /// Reads the chosen series of every pod of all askers, who must want the same families: one query for each family, more
-    /// only where the pods' names do not fit into one. The answers are in the order of the askers and of their pods. An error
-    /// of a query is the answer of all pods it asked for; an answer that is too large, and one that is an error for several
-    /// askers, is asked for again in parts, so that nobody's pods spoil it for others.
+    /// only where the pods' names do not fit into one. The answers are in the order of the askers and of their pods.
+    ///
+    /// Nobody's pods spoil it for others. What is wrong with a series is its pod's trouble. What goes wrong with a question about the pods of several
+    /// askers, other than that nobody can be asked at all, is asked again in parts: see `Question::parts`. From the first trouble on there is only so much time
+    /// (see `Round::left`). The namespace that has asked least is always next, so that who needs many questions waits for them behind those who need one.
     ///
     /// Unlike on a pod's own page, no sample at all is [`ReadError::NoSamples`]: Prometheus may just not scrape that pod.
     pub async fn read(&self, client: &Client, round: Round, askers: &[Asker]) -> Vec<Answers> {
@@ -157,49 +175,78 @@ impl Prometheus {
         debug_assert!(askers.iter().all(|asker| asker.detected.families() == families));
         let longest =
             families.iter().map(|family| family.name.len() + family.matcher.len()).max().unwrap_or(0);
-        let wanted: Vec<Wanted<'_>> = askers
-            .iter()
-            .enumerate()
-            .flat_map(|(place, asker)| asker.pods.iter().map(move |pod| Wanted { place, asker, pod }))
-            .collect();
-        let mut open: VecDeque<Range<usize>> =
-            batches(&wanted, QUERY_BYTES.saturating_sub(longest + 200)).into();
+        let wanted = wanted_by(askers);
+        let (wanted, families) = (wanted.as_slice(), families.as_slice());
         let mut answers: Vec<Option<Result<Vec<SeriesValue>, ReadError>>> = vec![None; wanted.len()];
-        let mut divisions = DIVISIONS;
-        let mut clock = Clock::present(round.now);
-        while let Some(batch) = open.pop_front() {
-            let asked = &wanted[batch.clone()];
-            let error = match self.read_batch(client, round, &mut clock, &families, asked).await {
+        let mut open = Open::of(wanted, batches(wanted, QUERY_BYTES.saturating_sub(longest + 200)), round);
+        let mut divisions = vec![DIVISIONS; askers.len()];
+        let mut known_clock = Clock::present(round.now);
+        let mut at_once = 1;
+        let mut asked = FuturesUnordered::new();
+        let (mut is_limited, left) = (false, round.left());
+        let mut over = std::pin::pin!(tokio::time::sleep(left));
+        loop {
+            while asked.len() < at_once
+                && let Some(question) = open.next(wanted)
+            {
+                let mut clock = known_clock;
+                asked.push(async move {
+                    let round = Round { deadline: question.deadline, ..round };
+                    let about = &wanted[question.pods.clone()];
+                    let read = self.read_batch(client, round, &mut clock, families, about).await;
+                    (question, read, clock)
+                });
+            }
+            let (question, read, clock) = tokio::select! {
+                biased;
+                next = asked.next() => match next {
+                    Some(answered) => answered,
+                    None => break,
+                },
+                () = over.as_mut(), if is_limited => break,
+            };
+            known_clock = clock;
+            let error = match read {
                 Ok(found) => {
-                    for (at, (found, wanted)) in batch.zip(found.into_iter().zip(asked)) {
+                    let about = &wanted[question.pods.clone()];
+                    for (at, (found, wanted)) in question.pods.zip(found.into_iter().zip(about)) {
                         answers[at] = Some(found.finish(&round, wanted.pod, clock.ahead));
                     }
                     continue;
                 }
                 Err(error) => error,
             };
-            let parts = parts(&error, &wanted, &batch);
-            if parts.len() > 1 && divisions > 0 {
-                divisions -= 1;
-                parts.into_iter().rev().for_each(|part| open.push_front(part));
+            if !is_limited {
+                is_limited = true;
+                known_clock.asks_later_by(round.deadline + left);
+                over.set(tokio::time::sleep(left));
+            }
+            let parts = question.parts(&error, wanted, &mut divisions);
+            if !parts.is_empty() {
+                if !matches!(error, ReadError::TooLarge { .. }) {
+                    at_once = APART_AT_ONCE;
+                }
+                open.add(parts);
                 continue;
             }
             // Whoever does not answer one does not answer the next either, and the round has only so much time.
-            let all = matches!(
-                error,
-                ReadError::Refused { .. }
-                    | ReadError::Denied(_)
-                    | ReadError::Timeout { .. }
-                    | ReadError::Status { .. }
-            );
-            let rest = if all { open.drain(..).collect() } else { Vec::new() };
-            for at in std::iter::once(batch).chain(rest).flatten() {
+            let rest = match &error {
+                error if is_of_the_way(error) => open.take(|_| true),
+                ReadError::Timeout { .. } | ReadError::Status { .. } => {
+                    let place = wanted[question.pods.start].place;
+                    open.take(|pods| wanted[pods].iter().all(|wanted| wanted.place == place))
+                }
+                _ => Vec::new(),
+            };
+            for at in std::iter::once(question.pods).chain(rest).flatten() {
                 answers[at] = Some(Err(error.clone()));
             }
         }
+        let late = ReadError::Timeout { asked: Asked::Prometheus, after: left };
         let mut told: Vec<Answers> = vec![Vec::new(); askers.len()];
         for (wanted, answer) in wanted.iter().zip(answers) {
-            told[wanted.place].push((wanted.pod.name.clone(), answer.unwrap_or(Err(ReadError::NoSamples))));
+            let answer = answer.unwrap_or_else(|| Err(late.clone()));
+            told[wanted.place].push((wanted.pod.name.clone(), answer));
         }
         told
     }
@@ -229,6 +276,12 @@ impl Prometheus {
                 // Several namespaces' pods match in every combination; whose they are, their labels tell.
                 let namespace = series.metric.get("namespace").map_or("", AsRef::as_ref);
                 let Some(places) = places.get(&(namespace, pod.as_ref())) else { return Ok(()) };
+                if let Err(fault) = series.metric.all() {
+                    for place in places {
+                        found[*place].fault = Some(fault.clone());
+                    }
+                    return Ok(());
+                }
                 let labels = series.counting_labels();
                 for place in places {
                     let detected = &asked[*place].asker.detected;
@@ -287,8 +340,13 @@ impl Prometheus {
         let query = format!(r#"{{__name__=~{},le=~"|[+]Inf",{matchers}}}"#, quoted(&pattern));
         let answer = self.query(client, &query, clock, deadline, ANSWER_BYTES).await?;
         let mut survey = names.survey();
+        let mut fault = None;
         each_series(&answer, |series: NewestSeries<'_>| {
             let Some(name) = series.metric.get("__name__") else { return Ok(()) };
+            if let Err(error) = series.metric.all() {
+                fault = Some(error);
+                return Ok(());
+            }
             match series.histogram {
                 Some(_) => survey.see_native(name, &series.counting_labels()),
                 None => survey.see(name, &series.counting_labels()),
@@ -299,6 +357,10 @@ impl Prometheus {
         let chosen = names.choose(&survey);
         if !matches!(chosen, Err(ReadError::NoCounter { .. } | ReadError::NoSuchCounter { .. })) {
             return chosen;
+        }
+        // The counter may be there, on series that are not read.
+        if let Some(fault) = fault {
+            return Err(fault);
         }
         let query = format!(r#"group by (__name__) ({{__name__=~".+_(total|count)",{matchers}}})"#);
         let Ok(answer) = self.query(client, &query, clock, deadline, ANSWER_BYTES).await else {
@@ -345,7 +407,7 @@ impl Prometheus {
     ) -> Result<(Held, Option<Timestamp>), ReadError> {
         let url = format!("{}/api/v1/query", self.url.trim_end_matches('/'));
         let url = reqwest::Url::parse(&url).map_err(|error| ReadError::Address(error.to_string()))?;
-        let timeout = format!("{}ms", deadline.as_millis().max(1));
+        let timeout = format!("{}ms", deadline.saturating_sub(FOR_THE_WAY).max(FOR_THE_WAY).as_millis());
         let form = [("query", query), ("time", &time.to_string()), ("timeout", &timeout)];
         let mut request = client.post(url)?.form(&form);
         request = match &self.auth {
@@ -385,28 +447,142 @@ impl Prometheus {
 struct Wanted<'a> {
     /// The asker's place.
     place: usize,
+    /// The place of its namespace.
+    namespace: usize,
     asker: &'a Asker,
     pod: &'a Pod,
 }
 
-/// How to ask again after this error: in halves what was too large, asker by asker what may be only one's fault.
-fn parts(error: &ReadError, wanted: &[Wanted<'_>], batch: &Range<usize>) -> Vec<Range<usize>> {
-    match error {
-        ReadError::TooLarge { .. } if batch.len() > 1 => {
-            let middle = batch.start + batch.len() / 2;
-            vec![batch.start..middle, middle..batch.end]
-        }
-        ReadError::Api(_) => {
-            let mut parts: Vec<Range<usize>> = Vec::new();
-            for at in batch.clone() {
-                match parts.last_mut() {
-                    Some(part) if wanted[part.start].place == wanted[at].place => part.end = at + 1,
-                    Some(_) | None => parts.push(at..at + 1),
-                }
+/// What all of them want; those of a namespace stand together, and among them those of an asker.
+fn wanted_by(askers: &[Asker]) -> Vec<Wanted<'_>> {
+    let mut ordered: Vec<(usize, &Asker)> = askers.iter().enumerate().collect();
+    ordered.sort_by(|(_, one), (_, other)| one.namespace.cmp(&other.namespace));
+    let mut wanted: Vec<Wanted<'_>> = Vec::new();
+    for (place, asker) in ordered {
+        let namespace = match wanted.last() {
+            Some(last) if last.asker.namespace == asker.namespace => last.namespace,
+            Some(last) => last.namespace + 1,
+            None => 0,
+        };
+        wanted.extend(asker.pods.iter().map(|pod| Wanted { place, namespace, asker, pod }));
+    }
+    wanted
+}
+
+/// Pods that are asked about together.
+struct Question {
+    pods: Range<usize>,
+    deadline: Duration,
+}
+
+impl Question {
+    /// How to ask again after this error. What was too large: in halves, which costs nobody anything where they are of several askers. Anything else
+    /// that may be the fault of one: namespace by namespace, and those of one namespace asker by asker, with the time halved where not all of them are
+    /// asked at once. None where it makes no sense.
+    fn parts(&self, error: &ReadError, wanted: &[Wanted<'_>], divisions: &mut [usize]) -> Vec<Question> {
+        let Range { start, end } = self.pods;
+        let of_several = |by: fn(&Wanted<'_>) -> usize| by(&wanted[start]) != by(&wanted[end - 1]);
+        let part = |pods| Question { pods, deadline: self.deadline };
+        if matches!(error, ReadError::TooLarge { .. }) {
+            let middle = start + (end - start) / 2;
+            if of_several(|wanted| wanted.place) {
+                let is_border = |at: &usize| wanted[*at - 1].place != wanted[*at].place;
+                let nearest = (start + 1..end).filter(is_border).min_by_key(|at| at.abs_diff(middle));
+                let middle = nearest.unwrap_or(middle);
+                return vec![part(start..middle), part(middle..end)];
             }
-            parts
+            let left = &mut divisions[wanted[start].place];
+            if middle == start || *left == 0 {
+                return Vec::new();
+            }
+            *left -= 1;
+            return vec![part(start..middle), part(middle..end)];
         }
-        _ => Vec::new(),
+        if is_of_the_way(error) || !of_several(|wanted| wanted.place) {
+            return Vec::new();
+        }
+        let by: fn(&Wanted<'_>) -> usize = match of_several(|wanted| wanted.namespace) {
+            true => |wanted: &Wanted<'_>| wanted.namespace,
+            false => |wanted: &Wanted<'_>| wanted.place,
+        };
+        let mut parts = Vec::new();
+        let mut at = start;
+        for same in wanted[start..end].chunk_by(|one, next| by(one) == by(next)) {
+            parts.push(part(at..at + same.len()));
+            at += same.len();
+        }
+        if parts.len() > APART_AT_ONCE {
+            let deadline = (self.deadline / 2).max(self.deadline.min(SHORTEST));
+            parts.iter_mut().for_each(|part| part.deadline = deadline);
+        }
+        parts
+    }
+}
+
+/// Whether it is about asking at all, and not about what was asked: every other question would have the same answer.
+fn is_of_the_way(error: &ReadError) -> bool {
+    match error {
+        ReadError::Client(_)
+        | ReadError::Address(_)
+        | ReadError::Credentials { .. }
+        | ReadError::Denied(_)
+        | ReadError::Refused { .. } => true,
+        // Of a proxy, perhaps: 413 and 414 are about the question, and so may be 400, 422 and what takes it too long.
+        ReadError::Status { asked: _, status } => !matches!(*status, 400 | 413 | 414 | 422 | 500..),
+        ReadError::Broken { .. }
+        | ReadError::Timeout { .. }
+        | ReadError::TooLarge { .. }
+        | ReadError::NotMetrics(_)
+        | ReadError::TooManySeries { .. }
+        | ReadError::TooManyLabels { .. }
+        | ReadError::TooManySamples { .. }
+        | ReadError::NotACounter { .. }
+        | ReadError::NoCounter { .. }
+        | ReadError::SeveralCounters { .. }
+        | ReadError::NoSuchCounter { .. }
+        | ReadError::NoStatusLabel { .. }
+        | ReadError::NoSamples
+        | ReadError::Stale { .. }
+        | ReadError::Api(_)
+        | ReadError::NotPrometheus(_) => false,
+    }
+}
+
+/// Questions that are still to be asked.
+struct Open {
+    /// In the order in which they came.
+    questions: Vec<Question>,
+    /// How many have been asked about each namespace's pods.
+    asked: Vec<usize>,
+}
+
+impl Open {
+    fn of(wanted: &[Wanted<'_>], batches: Vec<Range<usize>>, round: Round) -> Self {
+        let questions = batches.into_iter().map(|pods| Question { pods, deadline: round.deadline }).collect();
+        Self { questions, asked: vec![0; wanted.last().map_or(0, |last| last.namespace + 1)] }
+    }
+
+    fn add(&mut self, parts: Vec<Question>) {
+        self.questions.extend(parts);
+    }
+
+    /// The first of the namespace about which least has been asked; of a question about several, the one least asked about counts.
+    fn next(&mut self, wanted: &[Wanted<'_>]) -> Option<Question> {
+        let namespaces =
+            |Range { start, end }: &Range<usize>| wanted[*start].namespace..=wanted[*end - 1].namespace;
+        let least = |question: &Question| self.asked[namespaces(&question.pods)].iter().min().copied();
+        let (at, _) = self.questions.iter().enumerate().min_by_key(|(_, question)| least(question))?;
+        let question = self.questions.remove(at);
+        self.asked[namespaces(&question.pods)].iter_mut().for_each(|asked| *asked += 1);
+        Some(question)
+    }
+
+    /// Takes away those of such pods.
+    fn take(&mut self, of: impl Fn(Range<usize>) -> bool) -> Vec<Range<usize>> {
+        self.questions
+            .extract_if(.., |question| of(question.pods.clone()))
+            .map(|question| question.pods)
+            .collect()
     }
 }
 
@@ -414,6 +590,8 @@ fn parts(error: &ReadError, wanted: &[Wanted<'_>], batch: &Range<usize>) -> Vec<
 #[derive(Default)]
 struct FoundPod {
     series: HashMap<u64, (f64, SeriesValue)>,
+    /// Why they are not all of its series.
+    fault: Option<ReadError>,
 }
 
 impl FoundPod {
@@ -427,6 +605,9 @@ impl FoundPod {
 
     /// `ahead`: how many seconds the server's clock, which stamped the samples, is ahead of ours.
     fn finish(self, round: &Round, pod: &Pod, ahead: i64) -> Result<Vec<SeriesValue>, ReadError> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
         let mut values = Vec::with_capacity(self.series.len());
         let (mut newest, mut unusable) = (None, None::<f64>);
         let started_at = pod.started_at.filter(|start| *start <= round.now.saturating_add(IMPOSSIBLE));

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
 
 use super::earlier::Earlier;
 use super::history::Stretch;
@@ -32,16 +32,35 @@ const PAST_OF_ONE: usize = 1;
 /// Numbers that are kept of the past of one query: many times as many as it has moments.
 const MOST_OF_THE_PAST: usize = 20_000;
 
+/// JSON answers that are read at the same time, from whomever: of what is not whole yet, each takes memory.
+const JSON_AT_ONCE: usize = 32;
+/// Of these, those of one namespace.
+pub(in crate::observe) const JSON_OF_ONE: usize = 4;
+
 /// All servers that are read from.
 pub struct Servers {
     reach: Reach,
     known: Mutex<HashMap<(Prometheus, Trust), Weak<Server>>>,
+    places_for_json: Semaphore,
+    /// By namespace, while somebody there asks.
+    shares_of_json: Mutex<HashMap<String, Weak<Semaphore>>>,
+}
+
+/// A turn to read something beside the servers, until it is dropped.
+pub struct Turn<'a> {
+    _own: Option<OwnedSemaphorePermit>,
+    _place: Option<SemaphorePermit<'a>>,
 }
 
 impl Servers {
     /// None yet, and where they may be.
     pub fn within(reach: Reach) -> Self {
-        Self { reach, known: Mutex::default() }
+        Self {
+            reach,
+            known: Mutex::default(),
+            places_for_json: Semaphore::new(JSON_AT_ONCE),
+            shares_of_json: Mutex::default(),
+        }
     }
 
     /// A client for what is read beside them.
@@ -50,6 +69,23 @@ impl Servers {
     /// As [`client`].
     pub fn client(&self, trust: Trust) -> Result<Client, ReadError> {
         client(trust, &self.reach)
+    }
+
+    /// A turn to read a JSON answer for a run or a check of this namespace. Its share first, so that whoever waits for it keeps nobody waiting.
+    pub async fn turn_for_json(&self, namespace: &str) -> Turn<'_> {
+        let share = {
+            let mut shares = self.shares_of_json.lock().unwrap_or_else(PoisonError::into_inner);
+            shares.retain(|_, share| share.strong_count() > 0);
+            let known = shares.get(namespace).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let share = Arc::new(Semaphore::new(JSON_OF_ONE));
+                shares.insert(namespace.to_owned(), Arc::downgrade(&share));
+                share
+            })
+        };
+        // Neither is ever closed.
+        let own = share.acquire_owned().await.ok();
+        Turn { _own: own, _place: self.places_for_json.acquire().await.ok() }
     }
 
     /// The server to which this is the way. It is forgotten when nobody holds it any more.

@@ -162,7 +162,9 @@ impl Asking<'_> {
             (Kind::Json { url, pointer }, _) => {
                 let trust = if url.starts_with("https:") { Trust::System } else { Trust::Nothing };
                 let client = self.means.servers.client(trust).map_err(|error| without(&error))?;
-                let read = values::of_json(&client, url, pointer, self.deadline).await;
+                let (servers, namespace) = (self.means.servers, self.namespace);
+                let read =
+                    values::of_json_in_turn(servers, namespace, &client, url, pointer, self.deadline).await;
                 read.map_err(|error| told(error.is_an_outage(), error.to_string()))
             }
             (Kind::PodGauge(gauge), None) => self.of_pages(gauge).await,

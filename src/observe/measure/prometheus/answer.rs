@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::ops::Deref;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
@@ -14,6 +15,8 @@ use super::super::{ReadError, native, shortened};
 
 /// Labels of one series.
 const MOST_LABELS: usize = 128;
+/// Which series it is, and whose: these are known of every one, however many others it has.
+const ALWAYS_KNOWN: [&str; 3] = ["__name__", "namespace", "pod"];
 /// Labels that tell where a sample was collected, not what it counts: with two of a kind, one pod would count twice.
 const COLLECTION_LABELS: [&str; 6] =
     ["job", "container", "prometheus", "prometheus_replica", "replica", "__replica__"];
@@ -36,7 +39,31 @@ struct Data<'a> {
     result: &'a RawValue,
 }
 
-type Labels<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
+type Known<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
+
+/// Labels of a series, as far as they are read.
+pub struct Labels<'a> {
+    known: Known<'a>,
+    has_more: bool,
+}
+
+impl<'a> Labels<'a> {
+    /// All of them.
+    ///
+    /// # Errors
+    /// When there are more than are read: which series it is cannot be told then.
+    pub fn all(&self) -> Result<&Known<'a>, ReadError> {
+        if self.has_more { Err(ReadError::TooManyLabels { limit: MOST_LABELS }) } else { Ok(&self.known) }
+    }
+}
+
+impl<'a> Deref for Labels<'a> {
+    type Target = Known<'a>;
+
+    fn deref(&self) -> &Known<'a> {
+        &self.known
+    }
+}
 
 /// A series of an answer with its samples, or with what is kept of them.
 #[derive(Deserialize)]
@@ -119,7 +146,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Newest<T> {
     }
 }
 
-/// Labels, no more than a series has.
+/// Labels, no more than are read of a series. One that has more is no fault of the others in the answer.
 fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Labels<'de>, D::Error> {
     struct Few;
 
@@ -131,11 +158,13 @@ fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Labels<'de>, D::
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels<'de>, A::Error> {
-            let mut labels = Labels::new();
-            while let Some((name, value)) = map.next_entry()? {
-                labels.insert(name, value);
-                if labels.len() > MOST_LABELS {
-                    return Err(de::Error::custom(format!("a series has more than {MOST_LABELS} labels")));
+            let mut labels = Labels { known: Known::new(), has_more: false };
+            while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+                if labels.known.len() < MOST_LABELS || ALWAYS_KNOWN.contains(&name.as_ref()) {
+                    labels.known.insert(name, map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                    labels.has_more = true;
                 }
             }
             Ok(labels)

@@ -20,17 +20,19 @@ pub(in crate::observe::measure) struct Clock {
     pub ahead: i64,
     /// Whether `now` is the present, so that the two can be compared.
     compares: bool,
+    /// How much later than `now` a question may be asked.
+    later: Duration,
 }
 
 impl Clock {
     /// The present, by our clock.
     pub fn present(now: i64) -> Self {
-        Clock { now, ahead: 0, compares: true }
+        Clock { now, ahead: 0, compares: true, later: Duration::ZERO }
     }
 
     /// Some moment of the past, by the server's clock.
     pub fn past(at: i64) -> Self {
-        Clock { now: at, ahead: 0, compares: false }
+        Clock { now: at, ahead: 0, compares: false, later: Duration::ZERO }
     }
 
     /// The moment by the server's clock, unix seconds.
@@ -38,12 +40,17 @@ impl Clock {
         self.now.saturating_add(self.ahead)
     }
 
-    /// What the answer says of the server's clock. A difference that the answer's own duration may explain is none, and one of
-    /// more than [`MOST_AHEAD`] is no clock to go by. Whether there is something new to it.
+    /// From now on questions are asked up to so much later than the moment they are about.
+    pub fn asks_later_by(&mut self, later: Duration) {
+        self.later = later;
+    }
+
+    /// What the answer says of the server's clock. A difference that the answer's own duration may explain, or how late it was asked for, is none, and
+    /// one of more than [`MOST_AHEAD`] is no clock to go by. Whether there is something new to it.
     pub fn compare(&mut self, answered: Option<Timestamp>, deadline: Duration) -> bool {
         let Some(answered) = answered.filter(|_| self.compares) else { return false };
         let ahead = answered.as_second() - self.now;
-        let tolerance = i64::try_from(deadline.as_secs()).unwrap_or(MOST_AHEAD);
+        let tolerance = i64::try_from((deadline + self.later).as_secs()).unwrap_or(MOST_AHEAD);
         let known = if (tolerance + 1..=MOST_AHEAD).contains(&ahead.abs()) { ahead } else { 0 };
         let is_news = (known - self.ahead).abs() > tolerance;
         if is_news {

@@ -162,7 +162,7 @@ pub struct JobCheck {
 }
 
 /// What must hold of the JSON that a Job leaves, once it has ended well.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct JobResult {
     pub from: ResultFrom,

@@ -16,7 +16,7 @@ use super::migrations;
 use super::needs::ASK_AGAIN;
 use super::plan::{Plan, PlanError};
 use super::scene::Scene;
-use super::snapshot::{JobOutput, JobState, ProbeId, ProbeResult, Snapshot};
+use super::snapshot::{JobAnswer, JobOutput, JobState, LogEnd, ProbeId, ProbeResult, Snapshot};
 use crate::api::check::{JobCheck, JobLogs, JobResult, ResultFrom};
 use crate::api::status::{CheckStatus, Run, Stamp};
 use crate::api::{CHECK_LABEL, DEFINITION_LABEL, RELEASE_LABEL, ReleaseSpec};
@@ -30,31 +30,22 @@ const KEPT_IN_A_RUN: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub struct PlannedJob {
     pub template: Value,
-    pub result: Option<PlannedResult>,
+    pub result: Option<JobResult>,
     /// The end of its log is kept.
     pub keeps_log: bool,
-}
-
-/// What must hold of what a Job says.
-#[derive(Clone, Debug)]
-pub struct PlannedResult {
-    pub from: ResultFrom,
-    text: String,
-    expression: Expression,
 }
 
 impl PlannedJob {
     /// Understands one. `field`: where it is written.
     pub fn of(job: &JobCheck, field: &str) -> Result<Self, PlanError> {
         let JobCheck { template, result, logs } = job;
-        let understood = |JobResult { from, expression: text }: &JobResult| {
-            let expression = Expression::parse(text, &["result"])
+        if let Some(JobResult { expression, from: _ }) = result {
+            Expression::parse(expression, &["result"])
                 .map_err(|problem| PlanError { field: format!("{field}.result.expression"), problem })?;
-            Ok(PlannedResult { from: *from, text: text.clone(), expression })
-        };
+        }
         Ok(Self {
             template: template.clone(),
-            result: result.as_ref().map(understood).transpose()?,
+            result: result.clone(),
             keeps_log: logs.unwrap_or_default() == JobLogs::LastLines,
         })
     }
@@ -78,6 +69,8 @@ pub struct EndedJob {
     pub name: String,
     pub log: bool,
     pub termination: bool,
+    /// What must hold of it.
+    pub result: Option<JobResult>,
 }
 
 /// One try of a Job.
@@ -196,11 +189,15 @@ fn ended(
             (ProbeResult::Failed, format!("job {name} failed: {message}{said}{unread}"))
         }
         (Ok(()), Some(result), Some(output)) => {
-            let (answer, message) = judged(result, output);
-            if answer == ProbeResult::Unknown {
-                draft.wake_at(output.at + ASK_AGAIN);
+            let told = output.answer.as_ref().filter(|known| known.to == *result).cloned();
+            // What must hold has changed since it was read; it is being read again.
+            let told = told.unwrap_or_else(|| answer(result, &output.log, &output.termination));
+            // What could not be read is read again then. What was read and says nothing stays so: nothing more comes of looking at it.
+            let again = output.at + ASK_AGAIN;
+            if told.result == ProbeResult::Unknown && again > scene.now() {
+                draft.wake_at(again);
             }
-            (answer, format!("job {name} succeeded, {message}"))
+            (told.result, format!("job {name} succeeded, {}", told.message))
         }
         (Ok(()), Some(_) | None, _) => (ProbeResult::Passed, format!("job {name} succeeded{unread}")),
     };
@@ -208,13 +205,24 @@ fn ended(
 }
 
 /// What a Job's words say. They are not repeated here.
-fn judged(result: &PlannedResult, output: &JobOutput) -> (ProbeResult, String) {
-    let (what, text) = match result.from {
-        ResultFrom::LastLogLine => {
-            ("the last line of its log", output.log.as_ref().map(|end| end.last.as_deref()))
-        }
+pub fn answer(
+    to: &JobResult,
+    log: &Result<LogEnd, String>,
+    termination: &Result<String, String>,
+) -> JobAnswer {
+    let (result, message) = judged(to, log, termination);
+    JobAnswer { to: to.clone(), result, message }
+}
+
+fn judged(
+    to: &JobResult,
+    log: &Result<LogEnd, String>,
+    termination: &Result<String, String>,
+) -> (ProbeResult, String) {
+    let (what, text) = match to.from {
+        ResultFrom::LastLogLine => ("the last line of its log", log.as_ref().map(|end| end.last.as_deref())),
         ResultFrom::TerminationMessage => {
-            ("its termination message", output.termination.as_ref().map(|text| Some(text.as_str())))
+            ("its termination message", termination.as_ref().map(|text| Some(text.as_str())))
         }
     };
     let text = match text {
@@ -227,9 +235,14 @@ fn judged(result: &PlannedResult, output: &JobOutput) -> (ProbeResult, String) {
         let problem = format!("but {what} {nothing}: print the result there, such as {{\"failed\": 0}}");
         return (ProbeResult::Failed, problem);
     };
-    match result.expression.holds(&[("result", &value)]) {
-        Ok(true) => (ProbeResult::Passed, format!("and its result is as expected: {}", result.text)),
-        Ok(false) => (ProbeResult::Failed, format!("but its result is not as expected: {}", result.text)),
+    let expected = &to.expression;
+    let holds = match Expression::parse(expected, &["result"]) {
+        Ok(expression) => expression.holds(&[("result", &value)]).map_err(|unsure| unsure.to_string()),
+        Err(problem) => Err(problem),
+    };
+    match holds {
+        Ok(true) => (ProbeResult::Passed, format!("and its result is as expected: {expected}")),
+        Ok(false) => (ProbeResult::Failed, format!("but its result is not as expected: {expected}")),
         Err(unsure) => (ProbeResult::Unknown, format!("but its result cannot be told: {unsure}")),
     }
 }
@@ -288,14 +301,24 @@ fn wanted(snapshot: &Snapshot, name: &str, job: &PlannedJob) -> Option<EndedJob>
         JobState::Failed { .. } => false,
     };
     let (log, termination) = job.reads(ended_well);
+    let result = job.result.clone().filter(|_| ended_well);
     let is_due = match snapshot.outputs.get(name) {
         None => log || termination,
-        Some(output) => {
-            let is_unread = (log && output.log.is_err()) || (termination && output.termination.is_err());
-            is_unread && output.at + ASK_AGAIN <= snapshot.now
-        }
+        Some(output) => is_due(output, snapshot.now, (log, termination), result.as_ref()),
     };
-    is_due.then(|| EndedJob { name: name.to_owned(), log, termination })
+    is_due.then(|| EndedJob { name: name.to_owned(), log, termination, result })
+}
+
+/// Whether it is to be read again: it could not be read, or something else must hold of it than what was told.
+fn is_due(
+    output: &JobOutput,
+    now: Timestamp,
+    (log, termination): (bool, bool),
+    result: Option<&JobResult>,
+) -> bool {
+    let is_unread = (log && output.log.is_err()) || (termination && output.termination.is_err());
+    let is_untold = result.is_some() && output.answer.as_ref().map(|known| &known.to) != result;
+    (is_unread || is_untold) && output.at + ASK_AGAIN <= now
 }
 
 /// What the Job of a try is called. A Release that is made anew counts its runs from 1 again, and Jobs of the one before may still be on their
@@ -364,11 +387,8 @@ mod tests {
 
     fn told(job: &PlannedJob, log: Result<Option<&str>, &str>) -> (ProbeResult, String) {
         let log = log.map_err(str::to_owned);
-        let log =
-            log.map(|last| super::super::snapshot::LogEnd { last: last.map(str::to_owned), lines: vec![] });
-        let at = Timestamp::UNIX_EPOCH;
-        let output = JobOutput { at, log, termination: Ok(String::new()) };
-        judged(job.result.as_ref().expect("a result"), &output)
+        let log = log.map(|last| LogEnd { last: last.map(str::to_owned), lines: vec![] });
+        judged(job.result.as_ref().expect("a result"), &log, &Ok(String::new()))
     }
 
     #[test]
@@ -404,6 +424,25 @@ mod tests {
             (result, message.contains("its termination message is empty")),
             (ProbeResult::Failed, true)
         );
+    }
+
+    #[test]
+    fn an_answer_that_was_told_when_it_was_read_is_wanted_again_only_where_something_else_must_hold() {
+        let job = planned(ResultFrom::LastLogLine, "result.failed == 0");
+        let termination = Ok(String::new());
+        let log = Ok(LogEnd { last: Some("{}".to_owned()), lines: Vec::new() });
+        let to = job.result.clone().expect("a result");
+        let answer = answer(&to, &log, &termination);
+        assert_eq!(answer.result, ProbeResult::Unknown);
+        let at = Timestamp::UNIX_EPOCH;
+        let output = JobOutput { at, log, termination, answer: Some(answer) };
+        let long_after = at + ASK_AGAIN + ASK_AGAIN;
+        assert!(!is_due(&output, long_after, (true, false), Some(&to)), "nothing more comes of it");
+        let other = planned(ResultFrom::LastLogLine, "result.failed < 2").result;
+        assert!(!is_due(&output, at, (true, false), other.as_ref()), "at once");
+        assert!(is_due(&output, long_after, (true, false), other.as_ref()));
+        let unread = JobOutput { log: Err("its pod is gone".to_owned()), ..output };
+        assert!(is_due(&unread, long_after, (true, false), Some(&to)));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::api::check::JobResult;
 use crate::api::status::{Back, LocksStatus};
 use crate::api::undo::PodEvidence;
 use crate::api::{Action, Authors, ReleaseSpec, ReleaseStatus};
@@ -302,6 +303,17 @@ pub struct JobOutput {
     pub at: Timestamp,
     pub log: Result<LogEnd, String>,
     pub termination: Result<String, String>,
+    /// Told once, where it was read: that takes longer than a look should. `None`: nothing was asked of it then, or it was not told.
+    pub answer: Option<JobAnswer>,
+}
+
+/// Whether what must hold of what a Job said does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobAnswer {
+    /// What must hold.
+    pub to: JobResult,
+    pub result: ProbeResult,
+    pub message: String,
 }
 
 /// The end of a log.

@@ -1,5 +1,5 @@
 //! What a Job said at its end: the end of its pod's log, and the pod's termination message. Read once it has ended, as far as it is
-//! wanted; what it means is judged in `decide/jobs.rs`.
+//! wanted, and told then what must hold of it; what it means is judged in `decide/jobs.rs`.
 //!
 //! Of a Job with several pods the one that ended well counts, and of those the last. Of a pod with several containers, the one that
 //! the annotation `kubectl.kubernetes.io/default-container` names, else the first. The annotation chooses among the containers that there are: anybody
@@ -16,11 +16,14 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::client::Body;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
+use super::probes::in_turn;
 use super::probes::list::{List, each};
 use crate::api::Right;
-use crate::decide::jobs::EndedJob;
-use crate::decide::snapshot::LogEnd;
+use crate::api::check::JobResult;
+use crate::decide::jobs::{self, EndedJob};
+use crate::decide::snapshot::{JobAnswer, LogEnd};
 use crate::observe::measure::shortened;
 
 /// Bytes of a log that are read.
@@ -34,6 +37,9 @@ const KEPT_OF_A_LINE: usize = 512;
 const MOST_PAGES: usize = 4;
 /// For all of it together.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What must hold of what Jobs said is told of so many at once.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
@@ -62,6 +68,14 @@ pub async fn read(client: &Client, namespace: &str, job: &EndedJob) -> Said {
             (Err(late.clone()), Err(late))
         }
     }
+}
+
+/// Whether what must hold of it does. Off the threads that everything else runs on, and in turn. `None`: nothing must, or it broke off.
+pub async fn answer(result: Option<JobResult>, said: &Said) -> Option<JobAnswer> {
+    let result = result?;
+    let (log, termination) = said.clone();
+    let turn = TURNS.acquire().await.ok();
+    in_turn(turn, move || jobs::answer(&result, &log, &termination)).await.ok()
 }
 
 /// The pod that counts, and the container. No other is kept: they may be many, and large.
@@ -242,7 +256,7 @@ mod tests {
             }
             async move { Ok::<_, std::io::Error>(Response::new(Body::from(body.into_bytes()))) }
         });
-        let job = EndedJob { name: "load".into(), log: true, termination: false };
+        let job = EndedJob { name: "load".into(), log: true, termination: false, result: None };
         let _said = read(&Client::new(service, "default"), "shop", &job).await;
         let asked = asked.lock().unwrap();
         asked.clone()

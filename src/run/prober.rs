@@ -89,8 +89,10 @@ impl Hands {
     }
 
     async fn read(self: Arc<Self>, key: Key, name: String, job: EndedJob) {
-        let (log, termination) = outputs::read(&self.client, &key.namespace, &job).await;
-        self.findings.add_output(&key, name, JobOutput { at: self.clock.now(), log, termination });
+        let said = outputs::read(&self.client, &key.namespace, &job).await;
+        let answer = outputs::answer(job.result, &said).await;
+        let (log, termination) = said;
+        self.findings.add_output(&key, name, JobOutput { at: self.clock.now(), log, termination, answer });
     }
 
     async fn place(self: Arc<Self>, key: Key, wanted: Placing) {

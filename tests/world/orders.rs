@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidegate::api::undo::{ContainerLog, PodEvidence};
 use tidegate::api::{CHECK_LABEL, TRIAL};
-use tidegate::decide::jobs::EndedJob;
+use tidegate::decide::jobs::{self, EndedJob};
 use tidegate::decide::snapshot::{Gathered, JobOutput, LogEnd, Measured, ProbeAnswer, ProbeResult};
 use tidegate::decide::values::{Found, Point, Sample};
 use tidegate::decide::{self, Decision, Errand, ErrandKind, Gather, Intent, Probe, Relabelled, Witness};
@@ -41,7 +41,9 @@ impl World {
                 Some(line) => Ok(LogEnd { last: Some(line.to_owned()), lines: vec![line.to_owned()] }),
                 None => Err("its pod is gone".to_owned()),
             };
-            let output = JobOutput { at: self.now, log, termination: Ok(String::new()) };
+            let termination = Ok(String::new());
+            let answer = job.result.map(|result| jobs::answer(&result, &log, &termination));
+            let output = JobOutput { at: self.now, log, termination, answer };
             self.outputs.insert(job.name, output);
         }
     }

@@ -96,7 +96,7 @@ pub async fn ask(means: Means<'_>, namespace: &str, probe: &Probe, now: Timestam
 
 /// Does what keeps a thread busy off those that everything else runs on. The turn ends with the work: nobody may wait for it any more, and it takes
 /// its memory and its thread all the same.
-async fn in_turn<T: Send + 'static>(
+pub(super) async fn in_turn<T: Send + 'static>(
     turn: Option<SemaphorePermit<'static>>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {

@@ -303,9 +303,8 @@ async fn json_answers_are_read_a_few_at_a_time_and_who_is_silent_keeps_no_other_
     let (noisy, shop) = tokio::join!(noisy, shop);
     assert_eq!(shop.map_err(|error| error.to_string()), Ok(points(&[("", 3.0)])));
     assert_eq!(asked.load(Ordering::SeqCst), 4);
-    let count = |of: fn(&JsonError) -> bool| {
-        noisy.iter().filter(|read| read.as_ref().is_err_and(|error| of(error))).count()
-    };
+    let count =
+        |of: fn(&JsonError) -> bool| noisy.iter().filter(|read| read.as_ref().is_err_and(&of)).count();
     assert_eq!(count(|error| matches!(error, JsonError::Late(_))), 4);
     assert_eq!(count(|error| matches!(error, JsonError::NoTurn(_))), 96);
     // Whoever gave up has given their place back.

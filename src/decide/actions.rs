@@ -471,6 +471,9 @@ fn retry(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
     let current = &scene.target.fingerprint;
     let held = draft.status.rejected.iter().position(|rejected| rejected.fingerprint == *current);
     if let Some(index) = held {
+        if scene.at_stable() {
+            return Err("it serves already, unreleased: clear-rejection takes it as it is".into());
+        }
         draft.status.rejected.remove(index);
         return Ok("the template is tried again".into());
     }
@@ -659,6 +662,6 @@ fn hand_back(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> 
     let message = format!("{} handed the Deployment back: {}", said.by, said.reason);
     draft.status.handed_back = Some(said);
     draft.end_run(Outcome::HandedBack, message);
-    draft.status.stable = None;
+    (draft.status.stable, draft.status.former) = (None, None);
     Ok("the Deployment is its owner's again".into())
 }

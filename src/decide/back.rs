@@ -8,6 +8,7 @@ mod hooks;
 mod order;
 mod phases;
 mod quarantine;
+mod rejection;
 mod validation;
 mod witnesses;
 
@@ -32,7 +33,7 @@ use super::scene::Scene;
 use super::snapshot::Snapshot;
 use super::workload;
 use crate::api::report::Undo;
-use crate::api::status::{Back, Cause, CheckStatus, Progress, Rejected, RevisionStatus, Run, Stage, Stamp};
+use crate::api::status::{Back, Cause, CheckStatus, Progress, RevisionStatus, Run, Stage, Stamp};
 use crate::api::undo::UndoPhase;
 use crate::api::{Action, Authors, Outcome, Phase, ReleaseSpec};
 
@@ -40,12 +41,11 @@ pub use hooks::id as hook_id;
 pub use order::GoingBack;
 pub use phases::{told_later, watch_asked, watch_communication};
 pub use quarantine::{end as end_quarantines, over as quarantines_over, refusal as quarantine_refusal};
+pub use rejection::end_without_target;
 pub use validation::{PLACE as VALIDATION, criteria as validated_criteria};
 
 /// Notes of a run that are kept.
 pub const MOST_NOTES: usize = 16;
-/// Rejections that are remembered.
-const REMEMBERED: usize = 16;
 /// A template that was kept is seen by then, which may be after what it was kept for: each kind has a watch of its own, that lives for ten
 /// seconds in a run.
 const SEEN_WITHIN: Duration = Duration::from_secs(60);
@@ -429,15 +429,6 @@ pub fn is_undo(cause: Cause) -> bool {
     }
 }
 
-/// Whether the template itself was at fault: it is not started again.
-fn rejects(cause: Cause) -> bool {
-    match cause {
-        Cause::Breach | Cause::Undecided | Cause::PodsFailing | Cause::CheckFailed | Cause::Abort => true,
-        // Who put it back themselves may put it out again.
-        Cause::Reverted | Cause::Superseded | Cause::NoReplicas | Cause::TooMany => false,
-    }
-}
-
 /// How a run ends that goes back for this cause.
 fn outcome(cause: Cause) -> Outcome {
     match cause {
@@ -494,24 +485,7 @@ pub fn recorded(draft: &Draft<'_>, run: &Run, spec: Option<&ReleaseSpec>, undo: 
 /// The run ends here: it is remembered as rejected where the template itself was at fault.
 fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
     migrations::note_what_stays(draft, scene);
-    let canary = draft.status.canary.clone().unwrap_or_default();
-    let (id, changed_by, now) = (draft.run().id.clone(), draft.run().changed_by.clone(), draft.now());
-    if rejects(back.cause) {
-        let rejected = &mut draft.status.rejected;
-        rejected.retain(|known| known.fingerprint != canary.fingerprint);
-        rejected.insert(
-            0,
-            Rejected {
-                fingerprint: canary.fingerprint,
-                revision: canary.revision,
-                at: now,
-                reason: back.message.chars().take(512).collect(),
-                run: id,
-                changed_by,
-            },
-        );
-        rejected.truncate(REMEMBERED);
-    }
+    rejection::remember(draft, back);
     let mut message = back.message.clone();
     if scene.at_stable() {
         let lost = back.next.as_ref().filter(|next| scene.kept(&next.fingerprint).is_none());

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::approval::{AWAITING_APPROVAL, AWAITING_ATTESTATION, AWAITING_UNDO_APPROVAL};
+use super::back;
 use super::lint::{Finding, Severity};
 use crate::api::status::{Memory, Stamp, Summary};
 use crate::api::undo::{Validation, ValidationResult};
@@ -94,6 +95,9 @@ pub const HOLDS: [&str; 36] = [
     "WriteRefused",
 ];
 
+/// The condition, and the event, that what serves came with a Deployment that was made anew.
+pub const REPLACED: &str = "DeploymentReplaced";
+
 /// Sets the conditions and the summary from the rest of status. A transition time changes only when the status does.
 /// `remarks`: what the rules of [`super::lint`] find; `None`: the same as before.
 pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp, remarks: Option<&[Finding]>) {
@@ -136,6 +140,7 @@ pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp, remar
         .chain(validated(status))
         .chain(questionable(&old, remarks))
         .chain(untold(status))
+        .chain(replaced(status))
         .map(|(type_, (is, reason, message))| {
             let is = if is { "True" } else { "False" };
             let since = old.iter().find(|old| old.type_ == type_ && old.status == is);
@@ -210,6 +215,24 @@ fn untold(status: &ReleaseStatus) -> Option<(&'static str, (bool, String, String
     let all: Vec<String> =
         troubles.iter().map(|trouble| format!("{}: {}", trouble.to, trouble.message)).collect();
     Some(("NotificationsFailing", (true, worst.to_owned(), all.join(". "))))
+}
+
+/// What serves has come with a Deployment that was made anew, past all steps, checks and signatures. Only there when it has.
+fn replaced(status: &ReleaseStatus) -> Option<(&'static str, (bool, String, String))> {
+    Some((REPLACED, (true, "NotReleased".to_owned(), not_released(status)?)))
+}
+
+/// The same in a sentence.
+pub fn not_released(status: &ReleaseStatus) -> Option<String> {
+    let (former, stable) = (status.former.as_ref()?, status.stable.as_ref()?);
+    let who = stable.changed_by.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
+    (former.fingerprint != stable.fingerprint).then(|| {
+        format!(
+            "{who} made the Deployment anew with {}, where {} was stable: it serves, and was not released",
+            back::named(stable),
+            back::named(former)
+        )
+    })
 }
 
 fn whole_second(at: Timestamp) -> Timestamp {

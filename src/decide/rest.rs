@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::back::GoingBack;
+use super::back::{self, GoingBack};
+use super::conditions;
 use super::decision::{Intent, Notice, Owner};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
@@ -24,7 +25,7 @@ pub fn target_missing(draft: &mut Draft<'_>) {
         return draft.blocked("InvalidSpec", problem, draft.edit());
     }
     let name = draft.release.spec.as_ref().map_or_else(|_| "?".into(), |spec| spec.target_ref.name.clone());
-    draft.end_run(Outcome::Aborted, "the Deployment was deleted");
+    back::end_without_target(draft, "the Deployment was deleted");
     forget(draft);
     draft.status.target_uid = None;
     let message = format!("there is no Deployment {name} in namespace {}", draft.snapshot.key.namespace);
@@ -32,24 +33,25 @@ pub fn target_missing(draft: &mut Draft<'_>) {
     draft.blocked("TargetMissing", message, format!("create Deployment {name}"));
 }
 
-/// A Deployment deleted and made anew is another one: nothing that was known about the old one counts.
+/// A Deployment deleted and made anew is another one: nothing that was known about the old one counts, but which templates were rejected.
 pub fn note_target(draft: &mut Draft<'_>, target: &Workload) {
     if draft.status.target_uid.as_ref() == Some(&target.uid) {
         return;
     }
     if draft.status.target_uid.is_some() {
-        draft.end_run(Outcome::Aborted, "the Deployment was deleted and made anew");
+        back::end_without_target(draft, "the Deployment was deleted and made anew");
         forget(draft);
     }
     draft.status.target_uid = Some(target.uid.clone());
 }
 
 fn forget(draft: &mut Draft<'_>) {
-    draft.status.stable = None;
+    let stable = draft.status.stable.take();
+    // What has come with a Deployment made anew is not what the next one is held against.
+    draft.status.former = draft.status.former.take().or(stable);
     draft.status.canary = None;
     draft.status.replicas = None;
     draft.status.step = None;
-    draft.status.rejected.clear();
     draft.status.verdicts.clear();
 }
 
@@ -154,7 +156,11 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         draft.status.stable = Some(scene.current_revision());
         let note = format!("{} is stable", scene.current_revision().revision);
         draft.notices.push(Notice::normal("Adopted", note));
-        return draft.phase(Phase::Idle, STABLE_SERVES);
+        match conditions::not_released(&draft.status) {
+            Some(message) => draft.notices.push(Notice::warning(conditions::REPLACED, message)),
+            None => draft.status.former = None,
+        }
+        return say_what_serves(draft);
     }
     draft.want(target, &given_back, "let the first rollout finish");
     let (message, verb) = if originals.paused == Some(true) {
@@ -193,6 +199,31 @@ fn at_rest(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     draft.status.canary = None;
     draft.status.verdicts.clear();
     drop_old_templates(draft, scene);
+    say_what_serves(draft);
+    if let Some(problem) = unvalidated(draft) {
+        let unblock = format!(
+            "see {}, then push a template that works, or say that you have seen it: {}",
+            draft.kubectl(&format!("tidegate report {}", draft.name())),
+            draft.command(Action::ClearRejection)
+        );
+        draft.blocked("ValidationFailed", problem, unblock);
+    }
+}
+
+/// What serves, and how it has come to that: a run that went back, or a Deployment that was made anew.
+fn say_what_serves(draft: &mut Draft<'_>) {
+    let stable = draft.status.stable.as_ref().map(|stable| stable.fingerprint.as_str());
+    if let Some(known) = draft.status.rejected.iter().find(|known| stable == Some(known.fingerprint.as_str()))
+    {
+        let message = format!(
+            "what serves was rejected in run {} ({}), and has not been released since",
+            known.run, known.reason
+        );
+        let unblock =
+            format!("push a new template, or take it as it is: {}", draft.command(Action::ClearRejection));
+        draft.phase(Phase::Rejected, message.clone());
+        return draft.blocked("RejectedRevision", message, unblock);
+    }
     let undone = draft.status.last_run.as_ref().filter(|last| {
         matches!(last.outcome, Outcome::Undone | Outcome::Aborted)
             && draft.status.rejected.iter().any(|rejected| rejected.fingerprint == last.fingerprint)
@@ -204,15 +235,10 @@ fn at_rest(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
                 .replace("Aborted", "aborted");
             rejected(draft, message);
         }
-        None => draft.phase(Phase::Idle, STABLE_SERVES),
-    }
-    if let Some(problem) = unvalidated(draft) {
-        let unblock = format!(
-            "see {}, then push a template that works, or say that you have seen it: {}",
-            draft.kubectl(&format!("tidegate report {}", draft.name())),
-            draft.command(Action::ClearRejection)
-        );
-        draft.blocked("ValidationFailed", problem, unblock);
+        None => {
+            let words = conditions::not_released(&draft.status);
+            draft.phase(Phase::Idle, words.unwrap_or_else(|| STABLE_SERVES.into()));
+        }
     }
 }
 

@@ -107,7 +107,7 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
         migrations::note_what_stays(draft, scene);
         // All its pods are there and nothing is known to be wrong with it: a newer version does not take it away, it follows it.
         draft.end_run(Outcome::Superseded, format!("{who} wrote a newer template during the watch"));
-        draft.status.stable = Some(canary);
+        (draft.status.stable, draft.status.former) = (Some(canary), None);
         draft.phase(Phase::Idle, "a newer template has come during the watch");
         return Some(());
     }

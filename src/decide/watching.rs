@@ -109,7 +109,7 @@ fn succeed(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let took = draft.run().started_at.0;
     let seconds = (scene.now() - took).total(jiff::Unit::Second).unwrap_or(0.0);
     draft.end_run(Outcome::Succeeded, format!("{} is out after {seconds:.0} s", canary.revision));
-    draft.status.stable = Some(canary);
+    (draft.status.stable, draft.status.former) = (Some(canary), None);
     draft.status.verdicts.clear();
     draft.phase(Phase::Idle, "stable serves; waiting for a new template");
 }

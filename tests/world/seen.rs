@@ -42,6 +42,7 @@ impl World {
         deployment["status"]["replicas"] = json!(self.sets.iter().map(|set| set.replicas).sum::<i32>());
         deployment["status"]["availableReplicas"] =
             json!(self.sets.iter().map(|set| self.available(set)).sum::<i32>());
+        let uid = deployment["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         index::apply::<slim::Deployment>(&mut index, from(deployment));
         let owner = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
         for set in &self.sets {
@@ -50,7 +51,7 @@ impl World {
             let (alive, ready) = self.counted(set);
             let set = json!({
                 "metadata": {
-                    "name": set.name, "namespace": "ns", "uid": set.name, "ownerReferences": owner("Deployment", "shop", "d1"),
+                    "name": set.name, "namespace": "ns", "uid": set.name, "ownerReferences": owner("Deployment", "shop", &uid),
                     "annotations": {index::DESIRED: set.desired.to_string()},
                 },
                 "spec": {"replicas": set.replicas, "template": template},
@@ -88,7 +89,7 @@ impl World {
                 "metadata": {
                     "name": name, "namespace": "ns", "uid": format!("uid-{name}"), "labels": {RELEASE_LABEL: "shop"},
                     "annotations": {"tidegate.dev/fingerprint": "x"},
-                    "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "uid": "d1"}],
+                    "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "uid": uid}],
                 },
                 "data": template,
             });

@@ -74,6 +74,9 @@ pub struct ReleaseStatus {
     /// The revision that serves today.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable: Option<RevisionStatus>,
+    /// What was stable of a Deployment that has been deleted since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<RevisionStatus>,
     /// The revision that is being released, or held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<RevisionStatus>,

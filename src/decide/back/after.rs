@@ -1,7 +1,7 @@
 //! Stable stands: the owner has the fields back, and the run is over but for what is looked at and done beside. None of it keeps a newer
 //! template waiting.
 
-use super::{Draft, Originals, end, hold, hooks, phases, validation, witnesses};
+use super::{Draft, Originals, end, hold, hooks, phases, rejection, validation, witnesses};
 use crate::api::Phase;
 use crate::decide::scene::Scene;
 use crate::decide::{migrations, rest};
@@ -14,7 +14,7 @@ pub fn is_newer(draft: &Draft<'_>, scene: &Scene<'_>) -> bool {
     let canary = draft.status.canary.as_ref().map(|canary| canary.fingerprint.as_str());
     let back = draft.status.run.as_ref().and_then(|run| run.back.as_ref());
     let is_rejected =
-        canary == Some(&scene.target.fingerprint) && back.is_some_and(|back| super::rejects(back.cause));
+        canary == Some(&scene.target.fingerprint) && back.is_some_and(|back| rejection::rejects(back.cause));
     !scene.at_stable() && !is_rejected
 }
 

@@ -98,7 +98,7 @@ pub const MUTANTS: [Mutant; 29] = [
     },
     Mutant {
         name: "a rejected template is forgotten",
-        file: "src/decide/back.rs",
+        file: "src/decide/back/rejection.rs",
         finds: "rejected.truncate(REMEMBERED);",
         becomes: "rejected.clear();",
         noticed_by: PLAYS,

@@ -225,6 +225,8 @@ fn a_deployment_deleted_in_mid_run_and_made_anew_is_another_one() {
             })
             .await;
         assert_eq!(pods_of(&story, "v3").await, 2, "{}", story.describe().await);
+        let said = story.status().await["summary"]["message"].clone();
+        assert!(said.as_str().is_some_and(|said| said.ends_with("was not released")), "{said}");
         story.ship_paper("v4", json!({})).await;
         until_soaking(&story, "half").await;
         say(&story, "Abort").await;

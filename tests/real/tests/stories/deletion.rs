@@ -1,16 +1,16 @@
-//! A Deployment goes in mid-run; a Release goes while no operator runs, or is kept from it by the chart's guard. What becomes of a Deployment when its Release, its namespace
-//! or the operator goes is the table of `hand_back`.
+//! A Deployment goes in mid-run, or is kept from it since whoever deletes it may not hand it back; a Release goes while no operator runs, or is kept from it by the chart's guard.
+//! What becomes of a Deployment when its Release, its namespace or the operator goes is the table of `hand_back`.
 
 use std::time::Duration;
 
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 use tidegate_real::cluster::repository;
 use tidegate_real::stage::{self, Stage, usual};
 use tidegate_real::story::Story;
 
-use crate::given::{at_half, by_hand, pods_of, say, until_given_back, with};
-use crate::hand_back::{Moment, RELEASE, come_to, is_left_alone, until_all_run};
+use crate::given::{adopted, at_half, by_hand, ended, grant, halves, pods_of, say, until_given_back, with};
+use crate::hand_back::{Moment, RELEASE, come_to, delete_namespace, is_left_alone, until_all_run};
 
 #[test]
 fn a_deployment_deleted_in_mid_run_ends_the_run_and_one_made_anew_is_adopted_anew() {
@@ -133,5 +133,84 @@ fn a_guarded_release_may_be_deleted_once_its_deployment_is_its_owners_again() {
                 ours.is_null() && pods_of(story, "v1").await == 2 && story.pods().await.len() == 2
             })
             .await;
+    });
+}
+
+/// What the API server says when somebody deletes the Deployment; empty where they may.
+async fn said_of_deleting(somebody: &Story<'_>, how: &DeleteParams) -> String {
+    let deleted = somebody.api("apps/v1", "Deployment").delete("shop", how).await;
+    deleted.map(|_| String::new()).unwrap_or_else(|error| error.to_string())
+}
+
+/// The condition that says that nobody has released what serves.
+async fn replaced(story: &Story<'_>) -> Value {
+    let conditions = story.status().await["conditions"].take();
+    let mut of_it = conditions.as_array().into_iter().flatten();
+    of_it.find(|one| one["type"] == "DeploymentReplaced").cloned().unwrap_or_default()
+}
+
+#[test]
+fn who_may_not_hand_a_deployment_back_may_not_delete_it_nor_have_it_go_with_another_owner() {
+    tidegate_real::story::on_stage(async {
+        let story = adopted("deletion-rights", 2, halves()).await;
+        let client = story.stage.cluster.client("carol").await.expect("a client");
+        let carol = &Story { stage: story.stage, namespace: story.namespace.clone(), client };
+        grant(&story, "carol", "admin").await;
+        let refused = &format!(
+            "carol may not delete Deployment {}/shop, which release shop is about: it takes the verb hand-back on releases.tidegate.dev",
+            story.namespace
+        );
+        let only_asked = &DeleteParams { dry_run: true, ..DeleteParams::default() };
+        story
+            .until(refused, |_| async move { said_of_deleting(carol, only_asked).await.contains(refused) })
+            .await;
+        for how in [DeleteParams::background(), DeleteParams::foreground(), DeleteParams::orphan()] {
+            let said = said_of_deleting(carol, &how).await;
+            assert!(said.contains(refused), "{said}");
+        }
+        let all = carol.api("apps/v1", "Deployment");
+        let said = all.delete_collection(&DeleteParams::default(), &ListParams::default()).await;
+        let said = said.map(|_| String::new()).unwrap_or_else(|error| error.to_string());
+        assert!(said.contains(refused), "{said}");
+        // The garbage collector would take one whose owner is not found for one that is to go.
+        let nobody = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": "no-such-uid"});
+        let owned = carol.try_patch(json!({"metadata": {"ownerReferences": [nobody]}})).await;
+        let said = owned.expect_err("refused").to_string();
+        let words = format!("carol may not give another owner to Deployment {}/shop", story.namespace);
+        assert!(said.contains(&words), "{said}");
+
+        // In place it is anybody's who may patch it.
+        carol.ship_paper("v2", json!({})).await;
+        ended(&story, 1, "Succeeded").await;
+        assert_eq!(replaced(&story).await, Value::Null, "{}", story.describe().await);
+
+        grant(&story, "carol", "tidegate-release-manager").await;
+        story.until("she may", |_| async move { said_of_deleting(carol, only_asked).await.is_empty() }).await;
+        carol.delete("apps/v1", "Deployment", "shop").await;
+        story.until_blocked("TargetMissing").await;
+        let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owner"}});
+        let uid = carol.apply(owner).await.metadata.uid;
+        let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid});
+        let mut anew = story.deployment(2);
+        anew["metadata"]["labels"] = json!({"tidegate.dev/release": "shop"});
+        anew["metadata"]["ownerReferences"] = json!([owner]);
+        anew["spec"]["template"]["metadata"]["annotations"]["version"] = json!("v3");
+        carol.apply(anew).await;
+        let found = async |story: &Story<'_>| replaced(story).await["status"] == "True";
+        story.until("what serves is said not to be released", found).await;
+        let said = replaced(&story).await["message"].take();
+        let words = "carol made the Deployment anew with template shop-";
+        assert!(said.as_str().is_some_and(|said| said.starts_with(words)), "{said}");
+        assert_eq!(pods_of(&story, "v3").await, 2, "{}", story.describe().await);
+
+        // It goes with its owner, and its namespace with all that is in it: those who see to that need no such verb.
+        story.delete("v1", "ConfigMap", "owner").await;
+        story.until_blocked("TargetMissing").await;
+        story.apply(story.deployment(2)).await;
+        let labelled = async |story: &Story<'_>| {
+            story.target().await["metadata"]["labels"]["tidegate.dev/release"] == "shop"
+        };
+        story.until("taken up", labelled).await;
+        delete_namespace(&story).await;
     });
 }

@@ -215,7 +215,7 @@ async fn come_to_all(stage: &Stage) -> Vec<(Story<'_>, Value)> {
     all
 }
 
-async fn delete_namespace(story: &Story<'_>) {
+pub async fn delete_namespace(story: &Story<'_>) {
     let namespaces = kube::Api::<k8s_openapi::api::core::v1::Namespace>::all(story.client.clone());
     namespaces.delete(&story.namespace, &kube::api::DeleteParams::default()).await.expect("deleted");
     story

@@ -167,7 +167,7 @@ fn no_way_back(draft: &Draft<'_>) -> Result<(), String> {
 
 /// Everything that is approved or attested: before the first pod, at steps, after the watch.
 fn asked_of<'s>(scene: &'s Scene<'_>) -> (Vec<&'s Signers>, Vec<&'s Attest>) {
-    let Ok(plan) = &scene.plan else { return (Vec::new(), Vec::new()) };
+    let Ok(plan) = scene.plan else { return (Vec::new(), Vec::new()) };
     let (mut approvals, mut attests) = (Vec::new(), Vec::new());
     for check in plan.checks.iter().chain(plan.steps.iter().flat_map(|step| &step.checks)) {
         match &check.kind {
@@ -207,7 +207,7 @@ fn approve(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Re
 fn attest(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
     let role = action.role.clone().unwrap_or_default();
     let name = action.check.clone().unwrap_or_default();
-    let plan = scene.plan.as_ref().map_err(ToString::to_string)?;
+    let plan = scene.plan.map_err(ToString::to_string)?;
     let run = going_on(draft)?;
     let found = to_attest(run, plan, &name, scene.now());
     let meant = found.iter().find(|check| check.is_asked && check.lacks).or(found.first());
@@ -520,7 +520,7 @@ fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
     if blocker == Some(migrations::RUNNING) {
         return Err("a migration is running: wait for its end, or say abort".into());
     }
-    let planned = scene.plan.as_ref().ok();
+    let planned = scene.plan.ok();
     let kind_of = |known: &CheckStatus| {
         let plan = planned?;
         let checks = match known.step.as_deref() {
@@ -569,7 +569,7 @@ fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
 
 /// The name of the step that the run is at.
 fn step_of<'s>(run: &Run, scene: &'s Scene<'_>) -> Option<&'s str> {
-    let plan = scene.plan.as_ref().ok().filter(|_| run.stage == Stage::Steps)?;
+    let plan = scene.plan.ok().filter(|_| run.stage == Stage::Steps)?;
     Some(plan.steps.get(usize::try_from(run.step).ok()?)?.name.as_str())
 }
 

@@ -70,7 +70,7 @@ impl Evidence {
 
 /// Adds what was measured since status was written, and judges.
 pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
-    let Some(measuring) = &scene.measuring else { return Evidence::none() };
+    let Some(measuring) = scene.measuring else { return Evidence::none() };
     if measuring.criteria.is_empty() && measuring.values.is_empty() {
         draft.status.verdicts.clear();
         return Evidence { words: "no criteria: time alone decides".into(), ..Evidence::default() };
@@ -326,7 +326,7 @@ fn remembered(draft: &mut Draft<'_>) -> judge::State {
 /// What a breach does now: in the watch the stage may say so.
 fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, usual: OnLimit) -> OnLimit {
     let Some(since) = draft.run().all_since else { return usual };
-    let Some(measuring) = &scene.measuring else { return usual };
+    let Some(measuring) = scene.measuring else { return usual };
     // While it waits to be signed off, the last stage goes on.
     let stage = measuring.watch.iter().find(|stage| scene.now() < since.0 + stage.until);
     let stage = stage.or(measuring.watch.last());

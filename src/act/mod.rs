@@ -341,6 +341,7 @@ mod tests {
             generation: 1,
             resource_version: "1".to_owned(),
             spec: Err("it is not looked at here".to_owned()),
+            meaning: Arc::default(),
             status: Arc::new(ReleaseStatus::default()),
         };
         (Key { namespace: "ns".to_owned(), name: "shop".to_owned() }, release)

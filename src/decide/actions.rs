@@ -167,7 +167,7 @@ fn no_way_back(draft: &Draft<'_>) -> Result<(), String> {
 
 /// Everything that is approved or attested: before the first pod, at steps, after the watch.
 fn asked_of<'s>(scene: &'s Scene<'_>) -> (Vec<&'s Signers>, Vec<&'s Attest>) {
-    let Ok(plan) = &scene.plan else { return (Vec::new(), Vec::new()) };
+    let Ok(plan) = scene.plan else { return (Vec::new(), Vec::new()) };
     let (mut approvals, mut attests) = (Vec::new(), Vec::new());
     for check in plan.checks.iter().chain(plan.steps.iter().flat_map(|step| &step.checks)) {
         match &check.kind {
@@ -207,14 +207,14 @@ fn approve(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Re
 fn attest(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
     let role = action.role.clone().unwrap_or_default();
     let name = action.check.clone().unwrap_or_default();
-    let plan = scene.plan.as_ref().map_err(ToString::to_string)?;
+    let plan = scene.plan.map_err(ToString::to_string)?;
     let run = going_on(draft)?;
     let found = to_attest(run, plan, &name, scene.now());
-    let meant = found.iter().find(|check| check.is_asked && check.lacks).or(found.first());
-    let Some(&ToAttest { attest, step, is_asked, since, lacks: _ }) = meant else {
+    let meant = found.iter().find(|check| check.asked.is_some() && check.lacks).or(found.first());
+    let Some(&ToAttest { attest, step, asked, lacks: _ }) = meant else {
         return Err(format!("where the run stands no check {name} is to be attested"));
     };
-    if !is_asked {
+    if asked.is_none() {
         return Err(format!("check {name} is not asked yet: attest it when the step's pods stand"));
     }
     if !attest.signers.roles.contains(&role) {
@@ -227,7 +227,7 @@ fn attest(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Res
         approval::is_somebody_else(run, &by(action), "attest it")?;
     }
     is_of_now(run, action)?;
-    sign(run, action, SignatureOf::Attestation, approval::place_of(&name, step), since)?;
+    sign(run, action, SignatureOf::Attestation, approval::place_of(&name, step), asked)?;
     Ok(format!("attested as {role}: {}", attest.sentence()))
 }
 
@@ -236,10 +236,8 @@ struct ToAttest<'p> {
     attest: &'p Attest,
     /// `None`: before the first pod.
     step: Option<&'p str>,
-    /// The run has come to it.
-    is_asked: bool,
-    /// Since when.
-    since: Option<Stamp>,
+    /// Since when it is asked for; `None`: the run has not come to it.
+    asked: Option<Stamp>,
     /// Not enough people have attested it, or what they have does not count any more.
     lacks: bool,
 }
@@ -263,20 +261,21 @@ fn to_attest<'p>(run: &Run, plan: &'p Plan, name: &str, now: Timestamp) -> Vec<T
         matches!(approval::of_check(run, check, step, since, now), Some(Signed::Lacking(_)))
     };
     let has_passed = |known: &CheckStatus| known.state == CheckState::Passed;
+    let asked = |known: &CheckStatus| known.since.unwrap_or(run.started_at);
     let mut found = Vec::new();
     // One that was added since is asked for, too.
     let begun = run.stage != Stage::Preflight;
     if let Some((check, attest, known)) = at(&plan.checks, None) {
         let lacks = lacks(check, None, run.started_at.0, None);
-        let since = known.and_then(|known| known.since);
-        found.push(ToAttest { attest, step: None, is_asked: known.is_some() || begun, since, lacks });
+        let asked = known.map(asked).or(begun.then_some(run.started_at));
+        found.push(ToAttest { attest, step: None, asked, lacks });
     }
     for step in plan.steps.iter().take(left) {
         let step_name = Some(step.name.as_str());
         let Some((check, attest, known)) = at(&step.checks, step_name) else { continue };
-        if known.is_some_and(has_passed) && lacks(check, step_name, run.started_at.0, None) {
-            let since = known.and_then(|known| known.since);
-            found.push(ToAttest { attest, step: step_name, is_asked: true, since, lacks: true });
+        let Some(passed) = known.filter(|known| has_passed(known)) else { continue };
+        if lacks(check, step_name, run.started_at.0, None) {
+            found.push(ToAttest { attest, step: step_name, asked: Some(asked(passed)), lacks: true });
         }
     }
     if let Some(step) = here
@@ -287,7 +286,7 @@ fn to_attest<'p>(run: &Run, plan: &'p Plan, name: &str, now: Timestamp) -> Vec<T
         let since = known.and_then(|known| known.since);
         let lacks = lacks(check, step_name, since.map_or(now, |since| since.0), Some(now));
         let place = if known.is_some_and(has_passed) { found.len() } else { 0 };
-        found.insert(place, ToAttest { attest, step: step_name, is_asked: known.is_some(), since, lacks });
+        found.insert(place, ToAttest { attest, step: step_name, asked: known.map(asked), lacks });
     }
     found
 }
@@ -523,7 +522,7 @@ fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
     if blocker == Some(migrations::RUNNING) {
         return Err("a migration is running: wait for its end, or say abort".into());
     }
-    let planned = scene.plan.as_ref().ok();
+    let planned = scene.plan.ok();
     let kind_of = |known: &CheckStatus| {
         let plan = planned?;
         let checks = match known.step.as_deref() {
@@ -572,7 +571,7 @@ fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
 
 /// The name of the step that the run is at.
 fn step_of<'s>(run: &Run, scene: &'s Scene<'_>) -> Option<&'s str> {
-    let plan = scene.plan.as_ref().ok().filter(|_| run.stage == Stage::Steps)?;
+    let plan = scene.plan.ok().filter(|_| run.stage == Stage::Steps)?;
     Some(plan.steps.get(usize::try_from(run.step).ok()?)?.name.as_str())
 }
 

@@ -92,7 +92,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return back::begin(draft, scene, why(format!("Who was asked said nothing in {waited:.0} s")));
     }
     stand_still(draft, scene);
-    back::watch_asked(draft, &scene.undo);
+    back::watch_asked(draft, scene.undo);
     draft.wake_at(asked.until.0);
     let message = format!(
         "{}. It goes back at {:.0}, or when it is agreed to: {lacking}",

@@ -25,12 +25,11 @@ use super::jobs::PlannedJob;
 use super::locks;
 use super::migrations;
 use super::pace::Stand;
-use super::plan;
 use super::podhealth;
 use super::refusal::{self, DoneWithout};
 use super::rest;
 use super::scene::Scene;
-use super::snapshot::Snapshot;
+use super::snapshot::{ReleaseFacts, Snapshot};
 use super::workload;
 use crate::api::report::Undo;
 use crate::api::status::{Back, Cause, CheckStatus, Progress, RevisionStatus, Run, Stage, Stamp};
@@ -220,7 +219,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         back.restored_at = seen.and_then(|seen| seen.back.restored_at).or(Some(now));
     }
     let decided_at = back.decided_at.0;
-    phases::watch(draft, &scene.undo);
+    phases::watch(draft, scene.undo);
     if is_ordered && scene.at_stable() && !stands {
         say_what_keeps_it(draft, scene, &originals, decided_at, "after it was decided to go back");
     }
@@ -364,7 +363,7 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
     // What was put back is looked at while a Job of a migration goes on, too; with a newer template waiting, not at all.
     let is_newer = back.next.is_some() || after::is_newer(draft, scene);
     let awaited = (is_undo(back.cause) && !is_newer).then(|| after::awaited(draft, scene)).flatten();
-    phases::watch(draft, &scene.undo);
+    phases::watch(draft, scene.undo);
     if let Some(job) = migrations::still_running(draft.run(), scene) {
         // Nobody stops it in the middle; and what comes next may have one of its own.
         if !scene.at_stable() {
@@ -450,20 +449,19 @@ pub fn communicate(draft: &mut Draft<'_>) {
     validation::cut_short(draft, "the run ended before it was known");
     let Some(back) = draft.status.run.as_mut().and_then(|run| run.back.as_mut()) else { return };
     back.communicated_at = Some(now);
-    let spec = draft.release.spec.as_deref().ok();
-    let planned = spec.and_then(|spec| plan::undo(spec).ok()).unwrap_or_default();
-    phases::watch(draft, &planned);
+    let planned = draft.release.undo();
+    phases::watch(draft, planned);
 }
 
 /// Jobs of hooks, and of checks of what was put back, that wait for their end or for what they said, each with what is planned.
-pub fn open_jobs(run: &Run, back: &Back, spec: &ReleaseSpec) -> Vec<(String, Arc<PlannedJob>)> {
+pub fn open_jobs(run: &Run, back: &Back, release: &ReleaseFacts) -> Vec<(String, Arc<PlannedJob>)> {
     let is_of_one = |check: &&CheckStatus| check.step.as_deref() == Some(VALIDATION) && check.job.is_some();
     let mut checks = run.checks.iter().filter(is_of_one).peekable();
     if checks.peek().is_none() && back.hooks.iter().all(|hook| hook.job.is_none()) {
         return Vec::new();
     }
-    let planned = plan::undo(spec).unwrap_or_default();
-    let mut jobs = hooks::open_jobs(back, &planned);
+    let planned = release.undo();
+    let mut jobs = hooks::open_jobs(back, planned);
     if let Some(validation) = &planned.validation {
         jobs.extend(checks.filter_map(|known| checks::open_job(known, &validation.checks)));
     }

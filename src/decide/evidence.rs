@@ -70,7 +70,7 @@ impl Evidence {
 
 /// Adds what was measured since status was written, and judges.
 pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
-    let Some(measuring) = &scene.measuring else { return Evidence::none() };
+    let Some(measuring) = scene.measuring else { return Evidence::none() };
     if measuring.criteria.is_empty() && measuring.values.is_empty() {
         draft.status.verdicts.clear();
         return Evidence { words: "no criteria: time alone decides".into(), ..Evidence::default() };
@@ -196,9 +196,9 @@ fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, measuring: &Measuring) -> C
     for (t, pods) in &measured.missing {
         judge::note_missing(&mut state, *t, *pods);
     }
-    let (is_of_before, waits) = is_of_before(scene, &state, settings);
+    let standing = standing(scene, &state, settings);
     let weigh = |mut judgement: Judgement| {
-        if is_of_before && !waits && judgement.verdict == Verdict::Pass {
+        if standing == Standing::Outdated && judgement.verdict == Verdict::Pass {
             judgement = of_before(judgement);
         }
         let criterion = criteria.iter().find(|criterion| criterion.name == judgement.criterion)?;
@@ -222,22 +222,36 @@ fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, measuring: &Measuring) -> C
     };
     let weighed = judge::judge(criteria, &state, &settings).into_iter().filter_map(weigh).collect();
     draft.run().judge = Memory::of(&state);
-    Counted { weighed, of_before: is_of_before && waits }
+    Counted { weighed, of_before: standing == Standing::OfBefore }
 }
 
-/// Seconds, or rounds, in which this process should have counted something.
-const READ_AGAIN: (i64, i64) = (120, 4);
+/// In so many seconds, or rounds where those take longer, this process should have counted something.
+const READ_AGAIN_SECONDS: i64 = 120;
+const READ_AGAIN_ROUNDS: i64 = 4;
 
-/// Whether nothing was counted since this process looks without a break: what was known before may have ended since. And whether that is no
-/// wonder yet.
-fn is_of_before(scene: &Scene<'_>, state: &judge::State, settings: judge::Settings) -> (bool, bool) {
+/// What was counted, beside the time since which this process looks without a break: what was known before may have ended since.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Some of it was counted since then, or there is nothing yet that could have ended.
+    OfNow,
+    /// All of it was counted before, which is no wonder yet.
+    OfBefore,
+    /// The same, though something should have been counted by now.
+    Outdated,
+}
+
+fn standing(scene: &Scene<'_>, state: &judge::State, settings: judge::Settings) -> Standing {
     let Some(since) = scene.snapshot.looking_since.map(|since| since.as_second()) else {
-        return (false, false);
+        return Standing::OfNow;
     };
-    let (seconds, rounds) = READ_AGAIN;
-    let patience = seconds.max(rounds.saturating_mul(settings.slot_seconds.into()));
-    let is_of_before = scene.stand.canary > 0 && state.first_slot.is_some() && state.measured_until < since;
-    (is_of_before, scene.now().as_second() < since.saturating_add(patience))
+    if scene.stand.canary <= 0 || state.first_slot.is_none() || state.measured_until >= since {
+        return Standing::OfNow;
+    }
+    let patience = READ_AGAIN_SECONDS.max(READ_AGAIN_ROUNDS.saturating_mul(settings.slot_seconds.into()));
+    match scene.now().as_second() < since.saturating_add(patience) {
+        true => Standing::OfBefore,
+        false => Standing::Outdated,
+    }
 }
 
 /// It passed, by what was counted before.
@@ -326,7 +340,7 @@ fn remembered(draft: &mut Draft<'_>) -> judge::State {
 /// What a breach does now: in the watch the stage may say so.
 fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, usual: OnLimit) -> OnLimit {
     let Some(since) = draft.run().all_since else { return usual };
-    let Some(measuring) = &scene.measuring else { return usual };
+    let Some(measuring) = scene.measuring else { return usual };
     // While it waits to be signed off, the last stage goes on.
     let stage = measuring.watch.iter().find(|stage| scene.now() < since.0 + stage.until);
     let stage = stage.or(measuring.watch.last());

@@ -16,10 +16,10 @@ use super::migrations;
 use super::needs::ASK_AGAIN;
 use super::plan::{Plan, PlanError};
 use super::scene::Scene;
-use super::snapshot::{JobAnswer, JobOutput, JobState, LogEnd, ProbeId, ProbeResult, Snapshot};
+use super::snapshot::{JobAnswer, JobOutput, JobState, LogEnd, ProbeId, ProbeResult, ReleaseFacts, Snapshot};
 use crate::api::check::{JobCheck, JobLogs, JobResult, ResultFrom};
 use crate::api::status::{CheckStatus, Run, Stamp};
-use crate::api::{CHECK_LABEL, DEFINITION_LABEL, RELEASE_LABEL, ReleaseSpec};
+use crate::api::{CHECK_LABEL, DEFINITION_LABEL, RELEASE_LABEL};
 
 /// For so long a Job that was made may not have been heard of.
 const UNHEARD_OF: Duration = Duration::from_secs(30);
@@ -263,11 +263,11 @@ pub fn kept(run: &Run, before: &[String], log: Vec<String>) -> Vec<String> {
 pub fn to_read<'p>(
     snapshot: &Snapshot,
     run: &Run,
-    spec: &ReleaseSpec,
+    release: &ReleaseFacts,
     plan: impl FnOnce() -> Option<&'p Plan>,
 ) -> Vec<EndedJob> {
     if let Some(back) = &run.back {
-        let jobs = back::open_jobs(run, back, spec);
+        let jobs = back::open_jobs(run, back, release);
         return jobs.iter().filter_map(|(name, job)| wanted(snapshot, name, job)).collect();
     }
     let of_run = || run.checks.iter().filter(|check| check.state.is_open());

@@ -135,7 +135,7 @@ fn warning(plan: &Plan) -> Option<String> {
 
 /// A run begins: what is irreversible in it is told, and noted.
 pub fn foretell(draft: &mut Draft<'_>, scene: &Scene<'_>) {
-    let Some(words) = scene.plan.as_ref().ok().and_then(warning) else { return };
+    let Some(words) = scene.plan.ok().and_then(warning) else { return };
     let run = draft.run();
     let note = format!("run {}: {words}", run.id);
     run.notes.push(words);
@@ -144,7 +144,7 @@ pub fn foretell(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 
 /// What the run waits for before the first pod says it too, for as long as there is time.
 pub fn remind(draft: &mut Draft<'_>, scene: &Scene<'_>) {
-    let Some(words) = scene.plan.as_ref().ok().and_then(warning) else { return };
+    let Some(words) = scene.plan.ok().and_then(warning) else { return };
     let is_time = |run: &Run| run.stage == Stage::Preflight && barrier(run).is_none();
     if !draft.status.run.as_ref().is_some_and(is_time) {
         return;
@@ -198,7 +198,7 @@ pub fn hold_instead(draft: &mut Draft<'_>, scene: &Scene<'_>, cause: Cause, mess
         };
         draft.want(scene.target, &wanted, "stand still: an irreversible migration has begun");
     }
-    match (&scene.plan, stage) {
+    match (scene.plan, stage) {
         (_, Stage::Steps) => steps::rest_soak(draft),
         // A Job that ends meanwhile goes some time after: how it ended is seen now.
         (Ok(plan), Stage::Preflight | Stage::Watch) => look(draft, scene, plan),
@@ -481,7 +481,7 @@ pub fn skip(run: &mut Run, said: &Said) -> Option<String> {
 
 /// A run ends otherwise than well: what its migrations leave is noted.
 pub fn note_what_stays(draft: &mut Draft<'_>, scene: &Scene<'_>) {
-    let left_out: Vec<String> = match &scene.plan {
+    let left_out: Vec<String> = match scene.plan {
         Ok(plan) if draft.run().all_since.is_some() => {
             let never = plan.migrations.iter().filter(|planned| !planned.is_done(draft.run()));
             never.map(|planned| planned.name.clone()).collect()

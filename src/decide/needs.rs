@@ -1,6 +1,5 @@
 //! Which measurements and answers are needed now. Pure, like everything here: `run/` fetches them.
 
-use std::cell::OnceCell;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,8 +11,8 @@ use super::jobs::{self, EndedJob};
 use super::judge::{Revision, WARM_UP};
 use super::pace::Limits;
 use super::pilots::{self, Placing};
-use super::plan::{self, CheckKind, Measuring, Plan, PlannedCheck, Question, Source};
-use super::snapshot::{ProbeId, Snapshot};
+use super::plan::{CheckKind, Measuring, Plan, PlannedCheck, Question, Source};
+use super::snapshot::{ProbeId, ReleaseFacts, Snapshot};
 use super::values::Kind;
 use super::{promotion, telemetry, trial, workload};
 use crate::api::ReleaseSpec;
@@ -132,44 +131,47 @@ pub struct ProbedPod {
 pub fn needs(snapshot: &Snapshot) -> Needs {
     let Some(release) = &snapshot.release else { return Needs::default() };
     let (Some(run), Ok(spec)) = (&release.status.run, &release.spec) else { return Needs::default() };
-    // Understood once, and not where nothing asks for it.
-    let understood = OnceCell::new();
-    let plan = || {
-        let recreate = run.originals["strategy"]["type"] == "Recreate";
-        understood.get_or_init(|| plan::plan(spec, recreate).ok()).as_ref()
-    };
-    let outputs = jobs::to_read(snapshot, run, spec, plan);
+    // Understood only where something asks for it.
+    let plan = || release.plan(run.originals["strategy"]["type"] == "Recreate").ok();
+    let outputs = jobs::to_read(snapshot, run, release, plan);
     match run.stage {
         Stage::Preflight => Needs { probes: probes(snapshot, run, spec, plan), outputs, ..Needs::default() },
         Stage::Steps | Stage::Watch => {
-            let Ok(measuring) = plan::measuring(spec) else { return Needs::default() };
+            let Some(measuring) = release.measuring() else { return Needs::default() };
             let is_read =
                 |measuring: &Measuring| measuring.values.iter().any(|value| !value.kind.is_of_pods());
-            let sampling = match measuring.criteria.is_empty() && !is_read(&measuring) {
+            let sampling = match measuring.criteria.is_empty() && !is_read(measuring) {
                 true => None,
-                false => sampled(snapshot, run, spec, &measuring),
+                false => sampled(snapshot, run, spec, measuring),
             };
             let placing = pilots::needed(snapshot, run, spec);
             Needs { sampling, probes: probes(snapshot, run, spec, plan), outputs, placing }
         }
-        Stage::Back => after_going_back(snapshot, run, spec, outputs),
+        Stage::Back => after_going_back(snapshot, release, run, spec, outputs),
     }
 }
 
 /// What it takes to know whether the version that was put back works. Understood by itself: what else is wrong with the spec keeps none
 /// of it waiting.
-fn after_going_back(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, outputs: Vec<EndedJob>) -> Needs {
+fn after_going_back(
+    snapshot: &Snapshot,
+    release: &ReleaseFacts,
+    run: &Run,
+    spec: &ReleaseSpec,
+    outputs: Vec<EndedJob>,
+) -> Needs {
     let is_open = |back: &Back| back.validating.is_some() && back.validated_at.is_none();
     let is_open = run.back.as_ref().is_some_and(is_open);
-    let planned = is_open.then(|| plan::undo(spec).ok()?.validation).flatten();
+    let planned = release.undo().validation.as_ref().filter(|_| is_open);
     let Some(validation) = planned else { return Needs { outputs, ..Needs::default() } };
-    let measuring = plan::measuring(spec).ok().filter(|_| !validation.measured.is_zero());
+    let measuring = release.measuring().filter(|_| !validation.measured.is_zero());
     let sampling = measuring.and_then(|measuring| {
-        let criteria = back::validated_criteria(&measuring);
+        let criteria = back::validated_criteria(measuring);
         if criteria.is_empty() {
             return None;
         }
-        let judged = Measuring { criteria, values: Vec::new(), ..measuring };
+        let Measuring { criteria: _, values: _, watch, source } = measuring;
+        let judged = Measuring { criteria, values: Vec::new(), watch: watch.clone(), source: source.clone() };
         let mut sampling = sampled(snapshot, run, spec, &judged)?;
         // A ledger of its own: what stable pods counted on the way back is not to be held against them.
         sampling.run = format!("{}-{}", run.id, back::VALIDATION);

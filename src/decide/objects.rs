@@ -25,10 +25,10 @@ pub struct Objects {
     pub resource: String,
     pub which: Which,
     pub place: Place,
-    /// The text, and what it means.
-    holds: Option<(String, Expression)>,
+    /// What must hold. It is kept as text, and understood anew when there are objects to hold against it: understood it takes a hundred times as much.
+    holds: Option<String>,
     /// At most so old, counted from what this gives.
-    age: Option<(Duration, Expression)>,
+    age: Option<(Duration, String)>,
     /// What an object must be to count, where it is not of the author's choice.
     finished: &'static str,
 }
@@ -109,12 +109,13 @@ impl Objects {
             Which::Named(_) => "object",
             Which::Labelled(_) => "objects",
         };
-        let holds = expression.as_ref().map(|text| Ok((text.clone(), Expression::parse(text, &[about])?)));
-        let holds = holds.transpose().map_err(|problem: String| (".expression", problem))?;
+        if let Some(text) = expression {
+            Expression::parse(text, &[about]).map_err(|problem| (".expression", problem))?;
+        }
         let from = timestamp.as_deref().unwrap_or("object.metadata.creationTimestamp");
-        let from = Expression::parse(from, &["object"]).map_err(|problem| (".timestamp", problem))?;
+        Expression::parse(from, &["object"]).map_err(|problem| (".timestamp", problem))?;
         let age = match max_age.as_ref().map(|age| age.parse()) {
-            Some(Some(age)) => Some((age, from)),
+            Some(Some(age)) => Some((age, from.to_owned())),
             Some(None) => return Err((".maxAge", "write 90m, 24h or 168h".into())),
             None => None,
         };
@@ -124,7 +125,7 @@ impl Objects {
             resource: resource.clone(),
             which,
             place,
-            holds,
+            holds: expression.clone(),
             age,
             finished: "",
         })
@@ -228,12 +229,14 @@ impl Objects {
     }
 
     fn condition(&self, words: &str, mut found: Vec<Value>) -> Result<Option<String>, (ProbeResult, String)> {
-        let Some((text, expression)) = &self.holds else { return Ok(None) };
+        let Some(text) = &self.holds else { return Ok(None) };
         let (name, about) = match self.which {
             Which::Named(_) => ("object", found.swap_remove(0)),
             Which::Labelled(_) => ("objects", Value::Array(found)),
         };
         let shown: String = text.chars().take(SHOWN).collect();
+        let expression = Expression::parse(text, &[name])
+            .map_err(|problem| (ProbeResult::Unknown, format!("{words}: {shown}: {problem}")))?;
         match expression.holds(&[(name, &about)]) {
             Ok(true) => Ok(Some(format!("{shown} holds"))),
             Ok(false) => Err((ProbeResult::Failed, format!("{words}: {shown} does not hold"))),
@@ -247,11 +250,13 @@ impl Objects {
         found: &[Value],
         now: Timestamp,
     ) -> Result<Option<String>, (ProbeResult, String)> {
-        let Some((most, expression)) = &self.age else { return Ok(None) };
+        let Some((most, from)) = &self.age else { return Ok(None) };
+        let expression = Expression::parse(from, &["object"])
+            .map_err(|problem| (ProbeResult::Unknown, format!("{words}: timestamp: {problem}")))?;
         let (mut newest, mut unsure) = (None, None);
         let purse = Purse::for_many();
         for object in found {
-            match moment(expression, object, &purse) {
+            match moment(&expression, object, &purse) {
                 Ok(None) => {}
                 Ok(Some(at)) => {
                     newest = newest.max(Some((at, object["metadata"]["name"].as_str().unwrap_or_default())))

@@ -3,12 +3,14 @@
 //! The API server has refused most mistakes with a sentence; what is left gets one here. Going back needs no plan.
 
 mod checks;
+mod meaning;
 mod undo;
 
 use std::time::Duration;
 
 pub use checks::{CheckKind, LONGEST_QUESTION, PlannedCheck, PlannedRetries, Question};
 use checks::{checks, preflight, signers};
+pub use meaning::Meaning;
 pub use undo::{
     HookKind, KeptEvidence, ObjectPatch, PlannedHook, PlannedQuarantine, PlannedUndo, PlannedValidation, undo,
 };

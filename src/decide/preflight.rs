@@ -36,7 +36,7 @@ fn ready<'s>(draft: &mut Draft<'_>, scene: &'s Scene<'_>) -> Option<&'s Plan> {
         let held = rest::held_fields(scene, &originals, stable);
         draft.want(scene.target, &held, "hold the new template");
     }
-    let plan = match &scene.plan {
+    let plan = match scene.plan {
         Ok(plan) => plan,
         Err(problem) => {
             let unblock = draft.edit();

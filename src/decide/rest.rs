@@ -343,11 +343,11 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         return draft.held(TEMPLATE_TOO_LARGE, problem.message, problem.unblock);
     }
     keep(draft, scene, &canary);
-    if let Err(problem) = &scene.plan {
+    if let Err(problem) = scene.plan {
         draft.held("InvalidSpec", problem.to_string(), draft.edit());
         return;
     }
-    if scene.plan.as_ref().is_ok_and(|plan| plan.suspend) {
+    if scene.plan.is_ok_and(|plan| plan.suspend) {
         draft.held("Suspended", "a new template is held: spec.suspend is true", "set spec.suspend to false");
         return;
     }

@@ -18,9 +18,9 @@ pub struct Scene<'a> {
     pub snapshot: &'a Snapshot,
     pub target: &'a Workload,
     /// `Err`: what the author wrote cannot be carried out. Going back still can.
-    pub plan: Result<Plan, PlanError>,
+    pub plan: Result<&'a Plan, &'a PlanError>,
     /// What is measured, also when the rest of the plan cannot be carried out.
-    pub measuring: Option<Measuring>,
+    pub measuring: Option<&'a Measuring>,
     /// The owner's fields; `Err` when nobody knows them any more.
     pub originals: Result<Originals, String>,
     /// The annotation that should hold them is missing or garbled in mid-run.
@@ -36,7 +36,7 @@ pub struct Scene<'a> {
     pub capture: CaptureMode,
     pub capacity: Capacity,
     /// The way back, also when the rest of the plan cannot be carried out.
-    pub undo: PlannedUndo,
+    pub undo: &'a PlannedUndo,
     pub on_delete: OnDelete,
     pub stable_fingerprint: String,
 }
@@ -44,17 +44,13 @@ pub struct Scene<'a> {
 impl<'a> Scene<'a> {
     pub fn new(
         snapshot: &'a Snapshot,
-        release: &ReleaseFacts,
+        release: &'a ReleaseFacts,
         status: &ReleaseStatus,
         target: &'a Workload,
     ) -> Self {
         let spec = release.spec.as_deref().ok();
         let (originals, tampered) = originals(target, status);
         let recreate = originals.as_ref().is_ok_and(Originals::recreate);
-        let plan = match &release.spec {
-            Ok(spec) => plan::plan(spec, recreate),
-            Err(problem) => Err(PlanError { field: "spec".into(), problem: problem.clone() }),
-        };
         let stable_fingerprint =
             status.stable.as_ref().map(|stable| stable.fingerprint.clone()).unwrap_or_default();
         let min_ready = originals.as_ref().map_or(0, Originals::min_ready);
@@ -63,8 +59,8 @@ impl<'a> Scene<'a> {
         Self {
             snapshot,
             target,
-            plan,
-            measuring: spec.and_then(|spec| plan::measuring(spec).ok()),
+            plan: release.plan(recreate),
+            measuring: release.measuring(),
             limits: Limits::of(strategy, target.replicas),
             tampered,
             stand,
@@ -73,7 +69,7 @@ impl<'a> Scene<'a> {
             next_good,
             capture: capture(spec, snapshot.served.hold),
             capacity: plan::capacity(spec),
-            undo: spec.and_then(|spec| plan::undo(spec).ok()).unwrap_or_default(),
+            undo: release.undo(),
             on_delete: plan::on_delete(spec),
             stable_fingerprint,
             originals,

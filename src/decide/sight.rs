@@ -22,7 +22,7 @@ pub struct Sight {
 
 /// At the traffic seen so far in the run: requests = a pod's requests a second · the step's pods · its soak, the watch with the last.
 pub fn of(scene: &Scene<'_>, state: &State, settings: &Settings, judgement: &Judgement) -> Sight {
-    let (Some(traffic), Ok(plan)) = (state.traffic(), &scene.plan) else { return Sight::default() };
+    let (Some(traffic), Ok(plan)) = (state.traffic(), scene.plan) else { return Sight::default() };
     let Some(memory) = state.criteria.get(&judgement.criterion) else { return Sight::default() };
     let threshold = settings.thresholds(memory.share.0).worse;
     let limit = judgement.limit;

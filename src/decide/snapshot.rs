@@ -14,6 +14,7 @@ use crate::api::undo::PodEvidence;
 use crate::api::{Action, Authors, ReleaseSpec, ReleaseStatus};
 use crate::decide::judge::Slot;
 use crate::decide::notify::Told;
+use crate::decide::plan::Meaning;
 use crate::decide::refusal::{DoneWithout, Missed};
 use crate::decide::values::Sample;
 
@@ -127,6 +128,8 @@ pub struct ReleaseFacts {
     pub resource_version: String,
     /// `Err`: what is stored cannot be read by this build; the sentence says why.
     pub spec: Result<Arc<ReleaseSpec>, String>,
+    /// What that spec means.
+    pub meaning: Arc<Meaning>,
     pub status: Arc<ReleaseStatus>,
 }
 

@@ -44,7 +44,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         freeze(draft, scene, &originals);
         return draft.held(reason, message, unblock);
     }
-    let Ok(plan) = &scene.plan else { return };
+    let Ok(plan) = scene.plan else { return };
     let index = find(draft, scene, plan);
     let step = &plan.steps[index];
     let pods = step.share.of(scene.stand.replicas).unwrap_or(scene.stand.replicas);
@@ -158,7 +158,7 @@ fn stopped(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<(&'static str, St
     if let Some(said) = &draft.run().paused {
         return Some(("Paused", said.sentence("pause"), draft.command(Action::Resume)));
     }
-    match &scene.plan {
+    match scene.plan {
         Err(problem) => Some(("InvalidSpec", problem.to_string(), draft.edit())),
         Ok(plan) if plan.suspend => {
             Some(("Suspended", "spec.suspend is true".into(), "set spec.suspend to false".into()))

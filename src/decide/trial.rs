@@ -47,7 +47,7 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, inde
         return told(answer);
     }
     let planned = PlannedJob::keeping_its_log(job(draft, scene));
-    let longest = scene.plan.as_ref().map(|plan| {
+    let longest = scene.plan.map(|plan| {
         let sharing = plan.checks.iter().filter(|check| check.kind.comes_last());
         sharing.map(|check| check.timeout).max().unwrap_or_default()
     });

@@ -26,8 +26,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     };
     let wanted = rest::at_rest_fields(scene.capture, originals);
     draft.want(scene.target, &wanted, "give the owner's fields back");
-    let Ok(plan) = &scene.plan else {
-        let problem = scene.plan.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    let Ok(plan) = scene.plan else {
+        let problem = scene.plan.err().map(ToString::to_string).unwrap_or_default();
         migrations::let_others_go_first(draft.run());
         return draft.held("InvalidSpec", problem, draft.edit());
     };

@@ -1,4 +1,4 @@
-//! What a Release in a run says, read once: it is looked at with each pod that becomes Ready, and written much less often. Of Releases at rest
+//! What a Release in a run says, read once and understood once: it is looked at with each pod that becomes Ready, and written much less often. Of Releases at rest
 //! nothing is kept: there may be thousands. Nor is anything of those for which there is no room: they are read at each look.
 
 use std::collections::HashMap;
@@ -8,13 +8,14 @@ use crate::api::status::RevisionStatus;
 use crate::api::{ReleaseSpec, ReleaseStatus};
 use crate::decide::Key;
 use crate::decide::content;
+use crate::decide::plan::Meaning;
 use crate::decide::snapshot::{ReleaseFacts, Template, Workload};
 use crate::watch::ObjectKey;
 use crate::watch::extent;
 use crate::watch::room::{Place, Room};
 use crate::watch::slim::{self, Document};
 
-/// Bytes of texts of which it is kept what they say: read, they take several times as much.
+/// Bytes of texts of which it is kept what they say: read, they take several times as much. A spec counts twice: understood, it takes that once more.
 const ROOM: usize = 8 << 20;
 
 /// What was read of Releases in a run.
@@ -33,6 +34,7 @@ impl Default for Reading {
 struct Read {
     spec_text: Document,
     spec: Result<Arc<ReleaseSpec>, String>,
+    meaning: Arc<Meaning>,
     status_text: Document,
     status: Arc<ReleaseStatus>,
     /// What would be signed, of this template and that spec.
@@ -60,6 +62,7 @@ impl Reading {
             generation: release.metadata.generation,
             resource_version: release.metadata.resource_version.to_string(),
             spec: read.spec.clone(),
+            meaning: read.meaning.clone(),
             status: read.status.clone(),
         };
         if facts.status.run.is_some() {
@@ -106,11 +109,11 @@ impl Read {
     fn of(release: &slim::Release) -> Self {
         let (spec_text, status_text) = (release.spec.text.clone(), release.status.clone());
         let (spec, status) = (spec_of(&spec_text), status_of(&status_text));
-        Self { spec_text, spec, status_text, status, content: None, place: None }
+        Self { spec_text, spec, meaning: Arc::default(), status_text, status, content: None, place: None }
     }
 
     fn bytes(&self) -> usize {
-        self.spec_text.text().len() + self.status_text.text().len()
+        2 * self.spec_text.text().len() + self.status_text.text().len()
     }
 
     /// The same, but for what has changed.
@@ -118,6 +121,7 @@ impl Read {
         if self.spec_text != release.spec.text {
             self.spec_text = release.spec.text.clone();
             self.spec = spec_of(&self.spec_text);
+            self.meaning = Arc::default();
             self.content = None;
         }
         if self.status_text != release.status {
@@ -160,19 +164,41 @@ mod tests {
         assert_eq!(said_of(json!({"zeros": vec![0; 20_000]})).unwrap_err(), long);
     }
 
+    /// A Release about this Deployment, whose run has come so far.
+    fn in_a_run(key: &Key, target: &str, stage: &str) -> slim::Release {
+        let Key { namespace, name } = key;
+        let run = json!({"id": "r1", "number": 1, "startedAt": "2026-12-01T12:00:00Z", "originals": {}, "stage": stage});
+        let release = json!({
+            "metadata": {"name": name, "namespace": namespace, "uid": name},
+            "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}, "suspend": target == "another"},
+            "status": {"run": run},
+        });
+        serde_json::from_str(&release.to_string()).unwrap()
+    }
+
+    #[test]
+    fn what_a_spec_means_is_understood_once_and_anew_when_it_is_another() {
+        let (reading, key) = (Reading::default(), Key { namespace: "ns".into(), name: "shop".into() });
+        let look = |target: &str, stage: &str| reading.of(&key, &in_a_run(&key, target, stage));
+        let (first, later) = (look("shop", "Steps"), look("shop", "Watch"));
+        assert_ne!(first.status, later.status);
+        assert!(
+            std::ptr::eq(first.plan(false).unwrap(), later.plan(false).unwrap()),
+            "status has no part in it"
+        );
+        assert!(std::ptr::eq(first.undo(), later.undo()));
+        let steps = |facts: &ReleaseFacts, recreate: bool| facts.plan(recreate).unwrap().steps.len();
+        assert_eq!((steps(&later, false), steps(&later, true)), (3, 1), "the Deployment's strategy has");
+        let other = look("another", "Watch");
+        assert!(other.plan(false).unwrap().suspend && !later.plan(false).unwrap().suspend);
+    }
+
     #[test]
     fn what_releases_in_a_run_say_is_kept_as_far_as_there_is_room() {
-        let reading = Reading { known: Mutex::default(), room: Room::of(8192) };
+        let reading = Reading { known: Mutex::default(), room: Room::of(16384) };
         let look = |namespace: &str, name: &str, note: usize| {
-            let run = json!({"id": "r1", "number": 1, "startedAt": "2026-12-01T12:00:00Z", "originals": {}, "stage": "Watch"});
-            let release = json!({
-                "metadata": {"name": name, "namespace": namespace, "uid": name},
-                "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x".repeat(note)}},
-                "status": {"run": run},
-            });
             let key = Key { namespace: namespace.to_owned(), name: name.to_owned() };
-            let release = serde_json::from_str(&release.to_string()).unwrap();
-            let facts = reading.of(&key, &release);
+            let facts = reading.of(&key, &in_a_run(&key, &"x".repeat(note), "Watch"));
             assert!(facts.status.run.is_some() && facts.spec.is_ok(), "it is read all the same");
             reading.lock().contains_key(&key)
         };

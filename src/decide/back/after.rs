@@ -72,7 +72,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     hooks::look(draft, scene);
     witnesses::look(draft, scene);
     let awaited = (!is_newer(draft, scene)).then(|| awaited(draft, scene)).flatten();
-    phases::watch(draft, &scene.undo);
+    phases::watch(draft, scene.undo);
     match awaited {
         Some(words) => stand_by(draft, scene, &originals, &words),
         None => {

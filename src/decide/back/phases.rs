@@ -13,7 +13,7 @@ use crate::api::status::{Back, LastRun, Stamp};
 use crate::api::text::Span;
 use crate::api::undo::{Communication, PhaseTook, UndoPhase, UndoPhases};
 use crate::decide::decision::Notice;
-use crate::decide::plan::{self, PlannedUndo};
+use crate::decide::plan::PlannedUndo;
 
 /// A phase, when it began and when it ended, as far as that is so.
 type Lasted = (UndoPhase, Option<Stamp>, Option<Stamp>);
@@ -92,8 +92,7 @@ pub fn watch_communication(draft: &mut Draft<'_>) {
         None
     } else {
         let told_at = (!is_owed).then(|| draft.now());
-        let spec = draft.release.spec.as_deref().ok();
-        let planned = spec.and_then(|spec| plan::undo(spec).ok()).unwrap_or_default();
+        let planned = draft.release.undo();
         let phase = planned.budget_of(UndoPhase::Communication);
         let phase = phase.filter(|budget| !known.over && is_over(draft, from, told_at, *budget));
         let first = times.breach_at.unwrap_or(times.decided_at);

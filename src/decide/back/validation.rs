@@ -120,7 +120,7 @@ fn measure(
     planned: &PlannedValidation,
     back: &Back,
 ) -> Vec<Judgement> {
-    let (Some(measuring), Some(restored)) = (&scene.measuring, back.restored_at) else { return Vec::new() };
+    let (Some(measuring), Some(restored)) = (scene.measuring, back.restored_at) else { return Vec::new() };
     let criteria = criteria(measuring);
     if planned.measured.is_zero() || criteria.is_empty() {
         return Vec::new();

@@ -1,4 +1,7 @@
 //! Lists of the API server, page by page: each page is looked at and let go of, so that all pods of a large cluster are never in memory.
+//!
+//! Pages of the watch (`watch/pages.rs`) are others: they become slim views, so only what is on its way is bounded there. Here a page becomes values, and
+//! has its turn until they are let go of.
 
 use std::time::Duration;
 

@@ -8,6 +8,8 @@ mod full_nodes;
 mod left_behind;
 #[path = "plays/lost.rs"]
 mod lost;
+#[path = "plays/measured.rs"]
+mod measured;
 #[path = "plays/own_writes.rs"]
 mod own_writes;
 #[path = "plays/owners_fields.rs"]
@@ -16,11 +18,12 @@ mod owners_fields;
 mod promised;
 #[path = "plays/records.rs"]
 mod records;
+#[path = "plays/scaled.rs"]
+mod scaled;
 #[path = "plays/young_pods.rs"]
 mod young_pods;
 
 use tidegate_sim::play::{Outcome, play, play_within};
-use tidegate_sim::prometheus::LIES;
 use tidegate_sim::story::Story;
 
 fn told(text: &str) -> Outcome {
@@ -65,18 +68,6 @@ fn one_that_is_cut_off_from_the_lease_writes_no_more_when_another_leads() {
 }
 
 #[test]
-fn what_cannot_be_measured_is_not_promoted_and_not_undone() {
-    let release = r#"release {"criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"1m","every":"30s"}]}"#;
-    for pages in ["silent", "nonsense"] {
-        let outcome =
-            told(&format!("{release}\nat 500 pages {pages}\nat 1000 push v2 good\nat 120000 pages {pages}"));
-        let moved = |line: &&String| line.contains("operator 0 wrote deployments") && line.contains("\"v2\"");
-        let before = outcome.log.iter().take_while(|line| !line.contains("120.")).filter(moved).count();
-        assert!(before > 1, "{}", outcome.log.join("\n"));
-    }
-}
-
-#[test]
 fn while_its_watches_bring_nothing_it_does_not_decide_on_what_was_before_its_own_writes() {
     let outcome = told("at 1000 push v2 good\nat 1003 hold-watches 3000\nat 9000 hold-watches 4000");
     assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
@@ -98,61 +89,6 @@ fn a_rejected_version_that_is_applied_again_is_held_and_no_run_begins() {
     let outcome = told("at 1000 push v2 crash\nat 20000 apply\nat 40000 apply");
     assert_eq!(outcome.end.phase, "Rejected", "{}", outcome.log.join("\n"));
     assert!(!outcome.log.iter().any(|line| line.contains("run r2")), "{}", outcome.log.join("\n"));
-}
-
-#[test]
-fn a_version_that_answers_with_errors_comes_back_by_what_its_pods_say() {
-    let release = r#"release {"criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}],"steps":[{"name":"one","replicas":1,"soak":"2m"},{"name":"all","replicas":"100%"}],"watch":[{"for":"1m","every":"30s"}]}"#;
-    let outcome = told(&format!("{release}\nat 1000 push v2 errors"));
-    assert_eq!(outcome.end.version, "v1", "{}", outcome.log.join("\n"));
-    assert_eq!(outcome.end.outcome, "Undone");
-    let good = told(&format!("{release}\nat 1000 push v2 good"));
-    assert_eq!(good.end.outcome, "Succeeded", "{}", good.log.join("\n"));
-}
-
-#[test]
-fn a_clock_that_is_set_hides_no_errors() {
-    let steps = r#""steps":[{"name":"one","replicas":1,"soak":"40s"},{"name":"half","replicas":"50%","soak":"40s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"2m","every":"5s"}]"#;
-    let counted = r#"{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}"#;
-    let server =
-        r#""metrics":{"prometheus":{"url":"http://prometheus.monitoring:9090","scrapeInterval":"5s"}},"#;
-    for metrics in ["", server] {
-        let release = format!(r#"release {{{metrics}"criteria":[{counted}],{steps}}}"#);
-        for set in ["-3600", "-30", "-7", "3600"] {
-            for at in [2500, 5000, 9000] {
-                let by = format!("{metrics}{set} at {at}");
-                let outcome = told(&format!("{release}\nat 1000 push v2 errors\nat {at} clock {set}"));
-                assert_eq!(outcome.end.outcome, "Undone", "{by}: {}", outcome.log.join("\n"));
-                let undone = second(&outcome, "\"Undoing\"");
-                assert!(
-                    undone.is_some_and(|second| second < 80.0),
-                    "{by}: {undone:?}\n{}",
-                    outcome.log.join("\n")
-                );
-            }
-            let good = told(&format!("{release}\nat 1000 push v2 good\nat 29000 clock {set}"));
-            assert_eq!(good.end.outcome, "Succeeded", "{metrics}{set}: {}", good.log.join("\n"));
-        }
-    }
-}
-
-#[test]
-fn what_another_process_counted_long_ago_promotes_nothing() {
-    let server =
-        r#""metrics":{"prometheus":{"url":"http://prometheus.monitoring:9090","scrapeInterval":"15s"}},"#;
-    for metrics in ["", server] {
-        let release = format!(
-            r#"release {{{metrics}"criteria":[{{"name":"errors","errorRate":{{"target":"1%","limit":"5%"}}}}],"steps":[{{"name":"one","replicas":1,"soak":"180s"}},{{"name":"all","replicas":"100%"}}],"watch":[{{"for":"1m","every":"5s"}}]}}"#
-        );
-        let silence = "pages silent\nat 150100 prometheus down";
-        let voice = "pages honest\nat 260100 prometheus honest";
-        let outcome = told(&format!(
-            "{release}\nat 1000 push v2 good\nat 150000 clock -3600\nat 150000 kill 1\nat 150050 {silence}\nat 260000 {voice}"
-        ));
-        assert_eq!(outcome.end.outcome, "Succeeded", "{metrics} {}", outcome.log.join("\n"));
-        let all = second(&outcome, "step all");
-        assert!(all.is_some_and(|second| second > 260.0), "{metrics} {all:?}\n{}", outcome.log.join("\n"));
-    }
 }
 
 #[test]
@@ -222,23 +158,6 @@ fn whichever_request_is_refused_a_newer_template_is_not_lost() {
 }
 
 #[test]
-fn an_edit_after_the_fields_were_given_back_and_before_status_says_so_stays() {
-    told(&format!(
-        "replicas 3\nstrategy {}\n{SIGNED}\nready-after 1000\ncandidates 1\nat 5726 push v2 good\nat 7655 kill 5\nat 13226 push v3 stuck\nat 15737 edit {}\nrequest 7 throttled",
-        r#"{"rollingUpdate":{"maxSurge":"50%","maxUnavailable":0},"type":"RollingUpdate"}"#,
-        r#"{"rollingUpdate":{"maxSurge":0,"maxUnavailable":"1%"},"type":"RollingUpdate"}"#,
-    ));
-    // An undo that ends, whatever of it is the last that its process writes.
-    for death in 1..14 {
-        let story = format!(
-            "at 0 kill {death}\nat 500 push v2 stuck\nat 2000 say Abort\nat 3500 edit {}",
-            r#"{"rollingUpdate":{"maxSurge":2,"maxUnavailable":0},"type":"RollingUpdate"}"#
-        );
-        told(&story);
-    }
-}
-
-#[test]
 fn a_job_that_arrives_when_its_run_is_over_is_no_second_try() {
     let job = r#"release {"criteria":[],"preflight":[{"name":"backup","job":{"template":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"c"}]}}}}}}],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
     told(&format!(
@@ -302,18 +221,6 @@ request 12 swallowed"#,
 }
 
 #[test]
-fn who_unparks_a_deployment_before_status_says_that_a_run_has_it_gets_all_fields_back() {
-    told(
-        r#"policies false
-strategy {"rollingUpdate":{"maxSurge":2,"maxUnavailable":0},"type":"RollingUpdate"}
-release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"every":"5s","for":"3s"}]}
-at 3188 push v2 good
-at 11093 set {"minReadySeconds":0}
-request 3 swallowed"#,
-    );
-}
-
-#[test]
 fn a_version_that_mends_a_stable_one_of_which_no_pod_is_ready_goes_out() {
     let outcome = told(
         r#"replicas 4
@@ -328,56 +235,6 @@ at 30900 scale 3
 at 50000 push v3 good"#,
     );
     assert_eq!(outcome.end.version, "v3", "{}", outcome.log.join("\n"));
-}
-
-#[test]
-fn scaled_down_while_it_surges_there_are_no_more_pods_than_the_owners_percentage_allows() {
-    for paused in ["", "\nat 4000 say Pause"] {
-        told(&format!(
-            "replicas 10\nstrategy {}\nrelease {}\nready-after 20000\nat 166 push v2 good\nat 7239 scale 8{paused}",
-            r#"{"rollingUpdate":{"maxSurge":"25%","maxUnavailable":0},"type":"RollingUpdate"}"#,
-            r#"{"criteria":[],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}"#,
-        ));
-    }
-}
-
-#[test]
-fn sets_that_were_heard_of_before_the_pods_that_are_there_allow_no_move() {
-    for seed in 11140..11150 {
-        told_by(
-            seed,
-            r#"strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"1%"},"type":"RollingUpdate"}
-min-ready 5
-release {"criteria":[],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"5s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"20s"}]}
-at 2759 push v2 good
-at 5357 scale 0
-at 9541 cut-off 40"#,
-        );
-    }
-}
-
-#[test]
-fn pods_of_an_older_version_that_a_scale_up_from_nothing_starts_are_not_taken_for_those_of_the_one_that_is_released()
- {
-    // Which request it is whose answer is missing depends on what was written before.
-    let strangers = (26..30).filter(|request| {
-        let outcome = told_by(
-            6357,
-            &format!(
-                r#"replicas 10
-strategy {{"rollingUpdate":{{"maxSurge":0,"maxUnavailable":1}},"type":"RollingUpdate"}}
-release {{"criteria":[],"steps":[{{"name":"pilot","replicas":1,"soak":"2s"}},{{"name":"half","replicas":"50%","soak":"5s"}}],"watch":[{{"every":"1s","for":"20s"}}]}}
-ready-after 4000
-at 5639 push v2 good
-at 12069 push v3 stuck
-at 17607 scale 0
-at 24365 scale 1
-request {request} swallowed"#
-            ),
-        );
-        outcome.log.iter().any(|line| line.contains("1 pods are of a revision that is neither"))
-    });
-    assert_ne!(strangers.count(), 0, "such pods were never there");
 }
 
 const LOCKED: &str = r#"release {"locks":["db"],"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
@@ -398,66 +255,6 @@ fn of_releases_that_want_one_lock_one_run_at_a_time_moves_and_each_has_its_turn(
 }
 
 const TELLS: &str = r#"release {"notify":[{"name":"team","webhook":{"url":"https://team.example/hook"},"events":["Started","Held","StepPassed","Undoing","Undone","Succeeded","Aborted","Rejected"]},{"name":"later","slack":{"secret":"slack"},"after":"5s","events":["Held","AwaitingApproval"]}],"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
-
-const ASKS_PROMETHEUS: &str = r#"release {"metrics":{"prometheus":{"url":"http://prometheus.monitoring:9090","scrapeInterval":"5s"}},"criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"1m","every":"5s"}]}"#;
-
-#[test]
-fn whatever_a_prometheus_says_that_tells_nothing_a_release_waits_until_it_tells_something() {
-    for lies in LIES.into_iter().filter(|lies| !lies.tells()) {
-        let lies = format!("{lies:?}").to_lowercase();
-        for (conduct, end) in [("good", "Succeeded"), ("errors", "Undone")] {
-            let outcome = told(&format!(
-                "{ASKS_PROMETHEUS}\nat 500 prometheus {lies}\nat 1000 push v2 {conduct}\nat 150000 prometheus honest"
-            ));
-            let shown = || format!("{lies}, {conduct}\n{}", outcome.log.join("\n"));
-            assert_eq!(outcome.end.outcome, end, "{}", shown());
-            let before = outcome.log.iter().take_while(|line| !line.contains("-- prometheus honest"));
-            let is_order = |line: &&String| line.contains("operator 0 wrote deployments/shop");
-            // It is taken up, one pod is moved, and there it stands.
-            let (orders, last) =
-                before.filter(is_order).fold((0, ""), |(orders, _), line| (orders + 1, line));
-            assert!(orders > 1 && last.contains("\"v2\""), "{}", shown());
-            let second: f64 = last.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(f64::MAX);
-            assert!(second < 20.0, "{}", shown());
-        }
-    }
-}
-
-#[test]
-fn what_prometheus_tells_sends_out_what_is_good_and_brings_back_what_is_bad_though_its_counters_begin_anew() {
-    for lies in LIES.into_iter().filter(|lies| lies.tells()) {
-        let lies = format!("{lies:?}").to_lowercase();
-        for (conduct, end) in [("good", "Succeeded"), ("errors", "Undone")] {
-            let outcome = told(&format!(
-                "{ASKS_PROMETHEUS}\nat 500 prometheus {lies}\nat 1000 push v2 {conduct}\nat 120000 prometheus {lies}"
-            ));
-            assert_eq!(outcome.end.outcome, end, "{lies}, {conduct}\n{}", outcome.log.join("\n"));
-        }
-    }
-}
-
-#[test]
-fn what_was_counted_in_one_step_is_not_enough_for_the_next_when_nothing_is_known_any_more() {
-    let steps = r#"{"name":"one","replicas":1,"soak":"30s"},{"name":"two","replicas":2,"soak":"60s"},{"name":"all","replicas":"100%"}"#;
-    let release = ASKS_PROMETHEUS
-        .replace(r#"{"name":"one","replicas":1,"soak":"20s"},{"name":"all","replicas":"100%"}"#, steps);
-    let usual = told(&format!("{release}\nat 1000 push v2 good\nat 120000 prometheus honest"));
-    let is_second = |line: &&String| line.contains("wrote releases/shop \"Soaking\"") && line.ends_with(" 1");
-    let begins =
-        usual.log.iter().find(is_second).and_then(|line| line.split(' ').next()?.parse::<f64>().ok());
-    let dark_from = begins.map(|second| format!("{:.0}", second * 1000.0)).expect("there is a second step");
-    for lies in LIES.into_iter().filter(|lies| lies.shows()) {
-        let lies = format!("{lies:?}").to_lowercase();
-        let outcome = told(&format!(
-            "{release}\nat 1000 push v2 good\nat {dark_from} prometheus {lies}\nat 300000 prometheus honest\nat 700000 prometheus honest"
-        ));
-        let before = outcome.log.iter().take_while(|line| !line.contains("-- prometheus honest"));
-        let went_on =
-            before.filter(|line| line.contains("wrote releases/shop ") && line.ends_with(" 2")).count();
-        assert_eq!(went_on, 0, "{lies}\n{}", outcome.log.join("\n"));
-        assert_eq!(outcome.end.outcome, "Succeeded", "{lies}\n{}", outcome.log.join("\n"));
-    }
-}
 
 #[test]
 fn a_version_that_goes_bad_when_all_pods_are_of_it_leaves_somebody_to_serve_while_it_goes_back() {
@@ -506,116 +303,6 @@ fn what_is_owed_is_told_by_whoever_comes_after_the_one_that_noted_it() {
             "{TELLS}\nat 500 receivers failing\nat 900 kill {death}\nat 1000 push v2 crash\nat 20000 receivers honest"
         ));
     }
-}
-
-#[test]
-fn who_applies_server_side_is_refused_in_mid_run_or_insists_and_changes_no_pace() {
-    let edited = r#"{"type":"RollingUpdate","rollingUpdate":{"maxSurge":3,"maxUnavailable":0}}"#;
-    let begin = format!("{LOCKED}\nat 1000 push v2 good\nat 3500 edit {edited}");
-    let refused = told(&format!("{begin}\nat 4000 apply-server-side false"));
-    let line = "gitops was refused deployments/shop: conflicts [(\"strategy\", \"tidegate\")]";
-    assert!(refused.log.iter().any(|log| log.ends_with(line)), "{}", refused.log.join("\n"));
-    let insisted = told(&format!("{begin}\nat 4000 apply-server-side true"));
-    assert_eq!(orders(&insisted).0, orders(&refused).0, "{}", insisted.log.join("\n"));
-}
-
-#[test]
-fn after_a_run_nobody_who_applies_server_side_is_refused_because_of_us() {
-    let held_and_edited = r#"strategy {"type":"Recreate"}
-release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
-policies false
-at 4121 push v2 good
-at 6879 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rollingUpdate":{"maxSurge":"1%","maxUnavailable":3},"type":"RollingUpdate"}}"#;
-    let undone = format!("{LOCKED}\nat 1000 push v2 crash");
-    for story in [held_and_edited, &undone] {
-        let outcome = told(&format!("{story}\nat 300000 apply-server-side false"));
-        let applied = |line: &String| line.contains("gitops wrote deployments/shop");
-        assert!(outcome.log.iter().any(applied), "{}", outcome.log.join("\n"));
-    }
-}
-
-#[test]
-fn a_strategy_that_somebody_writes_in_mid_run_without_policies_brings_no_pods() {
-    let outcome = told(
-        r#"replicas 3
-strategy {"type":"Recreate"}
-release {"criteria":[],"preflight":[{"job":{"template":{"spec":{"backoffLimit":0,"template":{"metadata":{"annotations":{}},"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}},"name":"backup"}],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}
-policies false
-at 662 push v2 good
-at 1432 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":3},"type":"RollingUpdate"}}"#,
-    );
-    assert_eq!(outcome.end.version, "v2", "{}", outcome.log.join("\n"));
-}
-
-#[test]
-fn scaled_down_to_one_in_mid_move_the_native_controller_takes_the_pod_that_it_may() {
-    told(
-        r#"replicas 4
-strategy {"rollingUpdate":{"maxSurge":"25%","maxUnavailable":0},"type":"RollingUpdate"}
-release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"2s"},{"name":"half","replicas":"50%","soak":"5s"}],"watch":[{"every":"1s","for":"20s"}]}
-ready-after 4000
-candidates 1
-at 2226 push v2 good
-at 7097 kill 2
-at 14773 scale 1"#,
-    );
-}
-
-/// Owners who allow no pod to be unavailable, and two more than there are to be.
-const TWO_MORE: &str = r#"strategy {"rollingUpdate":{"maxSurge":2,"maxUnavailable":0},"type":"RollingUpdate"}
-release {"criteria":[],"steps":[{"name":"tenth","replicas":"10%","soak":"2s"},{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}
-ready-after 1500
-at 1472 push v2 good"#;
-
-#[test]
-fn pods_that_were_ready_before_a_scale_down_are_not_taken_for_those_that_are_there_after_it() {
-    told_by(61026, &format!("replicas 226\n{TWO_MORE}\nat 6659 scale 51"));
-}
-
-#[test]
-fn an_order_for_so_many_pods_as_are_no_percentage_takes_none_of_fewer_while_its_pods_start() {
-    let mut scaled = false;
-    for at in [9300, 10_100] {
-        let outcome = told(&format!("replicas 226\n{TWO_MORE}\nat {at} scale 51"));
-        let before = outcome.log.iter().take_while(|line| !line.contains("-- scale"));
-        let last = before.filter(|line| line.contains("operator 0 wrote deployments/shop")).last();
-        scaled |=
-            last.is_some_and(|order| order.contains("paused true") && order.contains("\"maxUnavailable\":8"));
-    }
-    assert!(scaled, "it was never scaled under such an order");
-}
-
-#[test]
-fn replicas_that_grow_after_they_were_few_in_an_undo_leave_the_pod_that_serves() {
-    told_by(
-        42630,
-        r#"replicas 4
-strategy {"rollingUpdate":{"maxSurge":"25%","maxUnavailable":"50%"},"type":"RollingUpdate"}
-release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"5s"},{"name":"half","replicas":"50%","soak":"10s"}],"watch":[{"every":"1s","for":"3s"}]}
-ready-after 4000
-at 1213 push v2 good
-at 11894 scale 3
-at 13122 scale 16
-at 13589 scale 1
-at 16332 scale 6"#,
-    );
-}
-
-#[test]
-fn pods_of_a_version_that_went_back_count_for_nothing_with_the_native_controller_when_it_starts_them_again() {
-    told_by(
-        42730,
-        r#"replicas 2
-strategy {"rollingUpdate":{"maxSurge":"1%","maxUnavailable":0},"type":"RollingUpdate"}
-release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"30s"},{"name":"half","replicas":"50%","soak":"10s"}],"watch":[{"every":"1s","for":"20s"}]}
-ready-after 1000
-at 1335 push v2 good
-at 5927 scale 0
-at 9715 delete-release
-at 10039 pause true
-at 12525 push v4 crash
-at 14453 make-release"#,
-    );
 }
 
 #[test]
@@ -747,38 +434,6 @@ request 104 swallowed"#,
 }
 
 #[test]
-fn samples_that_have_grown_old_tell_of_a_step_that_began_while_nothing_could_be_told() {
-    told_by(
-        748_105,
-        r#"replicas 4
-strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"34%"},"type":"RollingUpdate"}
-deadline 600
-release {"criteria":[{"errorRate":{"limit":"5%","target":"1%"},"name":"errors"}],"metrics":{"prometheus":{"scrapeInterval":"5s","url":"http://prometheus.monitoring:9090"}},"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
-ready-after 1000
-at 3534 push v2 good
-at 22573 prometheus strangers
-at 30174 prometheus stale
-at 56859 prometheus infinite"#,
-    );
-}
-
-#[test]
-fn an_edit_that_comes_before_status_says_that_a_run_has_the_fields_is_the_owners_word_on_what_may_be_missing()
-{
-    told_by(
-        74144,
-        r#"replicas 4
-strategy {"rollingUpdate":{"maxSurge":"1%","maxUnavailable":0},"type":"RollingUpdate"}
-release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"10s"},{"name":"half","replicas":"50%","soak":"30s"}],"watch":[{"every":"1s","for":"20s"}]}
-ready-after 1000
-policies false
-at 4680 push v2 stuck
-at 7903 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":1},"type":"RollingUpdate"}}
-request 1 swallowed"#,
-    );
-}
-
-#[test]
 fn a_step_waits_for_pods_on_nodes_of_choice_through_deaths_and_lost_answers() {
     let step = |tier: &str, more: &str| {
         format!(
@@ -802,21 +457,4 @@ at 70000 kill 0"#
     let seconds = |line: &str| line.split(' ').next()?.parse::<f64>().ok();
     let passed = outcome.log.iter().find(|line| line.contains("step half passed"));
     assert!(passed.and_then(|line| seconds(line)).is_some_and(|at| at > 80.0), "{log}");
-}
-
-#[test]
-fn a_server_that_answers_with_other_pods_says_nothing_of_those_it_was_asked_for() {
-    told_by(
-        53_707,
-        r#"replicas 4
-strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":2},"type":"RollingUpdate"}
-deadline 600
-release {"criteria":[{"errorRate":{"limit":"5%","target":"1%"},"name":"errors"},{"name":"queue","value":{"limit":"value > 100","podGauge":{"name":"shop_queue"}}}],"metrics":{"prometheus":{"scrapeInterval":"5s","url":"http://prometheus.monitoring:9090"}},"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
-ready-after 1000
-at 5241 push v2 good
-at 7034 lose 3 16 true
-at 12172 push v3 errors
-at 15203 prometheus strangers
-at 51067 prometheus types"#,
-    );
 }

@@ -1,6 +1,6 @@
 //! What the owner writes into the fields that a run borrows, and when.
 
-use super::{told, told_by};
+use super::{LOCKED, SIGNED, orders, told, told_by};
 
 #[test]
 fn what_the_owner_changes_before_the_way_back_is_ordered_is_given_back() {
@@ -46,4 +46,88 @@ at 4154 {}"#,
         rolling(r#""10%""#)
     ));
     assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn an_edit_after_the_fields_were_given_back_and_before_status_says_so_stays() {
+    told(&format!(
+        "replicas 3\nstrategy {}\n{SIGNED}\nready-after 1000\ncandidates 1\nat 5726 push v2 good\nat 7655 kill 5\nat 13226 push v3 stuck\nat 15737 edit {}\nrequest 7 throttled",
+        r#"{"rollingUpdate":{"maxSurge":"50%","maxUnavailable":0},"type":"RollingUpdate"}"#,
+        r#"{"rollingUpdate":{"maxSurge":0,"maxUnavailable":"1%"},"type":"RollingUpdate"}"#,
+    ));
+    // An undo that ends, whatever of it is the last that its process writes.
+    for death in 1..14 {
+        let story = format!(
+            "at 0 kill {death}\nat 500 push v2 stuck\nat 2000 say Abort\nat 3500 edit {}",
+            r#"{"rollingUpdate":{"maxSurge":2,"maxUnavailable":0},"type":"RollingUpdate"}"#
+        );
+        told(&story);
+    }
+}
+
+#[test]
+fn who_unparks_a_deployment_before_status_says_that_a_run_has_it_gets_all_fields_back() {
+    told(
+        r#"policies false
+strategy {"rollingUpdate":{"maxSurge":2,"maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"every":"5s","for":"3s"}]}
+at 3188 push v2 good
+at 11093 set {"minReadySeconds":0}
+request 3 swallowed"#,
+    );
+}
+
+#[test]
+fn who_applies_server_side_is_refused_in_mid_run_or_insists_and_changes_no_pace() {
+    let edited = r#"{"type":"RollingUpdate","rollingUpdate":{"maxSurge":3,"maxUnavailable":0}}"#;
+    let begin = format!("{LOCKED}\nat 1000 push v2 good\nat 3500 edit {edited}");
+    let refused = told(&format!("{begin}\nat 4000 apply-server-side false"));
+    let line = "gitops was refused deployments/shop: conflicts [(\"strategy\", \"tidegate\")]";
+    assert!(refused.log.iter().any(|log| log.ends_with(line)), "{}", refused.log.join("\n"));
+    let insisted = told(&format!("{begin}\nat 4000 apply-server-side true"));
+    assert_eq!(orders(&insisted).0, orders(&refused).0, "{}", insisted.log.join("\n"));
+}
+
+#[test]
+fn after_a_run_nobody_who_applies_server_side_is_refused_because_of_us() {
+    let held_and_edited = r#"strategy {"type":"Recreate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
+policies false
+at 4121 push v2 good
+at 6879 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rollingUpdate":{"maxSurge":"1%","maxUnavailable":3},"type":"RollingUpdate"}}"#;
+    let undone = format!("{LOCKED}\nat 1000 push v2 crash");
+    for story in [held_and_edited, &undone] {
+        let outcome = told(&format!("{story}\nat 300000 apply-server-side false"));
+        let applied = |line: &String| line.contains("gitops wrote deployments/shop");
+        assert!(outcome.log.iter().any(applied), "{}", outcome.log.join("\n"));
+    }
+}
+
+#[test]
+fn a_strategy_that_somebody_writes_in_mid_run_without_policies_brings_no_pods() {
+    let outcome = told(
+        r#"replicas 3
+strategy {"type":"Recreate"}
+release {"criteria":[],"preflight":[{"job":{"template":{"spec":{"backoffLimit":0,"template":{"metadata":{"annotations":{}},"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}},"name":"backup"}],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}
+policies false
+at 662 push v2 good
+at 1432 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":3},"type":"RollingUpdate"}}"#,
+    );
+    assert_eq!(outcome.end.version, "v2", "{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn an_edit_that_comes_before_status_says_that_a_run_has_the_fields_is_the_owners_word_on_what_may_be_missing()
+{
+    told_by(
+        74144,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":"1%","maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"10s"},{"name":"half","replicas":"50%","soak":"30s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+policies false
+at 4680 push v2 stuck
+at 7903 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":1},"type":"RollingUpdate"}}
+request 1 swallowed"#,
+    );
 }

@@ -1,0 +1,469 @@
+//! Looks at Releases, against API servers that are slow, busy, or refuse. Time is virtual.
+
+use std::sync::Mutex;
+
+use http::{Method, Request, Response};
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::super::errands::Hands;
+use super::super::own_writes::MOST_WAITS;
+use super::super::queue::BESIDES;
+use super::*;
+use crate::act::writer::Leads;
+use crate::observe::gather::Gatherer;
+use crate::observe::measure::scrape::Pages;
+use crate::observe::measure::servers::Servers;
+use crate::observe::measure::{self, Trust};
+use crate::observe::reach::Reach;
+use crate::report::Metrics;
+use crate::report::notify::Outside;
+use crate::watch::room::Room;
+use crate::watch::{index, slim};
+
+type Written = Arc<Mutex<Vec<(String, Instant)>>>;
+
+/// An API server that takes two seconds for each request.
+fn slow(written: Written) -> Client {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let written = written.clone();
+        async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            if *request.method() == Method::PATCH {
+                let path = request.uri().path().to_owned();
+                written.lock().unwrap().push((path, clock::instant()));
+            }
+            let text = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 2}});
+            Ok::<_, std::io::Error>(Response::new(Body::from(text.to_string().into_bytes())))
+        }
+    });
+    Client::new(service, "default")
+}
+
+fn reconciler(client: Client, turns: u16) -> Arc<Reconciler> {
+    let metrics = Arc::new(Metrics::new());
+    let queue = Arc::new(Queue::with_turns(turns));
+    let findings = Arc::new(SharedFindings::new(Clock::machine()));
+    let writer = Writer::new(client.clone(), Arc::new(Leads(Duration::from_secs(10))));
+    let pages: Arc<dyn Pages> =
+        Arc::new(measure::client(Trust::Nothing, &Reach::anywhere()).expect("a client"));
+    let servers = Arc::new(Servers::within(Reach::anywhere()));
+    Arc::new(Reconciler {
+        notifier: Notifier::new(
+            Arc::new(Outside::new(client.clone(), Reach::anywhere())),
+            metrics.clone(),
+            |_| {},
+        ),
+        index: SharedIndex::default(),
+        reader: Reader::of(&client),
+        reading: Reading::default(),
+        errands: Errands::new(Hands {
+            gatherer: Arc::new(Gatherer::start(client.clone())),
+            client: client.clone(),
+            reach: Reach::anywhere(),
+            writer: writer.clone(),
+            clock: Clock::machine(),
+            findings: findings.clone(),
+            queue: queue.clone(),
+        }),
+        prober: Prober::new(
+            client.clone(),
+            pages.clone(),
+            Reach::anywhere(),
+            servers.clone(),
+            Clock::machine(),
+            findings.clone(),
+            queue.clone(),
+        ),
+        reporter: Reporter::start(writer.clone(), metrics),
+        writer,
+        sampler: Arc::new(Sampler::new(
+            client,
+            pages,
+            servers,
+            Clock::machine(),
+            findings.clone(),
+            queue.clone(),
+            300,
+        )),
+        clock: Clock::machine(),
+        queue,
+        findings,
+        own: OwnWrites::default(),
+        under_way: Arc::default(),
+        rush: Rush::default(),
+    })
+}
+
+fn deployment(name: &str, more: &dyn Fn(&mut Value)) -> slim::Deployment {
+    let mut deployment = json!({
+        "metadata": {"name": name, "namespace": "ns", "uid": name, "generation": 1, "annotations": {}},
+        "spec": {"replicas": 4, "strategy": {"type": "RollingUpdate"}, "template": {"metadata": {}, "spec": {"version": 2}}},
+    });
+    more(&mut deployment);
+    serde_json::from_value(deployment).unwrap()
+}
+
+fn release(name: &str) -> slim::Release {
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
+    let release =
+        json!({"metadata": {"name": name, "namespace": "ns", "uid": name}, "spec": {"targetRef": target}});
+    serde_json::from_value(release).unwrap()
+}
+
+/// A Deployment in mid-run whose Release is gone: it goes back, and nobody knows before it has been looked at.
+fn bad(index: &mut index::Index) -> Key {
+    let originals = json!({"paused": null, "minReadySeconds": null, "progressDeadlineSeconds": null, "strategy": {"type": "RollingUpdate"}});
+    let parked = |deployment: &mut Value| {
+        deployment["metadata"]["labels"] = json!({"tidegate.dev/release": "bad"});
+        deployment["metadata"]["annotations"] =
+            json!({"tidegate.dev/originals": originals.to_string(), "tidegate.dev/stable": "bad-1"});
+        deployment["spec"]["minReadySeconds"] = json!(2_147_483_646);
+    };
+    index::apply(index, deployment("bad", &parked));
+    let kept = json!({
+        "metadata": {
+            "name": "bad-1", "namespace": "ns", "labels": {"tidegate.dev/release": "bad"},
+            "annotations": {"tidegate.dev/fingerprint": "x"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "bad", "uid": "bad"}],
+        },
+        "data": {"metadata": {}, "spec": {"version": 1}},
+    });
+    index::apply(index, serde_json::from_value::<slim::StoredTemplate>(kept).unwrap());
+    Key { namespace: "ns".into(), name: "bad".into() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_back_is_not_held_up_by_a_hundred_that_wait_for_a_slow_server() {
+    let written = Written::default();
+    let reconciler = reconciler(slow(written.clone()), 8);
+    let mut keys = Vec::new();
+    let bad = {
+        let mut index = reconciler.index.lock();
+        for number in 0..100 {
+            let name = format!("shop-{number}");
+            index::apply(&mut index, deployment(&name, &|_| {}));
+            index::apply(&mut index, release(&name));
+            keys.push(Key { namespace: "ns".into(), name });
+        }
+        bad(&mut index)
+    };
+    for key in keys {
+        reconciler.queue.wake(key);
+    }
+    reconciler.queue.wake(bad);
+    let began = clock::instant();
+    for _ in 0..8 + BESIDES {
+        let reconciler = reconciler.clone();
+        tokio::spawn(async move {
+            loop {
+                let key = reconciler.queue.next().await;
+                reconciler.look(&key).await;
+            }
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let written = written.lock().unwrap().clone();
+    let when = |path: &str| {
+        let at = written.iter().find(|(written, _)| written.ends_with(path)).map(|(_, at)| *at - began);
+        at.unwrap_or_else(|| panic!("{path} was not written: {written:?}"))
+    };
+    let all: Vec<_> = (0..100).map(|number| when(&format!("/deployments/shop-{number}"))).collect();
+    assert!(all.iter().max() > Some(&Duration::from_secs(20)), "they do wait for each other: {all:?}");
+    let back = when("/deployments/bad");
+    assert!(back < Duration::from_millis(2100), "it went back after {back:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_happens_meanwhile_a_busy_api_server_is_left_alone_for_as_long_as_it_asks() {
+    let asked = Arc::<Mutex<Vec<Instant>>>::default();
+    let noted = asked.clone();
+    let busy = tower::service_fn(move |_: Request<Body>| {
+        noted.lock().unwrap().push(clock::instant());
+        let text = json!({
+            "kind": "Status", "status": "Failure", "message": "busy", "reason": "TooManyRequests", "code": 429,
+            "details": {"retryAfterSeconds": 20},
+        });
+        let mut response = Response::new(Body::from(text.to_string().into_bytes()));
+        *response.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
+        async move { Ok::<_, std::io::Error>(response) }
+    });
+    let reconciler = reconciler(Client::new(busy, "default"), 8);
+    let shop = Key { namespace: "ns".into(), name: "shop".into() };
+    {
+        let mut index = reconciler.index.lock();
+        index::apply(&mut index, deployment("shop", &|_| {}));
+        index::apply(&mut index, release("shop"));
+    }
+    for _ in 0..300 {
+        reconciler.queue.wake(shop.clone());
+        let key = reconciler.queue.next().await;
+        reconciler.look(&key).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked.len(), 2, "in thirty seconds: {asked:?}");
+    assert!(asked[1] - asked[0] >= Duration::from_secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_went_out_before_a_write_that_failed_is_waited_for_like_any_other() {
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let noted = asked.clone();
+    let somebody_was_first = tower::service_fn(move |request: Request<Body>| {
+        let path = request.uri().path().to_owned();
+        let (code, text) = match path.ends_with("/status") {
+            true => (
+                http::StatusCode::CONFLICT,
+                json!({"kind": "Status", "status": "Failure", "message": "modified", "reason": "Conflict", "code": 409}),
+            ),
+            false => (
+                http::StatusCode::OK,
+                json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 7}}),
+            ),
+        };
+        noted.lock().unwrap().push(path);
+        let mut response = Response::new(Body::from(text.to_string().into_bytes()));
+        *response.status_mut() = code;
+        async move { Ok::<_, std::io::Error>(response) }
+    });
+    let reconciler = reconciler(Client::new(somebody_was_first, "default"), 8);
+    let shop = Key { namespace: "ns".into(), name: "shop".into() };
+    let shown = |generation: i64| {
+        let at = |deployment: &mut Value| deployment["metadata"]["generation"] = json!(generation);
+        index::apply(&mut reconciler.index.lock(), deployment("shop", &at));
+    };
+    shown(6);
+    index::apply(&mut reconciler.index.lock(), release("shop"));
+    let look = async || {
+        reconciler.queue.wake(shop.clone());
+        let key = reconciler.queue.next().await;
+        reconciler.look(&key).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        asked.lock().unwrap().len()
+    };
+    for _ in 0..2 * MOST_WAITS {
+        assert_eq!(look().await, 2, "the Deployment, and status: {:?}", asked.lock().unwrap());
+    }
+    // A cluster that is brought back from a backup counts from there.
+    shown(4);
+    for _ in 0..MOST_WAITS {
+        assert_eq!(look().await, 2, "a watch that says twice what it has said");
+    }
+    assert_eq!(look().await, 4, "it stays so: {:?}", asked.lock().unwrap());
+    shown(7);
+    assert!(look().await > 4, "it has been seen: {:?}", asked.lock().unwrap());
+}
+
+/// An API server that takes everything but writes to paths that end so; what it was asked, and the bodies.
+fn refusing(end: &'static str, asked: Arc<Mutex<Vec<(String, String)>>>) -> Client {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let asked = asked.clone();
+        async move {
+            let path = request.uri().path().to_owned();
+            let body = request.into_body().collect_bytes().await.expect("a body");
+            let refused = path.ends_with(end);
+            asked.lock().unwrap().push((path, String::from_utf8_lossy(&body).into_owned()));
+            let (code, text) = match refused {
+                true => (
+                    http::StatusCode::UNPROCESSABLE_ENTITY,
+                    json!({"kind": "Status", "status": "Failure", "message": "denied by policy\nx", "reason": "Invalid", "code": 422}),
+                ),
+                false => (
+                    http::StatusCode::OK,
+                    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 7}}),
+                ),
+            };
+            let mut response = Response::new(Body::from(text.to_string().into_bytes()));
+            *response.status_mut() = code;
+            Ok::<_, std::io::Error>(response)
+        }
+    });
+    Client::new(service, "default")
+}
+
+async fn look_once(client: Client, marks: bool) {
+    let reconciler = reconciler(client, 8);
+    {
+        let mut index = reconciler.index.lock();
+        index::apply(&mut index, deployment("shop", &|_| {}));
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+        let mut release = json!({"metadata": {"name": "shop", "namespace": "ns", "uid": "shop"}, "spec": {"targetRef": target}});
+        if marks {
+            let handled = json!({"uid": "a", "action": "Pause", "done": true, "message": "standing still"});
+            release["status"] = json!({"handled": [handled]});
+            let action = json!({
+                "metadata": {"name": "a", "namespace": "ns", "uid": "a"},
+                "spec": {"release": "shop", "action": "Pause", "reason": "because"},
+            });
+            index::apply(&mut index, serde_json::from_value::<slim::ReleaseAction>(action).unwrap());
+        }
+        index::apply(&mut index, serde_json::from_value::<slim::Release>(release).unwrap());
+    }
+    let shop = Key { namespace: "ns".into(), name: "shop".into() };
+    reconciler.queue.wake(shop);
+    let key = reconciler.queue.next().await;
+    reconciler.look(&key).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_said_on_an_action_comes_last_and_keeps_nothing_from_being_written() {
+    let asked = Arc::<Mutex<Vec<(String, String)>>>::default();
+    look_once(refusing("/releaseactions/a/status", asked.clone()), true).await;
+    let paths: Vec<String> = asked.lock().unwrap().iter().map(|(path, _)| path.clone()).collect();
+    let paths: Vec<&str> =
+        paths.iter().filter_map(|path| Some(path.split_once("/namespaces/ns/")?.1)).collect();
+    let wanted = ["deployments/shop", "releaseactions/a/status", "releases/shop/status"];
+    assert_eq!(paths[..3], wanted, "{paths:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_said_in_status_in_the_words_of_the_api_server() {
+    let asked = Arc::<Mutex<Vec<(String, String)>>>::default();
+    look_once(refusing("/deployments/shop", asked.clone()), false).await;
+    let asked = asked.lock().unwrap();
+    let (path, body) = asked.last().expect("a write");
+    assert!(path.ends_with("/releases/shop/status"), "{asked:?}");
+    let said: Value = serde_json::from_str(body).unwrap();
+    let blocker = &said[1]["value"]["blockedBy"];
+    assert_eq!(blocker["reason"], "WriteRefused");
+    assert_eq!(blocker["message"], "the patch of Deployment shop (adopt) was refused: denied by policy x");
+}
+
+/// An API server with one Release and its Deployment, which it lists by their names and nothing else; what it was asked.
+fn listing(asked: Arc<Mutex<Vec<String>>>) -> Client {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (uri, is_read) = (request.uri().clone(), *request.method() == Method::GET);
+        asked.lock().unwrap().push(format!("{} {uri}", request.method()));
+        async move {
+            let is_named = uri.query().is_some_and(|query| query.contains("metadata.name%3Dshop"));
+            let metadata =
+                json!({"name": "shop", "namespace": "ns", "uid": "shop", "generation": 1, "annotations": {}});
+            let item = match uri.path().rsplit('/').next() {
+                Some("releases") => {
+                    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+                    json!({"metadata": metadata, "spec": {"targetRef": target}})
+                }
+                Some("deployments") => json!({
+                    "metadata": metadata,
+                    "spec": {"replicas": 4, "strategy": {"type": "RollingUpdate"}, "template": {"spec": {"version": 2}}},
+                }),
+                _ => {
+                    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 2}})
+                }
+            };
+            let answer = match (is_read, is_named) {
+                (false, _) => item,
+                (true, true) => {
+                    json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [item]})
+                }
+                (true, false) => json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []}),
+            };
+            Ok::<_, std::io::Error>(Response::new(Body::from(answer.to_string().into_bytes())))
+        }
+    });
+    Client::new(service, "default")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_no_room_in_memory_is_read_again_and_decided_on_all_the_same() {
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let reconciler = reconciler(listing(asked.clone()), 8);
+    {
+        let mut index = reconciler.index.lock();
+        *index = index::Index::with(Room::of(0), Room::of(0));
+        index::apply(&mut index, deployment("shop", &|_| {}));
+        index::apply(&mut index, release("shop"));
+    }
+    let shop = Key { namespace: "ns".into(), name: "shop".into() };
+    reconciler.queue.wake(shop);
+    let key = reconciler.queue.next().await;
+    reconciler.look(&key).await;
+    let asked = asked.lock().unwrap();
+    let began = |place: usize, with: &str| asked.get(place).is_some_and(|asked| asked.starts_with(with));
+    assert!(began(0, "GET /apis/tidegate.dev/v1alpha1/namespaces/ns/releases?"), "{asked:?}");
+    assert!(began(1, "GET /apis/apps/v1/namespaces/ns/deployments?"), "{asked:?}");
+    assert!(began(2, "PATCH /apis/apps/v1/namespaces/ns/deployments/shop"), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_again_is_looked_at_again_and_not_taken_for_what_is_gone() {
+    let reconciler = reconciler(slow(Written::default()), 8);
+    {
+        let mut index = reconciler.index.lock();
+        *index = index::Index::with(Room::of(0), Room::of(0));
+        index::apply(&mut index, release("shop"));
+    }
+    let shop = Key { namespace: "ns".into(), name: "shop".into() };
+    reconciler.queue.wake(shop.clone());
+    for _ in 0..3 {
+        let woken = tokio::time::timeout(Duration::from_secs(10), reconciler.queue.next()).await;
+        assert_eq!(woken.as_ref(), Ok(&shop), "it comes again by itself");
+        reconciler.look(&shop).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lasts_where_a_release_is_gone_is_one_event_of_its_deployment() {
+    let asked = Arc::<Mutex<Vec<(String, String)>>>::default();
+    let reconciler = reconciler(refusing("/nothing", asked.clone()), 8);
+    let without_originals = |deployment: &mut Value| {
+        deployment["metadata"]["labels"] = json!({"tidegate.dev/release": "gone"});
+        deployment["spec"]["minReadySeconds"] = json!(2_147_483_646);
+    };
+    index::apply(&mut reconciler.index.lock(), deployment("shop", &without_originals));
+    let gone = Key { namespace: "ns".into(), name: "gone".into() };
+    for _ in 0..20 {
+        reconciler.queue.wake(gone.clone());
+        let key = reconciler.queue.next().await;
+        reconciler.look(&key).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let asked = asked.lock().unwrap();
+    let [(path, event)] = asked.as_slice() else { panic!("{asked:?}") };
+    assert!(path.ends_with("/namespaces/ns/events"), "{path}");
+    let event: Value = serde_json::from_str(event).unwrap();
+    assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("OriginalsLost")));
+    let regarding = &event["regarding"];
+    assert_eq!((&regarding["kind"], &regarding["name"]), (&json!("Deployment"), &json!("shop")));
+    assert_eq!((&regarding["apiVersion"], &regarding["uid"]), (&json!("apps/v1"), &json!("shop")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_tried_again_less_and_less_often() {
+    let asked = Arc::<Mutex<Vec<(String, String)>>>::default();
+    let reconciler = reconciler(refusing("/deployments/shop", asked.clone()), 8);
+    index::apply(&mut reconciler.index.lock(), deployment("shop", &|_| {}));
+    index::apply(&mut reconciler.index.lock(), release("shop"));
+    let shop = Key { namespace: "ns".into(), name: "shop".into() };
+    let tried =
+        || asked.lock().unwrap().iter().filter(|(path, _)| path.ends_with("/deployments/shop")).count();
+    let begun = clock::instant();
+    let mut shown = 0;
+    while clock::instant() < begun + Duration::from_secs(120) {
+        // The watch brings what was written.
+        if let Some((_, status)) =
+            asked.lock().unwrap().iter().rfind(|(path, _)| path.ends_with("/releases/shop/status"))
+        {
+            let written: Value = serde_json::from_str(status).unwrap();
+            let mut release = json!({"metadata": {"name": "shop", "namespace": "ns", "uid": "shop", "resourceVersion": "2"}});
+            let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+            (release["spec"], release["status"]) =
+                (json!({"targetRef": target}), written[1]["value"].clone());
+            index::apply(
+                &mut reconciler.index.lock(),
+                serde_json::from_value::<slim::Release>(release).unwrap(),
+            );
+            shown += 1;
+        }
+        reconciler.queue.wake(shop.clone());
+        let key = reconciler.queue.next().await;
+        reconciler.look(&key).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(shown > 0, "it was said");
+    assert!((4..12).contains(&tried()), "{} times in two minutes", tried());
+}

@@ -249,7 +249,6 @@ mod tests {
 
     use super::super::errands::Hands;
     use super::super::own_writes::MOST_WAITS;
-    use super::super::queue::BESIDES;
     use super::*;
     use crate::act::writer::Leads;
     use crate::observe::gather::Gatherer;
@@ -394,7 +393,7 @@ mod tests {
         }
         reconciler.queue.wake(bad);
         let began = clock::instant();
-        for _ in 0..8 + BESIDES {
+        for _ in 0..reconciler.queue.places() {
             let reconciler = reconciler.clone();
             tokio::spawn(async move {
                 loop {

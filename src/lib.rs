@@ -21,6 +21,7 @@
 //! | [`act`] | carries a decision out | decide |
 //! | [`report`] | log lines, events, metrics | delay or fail `act` |
 //! | [`run`] | wiring, leader election, the queue, the clocks | decide |
+//! | `lines` | what waits, by namespace, for `report` and `run` | know what it is that waits |
 //! | [`cli`] | `kubectl tidegate` | write anything but ReleaseActions, and a hand-back when asked to |
 //!
 //! # Invariants
@@ -46,6 +47,7 @@ pub mod act;
 pub mod api;
 pub mod cli;
 pub mod decide;
+mod lines;
 pub mod observe;
 pub mod report;
 pub mod run;

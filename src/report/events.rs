@@ -1,4 +1,6 @@
-//! Kubernetes events on transitions: one for each notice, written one after the other, tried once.
+//! Kubernetes events on transitions: one for each notice, those of a namespace written one after the other, tried once.
+
+mod waiting;
 
 use std::sync::Arc;
 
@@ -7,11 +9,12 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::ObjectMeta;
-use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::Metrics;
 use crate::act::{ActError, Budget, Writer};
 use crate::decide::{Key, Notice, Snapshot};
+pub use waiting::Waiting;
 
 /// A notice about a Release.
 #[derive(Debug, Clone)]
@@ -47,23 +50,39 @@ impl Regarding {
 /// Events that go out in a second: when much happens at once, what is done goes before what is said of it.
 const PER_SECOND: usize = 25;
 
-/// Writes events until nobody can send any more.
-pub async fn write_all(writer: Writer, mut waiting: mpsc::Receiver<Telling>, metrics: Arc<Metrics>) {
+/// Events under way at once, each of another namespace: one that hangs (a webhook, say, that is asked about one namespace only) holds up its
+/// namespace's alone.
+const AT_ONCE: usize = 32;
+
+/// Writes events, without end.
+pub async fn write_all(writer: Writer, waiting: Arc<Waiting>, metrics: Arc<Metrics>) {
     let budget = Budget::per_second(PER_SECOND);
-    while let Some(telling) = waiting.recv().await {
-        budget.spend().await;
-        let event = event(&telling);
-        if let Err(error) = writer.create_event(&telling.key.namespace, &event).await {
-            match &error {
-                ActError::Forbidden(right) => {
-                    metrics.forbidden(right);
-                    tracing::warn!(release = %telling.key, %error, "an event could not be written");
-                }
-                _ => tracing::debug!(release = %telling.key, %error, "an event could not be written"),
-            }
-            metrics.event_dropped();
+    let mut under_way = JoinSet::new();
+    loop {
+        while under_way.try_join_next().is_some() {}
+        if under_way.len() == AT_ONCE {
+            under_way.join_next().await;
         }
+        let telling = waiting.next().await;
+        budget.spend().await;
+        let (writer, waiting, metrics) = (writer.clone(), waiting.clone(), metrics.clone());
+        under_way.spawn(async move {
+            write(&writer, &telling, &metrics).await;
+            waiting.done(&telling.key.namespace);
+        });
     }
+}
+
+async fn write(writer: &Writer, telling: &Telling, metrics: &Metrics) {
+    let Err(error) = writer.create_event(&telling.key.namespace, &event(telling)).await else { return };
+    match &error {
+        ActError::Forbidden(right) => {
+            metrics.forbidden(right);
+            tracing::warn!(release = %telling.key, %error, "an event could not be written");
+        }
+        _ => tracing::debug!(release = %telling.key, %error, "an event could not be written"),
+    }
+    metrics.event_dropped();
 }
 
 fn event(telling: &Telling) -> Event {
@@ -91,5 +110,69 @@ fn event(telling: &Telling) -> Event {
             ..ObjectReference::default()
         }),
         ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+    use crate::act::writer::Leads;
+
+    pub(super) fn telling(namespace: &str, number: usize, warning: bool) -> Telling {
+        let name = number.to_string();
+        Telling {
+            key: Key { namespace: namespace.into(), name: name.clone() },
+            regarding: Regarding {
+                api_version: "tidegate.dev/v1alpha1",
+                kind: "Release",
+                name: name.clone(),
+                uid: name,
+            },
+            notice: Notice { warning, ..Notice::normal("Told", "something") },
+            at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_in_one_namespace_holds_up_what_is_told_there_and_nowhere_else() {
+        let written = Arc::<Mutex<Vec<String>>>::default();
+        let noted = written.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let noted = noted.clone();
+            async move {
+                let path = request.uri().path().to_owned();
+                if path.contains("/namespaces/slow/") {
+                    tokio::time::sleep(Duration::from_secs(9)).await;
+                }
+                noted.lock().unwrap().push(path);
+                let event = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {}});
+                Ok::<_, std::io::Error>(Response::new(Body::from(event.to_string().into_bytes())))
+            }
+        });
+        let writer = Writer::new(Client::new(service, "default"), Arc::new(Leads(Duration::from_secs(10))));
+        let waiting = Arc::new(Waiting::default());
+        for number in 0..100 {
+            waiting.push(telling("slow", number, true));
+        }
+        for number in 0..3 {
+            waiting.push(telling("other", number, false));
+        }
+        tokio::spawn(write_all(writer, waiting, Arc::new(Metrics::new())));
+        let written_of = |namespace: &str| {
+            let part = format!("/namespaces/{namespace}/");
+            written.lock().unwrap().iter().filter(|path| path.contains(&part)).count()
+        };
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!((written_of("slow"), written_of("other")), (0, 3));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(written_of("slow"), 3, "one after the other");
     }
 }

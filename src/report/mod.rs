@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::act::{ActError, Applied, Failed, Writer};
@@ -18,14 +17,12 @@ pub use events::{Regarding, Telling};
 pub use metrics::Metrics;
 pub use notify::Notifier;
 
-/// Events that may wait to be written; further ones are dropped and counted.
-const WAITING: usize = 2000;
 /// What lasts is told again after so long, since the API server keeps an event no longer unless it is told to.
 const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Tells people what was done.
 pub struct Reporter {
-    events: mpsc::Sender<Telling>,
+    waiting: Arc<events::Waiting>,
     writing: AbortHandle,
     metrics: Arc<Metrics>,
     /// What lasts and was told, by Release and reason, and when. A process that starts anew tells it once more.
@@ -35,9 +32,10 @@ pub struct Reporter {
 impl Reporter {
     /// Starts the task that writes events.
     pub fn start(writer: Writer, metrics: Arc<Metrics>) -> Self {
-        let (events, waiting) = mpsc::channel(WAITING);
-        let writing = tokio::spawn(events::write_all(writer, waiting, metrics.clone())).abort_handle();
-        Self { events, writing, metrics, lasting: Mutex::default() }
+        let waiting = Arc::<events::Waiting>::default();
+        let writing =
+            tokio::spawn(events::write_all(writer, waiting.clone(), metrics.clone())).abort_handle();
+        Self { waiting, writing, metrics, lasting: Mutex::default() }
     }
 
     /// A round of writing ended, with its last write or with one that failed.
@@ -98,7 +96,7 @@ impl Reporter {
         }
         let Some(regarding) = Regarding::of(snapshot) else { return };
         let telling = Telling { key: key.clone(), regarding, notice, at: *at };
-        if self.events.try_send(telling).is_err() {
+        if self.waiting.push(telling).is_some() {
             self.metrics.event_dropped();
         }
     }

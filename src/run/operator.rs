@@ -16,7 +16,7 @@ use super::link::UnderWay;
 use super::looks::Looks;
 use super::own_writes::OwnWrites;
 use super::prober::Prober;
-use super::queue::{self, Queue};
+use super::queue::Queue;
 use super::reconcile::Reconciler;
 use super::rush::Rush;
 use super::sampler::Sampler;
@@ -52,7 +52,7 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Pods read in a second by all runs together.
     pub reads_per_second: u32,
-    /// Releases worked on at the same time.
+    /// Releases of a namespace that are written about at the same time, but for those that go back.
     pub workers: u16,
     /// Bytes of texts that are kept of Releases and of what belongs to them.
     pub texts: usize,
@@ -148,7 +148,7 @@ impl Operator {
         let looks = Arc::new(Looks::default());
         let (looks_stop, stop) = watch::channel(false);
         let mut workers = JoinSet::new();
-        for _ in 0..parts.workers + queue::BESIDES {
+        for _ in 0..reconciler.queue.places() {
             workers.spawn(work(reconciler.clone(), looks.clone(), stop.clone()));
         }
         Self { index, reconciler, metrics, leading, watching, looks, workers, looks_stop }

@@ -29,7 +29,7 @@ pub struct Settings {
     /// Pods read in a second by all runs together.
     #[arg(long, env = "TIDEGATE_READS_PER_SECOND", default_value_t = 300)]
     pub reads_per_second: u32,
-    /// Releases worked on at the same time.
+    /// Releases of a namespace that are written about at the same time, but for those that go back; of all namespaces twice as many.
     #[arg(long, env = "TIDEGATE_WORKERS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
     /// Namespaces whose Releases are carried out, separated by commas. Default: all.

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::super::errands::Hands;
 use super::super::own_writes::MOST_WAITS;
-use super::super::queue::BESIDES;
 use super::*;
 use crate::act::writer::Leads;
 use crate::observe::gather::Gatherer;
@@ -155,7 +154,7 @@ async fn what_goes_back_is_not_held_up_by_a_hundred_that_wait_for_a_slow_server(
     }
     reconciler.queue.wake(bad);
     let began = clock::instant();
-    for _ in 0..8 + BESIDES {
+    for _ in 0..reconciler.queue.places() {
         let reconciler = reconciler.clone();
         tokio::spawn(async move {
             loop {

@@ -21,6 +21,7 @@
 //! | [`act`] | carries a decision out | decide |
 //! | [`report`] | log lines, events, metrics | delay or fail `act` |
 //! | [`run`] | wiring, leader election, the queue, the clocks | decide |
+//! | [`turns`] | turns at what is done so many times at once: so many for all, so many for one namespace | know what is done |
 //! | [`cli`] | `kubectl tidegate` | write anything but ReleaseActions, and a hand-back when asked to |
 //!
 //! # Invariants
@@ -49,4 +50,5 @@ pub mod decide;
 pub mod observe;
 pub mod report;
 pub mod run;
+pub mod turns;
 pub mod watch;

@@ -22,6 +22,7 @@
 //! | [`report`] | log lines, events, metrics | delay or fail `act` |
 //! | [`run`] | wiring, leader election, the queue, the clocks | decide |
 //! | `lines` | what waits, by namespace, for `report` and `run` | know what it is that waits |
+//! | [`turns`] | turns at what is done so many times at once: so many for all, so many for one namespace | know what is done |
 //! | [`cli`] | `kubectl tidegate` | write anything but ReleaseActions, and a hand-back when asked to |
 //!
 //! # Invariants
@@ -51,4 +52,5 @@ mod lines;
 pub mod observe;
 pub mod report;
 pub mod run;
+pub mod turns;
 pub mod watch;

@@ -332,7 +332,7 @@ impl Reader {
     ) -> Read {
         let names = Names::of(wanted);
         match &wanted.source {
-            Source::Pods { .. } => self.read_pages(wanted, &names, gauges, deadline).await,
+            Source::Pods { .. } => self.read_pages(namespace, wanted, &names, gauges, deadline).await,
             Source::Prometheus { server, scrape_interval } => {
                 let round = Round { now: at, scrape_interval: *scrape_interval, deadline: QUERY };
                 let counted = self.read_server(namespace, wanted, server, &names, round).await;
@@ -408,6 +408,7 @@ impl Reader {
 
     async fn read_pages(
         &mut self,
+        namespace: &str,
         wanted: &Sampling,
         names: &Names,
         gauges: &[Gauge],
@@ -417,7 +418,8 @@ impl Reader {
         let targets = |of: &dyn Fn(Revision) -> bool| -> Vec<Target> {
             let target = |pod: &SampledPod| {
                 let ip = pod.ip.parse().ok()?;
-                Some(Target { pod: pod.name.clone(), ip, port: pod.port, path: pod.path.clone() })
+                let namespace = namespace.to_owned();
+                Some(Target { namespace, pod: pod.name.clone(), ip, port: pod.port, path: pod.path.clone() })
             };
             wanted.pods.iter().filter(|pod| of(pod.revision)).filter_map(target).collect()
         };

@@ -2,20 +2,19 @@
 //!
 //! Reading takes a turn, of which a namespace has a few; who finds none does not wait for it, and comes again: looks are for all.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, ListParams};
 use kube::{Client, Resource};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::index::{Index, Indexed};
 use super::key::ObjectKey;
 use super::pages;
 use super::sent::Sent;
 use super::slim;
+use crate::turns::Turns;
 
 /// Looks that read something again at the same time.
 const AT_ONCE: usize = 8;
@@ -89,14 +88,12 @@ pub enum NotRead {
 /// Reads again.
 pub struct Reader {
     client: Client,
-    turns: Semaphore,
-    /// By namespace, while somebody reads there.
-    of_one: Mutex<HashMap<String, Arc<Semaphore>>>,
+    turns: Turns,
 }
 
 impl Reader {
     pub fn of(client: &Client) -> Self {
-        Self { client: pages::bounded(client), turns: Semaphore::new(AT_ONCE), of_one: Mutex::default() }
+        Self { client: pages::bounded(client), turns: Turns::of(AT_ONCE, OF_A_NAMESPACE) }
     }
 
     /// Reads all of this, for a look at a Release of this namespace.
@@ -109,7 +106,7 @@ impl Reader {
         wanted: Vec<Outlined>,
         again: &mut Again,
     ) -> Result<(), NotRead> {
-        let _turn = self.turn(namespace).ok_or(NotRead::NoTurn)?;
+        let _turn = self.turns.try_take(namespace).ok_or(NotRead::NoTurn)?;
         let all = async {
             for one in wanted {
                 match one {
@@ -145,21 +142,12 @@ impl Reader {
         object.strip();
         Ok(object)
     }
-
-    /// One for all, and one for the namespace, which is asked for first.
-    fn turn(&self, namespace: &str) -> Option<(OwnedSemaphorePermit, SemaphorePermit<'_>)> {
-        let own = {
-            let mut of_one = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
-            of_one.retain(|name, turns| name == namespace || Arc::strong_count(turns) > 1);
-            let turns = || Arc::new(Semaphore::new(OF_A_NAMESPACE));
-            of_one.entry(namespace.to_owned()).or_insert_with(turns).clone()
-        };
-        Some((own.try_acquire_owned().ok()?, self.turns.try_acquire().ok()?))
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use http::{Request, Response};
     use kube::client::Body;
     use serde_json::json;

@@ -12,7 +12,7 @@ use axum::routing::get;
 use tidegate::decide::judge::Bound;
 use tidegate::observe::measure::history::{MOST_SAMPLES, Stretch};
 use tidegate::observe::measure::names::{Detected, Names};
-use tidegate::observe::measure::prometheus::{Auth, Pod, Prometheus, Round};
+use tidegate::observe::measure::prometheus::{Asking, Auth, Pod, Prometheus, Round};
 use tidegate::observe::measure::{Asked, ReadError, SeriesValue, Trust, client};
 use tidegate::observe::reach::Reach;
 
@@ -197,7 +197,10 @@ async fn a_real_prometheus_is_read() {
 
     let client = client(Trust::Only(CERTIFICATE.to_vec()), &Reach::anywhere()).expect("a client");
     let instant = async |query: &str| {
-        let found = prometheus.instant(&client, round(), query).await.map_err(|error| error.to_string())?;
+        let found = prometheus
+            .instant(Asking::alone(&client), round(), query)
+            .await
+            .map_err(|error| error.to_string())?;
         Ok::<_, String>(found.iter().map(|number| number.value).collect::<Vec<_>>())
     };
     assert_eq!(
@@ -217,9 +220,12 @@ async fn a_real_prometheus_is_read() {
     let round = round();
     let stretch = Stretch { from: round.now - 20, to: round.now };
     for query in ["0.5 # half", "vector(0.5)"] {
-        let query = prometheus.over_time(&client, query, round.now, round.deadline).await.expect(query);
+        let query = prometheus
+            .over_time(Asking::alone(&client), query, round.now, round.deadline)
+            .await
+            .expect(query);
         let earlier = prometheus
-            .earlier(&client, &query, stretch, 5, round.deadline, MOST_SAMPLES)
+            .earlier(Asking::alone(&client), &query, stretch, 5, round.deadline, MOST_SAMPLES)
             .await
             .expect("a past");
         let moments = earlier.moments();

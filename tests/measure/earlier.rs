@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tidegate::decide::values::{Found, Point};
 use tidegate::observe::measure::history::{MOST_SAMPLES, Stretch};
 use tidegate::observe::measure::instant::InstantError;
-use tidegate::observe::measure::prometheus::Prometheus;
+use tidegate::observe::measure::prometheus::{Asking, Prometheus};
 use tidegate::observe::measure::{ReadError, Trust, client};
 use tidegate::observe::reach::Reach;
 use tidegate::observe::values::{of_earlier, of_pods_earlier};
@@ -23,7 +23,8 @@ type Moments = Vec<(i64, Result<Found, String>)>;
 async fn read(prometheus: &Prometheus, seconds: i64, by: Option<&str>) -> Result<Moments, InstantError> {
     let stretch = Stretch { from: NOON, to: NOON + seconds };
     let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
-    let earlier = prometheus.earlier(&client, "(q\n)", stretch, 5, DEADLINE, MOST_SAMPLES).await?;
+    let earlier =
+        prometheus.earlier(Asking::alone(&client), "(q\n)", stretch, 5, DEADLINE, MOST_SAMPLES).await?;
     Ok(of_earlier(&earlier, by))
 }
 
@@ -120,7 +121,7 @@ async fn of_a_scalar_a_vector_is_made_and_a_comment_does_not_swallow_the_rest() 
     .await;
     let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
     let over_time = async || {
-        let query = prometheus.over_time(&client, "time() # now", NOON, DEADLINE).await;
+        let query = prometheus.over_time(Asking::alone(&client), "time() # now", NOON, DEADLINE).await;
         query.map_err(|error| error.to_string())
     };
     assert_eq!(over_time().await, Ok("vector(time() # now\n)".to_owned()));
@@ -141,8 +142,10 @@ async fn gauges_of_pods_may_have_several_series_of_one_pod() {
     .await;
     let stretch = Stretch { from: NOON, to: NOON + 10 };
     let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
-    let earlier =
-        prometheus.earlier(&client, "(q)", stretch, 5, DEADLINE, MOST_SAMPLES).await.expect("an answer");
+    let earlier = prometheus
+        .earlier(Asking::alone(&client), "(q)", stretch, 5, DEADLINE, MOST_SAMPLES)
+        .await
+        .expect("an answer");
     let moments = of_pods_earlier(&earlier);
     assert_eq!(moments[0].1, points(&[("a", 3.0), ("b", 1.0), ("a", 9.0)]));
     assert_eq!(moments[1], (NOON + 10, points(&[])));
@@ -159,7 +162,8 @@ async fn no_more_is_kept_of_the_past_than_was_asked_for_labels_included() {
     .await;
     let stretch = Stretch { from: NOON, to: NOON + 10 };
     let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
-    let read = async |most| prometheus.earlier(&client, "(q)", stretch, 5, DEADLINE, most).await;
+    let read =
+        async |most| prometheus.earlier(Asking::alone(&client), "(q)", stretch, 5, DEADLINE, most).await;
     let error = read(100).await.expect_err("five labels as long as a hundred samples");
     assert_eq!(error, InstantError::Read(ReadError::TooManySamples { limit: 100 }));
     assert!(read(1000).await.is_ok());

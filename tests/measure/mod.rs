@@ -12,6 +12,7 @@ pub mod pods;
 mod presets;
 pub mod prometheus;
 mod servers;
+mod shares;
 mod values;
 
 use tidegate::observe::measure::SeriesValue;

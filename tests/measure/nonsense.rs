@@ -31,6 +31,7 @@ fn ours() -> Names {
 async fn of_page(page: String) -> String {
     let port = serve(Router::new().route("/metrics", get(|| async { page }))).await;
     let target = Target {
+        namespace: "shop".to_owned(),
         pod: "a".to_owned(),
         ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port,
@@ -75,6 +76,7 @@ async fn an_unknown_metric_says_which_are_there_and_where_to_write_one() {
     let port =
         serve(Router::new().route("/metrics", get(|| async { "shop_hits_total{code=\"200\"} 4\n" }))).await;
     let target = Target {
+        namespace: "shop".to_owned(),
         pod: "a".to_owned(),
         ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port,

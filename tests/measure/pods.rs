@@ -33,7 +33,13 @@ pub async fn serve(router: Router) -> u16 {
 }
 
 fn target(port: u16, path: &str) -> Target {
-    Target { pod: format!("pod{path}"), ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port, path: path.to_owned() }
+    Target {
+        namespace: "shop".to_owned(),
+        pod: format!("pod{path}"),
+        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port,
+        path: path.to_owned(),
+    }
 }
 
 /// 6.8 MB of samples in 20 kB.

@@ -53,6 +53,7 @@ async fn gauges_are_read_on_the_same_page_as_the_counters() {
         .route("/broken", get(|| async { StatusCode::SERVICE_UNAVAILABLE }));
     let port = serve(router).await;
     let target = |path: &str| Target {
+        namespace: "shop".to_owned(),
         pod: path.to_owned(),
         ip: [127, 0, 0, 1].into(),
         port,

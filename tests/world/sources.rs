@@ -49,6 +49,7 @@ async fn pages(matter: Matter) -> (ReadError, Result<Found, String>) {
     let port = source(matter, "go_goroutines 5\n").await;
     let client = client(Trust::Nothing, &Reach::anywhere()).unwrap();
     let target = Target {
+        namespace: "ns".to_owned(),
         pod: "shop-2-a".to_owned(),
         ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port,

@@ -12,7 +12,7 @@ use crate::observe::measure::ReadError;
 use crate::observe::measure::history::{MOST_SAMPLES, PodsLike, Samples, Stretch};
 use crate::observe::measure::instant::InstantError;
 use crate::observe::measure::names::{Detected, Names};
-use crate::observe::measure::prometheus::Prometheus;
+use crate::observe::measure::prometheus::{Asking, Prometheus};
 use crate::observe::reach::Client;
 use crate::observe::values::{EVERY, of_earlier, of_pods_earlier, readiness, restarts, selector};
 
@@ -65,10 +65,11 @@ impl Server {
     /// When the server cannot be read, or a query is refused, or gives no numbers.
     pub async fn number(&self, criterion: &Criterion, within: When) -> Result<Result<Number, &'static str>> {
         let PodsLike { namespace, pattern } = &self.pods;
+        let asking = Asking::alone(&self.client);
         let context = || format!("criterion {}", criterion.name);
         let query = match &criterion.kind {
             Kind::Promql { query, .. } => {
-                let read = self.prometheus.over_time(&self.client, query, within.to, QUERY).await;
+                let read = self.prometheus.over_time(asking, query, within.to, QUERY).await;
                 read.with_context(context)?
             }
             Kind::PodGauge(gauge) => format!("({})", selector(namespace, pattern, gauge)),
@@ -79,8 +80,7 @@ impl Server {
         if criterion.kind.is_of_pods() {
             let stretch = Stretch { from: within.from, to: within.to };
             let step = (within.to - within.from) / LOOKS;
-            let looks =
-                self.prometheus.earlier(&self.client, &query, stretch, step, QUERY, MOST_SAMPLES).await;
+            let looks = self.prometheus.earlier(asking, &query, stretch, step, QUERY, MOST_SAMPLES).await;
             if looks.with_context(context)?.is_empty() {
                 return Ok(Err("kube-state-metrics' series of these pods are not in Prometheus"));
             }
@@ -112,11 +112,12 @@ impl Server {
             None => Samples::default(),
         };
         let step = i64::try_from(EVERY.as_secs()).unwrap_or(i64::MAX);
+        let asking = Asking::alone(client);
         let mut read = Vec::new();
         for Number { criterion, kind, query } in numbers {
-            let earlier = match prometheus.earlier(client, query, stretch, step, QUERY, MOST_SAMPLES).await {
+            let earlier = match prometheus.earlier(asking, query, stretch, step, QUERY, MOST_SAMPLES).await {
                 Err(InstantError::Read(error)) if is_passing(&error) => {
-                    prometheus.earlier(client, query, stretch, step, QUERY, MOST_SAMPLES).await
+                    prometheus.earlier(asking, query, stretch, step, QUERY, MOST_SAMPLES).await
                 }
                 read => read,
             };

@@ -10,8 +10,7 @@ use std::time::Duration;
 use super::ReadError;
 use super::history::{SHORTEST_STRETCH, Stretch};
 use super::instant::{Data, InstantError, Labels};
-use super::prometheus::{ANSWER_BYTES, Clock, Prometheus, WholeSeries, each_series};
-use crate::observe::reach::Client;
+use super::prometheus::{ANSWER_BYTES, Asking, Clock, Prometheus, WholeSeries, each_series};
 
 /// Bytes that a sample takes.
 const SAMPLE: usize = size_of::<(i64, f64)>();
@@ -71,13 +70,13 @@ impl Prometheus {
     /// When the server cannot be read, refuses the query, or it gives no numbers.
     pub async fn over_time(
         &self,
-        client: &Client,
+        asking: Asking<'_>,
         query: &str,
         at: i64,
         deadline: Duration,
     ) -> Result<String, InstantError> {
         // A line break: the query may end with a comment.
-        match self.data(client, query, &mut Clock::past(at), deadline).await? {
+        match self.data(asking, query, &mut Clock::past(at), deadline).await? {
             Data::Vector(_) => Ok(format!("({query}\n)")),
             Data::Scalar(_) => Ok(format!("vector({query}\n)")),
             Data::Matrix(_) => Err(InstantError::NoNumbers("a range")),
@@ -92,7 +91,7 @@ impl Prometheus {
     /// When the server cannot be read, or there are more samples.
     pub async fn earlier(
         &self,
-        client: &Client,
+        asking: Asking<'_>,
         query: &str,
         Stretch { from, to }: Stretch,
         step: i64,
@@ -108,7 +107,7 @@ impl Prometheus {
         while let Some(part) = open.pop() {
             let Stretch { from, to } = part;
             let is_divisible = to - from > SHORTEST_STRETCH.max(step) && divisions > 0;
-            let error = match self.part(client, query, part, &mut earlier, deadline).await {
+            let error = match self.part(asking, query, part, &mut earlier, deadline).await {
                 Ok(()) => continue,
                 Err(error) => error,
             };
@@ -131,7 +130,7 @@ impl Prometheus {
 
     async fn part(
         &self,
-        client: &Client,
+        asking: Asking<'_>,
         query: &str,
         Stretch { from, to }: Stretch,
         earlier: &mut Earlier,
@@ -139,7 +138,7 @@ impl Prometheus {
     ) -> Result<(), InstantError> {
         let step = earlier.step;
         let query = format!("{query}[{}s:{step}s]", to - from);
-        let body = self.query(client, &query, &mut Clock::past(to), deadline, ANSWER_BYTES).await?;
+        let body = self.query(asking, &query, &mut Clock::past(to), deadline, ANSWER_BYTES).await?;
         let mut are_histograms = false;
         each_series(&body, |series: WholeSeries<'_>| {
             are_histograms |= !series.histograms.is_empty();

@@ -11,7 +11,7 @@ use super::counters::{Ledger, Reading, Taken};
 use super::names::{Detected, Family, Names};
 pub use super::prometheus::stale_after;
 use super::prometheus::{
-    ANSWER_BYTES, Clock, Pod, Prometheus, Round, WholeSeries, alternatives, each_series, matchers,
+    ANSWER_BYTES, Asking, Clock, Pod, Prometheus, Round, WholeSeries, alternatives, each_series, matchers,
 };
 use super::{Counts, ReadError, SERIES_PER_POD, SeriesValue};
 use crate::decide::judge::{Revision, Slot};
@@ -89,7 +89,8 @@ impl Samples {
 }
 
 impl Prometheus {
-    /// Finds out which series to read of pods that were there at a moment of the past: see [`Prometheus::detect`].
+    /// Finds out which series to read of pods that were there at a moment of the past: see [`Prometheus::detect`]. For a program that a person runs,
+    /// as [`Prometheus::samples`].
     ///
     /// # Errors
     /// As there.
@@ -102,7 +103,8 @@ impl Prometheus {
         names: &Names,
     ) -> Result<Detected, ReadError> {
         let matchers = matchers(&pods.namespace, &pods.pattern);
-        self.detect_among(client, &mut Clock::past(at), deadline, &matchers, names).await
+        let asking = Asking::alone(client);
+        self.detect_among(asking, &mut Clock::past(at), deadline, &matchers, names).await
     }
 
     /// All samples of the chosen series in a stretch of time, with one query a family. An answer that is too large, or more than the
@@ -125,7 +127,7 @@ impl Prometheus {
                 let mut clock = Clock::past(to);
                 let read = self
                     .samples_of(
-                        client,
+                        Asking::alone(client),
                         pods,
                         detected,
                         &family,
@@ -150,7 +152,7 @@ impl Prometheus {
     #[expect(clippy::too_many_arguments, reason = "one query, and where its samples go")]
     async fn samples_of(
         &self,
-        client: &Client,
+        asking: Asking<'_>,
         pods: &PodsLike,
         detected: &Detected,
         Family { name, matcher }: &Family,
@@ -161,7 +163,7 @@ impl Prometheus {
         let comma = if matcher.is_empty() { "" } else { "," };
         let pods = matchers(&pods.namespace, &pods.pattern);
         let query = format!("{name}{{{pods}{comma}{matcher}}}[{seconds}s]");
-        let answer = self.query(client, &query, clock, deadline, ANSWER_BYTES).await?;
+        let answer = self.query(asking, &query, clock, deadline, ANSWER_BYTES).await?;
         #[expect(clippy::cast_precision_loss, reason = "less than an hour")]
         let ahead = clock.ahead as f64;
         each_series(&answer, |series: WholeSeries<'_>| {
@@ -208,9 +210,11 @@ impl Prometheus {
         let pods = PodsLike { namespace: namespace.to_owned(), pattern: alternatives(names.into_iter()) };
         let mut samples = Samples::default();
         let mut clock = Clock::present(round.now);
+        let namespaces = [namespace];
+        let asking = Asking::of(client, &namespaces);
         for family in detected.families() {
             let span = (HISTORY, &mut clock);
-            self.samples_of(client, &pods, detected, &family, span, round.deadline, &mut samples).await?;
+            self.samples_of(asking, &pods, detected, &family, span, round.deadline, &mut samples).await?;
         }
         let mut rounds = Rounds::new(round.now - HISTORY, round.scrape_interval.max(SHORTEST));
         rounds.add(samples);

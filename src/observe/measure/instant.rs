@@ -7,9 +7,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::ReadError;
-use super::prometheus::{Clock, NUMBERS_BYTES, Prometheus, Round};
+use super::prometheus::{Asking, Clock, NUMBERS_BYTES, Prometheus, Round};
 use crate::decide::values::MOST_SERIES;
-use crate::observe::reach::Client;
 
 /// What tells series apart.
 pub type Labels = BTreeMap<String, String>;
@@ -74,23 +73,23 @@ impl Prometheus {
     /// When the server cannot be read, refuses the query, or gives something else than at most 100 numbers.
     pub async fn instant(
         &self,
-        client: &Client,
+        asking: Asking<'_>,
         round: Round,
         query: &str,
     ) -> Result<Vec<Number>, InstantError> {
         let mut clock = Clock::present(round.now);
-        numbers(&self.query(client, query, &mut clock, round.deadline, NUMBERS_BYTES).await?)
+        numbers(&self.query(asking, query, &mut clock, round.deadline, NUMBERS_BYTES).await?)
     }
 
     /// The answer to an instant query as it is.
     pub(super) async fn data(
         &self,
-        client: &Client,
+        asking: Asking<'_>,
         query: &str,
         clock: &mut Clock,
         deadline: Duration,
     ) -> Result<Data, InstantError> {
-        data_in(&self.query(client, query, clock, deadline, NUMBERS_BYTES).await?)
+        data_in(&self.query(asking, query, clock, deadline, NUMBERS_BYTES).await?)
     }
 }
 

@@ -413,8 +413,13 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
 }
 
 /// Reads a body of at most `limit` bytes, after decompression: a small answer that unpacks to a large one stops here too. Waits where the
-/// answers of others leave no room for it.
-async fn body(mut response: reqwest::Response, limit: usize, asked: Asked) -> Result<Held, ReadError> {
+/// answers of others, or those of these namespaces, leave no room for it.
+async fn body(
+    mut response: reqwest::Response,
+    limit: usize,
+    asked: Asked,
+    namespaces: &[&str],
+) -> Result<Held, ReadError> {
     if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(ReadError::TooLarge { asked, limit });
     }
@@ -425,7 +430,7 @@ async fn body(mut response: reqwest::Response, limit: usize, asked: Asked) -> Re
         if held.len() + chunk.len() > limit {
             return Err(ReadError::TooLarge { asked, limit });
         }
-        held.add(&chunk, &ROOM).await;
+        held.add(&chunk, &ROOM, namespaces).await;
     }
     Ok(held)
 }

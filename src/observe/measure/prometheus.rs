@@ -5,6 +5,7 @@
 //! Resets between two scrapes that fall between two rounds are not seen; read once a scrape interval.
 
 mod answer;
+mod asking;
 mod clock;
 mod query;
 
@@ -14,15 +15,14 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use jiff::Timestamp;
 
 use super::names::{Detected, Family, Names};
-use super::room::{self, Held};
+use super::room;
 use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue};
 use crate::observe::reach::Client;
 
-use answer::explained;
 pub use answer::{NewestSeries, WholeSeries, each_series};
+pub use asking::Asking;
 pub(super) use clock::Clock;
 pub use clock::shown_by;
 pub use query::queries;
@@ -40,8 +40,6 @@ const DIVISIONS: usize = 32;
 const APART_AT_ONCE: usize = 4;
 /// No deadline is halved to less.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// How long the server may look for an answer is so much less than how long it is waited for: its own error says more, and comes before ours.
-const FOR_THE_WAY: Duration = Duration::from_secs(1);
 /// From how many pods names are detected.
 const PODS_SURVEYED: usize = 16;
 /// Seconds after a container's start (which is known to the second, by another machine's clock) in which samples may still be
@@ -78,25 +76,6 @@ pub enum Auth {
         /// The password.
         password: String,
     },
-}
-
-/// How an answer begins that says nothing of what went wrong.
-const SUCCESS: &[u8] = br#"{"status":"success""#;
-
-impl Auth {
-    /// An answer without these credentials in it: what a server, or a proxy before it, says of a question that it refuses is told to people, and some
-    /// repeat what they were sent.
-    fn struck_out_of(&self, mut body: Held) -> Held {
-        let secret = match self {
-            Auth::Nobody => return body,
-            Auth::Bearer(token) => token,
-            Auth::Basic { user: _, password } => password,
-        };
-        if !body.starts_with(SUCCESS) {
-            body.strike_out(secret.as_bytes());
-        }
-        body
-    }
 }
 
 impl std::fmt::Debug for Auth {
@@ -264,13 +243,15 @@ impl Prometheus {
             places.entry((&wanted.asker.namespace, &wanted.pod.name)).or_default().push(place);
         }
         let mut found: Vec<FoundPod> = asked.iter().map(|_| FoundPod::default()).collect();
-        let matchers = pods_of(asked);
+        let namespaces = namespaces_of(asked);
+        let asking = Asking::of(client, &namespaces);
+        let matchers = pods_of(&namespaces, asked);
         // A window longer than what counts as fresh, so that "too old" can be told from "not there".
         let window = round.stale_after() * 2;
         for Family { name, matcher } in families {
             let comma = if matcher.is_empty() { "" } else { "," };
             let query = format!("{name}{{{matchers}{comma}{matcher}}}[{window}s]");
-            let answer = self.query(client, &query, clock, round.deadline, ANSWER_BYTES).await?;
+            let answer = self.query(asking, &query, clock, round.deadline, ANSWER_BYTES).await?;
             each_series(&answer, |series: NewestSeries<'_>| {
                 let Some(pod) = series.metric.get("pod") else { return Ok(()) };
                 // Several namespaces' pods match in every combination; whose they are, their labels tell.
@@ -319,13 +300,15 @@ impl Prometheus {
         let pods = &pods[..pods.len().min(PODS_SURVEYED)];
         let pods = alternatives(pods.iter().map(|pod| pod.name.as_str()));
         let mut clock = Clock::present(round.now);
-        self.detect_among(client, &mut clock, round.deadline, &matchers(namespace, &pods), names).await
+        let namespaces = [namespace];
+        let asking = Asking::of(client, &namespaces);
+        self.detect_among(asking, &mut clock, round.deadline, &matchers(namespace, &pods), names).await
     }
 
     /// The same for the pods of these matchers.
     pub(super) async fn detect_among(
         &self,
-        client: &Client,
+        asking: Asking<'_>,
         clock: &mut Clock,
         deadline: Duration,
         matchers: &str,
@@ -338,7 +321,7 @@ impl Prometheus {
         }
         // Of a histogram, one bucket is enough to know that it is there.
         let query = format!(r#"{{__name__=~{},le=~"|[+]Inf",{matchers}}}"#, quoted(&pattern));
-        let answer = self.query(client, &query, clock, deadline, ANSWER_BYTES).await?;
+        let answer = self.query(asking, &query, clock, deadline, ANSWER_BYTES).await?;
         let mut survey = names.survey();
         let mut fault = None;
         each_series(&answer, |series: NewestSeries<'_>| {
@@ -363,7 +346,7 @@ impl Prometheus {
             return Err(fault);
         }
         let query = format!(r#"group by (__name__) ({{__name__=~".+_(total|count)",{matchers}}})"#);
-        let Ok(answer) = self.query(client, &query, clock, deadline, ANSWER_BYTES).await else {
+        let Ok(answer) = self.query(asking, &query, clock, deadline, ANSWER_BYTES).await else {
             return chosen;
         };
         // What cannot be read of it adds nothing to the message.
@@ -374,71 +357,6 @@ impl Prometheus {
             Ok(())
         });
         names.choose(&survey)
-    }
-
-    /// The body of a successful or an explained answer to an instant query.
-    pub(super) async fn query(
-        &self,
-        client: &Client,
-        query: &str,
-        clock: &mut Clock,
-        deadline: Duration,
-        most_bytes: usize,
-    ) -> Result<Held, ReadError> {
-        let time = clock.asked_about();
-        let (body, answered) = self.query_at(client, query, time, deadline, most_bytes).await?;
-        if !clock.compare(answered, deadline) {
-            return Ok(body);
-        }
-        // Two at once would be one that waits for room and holds some.
-        drop(body);
-        let time = clock.asked_about();
-        Ok(self.query_at(client, query, time, deadline, most_bytes).await?.0)
-    }
-
-    /// The same at a moment of the server's clock, with what that clock showed.
-    async fn query_at(
-        &self,
-        client: &Client,
-        query: &str,
-        time: i64,
-        deadline: Duration,
-        most_bytes: usize,
-    ) -> Result<(Held, Option<Timestamp>), ReadError> {
-        let url = format!("{}/api/v1/query", self.url.trim_end_matches('/'));
-        let url = reqwest::Url::parse(&url).map_err(|error| ReadError::Address(error.to_string()))?;
-        let timeout = format!("{}ms", deadline.saturating_sub(FOR_THE_WAY).max(FOR_THE_WAY).as_millis());
-        let form = [("query", query), ("time", &time.to_string()), ("timeout", &timeout)];
-        let mut request = client.post(url)?.form(&form);
-        request = match &self.auth {
-            Auth::Nobody => request,
-            Auth::Bearer(token) => request.bearer_auth(token),
-            Auth::Basic { user, password } => request.basic_auth(user, Some(password)),
-        };
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        let asked = Asked::Prometheus;
-        let answer = async {
-            let response = client.send(request).await.map_err(|error| match error.is_builder() {
-                true => ReadError::Address(super::innermost(&error)),
-                false => ReadError::unsent(asked, &error),
-            })?;
-            let status = response.status();
-            let answered = shown_by(response.headers());
-            let body = self.auth.struck_out_of(super::body(response, most_bytes, asked).await?);
-            // Prometheus explains 400, 422 and 503 in JSON; a proxy in front of it does not.
-            match status {
-                reqwest::StatusCode::OK => Ok((body, answered)),
-                reqwest::StatusCode::UNAUTHORIZED | reqwest::StatusCode::FORBIDDEN => {
-                    Err(ReadError::Status { asked, status: status.as_u16() })
-                }
-                _ => Err(explained(&body).unwrap_or(ReadError::Status { asked, status: status.as_u16() })),
-            }
-        };
-        tokio::time::timeout(deadline, answer)
-            .await
-            .unwrap_or(Err(ReadError::Timeout { asked, after: deadline }))
     }
 }
 
@@ -662,13 +580,18 @@ fn batches(wanted: &[Wanted<'_>], most: usize) -> Vec<Range<usize>> {
     batches
 }
 
-/// Matchers of these pods.
-fn pods_of(asked: &[Wanted<'_>]) -> String {
+/// Those of these pods, each once.
+fn namespaces_of<'a>(asked: &[Wanted<'a>]) -> Vec<&'a str> {
     let mut namespaces: Vec<&str> = asked.iter().map(|wanted| wanted.asker.namespace.as_str()).collect();
     namespaces.sort_unstable();
     namespaces.dedup();
+    namespaces
+}
+
+/// Matchers of these pods, of these namespaces.
+fn pods_of(namespaces: &[&str], asked: &[Wanted<'_>]) -> String {
     let pods = quoted(&alternatives(asked.iter().map(|wanted| wanted.pod.name.as_str())));
-    match namespaces.as_slice() {
+    match namespaces {
         [namespace] => format!("namespace={},pod=~{pods}", quoted(namespace)),
         several => format!("namespace=~{},pod=~{pods}", quoted(&alternatives(several.iter().copied()))),
     }

@@ -4,12 +4,20 @@
 //! little, and stop before its end. So what is held needs a place, which others need too: a small one, and a larger one in its stead when it has outgrown
 //! that. Who finds none waits, takes nothing more from the network, and has the deadline of its question for it.
 //!
-//! Places of each size are counted apart: small answers, nearly all that are honest, never wait for large ones. And whoever waits holds only a
-//! smaller place, so that nobody waits for each other.
+//! Places of each size are counted apart: small answers, nearly all that are honest, never wait for large ones. And of each size a namespace has a
+//! quarter at most, and one where there are few: whoever asks those who begin an answer and stop leaves others their room.
+//!
+//! An answer about pods of several namespaces, which share a server, is in the share of whichever of them has room first. So nobody's full share keeps
+//! others from being measured; and who has some namespaces, and names a hundred servers in each, has as many shares and no more. (Were such answers
+//! nobody's, or their server's, two namespaces would be enough to take all there is.)
+//!
+//! Nobody waits for each other: all take what they need in the same order. First a place of a small size from their namespace's share, then from what
+//! all have, then one of a larger size from the share, and so on; whoever waits for one holds only such as come before it. So whoever holds the last
+//! of all that are held waits for none, but for the network, and has its deadline. Nobody asks for an answer while they hold another.
 
 use std::ops::Deref;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use crate::turns::{Turn, Turns};
 
 /// The room of this process: 96 MiB.
 pub static ROOM: Room = Room::of([(64 << 10, 384), (512 << 10, 32), (4 << 20, 6), (LARGEST, 2)]);
@@ -24,23 +32,23 @@ pub struct Room {
 struct Places {
     /// Of each.
     bytes: usize,
-    free: Semaphore,
+    free: Turns,
 }
 
 impl Room {
-    /// Sizes in bytes, the smallest first, and how many there are of each.
+    /// Sizes in bytes, the smallest first, and how many there are of each; a namespace has a quarter of them, rounded up.
     pub const fn of([a, b, c, d]: [(usize, usize); 4]) -> Self {
         const fn places((bytes, number): (usize, usize)) -> Places {
-            Places { bytes, free: Semaphore::const_new(number) }
+            Places { bytes, free: Turns::of(number, number.div_ceil(4)) }
         }
         Self { places: [places(a), places(b), places(c), places(d)] }
     }
 
-    /// The smallest place for so much; the largest one for more.
-    async fn place(&'static self, bytes: usize) -> Place {
+    /// The smallest place for so much; the largest one for more. In the share of one of these namespaces.
+    async fn place(&'static self, bytes: usize, namespaces: &[&str]) -> Place {
         let [rest @ .., largest] = &self.places;
         let places = rest.iter().find(|places| bytes <= places.bytes).unwrap_or(largest);
-        Place { bytes: places.bytes, _taken: places.free.acquire().await.ok() }
+        Place { bytes: places.bytes, _taken: Some(places.free.take_for_any(namespaces).await) }
     }
 }
 
@@ -48,7 +56,7 @@ impl Room {
 #[derive(Default)]
 struct Place {
     bytes: usize,
-    _taken: Option<SemaphorePermit<'static>>,
+    _taken: Option<Turn<'static>>,
 }
 
 /// An answer, as far as it has come, in its place.
@@ -59,11 +67,11 @@ pub struct Held {
 }
 
 impl Held {
-    /// Adds what came, as soon as there is room for it.
-    pub async fn add(&mut self, more: &[u8], room: &'static Room) {
+    /// Adds what came, as soon as there is room for it in the share of one of the namespaces that it is about; none: whoever asks has all to themselves.
+    pub async fn add(&mut self, more: &[u8], room: &'static Room, namespaces: &[&str]) {
         let length = self.bytes.len() + more.len();
         if length > self.place.bytes {
-            let larger = room.place(length).await;
+            let larger = room.place(length, namespaces).await;
             // As much as the place has: a vector that doubles itself would take more.
             self.bytes.reserve_exact(larger.bytes.max(length) - self.bytes.len());
             self.place = larger;
@@ -120,12 +128,21 @@ mod tests {
     }
 
     fn held(bytes: &[u8], room: &'static Room) -> Option<Held> {
+        held_of(&[], bytes, room)
+    }
+
+    fn held_of(namespaces: &[&str], bytes: &[u8], room: &'static Room) -> Option<Held> {
         async {
             let mut held = Held::default();
-            held.add(bytes, room).await;
+            held.add(bytes, room, namespaces).await;
             held
         }
         .now_or_never()
+    }
+
+    /// As many as there is room for.
+    fn all_of(namespaces: &[&str], bytes: &[u8], room: &'static Room) -> Vec<Held> {
+        std::iter::from_fn(|| held_of(namespaces, bytes, room)).collect()
     }
 
     #[test]
@@ -134,7 +151,7 @@ mod tests {
         let mut all: Vec<Held> = (0..50).map(|_| Held::default()).collect();
         for _ in 0..9 {
             for held in &mut all {
-                let _waits = held.add(&SMALL, room).now_or_never();
+                let _waits = held.add(&SMALL, room, &[]).now_or_never();
             }
         }
         let bytes: usize = all.iter().map(|held| held.bytes.capacity()).sum();
@@ -149,11 +166,39 @@ mod tests {
         assert!(large.is_some() && held(&LARGE, room).is_none());
         let mut growing = held(&SMALL, room).expect("a small place");
         assert!(held(&SMALL, room).is_none());
-        assert!(growing.add(&LARGE[10..], room).now_or_never().is_none());
+        assert!(growing.add(&LARGE[10..], room, &[]).now_or_never().is_none());
         drop(large);
-        assert!(growing.add(&LARGE[10..], room).now_or_never().is_some());
+        assert!(growing.add(&LARGE[10..], room, &[]).now_or_never().is_some());
         assert_eq!(*growing, LARGE);
         assert!(held(&SMALL, room).is_some(), "the small place of what has grown is free again");
+    }
+
+    #[test]
+    fn a_namespace_has_a_quarter_of_each_size_and_who_comes_after_it_finds_room() {
+        let room = room([8, 8, 3, 2]);
+        let small = all_of(&["noisy"], &SMALL, room);
+        let middle = all_of(&["noisy"], &LARGE[..40], room);
+        let large = all_of(&["noisy"], &LARGE, room);
+        assert_eq!((small.len(), middle.len(), large.len()), (2, 1, 1));
+        for bytes in [&SMALL[..], &LARGE[..40], &LARGE] {
+            assert!(held_of(&["shop"], bytes, room).is_some(), "{} bytes", bytes.len());
+        }
+        let mut growing = held_of(&["shop"], &SMALL, room).expect("a small place");
+        assert!(growing.add(&LARGE[10..], room, &["shop"]).now_or_never().is_some());
+        drop(small);
+        assert!(held_of(&["noisy"], &SMALL, room).is_some());
+    }
+
+    #[test]
+    fn an_answer_about_several_namespaces_has_room_while_one_of_them_has_and_takes_no_more_than_theirs() {
+        let room = room([16, 1, 1, 2]);
+        let noisy = all_of(&["noisy"], &SMALL, room);
+        let shared = all_of(&["noisy", "shop"], &SMALL, room);
+        assert_eq!((noisy.len(), shared.len()), (4, 4));
+        assert!(held_of(&["shop"], &SMALL, room).is_none(), "they are in its share");
+        assert!(held_of(&["bank"], &SMALL, room).is_some());
+        let large = held_of(&["noisy"], &LARGE, room);
+        assert!(large.is_some() && held_of(&["noisy", "shop"], &LARGE, room).is_some());
     }
 
     #[test]

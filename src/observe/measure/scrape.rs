@@ -27,6 +27,8 @@ const PODS_SURVEYED: usize = 16;
 /// Where one pod's metrics are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
+    /// The pod's namespace.
+    pub namespace: String,
     /// The pod's name.
     pub pod: String,
     /// The pod's address.
@@ -233,7 +235,8 @@ async fn page(client: &Client, target: &Target, deadline: Duration) -> Result<Pa
         let content_type = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = Kind::of(content_type.trim_start());
         let framed = is_framed(response.version(), headers);
-        let bytes = super::body(response, Limits::default().bytes, Asked::Pod).await?;
+        let namespaces = [target.namespace.as_str()];
+        let bytes = super::body(response, Limits::default().bytes, Asked::Pod, &namespaces).await?;
         Ok(Page { bytes, kind, framed })
     };
     let late = Err(ReadError::Timeout { asked: Asked::Pod, after: deadline });
@@ -266,7 +269,7 @@ mod tests {
     use super::super::room::Room;
     use super::*;
 
-    /// Pods of which the first is slow and all others answer at once, into a room for three pages.
+    /// Pods of which the first is slow and all others answer at once, into a room for three pages of a namespace.
     struct Pods {
         room: Room,
         answered: AtomicUsize,
@@ -285,7 +288,9 @@ mod tests {
                     return Err(ReadError::Timeout { asked: Asked::Pod, after: deadline });
                 }
                 let mut bytes = Held::default();
-                bytes.add(b"http_requests_total{code=\"200\"} 1\n", &pods.room).await;
+                bytes
+                    .add(b"http_requests_total{code=\"200\"} 1\n", &pods.room, &[target.namespace.as_str()])
+                    .await;
                 pods.answered.fetch_add(1, Ordering::Relaxed);
                 Ok(Page { bytes, kind: Kind::Text, framed: true })
             }
@@ -295,9 +300,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pages_do_not_stay_in_memory_behind_that_of_a_slow_pod() {
-        let room = Room::of([(100, 3), (101, 0), (102, 0), (103, 0)]);
+        let room = Room::of([(100, 12), (101, 0), (102, 0), (103, 0)]);
         let pods: &'static Pods = Box::leak(Box::new(Pods { room, answered: AtomicUsize::new(0) }));
         let target = |pod: &str| Target {
+            namespace: "shop".to_owned(),
             pod: pod.to_owned(),
             ip: [10, 0, 0, 1].into(),
             port: 80,

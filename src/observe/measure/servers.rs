@@ -3,32 +3,40 @@
 //!
 //! A server is the same for runs that speak to it in the same way: URL, credentials, headers and CA. Nothing is kept from one
 //! round to the next.
+//!
+//! A namespace has its share of what a server is asked, and of what all are asked together: whoever names many that say nothing waits for them alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use super::earlier::Earlier;
 use super::history::Stretch;
 use super::instant::{InstantError, Number};
 use super::names::{Detected, Family, Names};
-use super::prometheus::{Answers, Asker, Pod, Prometheus, Round};
+use super::prometheus::{Answers, Asker, Asking, Pod, Prometheus, Round};
 use super::{Asked, ReadError, Trust, client};
 use crate::decide::judge::Slot;
 use crate::observe::reach::{Client, Reach};
+use crate::turns::{Turn, Turns};
 
 /// How long the first of a round waits for others. Rounds begin at the same second for all runs.
 const GATHER: Duration = Duration::from_millis(100);
 /// Readings of one server at the same time.
 const AT_ONCE: usize = 2;
+/// Of these, one namespace's looks for series, or for what they were before.
+const LOOKS_OF_ONE: usize = 1;
 /// Queries for single numbers at the same time: they do not wait for readings, and readings not for them.
 const NUMBERS_AT_ONCE: usize = 6;
 /// Of these, those of one namespace: who asks what takes long waits for itself, and others do not.
 const NUMBERS_OF_ONE: usize = 2;
 /// Of these, those about the past, which take longest: the numbers of runs there do not wait for them.
 const PAST_OF_ONE: usize = 1;
+/// What one namespace asks of all servers at the same time: as much as it may ask of so many of them. Who names so many different ones, all of them slow,
+/// waits; each question that hangs has a connection, which reads ahead.
+const SERVERS_OF_ONE: usize = 8;
 /// Numbers that are kept of the past of one query: many times as many as it has moments.
 const MOST_OF_THE_PAST: usize = 20_000;
 
@@ -41,26 +49,26 @@ pub(in crate::observe) const JSON_OF_ONE: usize = 4;
 pub struct Servers {
     reach: Reach,
     known: Mutex<HashMap<(Prometheus, Trust), Weak<Server>>>,
-    places_for_json: Semaphore,
-    /// By namespace, while somebody there asks.
-    shares_of_json: Mutex<HashMap<String, Weak<Semaphore>>>,
+    of_all: Arc<OfAll>,
+    json: Turns,
 }
 
-/// A turn to read something beside the servers, until it is dropped.
-pub struct Turn<'a> {
-    _own: Option<OwnedSemaphorePermit>,
-    _place: Option<SemaphorePermit<'a>>,
+/// What each namespace asks of all servers together.
+struct OfAll {
+    /// Readings of pods, and looks for series.
+    readings: Turns,
+    numbers: Turns,
 }
 
 impl Servers {
     /// None yet, and where they may be.
     pub fn within(reach: Reach) -> Self {
-        Self {
-            reach,
-            known: Mutex::default(),
-            places_for_json: Semaphore::new(JSON_AT_ONCE),
-            shares_of_json: Mutex::default(),
-        }
+        let of_all = OfAll {
+            readings: Turns::of_each(SERVERS_OF_ONE * AT_ONCE),
+            numbers: Turns::of_each(SERVERS_OF_ONE * NUMBERS_OF_ONE),
+        };
+        let json = Turns::of(JSON_AT_ONCE, JSON_OF_ONE);
+        Self { reach, known: Mutex::default(), of_all: Arc::new(of_all), json }
     }
 
     /// A client for what is read beside them.
@@ -71,21 +79,9 @@ impl Servers {
         client(trust, &self.reach)
     }
 
-    /// A turn to read a JSON answer for a run or a check of this namespace. Its share first, so that whoever waits for it keeps nobody waiting.
+    /// A turn to read a JSON answer for a run or a check of this namespace.
     pub async fn turn_for_json(&self, namespace: &str) -> Turn<'_> {
-        let share = {
-            let mut shares = self.shares_of_json.lock().unwrap_or_else(PoisonError::into_inner);
-            shares.retain(|_, share| share.strong_count() > 0);
-            let known = shares.get(namespace).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let share = Arc::new(Semaphore::new(JSON_OF_ONE));
-                shares.insert(namespace.to_owned(), Arc::downgrade(&share));
-                share
-            })
-        };
-        // Neither is ever closed.
-        let own = share.acquire_owned().await.ok();
-        Turn { _own: own, _place: self.places_for_json.acquire().await.ok() }
+        self.json.take(namespace).await
     }
 
     /// The server to which this is the way. It is forgotten when nobody holds it any more.
@@ -102,9 +98,12 @@ impl Servers {
         let server = Arc::new(Server {
             client: self.client(way.1.clone())?,
             prometheus: way.0.clone(),
+            looks: Turns::of_each(LOOKS_OF_ONE),
+            past: Turns::of_each(PAST_OF_ONE),
+            numbers: Turns::of_each(NUMBERS_OF_ONE),
+            of_all: self.of_all.clone(),
             places: Semaphore::new(AT_ONCE),
             places_for_numbers: Semaphore::new(NUMBERS_AT_ONCE),
-            shares: Mutex::default(),
             gathering: Mutex::default(),
         });
         known.insert(way, Arc::downgrade(&server));
@@ -113,29 +112,35 @@ impl Servers {
 }
 
 /// One server.
+///
+/// Turns are taken in the order in which they stand here, so that nobody waits for each other. A namespace's own come before the places that all have
+/// together, so that whoever waits for them keeps no other waiting; and those at this server before those at all of them, so that what waits for a server
+/// that is silent keeps nothing waiting that its namespace asks another.
 pub struct Server {
     prometheus: Prometheus,
     client: Client,
+    /// Of each namespace: which series there are, and what they were before a run.
+    looks: Turns,
+    /// What a query gave in the past.
+    past: Turns,
+    /// What queries give: now, and in the past.
+    numbers: Turns,
+    of_all: Arc<OfAll>,
     places: Semaphore,
     places_for_numbers: Semaphore,
-    /// By namespace, while somebody there asks.
-    shares: Mutex<HashMap<String, Weak<Share>>>,
-    gathering: Mutex<HashMap<Same, Vec<Waiting>>>,
-}
-
-/// What one namespace may ask at the same time. It is taken before what all have together, so that whoever waits for it keeps nobody waiting; and
-/// always in the order in which it stands here, so that nobody waits for each other.
-struct Share {
-    /// Which series there are, and what they were before a run.
-    series: Semaphore,
-    /// What a query gave in the past.
-    past: Semaphore,
-    /// What queries give: now, and in the past.
-    numbers: Semaphore,
+    gathering: Mutex<HashMap<Same, Gathered>>,
 }
 
 /// What runs must have in common to be asked for together.
 type Same = (Round, Vec<Family>);
+
+/// Runs that are asked for together, as soon as one of their namespaces has its turn.
+#[derive(Default)]
+struct Gathered {
+    waiting: Vec<Waiting>,
+    /// By namespace, who is on the way to ask for all of them; dropped when somebody has.
+    on_the_way: BTreeMap<String, oneshot::Sender<()>>,
+}
 
 /// A run that waits for its part of an answer.
 struct Waiting {
@@ -155,8 +160,8 @@ impl Server {
         pods: &[Pod],
         names: &Names,
     ) -> Result<Detected, ReadError> {
-        let share = self.share(namespace);
-        let _own = share.series.acquire().await;
+        let _look = self.looks.take(namespace).await;
+        let _own = self.of_all.readings.take(namespace).await;
         let _place = self.places.acquire().await;
         self.prometheus.detect(&self.client, round, namespace, pods, names).await
     }
@@ -172,8 +177,8 @@ impl Server {
         stable: &[Pod],
         detected: &Detected,
     ) -> Result<Vec<Slot>, ReadError> {
-        let share = self.share(namespace);
-        let _own = share.series.acquire().await;
+        let _look = self.looks.take(namespace).await;
+        let _own = self.of_all.readings.take(namespace).await;
         let _place = self.places.acquire().await;
         self.prometheus.history(&self.client, round, namespace, stable, detected).await
     }
@@ -188,10 +193,10 @@ impl Server {
         namespace: &str,
         query: &str,
     ) -> Result<Vec<Number>, InstantError> {
-        let share = self.share(namespace);
-        let _own = share.numbers.acquire().await;
+        let _number = self.numbers.take(namespace).await;
+        let _own = self.of_all.numbers.take(namespace).await;
         let _place = self.places_for_numbers.acquire().await;
-        self.prometheus.instant(&self.client, round, query).await
+        self.prometheus.instant(Asking::of(&self.client, &[namespace]), round, query).await
     }
 
     /// What a query gave at each multiple of `step` seconds in a stretch of the past, asked for a check of this namespace: see
@@ -207,14 +212,16 @@ impl Server {
         stretch: Stretch,
         step: i64,
     ) -> Result<Earlier, InstantError> {
-        let share = self.share(namespace);
-        let _past = share.past.acquire().await;
-        let _own = share.numbers.acquire().await;
+        let _past = self.past.take(namespace).await;
+        let _number = self.numbers.take(namespace).await;
+        let _own = self.of_all.numbers.take(namespace).await;
         let _place = self.places_for_numbers.acquire().await;
         let Round { now, deadline, scrape_interval: _ } = round;
-        let query = self.prometheus.over_time(&self.client, query, now, deadline).await?;
+        let namespaces = [namespace];
+        let asking = Asking::of(&self.client, &namespaces);
+        let query = self.prometheus.over_time(asking, query, now, deadline).await?;
         let most = MOST_OF_THE_PAST;
-        self.prometheus.earlier(&self.client, &query, stretch, step, deadline, most).await
+        self.prometheus.earlier(asking, &query, stretch, step, deadline, most).await
     }
 
     /// Reads the pods of one run, together with all who ask for the same families in the same round: see [`Prometheus::read`].
@@ -222,15 +229,17 @@ impl Server {
         let pods: Vec<_> = asker.pods.iter().map(|pod| pod.name.clone()).collect();
         let same = (round, asker.detected.families());
         let (sender, receiver) = oneshot::channel();
-        let first = {
+        {
             let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
-            let waiting = gathering.entry(same.clone()).or_default();
-            waiting.push(Waiting { asker, answer: sender });
-            waiting.len() == 1
-        };
-        if first {
-            // A task of its own: the run that asked first may end before the others have their answers.
-            tokio::spawn(self.clone().ask(same));
+            let gathered = gathering.entry(same.clone()).or_default();
+            let namespace = asker.namespace.clone();
+            gathered.waiting.push(Waiting { asker, answer: sender });
+            gathered.on_the_way.entry(namespace.clone()).or_insert_with(|| {
+                let (on_the_way, is_asked) = oneshot::channel();
+                // A task of its own: the run that asked first may end before the others have their answers.
+                tokio::spawn(self.clone().ask(same, namespace, is_asked));
+                on_the_way
+            });
         }
         let gone = |_| {
             let problem = "whoever asked for all is gone".to_owned();
@@ -240,27 +249,20 @@ impl Server {
         receiver.await.unwrap_or_else(gone)
     }
 
-    /// It is forgotten when nobody there asks any more.
-    fn share(&self, namespace: &str) -> Arc<Share> {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        shares.retain(|_, share| share.strong_count() > 0);
-        if let Some(share) = shares.get(namespace).and_then(Weak::upgrade) {
-            return share;
-        }
-        let share = Arc::new(Share {
-            series: Semaphore::new(1),
-            past: Semaphore::new(PAST_OF_ONE),
-            numbers: Semaphore::new(NUMBERS_OF_ONE),
-        });
-        shares.insert(namespace.to_owned(), Arc::downgrade(&share));
-        share
-    }
-
-    async fn ask(self: Arc<Self>, same: Same) {
-        tokio::time::sleep(GATHER).await;
-        let _place = self.places.acquire().await;
-        let waiting =
-            self.gathering.lock().unwrap_or_else(PoisonError::into_inner).remove(&same).unwrap_or_default();
+    /// Asks for all who wait, in the share of this namespace, unless another of them has its turn before: who shares a server with those whose turns
+    /// are all taken does not wait for these.
+    async fn ask(self: Arc<Self>, same: Same, namespace: String, is_asked: oneshot::Receiver<()>) {
+        let turn = async {
+            tokio::time::sleep(GATHER).await;
+            let own = self.of_all.readings.take(&namespace).await;
+            (own, self.places.acquire().await)
+        };
+        let _turn = tokio::select! {
+            biased;
+            _ = is_asked => return,
+            turn = turn => turn,
+        };
+        let Some(waiting) = self.gathered(&same, &namespace) else { return };
         let (askers, senders): (Vec<_>, Vec<_>) =
             waiting.into_iter().map(|Waiting { asker, answer }| (asker, answer)).unzip();
         let answers = self.prometheus.read(&self.client, same.0, &askers).await;
@@ -268,5 +270,14 @@ impl Server {
             // Fails when that run has ended meanwhile.
             let _gone = sender.send(answer);
         }
+    }
+
+    /// All who wait, if some of this namespace do.
+    fn gathered(&self, same: &Same, namespace: &str) -> Option<Vec<Waiting>> {
+        let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        if !gathering.get(same)?.on_the_way.contains_key(namespace) {
+            return None;
+        }
+        gathering.remove(same).map(|gathered| gathered.waiting)
     }
 }

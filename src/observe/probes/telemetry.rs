@@ -105,7 +105,8 @@ impl Asking<'_> {
     fn targets(&self) -> Vec<Target> {
         let target = |pod: &crate::decide::SampledPod| {
             let ip = pod.ip.parse().ok()?;
-            Some(Target { pod: pod.name.clone(), ip, port: pod.port, path: pod.path.clone() })
+            let namespace = self.namespace.to_owned();
+            Some(Target { namespace, pod: pod.name.clone(), ip, port: pod.port, path: pod.path.clone() })
         };
         self.sampling.pods.iter().filter_map(target).collect()
     }

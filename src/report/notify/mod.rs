@@ -18,13 +18,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::AbortHandle;
 
 use super::Metrics;
 use crate::api::notify::Owed;
 use crate::decide::Key;
 use crate::decide::notify::{Delivery, TellResult, Told};
+use crate::turns::Turns;
 pub use attempt::{Carrier, Failure, Outside};
 
 /// Requests under way at the same time, of all namespaces and of one.
@@ -48,7 +48,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// Has a Release looked at.
     wake: Box<dyn Fn(Key) + Send + Sync>,
-    turns: Semaphore,
+    /// For requests: a namespace whose receivers hang keeps only itself waiting.
+    turns: Turns,
     state: Mutex<State>,
 }
 
@@ -57,7 +58,6 @@ struct State {
     told: HashMap<Key, Vec<Told>>,
     /// By Release and audience.
     under_way: HashMap<(Key, String), Telling>,
-    namespaces: HashMap<String, Arc<Semaphore>>,
 }
 
 /// A message that is being sent, or waits to be tried again.
@@ -77,7 +77,7 @@ impl Notifier {
             carrier,
             metrics,
             wake: Box::new(wake),
-            turns: Semaphore::new(AT_ONCE),
+            turns: Turns::of(AT_ONCE, AT_ONCE_IN_A_NAMESPACE),
             state: Mutex::default(),
         }))
     }
@@ -156,7 +156,7 @@ impl Shared {
         let mut problem = String::new();
         for tried in 1..=TRIES {
             let attempt = {
-                let _turn = self.turn(&key.namespace).await;
+                let _turn = self.turns.take(&key.namespace).await;
                 attempt::attempt(&*self.carrier, &delivery).await
             };
             let (said, again_in, early) = match attempt {
@@ -184,18 +184,6 @@ impl Shared {
         }
         self.metrics.notified(kind, "failed");
         self.settle(&key, &delivery, TellResult::GivenUp(format!("{problem} ({TRIES} tries)")));
-    }
-
-    /// Room for a request: a namespace whose receivers hang keeps only itself waiting.
-    async fn turn(&self, namespace: &str) -> (Option<OwnedSemaphorePermit>, Option<SemaphorePermit<'_>>) {
-        let own = {
-            let mut state = self.lock();
-            state.namespaces.retain(|name, turns| name == namespace || Arc::strong_count(turns) > 1);
-            let turns = || Arc::new(Semaphore::new(AT_ONCE_IN_A_NAMESPACE));
-            state.namespaces.entry(namespace.to_owned()).or_insert_with(turns).clone()
-        };
-        // Neither is ever closed.
-        (own.acquire_owned().await.ok(), self.turns.acquire().await.ok())
     }
 
     /// Notes what came of it, and has the Release looked at.

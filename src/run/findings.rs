@@ -15,15 +15,23 @@ use crate::decide::refusal::{DoneWithout, Missed};
 use crate::decide::snapshot::{
     Gathered, JobOutput, Measured, Placed, Pod, ProbeAnswer, ProbeId, ReleaseFacts, WayBack,
 };
-use crate::decide::values::{self, Sample};
+use crate::decide::values::{self, Point, Sample};
 use crate::observe::Findings;
 use crate::observe::measure::counters::Taken;
+use crate::watch::ObjectKey;
+use crate::watch::room::{Place, Room};
 
 /// Slots kept for one run; the oldest go first.
 const MOST_SLOTS: usize = 50_000;
 
 /// Samples kept for one run; the oldest go first.
 const MOST_SAMPLES: usize = 5_000;
+
+/// Room for what was measured, of all runs. Mostly it is of one round, and in status a moment later; but not where somebody keeps status from being
+/// written. Fifty pods with histograms of twenty bounds take 30 KiB a round, and an hour of twelve pods before the run takes 2 MiB.
+const ROOM: usize = 64 << 20;
+/// Bytes that a count at a bound takes, in nodes that are not always full.
+const AT_BOUND: usize = 24;
 
 /// Where counts come from, for people.
 pub struct Origin {
@@ -41,19 +49,22 @@ const JUMP: SignedDuration = SignedDuration::from_secs(2);
 /// Findings of all runs.
 pub struct SharedFindings {
     clock: Clock,
+    room: Room,
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
     all: HashMap<Key, Findings>,
+    /// Of what was measured.
+    places: HashMap<Key, Place>,
     /// What the clock told last, and when that was.
     told: Option<(Timestamp, Instant)>,
 }
 
 impl SharedFindings {
     pub fn new(clock: Clock) -> Self {
-        Self { clock, known: Mutex::default() }
+        Self { clock, room: Room::of(ROOM), known: Mutex::default() }
     }
 
     /// What was found about one Release, which is looked at now.
@@ -66,14 +77,16 @@ impl SharedFindings {
 
     /// Forgets everything: another process leads.
     pub fn clear(&self) {
-        self.lock().all.clear();
+        let mut known = self.lock();
+        known.all.clear();
+        known.places.clear();
     }
 
     /// A round of measuring.
     pub fn add_round(&self, key: &Key, at: i64, taken: Taken, origin: Origin, why_not: Option<String>) {
-        let all = &mut self.lock().all;
+        let mut known = self.lock();
         let Measured { slots, history: _, missing, values: _, source, query, trouble } =
-            &mut all.entry(key.clone()).or_default().measured;
+            &mut known.all.entry(key.clone()).or_default().measured;
         slots.extend(taken.slots);
         let excess = slots.len().saturating_sub(MOST_SLOTS);
         slots.drain(..excess);
@@ -85,21 +98,26 @@ impl SharedFindings {
         }
         Origin { source: *source, query: *query } = origin;
         *trouble = why_not;
+        known.fit(key, &self.room);
     }
 
-    /// What stable pods did before the run.
-    pub fn add_history(&self, key: &Key, mut slots: Vec<Slot>) {
+    /// What stable pods did before the run. False: there is no room for it.
+    pub fn add_history(&self, key: &Key, mut slots: Vec<Slot>) -> bool {
         slots.truncate(MOST_SLOTS);
-        self.lock().all.entry(key.clone()).or_default().measured.history = Arc::new(slots);
+        let mut known = self.lock();
+        known.all.entry(key.clone()).or_default().measured.history = Arc::new(slots);
+        known.fit(key, &self.room);
+        known.all.get(key).is_some_and(|found| !found.measured.history.is_empty())
     }
 
     /// Readings of criteria that do not count requests.
     pub fn add_samples(&self, key: &Key, samples: Vec<Sample>) {
-        let all = &mut self.lock().all;
-        let values = &mut all.entry(key.clone()).or_default().measured.values;
+        let mut known = self.lock();
+        let values = &mut known.all.entry(key.clone()).or_default().measured.values;
         values.extend(samples);
         let excess = values.len().saturating_sub(MOST_SAMPLES);
         values.drain(..excess);
+        known.fit(key, &self.room);
     }
 
     /// An answer to a check.
@@ -165,10 +183,24 @@ impl SharedFindings {
 
     /// Forgets what status has counted in, and when there is no run everything but that marks are refused.
     pub fn prune(&self, key: &Key, release: Option<&ReleaseFacts>) {
-        let run = release.and_then(|release| release.status.run.as_ref());
         let mut known = self.lock();
-        let now = known.told.map_or(Timestamp::MAX, |(now, _)| now);
-        let all = &mut known.all;
+        known.prune(key, release);
+        known.fit(key, &self.room);
+    }
+
+    /// Whoever comes first after the clock was set notices it.
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.see_time(self.clock.now(), clock::instant());
+        known
+    }
+}
+
+impl Known {
+    fn prune(&mut self, key: &Key, release: Option<&ReleaseFacts>) {
+        let run = release.and_then(|release| release.status.run.as_ref());
+        let now = self.told.map_or(Timestamp::MAX, |(now, _)| now);
+        let all = &mut self.all;
         let Some(run) = run else {
             let marks = all.remove(key).and_then(|mut found| found.missed.remove_entry(&DoneWithout::Marks));
             if let Some(marks) = marks.filter(|_| release.is_some()) {
@@ -190,15 +222,31 @@ impl SharedFindings {
         found.measured.missing.retain(|(t, _)| state.lacks_missing(*t, now));
     }
 
-    /// Whoever comes first after the clock was set notices it.
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.see_time(self.clock.now(), clock::instant());
-        known
+    /// What was measured of a run takes room. Where there is none for all of it, what was before the run goes first (it is learnt in the run instead), then the
+    /// older half, and so on.
+    fn fit(&mut self, key: &Key, room: &Room) {
+        // The place of before is free again.
+        self.places.remove(key);
+        let Some(found) = self.all.get_mut(key) else { return };
+        loop {
+            let bytes = bytes(&found.measured);
+            if bytes == 0 {
+                return;
+            }
+            if let Some(place) = room.place(&ObjectKey::from(key), bytes) {
+                self.places.insert(key.clone(), place);
+                return;
+            }
+            let Measured { slots, history, values, .. } = &mut found.measured;
+            if history.is_empty() {
+                slots.drain(..slots.len().div_ceil(2));
+                values.drain(..values.len().div_ceil(2));
+            } else {
+                *history = Arc::default();
+            }
+        }
     }
-}
 
-impl Known {
     /// After a jump everybody begins to look anew. After one back, what was measured before it lies in what is to come: what status had not counted in
     /// by then (some seconds) is lost, nothing is counted twice, and answers are as old as they can be.
     fn see_time(&mut self, now: Timestamp, instant: Instant) {
@@ -222,12 +270,29 @@ impl Known {
     }
 }
 
+/// What was measured, in memory.
+fn bytes(measured: &Measured) -> usize {
+    let Measured { slots, history, values, missing: _, source: _, query: _, trouble: _ } = measured;
+    let of_slot = |slot: &Slot| size_of::<Slot>() + slot.pod.len() + AT_BOUND * slot.le.len();
+    let of_point = |point: &Point| size_of::<Point>() + point.series.len();
+    let of_sample = |sample: &Sample| {
+        let found = match &sample.found {
+            Ok(found) => found.trouble.len() + found.points.iter().map(of_point).sum::<usize>(),
+            Err(why) => why.len(),
+        };
+        size_of::<Sample>() + sample.criterion.len() + found
+    };
+    let slots: usize = slots.iter().chain(history.iter()).map(of_slot).sum();
+    slots + values.iter().map(of_sample).sum::<usize>()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
     use std::time::Duration;
 
     use super::*;
+    use crate::decide::judge::Bound;
 
     #[tokio::test(start_paused = true)]
     async fn after_the_clock_was_set_everybody_begins_to_look_anew() {
@@ -273,5 +338,45 @@ mod tests {
         assert_eq!(looks(), (set, 1));
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(looks(), (set, 1));
+    }
+    /// A slot of some pod with so many bounds.
+    fn slot(t: i64, bounds: u32) -> Slot {
+        let le = (0..bounds).map(|bound| (Bound::new(f64::from(bound)).unwrap(), 1)).collect();
+        Slot { t, revision: Revision::Stable, pod: "a".into(), requests: 1, errors: 0, le, warming: false }
+    }
+
+    #[test]
+    fn what_is_measured_and_never_counted_in_takes_no_more_than_its_namespaces_share() {
+        let key = |namespace: &str| Key { namespace: namespace.into(), name: "shop".into() };
+        let one = size_of::<Slot>() + 1 + 100 * AT_BOUND;
+        let clock = Clock::machine();
+        let findings = SharedFindings { room: Room::of(40 * one), ..SharedFindings::new(clock.clone()) };
+        let round = |namespace: &str, at: i64| {
+            let origin = Origin { source: String::new(), query: String::new() };
+            let taken = Taken { slots: vec![slot(at, 100)], missing: Vec::new() };
+            findings.add_round(&key(namespace), at, taken, origin, None);
+        };
+        let measured = |namespace: &str| findings.of(&key(namespace), clock.now()).measured;
+        assert!(!findings.add_history(&key("noisy"), vec![slot(0, 100); 21]));
+        assert!(measured("noisy").history.is_empty(), "there is no room for it");
+        assert!(findings.add_history(&key("noisy"), vec![slot(0, 100); 10]));
+        for at in 1..=10 {
+            round("noisy", at);
+        }
+        assert_eq!((measured("noisy").history.len(), measured("noisy").slots.len()), (10, 10));
+        round("noisy", 11);
+        assert_eq!((measured("noisy").history.len(), measured("noisy").slots.len()), (0, 11));
+        for at in 12..=100 {
+            round("noisy", at);
+        }
+        let kept: Vec<i64> = measured("noisy").slots.iter().map(|slot| slot.t).collect();
+        assert!((10..=20).contains(&kept.len()) && kept.ends_with(&[98, 99, 100]), "{kept:?}");
+
+        // Others have theirs all the same, and all is free again when nothing is kept.
+        round("shop", 1);
+        assert_eq!(measured("shop").slots.len(), 1);
+        findings.prune(&key("noisy"), None);
+        findings.prune(&key("shop"), None);
+        assert_eq!(findings.room.taken(), 0);
     }
 }

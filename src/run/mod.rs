@@ -1,6 +1,7 @@
 //! Wiring: the process (settings, signals, its address) and, in it, the loop that looks at Releases. The only place that knows clocks.
 
 mod clock;
+mod counting;
 mod errands;
 mod findings;
 mod http;

@@ -1,7 +1,7 @@
 //! Reading the pods of runs, over and over, while a run needs it: one task a run, all within one cap. Numbers that are read elsewhere
 //! are read by another task (`values`), so that neither waits for the other.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use kube::Client;
 use tokio::sync::watch;
 
 use super::clock::Clock;
+use super::counting::Counting;
 use super::findings::{Origin, SharedFindings};
 use super::queue::Queue;
 use super::values::{self, ValueRounds};
@@ -19,13 +20,15 @@ use crate::decide::values::{Gauge, Sample};
 use crate::decide::{Key, SampledPod, Sampling};
 use crate::observe::credentials;
 use crate::observe::measure::ReadError;
-use crate::observe::measure::counters::{Ledger, Reading};
+use crate::observe::measure::counters::Ledger;
+use crate::observe::measure::kept::{Passage, SERIES};
 use crate::observe::measure::names::{Detected, Names};
 use crate::observe::measure::pace::{self, Reads};
 use crate::observe::measure::prometheus::{Answers, Asker, Pod, Round, queries};
 use crate::observe::measure::scrape::{self, PageRead, Pages, Target};
 use crate::observe::measure::servers::{Server, Servers};
 use crate::observe::values::of_pages;
+use crate::watch::ObjectKey;
 
 /// Pods of one run read at the same time.
 const AT_ONCE: usize = 64;
@@ -159,7 +162,8 @@ struct Rounds {
 
 impl Rounds {
     async fn go_on(mut self) {
-        let mut ledger = Ledger::new();
+        let of = ObjectKey::from(&self.key);
+        let mut ledger = Ledger::within(&SERIES, &of);
         let mut gauged_at = i64::MIN;
         loop {
             let every = self.every();
@@ -176,11 +180,12 @@ impl Rounds {
             }
             let deadline = every.min(Duration::from_secs(5)).mul_f64(0.8);
             if self.reader.starts_anew(&wanted) {
-                ledger = Ledger::new();
+                ledger = Ledger::within(&SERIES, &of);
             }
             let asked: Vec<Gauge> = gauges.iter().map(|(_, gauge)| (*gauge).clone()).collect();
-            let Read { counted, pages } =
-                self.reader.read(&self.key.namespace, &wanted, &asked, at, deadline).await;
+            let mut counting =
+                if wanted.counted { Some(Counting::begin(&mut ledger, &wanted, at)) } else { None };
+            let pages = self.reader.read(&of, &wanted, &asked, at, deadline, counting.as_mut()).await;
             if pages.is_empty() && !wanted.counted {
                 continue;
             }
@@ -195,21 +200,17 @@ impl Rounds {
                 };
                 self.findings.add_samples(&self.key, gauges.iter().enumerate().map(sample).collect());
             }
-            if wanted.counted {
-                let results = counted.unwrap_or_else(|error| {
-                    wanted.pods.iter().map(|pod| (pod.name.clone(), Err(error.clone()))).collect()
-                });
-                let trouble = trouble(&wanted, &results, at);
-                let readings = readings(&wanted, results, at);
-                let mut taken = ledger.take(at, readings);
+            if let Some(counting) = counting {
+                let (mut taken, trouble) = counting.end();
                 mark_warm_up(&wanted, &mut taken.slots);
-                let origin = self.reader.origin(&self.key.namespace, &wanted);
                 // Before the first slots: what is learnt later is learnt by nobody.
                 if let Some(Ok(history)) = &mut self.reader.history
                     && !history.slots.is_empty()
+                    && !self.findings.add_history(&self.key, std::mem::take(&mut history.slots))
                 {
-                    self.findings.add_history(&self.key, std::mem::take(&mut history.slots));
+                    self.reader.history = Some(Err(ReadError::NoRoom));
                 }
+                let origin = self.reader.origin(&self.key.namespace, &wanted);
                 self.findings.add_round(&self.key, at, taken, origin, trouble);
             }
             self.queue.wake(self.key.clone());
@@ -283,12 +284,8 @@ struct Known {
     read_at: i64,
 }
 
-/// What came of a round.
-struct Read {
-    counted: Result<Answers, ReadError>,
-    /// The canary's pods' pages, where gauges were asked for.
-    pages: Vec<(String, Result<PageRead, ReadError>)>,
-}
+/// The canary's pods' pages, where gauges were asked for; what they count is not in them any more.
+type Gauged = Vec<(String, Result<PageRead, ReadError>)>;
 
 impl Reader {
     pub(super) fn new(sources: Sources) -> Self {
@@ -324,19 +321,27 @@ impl Reader {
 
     async fn read(
         &mut self,
-        namespace: &str,
+        of: &ObjectKey,
         wanted: &Sampling,
         gauges: &[Gauge],
         at: i64,
         deadline: Duration,
-    ) -> Read {
+        counting: Option<&mut Counting<'_>>,
+    ) -> Gauged {
         let names = Names::of(wanted);
         match &wanted.source {
-            Source::Pods { .. } => self.read_pages(namespace, wanted, &names, gauges, deadline).await,
+            Source::Pods { .. } => {
+                self.read_pages(of.namespace(), wanted, &names, gauges, deadline, counting).await
+            }
             Source::Prometheus { server, scrape_interval } => {
+                let Some(counting) = counting else { return Vec::new() };
                 let round = Round { now: at, scrape_interval: *scrape_interval, deadline: QUERY };
-                let counted = self.read_server(namespace, wanted, server, &names, round).await;
-                Read { counted, pages: Vec::new() }
+                let passage = Passage::of(&SERIES, of);
+                match self.read_server(of.namespace(), wanted, server, &names, round, &passage).await {
+                    Ok(answers) => answers.into_iter().for_each(|(pod, said)| counting.add(&pod, said)),
+                    Err(error) => counting.fail(&error),
+                }
+                Vec::new()
             }
         }
     }
@@ -391,9 +396,10 @@ impl Reader {
         source: &PrometheusSource,
         names: &Names,
         round: Round,
+        passage: &Passage,
     ) -> Result<Answers, ReadError> {
         let server = self.server(namespace, source, round.now).await?;
-        let read = self.ask(&server, namespace, wanted, names, round).await;
+        let read = self.ask(&server, namespace, wanted, names, round, passage).await;
         let refused = match &read {
             Ok(answers) => {
                 answers.iter().any(|(_, answer)| answer.as_ref().is_err_and(ReadError::is_about_credentials))
@@ -413,7 +419,8 @@ impl Reader {
         names: &Names,
         gauges: &[Gauge],
         deadline: Duration,
-    ) -> Read {
+        counting: Option<&mut Counting<'_>>,
+    ) -> Gauged {
         let from = self.sources.pages.clone();
         let targets = |of: &dyn Fn(Revision) -> bool| -> Vec<Target> {
             let target = |pod: &SampledPod| {
@@ -424,17 +431,15 @@ impl Reader {
             wanted.pods.iter().filter(|pod| of(pod.revision)).filter_map(target).collect()
         };
         let is_canary = |revision| revision == Revision::Canary;
-        let mut counted = Ok(Vec::new());
-        if wanted.counted {
+        if let Some(counting) = counting {
             let all = targets(&|_| true);
             if self.detected.is_none() {
                 match scrape::detect(&*from, &all, names, deadline, AT_ONCE).await {
                     Ok(found) => self.detected = Some(found),
-                    Err(error) => counted = Err(error),
+                    Err(error) => counting.fail(&error),
                 }
             }
             if let Some(known) = &self.detected {
-                let read = scrape::scrape_all(&*from, &all, Some(known), gauges, deadline, AT_ONCE).await;
                 let of_canary: HashSet<&str> = wanted
                     .pods
                     .iter()
@@ -442,18 +447,27 @@ impl Reader {
                     .map(|pod| pod.name.as_str())
                     .collect();
                 let is_asked = |pod: &str| !gauges.is_empty() && of_canary.contains(pod);
-                let pages = read.iter().filter(|(pod, _)| is_asked(pod)).cloned().collect();
-                let series = |page: Result<PageRead, ReadError>| page.and_then(|page| page.counted);
-                counted = Ok(read.into_iter().map(|(pod, page)| (pod, series(page))).collect());
-                return Read { counted, pages };
+                let mut pages = BTreeMap::new();
+                let mut take = |place: usize, mut page: Result<PageRead, ReadError>| {
+                    let pod = &all[place].pod;
+                    let counted = match &mut page {
+                        Ok(page) => std::mem::replace(&mut page.counted, Ok(Vec::new())),
+                        Err(error) => Err(error.clone()),
+                    };
+                    counting.add(pod, counted);
+                    if is_asked(pod) {
+                        pages.insert(place, (pod.clone(), page));
+                    }
+                };
+                scrape::scrape(&*from, &all, Some(known), gauges, deadline, AT_ONCE, &mut take).await;
+                return pages.into_values().collect();
             }
         }
         // Gauges are there to be read also where no counter is.
-        let pages = match gauges {
+        match gauges {
             [] => Vec::new(),
             gauges => scrape::scrape_all(&*from, &targets(&is_canary), None, gauges, deadline, AT_ONCE).await,
-        };
-        Read { counted, pages }
+        }
     }
 
     /// The server, with credentials that are not old. Where they cannot be read just now, those known stay in use.
@@ -487,6 +501,7 @@ impl Reader {
         wanted: &Sampling,
         names: &Names,
         round: Round,
+        passage: &Passage,
     ) -> Result<Answers, ReadError> {
         let pods: Vec<Pod> = wanted
             .pods
@@ -507,30 +522,13 @@ impl Reader {
             let read = server.history(round, namespace, &stable, &detected).await;
             self.history = Some(read.map(|slots| History { pods: pods_in(&slots), slots }));
         }
-        Ok(server.read(round, Asker { namespace: namespace.to_owned(), pods, detected }).await)
+        let asker = Asker { namespace: namespace.to_owned(), pods, detected, passage: passage.clone() };
+        Ok(server.read(round, asker).await)
     }
 }
 
 fn pods_in(slots: &[Slot]) -> usize {
     slots.iter().map(|slot| slot.pod.as_str()).collect::<HashSet<_>>().len()
-}
-
-/// Why there is nothing to judge: no pod of a revision could be read. What is wrong with one of several shows in their number.
-fn trouble(wanted: &Sampling, results: &Answers, at: i64) -> Option<String> {
-    let errors: HashMap<&str, &ReadError> =
-        results.iter().filter_map(|(pod, result)| Some((pod.as_str(), result.as_ref().err()?))).collect();
-    let of = |revision| {
-        let is_one = |pod: &&SampledPod| pod.revision == revision && pod.is_due(at);
-        let mut pods = wanted.pods.iter().filter(is_one).peekable();
-        pods.peek()?;
-        let failed: Option<Vec<_>> =
-            pods.map(|pod| Some((pod.name.as_str(), *errors.get(pod.name.as_str())?))).collect();
-        failed
-    };
-    let failed = of(Revision::Canary).or_else(|| of(Revision::Stable))?;
-    let (pod, error) = failed.first()?;
-    let same = errors.len() == wanted.pods.len() && errors.values().all(|other| other == error);
-    Some(if same { error.to_string() } else { format!("pod {pod}: {error}") })
 }
 
 /// Says which of the slots are of canary pods that were not warm when they began.
@@ -541,19 +539,6 @@ fn mark_warm_up(wanted: &Sampling, slots: &mut [Slot]) {
         let warm_from = warm.get(slot.pod.as_str()).copied().flatten();
         slot.warming = warm_from.is_none_or(|warm_from| slot.t < warm_from);
     }
-}
-
-fn readings(wanted: &Sampling, results: Answers, at: i64) -> Vec<Reading> {
-    let mut results: HashMap<String, _> = results.into_iter().collect();
-    let reading = |pod: &crate::decide::SampledPod| Reading {
-        pod: pod.name.clone(),
-        revision: pod.revision,
-        started_at: pod.started_at,
-        container_restarts: pod.restarts,
-        is_due: pod.is_due(at),
-        result: results.remove(&pod.name).unwrap_or(Err(ReadError::NoSamples)),
-    };
-    wanted.pods.iter().map(reading).collect()
 }
 
 #[cfg(test)]
@@ -638,33 +623,5 @@ mod tests {
         };
         assert_eq!(warming(129), [true, false, true]);
         assert_eq!(warming(130), [true, false, false]);
-    }
-
-    #[test]
-    fn trouble_is_said_when_no_pod_of_a_revision_can_be_read() {
-        let pods = wanted(&[("a", Revision::Stable), ("b", Revision::Stable), ("c", Revision::Canary)]);
-        let said = |missing: &[&str]| {
-            let result = |name: &&str| match missing.contains(name) {
-                true => Err(ReadError::NoSamples),
-                false => Ok(Vec::new()),
-            };
-            let results = ["a", "b", "c"].iter().map(|name| ((*name).to_owned(), result(name))).collect();
-            trouble(&pods, &results, 1)
-        };
-        let why = ReadError::NoSamples.to_string();
-        assert_eq!(said(&[]), None);
-        assert_eq!(said(&["a"]), None);
-        assert_eq!(said(&["c"]), Some(format!("pod c: {why}")));
-        assert_eq!(said(&["a", "b"]), Some(format!("pod a: {why}")));
-        assert_eq!(said(&["a", "b", "c"]), Some(why.clone()));
-        assert_eq!(trouble(&wanted(&[]), &Vec::new(), 1), None);
-        let young = {
-            let mut pods = pods.clone();
-            pods.pods[2].known_from = Some(2);
-            pods
-        };
-        let results = vec![("c".to_owned(), Err(ReadError::NoSamples))];
-        assert_eq!(trouble(&young, &results, 1), None);
-        assert_eq!(trouble(&young, &results, 2), Some(format!("pod c: {why}")));
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A namespace takes no more than it leaves to all others. So it has half of the room when it is alone, and whoever comes after it finds half of what is
 //! left. What finds none is not lost: of such an object an outline is kept, and it is read again where it is looked at (see [`super::again`]).
+//!
+//! Who measures shares other rooms out in the same way.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,14 +30,13 @@ impl Room {
 
     /// A place for so many bytes of an object; `None`: there is none for its namespace.
     pub fn place(&self, of: &ObjectKey, bytes: usize) -> Option<Place> {
-        let mut taken = self.lock();
-        let own = taken.by_namespace.get(of.namespace()).copied().unwrap_or(0);
-        let left = taken.most.saturating_sub(taken.all.saturating_add(bytes));
-        if own.saturating_add(bytes) > left {
-            return None;
-        }
-        taken.add(of.namespace(), bytes);
-        Some(Place { room: self.clone(), of: of.clone(), bytes })
+        let mut place = self.empty_place(of);
+        place.grow(bytes).then_some(place)
+    }
+
+    /// A place that takes nothing yet, to grow.
+    pub fn empty_place(&self, of: &ObjectKey) -> Place {
+        Place { room: self.clone(), of: of.clone(), bytes: 0 }
     }
 
     /// Bytes that are taken.
@@ -49,6 +50,13 @@ impl Room {
 }
 
 impl Taken {
+    /// Whether a namespace that takes so many bytes more leaves as much to all others.
+    fn has(&self, namespace: &str, bytes: usize) -> bool {
+        let own = self.by_namespace.get(namespace).copied().unwrap_or(0);
+        let left = self.most.saturating_sub(self.all.saturating_add(bytes));
+        bytes == 0 || own.saturating_add(bytes) <= left
+    }
+
     fn add(&mut self, namespace: &str, bytes: usize) {
         self.all += bytes;
         match self.by_namespace.get_mut(namespace) {
@@ -76,6 +84,26 @@ pub struct Place {
     room: Room,
     of: ObjectKey,
     bytes: usize,
+}
+
+impl Place {
+    /// Takes so many bytes more. False, and nothing more is taken: there is no room for them in its namespace.
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let mut taken = self.room.lock();
+        let is_there = taken.has(self.of.namespace(), bytes);
+        if is_there {
+            taken.add(self.of.namespace(), bytes);
+            self.bytes += bytes;
+        }
+        is_there
+    }
+
+    /// Gives so many bytes back, of those that it takes.
+    pub fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.room.lock().give_back(self.of.namespace(), bytes);
+        self.bytes -= bytes;
+    }
 }
 
 /// A copy takes as much again.
@@ -116,6 +144,21 @@ mod tests {
         drop(first);
         assert_eq!(room.taken(), 0);
         assert!(room.lock().by_namespace.is_empty());
+    }
+
+    #[test]
+    fn a_place_grows_as_long_as_there_is_room_and_gives_back_what_it_does_not_need() {
+        let room = Room::of(100);
+        let (mut first, mut second) = (room.empty_place(&of("first")), room.empty_place(&of("second")));
+        assert!(first.grow(40) && !first.grow(11) && first.grow(10));
+        assert!(second.grow(25) && !second.grow(1));
+        first.shrink(30);
+        assert_eq!(room.taken(), 45);
+        assert!(second.grow(15));
+        first.shrink(1000);
+        assert_eq!(room.taken(), 40, "no more than it had");
+        drop((first, second));
+        assert_eq!(room.taken(), 0);
     }
 
     #[test]

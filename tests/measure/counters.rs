@@ -5,6 +5,8 @@ use tidegate::decide::judge::{Bound, Revision, Slot};
 use tidegate::observe::measure::counters::{Ledger, Reading, SERIES_APART, Taken};
 use tidegate::observe::measure::pace::{Reads, cadence};
 use tidegate::observe::measure::{Asked, Counts, ReadError, SeriesValue};
+use tidegate::watch::ObjectKey;
+use tidegate::watch::room::Room;
 
 const GOOD: Counts = Counts::Requests { error: false };
 const BAD: Counts = Counts::Requests { error: true };
@@ -277,6 +279,45 @@ fn more_series_than_are_kept_apart_are_summed() {
         (103, reading(1.0, 0)),
     ]);
     assert_eq!(taken, [vec![], vec![(100, many, 0)], vec![(101, 0, 0)], vec![(102, many, 0)]]);
+}
+
+/// A stable pod with so many series, each of which has counted so much.
+fn with_series(pod: &str, ids: std::ops::Range<u64>, value: f64) -> Reading {
+    Reading { result: Ok(ids.map(|id| series(id, GOOD, value)).collect()), ..stable(pod, 0.0, 0.0) }
+}
+
+/// Bytes of a series that is kept: which one, and its value.
+const KEPT: usize = 16;
+
+#[test]
+fn a_ledger_takes_room_for_the_series_of_its_pods_and_gives_it_back_with_them() {
+    let room = Room::of(1 << 20);
+    let mut ledger = Ledger::within(&room, &ObjectKey::new("shop", "cart"));
+    let mut kept = |at, readings| {
+        ledger.take(at, readings);
+        room.taken() / KEPT
+    };
+    let b = || with_series("b", 0..60, 1.0);
+    assert_eq!(kept(100, vec![with_series("a", 0..60, 1.0), b()]), 120);
+    assert_eq!(kept(105, vec![with_series("a", 0..70, 1.0), b()]), 130);
+    let restarted =
+        Reading { started_at: Some(107), container_restarts: 1, ..with_series("a", 1000..1050, 1.0) };
+    assert_eq!(kept(110, vec![restarted, b()]), 110, "the process before takes none");
+    assert_eq!(kept(115, vec![b()]), 60);
+    assert_eq!(kept(120, vec![unread(b())]), 60, "it may be read again");
+    drop(ledger);
+    assert_eq!(room.taken(), 0);
+}
+
+#[test]
+fn a_pod_whose_series_find_no_room_is_missing_until_they_do_and_nothing_is_lost() {
+    // Half of it: a hundred series.
+    let room = Room::of(200 * KEPT);
+    let mut ledger = Ledger::within(&room, &ObjectKey::new("shop", "cart"));
+    ledger.take(100, vec![with_series("a", 0..90, 1.0)]);
+    let taken = ledger.take(105, vec![with_series("a", 0..120, 2.0)]);
+    assert_eq!(taken, Taken { slots: vec![], missing: vec![(Revision::Stable, "a".to_owned())] });
+    assert_eq!(counts(&ledger.take(110, vec![with_series("a", 0..90, 3.0)])), [(105, 180, 0)]);
 }
 
 proptest! {

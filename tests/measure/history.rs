@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::json;
 use tidegate::decide::judge::{self, Criterion, Measure, Revision, Settings, Slot, State};
 use tidegate::observe::measure::counters::{Ledger, Reading};
 use tidegate::observe::measure::history::{PodsLike, Rounds, Stretch};
@@ -11,6 +12,7 @@ use tidegate::observe::measure::prometheus::{Auth, Pod, Prometheus, Round};
 use tidegate::observe::measure::{ReadError, Trust, client};
 use tidegate::observe::reach::{Client, Reach};
 
+use super::prometheus::{fake, success};
 use super::{GO, chosen};
 use crate::past::{self, BEGINNING, HOUR, Past, SCRAPE};
 
@@ -191,6 +193,24 @@ async fn the_past_is_read_in_rounds_like_the_present() {
     let asked = past.asked.lock().expect("not poisoned");
     assert!(asked.iter().any(|(query, _)| query.ends_with("[3600s]")));
     assert!(asked.iter().any(|(query, _)| query.ends_with("[900s]")));
+}
+
+#[tokio::test]
+async fn a_server_that_answers_with_pods_nobody_asked_about_adds_none_to_the_past() {
+    let (prometheus, _) = fake(|_| {
+        let series = |pod: String| {
+            let values: Vec<_> = (0..20).map(|number| json!([NOW - 300 + 15 * number, "1"])).collect();
+            json!({"metric": {"namespace": "shop", "pod": pod, "code": "200"}, "values": values})
+        };
+        let strangers = (0..50).map(|number| series(format!("stranger-{number}")));
+        success(strangers.chain([series("shop-1".to_owned())]).collect())
+    })
+    .await;
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
+    let pods = [Pod { name: "shop-1".to_owned(), started_at: None }];
+    let detected = chosen(&Names::default(), "http_requests_total{code=\"200\"} 1").expect("fits");
+    let slots = prometheus.history(&client, round(NOW), "shop", &pods, &detected).await.expect("a past");
+    assert!(!slots.is_empty() && slots.iter().all(|slot| slot.pod == "shop-1"), "{slots:?}");
 }
 
 #[tokio::test]

@@ -50,6 +50,13 @@ fn the_choice_is_said_in_one_sentence() {
 }
 
 #[test]
+fn a_counter_whose_name_nobody_would_write_is_not_remembered() {
+    let page = format!("{}_total 1\nshop_hits_total 2\n", "x".repeat(300));
+    let said = chosen(&Names::default(), &page).expect_err("nothing fits");
+    assert!(said.ends_with("counters seen: shop_hits_total"), "{said}");
+}
+
+#[test]
 fn scrapes_of_the_metrics_page_are_never_taken_for_requests() {
     let page = r#"promhttp_metric_handler_requests_total{code="200"} 15724"#;
     assert_eq!(

@@ -10,14 +10,14 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tidegate::observe::measure::names::{Names, RequestsMetric};
 use tidegate::observe::measure::prometheus::{Auth, Prometheus};
-use tidegate::observe::measure::scrape::{Target, detect, scrape};
+use tidegate::observe::measure::scrape::{Target, detect};
 use tidegate::observe::measure::servers::{Server, Servers};
 use tidegate::observe::measure::{Trust, client};
 use tidegate::observe::reach::Reach;
 use tidegate::observe::values::{of_json, of_query};
 
 use super::chosen;
-use super::pods::serve;
+use super::pods::{scrape, serve};
 use super::prometheus::{NOW, ROUND, asker, fake, pods, success};
 
 const COUNTER: &str = "http_requests_total{code=\"200\"} 1";
@@ -69,6 +69,50 @@ async fn a_label_explosion_on_a_page_says_what_to_drop() {
     // So many that the page is not read to its end.
     let said = of_page((0..200_000).map(line).collect()).await;
     assert!(said.starts_with("answer larger than 4 MiB; drop a label"), "{said}");
+}
+
+/// A histogram with so many bounds.
+fn histogram(bounds: u32) -> String {
+    let line = |bound: u32| format!("http_request_duration_seconds_bucket{{le=\"{bound}\"}} 1\n");
+    format!("{COUNTER}\n{}", (0..bounds).map(line).collect::<String>())
+}
+
+#[tokio::test]
+async fn a_histogram_with_ever_more_bounds_says_to_give_it_fewer() {
+    let says = "more than 320 different bounds (le) in the latency histogram of one pod; give it fewer buckets, or write another as metrics.latency.name";
+    let detected = chosen(&Names::default(), &histogram(1)).expect("fits");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
+    let router = Router::new()
+        .route("/most", get(|| async { histogram(320) }))
+        .route("/more", get(|| async { histogram(321) }));
+    let port = serve(router).await;
+    let target = |path: &str| Target {
+        namespace: "shop".to_owned(),
+        pod: path.to_owned(),
+        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port,
+        path: path.to_owned(),
+    };
+    let answers =
+        scrape(&client, &[target("/most"), target("/more")], &detected, Duration::from_secs(5), 1).await;
+    assert_eq!(answers[0].1.as_ref().map(Vec::len), Ok(321));
+    assert_eq!(answers[1].1.as_ref().expect_err("too many").to_string(), says);
+
+    let (server, _) = fake(|query| {
+        let bucket = |pod: &str, bound: u32| {
+            let metric = json!({"namespace": "shop", "pod": pod, "le": bound.to_string()});
+            json!({"metric": metric, "values": [[NOW, "1"]]})
+        };
+        let most = (0..320).map(|bound| bucket("most", bound));
+        success(match query.starts_with("http_requests_total") {
+            true => json!([]),
+            false => most.chain((0..321).map(|bound| bucket("more", bound))).collect(),
+        })
+    })
+    .await;
+    let answers = server.read(&client, ROUND, &[asker("shop", &pods(&["most", "more"]), &detected)]).await;
+    assert_eq!(answers[0][0].1.as_ref().map(Vec::len), Ok(320));
+    assert_eq!(answers[0][1].1.as_ref().expect_err("too many").to_string(), says);
 }
 
 #[tokio::test]

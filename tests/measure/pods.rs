@@ -6,9 +6,9 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Redirect;
 use axum::routing::get;
-use tidegate::observe::measure::names::Names;
-use tidegate::observe::measure::scrape::{Target, detect, scrape};
-use tidegate::observe::measure::{Asked, ReadError, Trust, client};
+use tidegate::observe::measure::names::{Detected, Names};
+use tidegate::observe::measure::scrape::{Pages, Target, detect, scrape_all};
+use tidegate::observe::measure::{Asked, ReadError, SeriesValue, Trust, client};
 use tidegate::observe::reach::Reach;
 
 use super::{GO, PROM_CLIENT, chosen, totals};
@@ -30,6 +30,18 @@ pub async fn serve(router: Router) -> u16 {
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(axum::serve(listener, router).into_future());
     port
+}
+
+/// The chosen series of each target.
+pub async fn scrape(
+    from: &dyn Pages,
+    targets: &[Target],
+    detected: &Detected,
+    deadline: Duration,
+    at_once: usize,
+) -> Vec<(String, Result<Vec<SeriesValue>, ReadError>)> {
+    let read = scrape_all(from, targets, Some(detected), &[], deadline, at_once).await;
+    read.into_iter().map(|(pod, page)| (pod, page.and_then(|page| page.counted))).collect()
 }
 
 fn target(port: u16, path: &str) -> Target {

@@ -7,12 +7,15 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tidegate::decide::judge::Bound;
+use tidegate::observe::measure::kept::{Passage, SERIES};
 use tidegate::observe::measure::names::{Detected, Names};
 use tidegate::observe::measure::prometheus::{
     Answers, Asker, Auth, Pod, Prometheus, Round, queries as queries_of,
 };
-use tidegate::observe::measure::{Asked as Who, ReadError, Trust, client};
+use tidegate::observe::measure::{Asked as Who, ReadError, SeriesValue, Trust, client};
 use tidegate::observe::reach::Reach;
+use tidegate::watch::ObjectKey;
+use tidegate::watch::room::Room;
 
 use super::pods::serve;
 use super::{GO, chosen, totals};
@@ -60,7 +63,12 @@ pub const ROUND: Round =
     Round { now: NOW, scrape_interval: Duration::from_secs(15), deadline: Duration::from_secs(5) };
 
 pub fn asker(namespace: &str, pods: &[Pod], detected: &Detected) -> Asker {
-    Asker { namespace: namespace.to_owned(), pods: pods.to_vec(), detected: detected.clone() }
+    asker_within(&SERIES, namespace, pods, detected)
+}
+
+fn asker_within(room: &Room, namespace: &str, pods: &[Pod], detected: &Detected) -> Asker {
+    let passage = Passage::of(room, &ObjectKey::new(namespace, "shop"));
+    Asker { namespace: namespace.to_owned(), pods: pods.to_vec(), detected: detected.clone(), passage }
 }
 
 async fn read(prometheus: &Prometheus, pods: &[Pod], detected: &Detected) -> Answers {
@@ -110,6 +118,37 @@ async fn the_newest_sample_of_each_series_is_read_with_one_query_a_family() {
         ]
     );
     assert_eq!(asked.lock().expect("not poisoned")[0]["time"], NOW.to_string());
+}
+
+#[tokio::test]
+async fn what_a_namespaces_pods_are_answered_with_takes_its_share_of_the_room_until_it_is_counted() {
+    let (prometheus, _) = fake(|_| {
+        let series = |namespace: &str, pod: &str, user: u32| {
+            let metric = json!({"namespace": namespace, "pod": pod, "code": "200", "user": user.to_string()});
+            json!({"metric": metric, "values": [[NOW, "1"]]})
+        };
+        let loud = (0..600).map(|user| series("noisy", "loud", user));
+        success(loud.chain([series("noisy", "quiet", 1), series("shop", "cart", 1)]).collect())
+    })
+    .await;
+    let detected = chosen(&Names::default(), "http_requests_total{code=\"200\"} 1").expect("fits");
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
+    // Half of it is room for 585 series that are on their way, and for more that are told.
+    let room = Room::of(128 << 10);
+    let askers = [
+        asker_within(&room, "noisy", &pods(&["loud", "quiet"]), &detected),
+        asker_within(&room, "shop", &pods(&["cart"]), &detected),
+    ];
+    let answers = prometheus.read(&client, ROUND, &askers).await;
+    assert_eq!(answers[0][0].1, Err(ReadError::NoRoom));
+    assert_eq!(totals(answers[0][1].1.as_ref().expect("samples")).requests, 1.0);
+    assert_eq!(totals(answers[1][0].1.as_ref().expect("samples")).requests, 1.0);
+    assert_eq!(room.taken(), 2 * size_of::<SeriesValue>(), "what is told is not counted yet");
+    let passage = askers[0].passage.clone();
+    drop(askers);
+    assert_eq!(room.taken(), size_of::<SeriesValue>(), "whoever counts it holds it");
+    drop(passage);
+    assert_eq!(room.taken(), 0);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ pub use super::prometheus::stale_after;
 use super::prometheus::{
     ANSWER_BYTES, Asking, Clock, Pod, Prometheus, Round, WholeSeries, alternatives, each_series, matchers,
 };
-use super::{Counts, ReadError, SERIES_PER_POD, SeriesValue};
+use super::{Counts, ReadError, SeriesValue, within_limits};
 use crate::decide::judge::{Revision, Slot};
 use crate::observe::reach::Client;
 
@@ -50,6 +50,8 @@ pub struct Stretch {
 #[derive(Debug, Default)]
 pub struct Samples {
     pods: BTreeMap<String, BTreeMap<u64, Vec<Sample>>>,
+    /// The only pods whose samples are kept, whatever else a server may answer with; `None`: those of all.
+    only: Option<BTreeSet<String>>,
     count: usize,
 }
 
@@ -168,6 +170,9 @@ impl Prometheus {
         let ahead = clock.ahead as f64;
         each_series(&answer, |series: WholeSeries<'_>| {
             let Some(pod) = series.metric.all()?.get("pod") else { return Ok(()) };
+            if samples.only.as_ref().is_some_and(|only| !only.contains::<str>(pod)) {
+                return Ok(());
+            }
             let labels = series.counting_labels();
             for (at, value) in &series.values {
                 let Ok(value) = value.parse::<f64>() else { continue };
@@ -207,8 +212,9 @@ impl Prometheus {
         let mut names: Vec<&str> = stable.iter().map(|pod| pod.name.as_str()).collect();
         names.sort_unstable();
         names.truncate(HISTORY_PODS);
+        let only = names.iter().map(|name| (*name).to_owned()).collect();
         let pods = PodsLike { namespace: namespace.to_owned(), pattern: alternatives(names.into_iter()) };
-        let mut samples = Samples::default();
+        let mut samples = Samples { only: Some(only), ..Samples::default() };
         let mut clock = Clock::present(round.now);
         let namespaces = [namespace];
         let asking = Asking::of(client, &namespaces);
@@ -358,9 +364,6 @@ impl Known {
             }
         }
         values.retain(|value| value.value.is_finite() && value.value >= 0.0);
-        if values.len() > SERIES_PER_POD {
-            return Some(Err(ReadError::TooManySeries { limit: SERIES_PER_POD }));
-        }
-        Some(Ok(values))
+        Some(within_limits(values))
     }
 }

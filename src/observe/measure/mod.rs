@@ -11,6 +11,8 @@
 //! earlier ───── the past of those
 //! ```
 //!
+//! What is between an answer and the next round's, of all runs, has its room in `kept`; what is not an answer yet, in `room`.
+//!
 //! Nothing here reads a clock: moments come in as parameters, in unix seconds. Nothing here judges: a pod that could not be
 //! read is *missing*, never zero, and what that means is the judge's business.
 
@@ -19,6 +21,7 @@ pub mod earlier;
 pub mod exposition;
 pub mod history;
 pub mod instant;
+pub mod kept;
 pub mod names;
 pub mod native;
 pub mod pace;
@@ -28,6 +31,7 @@ mod room;
 pub mod scrape;
 pub mod servers;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use self::room::{Held, ROOM};
@@ -36,6 +40,12 @@ use crate::decide::judge::Bound;
 
 /// The most series of the chosen families that one pod may have. More is [`ReadError::TooManySeries`].
 pub const SERIES_PER_POD: usize = 20_000;
+/// The most different bounds that the histograms of one pod may have, `+Inf` among them. Libraries have 10 to 20, Micrometer 73, or 276 where no least and
+/// greatest value is set; our grid for native histograms has fewer than 90. More is [`ReadError::TooManyBounds`]: each slot and each sum has a count for
+/// each.
+pub const BOUNDS_PER_POD: usize = 320;
+/// The same of all pods of a run together: stable ones may have other bounds than the canary's. More is [`ReadError::TooManyBoundsTogether`].
+pub const BOUNDS_PER_RUN: usize = 2 * BOUNDS_PER_POD;
 
 /// What one series of a chosen family counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +68,23 @@ pub struct SeriesValue {
     pub counts: Counts,
     /// The cumulative count. As read: it may be NaN or negative, the ledger leaves such values out.
     pub value: f64,
+}
+
+/// The series of one pod, where they are no more than are read.
+fn within_limits(values: Vec<SeriesValue>) -> Result<Vec<SeriesValue>, ReadError> {
+    if values.len() > SERIES_PER_POD {
+        return Err(ReadError::TooManySeries { limit: SERIES_PER_POD });
+    }
+    let mut bounds = BTreeSet::new();
+    for value in &values {
+        if let Counts::Bucket(bound) = value.counts {
+            bounds.insert(bound);
+            if bounds.len() > BOUNDS_PER_POD {
+                return Err(ReadError::TooManyBounds { limit: BOUNDS_PER_POD });
+            }
+        }
+    }
+    Ok(values)
 }
 
 /// Which TLS roots a client trusts.
@@ -181,6 +208,27 @@ pub enum ReadError {
         /// Series.
         limit: usize,
     },
+    /// More different bounds than are kept.
+    #[error(
+        "more than {limit} different bounds (le) in the latency histogram of one pod; give it fewer buckets, or write another as metrics.latency.name"
+    )]
+    TooManyBounds {
+        /// Bounds.
+        limit: usize,
+    },
+    /// The same, of all pods of a run.
+    #[error(
+        "more than {limit} different bounds (le) in the latency histograms of all pods; give them the same buckets, or write another as metrics.latency.name"
+    )]
+    TooManyBoundsTogether {
+        /// Bounds.
+        limit: usize,
+    },
+    /// The namespace's share of the room for series is taken.
+    #[error(
+        "no room for the series of this pod: those of the namespace's runs take all that is left to it; drop labels from the chosen metrics, or release fewer pods at once"
+    )]
+    NoRoom,
     /// A series of a pod with more labels than are read.
     #[error("a series of the chosen metrics has more than {limit} labels; drop labels from it")]
     TooManyLabels {
@@ -341,6 +389,9 @@ impl ReadError {
             ReadError::Status { .. } => "status",
             ReadError::TooLarge { .. }
             | ReadError::TooManySeries { .. }
+            | ReadError::TooManyBounds { .. }
+            | ReadError::TooManyBoundsTogether { .. }
+            | ReadError::NoRoom
             | ReadError::TooManyLabels { .. }
             | ReadError::TooManySamples { .. } => "too_large",
             ReadError::NotMetrics(_) | ReadError::NotPrometheus(_) => "not_metrics",
@@ -370,6 +421,7 @@ impl ReadError {
             | ReadError::Broken { .. }
             | ReadError::Timeout { .. }
             | ReadError::Api(_)
+            | ReadError::NoRoom
             | ReadError::Status { status: 429 | 500.., .. }
             | ReadError::Credentials { lasting: false, .. } => true,
             ReadError::Address(_)
@@ -379,6 +431,8 @@ impl ReadError {
             | ReadError::TooLarge { .. }
             | ReadError::NotMetrics(_)
             | ReadError::TooManySeries { .. }
+            | ReadError::TooManyBounds { .. }
+            | ReadError::TooManyBoundsTogether { .. }
             | ReadError::TooManyLabels { .. }
             | ReadError::TooManySamples { .. }
             | ReadError::NotACounter { .. }

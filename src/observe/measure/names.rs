@@ -24,6 +24,8 @@ use crate::decide::judge::Bound;
 
 /// How many names of counters, and of histograms, that fit nothing are remembered for the message.
 const OTHERS_KEPT: usize = 500;
+/// Longer names are not remembered.
+const LONGEST_NAME: usize = 256;
 /// How many of them a message lists.
 const OTHERS_SAID: usize = 6;
 /// How many counters with a prefix of the user's are remembered.
@@ -106,6 +108,7 @@ impl Survey {
         let is_bound = |name: &str| name.ends_with("_bucket");
         if (name.ends_with("_total") || name.ends_with("_count") || is_bound(name))
             && !name.starts_with("promhttp_")
+            && name.len() <= LONGEST_NAME
             && self.others.len() < OTHERS_KEPT
             && !self.others.contains(name)
         {
@@ -152,6 +155,7 @@ impl Survey {
         let histogram =
             || name.strip_suffix("_bucket").is_some_and(|base| prefix(&format!("{base}_count")).is_some());
         !self.named
+            && name.len() <= LONGEST_NAME
             && (counter || histogram())
             && (self.prefixed.len() < PREFIXED_KEPT || self.prefixed.contains(name))
     }

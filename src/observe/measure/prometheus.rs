@@ -7,6 +7,7 @@
 mod answer;
 mod asking;
 mod clock;
+mod found;
 mod query;
 
 use std::collections::HashMap;
@@ -16,15 +17,17 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
+use super::kept::Passage;
 use super::names::{Detected, Family, Names};
 use super::room;
-use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue};
+use super::{Asked, ReadError, SeriesValue};
 use crate::observe::reach::Client;
 
 pub use answer::{NewestSeries, WholeSeries, each_series};
 pub use asking::Asking;
 pub(super) use clock::Clock;
 pub use clock::shown_by;
+use found::FoundPod;
 pub use query::queries;
 pub(in crate::observe) use query::{alternatives, matchers, quoted};
 
@@ -42,11 +45,6 @@ const APART_AT_ONCE: usize = 4;
 const SHORTEST: Duration = Duration::from_secs(1);
 /// From how many pods names are detected.
 const PODS_SURVEYED: usize = 16;
-/// Seconds after a container's start (which is known to the second, by another machine's clock) in which samples may still be
-/// of the process before.
-const START_MARGIN: i64 = 2;
-/// A container that was started more than so many seconds from now was not: whose clock is wrong, ours or its node's, nobody knows.
-const IMPOSSIBLE: i64 = 60;
 
 /// The pods' series, or why there are none, by the pods' names.
 pub type Answers = Vec<(String, Result<Vec<SeriesValue>, ReadError>)>;
@@ -130,7 +128,7 @@ pub fn stale_after(scrape_interval: Duration) -> i64 {
 }
 
 /// Who asks, and for what.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Asker {
     /// The pods' namespace.
     pub namespace: String,
@@ -138,6 +136,8 @@ pub struct Asker {
     pub pods: Vec<Pod>,
     /// Which of their series.
     pub detected: Detected,
+    /// Where these have their room. Whoever takes the answers holds a copy until they are in a ledger.
+    pub passage: Passage,
 }
 
 impl Prometheus {
@@ -189,7 +189,7 @@ impl Prometheus {
                 Ok(found) => {
                     let about = &wanted[question.pods.clone()];
                     for (at, (found, wanted)) in question.pods.zip(found.into_iter().zip(about)) {
-                        answers[at] = Some(found.finish(&round, wanted.pod, clock.ahead));
+                        answers[at] = Some(found.finish(&round, wanted, clock.ahead));
                     }
                     continue;
                 }
@@ -242,7 +242,7 @@ impl Prometheus {
         for (place, wanted) in asked.iter().enumerate() {
             places.entry((&wanted.asker.namespace, &wanted.pod.name)).or_default().push(place);
         }
-        let mut found: Vec<FoundPod> = asked.iter().map(|_| FoundPod::default()).collect();
+        let mut found: Vec<FoundPod> = asked.iter().map(|wanted| FoundPod::of(wanted.asker)).collect();
         let namespaces = namespaces_of(asked);
         let asking = Asking::of(client, &namespaces);
         let matchers = pods_of(&namespaces, asked);
@@ -259,7 +259,7 @@ impl Prometheus {
                 let Some(places) = places.get(&(namespace, pod.as_ref())) else { return Ok(()) };
                 if let Err(fault) = series.metric.all() {
                     for place in places {
-                        found[*place].fault = Some(fault.clone());
+                        found[*place].fail(fault.clone());
                     }
                     return Ok(());
                 }
@@ -452,6 +452,9 @@ fn is_of_the_way(error: &ReadError) -> bool {
         | ReadError::TooLarge { .. }
         | ReadError::NotMetrics(_)
         | ReadError::TooManySeries { .. }
+        | ReadError::TooManyBounds { .. }
+        | ReadError::TooManyBoundsTogether { .. }
+        | ReadError::NoRoom
         | ReadError::TooManyLabels { .. }
         | ReadError::TooManySamples { .. }
         | ReadError::NotACounter { .. }
@@ -501,59 +504,6 @@ impl Open {
             .extract_if(.., |question| of(question.pods.clone()))
             .map(|question| question.pods)
             .collect()
-    }
-}
-
-/// One pod's series, each with its newest sample.
-#[derive(Default)]
-struct FoundPod {
-    series: HashMap<u64, (f64, SeriesValue)>,
-    /// Why they are not all of its series.
-    fault: Option<ReadError>,
-}
-
-impl FoundPod {
-    /// Of the same series collected twice, the newer sample stays.
-    fn add(&mut self, at: f64, value: SeriesValue) {
-        let kept = self.series.entry(value.series).or_insert((at, value));
-        if at > kept.0 {
-            *kept = (at, value);
-        }
-    }
-
-    /// `ahead`: how many seconds the server's clock, which stamped the samples, is ahead of ours.
-    fn finish(self, round: &Round, pod: &Pod, ahead: i64) -> Result<Vec<SeriesValue>, ReadError> {
-        if let Some(fault) = self.fault {
-            return Err(fault);
-        }
-        let mut values = Vec::with_capacity(self.series.len());
-        let (mut newest, mut unusable) = (None, None::<f64>);
-        let started_at = pod.started_at.filter(|start| *start <= round.now.saturating_add(IMPOSSIBLE));
-        for (at, value) in self.series.into_values() {
-            #[expect(clippy::cast_possible_truncation, reason = "saturates, and is a moment in seconds")]
-            let at = (at.floor() as i64).saturating_sub(ahead);
-            if started_at.is_none_or(|start| at >= start.saturating_add(START_MARGIN)) {
-                newest = newest.max(Some(at));
-                if value.value.is_finite() && value.value >= 0.0 {
-                    values.push(value);
-                } else {
-                    // The same one each time: what is said of it stands in status.
-                    unusable = Some(unusable.map_or(value.value, |known| known.min(value.value)));
-                }
-            }
-        }
-        let age_seconds = round.now.saturating_sub(newest.ok_or(ReadError::NoSamples)?);
-        if age_seconds > round.stale_after() {
-            return Err(ReadError::Stale { age_seconds });
-        }
-        if let Some(value) = unusable.filter(|_| values.is_empty()) {
-            return Err(ReadError::NotACounter { name: "the counter".to_owned(), value: value.to_string() });
-        }
-        if values.len() > SERIES_PER_POD {
-            return Err(ReadError::TooManySeries { limit: SERIES_PER_POD });
-        }
-        values.sort_by_key(|value| value.series);
-        Ok(values)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Reading the pods' own `/metrics`, over plain HTTP, straight from the pod's address.
 //!
 //! Bounded in everything: pods at once, time per pod, bytes (of all pages together too, see [`super::room`]), samples, series. No redirects
-//! and no proxy (see [`super::client`]). It keeps only the series that were chosen, and does not retry: the next round is the retry.
+//! and no proxy (see [`super::client`]). It hands on the series that were chosen, page by page, and does not retry: the next round is the retry.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use reqwest::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMa
 use super::exposition::{self, ExpositionError, Limits, Sample};
 use super::names::{Detected, Names};
 use super::room::Held;
-use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue};
+use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue, within_limits};
 use crate::decide::values::{Gauge, MOST_SERIES};
 use crate::observe::reach::Client;
 
@@ -60,21 +61,40 @@ pub struct PageRead {
     pub gauges: Vec<Result<Vec<f64>, ReadError>>,
 }
 
-/// Reads the chosen series of every target, `at_once` at a time (0 counts as 1), each within `deadline`. The answers are in
-/// the order of the targets. A page that reads well and has none of the series is an empty list: a counter with labels
-/// appears only with the first request.
+/// Whoever takes what a page gave: the target's place, and what it was.
+pub type Take<'a> = dyn FnMut(usize, Result<PageRead, ReadError>) + Send + 'a;
+
+/// Reads the chosen series of every target, and these gauges from the same pages, `at_once` at a time (0 counts as 1), each within `deadline`. What
+/// a page gave is handed on before the next one is read: the series of all pages together may be many. A page that reads well and
+/// has none of the series is an empty list: a counter with labels appears only with the first request.
 pub async fn scrape(
     from: &dyn Pages,
     targets: &[Target],
-    detected: &Detected,
+    detected: Option<&Detected>,
+    gauges: &[Gauge],
     deadline: Duration,
     at_once: usize,
-) -> Vec<(String, Result<Vec<SeriesValue>, ReadError>)> {
-    let read = scrape_all(from, targets, Some(detected), &[], deadline, at_once).await;
-    read.into_iter().map(|(pod, page)| (pod, page.and_then(|page| page.counted))).collect()
+    take: &mut Take<'_>,
+) {
+    // A list first: a lazy stream of borrowing futures is not general enough for a spawned task (rust-lang/rust#102211).
+    let pages: Vec<_> = targets
+        .iter()
+        .enumerate()
+        .map(|(place, target)| from.page(target, deadline).map(move |page| (place, page)).boxed())
+        .collect();
+    let take = Mutex::new(take);
+    // Read where it comes in: whole pages would wait for those of slower pods before them.
+    let read = async |page: BoxFuture<'_, (usize, Result<Page, ReadError>)>| {
+        let (place, page) = page.await;
+        let read = page.and_then(|page| page.read(detected, gauges));
+        let mut take = take.lock().unwrap_or_else(PoisonError::into_inner);
+        (*take)(place, read);
+    };
+    let read = futures::stream::iter(pages).map(read).buffered(at_once.max(1));
+    read.for_each(|()| std::future::ready(())).await;
 }
 
-/// The same, and these gauges from the same pages.
+/// The same in a list, in the order of the targets: for gauges, which are few.
 pub async fn scrape_all(
     from: &dyn Pages,
     targets: &[Target],
@@ -83,12 +103,12 @@ pub async fn scrape_all(
     deadline: Duration,
     at_once: usize,
 ) -> Vec<(String, Result<PageRead, ReadError>)> {
-    // A list first: a lazy stream of borrowing futures is not general enough for a spawned task (rust-lang/rust#102211).
-    let pages: Vec<_> = targets.iter().map(|target| from.page(target, deadline)).collect();
-    // Read where it comes in: whole pages would wait for those of slower pods before them.
-    let read = async |page: BoxFuture<'_, Result<Page, ReadError>>| page.await?.read(detected, gauges);
-    let answers = futures::stream::iter(pages).map(read).buffered(at_once.max(1)).collect::<Vec<_>>().await;
-    targets.iter().zip(answers).map(|(target, answer)| (target.pod.clone(), answer)).collect()
+    let mut read = BTreeMap::new();
+    let mut take = |place: usize, page: Result<PageRead, ReadError>| {
+        read.insert(place, (targets[place].pod.clone(), page));
+    };
+    scrape(from, targets, detected, gauges, deadline, at_once, &mut take).await;
+    read.into_values().collect()
 }
 
 /// Finds out which series to read, from the first 16 targets together. Give it stable pods that have seen requests: labelled
@@ -172,6 +192,7 @@ impl Page {
                     found.push(sample.value);
                 }
             }
+            // One more than allowed here too.
             if values.len() > SERIES_PER_POD {
                 return;
             }
@@ -189,9 +210,8 @@ impl Page {
             false => Ok(found),
         });
         let counted = match unusable {
-            _ if values.len() > SERIES_PER_POD => Err(ReadError::TooManySeries { limit: SERIES_PER_POD }),
             Some((name, value)) if values.is_empty() => Err(ReadError::NotACounter { name, value }),
-            Some(_) | None => Ok(values),
+            Some(_) | None => within_limits(values),
         };
         Ok(PageRead { counted, gauges: gauges.collect() })
     }
@@ -319,8 +339,16 @@ mod tests {
         let (detected, ()) =
             tokio::join!(detect(&pods, &targets, &names, deadline, 64), before_the_deadline(7));
         let detected = detected.expect("a counter");
-        let (read, ()) =
-            tokio::join!(scrape(&pods, &targets, &detected, deadline, 64), before_the_deadline(7));
-        assert!(read[0].1.is_err() && read[1..].iter().all(|(_, page)| page.is_ok()), "{read:?}");
+        let taken = AtomicUsize::new(0);
+        let mut take = |place: usize, page: Result<PageRead, ReadError>| {
+            assert_eq!(page.is_err(), targets[place].pod == "slow");
+            taken.fetch_add(1, Ordering::Relaxed);
+        };
+        let handed_on = async {
+            before_the_deadline(7).await;
+            assert_eq!(taken.load(Ordering::Relaxed), 7, "nor do their series");
+        };
+        tokio::join!(scrape(&pods, &targets, Some(&detected), &[], deadline, 64, &mut take), handed_on);
+        assert_eq!(taken.into_inner(), 8);
     }
 }

@@ -12,12 +12,14 @@ use crate::decide::plan::Source;
 use crate::decide::telemetry::{Gave, Subject, judged};
 use crate::decide::values::{Found, Gauge, Kind};
 use crate::decide::{SampledValue, Sampling};
+use crate::observe::measure::kept::{Passage, SERIES};
 use crate::observe::measure::names::{Detected, Names};
 use crate::observe::measure::prometheus::{Answers, Asker, Pod, Round};
 use crate::observe::measure::scrape::{self, PageRead, Target};
 use crate::observe::measure::servers::Server;
-use crate::observe::measure::{Counts, ReadError, Trust};
+use crate::observe::measure::{Counts, ReadError, SeriesValue, Trust};
 use crate::observe::{credentials, values};
+use crate::watch::ObjectKey;
 
 /// For one question of several.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -132,7 +134,13 @@ impl Asking<'_> {
             None => {
                 let (targets, pages) = (self.targets(), self.means.pages);
                 let detected = scrape::detect(pages, &targets, &names, self.deadline, AT_ONCE).await?;
-                let answers = scrape::scrape(pages, &targets, &detected, self.deadline, AT_ONCE).await;
+                let mut answers: Answers =
+                    targets.iter().map(|target| (target.pod.clone(), Ok(Vec::new()))).collect();
+                let mut take = |place: usize, page: Result<PageRead, ReadError>| {
+                    answers[place].1 = page.and_then(|page| page.counted).map(|series| one_of_each(&series));
+                };
+                let of = Some(&detected);
+                scrape::scrape(pages, &targets, of, &[], self.deadline, AT_ONCE, &mut take).await;
                 Ok((detected, answers))
             }
             Some(Err(error)) => Err(error.clone()),
@@ -144,8 +152,14 @@ impl Asking<'_> {
                 let pods: Vec<Pod> = self.sampling.pods.iter().map(pod).collect();
                 let detected = server.detect(*round, self.namespace, &pods, &names).await?;
                 let namespace = self.namespace.to_owned();
-                let asker = Asker { namespace, pods, detected: detected.clone() };
-                Ok((detected, server.read(*round, asker).await))
+                let passage = Passage::of(&SERIES, &ObjectKey::new(self.namespace, ""));
+                let asker = Asker { namespace, pods, detected: detected.clone(), passage: passage.clone() };
+                let read = server.read(*round, asker).await.into_iter();
+                let answers =
+                    read.map(|(pod, answer)| (pod, answer.map(|series| one_of_each(&series)))).collect();
+                // Its room is free again now that they are few.
+                drop(passage);
+                Ok((detected, answers))
             }
         }
     }
@@ -199,6 +213,13 @@ impl Asking<'_> {
     }
 }
 
+/// Of each kind one: it is only asked whether there are any, and all series of all pods may be many.
+fn one_of_each(series: &[SeriesValue]) -> Vec<SeriesValue> {
+    let is_bucket = |one: &&SeriesValue| matches!(one.counts, Counts::Bucket(_));
+    let requests = series.iter().find(|one| !is_bucket(one));
+    requests.into_iter().chain(series.iter().find(is_bucket)).copied().collect()
+}
+
 /// What pods' series give: data, when every pod was read and one has such series. (A counter with labels is there only after the first
 /// request.)
 fn of(detected: &Detected, answers: &Answers, is_such: impl Fn(&Counts) -> bool) -> Gave {
@@ -210,7 +231,7 @@ fn of(detected: &Detected, answers: &Answers, is_such: impl Fn(&Counts) -> bool)
         return told(error.is_an_outage(), why);
     }
     let has = |(_, answer): &&(String, _)| {
-        let series: &Result<Vec<crate::observe::measure::SeriesValue>, ReadError> = answer;
+        let series: &Result<Vec<SeriesValue>, ReadError> = answer;
         series.as_ref().is_ok_and(|series| series.iter().any(|one| is_such(&one.counts)))
     };
     match answers.iter().filter(has).count() {

@@ -147,7 +147,7 @@ pub const MUTANTS: [Mutant; 29] = [
     },
     Mutant {
         name: "what Prometheus knows nothing of counts as pods without requests",
-        file: "src/observe/measure/prometheus.rs",
+        file: "src/observe/measure/prometheus/found.rs",
         finds: "newest.ok_or(ReadError::NoSamples)?",
         becomes: "newest.unwrap_or(round.now)",
         noticed_by: PLAYS,

@@ -16,12 +16,13 @@ use serde_json::json;
 use tidegate::observe::measure::history::Stretch;
 use tidegate::observe::measure::names::{Detected, Names};
 use tidegate::observe::measure::prometheus::{Auth, Prometheus, Round};
-use tidegate::observe::measure::scrape::{Target, scrape};
+use tidegate::observe::measure::scrape::Target;
 use tidegate::observe::measure::servers::{Server, Servers};
 use tidegate::observe::measure::{ReadError, Trust, client};
 use tidegate::observe::reach::{Reach, Wire};
 use tokio::time::{sleep, timeout};
 
+use super::pods::scrape;
 use super::prometheus::{NOW, ROUND, asker, pods, success};
 use super::{chosen, totals};
 

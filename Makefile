@@ -85,14 +85,20 @@ test-generated: ## whether crds/, the chart and install.yaml are what they are g
 	$(step) 'install.yaml is what the chart renders'
 	charts/render.sh --check
 
-.PHONY: test-deny
-test-deny: ## licences, sources and versions of dependencies
+.PHONY: test-deny advisories cargo-deny
+test-deny: cargo-deny ## licences, sources and versions of dependencies
 	$(step) 'cargo deny'
+	PATH="$$PATH:$(tools)/bin" cargo deny --all-features check bans licenses sources
+
+advisories: cargo-deny ## what RustSec knows of our dependencies; fetches its database from GitHub
+	$(step) 'cargo deny: advisories'
+	PATH="$$PATH:$(tools)/bin" cargo deny --all-features check advisories
+
+cargo-deny:
 	if ! command -v cargo-deny >/dev/null && [ ! -x $(tools)/bin/cargo-deny ]; then \
 	  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
 	    env -u CARGO_TARGET_DIR cargo install --locked --root $(tools) $(deny); \
 	fi
-	PATH="$$PATH:$(tools)/bin" cargo deny --all-features check bans licenses sources
 
 .PHONY: sim crash mutants
 SEEDS ?= 100000

@@ -81,7 +81,7 @@ fn trouble(wanted: &Sampling, errors: &HashMap<&str, ReadError>, at: i64) -> Opt
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::decide::judge::Bound;
     use crate::decide::plan::Source;
@@ -89,7 +89,8 @@ mod tests {
     use crate::watch::ObjectKey;
     use crate::watch::room::Room;
 
-    fn wanted(pods: &[(&str, Revision)]) -> Sampling {
+    /// What is to be read of these pods, page by page.
+    pub fn wanted(pods: &[(&str, Revision)]) -> Sampling {
         let pod = |&(name, revision): &(&str, Revision)| SampledPod {
             name: name.to_owned(),
             revision,

@@ -543,35 +543,9 @@ fn mark_warm_up(wanted: &Sampling, slots: &mut [Slot]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::counting::tests::wanted;
     use super::*;
     use crate::decide::values::Kind;
-
-    fn wanted(pods: &[(&str, Revision)]) -> Sampling {
-        let pod = |&(name, revision): &(&str, Revision)| SampledPod {
-            name: name.to_owned(),
-            revision,
-            ip: "10.0.0.1".to_owned(),
-            port: 80,
-            path: "/metrics".to_owned(),
-            started_at: None,
-            warm_from: None,
-            known_from: Some(0),
-            restarts: 0,
-        };
-        Sampling {
-            run: "r1".to_owned(),
-            source: Source::Pods { port: None, path: None },
-            counted: true,
-            values: Vec::new(),
-            requests: None,
-            latency: None,
-            ignore_paths: Vec::new(),
-            every: None,
-            young: false,
-            history: false,
-            pods: pods.iter().map(pod).collect(),
-        }
-    }
 
     #[test]
     fn only_pods_that_are_read_one_by_one_count_for_the_cap() {

@@ -420,9 +420,10 @@ impl World {
         if !goes_back(&self.status) && decision.status.as_ref().is_some_and(goes_back) {
             self.first_intents = decision.intents.iter().map(word).collect();
         }
+        let within_the_hour = |wake| wake <= self.now + Duration::from_secs(3600);
         assert!(
-            decision.wake.is_none_or(|wake| wake <= self.now + Duration::from_secs(3600)),
-            "a wake within the hour"
+            decision.wake.map_or(snapshot.release.is_none(), within_the_hour),
+            "a wake within the hour, of a Release"
         );
         let dies_after = self.dies_after.take();
         if decision.note_first {

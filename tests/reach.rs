@@ -1,5 +1,6 @@
 //! Where a Release may send the operator, and where it may not, however it is written.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -106,6 +107,34 @@ fn the_api_server_is_never_asked_by_any_of_its_addresses() {
     }
     // Something else on the same machine: a pod with the host's network.
     assert_eq!(said("http://10.1.0.5:9100/metrics"), "");
+}
+
+#[test]
+fn other_replicas_of_the_api_server_are_not_asked_once_they_are_known_and_no_longer_when_they_are_gone() {
+    let reach = Reach::guarded(api_server(), false);
+    let copy = reach.clone();
+    let said = |url: &str| {
+        let said = copy.allows(&Url::parse(url).expect("a url")).err();
+        said.map(|denied| denied.to_string()).unwrap_or_default()
+    };
+    let at = |sockets: &[&str]| -> BTreeSet<SocketAddr> {
+        sockets.iter().map(|one| one.parse().expect("a socket")).collect()
+    };
+    let [other, sixth, mapped] = [
+        "https://10.1.0.6:6443/version",
+        "https://[fd00::6]:6443/version",
+        "https://[::ffff:10.1.0.6]:6443/version",
+    ];
+    assert_eq!(said(other), "");
+    reach.api_server_is_at(at(&["10.1.0.5:6443", "10.1.0.6:6443", "[fd00::6]:6443"]));
+    for url in [other, sixth, mapped] {
+        assert!(said(url).contains("it is the API server"), "{url}: {}", said(url));
+    }
+    assert_eq!(said("http://10.1.0.6:9100/metrics"), "", "something else on the same machine");
+    reach.api_server_is_at(at(&["10.1.0.7:6443"]));
+    assert_eq!(said(other), "");
+    assert!(said("https://10.1.0.7:6443/").contains("it is the API server"));
+    assert!(said("https://10.1.0.5:6443/").contains("it is the API server"), "known from the start");
 }
 
 #[test]

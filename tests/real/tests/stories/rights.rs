@@ -175,6 +175,19 @@ fn each_right_of_the_operator_is_needed_and_is_named_when_it_is_missing() {
         }))
         .await;
 
+        // Where the API server's replicas are: an operator each, which does everything else.
+        let replicas = &rights_of("Role", "tidegate-api-server");
+        join_all(replicas.iter().map(|lacking| async move {
+            let name = name_of(lacking);
+            let rest: Vec<&Right> = replicas.iter().filter(|right| *right != lacking).collect();
+            give(stage, &name, &name, Some("default"), &rest).await;
+            let operator = lone(stage, &name, watching, election, false).await;
+            until_says(&operator, None, &said(lacking)).await;
+            until_says(&operator, Some("/metrics"), &counted(lacking)).await;
+            until_says(&operator, None, "leading").await;
+        }))
+        .await;
+
         // Everything else: one operator that may watch everywhere, and in each namespace everything but one thing.
         let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {}});
         let bindings = stage::api_of(&stage.client, &binding).expect("a kind");

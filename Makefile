@@ -84,6 +84,8 @@ test-generated: ## whether crds/, the chart and install.yaml are what they are g
 	diff -ru crds charts/tidegate/files/crds
 	$(step) 'install.yaml is what the chart renders'
 	charts/render.sh --check
+	$(step) 'what the chart refuses'
+	charts/refused.sh
 
 .PHONY: test-deny advisories cargo-deny
 test-deny: cargo-deny ## licences, sources and versions of dependencies

@@ -1,13 +1,20 @@
 //! Where a Release may send the operator, and where it may not, however it is written.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use reqwest::Url;
+use serde_json::json;
+use tidegate::act::call::{CallError, call};
+use tidegate::observe::measure::prometheus::{Auth, Prometheus};
+use tidegate::observe::measure::servers::Servers;
 use tidegate::observe::measure::{Trust, client};
 use tidegate::observe::reach::{ApiServer, Denied, Reach};
+
+use crate::measure::prometheus::ROUND;
 
 fn api_server() -> ApiServer {
     let advertised = ["10.1.0.5:6443".to_owned(), "apiserver".to_owned()];
@@ -106,6 +113,34 @@ fn the_api_server_is_never_asked_by_any_of_its_addresses() {
     }
     // Something else on the same machine: a pod with the host's network.
     assert_eq!(said("http://10.1.0.5:9100/metrics"), "");
+}
+
+#[test]
+fn other_replicas_of_the_api_server_are_not_asked_once_they_are_known_and_no_longer_when_they_are_gone() {
+    let reach = Reach::guarded(api_server(), false);
+    let copy = reach.clone();
+    let said = |url: &str| {
+        let said = copy.allows(&Url::parse(url).expect("a url")).err();
+        said.map(|denied| denied.to_string()).unwrap_or_default()
+    };
+    let at = |sockets: &[&str]| -> BTreeSet<SocketAddr> {
+        sockets.iter().map(|one| one.parse().expect("a socket")).collect()
+    };
+    let [other, sixth, mapped] = [
+        "https://10.1.0.6:6443/version",
+        "https://[fd00::6]:6443/version",
+        "https://[::ffff:10.1.0.6]:6443/version",
+    ];
+    assert_eq!(said(other), "");
+    reach.api_server_is_at(at(&["10.1.0.5:6443", "10.1.0.6:6443", "[fd00::6]:6443"]));
+    for url in [other, sixth, mapped] {
+        assert!(said(url).contains("it is the API server"), "{url}: {}", said(url));
+    }
+    assert_eq!(said("http://10.1.0.6:9100/metrics"), "", "something else on the same machine");
+    reach.api_server_is_at(at(&["10.1.0.7:6443"]));
+    assert_eq!(said(other), "");
+    assert!(said("https://10.1.0.7:6443/").contains("it is the API server"));
+    assert!(said("https://10.1.0.5:6443/").contains("it is the API server"), "known from the start");
 }
 
 #[test]
@@ -232,5 +267,77 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
         Ok(302)
     );
     assert_eq!(asked(&Reach::anywhere(), &format!("http://{first}/")).await, Ok(302));
+    assert_eq!(came.load(Ordering::SeqCst), 0, "nobody was sent there");
+}
+
+/// What comes of a hook of a way back that goes there, with what its Secret holds.
+async fn called(reach: &Reach, url: &str) -> Result<u16, CallError> {
+    let hook = serde_json::from_value(json!({"url": url})).expect("a hook");
+    call(reach, &hook, Some("s3cret")).await
+}
+
+/// What comes of a query of a Prometheus server there.
+async fn queried(reach: &Reach, url: &str) -> Result<(), String> {
+    let way =
+        Prometheus { url: url.to_owned(), auth: Auth::Bearer("s3cret".to_owned()), headers: Vec::new() };
+    let server = Servers::within(reach.clone()).at(way, Trust::Nothing).expect("a server");
+    let answer = server.instant(ROUND, "shop", "up").await;
+    answer.map(|_| ()).map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn hooks_and_prometheus_servers_are_never_where_a_check_must_not_go() {
+    let reach = Reach::guarded(api_server(), false);
+    for (url, what) in [
+        ("http://169.254.169.254/latest/meta-data/iam", "link-local, where clouds"),
+        ("http://[::ffff:a9fe:a9fe]/", "link-local, where clouds"),
+        ("http://metadata.google.internal/computeMetadata/v1/", "where a cloud keeps"),
+        ("http://127.0.0.1:8080/metrics", "the operator's own machine"),
+        ("http://10.96.0.1/api", "the API server"),
+        ("http://10.1.0.5:6443/", "the API server"),
+        ("http://kubernetes.default.svc/api", "the API server"),
+    ] {
+        let words = format!(" is not asked: it is {what}");
+        let refused = called(&reach, url).await.expect_err(url);
+        assert!(refused.to_string().contains(&words), "{url}: {refused}");
+        assert!(refused.is_lasting(), "{url}: another try comes to the same");
+        let refused = queried(&reach, url).await.expect_err(url);
+        assert!(refused.contains(&words), "{url}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_resolves_to_metadata_or_to_the_api_server_leads_no_hook_and_no_query_there() {
+    for (address, what) in
+        [("169.254.169.254", "link-local"), ("10.1.0.5", "the API server"), ("10.96.0.1", "the API server")]
+    {
+        let (lookup, _) = resolver(&[&[address]]);
+        let reach = Reach::guarded(api_server(), false).resolving(lookup);
+        let words = format!("shop.example is not asked: its address {address} is {what}");
+        let refused = called(&reach, "http://shop.example/flag").await.expect_err(address);
+        assert!(refused.to_string().contains(&words), "{refused}");
+        assert!(refused.is_lasting());
+        let refused = queried(&reach, "http://shop.example:9090").await.expect_err(address);
+        assert!(refused.contains(&words), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn no_redirect_takes_a_hook_or_a_query_elsewhere() {
+    let (elsewhere, came) = server("127.0.0.5", OK.to_owned());
+    let reach = Reach::guarded(ApiServer::default(), true);
+    // With 307 and 308 the request would be repeated there with its body.
+    for status in [302, 307, 308] {
+        let (first, asked) = server(
+            "127.0.0.1",
+            format!(
+                "HTTP/1.1 {status} Elsewhere\r\nlocation: http://{elsewhere}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            ),
+        );
+        let refused = called(&reach, &format!("http://{first}/")).await.expect_err("a redirect");
+        assert_eq!(refused.to_string(), format!("answered {status}, expected 2xx"));
+        queried(&reach, &format!("http://{first}")).await.expect_err("a redirect");
+        assert!(asked.load(Ordering::SeqCst) >= 2, "both came");
+    }
     assert_eq!(came.load(Ordering::SeqCst), 0, "nobody was sent there");
 }

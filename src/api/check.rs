@@ -249,7 +249,7 @@ pub struct Expect {
     /// Headers that the answer has, each with a regular expression that its value matches somewhere. A redirect's target is
     /// `location`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 256)), extend("maxProperties" = 16))]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 256}))]
     #[x_kube(validation = Rule::new("self.all(name, name.size() <= 64 && name.matches('^[A-Za-z0-9-]+$'))").message("a header's name is made of at most 64 letters, digits and '-'"))]
     pub headers: BTreeMap<String, String>,
     /// The longest time until the whole answer is there.

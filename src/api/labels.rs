@@ -15,7 +15,8 @@ pub const NOT_EMPTY: &str = "has(self.matchLabels) && self.matchLabels.size() > 
 #[serde(rename_all = "camelCase")]
 pub struct Labels {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    #[x_kube(validation = Rule::new("self.all(key, key.size() <= 317)").message("a label's key has at most 317 characters"))]
     pub match_labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

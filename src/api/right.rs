@@ -69,6 +69,9 @@ impl Right {
                 )
             }
             "leases" => format!("add {} to Role tidegate-leader", self.rule()),
+            "endpointslices" => {
+                format!("add {} to Role tidegate-api-server in namespace default", self.rule())
+            }
             _ => format!("add {} to the role tidegate", self.rule()),
         }
     }

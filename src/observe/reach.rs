@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -48,6 +48,8 @@ struct Rules {
 #[derive(Clone)]
 struct Guarded {
     api: ApiServer,
+    /// Its replicas, as far as they have been told since.
+    replicas: Arc<RwLock<BTreeSet<SocketAddr>>>,
     loopback: bool,
 }
 
@@ -60,7 +62,7 @@ pub trait Wire: Send + Sync + 'static {
     fn carry(&self, request: Request) -> BoxFuture<'static, reqwest::Result<Response>>;
 }
 
-/// Where the API server is.
+/// Where the API server is, as far as it is known from the start.
 #[derive(Clone, Debug, Default)]
 pub struct ApiServer {
     names: BTreeSet<String>,
@@ -95,12 +97,12 @@ impl ApiServer {
 
     /// Behind a name the port is not looked at.
     fn is(&self, address: IpAddr, port: Option<u16>) -> bool {
-        self.addresses.contains(&address)
-            || self
-                .sockets
-                .iter()
-                .any(|own| own.ip() == address && port.is_none_or(|port| port == own.port()))
+        self.addresses.contains(&address) || is_among(&self.sockets, address, port)
     }
+}
+
+fn is_among(sockets: &BTreeSet<SocketAddr>, address: IpAddr, port: Option<u16>) -> bool {
+    sockets.iter().any(|own| own.ip() == address && port.is_none_or(|port| port == own.port()))
 }
 
 /// What must not be connected to, and what to do instead.
@@ -170,7 +172,15 @@ impl Reach {
 
     /// Anywhere but where a Release must not send the operator. `loopback`: also to the operator's own machine.
     pub fn guarded(api: ApiServer, loopback: bool) -> Self {
-        Self(Arc::new(Rules { guarded: Some(Guarded { api, loopback }), lookup: system(), wire: None }))
+        let guarded = Guarded { api, replicas: Arc::default(), loopback };
+        Self(Arc::new(Rules { guarded: Some(guarded), lookup: system(), wire: None }))
+    }
+
+    /// The API server's replicas are there, and no longer where they were told to be before. Holds for every copy.
+    pub fn api_server_is_at(&self, replicas: BTreeSet<SocketAddr>) {
+        if let Some(guarded) = &self.0.guarded {
+            *guarded.replicas.write().unwrap_or_else(PoisonError::into_inner) = replicas;
+        }
     }
 
     /// The same with names resolved otherwise.
@@ -306,11 +316,15 @@ impl Guarded {
             IpAddr::V6(address) => embedded(address).map(IpAddr::V4),
         };
         [Some(address), inner].into_iter().flatten().find_map(|address| {
-            if self.api.is(address, port) {
+            if self.api.is(address, port) || self.is_replica(address, port) {
                 return Some(Why::ApiServer);
             }
             kind(address).filter(|why| !(self.loopback && *why == Why::Loopback))
         })
+    }
+
+    fn is_replica(&self, address: IpAddr, port: Option<u16>) -> bool {
+        is_among(&self.replicas.read().unwrap_or_else(PoisonError::into_inner), address, port)
     }
 
     fn against_name(&self, name: &str) -> Option<Why> {

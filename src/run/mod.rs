@@ -31,6 +31,7 @@ use crate::observe::measure::{self, Trust};
 use crate::observe::reach::Reach;
 use crate::report::Metrics;
 use crate::report::notify::Outside;
+use crate::watch::api_server;
 pub use clock::Clock;
 use leader::{Elector, LeaseFence};
 use link::Link;
@@ -51,6 +52,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let lease_client = link.client().context("cannot make a client for the cluster")?;
     let clock = Clock::machine();
     let reach = Reach::guarded(link.api_server(&client).await, settings.allow_loopback);
+    let (told, counted) = (reach.clone(), metrics.clone());
+    let following = tokio::spawn(api_server::follow(
+        client.clone(),
+        move |replicas| told.api_server_is_at(replicas),
+        move |right| counted.forbidden(right),
+    ));
     let fence = Arc::new(LeaseFence::default());
     let (leading, follow) = watch::channel(false);
     let operator = Operator::start(Parts {
@@ -78,6 +85,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         Elector::new(lease_client, clock, &settings.lease_namespace, settings.identity(), fence, leading);
     let election = tokio::spawn(elector.campaign(stop));
     operator.until(asked_to_stop()).await;
+    following.abort();
     // The Lease is given up last: nobody else writes before we have stopped.
     let _told = stop_sender.send(true);
     election.await.context("the election ended badly")?;

@@ -109,7 +109,7 @@ pub async fn start(
     Watching { tasks, first_lists: listed }
 }
 
-fn config() -> watcher::Config {
+pub(super) fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
@@ -406,7 +406,7 @@ fn is_not_served(error: &watcher::Error) -> bool {
 }
 
 /// The right that a watch failed for want of.
-fn lacking(error: &watcher::Error) -> Option<Right> {
+pub(super) fn lacking(error: &watcher::Error) -> Option<Right> {
     match error {
         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
             Right::within(error)

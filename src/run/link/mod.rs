@@ -75,7 +75,7 @@ impl Link {
     }
 
     /// Where the API server is, so that no Release can send us there. What it says of itself is asked for once; without an answer the
-    /// rest must do.
+    /// rest must do. Its other replicas are watched (`watch::api_server`).
     pub async fn api_server(&self, client: &Client) -> ApiServer {
         let service = std::env::var("KUBERNETES_SERVICE_HOST").ok();
         let said = tokio::time::timeout(Duration::from_secs(5), client.list_core_api_versions()).await;

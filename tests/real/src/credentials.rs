@@ -39,6 +39,11 @@ impl Credentials {
                 "metadata": {"name": account, "namespace": NAMESPACE},
                 "roleRef": role("Role", "tidegate-leader"), "subjects": subject,
             }),
+            json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+                "metadata": {"name": account, "namespace": "default"},
+                "roleRef": role("Role", "tidegate-api-server"), "subjects": subject,
+            }),
         ] {
             stage::apply(&client, &document, "story").await?;
         }

@@ -64,6 +64,9 @@ fn one_over() -> Vec<(&'static str, Value)> {
     let headers: serde_json::Map<String, Value> =
         (0..17).map(|place| (format!("h{place}"), json!("x"))).collect();
     let value = |more: Value| json!({"criteria": [{"name": "v", "value": with(json!({"limit": "value > 1"}), more)}]});
+    let labels = |key: &str, length: usize| json!({"matchLabels": {key: "x".repeat(length)}});
+    let pilot = |of: &str, key: &str, length: usize| json!({"steps": [{"name": "one", "replicas": 1, "pilot": {of: labels(key, length)}}]});
+    let promotion = |key: &str, length: usize| json!({"preflight": [{"name": "promotion", "promotion": {"selector": labels(key, length)}}]});
     vec![
         ("spec.preflight: Too many: 33", json!({"preflight": checks})),
         (
@@ -87,6 +90,12 @@ fn one_over() -> Vec<(&'static str, Value)> {
         ("is not a header's value", http(json!({"headers": {"a": "b\r\nhost: c"}}))),
         ("no user in the URL", http(json!({"url": "http://metrics@169.254.169.254/"}))),
         ("Too long", http(json!({"expect": {"bodyMatches": "x".repeat(257)}}))),
+        ("Too long", http(json!({"expect": {"headers": {"location": "x".repeat(257)}}}))),
+        ("Too long", pilot("nodes", "tier", 64)),
+        ("Too long", pilot("pods", "tier", 64)),
+        ("Too long", promotion("tier", 64)),
+        ("a label's key has at most 317 characters", pilot("nodes", &"x".repeat(318), 1)),
+        ("a label's key has at most 317 characters", promotion(&"x".repeat(318), 1)),
         ("is not a length of time", json!({"undo": {"budget": "9999999h"}})),
         (
             "timeout is at most 10m",

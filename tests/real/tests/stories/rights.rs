@@ -18,10 +18,21 @@ type Right = (String, String, String);
 
 /// What a role of `install.yaml` gives.
 fn rights_of(kind: &str, name: &str) -> BTreeSet<Right> {
-    let path = tidegate_real::cluster::repository().join("install.yaml");
-    let text = std::fs::read_to_string(path).expect("install.yaml");
+    rights_in("install.yaml", kind, name, None)
+}
+
+/// What a role of a file gives; of several of one name, that of a namespace.
+fn rights_in(file: &str, kind: &str, name: &str, namespace: Option<&str>) -> BTreeSet<Right> {
+    let path = tidegate_real::cluster::repository().join(file);
+    let text = std::fs::read_to_string(path).expect(file);
     let all = documents(&text).expect("YAML");
-    let role = all.iter().find(|one| one["kind"] == kind && one["metadata"]["name"] == name).expect("a role");
+    let is_meant = |one: &&Value| {
+        let metadata = &one["metadata"];
+        one["kind"] == kind
+            && metadata["name"] == name
+            && namespace.is_none_or(|namespace| metadata["namespace"] == namespace)
+    };
+    let role = all.iter().find(is_meant).expect("a role");
     let words = |list: &Value| -> Vec<String> {
         list.as_array().into_iter().flatten().filter_map(|word| word.as_str().map(str::to_owned)).collect()
     };
@@ -140,6 +151,29 @@ fn is_for_watching((_, resource, verb): &Right) -> bool {
 }
 
 #[test]
+fn an_operator_of_some_namespaces_has_in_each_what_is_shown_to_be_needed_and_elsewhere_next_to_nothing() {
+    let file = "tests/real/namespaced.yaml";
+    let everywhere = rights_in(file, "ClusterRole", "tidegate", None);
+    for right in &everywhere {
+        let (group, resource, verb) = right;
+        let is_of_the_cluster =
+            group == "admissionregistration.k8s.io" || ["freezes", "namespaces"].contains(&resource.as_str());
+        assert!(is_of_the_cluster && ["list", "watch"].contains(&verb.as_str()), "{right:?} everywhere");
+    }
+    // Nodes are in no namespace: what they would tell is done without.
+    let nodes = (String::new(), "nodes".to_owned(), "list".to_owned());
+    for namespace in ["team-a", "team-b"] {
+        let there = rights_in(file, "Role", "tidegate", Some(namespace));
+        assert!(there.is_disjoint(&everywhere), "{namespace}");
+        let all: BTreeSet<Right> = there.union(&everywhere).cloned().chain([nodes.clone()]).collect();
+        assert_eq!(all, rights_of("ClusterRole", "tidegate"), "{namespace}");
+    }
+    for role in ["tidegate-leader", "tidegate-api-server"] {
+        assert_eq!(rights_in(file, "Role", role, None), rights_of("Role", role), "{role}");
+    }
+}
+
+#[test]
 fn each_right_of_the_operator_is_needed_and_is_named_when_it_is_missing() {
     on_stage(async {
         let stage = Stage::without_operator(usual()).await.expect("a stage");
@@ -172,6 +206,19 @@ fn each_right_of_the_operator_is_needed_and_is_named_when_it_is_missing() {
             let operator = lone(stage, &name_of(lacking), watching, &rest, held).await;
             until_says(&operator, None, &said(lacking)).await;
             assert!(!operator.read_log().contains("leading"), "{}", operator.read_log());
+        }))
+        .await;
+
+        // Where the API server's replicas are: an operator each, which does everything else.
+        let replicas = &rights_of("Role", "tidegate-api-server");
+        join_all(replicas.iter().map(|lacking| async move {
+            let name = name_of(lacking);
+            let rest: Vec<&Right> = replicas.iter().filter(|right| *right != lacking).collect();
+            give(stage, &name, &name, Some("default"), &rest).await;
+            let operator = lone(stage, &name, watching, election, false).await;
+            until_says(&operator, None, &said(lacking)).await;
+            until_says(&operator, Some("/metrics"), &counted(lacking)).await;
+            until_says(&operator, None, "leading").await;
         }))
         .await;
 

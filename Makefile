@@ -86,13 +86,21 @@ test-generated: ## whether crds/, the chart and install.yaml are what they are g
 	charts/render.sh --check
 
 .PHONY: test-deny
-test-deny: ## licences, sources and versions of dependencies
+test-deny: cargo-deny ## licences, sources and versions of dependencies
 	$(step) 'cargo deny'
+	PATH="$$PATH:$(tools)/bin" cargo deny --all-features check bans licenses sources
+
+.PHONY: advisories
+advisories: cargo-deny ## known holes in dependencies, by RustSec's database (fetched anew: needs the network)
+	$(step) 'cargo deny: advisories'
+	PATH="$$PATH:$(tools)/bin" cargo deny --all-features check advisories
+
+.PHONY: cargo-deny
+cargo-deny:
 	if ! command -v cargo-deny >/dev/null && [ ! -x $(tools)/bin/cargo-deny ]; then \
 	  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
 	    env -u CARGO_TARGET_DIR cargo install --locked --root $(tools) $(deny); \
 	fi
-	PATH="$$PATH:$(tools)/bin" cargo deny --all-features check bans licenses sources
 
 .PHONY: sim crash mutants
 SEEDS ?= 100000

@@ -87,15 +87,17 @@ test-generated: ## whether crds/, the chart and install.yaml are what they are g
 	$(step) 'what the chart refuses'
 	charts/refused.sh
 
-.PHONY: test-deny advisories cargo-deny
+.PHONY: test-deny
 test-deny: cargo-deny ## licences, sources and versions of dependencies
 	$(step) 'cargo deny'
 	PATH="$$PATH:$(tools)/bin" cargo deny --all-features check bans licenses sources
 
-advisories: cargo-deny ## what RustSec knows of our dependencies; fetches its database from GitHub
+.PHONY: advisories
+advisories: cargo-deny ## known holes in dependencies, by RustSec's database (fetched anew: needs the network)
 	$(step) 'cargo deny: advisories'
 	PATH="$$PATH:$(tools)/bin" cargo deny --all-features check advisories
 
+.PHONY: cargo-deny
 cargo-deny:
 	if ! command -v cargo-deny >/dev/null && [ ! -x $(tools)/bin/cargo-deny ]; then \
 	  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \

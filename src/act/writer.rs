@@ -16,6 +16,7 @@ use kube::core::{ApiResource, Request, Status};
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::RwLock;
 
 use super::budget::Budget;
 use crate::api::{FIELD_MANAGER, Release, ReleaseAction, ReleaseReport, Right};
@@ -64,7 +65,7 @@ enum Created {
 /// Why a write did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
-    #[error("another process may be the leader: nothing was written")]
+    #[error("this process may not write any more: nothing was written")]
     Fenced,
     #[error("the object changed in between: {0}")]
     Stale(String),
@@ -151,18 +152,25 @@ pub struct Writer {
     budget: Budget,
     /// What goes back does not wait behind what goes on.
     budget_back: Budget,
+    /// Each write holds it for reading. Shared by all clones.
+    open: Arc<RwLock<bool>>,
 }
 
 impl Writer {
     /// A writer behind a fence.
     pub fn new(client: Client, fence: Arc<dyn Fence>) -> Self {
         let [budget, budget_back] = [(); 2].map(|()| Budget::per_second(WRITES_PER_SECOND));
-        Self { client, fence, budget, budget_back }
+        Self { client, fence, budget, budget_back, open: Arc::new(RwLock::new(true)) }
     }
 
     /// The same, for what goes back.
     pub fn going_back(&self) -> Self {
         Self { budget: self.budget_back.clone(), ..self.clone() }
+    }
+
+    /// From now on no write begins, of any clone. Waits until those that have begun are answered, or waited for no longer.
+    pub async fn close(&self) {
+        *self.open.write().await = false;
     }
 
     /// Patches a Deployment; returns its generation.
@@ -342,8 +350,10 @@ impl Writer {
 
     async fn write<T>(&self, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ActError> {
         self.budget.spend().await;
+        // Held until the end of this write. Whoever closes comes before all that ask after it.
+        let open = self.open.read().await;
         let led_for = self.fence.remaining();
-        if led_for.is_zero() {
+        if !*open || led_for.is_zero() {
             return Err(ActError::Fenced);
         }
         match tokio::time::timeout(DEADLINE.min(led_for), request).await {
@@ -480,6 +490,31 @@ mod tests {
             let written = tokio::time::timeout(Duration::from_millis(leads * 1000 + 100), written).await;
             assert_eq!(written.expect("in time").expect_err("not written").category(), wanted);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_is_closed_waits_for_the_write_under_way_and_begins_none() {
+        let slow = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            Ok::<_, std::io::Error>(http::Response::new(kube::client::Body::from(b"{}".to_vec())))
+        });
+        let writer = Writer::new(Client::new(slow, "default"), Arc::new(Leads(Duration::from_secs(10))));
+        let key = Key { namespace: "ns".into(), name: "shop".into() };
+        let back = writer.going_back();
+        let (first, (), late) = tokio::join!(
+            writer.patch_release_status(&key, "1", &()),
+            async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let closed = tokio::time::timeout(Duration::from_millis(2100), writer.close());
+                closed.await.expect("closed with the answer");
+            },
+            async {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                back.patch_release_status(&key, "1", &()).await
+            },
+        );
+        first.expect("it was waited for");
+        assert_eq!(late.expect_err("closed").category(), "fenced");
     }
 
     #[tokio::test]

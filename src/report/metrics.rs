@@ -117,7 +117,11 @@ impl Metrics {
             "How long ago the API server last answered (the lease alone is asked about every two seconds)",
             unanswered.clone(),
         );
-        registry.register("releases", "Releases by phase", phases.clone());
+        registry.register(
+            "releases",
+            "Releases by phase, each from the first look of this process on",
+            phases.clone(),
+        );
         Self {
             registry,
             looks,
@@ -177,7 +181,7 @@ impl Metrics {
     }
 
     /// Status was written.
-    pub fn status(&self, key: &Key, before: Option<&ReleaseStatus>, after: &ReleaseStatus) {
+    pub fn status(&self, before: Option<&ReleaseStatus>, after: &ReleaseStatus) {
         let ended_before = before.and_then(|before| before.last_run.as_ref()).map(|last| last.number);
         if let Some(last) = &after.last_run
             && ended_before != Some(last.number)
@@ -190,23 +194,32 @@ impl Metrics {
                 self.undo_seconds.observe(seconds);
             }
         }
+    }
+
+    /// A Release was found in this phase, or brought into it.
+    pub fn in_phase(&self, key: &Key, phase: Phase) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let gauge =
-            |phase: Phase| self.phases.get_or_create(&InPhase { phase: format!("{phase:?}") }).clone();
-        if let Some(phase) = after.phase {
-            if let Some(earlier) = known.insert(key.clone(), phase) {
-                gauge(earlier).dec();
-            }
-            gauge(phase).inc();
+        let earlier = known.get(key).copied();
+        if earlier == Some(phase) {
+            return;
         }
+        known.insert(key.clone(), phase);
+        if let Some(earlier) = earlier {
+            self.gauge(earlier).dec();
+        }
+        self.gauge(phase).inc();
     }
 
     /// A Release is gone.
     pub fn forget(&self, key: &Key) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(phase) = known.remove(key) {
-            self.phases.get_or_create(&InPhase { phase: format!("{phase:?}") }).dec();
+            self.gauge(phase).dec();
         }
+    }
+
+    fn gauge(&self, phase: Phase) -> Gauge {
+        self.phases.get_or_create(&InPhase { phase: format!("{phase:?}") }).clone()
     }
 
     /// The page in OpenMetrics text.
@@ -216,5 +229,29 @@ impl Metrics {
             Ok(()) => page,
             Err(_) => String::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_counts_once_however_often_it_is_looked_at() {
+        let metrics = Metrics::new();
+        let [shop, other] = ["shop", "other"].map(|name| Key { namespace: "ns".into(), name: name.into() });
+        for phase in [Phase::Idle, Phase::Idle, Phase::Soaking, Phase::Soaking, Phase::Idle] {
+            metrics.in_phase(&shop, phase);
+            metrics.in_phase(&other, Phase::Idle);
+        }
+        let counted = |phase: &str, number: usize| {
+            let line = format!("tidegate_releases{{phase=\"{phase}\"}} {number}");
+            let page = metrics.page();
+            assert!(page.lines().any(|known| known == line), "{line}\n{page}");
+        };
+        counted("Idle", 2);
+        counted("Soaking", 0);
+        metrics.forget(&shop);
+        counted("Idle", 1);
     }
 }

@@ -73,13 +73,18 @@ impl Reporter {
                 let phase = status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default();
                 tracing::info!(release = %key, phase, "{message}");
             }
-            self.metrics.status(key, before, status);
+            self.metrics.status(before, status);
         }
         for notice in &decision.notices {
             if notice.reason == crate::decide::notify::DROPPED {
                 self.metrics.notified("any", "dropped");
             }
             self.say(snapshot, notice.clone());
+        }
+        // Of most Releases a process that starts anew never writes the status: they are at rest.
+        let phase = decision.status.as_ref().or(before).and_then(|status| status.phase);
+        if let Some(phase) = phase.filter(|_| release.is_some()) {
+            self.metrics.in_phase(key, phase);
         }
     }
 

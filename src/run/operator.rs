@@ -32,8 +32,11 @@ use crate::report::{Metrics, Notifier, Reporter};
 use crate::watch::again::Reader;
 use crate::watch::{self as watches, FirstLists, SharedIndex, Watching};
 
-/// How long looks under way may take to end when the process stops, or a term of leading ends.
+/// How long looks under way may take to end when a term of leading ends.
 const LAST_LOOKS: Duration = Duration::from_secs(20);
+/// The same when the process stops. After that no further write begins, and the Lease waits for those alone that have begun: what a look
+/// has left to do another does, as after a kill.
+const PARTING: Duration = Duration::from_millis(500);
 
 /// What the loop is made of.
 pub struct Parts {
@@ -159,7 +162,7 @@ impl Operator {
         self.watching.first_lists.clone()
     }
 
-    /// Goes on until asked to stop. Then looks under way end; nothing is written after that.
+    /// Goes on until asked to stop. Then looks under way end, or the writes of those that are slow; nothing is written after that.
     pub async fn until(mut self, asked_to_stop: impl Future<Output = ()>) {
         let (leading, first_lists) = (self.leading.clone(), self.first_lists());
         let lead = lead(&self.index, &self.reconciler, &self.looks, &self.metrics, leading, first_lists);
@@ -174,9 +177,10 @@ impl Operator {
         self.reconciler.prober.stop();
         self.reconciler.notifier.stop();
         let all_ended = async { while self.workers.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_LOOKS, all_ended).await.is_err() {
-            tracing::warn!("a look was still under way");
+        if tokio::time::timeout(PARTING, all_ended).await.is_err() {
+            tracing::info!("a look is still under way: it ends with its next write");
         }
+        self.reconciler.writer.close().await;
     }
 }
 
@@ -258,6 +262,7 @@ fn everything(index: &SharedIndex) -> Vec<Key> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use http::{Method, Request, Response, StatusCode};
     use kube::client::Body;
@@ -271,28 +276,23 @@ mod tests {
     /// How often a Deployment was to be patched.
     type Tried = Arc<Mutex<usize>>;
 
-    /// An API server that has one Release, of a Deployment, and asks whoever writes to come back in fifty seconds.
-    fn busy(tried: Tried) -> Client {
+    /// An API server that has one Release, of a Deployment, and this to say to whoever writes.
+    fn serving<F>(write: impl Fn(Method, &str) -> F + Send + 'static) -> Client
+    where
+        F: Future<Output = (StatusCode, Value)> + Send + 'static,
+    {
         let service = tower::service_fn(move |request: Request<Body>| {
             let path = request.uri().path().to_owned();
             let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
             let reads = *request.method() == Method::GET;
-            if *request.method() == Method::PATCH && path.ends_with("/deployments/shop") {
-                *tried.lock().unwrap() += 1;
-            }
+            let written = (!reads).then(|| write(request.method().clone(), &path));
             async move {
                 if watches {
                     return std::future::pending().await;
                 }
-                let (code, text) = match reads {
-                    true => (StatusCode::OK, listed(&path)),
-                    false => (
-                        StatusCode::TOO_MANY_REQUESTS,
-                        json!({
-                            "kind": "Status", "status": "Failure", "message": "busy", "reason": "TooManyRequests",
-                            "code": 429, "details": {"retryAfterSeconds": 50},
-                        }),
-                    ),
+                let (code, text) = match written {
+                    None => (StatusCode::OK, listed(&path)),
+                    Some(answer) => answer.await,
                 };
                 let mut response = Response::new(Body::from(text.to_string().into_bytes()));
                 *response.status_mut() = code;
@@ -300,6 +300,43 @@ mod tests {
             }
         });
         Client::new(service, "default")
+    }
+
+    /// One that asks whoever writes to come back in fifty seconds.
+    fn busy(tried: Tried) -> Client {
+        serving(move |method, path| {
+            if method == Method::PATCH && path.ends_with("/deployments/shop") {
+                *tried.lock().unwrap() += 1;
+            }
+            std::future::ready((
+                StatusCode::TOO_MANY_REQUESTS,
+                json!({
+                    "kind": "Status", "status": "Failure", "message": "busy", "reason": "TooManyRequests",
+                    "code": 429, "details": {"retryAfterSeconds": 50},
+                }),
+            ))
+        })
+    }
+
+    /// Writes that an API server has taken on, and how many of them it has answered.
+    #[derive(Default)]
+    struct Writes {
+        begun: AtomicUsize,
+        answered: AtomicUsize,
+    }
+
+    /// One that takes five seconds for a write.
+    fn slow(writes: Arc<Writes>) -> Client {
+        serving(move |_, _| {
+            writes.begun.fetch_add(1, Ordering::Relaxed);
+            let writes = writes.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                writes.answered.fetch_add(1, Ordering::Relaxed);
+                let metadata = json!({"name": "shop", "namespace": "ns", "uid": "shop", "generation": 1});
+                (StatusCode::OK, json!({"metadata": metadata}))
+            }
+        })
     }
 
     fn listed(path: &str) -> Value {
@@ -324,8 +361,8 @@ mod tests {
         json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items})
     }
 
-    async fn begin(client: Client, leading: watch::Receiver<bool>) {
-        let operator = Operator::start(Parts {
+    async fn start(client: Client, leading: watch::Receiver<bool>) -> Operator {
+        Operator::start(Parts {
             carrier: Arc::new(Outside::new(client.clone(), Reach::anywhere())),
             client,
             namespaces: Vec::new(),
@@ -339,15 +376,14 @@ mod tests {
             workers: 8,
             texts: 64 << 20,
         })
-        .await;
-        tokio::spawn(operator.until(std::future::pending()));
+        .await
     }
 
     #[tokio::test(start_paused = true)]
     async fn leadership_that_was_lost_for_a_moment_begins_anew() {
         let tried = Tried::default();
         let (leading, leads) = watch::channel(false);
-        begin(busy(tried.clone()), leads).await;
+        tokio::spawn(start(busy(tried.clone()), leads).await.until(std::future::pending()));
         let tries_after = async |seconds| {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             *tried.lock().unwrap()
@@ -362,5 +398,29 @@ mod tests {
         assert_eq!(tries_after(600).await, 2, "it does not lead any more");
         leading.send_replace(true);
         assert_eq!(tries_after(10).await, 3, "what was woken meanwhile is looked at");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn asked_to_stop_it_waits_for_the_write_under_way_and_not_for_all_that_a_look_has_left() {
+        let writes = Arc::new(Writes::default());
+        let (_leading, leads) = watch::channel(true);
+        let operator = start(slow(writes.clone()), leads).await;
+        let (asked, mut is_asked) = watch::channel(false);
+        let goes_on = tokio::spawn(operator.until(async move {
+            let _asked = is_asked.changed().await;
+        }));
+        let writing = async {
+            while writes.begun.load(Ordering::Relaxed) == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), writing).await.expect("a look is under way");
+        let begun = writes.begun.load(Ordering::Relaxed);
+        assert_eq!(writes.answered.load(Ordering::Relaxed), 0);
+        asked.send_replace(true);
+        let ended = tokio::time::timeout(Duration::from_secs(6), goes_on).await;
+        ended.expect("in time for who comes next").expect("in good order");
+        assert_eq!(writes.answered.load(Ordering::Relaxed), begun, "what had begun was waited for");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(writes.begun.load(Ordering::Relaxed), begun, "nothing was written after it");
     }
 }

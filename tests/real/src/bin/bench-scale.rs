@@ -314,16 +314,16 @@ fn judged(url: &str, share: &str) -> Value {
     })
 }
 
-/// Waits until the operator has looked at so many Releases since it started.
+/// Waits until the operator has looked at so many Releases since it started: it counts each once, by the phase it is in.
 async fn until_looked_at(stage: &Stage, number: usize) -> Result<()> {
     let address = stage.operator.lock().await.as_ref().context("no operator")?.address.clone();
     let client = reqwest::Client::new();
     let looked = async {
         loop {
             let page = client.get(format!("http://{address}/metrics")).send().await?.text().await?;
-            let looks = page.lines().find_map(|line| line.strip_prefix("tidegate_looks_total "));
-            if looks.and_then(|looks| looks.trim().parse::<usize>().ok()).is_some_and(|looks| looks >= number)
-            {
+            let phases = page.lines().filter(|line| line.starts_with("tidegate_releases{"));
+            let counts = phases.filter_map(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok());
+            if counts.sum::<usize>() >= number {
                 return anyhow::Ok(());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

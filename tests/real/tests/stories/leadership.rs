@@ -84,9 +84,10 @@ fn of_two_operators_one_writes_whoever_is_frozen_cut_off_asked_to_end_or_killed(
         let taken_over = killed.elapsed();
         ended(&story, 3, "Succeeded").await;
         println!("handed over after {handed_over:?}, taken over after {taken_over:?}");
-        // Looked at every 50 ms, on a machine that is busy with other stories.
-        assert!(handed_over < Duration::from_millis(2500), "handed over after {handed_over:?}");
-        assert!(taken_over < Duration::from_millis(16_500), "taken over after {taken_over:?}");
+        // What may take time is the same half second each time, in which the other has not looked at the Lease; before it at most half a
+        // second for looks under way, or the 15 s of the Lease. The rest is for a machine that is busy with other stories.
+        assert!(handed_over < Duration::from_secs(2), "handed over after {handed_over:?}");
+        assert!(taken_over < Duration::from_secs(16), "taken over after {taken_over:?}");
 
         let requests = writers::requests(&log).expect("the audit log");
         let writers =

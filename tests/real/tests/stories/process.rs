@@ -196,6 +196,11 @@ fn a_restart_at_rest_writes_nothing() {
         assert!(until_it_says(&stage, "leading").await, "it leads");
         assert_eq!(relay.writes().await, Vec::<String>::new());
         assert_eq!(futures::future::join_all(stories.map(versions)).await, before);
+        let operator = stage.operator.lock().await;
+        let (_, page) = operator.as_ref().expect("it runs").ask("metrics").await.expect("its metrics");
+        for counted in [r#"tidegate_releases{phase="Idle"} 2"#, r#"tidegate_releases{phase="Rejected"} 1"#] {
+            assert!(page.lines().any(|line| line == counted), "{counted}, though it only looked:\n{page}");
+        }
     });
 }
 

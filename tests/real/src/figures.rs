@@ -56,6 +56,8 @@ pub struct Figures {
     line: Vec<String>,
     file: Map<String, Value>,
     missed: Vec<String>,
+    /// How often something was held against what must be so.
+    checked: usize,
     broken: Vec<String>,
 }
 
@@ -89,6 +91,7 @@ impl Figures {
 
     /// What must hold.
     pub fn must(&mut self, what: &str, holds: bool) {
+        self.checked += 1;
         if !holds {
             self.broken.push(what.into());
         }
@@ -107,6 +110,8 @@ impl Figures {
         }
         self.keep("aimsMissed", json!(self.missed));
         self.keep("broken", json!(self.broken));
+        self.add("invariants", self.checked);
+        self.add("violations", self.broken.len());
         let directory = repository().join("target/bench");
         std::fs::create_dir_all(&directory)?;
         let file = directory.join(format!("{}.json", self.name));

@@ -1,14 +1,15 @@
 //! `make bench-scale`: many Releases at rest, many runs at once, and many breaches in the same second.
 //!
 //! All pods are reported by their status only. Breaches come from numbers that this program serves: it knows to the millisecond when the
-//! operator was told, and the API server's audit log knows when the undo arrived.
+//! operator was told, and the API server's audit log knows when the undo arrived. What must hold meanwhile fails it: see `figures.must`.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -24,6 +25,10 @@ use tidegate_real::told::Told;
 
 /// Pods of each Deployment in a run.
 const PODS: usize = 10;
+/// Of them Ready at the least, as their owner says: `maxUnavailable` 25 %.
+const LEAST_READY: usize = 8;
+/// Runs that breach when all others are back: until then they are to be left alone.
+const SPARED: usize = 10;
 /// How long rest is looked at.
 const REST: Duration = Duration::from_secs(60);
 /// From the last change to rest.
@@ -54,8 +59,8 @@ struct Flags {
 
 fn main() -> Result<ExitCode> {
     let flags = Flags::parse();
-    if flags.breaches >= flags.runs {
-        bail!("--breaches must be fewer than --runs: the others breach one by one before");
+    if flags.breaches + SPARED >= flags.runs {
+        bail!("--breaches must be fewer than --runs by more than {SPARED}: the others breach one by one");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let held = runtime.block_on(bench(&flags))?;
@@ -82,6 +87,8 @@ async fn bench(flags: &Flags) -> Result<bool> {
     stage.operator.lock().await.take();
     stage.cluster.stop().await?;
     std::fs::remove_file(audit)?;
+    figures.add("releases", flags.releases);
+    figures.add("runs", flags.runs);
     figures.end()
 }
 
@@ -147,11 +154,11 @@ async fn rest(stage: &Stage, audit: &Path, number: usize, figures: &mut Figures)
         figures.aim("resident memory at rest, in MB", resident, 150.0);
         figures.aim("CPU at rest, in seconds a minute", cpu, 0.1);
     }
-    figures.aim("requests at rest that are not the Lease's", other as f64, 0.0);
+    figures.must(&format!("{number} at rest: {other} requests a minute besides the Lease's"), other == 0);
     Ok(())
 }
 
-/// Many runs at once; some breach one by one, then many in the same second.
+/// Many runs at once; some breach one by one, then many in the same second, then the rest.
 async fn runs(stage: &Stage, audit: &Path, flags: &Flags, figures: &mut Figures) -> Result<()> {
     let told = Told::serve().await?;
     let story = Story::begin(stage, "running").await;
@@ -166,40 +173,76 @@ async fn runs(stage: &Stage, audit: &Path, flags: &Flags, figures: &mut Figures)
     crowd::adopted(&releases, flags.runs, Duration::from_secs(300)).await?;
 
     let crowd = Crowd::watch(&story.client, &story.namespace);
-    let began = Timestamp::now();
+    let shipped = Timestamp::now();
     crowd::ship(&story, 0..flags.runs).await?;
     let soaks = |_: &str, status: &Value| status["phase"] == "Soaking";
     releases.until(flags.runs, Duration::from_secs(300), "all in the first soak", soaks).await?;
     tokio::time::sleep(SETTLE).await;
-    let requests = Requests::read(audit, began, Timestamp::now())?;
+    let requests = Requests::read(audit, shipped, Timestamp::now())?;
     let each = (requests.writes() - requests.of("events")) as f64 / flags.runs as f64;
     let resident = with_operator(stage, Operator::resident).await? as f64 / 1e6;
+    let cpu = with_operator(stage, Operator::cpu_seconds).await?;
+    tokio::time::sleep(REST).await;
+    let cpu = with_operator(stage, Operator::cpu_seconds).await? - cpu;
     println!(
-        "{} runs at once: {resident:.1} MB, {each:.1} writes each to come to {}",
+        "{} runs at once: {resident:.1} MB, {each:.1} writes each to come to {}, {cpu:.2} CPU s a minute there",
         flags.runs, flags.share
     );
     figures.add("runs_mb", resident);
     figures.add("run_writes_to_first_soak", each);
+    figures.add("runs_cpu_s_per_min", cpu);
 
-    let alone: BTreeSet<usize> = (flags.breaches..flags.runs).collect();
-    let began = Timestamp::now();
-    for number in &alone {
-        told.turn_bad(*number);
-        tokio::time::sleep(ONE_BY_ONE).await;
-    }
     let seen = Seen { audit, crowd: &crowd, told: &told, releases: &releases };
-    let undone = undone(&story, &seen, &alone, began).await?;
-    undone.sum_up("alone", "one by one, with the other runs beside them", figures);
-
-    let together: BTreeSet<usize> = (0..flags.breaches).collect();
+    let last = flags.runs - SPARED..flags.runs;
     let began = Timestamp::now();
-    together.iter().for_each(|number| told.turn_bad(*number));
-    let undone = self::undone(&story, &seen, &together, began).await?;
+    let alone = flags.breaches..last.start;
+    turn_bad_one_by_one(&told, alone.clone()).await;
+    let undone = seen.undone(&story, alone, began, figures).await?;
+    undone.sum_up("alone", "one by one, with the other runs beside them", figures);
+    seen.must_be_left_alone((0..flags.breaches).chain(last.clone()), figures);
+
+    let began = Timestamp::now();
+    (0..flags.breaches).for_each(|number| told.turn_bad(number));
+    let undone = seen.undone(&story, 0..flags.breaches, began, figures).await?;
     undone.sum_up("together", "in the same second", figures);
     figures.aim("undo patch after the verdict at p99, in seconds", undone.patch.p99(), 0.5);
     figures.aim("last bad pod ordered away after the patch at p99, in seconds", undone.ordered.p99(), 2.0);
     figures.aim("restored after the patch at p99, in seconds", undone.restored.p99(), POD_START + 2.0);
+    seen.must_be_left_alone(last.clone(), figures);
+
+    let began = Timestamp::now();
+    turn_bad_one_by_one(&told, last.clone()).await;
+    seen.undone(&story, last, began, figures).await?;
+    tokio::time::sleep(SETTLE).await;
+    seen.all_must_have_gone_back_once(flags.runs, figures);
+    whole_runs(&Requests::read(audit, shipped, Timestamp::now())?, flags.runs, figures);
     Ok(())
+}
+
+async fn turn_bad_one_by_one(told: &Told, which: Range<usize>) {
+    for number in which {
+        told.turn_bad(number);
+        tokio::time::sleep(ONE_BY_ONE).await;
+    }
+}
+
+/// What a run cost, from its new template until it was undone.
+fn whole_runs(requests: &Requests, runs: usize, figures: &mut Figures) {
+    let each = |number: u64| number as f64 / runs as f64;
+    let (reads, events) = (requests.reads(), requests.of("events"));
+    let writes = requests.writes() - events;
+    println!(
+        "requests of a whole run: {:.1} writes, {:.1} events, {:.1} reads; of all {runs}, but the Lease's and watches:",
+        each(writes),
+        each(events),
+        each(reads)
+    );
+    requests.print();
+    figures.add("run_requests", each(writes + events + reads));
+    figures.add("run_writes", each(writes));
+    figures.add("run_events", each(events));
+    figures.add("run_reads", each(reads));
+    figures.keep("runsRequests", requests.json());
 }
 
 /// The same without an operator: what the native controllers need for as many at once.
@@ -225,16 +268,38 @@ async fn by_hand_alone(story: &Story<'_>, number: usize, figures: &mut Figures) 
 struct Undone {
     verdict: Spread,
     patch: Spread,
+    told_to_patch: Spread,
     ordered: Spread,
     restored: Spread,
 }
 
+/// The moments of one.
+struct Times {
+    /// When the third bad number was told.
+    told: Timestamp,
+    verdict: Timestamp,
+    patch: Timestamp,
+    ordered: Timestamp,
+    restored: Timestamp,
+}
+
 impl Undone {
+    fn add(&mut self, times: &Times) {
+        let Times { told, verdict, patch, ordered, restored } = *times;
+        let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64().max(0.0);
+        self.verdict.add(seconds(told, verdict));
+        self.patch.add(seconds(verdict, patch));
+        self.told_to_patch.add(seconds(told, patch));
+        self.ordered.add(seconds(patch, ordered));
+        self.restored.add(seconds(patch, restored));
+    }
+
     fn sum_up(&self, key: &str, what: &str, figures: &mut Figures) {
         println!("breaches {what}, in seconds: median and p99");
         for (name, of, spread) in [
             ("verdict", "from the third bad number to the verdict", &self.verdict),
             ("patch", "from the verdict to the undo patch", &self.patch),
+            ("breach_to_patch", "from the third bad number to the undo patch", &self.told_to_patch),
             ("ordered", "from the patch until the last bad pod was ordered away", &self.ordered),
             ("restored", "from the patch until all stable pods were Ready", &self.restored),
         ] {
@@ -254,35 +319,67 @@ struct Seen<'a> {
     releases: &'a Releases,
 }
 
-/// Waits until all of these are undone, and says how long it took.
-async fn undone(
-    story: &Story<'_>,
-    seen: &Seen<'_>,
-    which: &BTreeSet<usize>,
-    began: Timestamp,
-) -> Result<Undone> {
-    let names: BTreeSet<String> = which.iter().map(|number| crowd::name(*number)).collect();
-    let is_undone =
-        |name: &str, status: &Value| names.contains(name) && status["lastRun"]["outcome"] == "Undone";
-    seen.releases.until(names.len(), Duration::from_secs(300), "all undone", is_undone).await?;
-    let patches = audit::patches(seen.audit, &story.namespace, began, Timestamp::now())?;
-    let mut undone = Undone::default();
-    for number in which {
-        let name = crowd::name(*number);
-        let third = seen.told.bad_readings(*number).get(BAD_READINGS - 1).copied();
-        let third = third.context("too few readings")?;
-        let verdict = seen.releases.decided(&name).with_context(|| format!("{name} has no verdict"))?;
-        let patch = patches.get(&name).and_then(|all| all.iter().find(|at| **at >= verdict));
-        let patch = *patch.with_context(|| format!("{name} was never patched"))?;
-        let (ordered, restored) =
-            seen.crowd.way_back(&name, patch).with_context(|| format!("{name} is not back"))?;
-        let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64().max(0.0);
-        undone.verdict.add(seconds(third, verdict));
-        undone.patch.add(seconds(verdict, patch));
-        undone.ordered.add(seconds(patch, ordered));
-        undone.restored.add(seconds(patch, restored));
+impl Seen<'_> {
+    /// Waits until all of these are undone, and says how long it took.
+    async fn undone(
+        &self,
+        story: &Story<'_>,
+        which: Range<usize>,
+        began: Timestamp,
+        figures: &mut Figures,
+    ) -> Result<Undone> {
+        let names: BTreeSet<String> = which.clone().map(crowd::name).collect();
+        let is_undone =
+            |name: &str, status: &Value| names.contains(name) && status["lastRun"]["outcome"] == "Undone";
+        let all = self.releases.until(names.len(), Duration::from_secs(300), "all undone", is_undone).await;
+        if let Err(late) = all {
+            println!("{late:#}");
+        }
+        let patches = audit::patches(self.audit, &story.namespace, began, Timestamp::now())?;
+        let mut undone = Undone::default();
+        for number in which {
+            let name = crowd::name(number);
+            let times = self.times(number, patches.get(&name).map(Vec::as_slice).unwrap_or_default());
+            let why = times.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            figures.must(&format!("{name} breached: {why}"), times.is_ok());
+            if let Ok(times) = times {
+                undone.add(&times);
+            }
+        }
+        Ok(undone)
     }
-    Ok(undone)
+
+    fn times(&self, number: usize, patches: &[Timestamp]) -> Result<Times> {
+        let name = crowd::name(number);
+        let bad = self.told.bad_readings(number);
+        let (first, third) = (bad.first().copied(), bad.get(BAD_READINGS - 1).copied());
+        let (first, told) = first.zip(third).context("it has asked too seldom")?;
+        let verdict = self.releases.decided(&name).context("it has no verdict")?;
+        ensure!(verdict >= first, "its verdict is older than the first bad number");
+        let patch = patches.iter().copied().find(|at| *at >= verdict).context("it was never patched")?;
+        let (ordered, restored) = self.crowd.way_back(&name, patch).context("its pods are not back")?;
+        Ok(Times { told, verdict, patch, ordered, restored })
+    }
+
+    /// Nothing is wrong with these yet.
+    fn must_be_left_alone(&self, which: impl Iterator<Item = usize>, figures: &mut Figures) {
+        for name in which.map(crowd::name) {
+            let undos = self.releases.undos(&name);
+            figures.must(&format!("{name} was undone with no breach"), undos == 0);
+        }
+    }
+
+    /// At the end: once, for good, and with enough pods Ready all the time.
+    fn all_must_have_gone_back_once(&self, runs: usize, figures: &mut Figures) {
+        for name in (0..runs).map(crowd::name) {
+            let (undos, (number, outcome)) = (self.releases.undos(&name), self.releases.last_run(&name));
+            let once = undos == 1 && number == 1 && outcome == "Undone";
+            figures.must(&format!("{name}: run {number} ended {outcome}, undone {undos} times"), once);
+            let fewest = self.crowd.fewest(&name);
+            let enough = fewest.is_some_and(|fewest| fewest >= LEAST_READY);
+            figures.must(&format!("{name}: Ready pods under {LEAST_READY}: {fewest:?}"), enough);
+        }
+    }
 }
 
 fn named(number: usize, mut deployment: Value) -> Value {

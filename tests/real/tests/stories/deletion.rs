@@ -15,7 +15,7 @@ use crate::hand_back::{Moment, RELEASE, come_to, delete_namespace, is_left_alone
 #[test]
 fn a_deployment_deleted_in_mid_run_ends_the_run_and_one_made_anew_is_adopted_anew() {
     tidegate_real::story::on_stage(async {
-        let (story, _) = come_to(Stage::shared().await, Moment::Soaking, "Undo").await;
+        let (story, _) = come_to(Stage::shared().await, Moment::Soaking, "Policy", "Undo").await;
         story.delete("apps/v1", "Deployment", "shop").await;
         story.until_blocked("TargetMissing").await;
         let status = story.status().await;
@@ -37,7 +37,7 @@ fn a_deployment_deleted_in_mid_run_ends_the_run_and_one_made_anew_is_adopted_ane
 fn a_release_deleted_while_no_operator_runs_is_seen_to_by_the_next_one() {
     tidegate_real::story::on_stage(async {
         let stage = Stage::own(usual()).await.expect("a stage");
-        let come = |moment, on_delete| come_to(&stage, moment, on_delete);
+        let come = |moment, on_delete| come_to(&stage, moment, "Policy", on_delete);
         let (undone, finished) =
             futures::join!(come(Moment::Soaking, "Undo"), come(Moment::Soaking, "Finish"));
         stage.kill_operator().await.expect("killed");
@@ -61,7 +61,7 @@ fn a_release_deleted_while_no_operator_runs_is_seen_to_by_the_next_one() {
 #[test]
 fn a_template_that_is_written_while_it_goes_back_without_a_release_stays_and_the_deployment_says_so() {
     tidegate_real::story::on_stage(async {
-        let (story, before) = come_to(Stage::shared().await, Moment::Undoing, "Undo").await;
+        let (story, before) = come_to(Stage::shared().await, Moment::Undoing, "Policy", "Undo").await;
         story.delete(RELEASE, "Release", "shop").await;
         story
             .until("it goes back without one", |story| async move {

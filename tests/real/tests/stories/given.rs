@@ -117,14 +117,19 @@ pub async fn grant(story: &Story<'_>, user: &str, role: &str) {
         .await;
 }
 
-/// Gives a user what it takes to change the template, and has them ship a version.
-pub async fn ships(story: &Story<'_>, user: &str, version: &str) {
+/// Gives a user what it takes to change the Deployment, and no more.
+pub async fn may_patch(story: &Story<'_>, user: &str) {
     let deployer = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "story-deployer"},
         "rules": [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "patch"]}],
     });
     stage::apply(&story.client, &deployer, "story").await.expect("a role");
     grant(story, user, "story-deployer").await;
+}
+
+/// The same, and has them ship a version.
+pub async fn ships(story: &Story<'_>, user: &str, version: &str) {
+    may_patch(story, user).await;
     let client = story.stage.cluster.client(user).await.expect("a client");
     let target =
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": story.namespace}});

@@ -2,13 +2,17 @@
 //! stands here; the page is compared with it (`UPDATE=1` writes it), and each of its cells is played.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use futures::future::join_all;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use tidegate_real::cluster::repository;
-use tidegate_real::stage::{Stage, usual};
-use tidegate_real::story::{PATIENCE, Story};
+use tidegate_real::guard::Guard;
+use tidegate_real::stage::{self, Stage, usual};
+use tidegate_real::story::{PATIENCE, Story, on_stage};
 
-use crate::given::{paste, say};
+use crate::given::{may_patch, paste, pods_of, say, version};
 
 pub const RELEASE: &str = "tidegate.dev/v1alpha1";
 
@@ -94,100 +98,194 @@ fn the_page_has_the_table_that_is_played() {
     }
 }
 
-/// The row of the table for an event, played on a stage: all moments side by side.
-async fn play(stage: &Stage, event: Event) {
-    let column = EVENTS.iter().position(|(known, _)| *known == event).expect("a column");
-    let all = TABLE.iter().map(|(moment, _, ends)| async move {
-        let on_delete = if event == Event::DeletedFinish { "Finish" } else { "Undo" };
-        let (story, before) = come_to(stage, *moment, on_delete).await;
-        let guard = story.guard().await;
-        match event {
-            Event::HandBack => say(&story, "HandBack").await,
-            Event::DeletedUndo | Event::DeletedFinish => story.delete(RELEASE, "Release", "shop").await,
-            Event::NamespaceDeleted => delete_namespace(&story).await,
-            Event::Uninstalled | Event::NeverBack => unreachable!("happens to the whole stage"),
-        }
-        comes_to(&story, &before, *moment, ends[column], event).await;
-        if event == Event::DeletedUndo {
-            let worst = guard.worst();
-            assert!(worst.least_ready >= 2, "{moment:?} {worst:?}\n{}", story.describe().await);
-        }
-    });
-    futures::future::join_all(all).await;
+/// A Deployment at some moment, what its spec was before the run, and its pods watched from that moment on.
+struct Standing<'s> {
+    moment: Moment,
+    story: Story<'s>,
+    before: Value,
+    guard: Guard,
 }
 
-async fn comes_to(story: &Story<'_>, before: &Value, moment: Moment, end: End, event: Event) {
-    let version = match end {
-        Gone => return,
-        Stable => "v1",
-        New => "v2",
-    };
-    match event {
-        // The Release is still there, or nobody who would forget what was kept for it.
-        Event::HandBack | Event::NeverBack => is_given_back(story, before, version).await,
-        Event::DeletedUndo | Event::DeletedFinish | Event::Uninstalled | Event::NamespaceDeleted => {
-            is_left_alone(story, before, version).await;
-        }
+impl<'s> Standing<'s> {
+    async fn come_to(stage: &'s Stage, moment: Moment, capture: &str, on_delete: &str) -> Self {
+        let (story, before) = come_to(stage, moment, capture, on_delete).await;
+        let guard = story.guard().await;
+        Self { moment, story, before, guard }
     }
-    match end {
-        Gone => {}
-        Stable => until_all_run(story, "v1").await,
-        New => {
-            if matches!(moment, Moment::Moving | Moment::RejectedAndHeld) {
-                // Pods of version 2 are never Ready: the native controller stops there, and goes on with the next version.
-                let well = json!({"paper.tidegate.dev/never-ready": null, "paper.tidegate.dev/crash": null});
-                story.ship_paper("v3", well).await;
-                until_all_run(story, "v3").await;
-            } else {
-                until_all_run(story, "v2").await;
+
+    /// Waits until it has come to what the table says of this event, with no fewer pods Ready on the way than its owner allows.
+    async fn comes_to(&self, event: Event) {
+        let Self { moment, story, before, guard } = self;
+        let (.., ends) = TABLE.iter().find(|(known, ..)| known == moment).expect("a row");
+        let column = EVENTS.iter().position(|(known, _)| *known == event).expect("a column");
+        let version = match ends[column] {
+            Gone => return,
+            Stable => "v1",
+            New => "v2",
+        };
+        match event {
+            // The Release is still there, or nobody who would forget what was kept for it.
+            Event::HandBack | Event::NeverBack => is_given_back(story, before, version).await,
+            Event::DeletedUndo | Event::DeletedFinish | Event::Uninstalled | Event::NamespaceDeleted => {
+                is_left_alone(story, before, version).await;
             }
         }
+        if version == "v2" && matches!(moment, Moment::Moving | Moment::RejectedAndHeld) {
+            // Pods of version 2 are never Ready: the native controller stops there, and goes on with the next version.
+            let well = json!({"paper.tidegate.dev/never-ready": null, "paper.tidegate.dev/crash": null});
+            story.ship_paper("v3", well).await;
+            until_all_run(story, "v3").await;
+        } else {
+            until_all_run(story, version).await;
+        }
+        let worst = guard.worst();
+        assert!(worst.least_ready >= 3, "{moment:?} {event:?}: {worst:?}\n{}", story.describe().await);
     }
+}
+
+/// The column of the table for an event, played on a stage: all moments side by side.
+async fn play(stage: &Stage, event: Event, capture: &str) {
+    // Where the operator reacts, pods of a rejected template may have started before it is seen: it is gone back from, and not held.
+    let is_come_to = |moment: Moment| capture != "React" || moment != Moment::RejectedAndHeld;
+    let moments = TABLE.iter().map(|(moment, ..)| *moment).filter(|moment| is_come_to(*moment));
+    let all = moments.map(|moment| async move {
+        let on_delete = if event == Event::DeletedFinish { "Finish" } else { "Undo" };
+        let standing = Standing::come_to(stage, moment, capture, on_delete).await;
+        let story = &standing.story;
+        match event {
+            Event::HandBack => say(story, "HandBack").await,
+            Event::DeletedUndo | Event::DeletedFinish => story.delete(RELEASE, "Release", "shop").await,
+            Event::NamespaceDeleted => delete_namespace(story).await,
+            Event::Uninstalled | Event::NeverBack => unreachable!("happens to the whole stage"),
+        }
+        standing.comes_to(event).await;
+    });
+    join_all(all).await;
 }
 
 #[test]
 fn handed_back_in_any_phase() {
-    tidegate_real::story::on_stage(async { play(Stage::shared().await, Event::HandBack).await });
+    on_stage(async { play(Stage::shared().await, Event::HandBack, "Policy").await });
 }
 
 #[test]
 fn deleted_in_any_phase() {
-    tidegate_real::story::on_stage(async { play(Stage::shared().await, Event::DeletedUndo).await });
+    on_stage(async { play(Stage::shared().await, Event::DeletedUndo, "Policy").await });
 }
 
 #[test]
 fn deleted_in_any_phase_with_finish() {
-    tidegate_real::story::on_stage(async { play(Stage::shared().await, Event::DeletedFinish).await });
+    on_stage(async { play(Stage::shared().await, Event::DeletedFinish, "Policy").await });
 }
 
 #[test]
 fn a_namespace_deleted_in_any_phase_goes() {
-    tidegate_real::story::on_stage(async { play(Stage::shared().await, Event::NamespaceDeleted).await });
+    on_stage(async { play(Stage::shared().await, Event::NamespaceDeleted, "Policy").await });
+}
+
+/// Where the policies are served they hold a new template, whatever the Release's mode: so this is an API server that does not know them.
+async fn play_without_policies(capture: &str) {
+    let stage = Stage::shared_older().await;
+    for event in [Event::HandBack, Event::DeletedUndo] {
+        play(stage, event, capture).await;
+    }
 }
 
 #[test]
-fn with_no_operator_any_more_by_hand_and_uninstalled_in_mid_run() {
-    tidegate_real::story::on_stage(async {
-        let stage = Stage::own(usual()).await.expect("a stage");
-        if !stage.cluster.is_ours() {
-            return;
-        }
-        let abandoned = come_to_all(&stage).await;
-        stage.kill_operator().await.expect("killed");
-        let column = |event| EVENTS.iter().position(|(known, _)| *known == event).expect("a column");
-        let by_hand = abandoned.iter().zip(&TABLE).map(|((story, before), (moment, _, ends))| async move {
-            story.delete(RELEASE, "Release", "shop").await;
-            hand_back_by_hand(story).await;
-            comes_to(story, before, *moment, ends[column(Event::NeverBack)], Event::NeverBack).await;
-        });
-        futures::future::join_all(by_hand).await;
+fn kept_paused_it_is_given_back_in_any_phase_all_the_same() {
+    on_stage(play_without_policies("Paused"));
+}
 
-        stage.start_operator().await.expect("an operator");
+#[test]
+fn where_the_operator_reacts_it_is_given_back_in_any_phase_all_the_same() {
+    on_stage(play_without_policies("React"));
+}
+
+/// How it stands: whether it is paused, whether the owner's fields are in the annotation, its pods of v1 and of v2, and how many of all are
+/// Ready and how many available.
+type Stand = (bool, bool, [usize; 2], [i64; 2]);
+
+async fn stand(story: &Story<'_>) -> Stand {
+    let target = story.target().await;
+    let count = |name: &str| target["status"][name].as_i64().unwrap_or(0);
+    (
+        target["spec"]["paused"] == true,
+        target["metadata"]["annotations"]["tidegate.dev/originals"].is_string(),
+        [pods_of(story, "v1").await, pods_of(story, "v2").await],
+        [count("readyReplicas"), count("availableReplicas")],
+    )
+}
+
+/// Waits until it stands so, with no operator and nobody who acts, and sees to it that it stays.
+async fn comes_to_stand(story: &Story<'_>, wanted: Stand) {
+    let what = format!("{wanted:?}, with nobody there");
+    story.until(&what, |story| async move { stand(story).await == wanted }).await;
+    let so_long = Duration::from_secs(2);
+    story.stays(so_long, &what, |story| async move { stand(story).await == wanted }).await;
+}
+
+#[test]
+fn with_no_operator_any_more_it_stands_until_somebody_gives_it_back_by_hand_with_the_policies_or_without() {
+    on_stage(async {
+        let stage = Stage::own(usual()).await.expect("a stage");
+        let come_to = |moment| Standing::come_to(&stage, moment, "Policy", "Undo");
+        let moving = async {
+            let story = Story::begin(&stage, "moving-slowly").await;
+            story.adopt(story.deployment(4), story.release(Moment::Moving.spec())).await;
+            story
+        };
+        let (idle, bare, moving, abandoned) = futures::join!(
+            come_to(Moment::Idle),
+            join_all([Moment::Preflight, Moment::Soaking].map(come_to)),
+            moving,
+            come_to_all(&stage),
+        );
+        moving.ship_paper("v2", json!({"paper.tidegate.dev/ready-after": "5s"})).await;
+        moving.until("on its way", |story| async move { pods_of(story, "v2").await > 0 }).await;
+        stage.kill_operator().await.expect("killed");
+
+        idle.story.ship_paper("v2", json!({})).await;
+        futures::join!(
+            // A new template is held, and nothing starts.
+            comes_to_stand(&idle.story, (true, false, [4, 0], [4, 4])),
+            // The pods of the move become Ready: there it stops.
+            comes_to_stand(&moving, (false, true, [3, 2], [5, 3])),
+            join_all(abandoned.iter().map(|one| comes_to_stand(&one.story, one.moment.abandoned()))),
+        );
+
+        let by_hand = abandoned.iter().map(|one| async move {
+            one.story.delete(RELEASE, "Release", "shop").await;
+            hand_back_by_hand(&one.story).await;
+            one.comes_to(Event::NeverBack).await;
+        });
+        let held = async {
+            hand_back_by_hand(&idle.story).await;
+            is_given_back(&idle.story, &idle.before, "v2").await;
+            until_all_run(&idle.story, "v2").await;
+        };
+        futures::join!(join_all(by_hand), held);
+
+        helm_uninstall(&stage).await;
+        for one in &bare {
+            may_patch(&one.story, "carol").await;
+            hand_back_by_hand_as_carol(&one.story).await;
+        }
+        let crds = line(|line| line.trim_start().starts_with("kubectl delete crd "));
+        paste(&idle.story, &crds, &[]).await;
+        paste(&idle.story, "! kubectl get crd -o name | grep tidegate.dev", &[]).await;
+        join_all(bare.iter().map(|one| one.comes_to(Event::NeverBack))).await;
+    });
+}
+
+#[test]
+fn uninstalled_in_mid_run() {
+    on_stage(async {
+        let stage = Stage::own(usual()).await.expect("a stage");
         let uninstalled = come_to_all(&stage).await;
         let [first, second] =
             ["kubectl delete releases -A", "kubectl get deployments -A -l tidegate.dev/release"]
                 .map(|words| line(|line| line.trim_start().starts_with(words)));
-        let (story, _) = &uninstalled[0];
+        let story = &uninstalled[0].story;
         paste(story, &first, &[]).await;
         let none = format!("test -z \"$({second} -o name)\"");
         let labelled = format!("for i in $(seq 600); do {none} && exit 0; sleep 0.1; done; exit 1");
@@ -197,27 +295,36 @@ fn with_no_operator_any_more_by_hand_and_uninstalled_in_mid_run() {
         stage.kill_operator().await.expect("removed");
         let install = repository().join("install.yaml");
         paste(story, &format!("kubectl delete --wait=false -f {}", install.display()), &[]).await;
-        let all = uninstalled.iter().zip(&TABLE).map(|((story, before), (moment, _, ends))| async move {
-            comes_to(story, before, *moment, ends[column(Event::Uninstalled)], Event::Uninstalled).await;
-        });
-        futures::future::join_all(all).await;
+        join_all(uninstalled.iter().map(|one| one.comes_to(Event::Uninstalled))).await;
     });
 }
 
 /// A Deployment in each phase. The shortest of them is come to last.
-async fn come_to_all(stage: &Stage) -> Vec<(Story<'_>, Value)> {
-    let lasts = |moment: Moment| moment != Moment::Undoing;
-    let lasting = TABLE.iter().filter(|(moment, ..)| lasts(*moment));
-    let lasting = lasting.map(|(moment, ..)| come_to(stage, *moment, "Undo"));
-    let mut all = futures::future::join_all(lasting).await;
-    let place = TABLE.iter().position(|(moment, ..)| !lasts(*moment)).expect("a row");
-    all.insert(place, come_to(stage, Moment::Undoing, "Undo").await);
+async fn come_to_all(stage: &Stage) -> Vec<Standing<'_>> {
+    let come_to = |moment| Standing::come_to(stage, moment, "Policy", "Undo");
+    let moments = TABLE.iter().map(|(moment, ..)| *moment);
+    let mut all = join_all(moments.filter(|moment| *moment != Moment::Undoing).map(come_to)).await;
+    all.push(come_to(Moment::Undoing).await);
     all
+}
+
+/// Takes away what `helm uninstall` does: all that was installed but the CRDs, which Helm keeps, and the namespace.
+async fn helm_uninstall(stage: &Stage) {
+    let install = std::fs::read_to_string(repository().join("install.yaml")).expect("a manifest");
+    for document in stage::documents(&install).expect("documents") {
+        let kind = document["kind"].as_str().unwrap_or_default();
+        if matches!(kind, "" | "CustomResourceDefinition" | "Namespace") {
+            continue;
+        }
+        let name = document["metadata"]["name"].as_str().expect("a name");
+        let api = stage::api_of(&stage.client, &document).expect("a kind");
+        api.delete(name, &DeleteParams::background()).await.expect("deleted");
+    }
 }
 
 pub async fn delete_namespace(story: &Story<'_>) {
     let namespaces = kube::Api::<k8s_openapi::api::core::v1::Namespace>::all(story.client.clone());
-    namespaces.delete(&story.namespace, &kube::api::DeleteParams::default()).await.expect("deleted");
+    namespaces.delete(&story.namespace, &DeleteParams::default()).await.expect("deleted");
     story
         // The namespace controller takes its time with nine of them on a busy machine.
         .until_within(3 * PATIENCE, "the namespace is gone", |story| {
@@ -233,12 +340,22 @@ fn line(is_it: impl Fn(&str) -> bool) -> String {
     manual.lines().find(|line| is_it(line)).expect("the line").to_owned()
 }
 
-/// Runs the line that the manual gives for a Deployment like this, as it stands there.
-async fn hand_back_by_hand(story: &Story<'_>) {
+/// The line that the manual gives for a Deployment like this, as it stands there.
+async fn line_by_hand(story: &Story<'_>) -> String {
     let originals = &story.target().await["metadata"]["annotations"]["tidegate.dev/originals"];
     let wanted = if originals.is_string() { "originals}" } else { "{\"paused\":null}" };
-    let line = line(|line| line.starts_with("kubectl patch deploy $D") && line.contains(wanted));
-    paste(story, &line, &[("D", "shop"), ("NS", &story.namespace)]).await;
+    line(|line| line.starts_with("kubectl patch deploy $D") && line.contains(wanted))
+}
+
+async fn hand_back_by_hand(story: &Story<'_>) {
+    paste(story, &line_by_hand(story).await, &[("D", "shop"), ("NS", &story.namespace)]).await;
+}
+
+/// The same as somebody who has no verb but on the Deployment. The API server may not have noticed yet that the policies are gone.
+async fn hand_back_by_hand_as_carol(story: &Story<'_>) {
+    let line = line_by_hand(story).await.replace("kubectl ", "kubectl --as carol ");
+    let again = format!("for i in $(seq 100); do {line} && exit 0; sleep 0.1; done; exit 1");
+    paste(story, &again, &[("D", "shop"), ("NS", &story.namespace)]).await;
 }
 
 /// Where a Release stands when something happens.
@@ -288,6 +405,18 @@ impl Moment {
         }
     }
 
+    /// How it comes to stand, and stays, where the operator is killed at this moment and nobody acts.
+    fn abandoned(self) -> Stand {
+        match self {
+            Self::Idle | Self::Rejected => (false, false, [4, 0], [4, 4]),
+            Self::Preflight | Self::RejectedAndHeld => (true, true, [4, 0], [4, 4]),
+            Self::Moving => (false, true, [3, 2], [3, 3]),
+            Self::Soaking | Self::Held => (true, true, [2, 2], [4, 2]),
+            Self::Undoing => (false, true, [4, 0], [4, 4]),
+            Self::Watching => (false, false, [0, 4], [4, 4]),
+        }
+    }
+
     pub fn phase(self) -> &'static str {
         match self {
             Self::Idle => "Idle",
@@ -302,11 +431,17 @@ impl Moment {
     }
 }
 
-/// A story that has come to this moment, and the Deployment's spec before the run.
-pub async fn come_to<'s>(stage: &'s Stage, moment: Moment, on_delete: &str) -> (Story<'s>, Value) {
+/// A story that has come to this moment, and the Deployment's spec before the run, as its owner wrote it.
+pub async fn come_to<'s>(
+    stage: &'s Stage,
+    moment: Moment,
+    capture: &str,
+    on_delete: &str,
+) -> (Story<'s>, Value) {
     let story = Story::begin(stage, &format!("{moment:?}-{on_delete}").to_lowercase()).await;
     let mut spec = moment.spec();
     spec["onDelete"] = json!(on_delete);
+    spec["capture"] = json!(capture);
     let mut deployment = story.deployment(4);
     if moment == Moment::Undoing {
         // Pods of the old version take their time to come back.
@@ -314,26 +449,70 @@ pub async fn come_to<'s>(stage: &'s Stage, moment: Moment, on_delete: &str) -> (
             json!("4s");
     }
     story.adopt(deployment, story.release(spec)).await;
-    let before = story.target().await["spec"].clone();
+    assert_eq!(story.status().await["capture"]["mode"], capture, "{}", story.describe().await);
+    until_at_rest(&story, capture).await;
+    let mut before = story.target().await["spec"].clone();
+    // Kept paused it is by the operator.
+    before.as_object_mut().expect("a Deployment").remove("paused");
     if moment == Moment::Idle {
         return (story, before);
     }
     story.ship_paper("v2", moment.pods()).await;
     story.until_phase(moment.phase()).await;
-    if moment == Moment::Preflight {
-        story.until_blocked("AwaitingApproval").await;
-    }
-    if moment == Moment::RejectedAndHeld {
-        story
-            .until("at rest", |story| async move {
-                story.target().await["metadata"]["annotations"]["tidegate.dev/stable"].is_null()
-            })
-            .await;
-        story.ship_paper("v2", moment.pods()).await;
-        story.until("held", |story| async move { story.target().await["spec"]["paused"] == true }).await;
-        story.until_phase("Rejected").await;
+    match moment {
+        Moment::Preflight => until_held_without_a_pod(&story).await,
+        Moment::Held => story.until_blocked("AwaitingApproval").await,
+        Moment::Undoing => {
+            // It is noted before it is ordered. Where the operator reacts it may have gone back before, to begin anew.
+            story
+                .until("gone back from for good", |story| async move {
+                    story.status().await["run"]["back"]["cause"] == "PodsFailing"
+                        && version(story).await == "v1"
+                })
+                .await;
+        }
+        Moment::RejectedAndHeld => {
+            until_at_rest(&story, capture).await;
+            story.ship_paper("v2", moment.pods()).await;
+            story
+                .until("held", |story| async move {
+                    let target = story.target().await;
+                    target["spec"]["paused"] == true
+                        && target["metadata"]["annotations"]["tidegate.dev/stable"].is_string()
+                })
+                .await;
+            story.until_phase("Rejected").await;
+        }
+        Moment::Idle | Moment::Moving | Moment::Soaking | Moment::Watching | Moment::Rejected => {}
     }
     (story, before)
+}
+
+/// Waits until no run has the Deployment's fields, and it is paused where it is kept so.
+async fn until_at_rest(story: &Story<'_>, capture: &str) {
+    story
+        .until("at rest", |story| async move {
+            let target = story.target().await;
+            target["metadata"]["annotations"]["tidegate.dev/stable"].is_null()
+                && (capture != "Paused" || target["spec"]["paused"] == true)
+        })
+        .await;
+}
+
+/// Waits until somebody is waited for, and no pod of version 2 is there or on its way: those that had started before it was held are gone.
+async fn until_held_without_a_pod(story: &Story<'_>) {
+    story
+        .until("held without a pod", |story| async move {
+            let (status, target) = (story.status().await, story.target().await);
+            let sets = story.list("apps/v1", "ReplicaSet").await;
+            let is_stable =
+                |set: &Value| set["spec"]["template"]["metadata"]["annotations"]["version"] == "v1";
+            status["blockedBy"]["reason"] == "AwaitingApproval"
+                && target["spec"]["paused"] == true
+                && target["status"]["observedGeneration"] == target["metadata"]["generation"]
+                && sets.iter().all(|set| is_stable(set) || set["spec"]["replicas"] == 0)
+        })
+        .await;
 }
 
 /// Waits until nothing of ours is left: no template either.

@@ -36,7 +36,8 @@
 //! 7. Missing data, NaN, a timeout, an error are Unknown: they never promote and never undo.
 //! 8. Ready pods never fall below N - the owner's maxUnavailable because of us, except on a way back that has no room on the nodes, or
 //!    mitigates first; pods never exceed N + the owner's maxSurge, except while an undo surges the missing stable pods.
-//! 9. Every decision carries a wake of at most an hour: nothing depends on an event arriving.
+//! 9. Every decision carries a wake of at most an hour, unless the Release is gone and nothing of it is left: nothing depends on an event
+//!    arriving.
 //! 10. `report/` cannot delay or fail `act/`.
 //! 11. User text (patterns, durations, cron forms, names) is bounded and cannot abort the process.
 //! 12. At rest, and after a hand-back or an uninstall, the Deployment's spec is what its owner wrote (in capture mode `Paused`: but for

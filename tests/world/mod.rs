@@ -406,6 +406,7 @@ impl World {
         let key = Key { namespace: "ns".into(), name: "shop".into() };
         let snapshot = snapshot_of(&index, &key, self.findings(), self.now);
         let decision = decide::decide(&snapshot);
+        assert!(is_looked_at_again(&snapshot, &decision), "a wake within the hour: {:?}", decision.wake);
         let needs = decide::needs(&snapshot);
         self.answer(needs.probes);
         self.read(needs.outputs);
@@ -420,11 +421,6 @@ impl World {
         if !goes_back(&self.status) && decision.status.as_ref().is_some_and(goes_back) {
             self.first_intents = decision.intents.iter().map(word).collect();
         }
-        let within_the_hour = |wake| wake <= self.now + Duration::from_secs(3600);
-        assert!(
-            decision.wake.map_or(snapshot.release.is_none(), within_the_hour),
-            "a wake within the hour, of a Release"
-        );
         let dies_after = self.dies_after.take();
         if decision.note_first {
             self.note(&decision);
@@ -530,6 +526,14 @@ impl World {
 fn snapshot_of(index: &Index, key: &Key, findings: Findings, now: Timestamp) -> Snapshot {
     let (again, reading) = (Again::default(), Reading::default());
     observe(index, &again, &reading, key, findings, now).expect("all of it is known")
+}
+
+/// Whether that is within the hour. A Release that is gone, and of which nothing is left, is not looked at again.
+fn is_looked_at_again(snapshot: &Snapshot, decision: &Decision) -> bool {
+    let is_left = snapshot.release.is_some()
+        || snapshot.target.is_some()
+        || snapshot.quarantined.iter().any(|pod| pod.until > snapshot.now);
+    decision.wake.map_or(!is_left, |wake| wake <= snapshot.now + Duration::from_secs(3600))
 }
 
 /// An intent in a word.

@@ -115,6 +115,8 @@ fn play(seed: u64) {
         world.tick();
         let (least, most) = world.wanted_lately();
         let (surge, unavailable) = (limits(&strategy, most).0, limits(&strategy, least).1);
+        // On the way back the floor holds as long as nobody writes to the Deployment (undoing/capacity.rs). A newer template pauses it, maybe
+        // before the order is carried out: then the native controller takes what is more than its surge from all revisions alike.
         let undoing = world.status.run.as_ref().is_some_and(|run| run.back.is_some());
         if world.now > troubled_until && !undoing {
             let ready = i32::try_from(world.ready()).unwrap();

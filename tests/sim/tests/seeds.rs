@@ -8,7 +8,7 @@ use tidegate_sim::seeds;
 use tidegate_sim::shrink::shrink;
 
 /// Seeds of the set: none of them has hundreds of pods, which takes its time without optimisation.
-const SEEDS: std::ops::Range<u64> = 8..32;
+const SEEDS: std::ops::Range<u64> = 0..200;
 /// Of the deaths one in so many is tried here.
 const DEATHS: usize = 5;
 

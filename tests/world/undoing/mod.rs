@@ -1,6 +1,7 @@
 //! The way back beyond its first order: budgets of its phases, what is done beside it, what is kept, and how what was put back is looked at.
 
 mod beside;
+mod capacity;
 mod messages;
 
 use std::time::Duration;

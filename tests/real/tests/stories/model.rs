@@ -1,6 +1,8 @@
 //! The model of the native controllers (`tests/sim`) held against the native controllers: the same writes, and as many pods of each
 //! version on both.
 
+use std::cell::Cell;
+
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -8,17 +10,29 @@ use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 use tidegate_sim::scripts::{Counts, Script, on_the_model, scripts};
 
-/// Pods ordered by version, once the controller has seen the last write.
-async fn counts(story: &Story<'_>) -> Option<Counts> {
+/// Looks in a row, 50 ms and more apart, in which it must stand: what only passes by is not what comes of a write.
+const IN_A_ROW: u32 = 10;
+
+/// Whether so many pods of each version are ordered, once the controller has seen the last write, and are there.
+async fn stands(story: &Story<'_>, wanted: &Counts) -> bool {
     let target = story.target().await;
     let seen = target["status"]["observedGeneration"] == target["metadata"]["generation"];
-    let sets = story.list("apps/v1", "ReplicaSet").await;
-    let of = |set: &Value| {
-        let version =
-            set["spec"]["template"]["metadata"]["annotations"]["version"].as_str().unwrap_or_default();
-        (version.to_owned(), set["spec"]["replicas"].as_i64().unwrap_or(0))
-    };
-    seen.then(|| sets.iter().map(of).filter(|(_, pods)| *pods > 0).collect())
+    let (mut ordered, mut there) = (Counts::new(), Counts::new());
+    for set in story.list("apps/v1", "ReplicaSet").await {
+        let pods = set["spec"]["replicas"].as_i64().unwrap_or(0);
+        count(&mut ordered, &set["spec"]["template"], pods);
+    }
+    for pod in story.pods().await {
+        count(&mut there, &pod, 1);
+    }
+    seen && ordered == *wanted && there == *wanted
+}
+
+fn count(counts: &mut Counts, of: &Value, pods: i64) {
+    let version = of["metadata"]["annotations"]["version"].as_str().unwrap_or_default();
+    if pods > 0 {
+        *counts.entry(version.to_owned()).or_default() += pods;
+    }
 }
 
 /// The native controllers tell the newer of two ReplicaSets by the second in which it was made, and of the same second by its name.
@@ -46,7 +60,13 @@ async fn agrees(stage: &Stage, script: Script) {
         story.until(later, |story| async move { may_make_another(story).await }).await;
         story.patch(json!({"spec": write})).await;
         let what = format!("{}: {wanted:?} after {write}", script.name);
-        story.until(&what, |story| async move { counts(story).await.as_ref() == Some(wanted) }).await;
+        let in_a_row = &Cell::new(0);
+        story
+            .until(&what, |story| async move {
+                in_a_row.set(if stands(story, wanted).await { in_a_row.get() + 1 } else { 0 });
+                in_a_row.get() >= IN_A_ROW
+            })
+            .await;
     }
 }
 

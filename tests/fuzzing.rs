@@ -10,6 +10,8 @@ mod targets;
 const MUTATIONS: usize = 3000;
 /// Of those that take the longest to look at.
 const FEWER: usize = 600;
+/// Of those with a whole cluster around them.
+const FEWEST: usize = 150;
 /// No input becomes longer than this.
 const LONGEST: usize = 16 << 10;
 
@@ -180,4 +182,12 @@ targets! {
     an_expression_may_hold_anything: "expression", MUTATIONS;
     a_certificate_may_hold_anything: "certificate", MUTATIONS;
     an_answer_of_a_dns_server_may_hold_anything: "dns_answer", MUTATIONS;
+    an_answer_over_http_may_hold_anything: "http_answer", FEWER;
+    what_a_job_said_may_hold_anything: "job_result", FEWER;
+    what_is_left_of_pods_may_hold_anything: "left_of_pods", FEWER;
+    an_annotation_may_hold_anything: "annotations", FEWEST;
+    what_a_watch_sends_may_hold_anything: "watched", FEWEST;
+    a_message_and_its_words_may_hold_anything: "notification", FEWER;
+    a_secret_may_hold_anything: "secrets", FEWER;
+    the_records_of_a_release_may_hold_anything: "records", FEWER;
 }

@@ -2,6 +2,10 @@
 //! be said of what comes out, it is asserted. The same functions run under cargo-fuzz (`make fuzz`) and, for a bounded number of seeds
 //! and mutations, in the test suite.
 
+mod answers;
+mod cluster;
+mod people;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -42,11 +46,15 @@ use tidegate::watch::again::Again;
 use tidegate::watch::index::{self, Index};
 use tidegate::watch::slim;
 
+pub use answers::{http_answer, job_result, left_of_pods};
+pub use cluster::{annotations, watched};
+pub use people::{notification, records, secrets};
+
 /// Looks at an input.
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 28] = [
     ("exposition", exposition),
     ("prometheus", prometheus),
     ("numbers", numbers),
@@ -67,6 +75,14 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("expression", expression),
     ("certificate", certificate),
     ("dns_answer", dns_answer),
+    ("http_answer", http_answer),
+    ("job_result", job_result),
+    ("left_of_pods", left_of_pods),
+    ("annotations", annotations),
+    ("watched", watched),
+    ("notification", notification),
+    ("secrets", secrets),
+    ("records", records),
 ];
 
 /// A pod's page, text format or OpenMetrics.
@@ -291,10 +307,8 @@ pub fn release(data: &[u8]) {
 
 /// The first line picks a world; what follows changes it, node by node.
 pub fn world(data: &[u8]) {
-    let worlds: Vec<&str> = include_str!("../worlds.jsonl").lines().collect();
     let Some((first, script)) = data.split_first() else { return };
-    let mut world: Value =
-        serde_json::from_str(worlds[usize::from(*first) % worlds.len()]).expect("a world of ours");
+    let mut world = a_world(usize::from(*first));
     for change in script.chunks_exact(4).take(32) {
         let nodes = count(&world);
         let at = usize::from(u16::from_be_bytes([change[0], change[1]])) % nodes;
@@ -327,6 +341,12 @@ pub fn world(data: &[u8]) {
         }
     }
     look(&index_of(&world));
+}
+
+/// One of the worlds that are kept.
+fn a_world(place: usize) -> Value {
+    let worlds: Vec<&str> = include_str!("../worlds.jsonl").lines().collect();
+    serde_json::from_str(worlds[place % worlds.len()]).expect("a world of ours")
 }
 
 /// How many nodes there are.

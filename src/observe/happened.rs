@@ -151,8 +151,8 @@ fn latest(told: Told) -> Vec<String> {
     keep_latest(told).into_iter().map(|(_, line)| line).collect()
 }
 
-/// `2026-11-20T09:04:00Z Warning BackOff (5 times): Back-off restarting failed container`
-fn line(event: &Event) -> (Timestamp, String) {
+/// When, and what: `2026-11-20T09:04:00Z Warning BackOff (5 times): Back-off restarting failed container`
+pub fn line(event: &Event) -> (Timestamp, String) {
     let last = event.last_timestamp.as_ref().map(|time| time.0);
     let at = last.or(event.event_time.as_ref().map(|time| time.0));
     let at = at.or(event.metadata.creation_timestamp.as_ref().map(|time| time.0));

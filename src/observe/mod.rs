@@ -6,7 +6,7 @@
 
 pub mod credentials;
 pub mod gather;
-mod happened;
+pub mod happened;
 mod kept;
 pub mod measure;
 pub mod outputs;

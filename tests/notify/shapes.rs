@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tidegate::api::notify::{Email, Event, Turn};
+use tidegate::api::status::Stamp;
 use tidegate::decide::notify::Template;
 use tidegate::report::notify::{cloud_events, email, opsgenie, pager_duty, slack, teams, webhook};
 
@@ -165,6 +166,17 @@ fn a_mail_says_who_it_is_from_and_that_a_machine_wrote_it() {
     ");
     let to: Vec<String> = letter.envelope().to().iter().map(ToString::to_string).collect();
     assert_eq!(to, ["team@example.com", "boss@example.com"]);
+}
+
+#[test]
+fn a_mail_about_a_moment_that_a_mail_cannot_tell_has_the_first_one_that_it_can() {
+    let mut early = held();
+    early.owed.at = Stamp("-009999-01-02T01:59:59Z".parse().unwrap());
+    let letter = email::letter(&mail(), &early, &words()).unwrap();
+    let text = String::from_utf8(letter.formatted()).unwrap();
+    assert!(text.contains("\r\nDate: Thu, 01 Jan 1970 00:00:00 +0000\r\n"), "{text}");
+    early.owed.at = Stamp(jiff::Timestamp::MAX);
+    assert!(email::letter(&mail(), &early, &words()).is_ok());
 }
 
 #[test]

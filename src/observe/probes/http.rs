@@ -105,7 +105,11 @@ async fn once(check: &HttpCheck, url: &str, reach: &Reach) -> Answer {
     }
 }
 
-async fn expected(expect: &Expect, response: reqwest::Response) -> Result<i32, Answer> {
+/// Holds an answer against what is expected of it; its status.
+///
+/// # Errors
+/// In what it differs, or why that cannot be told.
+pub async fn expected(expect: &Expect, response: reqwest::Response) -> Result<i32, Answer> {
     let status = i32::from(response.status().as_u16());
     if status != expect.status {
         return Err(failed(format!("answered {status}, expected {}", expect.status)));

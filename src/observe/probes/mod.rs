@@ -4,7 +4,7 @@
 
 mod config;
 pub mod dns;
-mod http;
+pub mod http;
 pub(super) mod list;
 mod object;
 mod promotion;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
+use jiff::Timestamp;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message as Letter};
 use lettre::transport::smtp::Error;
@@ -47,7 +48,8 @@ pub fn letter(mail: &Email, message: &Message, template: &Template) -> Result<Le
         Ok(Mailbox::new(None, address))
     };
     let subject: String = one_line(&message.title()).chars().take(LONGEST_SUBJECT).collect();
-    let at = SystemTime::from(message.owed.at.0);
+    // A mail has no date before that: the library would panic.
+    let at = SystemTime::from(message.owed.at.0.max(Timestamp::UNIX_EPOCH));
     let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
     let mut letter = Letter::builder()
         .from(address(&mail.from)?)

@@ -26,6 +26,7 @@ use crate::decide::Key;
 use crate::decide::notify::{Delivery, TellResult, Told};
 use crate::turns::Turns;
 pub use attempt::{Carrier, Failure, Outside};
+pub use post::Address;
 
 /// Requests under way at the same time, of all namespaces and of one.
 const AT_ONCE: usize = 16;

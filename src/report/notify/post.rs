@@ -20,12 +20,18 @@ pub struct Address {
 
 impl Address {
     /// One that stands in the Release.
+    ///
+    /// # Errors
+    /// It is no URL.
     pub fn written(url: &str) -> Result<Self, Failure> {
         let url = Url::parse(url).map_err(|_| Failure::Lasting("the url is none".to_owned()))?;
         Ok(Self { url, secret: None })
     }
 
     /// One that a Secret holds.
+    ///
+    /// # Errors
+    /// The same, without a word of what it is.
     pub fn of_secret(text: &str, secret: &str, key: &str) -> Result<Self, Failure> {
         let whence = format!("secret {secret}, key {key}");
         match Url::parse(text) {

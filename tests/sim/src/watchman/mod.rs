@@ -2,6 +2,7 @@
 //! does not hold, as far as it can be seen from outside: numbers in what it says are theirs.
 
 mod beside;
+mod borrowed;
 mod evidence;
 mod locks;
 mod once;

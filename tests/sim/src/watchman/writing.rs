@@ -39,6 +39,9 @@ impl World {
                 format!("{what} by {mine}, and {} leads", other.unwrap_or_default())
             });
         }
+        if request.path.contains("/deployments") {
+            self.check_borrowed(request);
+        }
         // What has to be so before anything of a patch is done.
         let tested = |path: &str| match request.patch.as_ref()?.0.first()? {
             PatchOperation::Test(test) if test.path.as_str() == path => Some(&test.value),

@@ -447,6 +447,7 @@ impl<'s> Player<'s> {
         let world = self.shared.lock();
         for name in world.targets() {
             world.at_rest(name).map_err(|why| format!("{name}: {why}"))?;
+            world.is_paused_as_written(name).map_err(|why| format!("{name}: {why}"))?;
             if world.status(name)["blockedBy"]["reason"] == "PausedByOwner" {
                 return Err(format!("{name}: the owner has paused it"));
             }

@@ -10,6 +10,8 @@ mod owner;
 mod people;
 mod pods;
 mod quarantine;
+#[cfg(test)]
+mod stage;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +98,10 @@ pub struct Watched {
     owners: BTreeMap<&'static str, Value>,
     /// All that they wrote there while a run had the fields, where no policy keeps them from it: each may be taken back, or taken for theirs.
     edited: BTreeMap<&'static str, Vec<Value>>,
+    /// Whether the owner wants it paused. `None`: what they wrote in a run, where no policy keeps them from it, may be taken back, or taken for theirs.
+    pause: Option<bool>,
+    /// Templates that people have written.
+    templates: Vec<Value>,
     /// The owner has written to a Deployment that moves, and no policy has paused it: until the operator has seen it, the native
     /// controller does what it likes.
     unseen: bool,
@@ -175,6 +181,8 @@ impl World {
                 let generation = metadata["generation"].as_i64().unwrap_or(0);
                 self.watchman.written.insert((*process, name.to_owned()), (uid, generation));
                 self.check_pace(name, before, after);
+                self.check_template(name, before, after);
+                self.note_let_go(name, after);
                 let now = self.now;
                 let watched = self.watchman.of(name);
                 (watched.ordered_at, watched.looks) = (now, 0);

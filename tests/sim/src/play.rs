@@ -451,6 +451,9 @@ impl<'s> Player<'s> {
             if world.status(name)["blockedBy"]["reason"] == "PausedByOwner" {
                 return Err(format!("{name}: the owner has paused it"));
             }
+            if let Some(open) = world.unanswered(name) {
+                return Err(format!("{name}: {open}"));
+            }
         }
         let end = end(&world);
         if end != self.last {

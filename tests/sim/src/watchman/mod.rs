@@ -201,6 +201,7 @@ impl World {
                 self.check_beside(name, before, after);
                 self.check_owed(before, after);
                 self.check_locks(name, after);
+                self.check_heard(name, before, after);
             }
             (Who::Operator(_), "jobs") => self.check_job(after),
             (Who::Operator(_), "configmaps") => self.watchman.flags_written += 1,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use json_patch::PatchOperation;
 use serde_json::Value;
-use tidegate::api::ORIGINALS;
+use tidegate::api::{ORIGINALS, RELEASE_LABEL};
 use tidegate::watch::slim::fingerprint;
 
 use crate::server::{Object, Request};
@@ -123,9 +123,14 @@ impl World {
         let on_stable = stable == fingerprint(&spec["template"]);
         let sets = &self.native(name).sets;
         let all_out = sets.iter().all(|set| set.replicas == 0 || set.template == spec["template"]);
-        let hands_back =
-            |action: &Value| action["spec"]["action"] == "HandBack" && action["spec"]["release"] == name;
-        let handed_back = self.store.all("releaseactions").any(|(_, action)| hands_back(action));
+        // Handed back it goes out as its owner wrote it: in the write that takes the label away, and as long as that is not said on the action. What
+        // somebody had handed back once, and is managed again, is no other Deployment.
+        let hands_back = |action: &Value| {
+            let spec = &action["spec"];
+            spec["action"] == "HandBack" && spec["release"] == name && action["status"]["result"].is_null()
+        };
+        let handed_back = after["metadata"]["labels"][RELEASE_LABEL].is_null()
+            && self.store.all("releaseactions").any(|(_, action)| hands_back(action));
         let strategy = spec["strategy"].to_string();
         self.check("13 (never unpaused and unparked)", parked || on_stable || all_out || handed_back, || {
             format!("minReadySeconds {}, strategy {strategy}", after["spec"]["minReadySeconds"])
@@ -171,5 +176,41 @@ fn revision(request: &Request) -> Option<i64> {
     match request.patch.as_ref()?.0.get(1)? {
         PatchOperation::Add(status) if status.path.as_str() == "/status" => status.value["revision"].as_i64(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::stage::{OPERATOR, said, version, world, write};
+    use super::*;
+    use crate::server::Who;
+    use crate::world::{NAMESPACE, TARGET};
+
+    /// Version 2 goes out, neither paused nor parked, after somebody has said HandBack.
+    fn let_go(result: &Value, labelled: bool) -> World {
+        let mut world = world(&json!({}));
+        let spec = json!({"release": TARGET, "action": "HandBack"});
+        let action = json!({"metadata": {"name": "said"}, "spec": spec, "status": result});
+        world.make(&Who::Person("alice"), "releaseactions", NAMESPACE, action);
+        write(&mut world, &OPERATOR, |it| {
+            it["spec"]["template"] = version(2);
+            if !labelled {
+                it["metadata"]["labels"] = json!({"app": TARGET});
+            }
+        });
+        world
+    }
+
+    #[test]
+    fn what_is_handed_back_goes_out_as_its_owner_wrote_it_and_what_is_managed_again_does_not() {
+        let never = "13 (never unpaused and unparked)";
+        let world = let_go(&json!({}), false);
+        assert_eq!(said(&world, never), 0, "{:?}", world.watchman.violations);
+        for (result, labelled) in [(json!({}), true), (json!({"result": "Done"}), false)] {
+            let world = let_go(&result, labelled);
+            assert_eq!(said(&world, never), 1, "{result}: {:?}", world.watchman.violations);
+        }
     }
 }

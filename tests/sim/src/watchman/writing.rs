@@ -145,15 +145,18 @@ impl World {
         self.check("4 (one status write a look)", is == was + 1 || was == 0, || {
             format!("revision {was}, then {is}")
         });
-        if self.policies && new["phase"] == "Soaking" {
-            let target = self.deployment(name).cloned();
-            let ours = target.as_ref().is_some_and(|it| !it["metadata"]["annotations"][ORIGINALS].is_null());
+        if stands_still(new) {
+            let target = self.deployment(name);
+            let ours = target.is_some_and(|it| !it["metadata"]["annotations"][ORIGINALS].is_null());
             let moves = target.is_some_and(|it| it["spec"]["paused"] != true);
             // It says what was so when it was sent.
-            let ordered_at = self.watchman.of(name).ordered_at;
+            let watched = self.watchman.of(name);
+            let (ordered_at, unseen) = (watched.ordered_at, watched.unseen);
             let overtaken = self.watchman.sent_late.is_some_and(|sent| sent < ordered_at);
-            let holds = overtaken || !(ours && moves);
-            self.check("13 (paused between moves)", holds, || "it soaks and may move".to_owned());
+            let holds = overtaken || unseen || !(ours && moves);
+            self.check("13 (paused between moves)", holds, || {
+                format!("it is {} and may move: {}", new["phase"], new["blockedBy"]["reason"])
+            });
         }
         let (old, new) = (&old["run"], &new["run"]);
         if new.is_null() {
@@ -171,6 +174,31 @@ impl World {
     }
 }
 
+/// Holds under which a move goes on, or of a Deployment that nobody can pause any more: what it was like is not known, or the write is refused.
+const MAY_MOVE: [&str; 7] = [
+    "ControllerSilent",
+    "NodesSilent",
+    "StablePodsNotReady",
+    "StableTemplateLost",
+    "OriginalsLost",
+    "MissingRight",
+    "WriteRefused",
+];
+
+/// Whether status says that nothing moves. On the way back it does, whatever that waits for; and a Release that finds the Deployment as an earlier one left
+/// it has not looked further yet, and names nothing that holds it.
+fn stands_still(status: &Value) -> bool {
+    let is_back = !status["run"]["back"].is_null();
+    match status["phase"].as_str() {
+        Some("Soaking") => true,
+        Some("Held") => {
+            !is_back
+                && status["blockedBy"]["reason"].as_str().is_some_and(|reason| !MAY_MOVE.contains(&reason))
+        }
+        Some(_) | None => false,
+    }
+}
+
 /// The revision of the status that a request is to write: one more than that of the status it was decided on.
 fn revision(request: &Request) -> Option<i64> {
     match request.patch.as_ref()?.0.get(1)? {
@@ -183,7 +211,7 @@ fn revision(request: &Request) -> Option<i64> {
 mod tests {
     use serde_json::json;
 
-    use super::super::stage::{OPERATOR, said, version, world, write};
+    use super::super::stage::{OPERATOR, OWNER, said, tell, version, world, write};
     use super::*;
     use crate::server::Who;
     use crate::world::{NAMESPACE, TARGET};
@@ -212,5 +240,45 @@ mod tests {
             let world = let_go(&result, labelled);
             assert_eq!(said(&world, never), 1, "{result}: {:?}", world.watchman.violations);
         }
+    }
+
+    /// A run has the fields, and they are as they are in a move or between two.
+    fn in_a_run(paused: bool) -> World {
+        let mut world = world(&json!({}));
+        world.policies = false;
+        write(&mut world, &OPERATOR, |it| {
+            it["spec"]["paused"] = json!(paused);
+            it["metadata"]["annotations"][ORIGINALS] = json!("{}");
+        });
+        world
+    }
+
+    fn says(world: &mut World, phase: &str, reason: &str) -> usize {
+        tell(world, |status| {
+            status["phase"] = json!(phase);
+            status["blockedBy"] = json!({"reason": reason});
+        });
+        said(world, "13 (paused between moves)")
+    }
+
+    #[test]
+    fn what_is_said_to_stand_still_is_paused_without_policies_too() {
+        for (phase, reason) in [("Soaking", ""), ("Held", "Paused"), ("Held", "AwaitingApproval")] {
+            assert_eq!(says(&mut in_a_run(true), phase, reason), 0, "{phase} {reason}");
+            assert_eq!(says(&mut in_a_run(false), phase, reason), 1, "{phase} {reason}");
+        }
+    }
+
+    #[test]
+    fn what_moves_may_be_held_up_and_an_owner_who_goes_on_is_not_the_operators_doing() {
+        for (phase, reason) in [("Moving", ""), ("Held", "ControllerSilent"), ("Held", "NodesSilent")] {
+            assert_eq!(says(&mut in_a_run(false), phase, reason), 0, "{phase} {reason}");
+        }
+        let mut world = in_a_run(true);
+        write(&mut world, &OWNER, |it| it["spec"]["paused"] = json!(false));
+        assert_eq!(says(&mut world, "Held", "Paused"), 0);
+        let mut world = in_a_run(false);
+        tell(&mut world, |status| status["run"] = json!({"id": "r1", "back": {"cause": "NoReplicas"}}));
+        assert_eq!(says(&mut world, "Held", "NoReplicas"), 0);
     }
 }

@@ -460,6 +460,10 @@ impl<'s> Player<'s> {
             self.last = end;
             return Err("it was another one a moment ago".to_owned());
         }
+        // Whoever helps would write another one over it.
+        if let Some(lost) = world.targets().find_map(|name| world.lost(name)) {
+            return Err(lost);
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod beside;
 mod borrowed;
 mod evidence;
 mod locks;
+mod lost;
 mod once;
 mod owner;
 mod people;
@@ -131,6 +132,8 @@ pub struct Watched {
     told_since: u64,
     /// The run of which stable stands again, and since when.
     restored: Option<(String, u64)>,
+    /// The template that somebody wrote last.
+    last: Option<lost::Last>,
 }
 
 impl Watched {
@@ -183,6 +186,7 @@ impl World {
                 self.check_pace(name, before, after);
                 self.check_template(name, before, after);
                 self.note_let_go(name, after);
+                self.note_replaced(name, before, after);
                 let now = self.now;
                 let watched = self.watchman.of(name);
                 (watched.ordered_at, watched.looks) = (now, 0);
@@ -190,12 +194,16 @@ impl World {
                     watched.excuse(now + 2 * RECENTLY);
                 }
             }
-            (Who::Person(_), "deployments") => self.note_owner(name, before, after),
+            (Who::Person(_), "deployments") => {
+                self.note_owner(name, before, after);
+                self.note_last(name, before, after);
+            }
             (Who::Operator(process), "releases") => {
                 let uid = metadata["uid"].as_str().unwrap_or_default().to_owned();
                 let revision = after["status"]["revision"].as_i64().unwrap_or(0);
                 self.watchman.told.insert((*process, name.to_owned()), (uid, revision));
                 self.watchman.of(name).looks += 1;
+                self.note_said(name, before, after);
                 self.check_status(name, before, after);
                 self.check_success(name, before, after);
                 self.check_beside(name, before, after);
@@ -203,6 +211,7 @@ impl World {
                 self.check_locks(name, after);
                 self.check_heard(name, before, after);
             }
+            (Who::Operator(_), "events") => self.note_event(after),
             (Who::Operator(_), "jobs") => self.check_job(after),
             (Who::Operator(_), "configmaps") => self.watchman.flags_written += 1,
             (Who::Operator(_), "releasereports") => self.check_recorded(after),

@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 29] = [
+pub const MUTANTS: [Mutant; 30] = [
     Mutant {
         name: "a move grows late while nobody looks",
         file: "src/decide/moving.rs",
@@ -178,6 +178,13 @@ pub const MUTANTS: [Mutant; 29] = [
         file: "src/decide/fields.rs",
         finds: "strategy: Some(originals.strategy.clone()),",
         becomes: "strategy: None,",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a pause of the owner's is forgotten",
+        file: "src/decide/fields.rs",
+        finds: "paused: Some(originals.paused.unwrap_or(false)),",
+        becomes: "paused: Some(false),",
         noticed_by: PLAYS,
     },
     Mutant {

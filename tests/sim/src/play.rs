@@ -447,14 +447,22 @@ impl<'s> Player<'s> {
         let world = self.shared.lock();
         for name in world.targets() {
             world.at_rest(name).map_err(|why| format!("{name}: {why}"))?;
+            world.is_paused_as_written(name).map_err(|why| format!("{name}: {why}"))?;
             if world.status(name)["blockedBy"]["reason"] == "PausedByOwner" {
                 return Err(format!("{name}: the owner has paused it"));
+            }
+            if let Some(open) = world.unanswered(name) {
+                return Err(format!("{name}: {open}"));
             }
         }
         let end = end(&world);
         if end != self.last {
             self.last = end;
             return Err("it was another one a moment ago".to_owned());
+        }
+        // Whoever helps would write another one over it.
+        if let Some(lost) = world.targets().find_map(|name| world.lost(name)) {
+            return Err(lost);
         }
         Ok(())
     }

@@ -263,6 +263,9 @@ impl World {
         if plural == "pods" {
             return self.delete_pod(who, name);
         }
+        if plural == "releases" {
+            self.note_release_deleted(&name.1);
+        }
         if let Some(gone) = self.store.remove(plural, name) {
             self.litter = true;
             self.clusters.iter_mut().for_each(|cluster| cluster.touch(self.now, LAG));

@@ -2,13 +2,17 @@
 //! does not hold, as far as it can be seen from outside: numbers in what it says are theirs.
 
 mod beside;
+mod borrowed;
 mod evidence;
 mod locks;
+mod lost;
 mod once;
 mod owner;
 mod people;
 mod pods;
 mod quarantine;
+#[cfg(test)]
+mod stage;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,6 +99,10 @@ pub struct Watched {
     owners: BTreeMap<&'static str, Value>,
     /// All that they wrote there while a run had the fields, where no policy keeps them from it: each may be taken back, or taken for theirs.
     edited: BTreeMap<&'static str, Vec<Value>>,
+    /// Whether the owner wants it paused. `None`: what they wrote in a run, where no policy keeps them from it, may be taken back, or taken for theirs.
+    pause: Option<bool>,
+    /// Templates that people have written.
+    templates: Vec<Value>,
     /// The owner has written to a Deployment that moves, and no policy has paused it: until the operator has seen it, the native
     /// controller does what it likes.
     unseen: bool,
@@ -124,6 +132,8 @@ pub struct Watched {
     told_since: u64,
     /// The run of which stable stands again, and since when.
     restored: Option<(String, u64)>,
+    /// The template that somebody wrote last.
+    last: Option<lost::Last>,
 }
 
 impl Watched {
@@ -174,6 +184,9 @@ impl World {
                 let generation = metadata["generation"].as_i64().unwrap_or(0);
                 self.watchman.written.insert((*process, name.to_owned()), (uid, generation));
                 self.check_pace(name, before, after);
+                self.check_template(name, before, after);
+                self.note_let_go(name, after);
+                self.note_replaced(name, before, after);
                 let now = self.now;
                 let watched = self.watchman.of(name);
                 (watched.ordered_at, watched.looks) = (now, 0);
@@ -181,18 +194,24 @@ impl World {
                     watched.excuse(now + 2 * RECENTLY);
                 }
             }
-            (Who::Person(_), "deployments") => self.note_owner(name, before, after),
+            (Who::Person(_), "deployments") => {
+                self.note_owner(name, before, after);
+                self.note_last(name, before, after);
+            }
             (Who::Operator(process), "releases") => {
                 let uid = metadata["uid"].as_str().unwrap_or_default().to_owned();
                 let revision = after["status"]["revision"].as_i64().unwrap_or(0);
                 self.watchman.told.insert((*process, name.to_owned()), (uid, revision));
                 self.watchman.of(name).looks += 1;
+                self.note_said(name, before, after);
                 self.check_status(name, before, after);
                 self.check_success(name, before, after);
                 self.check_beside(name, before, after);
                 self.check_owed(before, after);
                 self.check_locks(name, after);
+                self.check_heard(name, before, after);
             }
+            (Who::Operator(_), "events") => self.note_event(after),
             (Who::Operator(_), "jobs") => self.check_job(after),
             (Who::Operator(_), "configmaps") => self.watchman.flags_written += 1,
             (Who::Operator(_), "releasereports") => self.check_recorded(after),

@@ -3,7 +3,12 @@
 use serde_json::Value;
 use tidegate::cli::report::chain::{Newest, Record, walk};
 
+use crate::time::second;
 use crate::world::World;
+
+/// Milliseconds after which whoever looks has heard what was said, through all that may be in the way: a connection on which nothing comes breaks after
+/// one minute of them, and a process is cut off for less.
+const HEARD: u64 = 180_000;
 
 impl World {
     /// A job is run once for each run and try.
@@ -62,5 +67,119 @@ impl World {
         self.check("no approval forgotten", given.is_empty() || signed > 0, || {
             format!("{given:?} of run {}", run["id"])
         });
+    }
+
+    /// What nothing came of that was said of a Release: neither done, nor refused with a reason. Whoever helps says it again, so it is asked apart.
+    pub fn unanswered(&self, name: &str) -> Option<String> {
+        // Where there is no Deployment there is nothing to say it of.
+        let release = self.release(name).filter(|_| self.deployment(name).is_some())?;
+        let since = made(release);
+        let is_answered = |action: &Value| {
+            let status = &action["status"];
+            let has_reason = status["message"].as_str().is_some_and(|message| !message.is_empty());
+            status["result"] == "Done" || (status["result"] == "Refused" && has_reason)
+        };
+        let mut said = self.store.all("releaseactions");
+        let open = said.find(|(_, action)| {
+            action["spec"]["release"] == name && made(action) > since && !is_answered(action)
+        });
+        open.map(|((_, action), found)| format!("{action}: nothing came of {}", found["spec"]["action"]))
+    }
+
+    /// A run ends: what was approved of it was heard, long before. Without its Deployment it ends unheard.
+    pub(super) fn check_heard(&mut self, name: &str, before: Option<&Value>, after: &Value) {
+        let Some(before) = before else { return };
+        let (old, new) = (&before["status"], &after["status"]);
+        let run = &old["run"]["id"];
+        if run.is_null() || new["run"]["id"] == *run || old["targetUid"] != new["targetUid"] {
+            return;
+        }
+        let since = made(after);
+        let long_ago = second(self.now.saturating_sub(HEARD));
+        let handled = |uid: &Value| {
+            new["handled"].as_array().into_iter().flatten().any(|handled| handled["uid"] == *uid)
+        };
+        let is_forgotten = |action: &Value| {
+            let spec = &action["spec"];
+            spec["action"] == "Approve"
+                && spec["release"] == name
+                && spec["run"] == *run
+                && made(action) > since
+                && made(action) < Some(long_ago.as_str())
+                && action["status"]["result"].is_null()
+                && !handled(&action["metadata"]["uid"])
+        };
+        let said = self.store.all("releaseactions");
+        let forgotten: Vec<String> =
+            said.filter(|(_, action)| is_forgotten(action)).map(|((_, name), _)| name.clone()).collect();
+        self.check("no approval forgotten", forgotten.is_empty(), || {
+            format!("{forgotten:?} of run {run}, which ends")
+        });
+    }
+}
+
+/// When it was made.
+fn made(object: &Value) -> Option<&str> {
+    object["metadata"]["creationTimestamp"].as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::stage::{said, tell, world};
+    use super::*;
+    use crate::server::Who;
+    use crate::world::{NAMESPACE, TARGET};
+
+    /// Somebody approves run 1, a while after the Release was made.
+    fn approved(result: &Value) -> World {
+        let mut world = world(&json!({}));
+        tell(&mut world, |status| status["run"] = json!({"id": "r1", "stage": "Preflight"}));
+        world.now = 10_000;
+        let spec = json!({"release": TARGET, "action": "Approve", "role": "qa"});
+        let action = json!({"metadata": {"name": "said"}, "spec": spec, "status": result});
+        world.make(&Who::Person("alice"), "releaseactions", NAMESPACE, action);
+        world
+    }
+
+    fn ends(world: &mut World, handled: &Value) {
+        tell(world, |status| {
+            status["run"] = Value::Null;
+            status["handled"] = handled.clone();
+        });
+    }
+
+    #[test]
+    fn what_was_said_is_done_or_refused_with_a_reason() {
+        for open in [json!({}), json!({"result": "Refused", "message": ""})] {
+            assert!(approved(&open).unanswered(TARGET).is_some(), "{open}");
+        }
+        for answer in
+            [json!({"result": "Done"}), json!({"result": "Refused", "message": "no role of that name"})]
+        {
+            assert_eq!(approved(&answer).unanswered(TARGET), None);
+        }
+    }
+
+    #[test]
+    fn a_run_that_ends_has_heard_what_was_approved_long_before() {
+        let mut world = approved(&json!({}));
+        world.now += HEARD + 2_000;
+        ends(&mut world, &json!([]));
+        assert_eq!(said(&world, "no approval forgotten"), 1, "{:?}", world.watchman.violations);
+    }
+
+    #[test]
+    fn a_run_that_ends_may_not_have_heard_what_was_said_just_now_and_says_what_it_has_heard_in_status() {
+        let mut world = approved(&json!({}));
+        world.now += 2_000;
+        ends(&mut world, &json!([]));
+        assert_eq!(said(&world, "no approval forgotten"), 0, "{:?}", world.watchman.violations);
+        let mut world = approved(&json!({}));
+        world.now += HEARD + 2_000;
+        let uid = world.store.all("releaseactions").next().map(|(_, it)| it["metadata"]["uid"].clone());
+        ends(&mut world, &json!([{"uid": uid, "action": "Approve", "done": true}]));
+        assert_eq!(said(&world, "no approval forgotten"), 0, "{:?}", world.watchman.violations);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use json_patch::PatchOperation;
 use serde_json::Value;
-use tidegate::api::ORIGINALS;
+use tidegate::api::{ORIGINALS, RELEASE_LABEL};
 use tidegate::watch::slim::fingerprint;
 
 use crate::server::{Object, Request};
@@ -38,6 +38,9 @@ impl World {
             self.check("2 (one leader)", other.is_none(), || {
                 format!("{what} by {mine}, and {} leads", other.unwrap_or_default())
             });
+        }
+        if request.path.contains("/deployments") {
+            self.check_borrowed(request);
         }
         // What has to be so before anything of a patch is done.
         let tested = |path: &str| match request.patch.as_ref()?.0.first()? {
@@ -120,9 +123,14 @@ impl World {
         let on_stable = stable == fingerprint(&spec["template"]);
         let sets = &self.native(name).sets;
         let all_out = sets.iter().all(|set| set.replicas == 0 || set.template == spec["template"]);
-        let hands_back =
-            |action: &Value| action["spec"]["action"] == "HandBack" && action["spec"]["release"] == name;
-        let handed_back = self.store.all("releaseactions").any(|(_, action)| hands_back(action));
+        // Handed back it goes out as its owner wrote it: in the write that takes the label away, and as long as that is not said on the action. What
+        // somebody had handed back once, and is managed again, is no other Deployment.
+        let hands_back = |action: &Value| {
+            let spec = &action["spec"];
+            spec["action"] == "HandBack" && spec["release"] == name && action["status"]["result"].is_null()
+        };
+        let handed_back = after["metadata"]["labels"][RELEASE_LABEL].is_null()
+            && self.store.all("releaseactions").any(|(_, action)| hands_back(action));
         let strategy = spec["strategy"].to_string();
         self.check("13 (never unpaused and unparked)", parked || on_stable || all_out || handed_back, || {
             format!("minReadySeconds {}, strategy {strategy}", after["spec"]["minReadySeconds"])
@@ -137,15 +145,18 @@ impl World {
         self.check("4 (one status write a look)", is == was + 1 || was == 0, || {
             format!("revision {was}, then {is}")
         });
-        if self.policies && new["phase"] == "Soaking" {
-            let target = self.deployment(name).cloned();
-            let ours = target.as_ref().is_some_and(|it| !it["metadata"]["annotations"][ORIGINALS].is_null());
+        if stands_still(new) {
+            let target = self.deployment(name);
+            let ours = target.is_some_and(|it| !it["metadata"]["annotations"][ORIGINALS].is_null());
             let moves = target.is_some_and(|it| it["spec"]["paused"] != true);
             // It says what was so when it was sent.
-            let ordered_at = self.watchman.of(name).ordered_at;
+            let watched = self.watchman.of(name);
+            let (ordered_at, unseen) = (watched.ordered_at, watched.unseen);
             let overtaken = self.watchman.sent_late.is_some_and(|sent| sent < ordered_at);
-            let holds = overtaken || !(ours && moves);
-            self.check("13 (paused between moves)", holds, || "it soaks and may move".to_owned());
+            let holds = overtaken || unseen || !(ours && moves);
+            self.check("13 (paused between moves)", holds, || {
+                format!("it is {} and may move: {}", new["phase"], new["blockedBy"]["reason"])
+            });
         }
         let (old, new) = (&old["run"], &new["run"]);
         if new.is_null() {
@@ -163,10 +174,111 @@ impl World {
     }
 }
 
+/// Holds under which a move goes on, or of a Deployment that nobody can pause any more: what it was like is not known, or the write is refused.
+const MAY_MOVE: [&str; 7] = [
+    "ControllerSilent",
+    "NodesSilent",
+    "StablePodsNotReady",
+    "StableTemplateLost",
+    "OriginalsLost",
+    "MissingRight",
+    "WriteRefused",
+];
+
+/// Whether status says that nothing moves. On the way back it does, whatever that waits for; and a Release that finds the Deployment as an earlier one left
+/// it has not looked further yet, and names nothing that holds it.
+fn stands_still(status: &Value) -> bool {
+    let is_back = !status["run"]["back"].is_null();
+    match status["phase"].as_str() {
+        Some("Soaking") => true,
+        Some("Held") => {
+            !is_back
+                && status["blockedBy"]["reason"].as_str().is_some_and(|reason| !MAY_MOVE.contains(&reason))
+        }
+        Some(_) | None => false,
+    }
+}
+
 /// The revision of the status that a request is to write: one more than that of the status it was decided on.
 fn revision(request: &Request) -> Option<i64> {
     match request.patch.as_ref()?.0.get(1)? {
         PatchOperation::Add(status) if status.path.as_str() == "/status" => status.value["revision"].as_i64(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::stage::{OPERATOR, OWNER, said, tell, version, world, write};
+    use super::*;
+    use crate::server::Who;
+    use crate::world::{NAMESPACE, TARGET};
+
+    /// Version 2 goes out, neither paused nor parked, after somebody has said HandBack.
+    fn let_go(result: &Value, labelled: bool) -> World {
+        let mut world = world(&json!({}));
+        let spec = json!({"release": TARGET, "action": "HandBack"});
+        let action = json!({"metadata": {"name": "said"}, "spec": spec, "status": result});
+        world.make(&Who::Person("alice"), "releaseactions", NAMESPACE, action);
+        write(&mut world, &OPERATOR, |it| {
+            it["spec"]["template"] = version(2);
+            if !labelled {
+                it["metadata"]["labels"] = json!({"app": TARGET});
+            }
+        });
+        world
+    }
+
+    #[test]
+    fn what_is_handed_back_goes_out_as_its_owner_wrote_it_and_what_is_managed_again_does_not() {
+        let never = "13 (never unpaused and unparked)";
+        let world = let_go(&json!({}), false);
+        assert_eq!(said(&world, never), 0, "{:?}", world.watchman.violations);
+        for (result, labelled) in [(json!({}), true), (json!({"result": "Done"}), false)] {
+            let world = let_go(&result, labelled);
+            assert_eq!(said(&world, never), 1, "{result}: {:?}", world.watchman.violations);
+        }
+    }
+
+    /// A run has the fields, and they are as they are in a move or between two.
+    fn in_a_run(paused: bool) -> World {
+        let mut world = world(&json!({}));
+        world.policies = false;
+        write(&mut world, &OPERATOR, |it| {
+            it["spec"]["paused"] = json!(paused);
+            it["metadata"]["annotations"][ORIGINALS] = json!("{}");
+        });
+        world
+    }
+
+    fn says(world: &mut World, phase: &str, reason: &str) -> usize {
+        tell(world, |status| {
+            status["phase"] = json!(phase);
+            status["blockedBy"] = json!({"reason": reason});
+        });
+        said(world, "13 (paused between moves)")
+    }
+
+    #[test]
+    fn what_is_said_to_stand_still_is_paused_without_policies_too() {
+        for (phase, reason) in [("Soaking", ""), ("Held", "Paused"), ("Held", "AwaitingApproval")] {
+            assert_eq!(says(&mut in_a_run(true), phase, reason), 0, "{phase} {reason}");
+            assert_eq!(says(&mut in_a_run(false), phase, reason), 1, "{phase} {reason}");
+        }
+    }
+
+    #[test]
+    fn what_moves_may_be_held_up_and_an_owner_who_goes_on_is_not_the_operators_doing() {
+        for (phase, reason) in [("Moving", ""), ("Held", "ControllerSilent"), ("Held", "NodesSilent")] {
+            assert_eq!(says(&mut in_a_run(false), phase, reason), 0, "{phase} {reason}");
+        }
+        let mut world = in_a_run(true);
+        write(&mut world, &OWNER, |it| it["spec"]["paused"] = json!(false));
+        assert_eq!(says(&mut world, "Held", "Paused"), 0);
+        let mut world = in_a_run(false);
+        tell(&mut world, |status| status["run"] = json!({"id": "r1", "back": {"cause": "NoReplicas"}}));
+        assert_eq!(says(&mut world, "Held", "NoReplicas"), 0);
     }
 }

@@ -131,3 +131,10 @@ at 7903 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rolli
 request 1 swallowed"#,
     );
 }
+
+#[test]
+fn a_pause_of_the_owners_stays_when_nothing_is_going_on_and_when_nobody_paces_it_any_more() {
+    for end in ["", "at 20000 say HandBack", "at 20000 delete-release"] {
+        told(&format!("at 1000 pause true\n{end}"));
+    }
+}

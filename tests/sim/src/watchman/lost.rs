@@ -1,0 +1,223 @@
+//! Nothing that somebody writes is lost: the template that was written last stands in the Deployment, or it is said what became of it.
+
+use serde_json::Value;
+use tidegate::api::{ON_DELETE, ORIGINALS, STABLE};
+use tidegate::watch::slim::fingerprint;
+
+use crate::world::World;
+
+/// The template that somebody wrote last.
+pub(super) struct Last {
+    fingerprint: String,
+    /// It has been said what became of it, or whoever wrote it has given it up.
+    is_told: bool,
+}
+
+impl Last {
+    fn of(template: &Value) -> Self {
+        Self { fingerprint: fingerprint(template), is_told: false }
+    }
+}
+
+impl World {
+    /// Somebody writes another template.
+    pub(super) fn note_last(&mut self, name: &str, before: Option<&Value>, after: &Value) {
+        let template = &after["spec"]["template"];
+        if before.is_none_or(|before| before["spec"]["template"] != *template) {
+            self.watchman.of(name).last = Some(Last::of(template));
+        }
+    }
+
+    /// The operator puts another template in the place of that. It has noted before that it does, and what of it comes back; where it goes back without
+    /// (status cannot be written, or there is none; or somebody has a rejected one tried again), what is noted on the Deployment is all that it owes.
+    pub(super) fn note_replaced(&mut self, name: &str, before: Option<&Value>, after: &Value) {
+        let template = &after["spec"]["template"];
+        let Some(replaced) = before.map(|before| &before["spec"]["template"]) else { return };
+        if replaced == template || self.untold(name) != Some(fingerprint(replaced).as_str()) {
+            return;
+        }
+        let is_noted = match self.release(name) {
+            Some(release) => {
+                let status = &release["status"];
+                let back = &status["run"]["back"];
+                let last = self.untold(name);
+                !back.is_null()
+                    && [&back["next"], &status["canary"]].iter().any(|it| it["fingerprint"].as_str() == last)
+            }
+            None => {
+                let noted = after["metadata"]["annotations"][ON_DELETE].as_str();
+                noted.is_some_and(|noted| noted.contains("\"then\""))
+            }
+        };
+        if !is_noted {
+            self.told(name);
+        }
+    }
+
+    /// The operator writes status: it may say what became of that.
+    pub(super) fn note_said(&mut self, name: &str, before: Option<&Value>, after: &Value) {
+        let Some(last) = self.untold(name) else { return };
+        let new = &after["status"];
+        let ended = &new["lastRun"];
+        let is_new = before.is_some_and(|before| before["status"]["lastRun"]["number"] != ended["number"]);
+        let of_the_run = match ended["outcome"].as_str() {
+            // Whoever had it handed back has it as it stood then, whatever was to come.
+            Some("HandedBack") => true,
+            Some("Undone" | "Aborted") => ended["fingerprint"] == last,
+            Some(_) | None => false,
+        };
+        let words = ended["message"].as_str().unwrap_or_default();
+        let is_gone = words.contains("could not be kept") || words.contains("is not kept any more");
+        // Somebody may have rejections forgotten in the same look.
+        let was_rejected = before.is_some_and(|before| rejects(&before["status"], last));
+        if was_rejected || rejects(new, last) || (is_new && (of_the_run || is_gone)) {
+            self.told(name);
+        }
+    }
+
+    /// The operator tells of something.
+    pub(super) fn note_event(&mut self, event: &Value) {
+        let about = event["regarding"]["name"].as_str();
+        if let Some(name) = about.filter(|_| event["reason"] == "TemplateLost") {
+            self.told(name);
+        }
+    }
+
+    /// Somebody deletes a Release. In mid-run it goes back: that is what deleting one does.
+    pub fn note_release_deleted(&mut self, name: &str) {
+        let annotations = self.deployment(name).map(|it| &it["metadata"]["annotations"]);
+        let is_taken = annotations.is_some_and(|it| !it[ORIGINALS].is_null() || !it[STABLE].is_null());
+        if is_taken || !self.status(name)["run"].is_null() {
+            self.told(name);
+        }
+    }
+
+    /// What is lost of a Deployment at rest.
+    pub fn lost(&self, name: &str) -> Option<String> {
+        let template = &self.deployment(name)?["spec"]["template"];
+        let last = self.untold(name)?;
+        let is_there = fingerprint(template) == last || rejects(self.status(name), last);
+        (!is_there).then(|| {
+            let version = &template["metadata"]["annotations"]["version"];
+            format!("{name} runs {version}, and nothing says what became of template {last}, which was written last")
+        })
+    }
+
+    /// Fingerprint of the template that was written last, as long as it is not said what became of it.
+    fn untold(&self, name: &str) -> Option<&str> {
+        let last = self.watchman.watched.get(name)?.last.as_ref()?;
+        (!last.is_told).then_some(last.fingerprint.as_str())
+    }
+
+    fn told(&mut self, name: &str) {
+        if let Some(last) = &mut self.watchman.of(name).last {
+            last.is_told = true;
+        }
+    }
+}
+
+/// Whether status says that a template is rejected, and why.
+fn rejects(status: &Value, template: &str) -> bool {
+    let has_reason = |known: &Value| known["reason"].as_str().is_some_and(|reason| !reason.is_empty());
+    let mut rejected = status["rejected"].as_array().into_iter().flatten();
+    rejected.any(|known| known["fingerprint"] == template && has_reason(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::stage::{OPERATOR, OWNER, tell, version, world, write};
+    use super::*;
+    use crate::cluster::named;
+    use crate::world::{NAMESPACE, TARGET};
+
+    /// Version 2 is written, and the operator goes back to version 1. `noted`: status has said so before.
+    fn gone_back(noted: bool) -> World {
+        let mut world = world(&json!({}));
+        write(&mut world, &OWNER, |it| it["spec"]["template"] = version(2));
+        if noted {
+            let canary = json!({"fingerprint": fingerprint(&version(2))});
+            tell(&mut world, |status| {
+                status["run"] = json!({"id": "r1", "back": {"cause": "PodsFailing"}});
+                status["canary"] = canary;
+            });
+        }
+        write(&mut world, &OPERATOR, |it| it["spec"]["template"] = version(1));
+        world
+    }
+
+    fn ends(world: &mut World, rejected: bool) {
+        tell(world, |status| {
+            status["run"] = Value::Null;
+            if rejected {
+                status["rejected"] =
+                    json!([{"fingerprint": fingerprint(&version(2)), "reason": "it crashes"}]);
+            }
+        });
+    }
+
+    #[test]
+    fn what_was_written_last_stands_there_or_is_lost() {
+        let mut world = gone_back(true);
+        ends(&mut world, false);
+        assert!(world.lost(TARGET).is_some());
+        write(&mut world, &OPERATOR, |it| it["spec"]["template"] = version(2));
+        assert_eq!(world.lost(TARGET), None);
+    }
+
+    #[test]
+    fn what_is_rejected_is_not_lost_also_when_that_is_forgotten() {
+        let mut world = gone_back(true);
+        ends(&mut world, true);
+        assert_eq!(world.lost(TARGET), None);
+        tell(&mut world, |status| status["rejected"] = json!([]));
+        assert_eq!(world.lost(TARGET), None);
+        // Written once more it is another matter.
+        write(&mut world, &OWNER, |it| it["spec"]["template"] = version(3));
+        write(&mut world, &OWNER, |it| it["spec"]["template"] = version(1));
+        write(&mut world, &OWNER, |it| it["spec"]["template"] = version(2));
+        tell(&mut world, |status| status["run"] = json!({"id": "r2", "back": {"cause": "Superseded"}}));
+        write(&mut world, &OPERATOR, |it| it["spec"]["template"] = version(1));
+        assert!(world.lost(TARGET).is_some());
+    }
+
+    #[test]
+    fn what_a_run_ended_with_or_an_event_said_is_told() {
+        let undone = json!({"number": 1, "outcome": "Undone", "fingerprint": fingerprint(&version(2))});
+        let handed_back = json!({"number": 1, "outcome": "HandedBack"});
+        let unkept =
+            json!({"number": 1, "outcome": "Undone", "message": "template shop-2 could not be kept"});
+        for ended in [undone, handed_back, unkept] {
+            let mut world = gone_back(true);
+            tell(&mut world, |status| status["lastRun"] = ended);
+            assert_eq!(world.lost(TARGET), None);
+        }
+        let mut world = gone_back(true);
+        let event =
+            json!({"metadata": {"name": "e"}, "reason": "TemplateLost", "regarding": {"name": TARGET}});
+        world.make(&OPERATOR, "events", NAMESPACE, event);
+        assert_eq!(world.lost(TARGET), None);
+    }
+
+    #[test]
+    fn what_goes_back_without_a_note_or_with_its_release_is_not_owed() {
+        assert_eq!(gone_back(false).lost(TARGET), None);
+        let mut world = gone_back(true);
+        world.delete(&OWNER, "releases", &named(TARGET));
+        assert_eq!(world.lost(TARGET), None);
+    }
+
+    #[test]
+    fn what_is_to_come_after_stable_is_owed_without_a_release_too() {
+        let mut world = world(&json!({}));
+        world.delete(&OWNER, "releases", &named(TARGET));
+        write(&mut world, &OWNER, |it| it["spec"]["template"] = version(2));
+        write(&mut world, &OPERATOR, |it| {
+            it["spec"]["template"] = version(1);
+            it["metadata"]["annotations"][ON_DELETE] =
+                json!(r#"{"orderedAt":"2027-01-01T00:00:00Z","then":"shop-2"}"#);
+        });
+        assert!(world.lost(TARGET).is_some());
+    }
+}

@@ -451,7 +451,7 @@ impl<'s> Player<'s> {
             if world.status(name)["blockedBy"]["reason"] == "PausedByOwner" {
                 return Err(format!("{name}: the owner has paused it"));
             }
-            if let Some(open) = world.unanswered(name) {
+            if let Some(open) = world.not_answered(name) {
                 return Err(format!("{name}: {open}"));
             }
         }

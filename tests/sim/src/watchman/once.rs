@@ -70,7 +70,7 @@ impl World {
     }
 
     /// What nothing came of that was said of a Release: neither done, nor refused with a reason. Whoever helps says it again, so it is asked apart.
-    pub fn unanswered(&self, name: &str) -> Option<String> {
+    pub fn not_answered(&self, name: &str) -> Option<String> {
         // Where there is no Deployment there is nothing to say it of.
         let release = self.release(name).filter(|_| self.deployment(name).is_some())?;
         let since = made(release);
@@ -153,12 +153,12 @@ mod tests {
     #[test]
     fn what_was_said_is_done_or_refused_with_a_reason() {
         for open in [json!({}), json!({"result": "Refused", "message": ""})] {
-            assert!(approved(&open).unanswered(TARGET).is_some(), "{open}");
+            assert!(approved(&open).not_answered(TARGET).is_some(), "{open}");
         }
         for answer in
             [json!({"result": "Done"}), json!({"result": "Refused", "message": "no role of that name"})]
         {
-            assert_eq!(approved(&answer).unanswered(TARGET), None);
+            assert_eq!(approved(&answer).not_answered(TARGET), None);
         }
     }
 

@@ -2,6 +2,8 @@
 
 #[path = "plays/beside.rs"]
 mod beside;
+#[path = "plays/days.rs"]
+mod days;
 #[path = "plays/full_nodes.rs"]
 mod full_nodes;
 #[path = "plays/left_behind.rs"]

@@ -66,11 +66,16 @@ fn shrink_by(story: &Story, play: impl FnMut(&Story, u64) -> (bool, u64)) -> Sto
                 half /= 2;
             }
         }
-        let without_faults = Story { faults: BTreeMap::new(), ..best.clone() };
+        let without_faults = Story { faults: BTreeMap::new(), lease_faults: BTreeMap::new(), ..best.clone() };
         plays.try_out(&mut best, without_faults);
         for number in best.faults.keys().copied().collect::<Vec<_>>() {
             let mut shorter = best.clone();
             shorter.faults.remove(&number);
+            plays.try_out(&mut best, shorter);
+        }
+        for number in best.lease_faults.keys().copied().collect::<Vec<_>>() {
+            let mut shorter = best.clone();
+            shorter.lease_faults.remove(&number);
             plays.try_out(&mut best, shorter);
         }
         for index in (0..best.events.len()).rev() {

@@ -168,6 +168,8 @@ pub struct Story {
     pub events: Vec<(u64, Event)>,
     /// By the number of the request.
     pub faults: BTreeMap<u64, Fault>,
+    /// By the number of the request about the Lease.
+    pub lease_faults: BTreeMap<u64, Fault>,
 }
 
 impl Story {
@@ -373,6 +375,9 @@ impl fmt::Display for Story {
         for (number, fault) in &self.faults {
             writeln!(out, "request {number} {fault}")?;
         }
+        for (number, fault) in &self.lease_faults {
+            writeln!(out, "lease-request {number} {fault}")?;
+        }
         Ok(())
     }
 }
@@ -404,9 +409,10 @@ impl FromStr for Story {
                     let (at, event) = rest.split_once(' ').ok_or_else(|| wrong(&"nothing happens"))?;
                     story.events.push((at.parse().map_err(|error| wrong(&error))?, event.parse()?));
                 }
-                "request" => {
+                "request" | "lease-request" => {
                     let (number, fault) = rest.split_once(' ').ok_or_else(|| wrong(&"no fault"))?;
-                    story.faults.insert(number.parse().map_err(|error| wrong(&error))?, fault.parse()?);
+                    let faults = if word == "request" { &mut story.faults } else { &mut story.lease_faults };
+                    faults.insert(number.parse().map_err(|error| wrong(&error))?, fault.parse()?);
                 }
                 _ => return Err(wrong(&"no such word")),
             }

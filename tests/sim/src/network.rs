@@ -22,6 +22,8 @@ pub enum Fault {
     Conflict,
     /// Too many requests, says the server; and to come back after so many seconds, where it says that too (0: it does not).
     Throttled(u64),
+    /// The server has just forgotten how everything came to be: what goes on from before is too old.
+    Forgotten,
 }
 
 impl fmt::Display for Fault {
@@ -35,6 +37,7 @@ impl fmt::Display for Fault {
             Self::Conflict => out.write_str("conflict"),
             Self::Throttled(0) => out.write_str("throttled"),
             Self::Throttled(seconds) => write!(out, "throttled {seconds}"),
+            Self::Forgotten => out.write_str("forgotten"),
         }
     }
 }
@@ -54,6 +57,7 @@ impl std::str::FromStr for Fault {
             "conflict" => Self::Conflict,
             "throttled" if rest.is_empty() => Self::Throttled(0),
             "throttled" => Self::Throttled(number()?),
+            "forgotten" => Self::Forgotten,
             _ => return Err(format!("no fault: {text}")),
         })
     }

@@ -44,6 +44,7 @@ pub fn story(seed: u64) -> Story {
     beside_an_undo(&mut Dice::new(seed, 6), &mut story);
     more_faults(&mut Dice::new(seed, 7), &mut story);
     leading(&mut Dice::new(seed, 8), &mut story);
+    forgetting(&mut Dice::new(seed, 9), &mut story);
     story
 }
 
@@ -228,6 +229,8 @@ fn setup(dice: &mut Dice) -> Setup {
         candidates,
         beside: 0,
         traffic: Vec::new(),
+        page: 0,
+        refuses_old: false,
     }
 }
 
@@ -459,6 +462,25 @@ fn more_faults(dice: &mut Dice, story: &mut Story) {
             *fault = Fault::Throttled(1);
         }
     }
+}
+
+/// Lists of many pages, and servers that have forgotten what others go on from.
+fn forgetting(dice: &mut Dice, story: &mut Story) {
+    if !dice.once_in(6) {
+        return;
+    }
+    if story.setup.replicas <= 20 {
+        story.setup.page = *dice.pick(&[0, 1, 2, 5]);
+    }
+    story.setup.refuses_old = dice.once_in(2);
+    let end = story.events.last().map_or(0, |(at, _)| *at);
+    for _ in 0..dice.below(3) {
+        // Whoever watches has to go on from what is forgotten.
+        let at = dice.below(end + 1);
+        story.events.extend([(at, Event::DropWatches), (at, Event::Compact)]);
+    }
+    story.events.sort_by_key(|(at, _)| *at);
+    story.faults.extend((0..dice.below(20)).map(|_| (dice.below(200) + 1, Fault::Forgotten)));
 }
 
 /// The Lease cannot be renewed, or nobody says that it was.

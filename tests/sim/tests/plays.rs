@@ -22,6 +22,8 @@ mod promised;
 mod records;
 #[path = "plays/scaled.rs"]
 mod scaled;
+#[path = "plays/too_old.rs"]
+mod too_old;
 #[path = "plays/young_pods.rs"]
 mod young_pods;
 

@@ -115,6 +115,11 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
             on_its_way(&shared, process, SILENCE).await;
             return broken();
         }
+        Some(Fault::Forgotten) => {
+            on_its_way(&shared, process, wait).await;
+            shared.lock().store.forget();
+            answer(&shared, &request)
+        }
         Some(Fault::Conflict) | None => {
             on_its_way(&shared, process, wait).await;
             answer(&shared, &request)

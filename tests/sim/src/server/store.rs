@@ -253,7 +253,7 @@ impl Store {
         ends_at: u64,
         sender: UnboundedSender<Bytes>,
     ) -> bool {
-        if since < self.compacted {
+        if self.is_too_old(since) {
             return false;
         }
         let mut watcher =
@@ -313,6 +313,17 @@ impl Store {
             if watcher.held_until > 0 { watcher.held_until } else { watcher.ends_at }
         };
         self.watchers.iter().map(due).min().unwrap_or(u64::MAX)
+    }
+
+    /// What goes on from there is told that it cannot.
+    pub fn is_too_old(&self, revision: u64) -> bool {
+        revision < self.compacted
+    }
+
+    /// Something happened that is nobody's business here, and how it all came to be as it is is forgotten: whatever is known is too old.
+    pub fn forget(&mut self) {
+        self.revision += 1;
+        self.compact();
     }
 
     /// Forgets how it came to be as it is: watches that start before now are told so.
@@ -388,13 +399,9 @@ impl Lines {
     }
 }
 
-/// A watch that says that it began too long ago, and ends.
-pub fn expired(since: u64) -> UnboundedReceiver<Bytes> {
+/// A watch that says why it cannot be, and ends.
+pub fn ended(status: &Value) -> UnboundedReceiver<Bytes> {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
-    let status = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Expired", "code": 410,
-        "message": format!("too old resource version: {since}"),
-    });
     let _sent = sender.send(line("ERROR", status.to_string().as_bytes()));
     receiver
 }

@@ -131,6 +131,7 @@ fn respond(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
                     selector,
                     query("resourceVersion").as_deref(),
                     query("timeoutSeconds").as_deref(),
+                    query("allowWatchBookmarks").as_deref() == Some("true"),
                 );
             }
             list(world, request, kind, &selector, query("limit").as_deref(), query("continue").as_deref())
@@ -304,6 +305,7 @@ fn watch(
     selector: Selector,
     since: Option<&str>,
     seconds: Option<&str>,
+    bookmarks: bool,
 ) -> Result<Answer, Refusal> {
     let Who::Operator(process) = request.who else {
         return Err(Refusal::new(405, "MethodNotAllowed", "only the operator watches here"));
@@ -313,7 +315,8 @@ fn watch(
     let (sender, receiver) = mpsc::unbounded_channel();
     let ends_at = world.now + seconds * 1000;
     let held_until = world.watch_held_until(process);
-    if !world.store.watch(plural, selector, since, process, held_until, ends_at, sender) {
+    let bookmark_at = if bookmarks { store::next_bookmark(world.now, ends_at) } else { u64::MAX };
+    if !world.store.watch(plural, selector, since, process, held_until, ends_at, bookmark_at, sender) {
         let message = format!("too old resource version: {since}");
         let refusal = too_old(world, &request.who, plural, message);
         // Most API servers say it within a watch that has begun.

@@ -16,6 +16,7 @@ mod sent;
 pub mod slim;
 pub mod streams;
 mod table;
+mod too_old;
 
 pub use index::{Index, SharedIndex};
 pub use key::ObjectKey;

@@ -18,6 +18,8 @@ use kube::Client;
 use kube::client::Body;
 use tokio::sync::Semaphore;
 
+use super::too_old;
+
 /// Bytes of a page: five hundred objects as they usually are take less.
 const LARGEST: usize = 8 << 20;
 /// Bytes of a page that takes no turn: most kinds of most clusters are small, and wait for nobody.
@@ -27,7 +29,7 @@ const AT_ONCE: usize = 2;
 /// How many times fewer objects are asked for when they have been too many.
 const FEWER: u32 = 4;
 
-/// A client whose lists come in such pages. All else goes as it is.
+/// A client whose lists come in such pages. All else goes as it is, but for watches that are refused ([`too_old`]).
 pub fn bounded(client: &Client) -> Client {
     let pages = Arc::new(Pages::of(client.clone()));
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -51,7 +53,7 @@ impl Pages {
     }
 
     async fn send(&self, request: Request<Body>) -> Result<Response<Body>, kube::Error> {
-        let Some(wanted) = wanted(request.uri()) else { return self.client.send(request).await };
+        let Some(wanted) = wanted(request.uri()) else { return too_old::send(&self.client, request).await };
         let (head, _) = request.into_parts();
         let list = head.uri.path().to_owned();
         loop {

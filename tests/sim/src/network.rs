@@ -1,5 +1,6 @@
 //! The network between the operator's processes and the API server, and what goes wrong in it: each fault falls on a request by its
-//! number, so that a story can name it.
+//! number, so that a story can name it. Requests about the Lease are counted by themselves: those of a story keep their numbers, however
+//! often a Lease is renewed meanwhile.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,8 +20,10 @@ pub enum Fault {
     Late(u64),
     /// Somebody else was first, says the server.
     Conflict,
-    /// Too many requests, says the server.
-    Throttled,
+    /// Too many requests, says the server; and to come back after so many seconds, where it says that too (0: it does not).
+    Throttled(u64),
+    /// The server has just forgotten how everything came to be: what goes on from before is too old.
+    Forgotten,
 }
 
 impl fmt::Display for Fault {
@@ -32,7 +35,9 @@ impl fmt::Display for Fault {
             Self::Swallowed => out.write_str("swallowed"),
             Self::Late(wait) => write!(out, "late {wait}"),
             Self::Conflict => out.write_str("conflict"),
-            Self::Throttled => out.write_str("throttled"),
+            Self::Throttled(0) => out.write_str("throttled"),
+            Self::Throttled(seconds) => write!(out, "throttled {seconds}"),
+            Self::Forgotten => out.write_str("forgotten"),
         }
     }
 }
@@ -42,14 +47,17 @@ impl std::str::FromStr for Fault {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let number = || rest.parse::<u64>().map_err(|error| format!("{text}: {error}"));
         Ok(match word {
             "failed" => Self::Failed,
             "lost" => Self::Lost,
             "answerless" => Self::Answerless,
             "swallowed" => Self::Swallowed,
-            "late" => Self::Late(rest.parse().map_err(|error| format!("{text}: {error}"))?),
+            "late" => Self::Late(number()?),
             "conflict" => Self::Conflict,
-            "throttled" => Self::Throttled,
+            "throttled" if rest.is_empty() => Self::Throttled(0),
+            "throttled" => Self::Throttled(number()?),
+            "forgotten" => Self::Forgotten,
             _ => return Err(format!("no fault: {text}")),
         })
     }
@@ -71,7 +79,10 @@ pub struct Network {
     pub processes: Vec<Process>,
     /// By the number of the request.
     pub faults: BTreeMap<u64, Fault>,
+    /// By the number of the request about the Lease.
+    pub lease_faults: BTreeMap<u64, Fault>,
     requests: u64,
+    about_leading: u64,
 }
 
 impl Network {
@@ -87,9 +98,20 @@ impl Network {
         self.faults.get(&self.requests).copied()
     }
 
-    /// So many there were.
+    /// So many there were, without those about the Lease.
     pub fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// One more request about the Lease, and what happens to it.
+    pub fn request_about_leading(&mut self) -> Option<Fault> {
+        self.about_leading += 1;
+        self.lease_faults.get(&self.about_leading).copied()
+    }
+
+    /// So many of those there were.
+    pub fn requests_about_leading(&self) -> u64 {
+        self.about_leading
     }
 
     pub fn is_alive(&self, process: usize) -> bool {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio::runtime::Builder;
 
 use crate::cluster::{Cluster, named};
+use crate::network::Fault;
 use crate::panics;
 use crate::process::Process;
 use crate::prometheus::Lies;
@@ -170,7 +171,10 @@ impl<'s> Player<'s> {
             }
             if self.began.is_none() && self.all_adopted() {
                 let mut world = self.shared.lock();
-                world.network.faults = self.faults_from_here(&world);
+                let (before, about_leading) =
+                    (world.network.requests(), world.network.requests_about_leading());
+                world.network.faults = from_here(&self.story.faults, before);
+                world.network.lease_faults = from_here(&self.story.lease_faults, about_leading);
                 self.writes_before = world.network.writes();
                 self.began = Some(now);
             }
@@ -242,12 +246,6 @@ impl<'s> Player<'s> {
             let steps = format!("{} turns and {} requests", self.steps, world.network.requests());
             world.violated("9 (no circles)", format!("it has not ended after {steps}"));
         }
-    }
-
-    /// Faults of the story count from its beginning.
-    fn faults_from_here(&self, world: &World) -> BTreeMap<u64, crate::network::Fault> {
-        let before = world.network.requests();
-        self.story.faults.iter().map(|(number, fault)| (before + number, *fault)).collect()
     }
 
     /// What is due now is done.
@@ -547,6 +545,11 @@ impl<'s> Player<'s> {
     }
 }
 
+/// Faults of a story count from its beginning.
+fn from_here(faults: &BTreeMap<u64, Fault>, before: u64) -> BTreeMap<u64, Fault> {
+    faults.iter().map(|(number, fault)| (before + number, *fault)).collect()
+}
+
 fn end(world: &World) -> End {
     let status = world.status(TARGET);
     End {
@@ -636,6 +639,7 @@ impl World {
     /// From here on nothing goes wrong any more.
     fn calm(&mut self) {
         self.network.faults.clear();
+        self.network.lease_faults.clear();
         self.say_on_pages(Pages::Honest);
         self.say_by_prometheus(Lies::Honest);
         self.receivers = Receivers::Honest;

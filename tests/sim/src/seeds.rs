@@ -1,5 +1,6 @@
 //! Stories from seeds: worlds of every shape, people and machines at their worst, and a network that fails.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
@@ -34,13 +35,16 @@ pub fn story(seed: u64) -> Story {
     let setup = setup(&mut dice);
     let events = events(&mut dice, &setup);
     let faults = faults(&mut dice);
-    let mut story = Story { setup, events, faults };
+    let mut story = Story { setup, events, faults, ..Story::default() };
     people(&mut Dice::new(seed, 1), &mut story);
     beside(&mut Dice::new(seed, 2), &mut story);
     room(&mut Dice::new(seed, 3), &mut story);
     prometheus(&mut Dice::new(seed, 4), &mut story);
     traffic(&mut Dice::new(seed, 5), &mut story);
     beside_an_undo(&mut Dice::new(seed, 6), &mut story);
+    more_faults(&mut Dice::new(seed, 7), &mut story);
+    leading(&mut Dice::new(seed, 8), &mut story);
+    forgetting(&mut Dice::new(seed, 9), &mut story);
     story
 }
 
@@ -225,6 +229,8 @@ fn setup(dice: &mut Dice) -> Setup {
         candidates,
         beside: 0,
         traffic: Vec::new(),
+        page: 0,
+        refuses_old: false,
     }
 }
 
@@ -428,22 +434,74 @@ fn amendment(dice: &mut Dice) -> Value {
     }
 }
 
-fn faults(dice: &mut Dice) -> std::collections::BTreeMap<u64, Fault> {
+fn faults(dice: &mut Dice) -> BTreeMap<u64, Fault> {
     let many = *dice.pick(&[0, 0, 2, 5, 20]);
-    let mut fault = || {
-        let number = dice.below(120) + 1;
-        let fault = match dice.below(8) {
-            0 => Fault::Failed,
-            1 => Fault::Lost,
-            2 | 3 => Fault::Answerless,
-            4 => Fault::Swallowed,
-            5 => Fault::Late(dice.below(14_000)),
-            6 => Fault::Conflict,
-            _ => Fault::Throttled,
-        };
-        (number, fault)
+    (0..many).map(|_| (dice.below(120) + 1, fault(dice))).collect()
+}
+
+fn fault(dice: &mut Dice) -> Fault {
+    match dice.below(8) {
+        0 => Fault::Failed,
+        1 => Fault::Lost,
+        2 | 3 => Fault::Answerless,
+        4 => Fault::Swallowed,
+        5 => Fault::Late(dice.below(14_000)),
+        6 => Fault::Conflict,
+        _ => Fault::Throttled(0),
+    }
+}
+
+/// Faults long after the beginning too, and servers that say for how long they are too busy.
+fn more_faults(dice: &mut Dice, story: &mut Story) {
+    if dice.once_in(4) {
+        let many = *dice.pick(&[5, 20]);
+        story.faults.extend((0..many).map(|_| (dice.below(280) + 121, fault(dice))));
+    }
+    for fault in story.faults.values_mut() {
+        if *fault == Fault::Throttled(0) && dice.once_in(2) {
+            *fault = Fault::Throttled(1);
+        }
+    }
+}
+
+/// Lists of many pages, and servers that have forgotten what others go on from.
+fn forgetting(dice: &mut Dice, story: &mut Story) {
+    if !dice.once_in(6) {
+        return;
+    }
+    if story.setup.replicas <= 20 {
+        story.setup.page = *dice.pick(&[0, 1, 2, 5]);
+    }
+    story.setup.refuses_old = dice.once_in(2);
+    let end = story.events.last().map_or(0, |(at, _)| *at);
+    for _ in 0..dice.below(3) {
+        // Whoever watches has to go on from what is forgotten.
+        let at = dice.below(end + 1);
+        story.events.extend([(at, Event::DropWatches), (at, Event::Compact)]);
+    }
+    story.events.sort_by_key(|(at, _)| *at);
+    story.faults.extend((0..dice.below(20)).map(|_| (dice.below(200) + 1, Fault::Forgotten)));
+}
+
+/// The Lease cannot be renewed, or nobody says that it was.
+fn leading(dice: &mut Dice, story: &mut Story) {
+    if story.setup.candidates == 0 || dice.once_in(2) {
+        return;
+    }
+    // Who does not know that a Lease is still theirs begins anew, and calls hooks again that were called; what the watchman goes by is what
+    // is written. So where there are hooks nothing is written of which nobody is told.
+    let hooks = story.setup.release.pointer("/undo/hooks").and_then(Value::as_array);
+    let has_hooks = hooks.is_some_and(|hooks| !hooks.is_empty());
+    let fault = |dice: &mut Dice| match dice.below(if has_hooks { 4 } else { 8 }) {
+        0 => Fault::Failed,
+        1 | 2 => Fault::Lost,
+        3 => Fault::Throttled(dice.below(2)),
+        4 | 5 => Fault::Answerless,
+        6 => Fault::Swallowed,
+        _ => Fault::Late(dice.below(14_000)),
     };
-    (0..many).map(|_| fault()).collect()
+    let many = *dice.pick(&[2, 5, 20]);
+    story.lease_faults = (0..many).map(|_| (dice.below(60) + 1, fault(dice))).collect();
 }
 
 #[cfg(test)]

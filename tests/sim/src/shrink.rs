@@ -66,11 +66,16 @@ fn shrink_by(story: &Story, play: impl FnMut(&Story, u64) -> (bool, u64)) -> Sto
                 half /= 2;
             }
         }
-        let without_faults = Story { faults: BTreeMap::new(), ..best.clone() };
+        let without_faults = Story { faults: BTreeMap::new(), lease_faults: BTreeMap::new(), ..best.clone() };
         plays.try_out(&mut best, without_faults);
         for number in best.faults.keys().copied().collect::<Vec<_>>() {
             let mut shorter = best.clone();
             shorter.faults.remove(&number);
+            plays.try_out(&mut best, shorter);
+        }
+        for number in best.lease_faults.keys().copied().collect::<Vec<_>>() {
+            let mut shorter = best.clone();
+            shorter.lease_faults.remove(&number);
             plays.try_out(&mut best, shorter);
         }
         for index in (0..best.events.len()).rev() {
@@ -90,12 +95,14 @@ fn shrink_by(story: &Story, play: impl FnMut(&Story, u64) -> (bool, u64)) -> Sto
 }
 
 /// What makes a world simpler.
-const SIMPLER: [fn(&mut Story); 14] = [
+const SIMPLER: [fn(&mut Story); 16] = [
     |story| story.setup.candidates = 0,
     |story| story.setup.min_ready = 0,
     |story| story.setup.deadline = 600,
     |story| story.setup.ready_after = 1000,
     |story| story.setup.traffic = Vec::new(),
+    |story| story.setup.page = 0,
+    |story| story.setup.refuses_old = false,
     |story| story.setup.replicas = story.setup.replicas.min(4),
     |story| without(story, "undo"),
     |story| without(story, "onDelete"),

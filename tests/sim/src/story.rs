@@ -33,6 +33,10 @@ pub struct Setup {
     /// Requests a second that come to each Deployment's Service: one minute after the other, and from the first again. None: as many as its
     /// pods are used to.
     pub traffic: Vec<u64>,
+    /// Objects on a page of a list, at most; 0: as many as are asked for.
+    pub page: usize,
+    /// A watch that begins too long ago is refused, and not told so within it.
+    pub refuses_old: bool,
 }
 
 /// Requests a second that a pod is used to.
@@ -80,6 +84,8 @@ impl Default for Setup {
             candidates: 0,
             beside: 0,
             traffic: Vec::new(),
+            page: 0,
+            refuses_old: false,
         }
     }
 }
@@ -168,6 +174,8 @@ pub struct Story {
     pub events: Vec<(u64, Event)>,
     /// By the number of the request.
     pub faults: BTreeMap<u64, Fault>,
+    /// By the number of the request about the Lease.
+    pub lease_faults: BTreeMap<u64, Fault>,
 }
 
 impl Story {
@@ -353,6 +361,8 @@ impl fmt::Display for Story {
             candidates,
             beside,
             traffic,
+            page,
+            refuses_old,
         } = &self.setup;
         writeln!(out, "replicas {replicas}")?;
         writeln!(out, "strategy {strategy}")?;
@@ -367,11 +377,20 @@ impl fmt::Display for Story {
             let rates: Vec<String> = traffic.iter().map(u64::to_string).collect();
             writeln!(out, "traffic {}", rates.join(" "))?;
         }
+        if *page > 0 {
+            writeln!(out, "page {page}")?;
+        }
+        if *refuses_old {
+            writeln!(out, "refuses-old {refuses_old}")?;
+        }
         for (at, event) in &self.events {
             writeln!(out, "at {at} {event}")?;
         }
         for (number, fault) in &self.faults {
             writeln!(out, "request {number} {fault}")?;
+        }
+        for (number, fault) in &self.lease_faults {
+            writeln!(out, "lease-request {number} {fault}")?;
         }
         Ok(())
     }
@@ -396,6 +415,8 @@ impl FromStr for Story {
                 "policies" => setup.policies = rest == "true",
                 "candidates" => setup.candidates = rest.parse().map_err(|error| wrong(&error))?,
                 "beside" => setup.beside = rest.parse().map_err(|error| wrong(&error))?,
+                "page" => setup.page = rest.parse().map_err(|error| wrong(&error))?,
+                "refuses-old" => setup.refuses_old = rest == "true",
                 "traffic" => {
                     let rates: Result<_, _> = rest.split(' ').map(str::parse).collect();
                     setup.traffic = rates.map_err(|error| wrong(&error))?;
@@ -404,9 +425,10 @@ impl FromStr for Story {
                     let (at, event) = rest.split_once(' ').ok_or_else(|| wrong(&"nothing happens"))?;
                     story.events.push((at.parse().map_err(|error| wrong(&error))?, event.parse()?));
                 }
-                "request" => {
+                "request" | "lease-request" => {
                     let (number, fault) = rest.split_once(' ').ok_or_else(|| wrong(&"no fault"))?;
-                    story.faults.insert(number.parse().map_err(|error| wrong(&error))?, fault.parse()?);
+                    let faults = if word == "request" { &mut story.faults } else { &mut story.lease_faults };
+                    faults.insert(number.parse().map_err(|error| wrong(&error))?, fault.parse()?);
                 }
                 _ => return Err(wrong(&"no such word")),
             }

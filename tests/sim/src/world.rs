@@ -41,6 +41,10 @@ pub struct World {
     pub now: u64,
     /// The API server has mutating admission policies.
     pub policies: bool,
+    /// Objects on a page of a list, at most; 0: as many as are asked for.
+    pub page: usize,
+    /// A watch that begins too long ago is refused, and not told so within it.
+    pub refuses_old: bool,
     pub store: Store,
     /// One for each Deployment.
     pub clusters: Vec<Cluster>,
@@ -173,12 +177,14 @@ impl Shared {
 impl World {
     /// As it is set up, with nothing in it.
     pub fn new(setup: &Setup) -> Self {
-        let Setup { beside, policies, ready_after, .. } = *setup;
+        let Setup { beside, policies, ready_after, page, refuses_old, .. } = *setup;
         let cluster = |index| Cluster::new(index, ready_after, setup.traffic());
         let clusters = (0..(1 + beside).clamp(1, TARGETS.len())).map(cluster);
         let mut world = Self {
             now: 0,
             policies,
+            page,
+            refuses_old,
             store: Store::default(),
             clusters: clusters.collect(),
             network: Network::default(),

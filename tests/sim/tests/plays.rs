@@ -2,6 +2,8 @@
 
 #[path = "plays/beside.rs"]
 mod beside;
+#[path = "plays/days.rs"]
+mod days;
 #[path = "plays/full_nodes.rs"]
 mod full_nodes;
 #[path = "plays/left_behind.rs"]
@@ -20,6 +22,8 @@ mod promised;
 mod records;
 #[path = "plays/scaled.rs"]
 mod scaled;
+#[path = "plays/too_old.rs"]
+mod too_old;
 #[path = "plays/young_pods.rs"]
 mod young_pods;
 
@@ -65,6 +69,28 @@ fn one_that_is_cut_off_from_the_lease_writes_no_more_when_another_leads() {
     assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
     let wrote = |who: &str| outcome.log.iter().any(|line| line.contains(&format!("{who} wrote deployments")));
     assert!(wrote("operator 0") && wrote("operator 1"), "{}", outcome.log.join("\n"));
+}
+
+/// One after the other may not be renewed for so long that another one has to lead, or nobody does.
+#[test]
+fn whatever_becomes_of_requests_about_the_lease_one_leads_at_a_time_and_the_version_goes_out() {
+    let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"for":"20s","every":"5s"}]}"#;
+    let passed = |fault: &str| {
+        let faults: Vec<String> = (1..=40).map(|number| format!("lease-request {number} {fault}")).collect();
+        let faults = if fault.is_empty() { String::new() } else { faults.join("\n") };
+        let outcome =
+            told(&format!("candidates 2\n{release}\nat 1000 push v2 good\nat 90000 pages honest\n{faults}"));
+        assert_eq!(outcome.end.outcome, "Succeeded", "{fault}\n{}", outcome.log.join("\n"));
+        second(&outcome, "step one passed").expect("it has passed")
+    };
+    let usual = passed("");
+    for fault in ["failed", "lost", "throttled", "throttled 1"] {
+        let late = passed(fault);
+        assert!(usual + 10.0 < late, "{fault}: {late} s, usually {usual} s");
+    }
+    for fault in ["answerless", "swallowed", "late 3000", "late 7000"] {
+        passed(fault);
+    }
 }
 
 #[test]
@@ -143,18 +169,24 @@ fn what_was_said_about_an_older_release_of_the_name_is_not_about_this_one() {
 #[test]
 fn whichever_request_is_refused_a_newer_template_is_not_lost() {
     let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
+    let mut waited = false;
     for request in 8..26 {
-        let outcome = told(&format!(
-            "{release}\nat 1000 push v2 stuck\nat 5000 push v3 good\nrequest {request} throttled"
-        ));
-        let told = || format!("request {request}\n{}", outcome.log.join("\n"));
-        assert_eq!(
-            (&outcome.end.version, &outcome.end.outcome),
-            (&"v3".into(), &"Succeeded".into()),
-            "{}",
-            told()
-        );
+        let [one, other] = ["throttled", "throttled 3"].map(|throttled| {
+            let outcome = told(&format!(
+                "{release}\nat 1000 push v2 stuck\nat 5000 push v3 good\nrequest {request} {throttled}"
+            ));
+            let log = outcome.log.join("\n");
+            let (version, end) = (&outcome.end.version, &outcome.end.outcome);
+            assert_eq!(
+                (version, end),
+                (&"v3".into(), &"Succeeded".into()),
+                "request {request} {throttled}\n{log}"
+            );
+            log
+        });
+        waited |= one.lines().zip(other.lines()).any(|(one, other)| one != other);
     }
+    assert!(waited, "whoever is asked to come back in three seconds comes when it likes");
 }
 
 #[test]

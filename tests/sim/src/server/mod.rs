@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::Response;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -45,15 +45,24 @@ pub fn client(shared: &Shared, process: usize, patience: &Patience) -> Client {
 
 async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> Result<Reply, BoxError> {
     let request = read(process, request).await?;
+    let about_leading = request.path.contains("/leases");
     let (fault, wait) = {
         let mut world = shared.lock();
         world.check_sent(process, &request);
-        let about_leading = request.path.contains("/leases");
-        let fault = if about_leading { None } else { world.network.request() };
+        let fault = match about_leading {
+            true => world.network.request_about_leading(),
+            false => world.network.request(),
+        };
         let cut_off = world.watch_held_until(process).saturating_sub(world.now);
         (fault, cut_off + WAY)
     };
     let broken = || Err("connection reset by peer".into());
+    // Of the Lease nobody but whoever renews it knows anything.
+    let unanswered = move |shared: &Shared| {
+        if !about_leading {
+            shared.lock().unanswered(process);
+        }
+    };
     let answer = match fault {
         Some(Fault::Late(late)) => {
             // It arrives, whether or not the operator still waits.
@@ -64,7 +73,7 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
                 shared.lock().arrives_late(Some(sent));
                 let answer = answer(&shared, &request);
                 shared.lock().arrives_late(None);
-                shared.lock().unanswered(process);
+                unanswered(&shared);
                 answer
             };
             tokio::spawn(arrives).await?
@@ -73,13 +82,14 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
             on_its_way(&shared, process, wait).await;
             refuse(500, "InternalError", "etcdserver: request timed out")
         }
-        Some(Fault::Throttled) => {
+        Some(Fault::Throttled(seconds)) => {
             on_its_way(&shared, process, wait).await;
-            refuse(
-                429,
-                "TooManyRequests",
-                "the server has received too many requests and has asked us to try again later",
-            )
+            let why = "the server has received too many requests and has asked us to try again later";
+            let mut told = reply(refuse(429, "TooManyRequests", why))?;
+            if seconds > 0 {
+                told.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            return Ok(told);
         }
         Some(Fault::Conflict) if matches!(request.method.as_str(), "PATCH" | "PUT") => {
             on_its_way(&shared, process, wait).await;
@@ -94,16 +104,21 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
         Some(Fault::Answerless) => {
             on_its_way(&shared, process, wait).await;
             drop(answer(&shared, &request));
-            shared.lock().unanswered(process);
+            unanswered(&shared);
             return broken();
         }
         Some(Fault::Swallowed) => {
             on_its_way(&shared, process, wait).await;
             drop(answer(&shared, &request));
-            shared.lock().unanswered(process);
+            unanswered(&shared);
             // Nobody waits so long but who has no patience of their own; then what lies between breaks the connection.
             on_its_way(&shared, process, SILENCE).await;
             return broken();
+        }
+        Some(Fault::Forgotten) => {
+            on_its_way(&shared, process, wait).await;
+            shared.lock().store.forget();
+            answer(&shared, &request)
         }
         Some(Fault::Conflict) | None => {
             on_its_way(&shared, process, wait).await;

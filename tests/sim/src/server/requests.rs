@@ -63,11 +63,14 @@ impl Refusal {
 
     /// As an answer.
     pub fn answer(&self) -> Answer {
-        let status = json!({
+        said(self.code, &self.status())
+    }
+
+    fn status(&self) -> Value {
+        json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
-        });
-        said(self.code, &status)
+        })
     }
 }
 
@@ -128,9 +131,10 @@ fn respond(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
                     selector,
                     query("resourceVersion").as_deref(),
                     query("timeoutSeconds").as_deref(),
+                    query("allowWatchBookmarks").as_deref() == Some("true"),
                 );
             }
-            list(world, kind, &selector, query("limit").as_deref(), query("continue").as_deref())
+            list(world, request, kind, &selector, query("limit").as_deref(), query("continue").as_deref())
         }
         ("GET", Some(name)) => {
             let found = world
@@ -237,20 +241,37 @@ fn resources(world: &World, group: &str) -> Value {
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group, "resources": served.map(resource).collect::<Vec<_>>()})
 }
 
+/// Who goes on from so long ago is told that it cannot.
+fn too_old(world: &mut World, who: &Who, plural: &str, message: String) -> Refusal {
+    if let Who::Operator(process) = who {
+        let seconds = format!("{}.{:03}", world.now / 1000, world.now % 1000);
+        world.log.push(format!("{seconds} operator {process} was told of {plural}: {message}"));
+    }
+    Refusal::new(410, "Expired", message)
+}
+
 fn list(
-    world: &World,
+    world: &mut World,
+    request: &Request,
     kind: &Kind,
     selector: &Selector,
     limit: Option<&str>,
     from: Option<&str>,
 ) -> Result<Answer, Refusal> {
-    let limit = limit.and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
+    let limit: Option<usize> = limit.and_then(|limit| limit.parse().ok());
+    let limit = limit.map_or(usize::MAX, |limit| if world.page == 0 { limit } else { limit.min(world.page) });
     // The version of the first page is that of all: what happens in between comes again with the watch.
     let (revision, after) = match from {
         Some(token) => {
             let mut parts = token.splitn(3, '/');
             let mut part = || parts.next().unwrap_or_default().to_owned();
-            (part(), Some((part(), part())))
+            let (revision, after) = (part(), (part(), part()));
+            if world.store.is_too_old(revision.parse().unwrap_or(0)) {
+                let message =
+                    "The provided continue parameter is too old to display a consistent list result.";
+                return Err(too_old(world, &request.who, kind.plural, message.to_owned()));
+            }
+            (revision, Some(after))
         }
         None => (world.store.revision().to_string(), None),
     };
@@ -284,6 +305,7 @@ fn watch(
     selector: Selector,
     since: Option<&str>,
     seconds: Option<&str>,
+    bookmarks: bool,
 ) -> Result<Answer, Refusal> {
     let Who::Operator(process) = request.who else {
         return Err(Refusal::new(405, "MethodNotAllowed", "only the operator watches here"));
@@ -293,9 +315,16 @@ fn watch(
     let (sender, receiver) = mpsc::unbounded_channel();
     let ends_at = world.now + seconds * 1000;
     let held_until = world.watch_held_until(process);
-    if !world.store.watch(plural, selector, since, process, held_until, ends_at, sender) {
-        // Said as the API server says it: within a watch that has begun.
-        return Ok(Answer::Watch(store::expired(since)));
+    let bookmark_at = if bookmarks { store::next_bookmark(world.now, ends_at) } else { u64::MAX };
+    if !world.store.watch(plural, selector, since, process, held_until, ends_at, bookmark_at, sender) {
+        let message = format!("too old resource version: {since}");
+        let refusal = too_old(world, &request.who, plural, message);
+        // Most API servers say it within a watch that has begun.
+        return if world.refuses_old {
+            Err(refusal)
+        } else {
+            Ok(Answer::Watch(store::ended(&refusal.status())))
+        };
     }
     Ok(Answer::Watch(receiver))
 }

@@ -10,6 +10,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+/// Milliseconds between two bookmarks of a watch.
+const BOOKMARKS: u64 = 60_000;
+/// Milliseconds from its last one to its end.
+const BEFORE_END: u64 = 2_000;
+
 /// Namespace (empty where there are none) and name.
 pub type Name = (String, String);
 
@@ -104,6 +109,8 @@ struct Watcher {
     process: usize,
     /// When the server ends it, in virtual milliseconds.
     ends_at: u64,
+    /// When it is told next how far all has come; `u64::MAX`: it has not asked for that.
+    bookmark_at: u64,
     /// Nothing is delivered before.
     held_until: u64,
     waiting: VecDeque<Bytes>,
@@ -251,13 +258,15 @@ impl Store {
         process: usize,
         held_until: u64,
         ends_at: u64,
+        bookmark_at: u64,
         sender: UnboundedSender<Bytes>,
     ) -> bool {
-        if since < self.compacted {
+        if self.is_too_old(since) {
             return false;
         }
+        let waiting = VecDeque::new();
         let mut watcher =
-            Watcher { plural, selector, process, ends_at, held_until, waiting: VecDeque::new(), sender };
+            Watcher { plural, selector, process, ends_at, bookmark_at, held_until, waiting, sender };
         let lines = Lines::default();
         let history = self.tables.get(plural).map(|table| &table.history);
         // A watch that goes on from where it was has nothing to read of what was before.
@@ -273,7 +282,7 @@ impl Store {
         true
     }
 
-    /// Delivers what was held back until now, and ends watches whose time is over.
+    /// Delivers what was held back until now, tells how far all has come, and ends watches whose time is over.
     pub fn flush(&mut self, now: u64) {
         let revision = self.revision;
         self.watchers.retain_mut(|watcher| {
@@ -282,8 +291,11 @@ impl Store {
                 while let Some(line) = watcher.waiting.pop_front() {
                     let _gone = watcher.sender.send(line);
                 }
-                if watcher.ends_at <= now {
+                if watcher.bookmark_at <= now {
                     watcher.bookmark(revision);
+                    watcher.bookmark_at = next_bookmark(now, watcher.ends_at);
+                }
+                if watcher.ends_at <= now {
                     return false;
                 }
             }
@@ -309,10 +321,22 @@ impl Store {
 
     /// When `flush` is due next.
     pub fn flush_due(&self) -> u64 {
-        let due = |watcher: &Watcher| {
-            if watcher.held_until > 0 { watcher.held_until } else { watcher.ends_at }
+        let due = |watcher: &Watcher| match watcher.held_until {
+            0 => watcher.ends_at.min(watcher.bookmark_at),
+            until => until,
         };
         self.watchers.iter().map(due).min().unwrap_or(u64::MAX)
+    }
+
+    /// What goes on from there is told that it cannot.
+    pub fn is_too_old(&self, revision: u64) -> bool {
+        revision < self.compacted
+    }
+
+    /// Something happened that is nobody's business here, and how it all came to be as it is is forgotten: whatever is known is too old.
+    pub fn forget(&mut self) {
+        self.revision += 1;
+        self.compact();
     }
 
     /// Forgets how it came to be as it is: watches that start before now are told so.
@@ -388,13 +412,15 @@ impl Lines {
     }
 }
 
-/// A watch that says that it began too long ago, and ends.
-pub fn expired(since: u64) -> UnboundedReceiver<Bytes> {
+/// When a watch that asks for them is told next, by the rules of a real server: each minute, and right before its end.
+pub fn next_bookmark(now: u64, ends_at: u64) -> u64 {
+    let before_end = ends_at.saturating_sub(BEFORE_END);
+    if now < before_end { before_end.min(now + BOOKMARKS) } else { now + BOOKMARKS }
+}
+
+/// A watch that says why it cannot be, and ends.
+pub fn ended(status: &Value) -> UnboundedReceiver<Bytes> {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
-    let status = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Expired", "code": 410,
-        "message": format!("too old resource version: {since}"),
-    });
     let _sent = sender.send(line("ERROR", status.to_string().as_bytes()));
     receiver
 }
@@ -412,4 +438,45 @@ fn line(word: &str, object: &[u8]) -> Bytes {
     line.extend_from_slice(object);
     line.extend_from_slice(b"}\n");
     Bytes::from(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::error::TryRecvError;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    /// A watch of pods that the server ends after a minute and a half.
+    fn watch(store: &mut Store, bookmark_at: u64) -> UnboundedReceiver<Bytes> {
+        let (sender, receiver) = unbounded_channel();
+        assert!(store.watch("pods", Selector::All, 1, 0, 0, 90_000, bookmark_at, sender));
+        receiver
+    }
+
+    fn lines(receiver: &mut UnboundedReceiver<Bytes>) -> Vec<String> {
+        let next = || receiver.try_recv().ok();
+        std::iter::from_fn(next).map(|line| String::from_utf8_lossy(&line).into_owned()).collect()
+    }
+
+    #[test]
+    fn a_watch_that_asks_is_told_each_minute_and_before_its_end_how_far_all_has_come() {
+        let mut store = Store::default();
+        let mut asks = watch(&mut store, next_bookmark(0, 90_000));
+        let mut does_not = watch(&mut store, u64::MAX);
+        store.put("nodes", (String::new(), "n1".to_owned()), json!({"metadata": {"name": "n1"}}));
+        let mut told = Vec::new();
+        while store.flush_due() < u64::MAX {
+            let now = store.flush_due();
+            store.flush(now);
+            let all = lines(&mut asks);
+            let is_bookmark = |line: &String| line.contains("BOOKMARK") && line.contains("\"2\"");
+            assert!(all.iter().all(is_bookmark), "{now}: {all:?}");
+            told.push((now, all.len()));
+        }
+        assert_eq!(told, [(60_000, 1), (88_000, 1), (90_000, 0)]);
+        assert!(lines(&mut does_not).is_empty());
+        assert_eq!(asks.try_recv(), Err(TryRecvError::Disconnected));
+        assert_eq!(does_not.try_recv(), Err(TryRecvError::Disconnected));
+    }
 }

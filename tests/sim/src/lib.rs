@@ -2,7 +2,7 @@
 //! decisions and writes, against an API server that is a service in this process.
 //!
 //! ```text
-//! story ──► play ──► world: server (store, requests, admission) + clusters (native, service, kubelet, jobs)
+//! story ──► play ──► world: server (store, requests, admission) + clusters (native, service, kubelet, jobs) + autoscaler
 //!                      ▲     + outside (prometheus, flags) + network + receivers + watchman
 //!    requests, watches │                     what goes wrong ┘                      └ what must hold
 //!              processes of the operator
@@ -11,6 +11,7 @@
 //! A seed is a story, a story is text, and playing it twice gives the same writes at the same moments. What is modelled is what the
 //! operator can see; what an API server checks beyond that is told by the stories on a real one (`tests/real`).
 
+pub mod autoscaler;
 pub mod cluster;
 pub mod crash;
 pub mod dice;

@@ -255,6 +255,7 @@ impl<'s> Player<'s> {
             let mut world = self.shared.lock();
             let now = world.now;
             world.store.flush(now);
+            world.autoscale();
             world.settle();
             world.scrape();
             now
@@ -285,6 +286,7 @@ impl<'s> Player<'s> {
         let world = self.shared.lock();
         let due = world.clusters.iter().map(Cluster::due).fold(world.store.flush_due(), u64::min);
         let due = due.min(world.prometheus.due());
+        let due = world.autoscaler.as_ref().map_or(due, |autoscaler| due.min(autoscaler.due()));
         if missing { due.min(self.next_process) } else { due }
     }
 

@@ -45,6 +45,7 @@ pub fn story(seed: u64) -> Story {
     more_faults(&mut Dice::new(seed, 7), &mut story);
     leading(&mut Dice::new(seed, 8), &mut story);
     forgetting(&mut Dice::new(seed, 9), &mut story);
+    autoscaler(&mut Dice::new(seed, 10), &mut story);
     story
 }
 
@@ -231,6 +232,7 @@ fn setup(dice: &mut Dice) -> Setup {
         traffic: Vec::new(),
         page: 0,
         refuses_old: false,
+        autoscaler: None,
     }
 }
 
@@ -462,6 +464,20 @@ fn more_faults(dice: &mut Dice, story: &mut Story) {
             *fault = Fault::Throttled(1);
         }
     }
+}
+
+/// An autoscaler that follows what comes, and alone says how many pods of the first Deployment there are to be.
+fn autoscaler(dice: &mut Dice, story: &mut Story) {
+    let Setup { replicas, traffic, autoscaler, .. } = &mut story.setup;
+    if *replicas > 20 || !dice.once_in(8) {
+        return;
+    }
+    *autoscaler = Some((1, *replicas * 2));
+    if traffic.is_empty() {
+        let pods = u64::from(replicas.unsigned_abs());
+        *traffic = (0..dice.between(2, 4)).map(|_| pods * *dice.pick(&[10, 40, 60, 80])).collect();
+    }
+    story.events.retain(|(_, event)| !matches!(event, Event::Scale(_)));
 }
 
 /// Lists of many pages, and servers that have forgotten what others go on from.

@@ -39,6 +39,12 @@ impl Service {
         Self { rates, until: 0, parts: BTreeMap::new() }
     }
 
+    /// Requests a second that come now.
+    pub fn rate(&self, now: u64) -> u64 {
+        let minute = usize::try_from(now / LASTS).unwrap_or(0);
+        minute.checked_rem(self.rates.len()).map_or(0, |minute| self.rates[minute])
+    }
+
     /// Requests a second when fewest come.
     pub fn least(&self) -> u64 {
         self.rates.iter().copied().min().unwrap_or(0)

@@ -37,6 +37,8 @@ pub struct Setup {
     pub page: usize,
     /// A watch that begins too long ago is refused, and not told so within it.
     pub refuses_old: bool,
+    /// Pods that an autoscaler starts of the first Deployment, at least and at most; `None`: there is no autoscaler.
+    pub autoscaler: Option<(i32, i32)>,
 }
 
 /// Requests a second that a pod is used to.
@@ -86,6 +88,7 @@ impl Default for Setup {
             traffic: Vec::new(),
             page: 0,
             refuses_old: false,
+            autoscaler: None,
         }
     }
 }
@@ -363,6 +366,7 @@ impl fmt::Display for Story {
             traffic,
             page,
             refuses_old,
+            autoscaler,
         } = &self.setup;
         writeln!(out, "replicas {replicas}")?;
         writeln!(out, "strategy {strategy}")?;
@@ -382,6 +386,9 @@ impl fmt::Display for Story {
         }
         if *refuses_old {
             writeln!(out, "refuses-old {refuses_old}")?;
+        }
+        if let Some((least, most)) = autoscaler {
+            writeln!(out, "autoscaler {least} {most}")?;
         }
         for (at, event) in &self.events {
             writeln!(out, "at {at} {event}")?;
@@ -417,6 +424,11 @@ impl FromStr for Story {
                 "beside" => setup.beside = rest.parse().map_err(|error| wrong(&error))?,
                 "page" => setup.page = rest.parse().map_err(|error| wrong(&error))?,
                 "refuses-old" => setup.refuses_old = rest == "true",
+                "autoscaler" => {
+                    let (least, most) = rest.split_once(' ').ok_or_else(|| wrong(&"no bound"))?;
+                    let number = |text: &str| text.parse::<i32>().map_err(|error| wrong(&error));
+                    setup.autoscaler = Some((number(least)?, number(most)?));
+                }
                 "traffic" => {
                     let rates: Result<_, _> = rest.split(' ').map(str::parse).collect();
                     setup.traffic = rates.map_err(|error| wrong(&error))?;

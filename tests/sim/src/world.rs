@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use tidegate::api::FIELD_MANAGER;
 use tokio::sync::Notify;
 
+use crate::autoscaler::Autoscaler;
 use crate::cluster::{Cluster, named};
 use crate::network::Network;
 use crate::prometheus::{Lies, Prometheus};
@@ -48,6 +49,8 @@ pub struct World {
     pub store: Store,
     /// One for each Deployment.
     pub clusters: Vec<Cluster>,
+    /// Of the first.
+    pub autoscaler: Option<Autoscaler>,
     pub network: Network,
     pub watchman: Watchman,
     /// Something was made that belongs to something, or something that others belong to went.
@@ -177,7 +180,7 @@ impl Shared {
 impl World {
     /// As it is set up, with nothing in it.
     pub fn new(setup: &Setup) -> Self {
-        let Setup { beside, policies, ready_after, page, refuses_old, .. } = *setup;
+        let Setup { beside, policies, ready_after, page, refuses_old, autoscaler, .. } = *setup;
         let cluster = |index| Cluster::new(index, ready_after, setup.traffic());
         let clusters = (0..(1 + beside).clamp(1, TARGETS.len())).map(cluster);
         let mut world = Self {
@@ -187,6 +190,7 @@ impl World {
             refuses_old,
             store: Store::default(),
             clusters: clusters.collect(),
+            autoscaler: autoscaler.map(Autoscaler::within),
             network: Network::default(),
             watchman: Watchman::default(),
             litter: false,

@@ -122,3 +122,24 @@ at 12525 push v4 crash
 at 14453 make-release"#,
     );
 }
+
+#[test]
+fn an_autoscaler_that_follows_what_comes_scales_in_the_middle_of_a_run_and_the_version_goes_out() {
+    let outcome = told(
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":"25%","maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"40s"},{"name":"half","replicas":"50%","soak":"40s"},{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"20s"}]}
+traffic 160 400 80
+autoscaler 2 12
+at 1000 push v2 good
+at 240000 pages honest"#,
+    );
+    let log = outcome.log.join("\n");
+    let wrote = |replicas: &str| {
+        let wrote =
+            |line: &&String| line.contains(" autoscaler wrote deployments/shop") && line.ends_with(replicas);
+        outcome.log.iter().filter(wrote).count()
+    };
+    assert_eq!((wrote(" replicas 8"), wrote(" replicas 10")), (1, 1), "{log}");
+    assert_eq!((&outcome.end.version, &outcome.end.outcome), (&"v2".into(), &"Succeeded".into()), "{log}");
+}

@@ -208,13 +208,13 @@ pub(super) mod tests {
         let pods: Vec<(&str, Revision)> =
             names.iter().map(|name| (name.as_str(), Revision::Canary)).collect();
         let histogram = |of: u32| {
-            let bound = |number: u32| Bound::new(f64::from(of * 100 + number)).expect("a number");
+            let bound = |number: u32| Bound::new(f64::from(of * 1000 + number)).expect("a number");
             let bucket = |number: u32| SeriesValue {
                 series: u64::from(number),
                 counts: Counts::Bucket(bound(number)),
                 value: 1.0,
             };
-            Ok((0..100).map(bucket).collect())
+            Ok((0..300).map(bucket).collect())
         };
         let pods = wanted(&pods);
         let said = names.iter().zip(0..).map(|(name, of)| (name.as_str(), histogram(of))).collect();

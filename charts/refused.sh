@@ -42,7 +42,7 @@ refuses 'Secrets are not read by object checks' \
 for group in '*' apps batch tidegate.dev rbac.authorization.k8s.io; do
   refuses 'hookPatches: name groups' "hookPatches=$(rule "$group" things)"
 done
-for resource in '*' pods secrets serviceaccounts replicationcontrollers; do
+for resource in '*' '*/scale' pods pods/ephemeralcontainers secrets serviceaccounts serviceaccounts/token replicationcontrollers/scale; do
   refuses 'hookPatches: name resources' "hookPatches=$(rule '' "$resource")"
 done
 

@@ -55,6 +55,30 @@ impl Ordered {
     }
 }
 
+/// The template that comes after stable, by the name under which it is kept, or will be: its owner wrote it over that of a run whose Release is gone.
+pub fn owed(way: &GoingBack<'_>) -> Option<String> {
+    match Ordered::noted(way.target) {
+        Some(known) if way.is_at_stable() => known.then,
+        // Its owner has written the version of the run once more: that was their last word.
+        Some(_) => None,
+        None => written_over(way),
+    }
+}
+
+/// The note of a way back that a Release takes up which was made in the middle of it, with what comes after stable.
+pub fn taken_up(way: &GoingBack<'_>) -> Option<String> {
+    let then = Some(owed(way)?);
+    let known = Ordered::noted(way.target).map(|known| known.ordered_at);
+    Some(Ordered { ordered_at: known.unwrap_or(way.snapshot.now), then }.text())
+}
+
+/// That a template which comes after stable is not kept.
+pub fn lost(then: &str) -> Notice {
+    let note =
+        format!("template {then}, which its owner wrote over the run's, could not be kept: push it again");
+    Notice::warning("TemplateLost", note)
+}
+
 /// What to do about what a deleted Release left behind.
 pub fn decide(snapshot: &Snapshot) -> Decision {
     let Left { mut decision, kept_by } = of_the_deployment(snapshot);
@@ -187,12 +211,7 @@ fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
         );
         return left;
     }
-    let then = match &known {
-        Some(known) if at_stable => known.then.clone(),
-        // Its owner has written the version of the run once more: that was their last word.
-        Some(_) => None,
-        None => written_over(way),
-    };
+    let then = owed(way);
     let next = then.as_ref().and_then(|then| snapshot.templates.get(then));
     if at_stable && (way.is_over() || (failing.is_some() && next.is_some())) {
         if let Some(then) = &then {
@@ -305,12 +324,7 @@ fn begins(
 /// What becomes of the template that its owner has written over the run's.
 fn comes_after(then: &str, is_kept: bool, failing: Option<&str>) -> Notice {
     match (is_kept, failing) {
-        (false, _) => {
-            let note = format!(
-                "template {then}, which its owner wrote over the run's, could not be kept: push it again"
-            );
-            Notice::warning("TemplateLost", note)
-        }
+        (false, _) => lost(then),
         (true, Some(failing)) => {
             let note = format!(
                 "stable does not stand ({failing:.300}), and its Release is gone: {then}, which its owner wrote over the run's, is rolled out in its place, and not judged"

@@ -8,6 +8,7 @@ use super::decision::{Intent, Notice, Owner};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
 use super::migrations;
+use super::orphan;
 use super::scene::{Scene, revision};
 use super::snapshot::Workload;
 use super::workload;
@@ -120,6 +121,9 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         if !way.is_over() {
             return take_up_way_back(draft, &way);
         }
+        if put_what_is_owed(draft, &way) {
+            return;
+        }
     } else if parked(target) {
         draft.want(target, &Wanted::frozen(originals), "stand still");
         let lost = match &target.stable {
@@ -181,7 +185,11 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
 /// the native controller, Ready as they are: rolling out anything else it would take them first.
 fn take_up_way_back(draft: &mut Draft<'_>, way: &GoingBack<'_>) {
     draft.urgent();
-    draft.want(way.target, &way.order(), "go back to stable, as an earlier Release began to");
+    let order = match orphan::taken_up(way) {
+        Some(noted) => way.order().on_deletion(noted),
+        None => way.order(),
+    };
+    draft.want(way.target, &order, "go back to stable, as an earlier Release began to");
     let message = format!(
         "taking up where an earlier Release went back: {} of {} stable pods are Ready",
         way.stand.stable_ready, way.stand.replicas
@@ -190,6 +198,25 @@ fn take_up_way_back(draft: &mut Draft<'_>, way: &GoingBack<'_>) {
     let unblock = draft.kubectl(&format!("rollout status deployment/{}", way.target.name));
     draft.blocked("AwaitingStable", message, unblock);
     draft.wake_in(LOOK_AGAIN);
+}
+
+/// An earlier Release's way back is over: what its owner wrote over the run's comes after stable, held, and is taken up once it stands there. False:
+/// nothing does.
+fn put_what_is_owed(draft: &mut Draft<'_>, way: &GoingBack<'_>) -> bool {
+    let Some(then) = orphan::owed(way) else { return false };
+    let Some(kept) = way.snapshot.templates.get(&then) else {
+        draft.notices.push(orphan::lost(&then));
+        return false;
+    };
+    let wanted = Wanted::held(way.originals, way.stable.0, way.on_delete, way.target.replicas)
+        .by(way.target.changed_by.as_ref())
+        .with_template(kept.fingerprint.clone(), kept.template.clone());
+    draft.want(way.target, &wanted, "put the owner's template back, held");
+    draft.phase(
+        Phase::Held,
+        format!("stable stands; {then}, which its owner wrote over the run of an earlier Release, comes next"),
+    );
+    true
 }
 
 /// The stable template is in place: everything is as its owner wrote it.

@@ -82,16 +82,11 @@ pub async fn scrape(
         .enumerate()
         .map(|(place, target)| from.page(target, deadline).map(move |page| (place, page)).boxed())
         .collect();
-    let take = Mutex::new(take);
-    // Read where it comes in: whole pages would wait for those of slower pods before them.
-    let read = async |page: BoxFuture<'_, (usize, Result<Page, ReadError>)>| {
-        let (place, page) = page.await;
-        let read = page.and_then(|page| page.read(detected, gauges));
-        let mut take = take.lock().unwrap_or_else(PoisonError::into_inner);
-        (*take)(place, read);
-    };
-    let read = futures::stream::iter(pages).map(read).buffered(at_once.max(1));
-    read.for_each(|()| std::future::ready(())).await;
+    // As they come in: whole pages would wait for those of slower pods before them, and so would those that are not asked for yet.
+    let mut pages = futures::stream::iter(pages).buffer_unordered(at_once.max(1));
+    while let Some((place, page)) = pages.next().await {
+        take(place, page.and_then(|page| page.read(detected, gauges)));
+    }
 }
 
 /// The same in a list, in the order of the targets: for gauges, which are few.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate::api::ReleaseStatus;
+use tidegate::api::{Outcome, ReleaseStatus};
 use tidegate::decide::{Key, Snapshot};
 use tidegate::observe::observe;
 use tidegate::observe::reading::Reading;
@@ -181,6 +181,35 @@ fn a_newer_template_comes_after_stable_where_its_release_goes_in_the_same_moment
         let said = told(&world, "GoingBack");
         assert_eq!(said.len(), 1 + usize::from(seen), "{said:#?}");
         assert!(said[usize::from(seen)].contains(", which its owner has written meanwhile"), "{said:#?}");
+    }
+}
+
+#[test]
+fn a_newer_template_is_released_after_stable_where_the_release_is_made_anew_meanwhile() {
+    for kept in [true, false] {
+        let (mut world, before) = half_way();
+        world.ready_after = Duration::from_secs(20);
+        let release = world.release.take();
+        world.refuses.extend((!kept).then_some("keep"));
+        world.push(template("v3", false));
+        world.until("stable is ordered", |world| version(world) == "v1");
+        (world.release, world.status) = (release, ReleaseStatus::default());
+        world.pass(Duration::from_secs(5));
+        assert_eq!((version(&world).as_str(), world.phase().as_str()), ("v1", "Idle"), "{}", world.describe());
+        if kept {
+            world.until("v3 is released", |world| {
+                world.status.last_run.as_ref().is_some_and(|last| last.outcome == Outcome::Succeeded)
+            });
+            assert_eq!(version(&world), "v3", "{}", world.describe());
+            assert!(told(&world, "TemplateLost").is_empty(), "{}", world.describe());
+        } else {
+            world.until("v1 is stable", |world| world.status.stable.is_some());
+            let said = only(&world, "TemplateLost");
+            assert!(said.ends_with("could not be kept: push it again"), "{said}");
+            let mut spec = world.deployment()["spec"].clone();
+            spec["template"] = before["template"].clone();
+            assert_eq!(spec, before, "{}", world.describe());
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 mod after;
 mod hooks;
 mod order;
+mod owed;
 mod phases;
 mod quarantine;
 mod rejection;
@@ -38,6 +39,7 @@ use crate::api::{Action, Authors, Outcome, Phase, ReleaseSpec};
 
 pub use hooks::id as hook_id;
 pub use order::GoingBack;
+pub use owed::not_put_back;
 pub use phases::{told_later, watch_asked, watch_communication};
 pub use quarantine::{end as end_quarantines, over as quarantines_over, refusal as quarantine_refusal};
 pub use rejection::end_without_target;

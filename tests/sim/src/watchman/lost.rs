@@ -41,8 +41,12 @@ impl World {
                 let status = &release["status"];
                 let back = &status["run"]["back"];
                 let last = self.untold(name);
-                !back.is_null()
-                    && [&back["next"], &status["canary"]].iter().any(|it| it["fingerprint"].as_str() == last)
+                let is_owed =
+                    [&back["next"], &status["canary"]].iter().any(|it| it["fingerprint"].as_str() == last);
+                // What comes after stable is not to be put over what its owner has written since. Without policies nothing tells that from stable as it was
+                // ordered where both had been written once already.
+                let comes_after = status["stable"]["fingerprint"] != fingerprint(template);
+                !back.is_null() && (is_owed || (comes_after && self.policies))
             }
             None => {
                 let noted = after["metadata"]["annotations"][ON_DELETE].as_str();
@@ -215,6 +219,16 @@ mod tests {
         let mut world = gone_back(true);
         world.delete(&OWNER, "releases", &named(TARGET));
         assert_eq!(world.lost(TARGET), None);
+    }
+
+    #[test]
+    fn what_comes_after_stable_is_not_put_over_what_its_owner_has_written_since() {
+        let mut world = gone_back(true);
+        write(&mut world, &OWNER, |it| it["spec"]["template"] = version(3));
+        write(&mut world, &OWNER, |it| it["spec"]["template"] = version(1));
+        assert_eq!(world.lost(TARGET), None);
+        write(&mut world, &OPERATOR, |it| it["spec"]["template"] = version(3));
+        assert!(world.lost(TARGET).is_some());
     }
 
     #[test]

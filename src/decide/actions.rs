@@ -655,12 +655,13 @@ fn clear_rejection(draft: &mut Draft<'_>) -> Result<String, String> {
 fn hand_back(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
     let originals: &Originals =
         scene.originals.as_ref().map_err(|lost| format!("the owner's fields cannot be told: {lost}"))?;
+    let owed = back::not_put_back(draft, scene).map(|owed| format!("; {owed}")).unwrap_or_default();
     let wanted = Wanted::given_back(originals).labelled(None);
     draft.want(scene.target, &wanted, "hand the Deployment back");
     let said = said(draft, action);
-    let message = format!("{} handed the Deployment back: {}", said.by, said.reason);
+    let message = format!("{} handed the Deployment back: {}{owed}", said.by, said.reason);
     draft.status.handed_back = Some(said);
     draft.end_run(Outcome::HandedBack, message);
     (draft.status.stable, draft.status.former) = (None, None);
-    Ok("the Deployment is its owner's again".into())
+    Ok(format!("the Deployment is its owner's again{owed}"))
 }

@@ -6,6 +6,7 @@
 mod after;
 mod hooks;
 mod order;
+mod owed;
 mod phases;
 mod quarantine;
 mod rejection;
@@ -38,6 +39,7 @@ use crate::api::{Action, Authors, Outcome, Phase, ReleaseSpec};
 
 pub use hooks::id as hook_id;
 pub use order::GoingBack;
+pub use owed::{not_put_back, reverted};
 pub use phases::{told_later, watch_asked, watch_communication};
 pub use quarantine::{end as end_quarantines, over as quarantines_over, refusal as quarantine_refusal};
 pub use rejection::end_without_target;
@@ -301,7 +303,7 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let current = scene.current_revision();
     let Some(back) = draft.run().back.as_mut() else { return };
     if scene.at_stable() {
-        return;
+        return owed::note_revert(draft, scene);
     }
     if back.cause == Cause::NoReplicas && scene.target.replicas == 0 {
         // A scale-up starts the newest revision, held or not: so the stable template stands there for as long as it takes.

@@ -184,8 +184,8 @@ pub fn back(stand: Stand, limits: Limits, capacity: Capacity, to_make_room: i32)
     // As many as stand: a template that somebody writes now pauses the Deployment, and paused, the native controller takes what is more
     // than that from all revisions alike.
     let excess = if stand.replicas > 0 { stand.stable + stand.canary - stand.replicas } else { 0 };
-    let surge = if all_may_go { excess.max(0) } else { missing.max(i32::from(unavailable == 0)) };
-    Pace { unavailable, surge }
+    let missing = if all_may_go { 0 } else { missing.max(i32::from(unavailable == 0)) };
+    Pace { unavailable, surge: missing.max(excess) }
 }
 
 #[cfg(test)]
@@ -377,6 +377,15 @@ mod tests {
         assert_eq!(back(few, limits(3, 0), Capacity::Auto, 0), Pace { unavailable: 0, surge: 1 });
         let surged = Stand { replicas: 4, stable: 3, stable_ready: 3, canary: 2, good: 0 };
         assert_eq!(back(surged, limits(1, 1), Capacity::Auto, 0), Pace { unavailable: 1, surge: 1 });
+        // More than their owner's replicas stand, and none of them may go before the native controller has looked: it finds room for all.
+        let surged = Stand { replicas: 10, stable: 10, stable_ready: 10, canary: 10, good: 0 };
+        assert_eq!(back(surged, limits(10, 0), Capacity::Auto, 0), Pace { unavailable: 0, surge: 10 });
+        assert_eq!(
+            back(surged, limits(10, 2), Capacity::CapacityFirst, 0),
+            Pace { unavailable: 0, surge: 10 }
+        );
+        let surged = Stand { stable: 8, stable_ready: 8, ..surged };
+        assert_eq!(back(surged, limits(10, 1), Capacity::Auto, 0), Pace { unavailable: 1, surge: 8 });
         // Bad pods are all that serve: one of them makes no room for stable ones before the first of these is Ready.
         let bad = Stand { replicas: 5, stable: 0, stable_ready: 0, canary: 5, good: 5 };
         assert_eq!(back(bad, limits(0, 4), Capacity::Auto, 5), Pace { unavailable: 4, surge: 5 });

@@ -84,8 +84,7 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
         if let Some(end) = back::take_up(draft, scene) {
             return Some(end);
         }
-        let why = back::Why::new(Cause::Reverted, format!("{who} put the stable template back")).said_by(by);
-        back::begin(draft, scene, why);
+        back::begin(draft, scene, back::reverted(scene));
         return Some(());
     }
     if stage == Stage::Watch

@@ -184,6 +184,75 @@ fn a_newer_template_that_its_owner_takes_back_does_not_go_out() {
 }
 
 #[test]
+fn what_was_to_come_after_stable_does_not_once_its_owner_has_put_stable_back_before_us() {
+    // Why it goes back, how the run ends then, and what happens.
+    let cases: [(&str, &str, fn(&mut World)); 3] = [
+        ("Superseded", "Undone", |world| world.push(template("v3", false))),
+        ("NoReplicas", "Undone", |world| world.scale(0)),
+        ("Abort", "Aborted", |world| {
+            world.push(template("v3", false));
+            world.say("Abort");
+        }),
+    ];
+    for policy in [true, false] {
+        for (cause, wanted, happens) in cases {
+            let mut world = World::new(10, quarter(), quick());
+            world.policy = policy;
+            world.pass(Duration::from_secs(2));
+            let before = world.deployment()["spec"].clone();
+            world.push(template("v2", false));
+            world.until("half", |world| {
+                world.status.step.as_ref().is_some_and(|step| step.name == "half")
+                    && world.phase() == "Soaking"
+            });
+            happens(&mut world);
+            // It is noted, and what comes after stable is kept; the order does not go out any more.
+            world.dies_after = Some(usize::from(cause != "NoReplicas"));
+            world.tick();
+            let back = world.status.run.as_ref().and_then(|run| run.back.clone()).expect("it is noted");
+            assert_eq!(format!("{:?}", back.cause), cause);
+            assert_eq!(back.next.is_some(), cause != "NoReplicas");
+            assert_ne!(world.deployment()["spec"]["template"], template("v1", false));
+            world.push(template("v1", false));
+            assert_eq!(ends(&mut world, 1), wanted, "{cause}\n{}", world.describe());
+            let message = world.status.last_run.clone().expect("it is over").message;
+            assert_eq!(
+                message.contains("owner put the stable template back"),
+                wanted == "Undone",
+                "{message}"
+            );
+            world.scale(10);
+            world.pass(Duration::from_secs(60));
+            assert_eq!(world.reports.len(), 1, "{cause}: nothing else had a run: {}", world.describe());
+            assert_eq!(world.deployment()["spec"], before, "{cause}\n{}", world.describe());
+            assert_eq!((world.ready(), world.alive()), (10, 10));
+        }
+    }
+}
+
+#[test]
+fn a_newer_template_that_was_put_back_and_taken_back_before_that_was_noted_is_not_put_back_again() {
+    let mut world = World::new(10, quarter(), quick());
+    let before = world.deployment()["spec"].clone();
+    world.push(template("v2", false));
+    world.until("soaking", |world| world.phase() == "Soaking");
+    world.push(template("v3", false));
+    world.until("stable stands", |world| {
+        let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
+        back.is_some_and(|back| back.restored_at.is_some())
+    });
+    // The next look puts it back, and the one after that says so.
+    world.tick();
+    assert_eq!(world.deployment()["spec"]["template"], template("v3", false), "{}", world.describe());
+    assert!(world.status.run.as_ref().is_some_and(|run| run.number == 1), "{}", world.describe());
+    world.push(template("v1", false));
+    assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+    world.pass(Duration::from_secs(60));
+    assert_eq!((world.reports.len(), world.ready()), (1, 10), "{}", world.describe());
+    assert_eq!(world.deployment()["spec"], before, "{}", world.describe());
+}
+
+#[test]
 fn a_step_that_is_written_anew_in_mid_run_is_soaked_anew() {
     let steps = |pilot: Value| {
         let half = json!({"name": "half", "replicas": "50%", "soak": "30s"});

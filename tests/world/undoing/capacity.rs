@@ -1,6 +1,7 @@
 //! How many pods are Ready on the way back, where the nodes have room.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::decide::pace::Limits;
@@ -48,4 +49,32 @@ fn on_the_way_back_as_many_pods_are_ready_as_their_owner_wants_unless_bad_ones_g
         }
     }
     assert_eq!(fewest_ready(10, &rolling(), "MitigateFirst", false), 5, "only stable ones are left");
+}
+
+#[test]
+fn a_newer_template_in_the_moment_of_the_order_takes_no_stable_pod_where_as_many_were_surged() {
+    for (unavailable, capacity) in [(json!(0), "Auto"), (json!("25%"), "CapacityFirst")] {
+        let limits = json!({"maxSurge": "100%", "maxUnavailable": unavailable});
+        let strategy = json!({"type": "RollingUpdate", "rollingUpdate": limits});
+        let mut spec = with(json!({"capacity": capacity}));
+        spec["steps"] = json!([{"name": "all", "replicas": "100%"}]);
+        let mut world = World::new(10, strategy, spec);
+        world.ready_after = Duration::from_secs(30);
+        world.push(template("v2", false));
+        world.until("all are surged", |world| world.alive() == 20);
+        assert_eq!(world.ready(), 10, "{}", world.describe());
+        world.say("Abort");
+        world.until("stable is ordered", |world| {
+            world.deployment()["spec"]["template"] == template("v1", false)
+        });
+        assert_eq!(world.alive(), 20, "the native controller has not looked: {}", world.describe());
+        world.push(template("v3", false));
+        let (fewest, most) = (Cell::new(world.ready()), Cell::new(world.alive()));
+        world.until("the end", |world| {
+            fewest.set(fewest.get().min(world.ready()));
+            most.set(most.get().max(world.alive()));
+            world.status.last_run.is_some()
+        });
+        assert_eq!((fewest.get(), most.get()), (10, 20), "{capacity}: {}", world.describe());
+    }
 }

@@ -402,6 +402,42 @@ fn handed_back_in_the_middle_of_it_the_deployment_is_its_owners_and_the_record_s
 }
 
 #[test]
+fn handed_back_in_the_middle_of_it_what_was_to_be_put_back_is_named_and_where_it_is_kept() {
+    // `newer`: a newer template was to come after stable; else that of the run.
+    for newer in [true, false] {
+        let mut world = World::new(4, rolling(), with(json!({})));
+        world.ready_after = Duration::from_secs(5);
+        world.push(template("v2", false));
+        world.until("soaking", |world| world.phase() == "Soaking");
+        if newer {
+            world.push(template("v3", false));
+        } else {
+            world.scale(0);
+        }
+        world.until("stable is ordered", |world| {
+            world.deployment()["spec"]["template"] == template("v1", false)
+        });
+        let next = world.status.run.as_ref().and_then(|run| run.back.as_ref()?.next.clone());
+        assert_eq!(next.is_some(), newer, "{}", world.describe());
+        let owed = next.or(world.status.canary.clone()).expect("it is known").revision;
+        world.say("HandBack");
+        world.until("answered", |world| world.actions[0]["status"]["message"].is_string());
+        let last = world.status.last_run.clone().expect("it is over");
+        let words = format!(
+            "; template {owed} (shop:v1) was not put back (it is kept as ControllerRevision {owed}): push it again"
+        );
+        assert_eq!(last.message, format!("alice handed the Deployment back: because{words}"));
+        let answer = format!("the Deployment is its owner's again{words}");
+        assert_eq!(world.actions[0]["status"]["message"], answer);
+        assert!(told(&world, "HandedBack").iter().any(|note| note.ends_with(&words)), "{}", world.describe());
+        world.pass(Duration::from_secs(20));
+        let there = &world.deployment()["spec"]["template"];
+        assert_eq!(*there, template("v1", false), "as it stood: {}", world.describe());
+        assert!(world.templates.contains_key(&owed), "{}", world.describe());
+    }
+}
+
+#[test]
 fn killed_after_any_write_of_the_way_back_it_comes_to_the_same_end_and_no_job_is_made_twice() {
     let hooks = json!([
         {"name": "flag", "http": {"url": "http://flags/"}},

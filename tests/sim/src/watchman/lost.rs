@@ -41,8 +41,12 @@ impl World {
                 let status = &release["status"];
                 let back = &status["run"]["back"];
                 let last = self.untold(name);
-                !back.is_null()
-                    && [&back["next"], &status["canary"]].iter().any(|it| it["fingerprint"].as_str() == last)
+                let is_owed =
+                    [&back["next"], &status["canary"]].iter().any(|it| it["fingerprint"].as_str() == last);
+                // What comes after stable is not to be put over what its owner has written since. Without policies nothing tells that from stable as it was
+                // ordered where both had been written once already.
+                let comes_after = status["stable"]["fingerprint"] != fingerprint(template);
+                !back.is_null() && (is_owed || (comes_after && self.policies))
             }
             None => {
                 let noted = after["metadata"]["annotations"][ON_DELETE].as_str();
@@ -61,13 +65,15 @@ impl World {
         let ended = &new["lastRun"];
         let is_new = before.is_some_and(|before| before["status"]["lastRun"]["number"] != ended["number"]);
         let of_the_run = match ended["outcome"].as_str() {
-            // Whoever had it handed back has it as it stood then, whatever was to come.
-            Some("HandedBack") => true,
-            Some("Undone" | "Aborted") => ended["fingerprint"] == last,
+            Some("Undone" | "Aborted" | "HandedBack") => ended["fingerprint"] == last,
             Some(_) | None => false,
         };
         let words = ended["message"].as_str().unwrap_or_default();
-        let is_gone = words.contains("could not be kept") || words.contains("is not kept any more");
+        // Handed back it stands as it stood then: what was to come is named.
+        let is_named = last.get(..10).is_some_and(|short| words.contains(short));
+        let is_gone = words.contains("could not be kept")
+            || words.contains("is not kept any more")
+            || (words.contains("was not put back") && is_named);
         // Somebody may have rejections forgotten in the same look.
         let was_rejected = before.is_some_and(|before| rejects(&before["status"], last));
         if was_rejected || rejects(new, last) || (is_new && (of_the_run || is_gone)) {
@@ -185,14 +191,21 @@ mod tests {
     #[test]
     fn what_a_run_ended_with_or_an_event_said_is_told() {
         let undone = json!({"number": 1, "outcome": "Undone", "fingerprint": fingerprint(&version(2))});
-        let handed_back = json!({"number": 1, "outcome": "HandedBack"});
+        let handed_back =
+            json!({"number": 1, "outcome": "HandedBack", "fingerprint": fingerprint(&version(2))});
+        let words = format!("template {TARGET}-{} was not put back", &fingerprint(&version(2))[..10]);
+        let named = json!({"number": 1, "outcome": "HandedBack", "message": words});
         let unkept =
             json!({"number": 1, "outcome": "Undone", "message": "template shop-2 could not be kept"});
-        for ended in [undone, handed_back, unkept] {
+        for ended in [undone, handed_back, named, unkept] {
             let mut world = gone_back(true);
             tell(&mut world, |status| status["lastRun"] = ended);
             assert_eq!(world.lost(TARGET), None);
         }
+        let of_another = json!({"number": 1, "outcome": "HandedBack", "message": "shop-1 was not put back"});
+        let mut world = gone_back(true);
+        tell(&mut world, |status| status["lastRun"] = of_another);
+        assert!(world.lost(TARGET).is_some());
         let mut world = gone_back(true);
         let event =
             json!({"metadata": {"name": "e"}, "reason": "TemplateLost", "regarding": {"name": TARGET}});
@@ -206,6 +219,16 @@ mod tests {
         let mut world = gone_back(true);
         world.delete(&OWNER, "releases", &named(TARGET));
         assert_eq!(world.lost(TARGET), None);
+    }
+
+    #[test]
+    fn what_comes_after_stable_is_not_put_over_what_its_owner_has_written_since() {
+        let mut world = gone_back(true);
+        write(&mut world, &OWNER, |it| it["spec"]["template"] = version(3));
+        write(&mut world, &OWNER, |it| it["spec"]["template"] = version(1));
+        assert_eq!(world.lost(TARGET), None);
+        write(&mut world, &OPERATOR, |it| it["spec"]["template"] = version(3));
+        assert!(world.lost(TARGET).is_some());
     }
 
     #[test]

@@ -1,0 +1,48 @@
+//! What comes after stable: a newer template of the owner's, or that of the run. Of what they have taken back themselves nothing does, and what does
+//! not come because somebody has the Deployment handed back is named. How it is kept and put back is not known here.
+
+use super::{Back, Cause, Draft, Scene, Why, is_undo, named};
+use crate::api::Authors;
+use crate::decide::fields::{PARKED_DEADLINE, parked};
+use crate::decide::snapshot::Workload;
+
+/// That somebody has put the stable template back.
+pub fn reverted(scene: &Scene<'_>) -> Why {
+    let by = scene.target.changed_by.as_ref().and_then(Authors::last).map(str::to_owned);
+    let who = by.clone().unwrap_or_else(|| "somebody".into());
+    Why::new(Cause::Reverted, format!("{who} put the stable template back")).said_by(by)
+}
+
+/// The stable template stands there. Where it is no order of ours that put it there, its owner has done so after what was to come: that does not
+/// come any more.
+pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
+    let Some(back) = draft.run().back.as_mut().filter(|back| is_of_its_owner(scene, back)) else { return };
+    back.next = None;
+    if !is_undo(back.cause) {
+        let Why { cause, message, by, breach_at: _ } = reverted(scene);
+        (back.cause, back.message, back.by, back.resume) = (cause, message, by, None);
+    }
+}
+
+/// Whether an order of ours would have left something else. It takes the parking off, and what is put back after it is parked again. It leaves the deadline
+/// parked, no pause (where the policies are served, whoever writes a template pauses it), and a note of the owner's fields, until these are given back.
+fn is_of_its_owner(scene: &Scene<'_>, back: &Back) -> bool {
+    let Workload { paused, progress_deadline_seconds, originals, stable, .. } = scene.target;
+    let is_noted = originals.is_some() || stable.is_some();
+    let keeps_deadline = *progress_deadline_seconds == Some(PARKED_DEADLINE);
+    let is_at_theirs = !keeps_deadline && (scene.recreate() || !is_noted);
+    let is_paused = *paused && scene.snapshot.served.hold;
+    let is_open = back.restored_at.is_none();
+    parked(scene.target) || (is_paused && (is_open || keeps_deadline)) || (is_at_theirs && is_open)
+}
+
+/// Somebody has the Deployment handed back while the run goes back: which template does not come any more, and where it is.
+pub fn not_put_back(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<String> {
+    let back = draft.status.run.as_ref()?.back.as_ref().filter(|_| scene.at_stable())?;
+    let of_the_run = draft.status.canary.as_ref().filter(|_| !is_undo(back.cause));
+    let owed = back.next.as_ref().or(of_the_run)?;
+    let place = scene.kept(&owed.fingerprint);
+    let place =
+        place.map(|(name, _)| format!(" (it is kept as ControllerRevision {name})")).unwrap_or_default();
+    Some(format!("{} was not put back{place}: push it again", named(owed)))
+}

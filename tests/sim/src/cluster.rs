@@ -290,6 +290,7 @@ impl World {
         self.clusters[of].kubelet(now);
         let spec = deployment.as_ref().map(|deployment| &deployment["spec"]);
         self.excuse_what_counts_for_nothing(name);
+        let standing = self.standing(name);
         let mut before = self.clusters[of].shape();
         for round in 0..ROUNDS {
             self.clusters[of].native.round(spec);
@@ -303,6 +304,9 @@ impl World {
             }
         }
         self.clusters[of].schedule(now);
+        if let Some(before) = standing {
+            self.check_way_back(name, &before);
+        }
         let mut next = u64::MAX;
         if of == 0 {
             // Whose Jobs they are is nothing to those who run them.
@@ -314,6 +318,7 @@ impl World {
         self.show(of, deployment);
         self.clusters[of].due = self.clusters[of].next_due(now).min(next);
         self.check_pods(name);
+        self.check_way_is_open(name);
     }
 
     /// A pod has other labels: it may be known no more.
@@ -372,7 +377,13 @@ impl World {
         cluster.is_some_and(|cluster| is_less(cluster.room, replicas))
     }
 
-    /// The same, or that they had none a moment ago.
+    /// Whether they have always had room for any number of them.
+    pub fn always_had_room(&self, name: &str) -> bool {
+        let has = |cluster: &Cluster| cluster.room == usize::MAX && cluster.room_before.0 == usize::MAX;
+        self.clusters.iter().any(|cluster| cluster.name == name && has(cluster))
+    }
+
+    /// Whether they have no room for so many, or had none a moment ago.
     pub fn had_no_room(&self, name: &str, replicas: i64) -> bool {
         let before = |cluster: &Cluster| {
             let (room, until) = cluster.room_before;

@@ -44,6 +44,8 @@ pub struct Outcome {
     /// Turns of the world and requests.
     pub steps: u64,
     pub checks: u64,
+    /// Of each invariant.
+    pub looked: BTreeMap<&'static str, u64>,
     /// Writes of operators.
     pub writes: u32,
     /// Those since the Deployment was adopted.
@@ -539,6 +541,7 @@ impl<'s> Player<'s> {
             log: std::mem::take(&mut world.log),
             steps: self.steps + requests,
             checks: world.watchman.checks,
+            looked: std::mem::take(&mut world.watchman.looked),
             writes: world.network.writes(),
             writes_in_story: world.network.writes() - self.writes_before,
             end: end(&world),

@@ -73,6 +73,19 @@ fn one_that_is_cut_off_from_the_lease_writes_no_more_when_another_leads() {
     assert!(wrote("operator 0") && wrote("operator 1"), "{}", outcome.log.join("\n"));
 }
 
+#[test]
+fn what_a_deposed_leader_had_under_way_arrives_when_another_leads_and_is_refused_where_that_has_decided() {
+    let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"for":"20s","every":"5s"}]}"#;
+    // Those that are late arrive whether anybody waits for them or not: what is sent while it is cut off, after a minute.
+    let late: Vec<String> = (1..=2000).map(|number| format!("request {number} late 1")).collect();
+    let outcome = told(&format!(
+        "candidates 2\n{release}\nat 1000 push v2 good\nat 4500 cut-off 60\nat 90000 pages honest\n{}",
+        late.join("\n")
+    ));
+    assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
+    assert!(outcome.looked.contains_key("2 (late, when another leads)"), "{:?}", outcome.looked);
+}
+
 /// One after the other may not be renewed for so long that another one has to lead, or nobody does.
 #[test]
 fn whatever_becomes_of_requests_about_the_lease_one_leads_at_a_time_and_the_version_goes_out() {

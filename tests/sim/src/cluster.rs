@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use self::shown::{ShownPod, ShownSet};
-use crate::native::{Native, Pod};
+use crate::native::{Native, Pod, Set};
 use crate::pages::Counted;
 use crate::server::{Name, Object, Who};
 use crate::service::Service;
@@ -204,7 +204,9 @@ impl Cluster {
             .native
             .sets
             .iter()
-            .filter(|set| set.template["metadata"]["annotations"]["never-ready"] == "true")
+            .filter(|set| {
+                set.template["metadata"]["annotations"]["never-ready"] == "true" || lacks_image(set)
+            })
             .map(|set| set.name.clone())
             .collect();
         let mut pods = std::mem::take(&mut self.native.pods);
@@ -253,6 +255,11 @@ impl Cluster {
         let kept = self.kept.values().copied();
         pods.chain(silent).chain(kept).filter(|at| *at > now).min().unwrap_or(u64::MAX)
     }
+}
+
+/// Whether there is no image for its pods.
+fn lacks_image(set: &Set) -> bool {
+    set.template["metadata"]["annotations"]["image-missing"] == "true"
 }
 
 /// Where an object of this name is.

@@ -576,6 +576,7 @@ pub fn template(version: u32, conduct: Conduct) -> Value {
         Conduct::Good => {}
         Conduct::Crash => annotations["crash"] = json!("true"),
         Conduct::Stuck => annotations["never-ready"] = json!("true"),
+        Conduct::Missing => annotations["image-missing"] = json!("true"),
         Conduct::Errors => annotations["errors"] = json!("20"),
         Conduct::Late => annotations["errors-late"] = json!("20"),
     }

@@ -46,6 +46,7 @@ pub fn story(seed: u64) -> Story {
     leading(&mut Dice::new(seed, 8), &mut story);
     forgetting(&mut Dice::new(seed, 9), &mut story);
     autoscaler(&mut Dice::new(seed, 10), &mut story);
+    missing_images(&mut Dice::new(seed, 11), &mut story);
     story
 }
 
@@ -478,6 +479,17 @@ fn autoscaler(dice: &mut Dice, story: &mut Story) {
         *traffic = (0..dice.between(2, 4)).map(|_| pods * *dice.pick(&[10, 40, 60, 80])).collect();
     }
     story.events.retain(|(_, event)| !matches!(event, Event::Scale(_)));
+}
+
+/// Of versions whose pods do not start some have no image.
+fn missing_images(dice: &mut Dice, story: &mut Story) {
+    for (_, event) in &mut story.events {
+        if let Event::Push(_, conduct @ Conduct::Stuck) = event
+            && dice.once_in(3)
+        {
+            *conduct = Conduct::Missing;
+        }
+    }
 }
 
 /// Lists of many pages, and servers that have forgotten what others go on from.

@@ -101,6 +101,8 @@ pub enum Conduct {
     Crash,
     /// They never become Ready.
     Stuck,
+    /// There is no image for them.
+    Missing,
     /// A fifth of their answers are errors.
     Errors,
     /// The same, but good for the first three minutes.
@@ -246,6 +248,7 @@ fn pushed(version: &str, conduct: &str) -> Result<(u32, Conduct), String> {
         "good" => Conduct::Good,
         "crash" => Conduct::Crash,
         "stuck" => Conduct::Stuck,
+        "missing" => Conduct::Missing,
         "errors" => Conduct::Errors,
         "late" => Conduct::Late,
         other => return Err(format!("no conduct: {other}")),

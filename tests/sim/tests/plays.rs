@@ -63,6 +63,16 @@ fn a_version_whose_pods_crash_comes_back() {
 }
 
 #[test]
+fn a_version_that_has_no_image_comes_back_before_its_deadline() {
+    let outcome = told("at 1000 push v2 missing");
+    let end = (outcome.end.version.as_str(), outcome.end.outcome.as_str());
+    assert_eq!(end, (Some("v1"), Some("Undone")), "{}", outcome.log.join("\n"));
+    assert!(second(&outcome, "ImagePullBackOff").is_some(), "{}", outcome.log.join("\n"));
+    let undone = second(&outcome, "was undone: ");
+    assert!(undone.is_some_and(|undone| undone < 60.0), "{undone:?}\n{}", outcome.log.join("\n"));
+}
+
+#[test]
 fn one_that_is_cut_off_from_the_lease_writes_no_more_when_another_leads() {
     let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"for":"20s","every":"5s"}]}"#;
     let outcome = told(&format!(

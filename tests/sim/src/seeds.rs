@@ -14,6 +14,9 @@ use crate::prometheus::{HOST, LIES};
 use crate::story::{Conduct, Event, ROLE, Setup, Story};
 use crate::world::{FLAGS, Flags, Pages, Receivers, TARGETS};
 
+/// Seconds for which pods are left on a node that is not heard from, from when that is known: the usual toleration.
+const EVICTED: u64 = 300;
+
 /// All that people can be told of.
 static EVERYTHING: LazyLock<Vec<String>> = LazyLock::new(|| {
     // Those that are explained are alternatives of their own, the others a list.
@@ -47,6 +50,7 @@ pub fn story(seed: u64) -> Story {
     forgetting(&mut Dice::new(seed, 9), &mut story);
     autoscaler(&mut Dice::new(seed, 10), &mut story);
     missing_images(&mut Dice::new(seed, 11), &mut story);
+    long_silences(&mut Dice::new(seed, 12), &mut story);
     story
 }
 
@@ -488,6 +492,17 @@ fn missing_images(dice: &mut Dice, story: &mut Story) {
             && dice.once_in(3)
         {
             *conduct = Conduct::Missing;
+        }
+    }
+}
+
+/// Some nodes are not heard from for as long as their pods are left there, and then these are replaced; or for nearly so long.
+fn long_silences(dice: &mut Dice, story: &mut Story) {
+    for (_, event) in &mut story.events {
+        if let Event::Lose(_, seconds, come_back) = event
+            && dice.once_in(4)
+        {
+            *seconds = if *come_back { EVICTED - 10 } else { EVICTED };
         }
     }
 }

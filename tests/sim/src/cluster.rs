@@ -47,6 +47,8 @@ pub struct Cluster {
     shown_sets: BTreeMap<String, ShownSet>,
     /// Pods on nodes that are not heard from, until when, and whether they come back.
     silent: BTreeMap<String, (u64, bool)>,
+    /// Pods that do not answer their kubelet, until when.
+    unready: BTreeMap<String, u64>,
     /// Pods that the nodes have room for.
     room: usize,
     /// And had, when that was changed last.
@@ -76,6 +78,7 @@ impl Cluster {
             shown_pods: BTreeMap::new(),
             shown_sets: BTreeMap::new(),
             silent: BTreeMap::new(),
+            unready: BTreeMap::new(),
             room: usize::MAX,
             room_before: (usize::MAX, 0),
             waiting: BTreeSet::new(),
@@ -92,6 +95,7 @@ impl Cluster {
         let gone_at = pod.terminating_since.map_or(u64::MAX, |since| milliseconds(since) + ENDING);
         self.shown_pods.remove(&number(name));
         self.silent.remove(name);
+        self.unready.remove(name);
         self.waiting.remove(name);
         self.kept.insert(pod.name, gone_at);
         self.due = self.due.min(now);
@@ -127,6 +131,21 @@ impl Cluster {
         for pod in serving.take(pods) {
             pod.ready_since = None;
             self.silent.insert(pod.name.clone(), (until, come_back));
+        }
+        self.due = self.due.min(now);
+    }
+
+    /// Some of the pods that serve do not answer their kubelet for a while: they are not Ready, and then they are again.
+    pub fn flap(&mut self, pods: usize, now: u64, until: u64) {
+        self.service.count(&self.native, now);
+        let serving = self
+            .native
+            .pods
+            .iter_mut()
+            .filter(|pod| pod.ready_since.is_some() && pod.terminating_since.is_none());
+        for pod in serving.take(pods) {
+            pod.ready_since = None;
+            self.unready.insert(pod.name.clone(), until);
         }
         self.due = self.due.min(now);
     }
@@ -223,12 +242,14 @@ impl Cluster {
             }
             false
         });
+        self.unready.retain(|_, until| *until > now);
         pods.retain(|pod| pod.terminating_since.is_none_or(|since| now < milliseconds(since) + ENDING));
         for pod in &mut pods {
             let up = !pod.crashing && pod.terminating_since.is_none() && !never.contains(&pod.set);
             if up
                 && pod.ready_since.is_none()
                 && !self.silent.contains_key(&pod.name)
+                && !self.unready.contains_key(&pod.name)
                 && !self.waiting.contains(&pod.name)
                 && now >= self.ready_at(pod)
             {
@@ -251,7 +272,7 @@ impl Cluster {
             }
         };
         let pods = self.native.pods.iter().map(of_pod);
-        let silent = self.silent.values().map(|(until, _)| *until);
+        let silent = self.silent.values().map(|(until, _)| *until).chain(self.unready.values().copied());
         let kept = self.kept.values().copied();
         pods.chain(silent).chain(kept).filter(|at| *at > now).min().unwrap_or(u64::MAX)
     }

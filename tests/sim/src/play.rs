@@ -359,6 +359,13 @@ impl<'s> Player<'s> {
                 }
                 world.watchman.of(name).excuse(until + 120_000);
             }
+            Event::Flap(pods, seconds) => {
+                let until = now + seconds * 1000;
+                if let Some(cluster) = world.cluster(name) {
+                    cluster.flap(*pods, now, until);
+                }
+                world.watchman.of(name).excuse(until + 120_000);
+            }
             Event::Clock(seconds) => {
                 let off = self.clock_off.fetch_add(seconds * 1000, Ordering::Relaxed) + seconds * 1000;
                 world.watchman.clocks_jumped = true;

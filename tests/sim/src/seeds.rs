@@ -51,6 +51,7 @@ pub fn story(seed: u64) -> Story {
     autoscaler(&mut Dice::new(seed, 10), &mut story);
     missing_images(&mut Dice::new(seed, 11), &mut story);
     long_silences(&mut Dice::new(seed, 12), &mut story);
+    flapping(&mut Dice::new(seed, 13), &mut story);
     story
 }
 
@@ -505,6 +506,19 @@ fn long_silences(dice: &mut Dice, story: &mut Story) {
             *seconds = if *come_back { EVICTED - 10 } else { EVICTED };
         }
     }
+}
+
+/// Pods that are not Ready for a moment, one time after the other.
+fn flapping(dice: &mut Dice, story: &mut Story) {
+    if !dice.once_in(20) {
+        return;
+    }
+    let end = story.events.last().map_or(0, |(at, _)| *at);
+    for _ in 0..dice.between(1, 4) {
+        let pods = usize::try_from(dice.between(1, 3)).unwrap_or(1);
+        story.events.push((dice.below(end + 1), Event::Flap(pods, dice.below(15) + 1)));
+    }
+    story.events.sort_by_key(|(at, _)| *at);
 }
 
 /// Lists of many pages, and servers that have forgotten what others go on from.

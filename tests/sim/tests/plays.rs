@@ -73,6 +73,12 @@ fn a_version_that_has_no_image_comes_back_before_its_deadline() {
 }
 
 #[test]
+fn pods_that_are_not_ready_for_a_moment_hold_a_run_up_and_no_more() {
+    let outcome = told("at 1000 push v2 good\nat 20000 flap 4 10\nat 60000 flap 1 3");
+    assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
+}
+
+#[test]
 fn one_that_is_cut_off_from_the_lease_writes_no_more_when_another_leads() {
     let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"for":"20s","every":"5s"}]}"#;
     let outcome = told(&format!(

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use self::shown::{ShownPod, ShownSet};
-use crate::native::{Native, Pod};
+use crate::native::{Native, Pod, Set};
 use crate::pages::Counted;
 use crate::server::{Name, Object, Who};
 use crate::service::Service;
@@ -47,6 +47,8 @@ pub struct Cluster {
     shown_sets: BTreeMap<String, ShownSet>,
     /// Pods on nodes that are not heard from, until when, and whether they come back.
     silent: BTreeMap<String, (u64, bool)>,
+    /// Pods that do not answer their kubelet, until when.
+    unready: BTreeMap<String, u64>,
     /// Pods that the nodes have room for.
     room: usize,
     /// And had, when that was changed last.
@@ -76,6 +78,7 @@ impl Cluster {
             shown_pods: BTreeMap::new(),
             shown_sets: BTreeMap::new(),
             silent: BTreeMap::new(),
+            unready: BTreeMap::new(),
             room: usize::MAX,
             room_before: (usize::MAX, 0),
             waiting: BTreeSet::new(),
@@ -92,6 +95,7 @@ impl Cluster {
         let gone_at = pod.terminating_since.map_or(u64::MAX, |since| milliseconds(since) + ENDING);
         self.shown_pods.remove(&number(name));
         self.silent.remove(name);
+        self.unready.remove(name);
         self.waiting.remove(name);
         self.kept.insert(pod.name, gone_at);
         self.due = self.due.min(now);
@@ -127,6 +131,21 @@ impl Cluster {
         for pod in serving.take(pods) {
             pod.ready_since = None;
             self.silent.insert(pod.name.clone(), (until, come_back));
+        }
+        self.due = self.due.min(now);
+    }
+
+    /// Some of the pods that serve do not answer their kubelet for a while: they are not Ready, and then they are again.
+    pub fn flap(&mut self, pods: usize, now: u64, until: u64) {
+        self.service.count(&self.native, now);
+        let serving = self
+            .native
+            .pods
+            .iter_mut()
+            .filter(|pod| pod.ready_since.is_some() && pod.terminating_since.is_none());
+        for pod in serving.take(pods) {
+            pod.ready_since = None;
+            self.unready.insert(pod.name.clone(), until);
         }
         self.due = self.due.min(now);
     }
@@ -204,7 +223,9 @@ impl Cluster {
             .native
             .sets
             .iter()
-            .filter(|set| set.template["metadata"]["annotations"]["never-ready"] == "true")
+            .filter(|set| {
+                set.template["metadata"]["annotations"]["never-ready"] == "true" || lacks_image(set)
+            })
             .map(|set| set.name.clone())
             .collect();
         let mut pods = std::mem::take(&mut self.native.pods);
@@ -221,12 +242,14 @@ impl Cluster {
             }
             false
         });
+        self.unready.retain(|_, until| *until > now);
         pods.retain(|pod| pod.terminating_since.is_none_or(|since| now < milliseconds(since) + ENDING));
         for pod in &mut pods {
             let up = !pod.crashing && pod.terminating_since.is_none() && !never.contains(&pod.set);
             if up
                 && pod.ready_since.is_none()
                 && !self.silent.contains_key(&pod.name)
+                && !self.unready.contains_key(&pod.name)
                 && !self.waiting.contains(&pod.name)
                 && now >= self.ready_at(pod)
             {
@@ -249,10 +272,15 @@ impl Cluster {
             }
         };
         let pods = self.native.pods.iter().map(of_pod);
-        let silent = self.silent.values().map(|(until, _)| *until);
+        let silent = self.silent.values().map(|(until, _)| *until).chain(self.unready.values().copied());
         let kept = self.kept.values().copied();
         pods.chain(silent).chain(kept).filter(|at| *at > now).min().unwrap_or(u64::MAX)
     }
+}
+
+/// Whether there is no image for its pods.
+fn lacks_image(set: &Set) -> bool {
+    set.template["metadata"]["annotations"]["image-missing"] == "true"
 }
 
 /// Where an object of this name is.
@@ -290,6 +318,7 @@ impl World {
         self.clusters[of].kubelet(now);
         let spec = deployment.as_ref().map(|deployment| &deployment["spec"]);
         self.excuse_what_counts_for_nothing(name);
+        let standing = self.standing(name);
         let mut before = self.clusters[of].shape();
         for round in 0..ROUNDS {
             self.clusters[of].native.round(spec);
@@ -303,6 +332,9 @@ impl World {
             }
         }
         self.clusters[of].schedule(now);
+        if let Some(before) = standing {
+            self.check_way_back(name, &before);
+        }
         let mut next = u64::MAX;
         if of == 0 {
             // Whose Jobs they are is nothing to those who run them.
@@ -314,6 +346,7 @@ impl World {
         self.show(of, deployment);
         self.clusters[of].due = self.clusters[of].next_due(now).min(next);
         self.check_pods(name);
+        self.check_way_is_open(name);
     }
 
     /// A pod has other labels: it may be known no more.
@@ -372,7 +405,13 @@ impl World {
         cluster.is_some_and(|cluster| is_less(cluster.room, replicas))
     }
 
-    /// The same, or that they had none a moment ago.
+    /// Whether they have always had room for any number of them.
+    pub fn always_had_room(&self, name: &str) -> bool {
+        let has = |cluster: &Cluster| cluster.room == usize::MAX && cluster.room_before.0 == usize::MAX;
+        self.clusters.iter().any(|cluster| cluster.name == name && has(cluster))
+    }
+
+    /// Whether they have no room for so many, or had none a moment ago.
     pub fn had_no_room(&self, name: &str, replicas: i64) -> bool {
         let before = |cluster: &Cluster| {
             let (room, until) = cluster.room_before;

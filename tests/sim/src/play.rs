@@ -44,6 +44,8 @@ pub struct Outcome {
     /// Turns of the world and requests.
     pub steps: u64,
     pub checks: u64,
+    /// Of each invariant.
+    pub looked: BTreeMap<&'static str, u64>,
     /// Writes of operators.
     pub writes: u32,
     /// Those since the Deployment was adopted.
@@ -357,6 +359,13 @@ impl<'s> Player<'s> {
                 }
                 world.watchman.of(name).excuse(until + 120_000);
             }
+            Event::Flap(pods, seconds) => {
+                let until = now + seconds * 1000;
+                if let Some(cluster) = world.cluster(name) {
+                    cluster.flap(*pods, now, until);
+                }
+                world.watchman.of(name).excuse(until + 120_000);
+            }
             Event::Clock(seconds) => {
                 let off = self.clock_off.fetch_add(seconds * 1000, Ordering::Relaxed) + seconds * 1000;
                 world.watchman.clocks_jumped = true;
@@ -539,6 +548,7 @@ impl<'s> Player<'s> {
             log: std::mem::take(&mut world.log),
             steps: self.steps + requests,
             checks: world.watchman.checks,
+            looked: std::mem::take(&mut world.watchman.looked),
             writes: world.network.writes(),
             writes_in_story: world.network.writes() - self.writes_before,
             end: end(&world),
@@ -573,6 +583,7 @@ pub fn template(version: u32, conduct: Conduct) -> Value {
         Conduct::Good => {}
         Conduct::Crash => annotations["crash"] = json!("true"),
         Conduct::Stuck => annotations["never-ready"] = json!("true"),
+        Conduct::Missing => annotations["image-missing"] = json!("true"),
         Conduct::Errors => annotations["errors"] = json!("20"),
         Conduct::Late => annotations["errors-late"] = json!("20"),
     }

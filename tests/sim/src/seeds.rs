@@ -14,6 +14,9 @@ use crate::prometheus::{HOST, LIES};
 use crate::story::{Conduct, Event, ROLE, Setup, Story};
 use crate::world::{FLAGS, Flags, Pages, Receivers, TARGETS};
 
+/// Seconds for which pods are left on a node that is not heard from, from when that is known: the usual toleration.
+const EVICTED: u64 = 300;
+
 /// All that people can be told of.
 static EVERYTHING: LazyLock<Vec<String>> = LazyLock::new(|| {
     // Those that are explained are alternatives of their own, the others a list.
@@ -46,6 +49,9 @@ pub fn story(seed: u64) -> Story {
     leading(&mut Dice::new(seed, 8), &mut story);
     forgetting(&mut Dice::new(seed, 9), &mut story);
     autoscaler(&mut Dice::new(seed, 10), &mut story);
+    missing_images(&mut Dice::new(seed, 11), &mut story);
+    long_silences(&mut Dice::new(seed, 12), &mut story);
+    flapping(&mut Dice::new(seed, 13), &mut story);
     story
 }
 
@@ -478,6 +484,41 @@ fn autoscaler(dice: &mut Dice, story: &mut Story) {
         *traffic = (0..dice.between(2, 4)).map(|_| pods * *dice.pick(&[10, 40, 60, 80])).collect();
     }
     story.events.retain(|(_, event)| !matches!(event, Event::Scale(_)));
+}
+
+/// Of versions whose pods do not start some have no image.
+fn missing_images(dice: &mut Dice, story: &mut Story) {
+    for (_, event) in &mut story.events {
+        if let Event::Push(_, conduct @ Conduct::Stuck) = event
+            && dice.once_in(3)
+        {
+            *conduct = Conduct::Missing;
+        }
+    }
+}
+
+/// Some nodes are not heard from for as long as their pods are left there, and then these are replaced; or for nearly so long.
+fn long_silences(dice: &mut Dice, story: &mut Story) {
+    for (_, event) in &mut story.events {
+        if let Event::Lose(_, seconds, come_back) = event
+            && dice.once_in(4)
+        {
+            *seconds = if *come_back { EVICTED - 10 } else { EVICTED };
+        }
+    }
+}
+
+/// Pods that are not Ready for a moment, one time after the other.
+fn flapping(dice: &mut Dice, story: &mut Story) {
+    if !dice.once_in(20) {
+        return;
+    }
+    let end = story.events.last().map_or(0, |(at, _)| *at);
+    for _ in 0..dice.between(1, 4) {
+        let pods = usize::try_from(dice.between(1, 3)).unwrap_or(1);
+        story.events.push((dice.below(end + 1), Event::Flap(pods, dice.below(15) + 1)));
+    }
+    story.events.sort_by_key(|(at, _)| *at);
 }
 
 /// Lists of many pages, and servers that have forgotten what others go on from.

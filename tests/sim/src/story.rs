@@ -101,6 +101,8 @@ pub enum Conduct {
     Crash,
     /// They never become Ready.
     Stuck,
+    /// There is no image for them.
+    Missing,
     /// A fifth of their answers are errors.
     Errors,
     /// The same, but good for the first three minutes.
@@ -137,6 +139,8 @@ pub enum Event {
     MakeDeployment,
     /// So many pods are on a node that is not heard from for so many seconds, and come back or not.
     Lose(usize, u64, bool),
+    /// So many pods are not Ready for so many seconds, by their kubelet, and then they are again.
+    Flap(usize, u64),
     /// The operator's clock jumps by so many seconds.
     Clock(i64),
     Pages(Pages),
@@ -216,6 +220,7 @@ impl fmt::Display for Event {
             Self::DeleteDeployment => out.write_str("delete-deployment"),
             Self::MakeDeployment => out.write_str("make-deployment"),
             Self::Lose(pods, seconds, back) => write!(out, "lose {pods} {seconds} {back}"),
+            Self::Flap(pods, seconds) => write!(out, "flap {pods} {seconds}"),
             Self::Clock(seconds) => write!(out, "clock {seconds}"),
             Self::Pages(pages) => write!(out, "pages {}", format!("{pages:?}").to_lowercase()),
             Self::Prometheus(lies) => write!(out, "prometheus {}", format!("{lies:?}").to_lowercase()),
@@ -246,6 +251,7 @@ fn pushed(version: &str, conduct: &str) -> Result<(u32, Conduct), String> {
         "good" => Conduct::Good,
         "crash" => Conduct::Crash,
         "stuck" => Conduct::Stuck,
+        "missing" => Conduct::Missing,
         "errors" => Conduct::Errors,
         "late" => Conduct::Late,
         other => return Err(format!("no conduct: {other}")),
@@ -294,6 +300,7 @@ impl FromStr for Event {
             "delete-deployment" => Self::DeleteDeployment,
             "make-deployment" => Self::MakeDeployment,
             "lose" => Self::Lose(count(0)?, natural(1)?, of(2) == "true"),
+            "flap" => Self::Flap(count(0)?, natural(1)?),
             "clock" => Self::Clock(number(0)?),
             "pages" => Self::Pages(match of(0) {
                 "honest" => Pages::Honest,

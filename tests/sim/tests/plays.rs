@@ -24,6 +24,8 @@ mod records;
 mod scaled;
 #[path = "plays/too_old.rs"]
 mod too_old;
+#[path = "plays/way_back.rs"]
+mod way_back;
 #[path = "plays/young_pods.rs"]
 mod young_pods;
 
@@ -61,6 +63,22 @@ fn a_version_whose_pods_crash_comes_back() {
 }
 
 #[test]
+fn a_version_that_has_no_image_comes_back_before_its_deadline() {
+    let outcome = told("at 1000 push v2 missing");
+    let end = (outcome.end.version.as_str(), outcome.end.outcome.as_str());
+    assert_eq!(end, (Some("v1"), Some("Undone")), "{}", outcome.log.join("\n"));
+    assert!(second(&outcome, "ImagePullBackOff").is_some(), "{}", outcome.log.join("\n"));
+    let undone = second(&outcome, "was undone: ");
+    assert!(undone.is_some_and(|undone| undone < 60.0), "{undone:?}\n{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn pods_that_are_not_ready_for_a_moment_hold_a_run_up_and_no_more() {
+    let outcome = told("at 1000 push v2 good\nat 20000 flap 4 10\nat 60000 flap 1 3");
+    assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
+}
+
+#[test]
 fn one_that_is_cut_off_from_the_lease_writes_no_more_when_another_leads() {
     let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"for":"20s","every":"5s"}]}"#;
     let outcome = told(&format!(
@@ -69,6 +87,19 @@ fn one_that_is_cut_off_from_the_lease_writes_no_more_when_another_leads() {
     assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
     let wrote = |who: &str| outcome.log.iter().any(|line| line.contains(&format!("{who} wrote deployments")));
     assert!(wrote("operator 0") && wrote("operator 1"), "{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn what_a_deposed_leader_had_under_way_arrives_when_another_leads_and_is_refused_where_that_has_decided() {
+    let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"for":"20s","every":"5s"}]}"#;
+    // Those that are late arrive whether anybody waits for them or not: what is sent while it is cut off, after a minute.
+    let late: Vec<String> = (1..=2000).map(|number| format!("request {number} late 1")).collect();
+    let outcome = told(&format!(
+        "candidates 2\n{release}\nat 1000 push v2 good\nat 4500 cut-off 60\nat 90000 pages honest\n{}",
+        late.join("\n")
+    ));
+    assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
+    assert!(outcome.looked.contains_key("2 (late, when another leads)"), "{:?}", outcome.looked);
 }
 
 /// One after the other may not be renewed for so long that another one has to lead, or nobody does.

@@ -81,7 +81,8 @@ fn is_of_trial(object: &Value) -> bool {
 /// The pod of a trial's Job.
 fn trial_object(now: u64, job: &str, object: &Value) -> Value {
     let since = made(object) + TRIAL_READY;
-    let never = object["spec"]["template"]["metadata"]["annotations"]["never-ready"] == "true";
+    let annotations = &object["spec"]["template"]["metadata"]["annotations"];
+    let never = annotations["never-ready"] == "true" || annotations["image-missing"] == "true";
     let ready = if since <= now && !never { "True" } else { "False" };
     json!({
         "apiVersion": "v1", "kind": "Pod",

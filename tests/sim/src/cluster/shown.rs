@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tidegate::watch::index::DESIRED;
 
-use super::{milliseconds, named, number};
+use super::{lacks_image, milliseconds, named, number};
 use crate::native::Pod;
 use crate::server::{Object, Who};
 use crate::time::{second, stamp};
@@ -30,6 +30,8 @@ pub(super) struct ShownPod {
     terminating_since: Option<jiff::Timestamp>,
     silent: bool,
     crashed: bool,
+    /// There is no image for it.
+    lacks_image: bool,
     waits: bool,
 }
 
@@ -65,6 +67,8 @@ impl World {
             });
             store.put("replicasets", named(&set.name), object);
         }
+        let without_image: BTreeSet<&str> =
+            cluster.native.sets.iter().filter(|set| lacks_image(set)).map(|set| set.name.as_str()).collect();
         for pod in &cluster.native.pods {
             let waits = cluster.waiting.contains(&pod.name);
             let shown = ShownPod {
@@ -72,6 +76,9 @@ impl World {
                 terminating_since: pod.terminating_since,
                 silent: cluster.silent.contains_key(&pod.name),
                 crashed: pod.crashing && *now >= cluster.ready_at(pod) && !waits,
+                lacks_image: without_image.contains(pod.set.as_str())
+                    && *now >= cluster.ready_at(pod)
+                    && !waits,
                 waits,
             };
             let number = number(&pod.name);
@@ -136,6 +143,8 @@ fn pod_object(now: u64, pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
     let silent = shown.silent;
     let state = if shown.crashed {
         json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}})
+    } else if shown.lacks_image {
+        json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}})
     } else {
         json!({"running": {"startedAt": whole(pod.born)}})
     };
@@ -159,6 +168,9 @@ fn pod_object(now: u64, pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
             "containerStatuses": [{"name": "shop", "restartCount": u32::from(shown.crashed) * 3, "state": state, "lastState": {}}],
         },
     });
+    if shown.lacks_image {
+        object["status"]["phase"] = json!("Pending");
+    }
     if shown.waits {
         let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
             "message": "0/1 nodes are available: 1 Insufficient cpu.", "lastTransitionTime": whole(pod.born)});

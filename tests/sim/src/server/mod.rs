@@ -72,7 +72,11 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
                 tokio::time::sleep(Duration::from_millis(wait + late)).await;
                 shared.lock().arrives_late(Some(sent));
                 let answer = answer(&shared, &request);
-                shared.lock().arrives_late(None);
+                let is_done = matches!(answer, Answer::Whole(code, _) if code < 300);
+                let mut world = shared.lock();
+                world.arrives_late(None);
+                world.check_arrived(process, &request, is_done);
+                drop(world);
                 unanswered(&shared);
                 answer
             };

@@ -57,7 +57,7 @@ impl World {
     fn works(&self, name: &str, wanted: Option<&str>) -> bool {
         let mut sets = self.native(name).sets.iter();
         let set = sets.find(|set| Some(fingerprint(&set.template).as_str()) == wanted);
-        let bad = ["crash", "never-ready", "errors", "errors-late"];
+        let bad = ["crash", "never-ready", "image-missing", "errors", "errors-late"];
         set.is_some_and(|set| bad.iter().all(|bad| set.template["metadata"]["annotations"][bad].is_null()))
     }
 

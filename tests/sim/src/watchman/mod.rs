@@ -13,6 +13,7 @@ mod pods;
 mod quarantine;
 #[cfg(test)]
 mod stage;
+mod way_back;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,8 @@ pub struct Watchman {
     pub violations: Vec<String>,
     /// Checks made.
     pub checks: u64,
+    /// Of each invariant.
+    pub looked: BTreeMap<&'static str, u64>,
     /// By the name of the Deployment, and of its Release.
     watched: BTreeMap<String, Watched>,
     /// Uid and generation of a Deployment after a process's last write to it.
@@ -134,6 +137,14 @@ pub struct Watched {
     restored: Option<(String, u64)>,
     /// The template that somebody wrote last.
     last: Option<lost::Last>,
+    /// Since when a run has the fields.
+    taken_at: Option<u64>,
+    /// The way back that was ordered last.
+    way_back: Option<way_back::WayBack>,
+    /// Somebody has scaled it.
+    was_scaled: bool,
+    /// Its Release has said that bad pods go before stable ones are there.
+    mitigates: bool,
 }
 
 impl Watched {
@@ -167,8 +178,9 @@ impl World {
         }
     }
 
-    fn check(&mut self, invariant: &str, holds: bool, what: impl FnOnce() -> String) {
+    fn check(&mut self, invariant: &'static str, holds: bool, what: impl FnOnce() -> String) {
         self.watchman.checks += 1;
+        *self.watchman.looked.entry(invariant).or_default() += 1;
         if !holds {
             self.violated(invariant, what());
         }
@@ -187,6 +199,7 @@ impl World {
                 self.check_template(name, before, after);
                 self.note_let_go(name, after);
                 self.note_replaced(name, before, after);
+                self.note_order(name, before, after);
                 let now = self.now;
                 let watched = self.watchman.of(name);
                 (watched.ordered_at, watched.looks) = (now, 0);
@@ -197,7 +210,9 @@ impl World {
             (Who::Person(_), "deployments") => {
                 self.note_owner(name, before, after);
                 self.note_last(name, before, after);
+                self.note_disturbed(name, before, after);
             }
+            (Who::Person(_), "releases") => self.note_capacity(name, after),
             (Who::Operator(process), "releases") => {
                 let uid = metadata["uid"].as_str().unwrap_or_default().to_owned();
                 let revision = after["status"]["revision"].as_i64().unwrap_or(0);

@@ -1,5 +1,6 @@
 //! Each write has a field manager and one leader behind it, rests on what was read, and moves nothing that is to stand still: 2, 4, 5, 6, 13.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use json_patch::PatchOperation;
@@ -7,6 +8,7 @@ use serde_json::Value;
 use tidegate::api::{ORIGINALS, RELEASE_LABEL};
 use tidegate::watch::slim::fingerprint;
 
+use super::Watchman;
 use crate::server::{Object, Request};
 use crate::world::World;
 
@@ -29,24 +31,15 @@ impl World {
             request.query.contains("fieldManager=tidegate") || request.method == http::Method::DELETE;
         let what = format!("{} {}", request.method, request.path);
         self.check("2 (field manager)", managed, || what.clone());
-        if let Some(mine) = self.watchman.identities.get(&process).cloned() {
-            let lease =
-                self.store.all("leases").next().map(|(_, lease)| lease["spec"]["holderIdentity"].clone());
-            let other = lease
-                .and_then(|holder| holder.as_str().map(str::to_owned))
-                .filter(|holder| *holder != mine && !holder.is_empty());
+        if self.watchman.identities.contains_key(&process) {
+            let other = self.led_by_another(process);
             self.check("2 (one leader)", other.is_none(), || {
-                format!("{what} by {mine}, and {} leads", other.unwrap_or_default())
+                format!("{what} by operator-{process}, and {} leads", other.unwrap_or_default())
             });
         }
         if request.path.contains("/deployments") {
             self.check_borrowed(request);
         }
-        // What has to be so before anything of a patch is done.
-        let tested = |path: &str| match request.patch.as_ref()?.0.first()? {
-            PatchOperation::Test(test) if test.path.as_str() == path => Some(&test.value),
-            _ => None,
-        };
         let uid = |object: Option<&Arc<Object>>| object?["metadata"]["uid"].as_str().map(str::to_owned);
         // One made anew counts from 1 again.
         let own = |known: Option<&(String, i64)>, uid: Option<String>| match known {
@@ -54,7 +47,7 @@ impl World {
             Some(_) | None => 0,
         };
         if let Some((_, name)) = request.path.split_once("/deployments/") {
-            let generation = tested("/metadata/generation").cloned();
+            let generation = tested(request, "/metadata/generation").cloned();
             self.check("4 (guarded)", generation.is_some(), || what.clone());
             let known = self.watchman.written.get(&(process, name.to_owned()));
             let own = own(known, uid(self.deployment(name)));
@@ -66,7 +59,7 @@ impl World {
         if let Some((_, path)) = request.path.split_once("/releases/")
             && let Some(name) = path.strip_suffix("/status")
         {
-            let guarded = tested("/metadata/resourceVersion").is_some();
+            let guarded = tested(request, "/metadata/resourceVersion").is_some();
             self.check("4 (guarded)", guarded, || what);
             let known = self.watchman.told.get(&(process, name.to_owned()));
             let own = own(known, uid(self.release(name)));
@@ -75,6 +68,44 @@ impl World {
                 format!("decided on revision {decided_on} of status, wrote {own} itself")
             });
         }
+    }
+
+    /// Who leads, where that is another one.
+    fn led_by_another(&self, process: usize) -> Option<String> {
+        let mine = self.watchman.identities.get(&process)?;
+        let (_, lease) = self.store.all("leases").next()?;
+        let holder = lease["spec"]["holderIdentity"].as_str()?;
+        (holder != mine && !holder.is_empty()).then(|| holder.to_owned())
+    }
+
+    /// A write of the operator's that was long on its way has arrived, and has been carried out or refused. Another process may lead by then: it has not been
+    /// carried out where that one has written the same object since.
+    pub fn check_arrived(&mut self, process: usize, request: &Request, is_done: bool) {
+        let is_write = request.method != http::Method::GET && !request.path.contains("/leases");
+        let Some(other) = self.led_by_another(process).filter(|_| is_write) else { return };
+        let uid = |object: Option<&Arc<Object>>| object.map(|it| it["metadata"]["uid"].clone());
+        let others = |known: &BTreeMap<(usize, String), (String, i64)>, name: &str, uid: Option<Value>| {
+            let is_it = |((writer, of), (object, _)): &(&(usize, String), &(String, i64))| {
+                *writer != process && of == name && uid.as_ref().is_some_and(|uid| *uid == object.as_str())
+            };
+            known.iter().filter(is_it).map(|(_, (_, number))| *number).max().unwrap_or(0)
+        };
+        let Watchman { written, told, .. } = &self.watchman;
+        let status = request.path.split_once("/releases/").and_then(|(_, path)| path.strip_suffix("/status"));
+        let (decided_on, since) = if let Some((_, name)) = request.path.split_once("/deployments/") {
+            let generation = tested(request, "/metadata/generation").and_then(Value::as_i64);
+            (generation.unwrap_or(0), others(written, name, uid(self.deployment(name))))
+        } else if let Some(name) = status {
+            let decided_on = revision(request).map_or(0, |revision| revision - 1);
+            (decided_on, others(told, name, uid(self.release(name))))
+        } else {
+            // Made once under its name, or deleted by its uid.
+            (0, 0)
+        };
+        self.check("2 (late, when another leads)", !is_done || since <= decided_on, || {
+            let (method, path) = (&request.method, &request.path);
+            format!("{method} {path} was decided on {decided_on}, and {other} has written {since}")
+        });
     }
 
     /// A process has written the Lease. One that could not renew in time, or that another has led after, begins anew: it forgets what came
@@ -199,6 +230,14 @@ fn stands_still(status: &Value) -> bool {
     }
 }
 
+/// What has to be so before anything of a patch is done.
+fn tested<'r>(request: &'r Request, path: &str) -> Option<&'r Value> {
+    match request.patch.as_ref()?.0.first()? {
+        PatchOperation::Test(test) if test.path.as_str() == path => Some(&test.value),
+        _ => None,
+    }
+}
+
 /// The revision of the status that a request is to write: one more than that of the status it was decided on.
 fn revision(request: &Request) -> Option<i64> {
     match request.patch.as_ref()?.0.get(1)? {
@@ -280,5 +319,42 @@ mod tests {
         let mut world = in_a_run(false);
         tell(&mut world, |status| status["run"] = json!({"id": "r1", "back": {"cause": "NoReplicas"}}));
         assert_eq!(says(&mut world, "Held", "NoReplicas"), 0);
+    }
+
+    /// A patch of process 0 that tests this generation, once process 1 leads and has written generation 7.
+    fn arrives(generation: Option<i64>, path: &str, is_done: bool) -> usize {
+        let mut world = world(&json!({}));
+        for process in [0, 1] {
+            world.watchman.identities.insert(process, format!("operator-{process}"));
+        }
+        let lease = json!({"metadata": {"name": "tidegate"}, "spec": {"holderIdentity": "operator-1"}});
+        world.make(&Who::Cluster, "leases", "tidegate-system", lease);
+        write(&mut world, &Who::Operator(1), |it| it["metadata"]["generation"] = json!(7));
+        let test = generation
+            .map(|generation| json!([{"op": "test", "path": "/metadata/generation", "value": generation}]));
+        let request = Request {
+            who: Who::Operator(0),
+            metadata_only: false,
+            path: format!("/apis/apps/v1/namespaces/shop/{path}"),
+            query: String::new(),
+            patch: test.and_then(|test| serde_json::from_value(test).ok()),
+            method: http::Method::PATCH,
+            content_type: "application/json-patch+json".to_owned(),
+            body: bytes::Bytes::new(),
+        };
+        world.check_arrived(0, &request, is_done);
+        // Who leads is asked for nothing.
+        world.check_arrived(1, &request, is_done);
+        said(&world, "2 (late, when another leads)")
+    }
+
+    #[test]
+    fn what_arrives_when_another_leads_is_not_done_where_that_one_has_written_since() {
+        let path = format!("deployments/{TARGET}");
+        assert_eq!(arrives(Some(7), &path, true), 0);
+        assert_eq!(arrives(Some(6), &path, false), 0);
+        assert_eq!(arrives(Some(6), &path, true), 1);
+        assert_eq!(arrives(None, &path, true), 1);
+        assert_eq!(arrives(None, "jobs", true), 0);
     }
 }

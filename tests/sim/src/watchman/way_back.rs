@@ -1,0 +1,384 @@
+//! What the native controllers take and make under an order of the operator's to go back: enough pods stay Ready, stable ones stay, and there are not
+//! too many: 8. And whatever a run stands on, what it would go back to is kept: 6.
+//!
+//! Pods are looked at only where nobody but the operator has a part in it. Not from when somebody has written the Deployment on the way back, or where they have
+//! written fields that a run has; not while a scaling is being carried out; not on nodes that have ever been full. `MitigateFirst` promises no Ready
+//! pods. Of how many there may be nothing is said where it was ever scaled, or of nodes that have lately been silent: how many were missing is not known then.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tidegate::api::{ORIGINALS, STABLE};
+use tidegate::watch::slim::fingerprint;
+
+use super::writing::PARKED;
+use crate::native::{Pod, Set, fenceposts};
+use crate::time::stamp;
+use crate::world::World;
+
+/// A way back that the operator has ordered.
+pub(super) struct WayBack {
+    /// Of the Deployment.
+    uid: String,
+    /// The stable one.
+    template: Value,
+    /// Pods that there may be. `None`: nodes have fallen silent, and how many are missing is not known.
+    most: Option<i64>,
+    /// Somebody else has written the Deployment since.
+    is_disturbed: bool,
+    /// The operator has ordered something else since.
+    is_over: bool,
+}
+
+/// How pods stood on the way back before the native controllers looked.
+pub struct Standing {
+    replicas: i64,
+    /// Those that were Ready, and whether they are stable ones.
+    ready: Vec<(String, bool)>,
+    /// Revisions with pods that are to go.
+    old: usize,
+}
+
+impl World {
+    /// The operator writes the Deployment: it may order to go back, or something else.
+    pub(super) fn note_order(&mut self, name: &str, before: Option<&Value>, after: &Value) {
+        let was_taken = before.is_some_and(is_taken);
+        let watched = self.watchman.of(name);
+        let taken_at = watched.taken_at.filter(|_| was_taken);
+        let known = watched.way_back.take();
+        let is_known =
+            |way: &WayBack| !way.is_over && after["metadata"]["uid"].as_str() == Some(way.uid.as_str());
+        let way_back = match (goes_back(after), known.filter(is_known)) {
+            (true, Some(way)) => Some(way),
+            (true, None) => Some(self.begin_way_back(name, after, taken_at)),
+            (false, way) => way.map(|way| WayBack { is_over: true, ..way }),
+        };
+        let now = self.now;
+        let watched = self.watchman.of(name);
+        watched.way_back = way_back;
+        watched.taken_at = is_taken(after).then(|| taken_at.unwrap_or(now));
+    }
+
+    /// Somebody else writes it.
+    pub(super) fn note_disturbed(&mut self, name: &str, before: Option<&Value>, after: &Value) {
+        let replicas = |it: &Value| it["spec"]["replicas"].clone();
+        let watched = self.watchman.of(name);
+        watched.was_scaled |= before.is_some_and(|before| replicas(before) != replicas(after));
+        if let Some(way) = &mut watched.way_back {
+            way.is_disturbed = true;
+        }
+    }
+
+    /// Somebody writes a Release.
+    pub(super) fn note_capacity(&mut self, name: &str, after: &Value) {
+        self.watchman.of(name).mitigates |= after["spec"]["undo"]["capacity"] == "MitigateFirst";
+    }
+
+    /// There may be as many as there are, as many as the owner allows, and those that are missing. `taken_at`: since when a run has the fields. What was
+    /// Ready before has been seen to be.
+    fn begin_way_back(&self, name: &str, after: &Value, taken_at: Option<u64>) -> WayBack {
+        let replicas = after["spec"]["replicas"].as_i64().unwrap_or(0);
+        let template = after["spec"]["template"].clone();
+        let native = self.native(name);
+        let stable = native.sets.iter().find(|set| set.template == template).map(|set| set.name.as_str());
+        let is_seen = |pod: &&Pod| {
+            let since = pod.ready_since.zip(taken_at);
+            let is_stable = stable == Some(pod.set.as_str());
+            is_stable
+                && pod.terminating_since.is_none()
+                && since.is_some_and(|(ready, taken)| ready <= stamp(taken))
+        };
+        let missing = replicas - counted(native.pods.iter().filter(is_seen).count());
+        let ordered: i64 = native.sets.iter().map(|set| i64::from(set.replicas)).sum();
+        let standing = ordered.max(counted(native.alive()));
+        let pace = self.owners_pace(name, replicas);
+        let (surge, _) = pace.unwrap_or_default();
+        // Of more than a hundred a percentage is no exact number.
+        let rounded = ((replicas + 99) / 100 - 1).max(0);
+        WayBack {
+            uid: after["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
+            template,
+            most: Some(standing.max(replicas + surge.max(missing)) + rounded),
+            is_disturbed: pace.is_none(),
+            is_over: false,
+        }
+    }
+
+    /// The owner's maxSurge and maxUnavailable, in pods. `None`: there are none; or somebody has written where a run has the fields.
+    fn owners_pace(&self, name: &str, replicas: i64) -> Option<(i64, i64)> {
+        let watched = self.watchman.watched.get(name)?;
+        let strategy = watched.owners.get("strategy")?;
+        if !watched.edited.is_empty() || strategy["type"] == "Recreate" {
+            return None;
+        }
+        let (surge, unavailable) = fenceposts(strategy, i32::try_from(replicas).ok()?);
+        Some((i64::from(surge), i64::from(unavailable)))
+    }
+
+    /// The native controllers are about to look. `None`: there is no way back, or what becomes of it is not the operator's doing alone.
+    pub fn standing(&self, name: &str) -> Option<Standing> {
+        let deployment = self.deployment(name)?;
+        let way = self.watchman.watched.get(name)?.way_back.as_ref()?;
+        let is_ours =
+            is_taken(deployment) && deployment["metadata"]["uid"].as_str() == Some(way.uid.as_str());
+        let replicas = deployment["spec"]["replicas"].as_i64().unwrap_or(0);
+        let native = self.native(name);
+        let active: Vec<&Set> = native.sets.iter().filter(|set| set.replicas > 0).collect();
+        let is_scaled = active.iter().any(|set| i64::from(set.desired) != replicas);
+        if !is_ours || way.is_disturbed || is_scaled || replicas == 0 || !self.always_had_room(name) {
+            return None;
+        }
+        let stable = native.sets.iter().find(|set| set.template == way.template);
+        let is_stable = |set: &str| stable.is_some_and(|stable| stable.name == set);
+        let ready = native
+            .pods
+            .iter()
+            .filter(|pod| pod.ready_since.is_some() && pod.terminating_since.is_none())
+            .map(|pod| (pod.name.clone(), is_stable(&pod.set)));
+        let old = active.iter().filter(|set| !is_stable(&set.name)).count();
+        Some(Standing { replicas, ready: ready.collect(), old })
+    }
+
+    /// 8, on the way back: the native controllers have looked. The rule for Ready pods is about what they take: nodes and kubelets may take others.
+    pub fn check_way_back(&mut self, name: &str, before: &Standing) {
+        let native = self.native(name);
+        let ends = |pod: &&Pod| pod.terminating_since.is_some();
+        let ending: BTreeSet<&str> = native.pods.iter().filter(ends).map(|pod| pod.name.as_str()).collect();
+        let taken = before.ready.iter().filter(|(pod, _)| ending.contains(pod.as_str()));
+        let taken: Vec<bool> = taken.map(|(_, is_stable)| *is_stable).collect();
+        let stable = taken.iter().filter(|is_stable| **is_stable).count();
+        let taken = taken.len();
+        let (ready, alive) = (counted(native.ready()), counted(native.alive()));
+        self.check("8 (stable pods stay on the way back)", stable == 0, || {
+            format!("{stable} Ready stable pods are taken, {ready} pods are left Ready")
+        });
+        let replicas = before.replicas;
+        let pace = self.owners_pace(name, replicas);
+        let now = self.now;
+        let watched = self.watchman.of(name);
+        let (mitigates, was_scaled) = (watched.mitigates, watched.was_scaled);
+        let is_excused = now < watched.excused_until;
+        let Some(way) = watched.way_back.as_mut().filter(|way| !way.is_over) else { return };
+        if is_excused {
+            way.most = None;
+        }
+        let most = way.most.filter(|_| !was_scaled);
+        let Some((_, unavailable)) = pace else { return };
+        // Of several old revisions the oldest goes first, whichever of them serves.
+        if taken > 0 && before.old < 2 && !mitigates {
+            self.check("8 (enough pods Ready on the way back)", ready >= replicas - unavailable, || {
+                format!("{taken} Ready pods are taken, and {ready} are left of {replicas} replicas, of which {unavailable} may lack")
+            });
+        }
+        if let Some(most) = most {
+            self.check("8 (not too many pods on the way back)", alive <= most, || {
+                format!("{alive} pods, {most} allowed of {replicas} replicas")
+            });
+        }
+    }
+
+    /// 6: whatever a run stands on, the stable template is kept where it is looked for: by its fingerprint, and without a Release by the name that
+    /// is noted on the Deployment.
+    pub fn check_way_is_open(&mut self, name: &str) {
+        let Some(deployment) = self.deployment(name) else { return };
+        let (metadata, status) = (&deployment["metadata"], self.status(name));
+        let runs = !status["run"].is_null() && status["targetUid"] == metadata["uid"];
+        let stable = status["stable"]["fingerprint"].as_str().filter(|_| runs);
+        let noted = metadata["annotations"][STABLE].as_str().filter(|_| is_taken(deployment));
+        if stable.is_none() && noted.is_none() {
+            return;
+        }
+        let present = fingerprint(&deployment["spec"]["template"]);
+        let stable = stable.filter(|stable| *stable != present).map(str::to_owned);
+        let noted = noted.filter(|noted| !is_named_after(noted, &present)).map(str::to_owned);
+        if stable.is_none() && noted.is_none() {
+            return;
+        }
+        let is_owned = |kept: &Value| {
+            let owners = kept["metadata"]["ownerReferences"].as_array();
+            owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == metadata["uid"]))
+        };
+        let kept: Vec<(String, String)> = self
+            .store
+            .all("controllerrevisions")
+            .filter(|(_, kept)| is_owned(kept))
+            .map(|((_, name), kept)| (name.clone(), fingerprint(&kept["data"])))
+            .collect();
+        if let Some(stable) = stable {
+            let is_kept = kept.iter().any(|(_, kept)| *kept == stable);
+            self.check("6 (the way back is open)", is_kept, || format!("{stable} of {kept:?}"));
+        }
+        if let Some(noted) = noted {
+            let is_it = |(name, kept): &(String, String)| *name == noted && is_named_after(name, kept);
+            self.check("6 (the way back is open)", kept.iter().any(is_it), || format!("{noted} of {kept:?}"));
+        }
+    }
+}
+
+/// Whether a run has the fields, or goes back from one.
+fn is_taken(deployment: &Value) -> bool {
+    !deployment["metadata"]["annotations"][ORIGINALS].is_null()
+}
+
+/// Whether it is on its way to the template that is noted as stable.
+fn goes_back(deployment: &Value) -> bool {
+    let spec = &deployment["spec"];
+    let stable = deployment["metadata"]["annotations"][STABLE].as_str();
+    is_taken(deployment)
+        && spec["paused"] != true
+        && spec["minReadySeconds"] != PARKED
+        && spec["strategy"]["type"] != "Recreate"
+        && stable.is_some_and(|stable| is_named_after(stable, &fingerprint(&spec["template"])))
+}
+
+/// Whether this is the name under which the template with this fingerprint is kept.
+fn is_named_after(name: &str, fingerprint: &str) -> bool {
+    name.rsplit_once('-').is_some_and(|(_, short)| fingerprint.starts_with(short))
+}
+
+fn counted(pods: usize) -> i64 {
+    i64::try_from(pods).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::stage::{OPERATOR, OWNER, said, tell, version, world, write};
+    use super::*;
+    use crate::cluster::named;
+    use crate::world::{NAMESPACE, TARGET};
+
+    const ENOUGH: &str = "8 (enough pods Ready on the way back)";
+    const NOT_TOO_MANY: &str = "8 (not too many pods on the way back)";
+    const STABLE_STAYS: &str = "8 (stable pods stay on the way back)";
+    const IS_OPEN: &str = "6 (the way back is open)";
+
+    fn name_of(version: &Value) -> String {
+        format!("{TARGET}-{}", &fingerprint(version)[..10])
+    }
+
+    fn pace((unavailable, surge): (i32, i32)) -> Value {
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": unavailable, "maxSurge": surge}})
+    }
+
+    fn settle(world: &mut World, now: u64) {
+        world.now = now;
+        world.settle();
+    }
+
+    /// Version 2 has gone out so far in a run, of four replicas of which one may lack and one may be too many.
+    fn moved(release: &Value, forward: (i32, i32)) -> World {
+        let mut world = world(release);
+        write(&mut world, &OWNER, |it| it["spec"]["template"] = version(2));
+        write(&mut world, &OPERATOR, |it| {
+            it["metadata"]["annotations"] = json!({ORIGINALS: "{}", STABLE: name_of(&version(1))});
+            it["spec"]["minReadySeconds"] = json!(PARKED);
+            it["spec"]["strategy"] = pace(forward);
+        });
+        settle(&mut world, 100);
+        settle(&mut world, 5_000);
+        assert_eq!(world.native(TARGET).ready(), world.native(TARGET).alive());
+        world
+    }
+
+    fn order(world: &mut World, min_ready: i32, back: (i32, i32)) {
+        write(world, &OPERATOR, |it| {
+            it["spec"]["template"] = version(1);
+            it["spec"]["minReadySeconds"] = json!(min_ready);
+            it["spec"]["strategy"] = pace(back);
+        });
+    }
+
+    fn looked(world: &World, invariant: &str) -> bool {
+        world.watchman.looked.get(invariant).is_some_and(|looked| *looked > 0)
+    }
+
+    #[test]
+    fn an_order_that_takes_more_ready_pods_than_may_lack_is_seen() {
+        for (release, unavailable, seen) in
+            [(json!({}), 1, 0), (json!({}), 4, 1), (json!({"undo": {"capacity": "MitigateFirst"}}), 4, 0)]
+        {
+            let mut world = moved(&release, (2, 0));
+            order(&mut world, 0, (unavailable, 2));
+            settle(&mut world, 5_100);
+            assert_eq!(
+                said(&world, ENOUGH),
+                seen,
+                "{release} {unavailable}: {:?}",
+                world.watchman.violations
+            );
+            assert_eq!(looked(&world, ENOUGH), release == json!({}));
+        }
+    }
+
+    #[test]
+    fn more_pods_than_the_owner_allows_and_than_are_missing_are_seen() {
+        for (surge, seen) in [(1, 0), (2, 1)] {
+            let mut world = moved(&json!({}), (1, 1));
+            assert_eq!(world.native(TARGET).alive(), 5);
+            order(&mut world, 60, (1, surge));
+            settle(&mut world, 5_100);
+            assert_eq!(said(&world, NOT_TOO_MANY), seen, "{surge}: {:?}", world.watchman.violations);
+            assert!(looked(&world, NOT_TOO_MANY));
+        }
+    }
+
+    #[test]
+    fn a_pause_on_the_way_that_takes_stable_pods_is_seen_unless_somebody_else_has_written_it() {
+        for (is_disturbed, seen) in [(false, 1), (true, 0)] {
+            let mut world = moved(&json!({}), (2, 0));
+            order(&mut world, 60, (1, 2));
+            settle(&mut world, 5_100);
+            settle(&mut world, 9_000);
+            assert_eq!(world.native(TARGET).ready(), 6);
+            if is_disturbed {
+                write(&mut world, &OWNER, |it| it["metadata"]["annotations"]["note"] = json!("mine"));
+            }
+            write(&mut world, &OPERATOR, |it| {
+                it["spec"]["paused"] = json!(true);
+                it["spec"]["strategy"] = pace((1, 0));
+            });
+            settle(&mut world, 9_100);
+            assert_eq!(said(&world, STABLE_STAYS), seen, "{:?}", world.watchman.violations);
+            assert!(looked(&world, STABLE_STAYS));
+        }
+    }
+
+    #[test]
+    fn a_stable_template_that_is_not_kept_is_seen_with_a_release_and_without() {
+        // Nothing, the template of another Deployment, another template, it.
+        let all = [(None, 1), (Some(("another", 1)), 1), (Some(("mine", 3)), 1), (Some(("mine", 1)), 0)];
+        for (kept, lacks) in all {
+            let mut world = moved(&json!({}), (2, 0));
+            let mine = world.deployment(TARGET).map(|it| it["metadata"]["uid"].clone());
+            if let Some((owner, number)) = kept {
+                let owner = if owner == "mine" { mine.unwrap_or_default() } else { json!("another") };
+                let object = json!({
+                    "metadata": {"name": name_of(&version(1)), "ownerReferences": [{"uid": owner}]},
+                    "data": version(number),
+                });
+                world.make(&OPERATOR, "controllerrevisions", NAMESPACE, object);
+            }
+            tell(&mut world, |status| status["run"] = json!({"id": "r1"}));
+            let before = said(&world, IS_OPEN);
+            world.check_way_is_open(TARGET);
+            // By its fingerprint, and by its name.
+            assert_eq!(
+                said(&world, IS_OPEN) - before,
+                2 * lacks,
+                "{kept:?}: {:?}",
+                world.watchman.violations
+            );
+            world.delete(&OWNER, "releases", &named(TARGET));
+            let before = said(&world, IS_OPEN);
+            world.check_way_is_open(TARGET);
+            assert_eq!(said(&world, IS_OPEN) - before, lacks, "{kept:?}: {:?}", world.watchman.violations);
+            // On the stable template there is nothing to go back to.
+            let before = said(&world, IS_OPEN);
+            order(&mut world, 0, (1, 2));
+            world.check_way_is_open(TARGET);
+            assert_eq!(said(&world, IS_OPEN), before, "{kept:?}");
+        }
+    }
+}

@@ -428,6 +428,9 @@ fn names_object(status: &Status) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     fn answered(code: u16, retry_after_seconds: u32) -> ActError {
@@ -478,18 +481,47 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_is_waited_for_no_longer_than_we_lead() {
+    async fn a_write_is_waited_for_ten_seconds_and_no_longer_than_we_lead() {
         let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
             std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
         });
         let client = Client::new(silent, "default");
         let key = Key { namespace: "ns".into(), name: "shop".into() };
-        for (leads, wanted) in [(0, "fenced"), (3, "deadline")] {
+        for (leads, waited, wanted) in [(0, 0, "fenced"), (3, 3, "deadline"), (15, 10, "deadline")] {
             let writer = Writer::new(client.clone(), Arc::new(Leads(Duration::from_secs(leads))));
-            let written = writer.patch_release_status(&key, "1", &());
-            let written = tokio::time::timeout(Duration::from_millis(leads * 1000 + 100), written).await;
+            let mut written = pin!(writer.patch_release_status(&key, "1", &()));
+            if let Some(before) = Duration::from_secs(waited).checked_sub(Duration::from_millis(1)) {
+                assert!(tokio::time::timeout(before, &mut written).await.is_err(), "given up too soon");
+            }
+            let written = tokio::time::timeout(Duration::from_millis(2), written).await;
             assert_eq!(written.expect("in time").expect_err("not written").category(), wanted);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_thousand_writes_four_hundred_go_out_in_a_second_and_what_goes_back_waits_for_none() {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counted = taken.clone();
+        let takes_all = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async { Ok::<_, std::io::Error>(http::Response::new(kube::client::Body::from(b"{}".to_vec()))) }
+        });
+        let writer = Writer::new(Client::new(takes_all, "default"), Arc::new(Leads(Duration::from_secs(10))));
+        let key = Key { namespace: "ns".into(), name: "shop".into() };
+        let all = (0..1000).map(|_| writer.patch_release_status(&key, "1", &()));
+        let mut all = pin!(futures::future::join_all(all));
+        let nearly_a_second = Duration::from_millis(999);
+        assert!(tokio::time::timeout(nearly_a_second, &mut all).await.is_err());
+        assert_eq!(taken.load(Ordering::Relaxed), 400);
+        let back = writer.going_back();
+        let ordered =
+            tokio::time::timeout(Duration::from_millis(1), back.patch_release_status(&key, "1", &())).await;
+        ordered.expect("it waits for none of them").expect("written");
+        assert_eq!(taken.load(Ordering::Relaxed), 401);
+        assert!(tokio::time::timeout(nearly_a_second, &mut all).await.is_err());
+        assert_eq!(taken.load(Ordering::Relaxed), 801);
+        assert!(all.await.iter().all(Result::is_ok));
+        assert_eq!(taken.load(Ordering::Relaxed), 1001);
     }
 
     #[tokio::test(start_paused = true)]

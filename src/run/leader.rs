@@ -291,6 +291,8 @@ mod tests {
         asked: Vec<(Method, String)>,
         /// Who gets no answers.
         cut_off: Option<&'static str>,
+        /// When something was asked that is not answered.
+        unanswered: Vec<Instant>,
         /// Who is sent away.
         sent_away: Option<&'static str>,
     }
@@ -333,7 +335,9 @@ mod tests {
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = server.clone();
             async move {
-                if server.lock().unwrap().cut_off == Some(who) {
+                let cut_off = server.lock().unwrap().cut_off == Some(who);
+                if cut_off {
+                    server.lock().unwrap().unanswered.push(clock::instant());
                     return std::future::pending().await;
                 }
                 let method = request.method().clone();
@@ -388,6 +392,30 @@ mod tests {
         server.lock().unwrap().cut_off = Some("b");
         let taken_over = takes(&mut third).await;
         assert!(taken_over <= Duration::from_millis(15_500), "{taken_over:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_not_answered_is_given_up_after_five_seconds_and_costs_a_leader_nothing() {
+        let server = Shared::default();
+        server.lock().unwrap().cut_off = Some("a");
+        let began = clock::instant();
+        let mut campaign = begin(&server, "a");
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        let moments: Vec<u64> =
+            server.lock().unwrap().unanswered.iter().map(|at| (*at - began).as_secs()).collect();
+        assert_eq!(moments, [0, 7, 14], "five seconds each, and two in between");
+        server.lock().unwrap().cut_off = None;
+        takes(&mut campaign).await;
+
+        // One renewal is not answered, all others are.
+        server.lock().unwrap().unanswered.clear();
+        server.lock().unwrap().cut_off = Some("a");
+        while server.lock().unwrap().unanswered.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        server.lock().unwrap().cut_off = None;
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        assert!(!campaign.fence.remaining().is_zero() && !campaign.leads.has_changed().unwrap());
     }
 
     #[tokio::test(start_paused = true)]

@@ -300,6 +300,8 @@ func (p *Plane) prepareControllerManager() (*Component, error) {
 		// A lost node is noticed within seconds, and several nodes at once.
 		"--node-monitor-period", "500ms", "--node-monitor-grace-period", "6s",
 		"--node-eviction-rate", "100", "--secondary-node-eviction-rate", "100", "--large-cluster-size-threshold", "0",
+		// New bounds of an autoscaler take effect within a second. Nobody serves metrics: bounds are all that it has.
+		"--horizontal-pod-autoscaler-sync-period", "1s",
 		"--profiling=false",
 	}
 	return p.component(ControllerManager, append(args, p.emulation()...), "https://"+local(ports[0])+"/healthz"), nil

@@ -1,6 +1,6 @@
 //! Stands between an operator and the API server, counts its writes, and after a chosen one lets no answer through any more: the
 //! moment between a write and knowing about it, at which a process can be killed. It also makes the weather: an API server that is
-//! slow, broken, or asks to be left alone, and watches that fall silent.
+//! slow, broken, or asks to be left alone, a write that is never answered, and watches that fall silent.
 //!
 //! Plain HTTP on the operator's side. What it forwards it sends as the operator's own ServiceAccount.
 
@@ -44,6 +44,8 @@ struct Shared {
     /// How often the watches that were open have fallen silent.
     silences: watch::Sender<u32>,
     refused: Mutex<Vec<Refused>>,
+    /// How the path ends of a write that is to hang.
+    hanging: Mutex<Option<String>>,
 }
 
 /// How the API server is.
@@ -97,6 +99,7 @@ impl Relay {
             weather: watch::Sender::default(),
             silences: watch::Sender::default(),
             refused: Mutex::default(),
+            hanging: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let server = format!("http://{}", listener.local_addr()?);
@@ -137,6 +140,16 @@ impl Relay {
     /// The watches that are open fall silent: they stay open, and nothing comes any more. New ones are well.
     pub fn silence_watches(&self) {
         self.shared.silences.send_modify(|times| *times += 1);
+    }
+
+    /// The next write to a path that ends so is never answered, and has no effect.
+    pub async fn hang(&self, path: &str) {
+        *self.shared.hanging.lock().await = Some(path.to_owned());
+    }
+
+    /// Whether that write has come.
+    pub async fn hung(&self) -> bool {
+        self.shared.hanging.lock().await.is_none()
     }
 
     /// Requests that were asked to come back later.
@@ -196,6 +209,10 @@ async fn relay(State(shared): State<Arc<Shared>>, request: Request) -> Response 
     }
     if !counts(&request) {
         return forward(&shared.client, request).await;
+    }
+    let path = request.uri().path().to_owned();
+    if shared.hanging.lock().await.take_if(|end| path.ends_with(end.as_str())).is_some() {
+        return std::future::pending().await;
     }
     // One at a time: exactly so many take effect.
     let mut gate = shared.gate.lock().await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use serde_json::{Value, json};
+use tidegate::api::FIELD_MANAGER;
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
@@ -149,6 +150,54 @@ fn an_autoscaler_may_change_the_number_in_the_middle_of_a_move() {
         assert_eq!(pods_of(&story, "v2").await, 10, "{}", story.describe().await);
         let worst = guard.worst();
         assert!(worst.least_ready >= 5 && worst.most_ordered <= 20, "{worst:?}\n{}", story.describe().await);
+    });
+}
+
+/// Has an autoscaler keep so many pods, whatever they measure: what is outside its bounds it mends before it asks anybody.
+async fn autoscale(story: &Story<'_>, replicas: i64) {
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+    let cpu = json!({"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}});
+    story
+        .apply(json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "shop"},
+            "spec": {
+                "scaleTargetRef": target, "minReplicas": replicas, "maxReplicas": replicas,
+                "metrics": [{"type": "Resource", "resource": cpu}],
+            },
+        }))
+        .await;
+}
+
+/// Sees to it that one other than the Deployment's author wrote the number of pods last, and that it was not the operator.
+async fn only_the_autoscaler_wrote_replicas(story: &Story<'_>) {
+    let target = story.target().await;
+    let entries = target["metadata"]["managedFields"].as_array().expect("entries");
+    let wrote = |entry: &&Value| !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null();
+    let writers: Vec<&Value> = entries.iter().filter(wrote).map(|entry| &entry["manager"]).collect();
+    let is_another = |writer: &&Value| !["story", FIELD_MANAGER].iter().any(|known| *writer == known);
+    assert!(writers.len() == 1 && writers.iter().all(is_another), "{writers:?}");
+}
+
+#[test]
+fn a_real_autoscaler_whose_bounds_change_in_mid_run_has_the_last_word_about_replicas() {
+    on_stage(async {
+        let story = adopted("autoscaled", 10, by_hand()).await;
+        autoscale(&story, 10).await;
+        let guard = story.guard().await;
+        story.ship_paper("v2", json!({})).await;
+        until_stands(&story, "half", 10, 5..=5).await;
+        for replicas in [16, 6] {
+            autoscale(&story, replicas).await;
+            until_stands(&story, "half", replicas, replicas / 2..=replicas / 2).await;
+            only_the_autoscaler_wrote_replicas(&story).await;
+        }
+        finish(&story, 1).await;
+        assert_eq!(pods_of(&story, "v2").await, 6, "{}", story.describe().await);
+        only_the_autoscaler_wrote_replicas(&story).await;
+        let worst = guard.worst();
+        // 25% of 6 is 1, of 16 it is 4.
+        assert!(worst.least_ready >= 5 && worst.most_ordered <= 20, "{worst:?}\n{}", story.describe().await);
+        story.delete("autoscaling/v2", "HorizontalPodAutoscaler", "shop").await;
     });
 }
 

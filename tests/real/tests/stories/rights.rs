@@ -83,14 +83,18 @@ async fn give(stage: &Stage, account: &str, name: &str, namespace: Option<&str>,
 
 /// An operator with an account of its own, which watches with these rights and campaigns with those in a namespace of its own.
 async fn lone(stage: &Stage, name: &str, everywhere: &[&Right], election: &[&Right], held: bool) -> Operator {
+    account(stage, name).await;
+    lone_as(stage, name, name, everywhere, election, held, &[]).await
+}
+
+async fn account(stage: &Stage, name: &str) {
     let account = json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE},
     });
     stage::apply(&stage.client, &account, "story").await.expect("an account");
-    lone_as(stage, name, name, everywhere, election, held).await
 }
 
-/// The same with an account that there is: the admission policies know the operator by its own.
+/// The same with an account that there is: the admission policies know the operator by its own. `watched`: of these namespaces only.
 async fn lone_as(
     stage: &Stage,
     account: &str,
@@ -98,6 +102,7 @@ async fn lone_as(
     everywhere: &[&Right],
     election: &[&Right],
     held: bool,
+    watched: &[&str],
 ) -> Operator {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
     stage::apply(&stage.client, &namespace, "story").await.expect("a namespace");
@@ -113,6 +118,9 @@ async fn lone_as(
     let kubeconfig = kubeconfig(&stage.cluster, account).await.expect("a token");
     let launched = Operator::launch(&kubeconfig, |command| {
         command.env("POD_NAMESPACE", name);
+        if !watched.is_empty() {
+            command.env("TIDEGATE_WATCH_NAMESPACES", watched.join(","));
+        }
     });
     launched.await.expect("an operator")
 }
@@ -198,6 +206,8 @@ fn each_right_of_the_operator_is_needed_and_is_named_when_it_is_missing() {
         let watches: Vec<BoxFuture<'_, ()>> = watches.map(|one| Box::pin(one) as BoxFuture<'_, ()>).collect();
         stream::iter(watches).buffer_unordered(6).collect::<Vec<()>>().await;
 
+        of_two_namespaces(stage, election).await;
+
         // The election: an operator each, which never leads.
         join_all(election.iter().map(|lacking| async move {
             let rest = without(election, lacking);
@@ -241,6 +251,44 @@ fn each_right_of_the_operator_is_needed_and_is_named_when_it_is_missing() {
     });
 }
 
+/// What an operator of two namespaces watches in them: an operator each, which lacks it in the second one, or, of what no namespace
+/// gives, everywhere. It is not ready, and says why, and where.
+async fn of_two_namespaces(stage: &Stage, election: &[&Right]) {
+    const TWO: [&str; 2] = ["two-first", "two-second"];
+    for name in TWO {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        stage::apply(&stage.client, &namespace, "story").await.expect("a namespace");
+    }
+    let file = "tests/real/namespaced.yaml";
+    let everywhere = rights_in(file, "ClusterRole", "tidegate", None);
+    let there = rights_in(file, "Role", "tidegate", Some("team-a"));
+    let (everywhere, there) = (&everywhere, &there);
+    // Everything else that it watches it watches as one of all namespaces does.
+    let by_name = everywhere.iter().filter(|(_, resource, _)| resource == "namespaces");
+    let operators =
+        there.iter().filter(|right| is_for_watching(right)).chain(by_name).map(|lacking| async move {
+            let name = format!("two-{}", name_of(lacking));
+            let rest = |all: &BTreeSet<Right>| -> Vec<Right> {
+                all.iter().filter(|right| *right != lacking).cloned().collect()
+            };
+            let (first, second, outside) = (there.iter().collect::<Vec<_>>(), rest(there), rest(everywhere));
+            account(stage, &name).await;
+            give(stage, &name, &name, Some(TWO[0]), &first).await;
+            give(stage, &name, &name, Some(TWO[1]), &second.iter().collect::<Vec<_>>()).await;
+            let outside: Vec<&Right> = outside.iter().collect();
+            let operator = lone_as(stage, &name, &name, &outside, election, false, &TWO).await;
+            let words = match there.contains(lacking) {
+                true => format!("in namespace {}: {}", TWO[1], said(lacking)),
+                false => said(lacking),
+            };
+            until_says(&operator, Some("/readyz"), &words).await;
+            until_says(&operator, Some("/metrics"), &counted(lacking)).await;
+            until_says(&operator, None, &words).await;
+        });
+    let operators: Vec<BoxFuture<'_, ()>> = operators.map(|one| Box::pin(one) as BoxFuture<'_, ()>).collect();
+    stream::iter(operators).buffer_unordered(6).collect::<Vec<()>>().await;
+}
+
 fn checked() -> Value {
     let pod = json!({
         "restartPolicy": "Never", "nodeSelector": {"tidegate.dev/node": "paper"},
@@ -278,7 +326,7 @@ async fn without_freezes(stage: &Stage, everywhere: &BTreeSet<Right>, election: 
         .iter()
         .filter(|(_, resource, _)| !["freezes", "namespaces"].contains(&resource.as_str()))
         .collect();
-    let operator = lone_as(stage, "tidegate", "no-freezes", &rest, election, false).await;
+    let operator = lone_as(stage, "tidegate", "no-freezes", &rest, election, false, &[]).await;
     let lacking = ("tidegate.dev".to_owned(), "freezes".to_owned(), "list".to_owned());
     until_says(&operator, Some("/readyz"), &said(&lacking)).await;
     let story = Story::begin(stage, "without-freezes").await;

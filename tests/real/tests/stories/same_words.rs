@@ -2,6 +2,7 @@
 //! operator reads of the answers must be the same. What it reads is what its writer makes of them, and codes and reasons where the elector and
 //! the watches look at those.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use tidegate::decide::plan::ObjectPatch;
 use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::{Story, on_stage, paper_deployment};
 use tidegate_sim::scripts::job;
-use tidegate_sim::server::{Who, alone};
+use tidegate_sim::server::{Who, alone, managers};
 use tidegate_sim::world::{Flags, NAMESPACE, Shared};
 
 /// Leads for long enough.
@@ -54,7 +55,7 @@ fn objects() -> [(&'static str, Value); 5] {
 fn in_memory() -> (Shared, Client) {
     let (shared, client) = alone();
     for (plural, object) in objects() {
-        shared.lock().make(&Who::Person("owner"), plural, NAMESPACE, object);
+        shared.lock().make(&Who::Person(OWNER), plural, NAMESPACE, object);
     }
     (shared, client)
 }
@@ -67,6 +68,9 @@ async fn real(name: &str) -> Story<'static> {
     }
     story
 }
+
+/// The owner's tool, on both: what it has applied first is its own.
+const OWNER: &str = "story";
 
 fn writer(client: &Client) -> Writer {
     Writer::new(client.clone(), Arc::new(Leads))
@@ -298,5 +302,50 @@ fn what_a_policy_denies_is_refused_and_no_missing_right_on_both_servers() {
             let api = stage::api_of(&story.client, document).expect("a kind");
             api.delete(&story.namespace, &DeleteParams::default()).await.expect("deleted");
         }
+    });
+}
+
+/// Fields of the spec that another tool would take from those who manage them, and from whom; by whole fields, as the model knows them.
+fn conflicts(error: &kube::Error) -> BTreeSet<(String, String)> {
+    let kube::Error::Api(status) = error else { panic!("no answer: {error}") };
+    assert_eq!((status.code, status.reason.as_str()), (409, "Conflict"), "{status:?}");
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let each = |cause: &kube::core::response::StatusCause| {
+        let field = cause.field.strip_prefix(".spec.")?.split('.').next()?;
+        let manager = cause.message.split('"').nth(1)?;
+        Some((field.to_owned(), manager.to_owned()))
+    };
+    causes.filter_map(each).collect()
+}
+
+#[test]
+fn who_applies_what_others_manage_is_refused_the_same_fields_by_both_servers() {
+    on_stage(async {
+        let story = real("words-apply").await;
+        let (shared, client) = in_memory();
+        let add = |field: &str, value: Value| json!({"op": "add", "path": format!("/spec/{field}"), "value": value});
+        let ours = [
+            add("paused", json!(true)),
+            add("minReadySeconds", json!(5)),
+            add("progressDeadlineSeconds", json!(700)),
+        ];
+        for (client, namespace) in [(&story.client, story.namespace.as_str()), (&client, NAMESPACE)] {
+            writer(client).patch_deployment(namespace, "shop", &ours).await.expect("written");
+        }
+        // One that stands as it is wanted is nobody's loss.
+        let wanted = json!({
+            "paused": false, "minReadySeconds": 9, "progressDeadlineSeconds": 700, "strategy": {"rollingUpdate": {"maxSurge": 2}},
+        });
+        let document = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"}, "spec": wanted});
+        let api = story.api("apps/v1", "Deployment");
+        let applied = api.patch("shop", &PatchParams::apply("argocd"), &Patch::Apply(&document)).await;
+        let real = conflicts(&applied.expect_err("a conflict"));
+        let wanted = wanted.as_object().expect("fields");
+        let world = shared.lock();
+        let modelled = managers::conflicts("argocd", wanted, world.deployment("shop").expect("there"));
+        let modelled: BTreeSet<(String, String)> =
+            modelled.into_iter().map(|(field, manager)| (field.to_owned(), manager)).collect();
+        assert_eq!(modelled, real);
+        assert_eq!(real.len(), 3, "{real:?}");
     });
 }

@@ -24,6 +24,9 @@ use crate::decide::Key;
 use crate::decide::plan::ObjectPatch;
 use crate::decide::refusal::Why;
 
+/// What the API server says of a JSON patch that does not apply. Which operation it was, and why, it keeps to itself: no other refusal says only this.
+const NOT_AS_TESTED: &str = "the server rejected our request due to an error in our request";
+
 /// No single write takes longer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -392,7 +395,8 @@ fn unless_gone(result: Result<(), ActError>) -> Result<(), ActError> {
     }
 }
 
-/// A JSON patch whose `test` fails comes back as 422 (Invalid): the same as a conflict.
+/// A JSON patch that does not apply comes back as 422 (Invalid), whether a `test` fails or what it is about is not there: the object is another
+/// than the one that was looked at, the same as a conflict.
 fn classify(error: kube::Error) -> ActError {
     if let Some(right) = Right::within(&error) {
         return ActError::Forbidden(right);
@@ -402,9 +406,7 @@ fn classify(error: kube::Error) -> ActError {
             404 if names_object(&status) => ActError::Gone,
             404 => ActError::NotServed(status.message.clone()),
             409 => ActError::Stale(status.message.clone()),
-            422 if status.message.contains("testing value") || status.message.contains("test failed") => {
-                ActError::Stale(status.message.clone())
-            }
+            422 if status.message == NOT_AS_TESTED => ActError::Stale(status.message.clone()),
             500 if status.message.contains("failed calling webhook") => {
                 ActError::WebhookSilent(status.message.clone())
             }
@@ -444,6 +446,18 @@ mod tests {
     fn an_expired_token_is_no_answer_to_what_was_asked() {
         assert_eq!(answered(403, 0).category(), "refused");
         assert_eq!(answered(401, 0).category(), "unreachable");
+    }
+
+    #[test]
+    fn a_patch_that_does_not_apply_is_stale_and_one_that_is_invalid_is_refused() {
+        let said = |message: &str| {
+            let status = serde_json::json!({ "status": "Failure", "message": message, "code": 422, "reason": "Invalid", "details": {} });
+            classify(kube::Error::Api(serde_json::from_value::<Box<Status>>(status).unwrap()))
+        };
+        let stale = said("the server rejected our request due to an error in our request");
+        assert_eq!((stale.category(), stale.look_again(), stale.refusal()), ("stale", true, None));
+        let invalid = said("Deployment.apps \"shop\" is invalid: spec.replicas: Invalid value: -1");
+        assert_eq!((invalid.category(), invalid.look_again()), ("refused", false));
     }
 
     #[test]

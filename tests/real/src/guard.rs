@@ -73,7 +73,7 @@ impl Drop for Guard {
 }
 
 /// Keeps what `read` makes of each object, and tells all of it after each change. The receiver is told of the first list.
-fn watch<K, V>(
+pub fn watch<K, V>(
     client: &Client,
     namespace: &str,
     read: impl Fn(&K) -> Option<V> + Send + 'static,

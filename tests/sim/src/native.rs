@@ -108,7 +108,8 @@ impl Native {
         if new.is_none() {
             let total: i32 = self.sets.iter().map(|set| set.replicas).sum();
             let recreate = spec["strategy"]["type"] == "Recreate";
-            if recreate && self.pods.iter().any(|pod| pod.terminating_since.is_none() || total > 0) {
+            // Not before the last pod is gone, and not only ordered away.
+            if recreate && (total > 0 || !self.pods.is_empty()) {
                 self.sets.iter_mut().for_each(|set| set.replicas = 0);
                 return;
             }

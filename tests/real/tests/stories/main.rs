@@ -33,6 +33,7 @@ mod receivers;
 mod records;
 mod refused;
 mod rights;
+mod same_words;
 mod secrets;
 mod signing;
 mod superseded;

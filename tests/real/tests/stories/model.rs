@@ -1,31 +1,125 @@
 //! The model of the native controllers (`tests/sim`) held against the native controllers: the same writes, and as many pods of each
-//! version on both.
+//! version on both when nothing moves any more, by the same way; and Jobs that end in the same words.
 
 use std::cell::Cell;
+use std::sync::{Arc, Mutex};
 
 use futures::future::join_all;
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
+use tidegate_real::guard::watch;
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
-use tidegate_sim::scripts::{Counts, Script, on_the_model, scripts};
+use tidegate_sim::scripts::{
+    Counts, Rest, Script, Way, end_of_job, job, job_on_the_model, on_the_model, scripts,
+};
+use tokio::task::JoinHandle;
 
 /// Looks in a row, 50 ms and more apart, in which it must stand: what only passes by is not what comes of a write.
 const IN_A_ROW: u32 = 10;
 
-/// Whether so many pods of each version are ordered, once the controller has seen the last write, and are there.
-async fn stands(story: &Story<'_>, wanted: &Counts) -> bool {
+/// A version, and so many pods of it.
+type Pods = (String, i64);
+
+/// What the watches have brought.
+#[derive(Default)]
+struct Seen {
+    way: Way,
+    ordered: Counts,
+    there: Counts,
+}
+
+/// Watches ReplicaSets and pods of a story, change by change: an API server leaves none out.
+struct Watched {
+    seen: Arc<Mutex<Seen>>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Watched {
+    /// From now on.
+    async fn start(story: &Story<'_>) -> Self {
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let (of_sets, of_pods) = (seen.clone(), seen.clone());
+        let (sets, listed) = watch(&story.client, &story.namespace, pods_of_set, move |sets| {
+            let mut seen = of_sets.lock().expect("no panic while noting");
+            seen.ordered = together(sets.values());
+            let Seen { way, ordered, .. } = &mut *seen;
+            way.ordered(ordered);
+        });
+        let _listed = listed.await;
+        let (pods, listed) = watch(&story.client, &story.namespace, version_of_pod, move |pods| {
+            let mut seen = of_pods.lock().expect("no panic while noting");
+            seen.there = together(pods.values());
+            let Seen { way, there, .. } = &mut *seen;
+            way.there(there);
+        });
+        let _listed = listed.await;
+        Self { seen, tasks: [sets, pods] }
+    }
+
+    /// Whether all is seen that leads to this rest.
+    fn is_at(&self, rest: &Rest) -> bool {
+        let seen = self.seen.lock().expect("no panic while noting");
+        seen.ordered == rest.ordered && seen.there == rest.ordered
+    }
+
+    /// How it came to this rest; the next way begins.
+    fn rest(&self) -> Way {
+        self.seen.lock().expect("no panic while noting").way.rest()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+fn pods_of_set(set: &ReplicaSet) -> Option<Pods> {
+    let spec = set.spec.as_ref()?;
+    let annotations = spec.template.as_ref()?.metadata.as_ref()?.annotations.as_ref()?;
+    Some((annotations.get("version")?.clone(), i64::from(spec.replicas?)))
+}
+
+fn version_of_pod(pod: &Pod) -> Option<Pods> {
+    Some((pod.annotations().get("version")?.clone(), 1))
+}
+
+fn together<'a>(all: impl Iterator<Item = &'a Pods>) -> Counts {
+    let mut counts = Counts::new();
+    for (version, pods) in all.filter(|(_, pods)| *pods > 0) {
+        *counts.entry(version.clone()).or_default() += pods;
+    }
+    counts
+}
+
+/// Whether so many pods of each version are ordered, once the controller has seen the last write, and are there and Ready, and none is on
+/// its way out.
+async fn stands(story: &Story<'_>, wanted: &Rest) -> bool {
     let target = story.target().await;
     let seen = target["status"]["observedGeneration"] == target["metadata"]["generation"];
-    let (mut ordered, mut there) = (Counts::new(), Counts::new());
+    let (mut ordered, mut there, mut ready) = (Counts::new(), Counts::new(), Counts::new());
     for set in story.list("apps/v1", "ReplicaSet").await {
         let pods = set["spec"]["replicas"].as_i64().unwrap_or(0);
         count(&mut ordered, &set["spec"]["template"], pods);
     }
-    for pod in story.pods().await {
+    for pod in story.list("v1", "Pod").await {
         count(&mut there, &pod, 1);
+        count(&mut ready, &pod, i64::from(is_ready(&pod)));
     }
-    seen && ordered == *wanted && there == *wanted
+    seen && ordered == wanted.ordered && there == wanted.ordered && ready == wanted.ready
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
 fn count(counts: &mut Counts, of: &Value, pods: i64) {
@@ -43,9 +137,32 @@ async fn may_make_another(story: &Story<'_>) -> bool {
     newest.is_none_or(|newest| Timestamp::now().as_second() > newest.as_second())
 }
 
+/// An autoscaler writes the scale, everybody else the Deployment.
+async fn write(story: &Story<'_>, spec: &Value) {
+    let patch = json!({"spec": spec});
+    let fields = spec.as_object().expect("fields");
+    if fields.keys().eq(["replicas"]) {
+        let api = story.api("apps/v1", "Deployment");
+        let scaled = api.patch_scale("shop", &PatchParams::default(), &Patch::Merge(&patch)).await;
+        scaled.expect("scaled");
+    } else {
+        story.patch(patch).await;
+    }
+}
+
+/// At most one pod on each node: there is room for as many as there are nodes, and nobody else's is taken.
+fn one_a_node() -> Value {
+    json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+        "labelSelector": {"matchLabels": {"app": "shop"}}, "topologyKey": "kubernetes.io/hostname",
+    }]}})
+}
+
 async fn agrees(stage: &Stage, script: Script) {
     let story = Story::begin(stage, "model").await;
     let mut deployment = story.deployment(script.replicas);
+    if script.room.is_some() {
+        deployment["spec"]["template"]["spec"]["affinity"] = one_a_node();
+    }
     let modelled = on_the_model(&deployment, &script);
     // Nobody's Deployment: no Release, no label, no policy.
     deployment["spec"]["replicas"] = json!(script.replicas);
@@ -55,18 +172,27 @@ async fn agrees(stage: &Stage, script: Script) {
             story.target().await["status"]["availableReplicas"] == script.replicas
         })
         .await;
-    for (write, wanted) in script.writes.iter().zip(&modelled) {
+    let watched = &Watched::start(&story).await;
+    watched.rest();
+    for (spec, outcome) in script.writes.iter().zip(&modelled) {
         let later = "the newest ReplicaSet is of a second that is over";
         story.until(later, |story| async move { may_make_another(story).await }).await;
-        story.patch(json!({"spec": write})).await;
-        let what = format!("{}: {wanted:?} after {write}", script.name);
+        write(&story, spec).await;
+        let wanted = &outcome.rest;
+        let what = format!("{}: {wanted:?} after {spec}", script.name);
         let in_a_row = &Cell::new(0);
         story
             .until(&what, |story| async move {
-                in_a_row.set(if stands(story, wanted).await { in_a_row.get() + 1 } else { 0 });
+                let stands = stands(story, wanted).await && watched.is_at(wanted);
+                in_a_row.set(if stands { in_a_row.get() + 1 } else { 0 });
                 in_a_row.get() >= IN_A_ROW
             })
             .await;
+        let way = watched.rest();
+        assert_eq!(way.turns(), outcome.way.turns(), "{what}: {way:?}");
+        if script.has_one_way {
+            assert_eq!(way, outcome.way, "{what}");
+        }
     }
 }
 
@@ -75,5 +201,40 @@ fn the_model_and_the_native_controllers_have_as_many_pods_of_each_version_after_
     on_stage(async {
         let stage = Stage::shared().await;
         join_all(scripts().into_iter().map(|script| agrees(stage, script))).await;
+    });
+}
+
+/// All ends that are shown of a Job, from none on.
+async fn ends_of(story: &Story<'_>, job: Value) -> Vec<Value> {
+    let ends: Arc<Mutex<Vec<Value>>> = Arc::new(Mutex::new(vec![Value::Null]));
+    let noted = ends.clone();
+    let as_it_is = |job: &Job| serde_json::to_value(job).ok();
+    let (task, listed) = watch(&story.client, &story.namespace, as_it_is, move |jobs| {
+        let mut ends = noted.lock().expect("no panic while noting");
+        for end in jobs.values().map(end_of_job) {
+            if ends.last() != Some(&end) {
+                ends.push(end);
+            }
+        }
+    });
+    let _listed = listed.await;
+    story.apply(job).await;
+    let known = &ends;
+    story
+        .until("it has ended", |_| async move { known.lock().expect("no panic while noting").len() > 1 })
+        .await;
+    task.abort();
+    let ends = ends.lock().expect("no panic while noting");
+    ends.clone()
+}
+
+#[test]
+fn a_job_of_the_model_ends_in_the_words_of_a_real_one() {
+    on_stage(async {
+        let stage = Stage::shared().await;
+        let (good, bad) =
+            (Story::begin(stage, "model-job").await, Story::begin(stage, "model-job-fails").await);
+        let ends = futures::future::join(ends_of(&good, job(false)), ends_of(&bad, job(true))).await;
+        assert_eq!(ends, (job_on_the_model(&job(false)), job_on_the_model(&job(true))));
     });
 }

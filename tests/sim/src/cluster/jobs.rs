@@ -31,8 +31,14 @@ impl World {
             .collect();
         for (name, mut job) in ended {
             let fails = job["spec"]["template"]["metadata"]["annotations"]["fails"] == "true";
-            let word = if fails { "Failed" } else { "Complete" };
-            job["status"] = json!({"conditions": [{"type": word, "status": "True", "reason": "Ended", "message": "it ended"}]});
+            // In the words of a real one, of a Job that is tried once.
+            let (word, count, reason, message) = if fails {
+                ("Failed", "failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+            } else {
+                ("Complete", "succeeded", "CompletionsReached", "Reached expected number of succeeded pods")
+            };
+            let condition = json!({"type": word, "status": "True", "reason": reason, "message": message});
+            job["status"] = json!({"conditions": [condition], count: 1});
             self.store.put("jobs", name, job);
         }
     }

@@ -6,6 +6,7 @@ pub mod managers;
 pub mod requests;
 pub mod store;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,11 +21,13 @@ use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOp
 use kube::Client;
 use kube::client::{Body, ClientBuilder};
 use serde_json::Value;
-use tidegate::run::link::Patience;
+use tidegate::report::Metrics;
+use tidegate::run::link::{Answers, Patience, UnderWay};
 use tower::BoxError;
 
 use crate::network::Fault;
-use crate::world::Shared;
+use crate::story::Setup;
+use crate::world::{Shared, World};
 pub use requests::{Answer, Request, Who};
 pub use store::{Name, Object, Store};
 
@@ -41,6 +44,16 @@ pub fn client(shared: &Shared, process: usize, patience: &Patience) -> Client {
     let shared = shared.clone();
     let service = tower::service_fn(move |request| serve(shared.clone(), process, request));
     ClientBuilder::new(service, "default").with_layer(patience).build()
+}
+
+/// A world that nobody plays in, and a client of its API server: for whoever asks what it says. Time passes as it does outside.
+pub fn alone() -> (Shared, Client) {
+    let shared = Shared::new(World::new(&Setup::default()));
+    let process = shared.lock().network.join();
+    let (answers, metrics) = (Arc::new(Answers::default()), Arc::new(Metrics::new()));
+    let patience = Patience::new(answers, UnderWay::default().follow(), metrics);
+    let client = client(&shared, process, &patience);
+    (shared, client)
 }
 
 async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> Result<Reply, BoxError> {

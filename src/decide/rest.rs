@@ -214,7 +214,9 @@ fn put_what_is_owed(draft: &mut Draft<'_>, way: &GoingBack<'_>) -> bool {
     draft.want(way.target, &wanted, "put the owner's template back, held");
     draft.phase(
         Phase::Held,
-        format!("stable stands; {then}, which its owner wrote over the run of an earlier Release, comes next"),
+        format!(
+            "stable stands; {then}, which its owner wrote over the run of an earlier Release, comes next"
+        ),
     );
     true
 }

@@ -195,7 +195,12 @@ fn a_newer_template_is_released_after_stable_where_the_release_is_made_anew_mean
         world.until("stable is ordered", |world| version(world) == "v1");
         (world.release, world.status) = (release, ReleaseStatus::default());
         world.pass(Duration::from_secs(5));
-        assert_eq!((version(&world).as_str(), world.phase().as_str()), ("v1", "Idle"), "{}", world.describe());
+        assert_eq!(
+            (version(&world).as_str(), world.phase().as_str()),
+            ("v1", "Idle"),
+            "{}",
+            world.describe()
+        );
         if kept {
             world.until("v3 is released", |world| {
                 world.status.last_run.as_ref().is_some_and(|last| last.outcome == Outcome::Succeeded)

@@ -34,6 +34,8 @@ const READINGS: usize = 4;
 const RUSH: Duration = Duration::from_millis(500);
 /// When to look again whether there is room to tell something.
 const ROOM: Duration = Duration::from_secs(10);
+/// A write that another was quicker than is tried again at once, so often.
+const QUICK_LOOKS: u32 = 5;
 /// Longest back-off of a Release whose writes fail.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// The same while it goes back: that is tried again as soon as it can succeed.
@@ -214,7 +216,7 @@ impl Reconciler {
 
     fn failed(&self, key: &Key, Failed { what, error }: &Failed, back: bool) {
         let failures = self.own.count_failure(key);
-        let wait = if error.look_again() && failures < 5 {
+        let wait = if error.look_again() && failures < QUICK_LOOKS {
             Duration::from_millis(20)
         } else {
             let longest = if back { LONGEST_BACKOFF_BACK } else { LONGEST_BACKOFF };
@@ -223,6 +225,9 @@ impl Reconciler {
         };
         if !error.look_again() {
             self.own.back_off(key, BackOff { until: clock::instant() + wait, back });
+        }
+        // What comes too late again and again is no race.
+        if !error.look_again() || failures >= QUICK_LOOKS {
             tracing::warn!(release = %key, what, %error, retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "a write failed");
         }
         self.queue.wake_at(key.clone(), clock::instant() + wait);

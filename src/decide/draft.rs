@@ -280,6 +280,7 @@ impl<'a> Draft<'a> {
                 let mut status = self.status;
                 status.revision = old.revision.saturating_add(1);
                 status.at = Some(Stamp(self.snapshot.now));
+                status.target_generation = generation(self.snapshot, &status);
                 Some(status)
             }
             Some(wait) => {
@@ -319,4 +320,10 @@ impl<'a> Draft<'a> {
         let since = written.map_or(every, |at| Duration::try_from(self.snapshot.now - at).unwrap_or(every));
         Some(every.saturating_sub(since))
     }
+}
+
+/// Generation of the Deployment that a status is about.
+fn generation(snapshot: &Snapshot, status: &ReleaseStatus) -> Option<i64> {
+    let target = snapshot.target.as_ref()?;
+    (status.target_uid.as_ref() == Some(&target.uid)).then_some(target.generation)
 }

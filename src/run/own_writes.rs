@@ -61,6 +61,13 @@ impl<V: PartialEq> Written<V> {
     }
 }
 
+/// Whether status was decided on a later Deployment than this one: each kind is watched by itself, and another process may have seen more.
+fn is_behind(snapshot: &Snapshot) -> bool {
+    let (Some(release), Some(target)) = (&snapshot.release, &snapshot.target) else { return false };
+    let status = &release.status;
+    status.target_uid.as_ref() == Some(&target.uid) && status.target_generation > Some(target.generation)
+}
+
 /// Until when nothing is written about a Release, and whether that came of going back.
 #[derive(Clone, Copy)]
 pub struct BackOff {
@@ -69,10 +76,15 @@ pub struct BackOff {
 }
 
 impl OwnWrites {
-    /// Whether our own last write is not in this snapshot yet. What is decided on what was there before it would be refused, too.
+    /// Whether our own last write is not in this snapshot yet, or a Deployment of before what status was decided on, by whoever led then. What is
+    /// decided on what was there before would be refused, too; but not a status that says what somebody has written in the Deployment.
     pub fn newer_than(&self, key: &Key, snapshot: &Snapshot) -> bool {
         let mut all = self.lock();
-        let Some(own) = all.get_mut(key) else { return false };
+        let is_behind = is_behind(snapshot);
+        if !is_behind && !all.contains_key(key) {
+            return false;
+        }
+        let own = all.entry(key.clone()).or_default();
         let release = own.release.as_ref().zip(snapshot.release.as_ref()).map(|(written, release)| {
             written.seen(&release.uid, release.status.revision, &release.resource_version)
         });
@@ -85,7 +97,7 @@ impl OwnWrites {
         if seen.contains(&Seen::Before) {
             return true;
         }
-        if !seen.contains(&Seen::PutBack) {
+        if !is_behind && !seen.contains(&Seen::PutBack) {
             return false;
         }
         own.waits += 1;

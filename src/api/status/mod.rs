@@ -119,6 +119,9 @@ pub struct ReleaseStatus {
     /// UID of the Deployment that all this is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_uid: Option<String>,
+    /// Generation of the Deployment that this was decided on. What has an earlier one was read before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_generation: Option<i64>,
     /// Which spec and template the condition Questionable is about.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 128))]

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tidegate::api::{ORIGINALS, STABLE};
 use tidegate::watch::slim::fingerprint;
 
+use super::Watchman;
 use super::writing::PARKED;
 use crate::native::{Pod, Set, fenceposts};
 use crate::time::stamp;
@@ -180,17 +181,17 @@ impl World {
     /// 6: whatever a run stands on, the stable template is kept where it is looked for: by its fingerprint, and without a Release by the name that
     /// is noted on the Deployment.
     pub fn check_way_is_open(&mut self, name: &str) {
-        let Some(deployment) = self.deployment(name) else { return };
+        let Some(deployment) = self.deployment(name).cloned() else { return };
         let (metadata, status) = (&deployment["metadata"], self.status(name));
         let runs = !status["run"].is_null() && status["targetUid"] == metadata["uid"];
-        let stable = status["stable"]["fingerprint"].as_str().filter(|_| runs);
-        let noted = metadata["annotations"][STABLE].as_str().filter(|_| is_taken(deployment));
+        let stable = status["stable"]["fingerprint"].as_str().filter(|_| runs).map(str::to_owned);
+        let noted = metadata["annotations"][STABLE].as_str().filter(|_| is_taken(&deployment));
         if stable.is_none() && noted.is_none() {
             return;
         }
-        let present = fingerprint(&deployment["spec"]["template"]);
-        let stable = stable.filter(|stable| *stable != present).map(str::to_owned);
-        let noted = noted.filter(|noted| !is_named_after(noted, &present)).map(str::to_owned);
+        let present = self.watchman.fingerprint(metadata, &deployment["spec"]["template"]);
+        let stable = stable.filter(|stable| *stable != present);
+        let noted = noted.filter(|noted| !is_named_after(noted, &present));
         if stable.is_none() && noted.is_none() {
             return;
         }
@@ -202,7 +203,9 @@ impl World {
             .store
             .all("controllerrevisions")
             .filter(|(_, kept)| is_owned(kept))
-            .map(|((_, name), kept)| (name.clone(), fingerprint(&kept["data"])))
+            .map(|((_, name), kept)| {
+                (name.clone(), self.watchman.fingerprint(&kept["metadata"], &kept["data"]))
+            })
             .collect();
         if let Some(stable) = stable {
             let is_kept = kept.iter().any(|(_, kept)| *kept == stable);
@@ -212,6 +215,16 @@ impl World {
             let is_it = |(name, kept): &(String, String)| *name == noted && is_named_after(name, kept);
             self.check("6 (the way back is open)", kept.iter().any(is_it), || format!("{noted} of {kept:?}"));
         }
+    }
+}
+
+impl Watchman {
+    /// Fingerprint of the template of an object: worked out once for as long as nobody writes what it says.
+    fn fingerprint(&mut self, metadata: &Value, template: &Value) -> String {
+        let uid = metadata["uid"].as_str().unwrap_or_default().to_owned();
+        let generation = metadata["generation"].as_i64().unwrap_or(0);
+        let known = self.fingerprints.entry((uid, generation)).or_insert_with(|| fingerprint(template));
+        known.clone()
     }
 }
 

@@ -20,6 +20,29 @@ at 2980 amend {"watch":[{"every":"1s","for":"5s"}]}"#,
 }
 
 #[test]
+fn a_deployment_of_before_what_another_process_decided_on_is_waited_for() {
+    // The standby has lost its watches, and has the Deployment of before the newer template, when it takes over a run that goes back for that. To it
+    // somebody seemed to have put the version of the run back.
+    let outcome = told_by(
+        58_039,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":4},"type":"RollingUpdate"}
+min-ready 1
+deadline 600
+release {"criteria":[],"steps":[{"name":"tenth","replicas":"10%","soak":"2s"},{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+policies false
+candidates 2
+at 1241 push v2 crash
+at 1763 drop-watches
+at 1763 compact
+at 1955 push v3 good
+at 2787 restart"#,
+    );
+    assert_eq!(outcome.end.version, "v3", "{}", outcome.log.join("\n"));
+}
+
+#[test]
 fn a_status_before_an_order_that_failed_is_waited_for() {
     let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
     // Which request it is that orders the way back depends on what was written before.

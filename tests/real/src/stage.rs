@@ -8,7 +8,7 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 
 use crate::cluster::{Cluster, Options, repository};
@@ -171,6 +171,21 @@ pub async fn apply(client: &Client, document: &Value, manager: &str) -> Result<D
         }
     };
     Ok(tokio::time::timeout(std::time::Duration::from_secs(20), wait).await??)
+}
+
+/// A policy of this namespace that denies whatever of these resources breaks the rule, and how it is bound. Both are named after the namespace.
+pub fn denying(namespace: &str, resources: &Value, rule: &Value) -> [Value; 2] {
+    let group = "admissionregistration.k8s.io/v1";
+    let policy = json!({
+        "apiVersion": group, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": namespace},
+        "spec": {"matchConstraints": {"resourceRules": [resources]}, "validations": [rule]},
+    });
+    let here = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
+    let binding = json!({
+        "apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": namespace},
+        "spec": {"policyName": namespace, "validationActions": ["Deny"], "matchResources": here},
+    });
+    [policy, binding]
 }
 
 /// The API of a document's kind, in its namespace.

@@ -122,32 +122,27 @@ impl Cluster {
 
     /// Some of the pods that serve are on a node that falls silent.
     pub fn lose(&mut self, pods: usize, now: u64, until: u64, come_back: bool) {
-        self.service.count(&self.native, now);
-        let serving = self
-            .native
-            .pods
-            .iter_mut()
-            .filter(|pod| pod.ready_since.is_some() && pod.terminating_since.is_none());
-        for pod in serving.take(pods) {
-            pod.ready_since = None;
-            self.silent.insert(pod.name.clone(), (until, come_back));
-        }
-        self.due = self.due.min(now);
+        let lost = self.take_from_traffic(pods, now);
+        self.silent.extend(lost.into_iter().map(|pod| (pod, (until, come_back))));
     }
 
     /// Some of the pods that serve do not answer their kubelet for a while: they are not Ready, and then they are again.
     pub fn flap(&mut self, pods: usize, now: u64, until: u64) {
+        let unready = self.take_from_traffic(pods, now);
+        self.unready.extend(unready.into_iter().map(|pod| (pod, until)));
+    }
+
+    /// So many of the pods that serve are not Ready any more; which.
+    fn take_from_traffic(&mut self, pods: usize, now: u64) -> Vec<String> {
         self.service.count(&self.native, now);
-        let serving = self
-            .native
-            .pods
-            .iter_mut()
-            .filter(|pod| pod.ready_since.is_some() && pod.terminating_since.is_none());
-        for pod in serving.take(pods) {
-            pod.ready_since = None;
-            self.unready.insert(pod.name.clone(), until);
-        }
         self.due = self.due.min(now);
+        let serves = |pod: &&mut Pod| pod.ready_since.is_some() && pod.terminating_since.is_none();
+        let taken = self.native.pods.iter_mut().filter(serves).take(pods);
+        let not_ready = |pod: &mut Pod| {
+            pod.ready_since = None;
+            pod.name.clone()
+        };
+        taken.map(not_ready).collect()
     }
 
     /// From now on the nodes have room for so many pods of it.

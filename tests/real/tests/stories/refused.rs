@@ -58,22 +58,12 @@ async fn goes_on_without(story: &Story<'_>, refuses: &Value) {
 
 /// Nobody may have a Deployment here that waits so long for its pods; the policy, and how it is bound.
 fn nobody_waits(namespace: &str) -> [Value; 2] {
-    let group = "admissionregistration.k8s.io/v1";
     let deployments = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["CREATE", "UPDATE"]});
     let rule = json!({
         "expression": "object.spec.?minReadySeconds.orValue(0) <= 3600",
         "message": "minReadySeconds is an hour at most",
     });
-    let policy = json!({
-        "apiVersion": group, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": namespace},
-        "spec": {"matchConstraints": {"resourceRules": [deployments]}, "validations": [rule]},
-    });
-    let here = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
-    let binding = json!({
-        "apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": namespace},
-        "spec": {"policyName": namespace, "validationActions": ["Deny"], "matchResources": here},
-    });
-    [policy, binding]
+    stage::denying(namespace, &deployments, &rule)
 }
 
 #[test]

@@ -258,22 +258,12 @@ fn a_watch_from_long_ago_is_told_within_it_that_it_is_too_old_by_both_servers() 
 
 /// Nobody may turn off what is new here; the policy, and how it is bound.
 fn nobody_turns_off(namespace: &str) -> [Value; 2] {
-    let group = "admissionregistration.k8s.io/v1";
     let maps = json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["UPDATE"]});
     let rule = json!({
         "expression": "!has(object.data) || !('new' in object.data) || object.data['new'] != 'off'",
         "message": "new stays on", "reason": "Forbidden",
     });
-    let policy = json!({
-        "apiVersion": group, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": namespace},
-        "spec": {"matchConstraints": {"resourceRules": [maps]}, "validations": [rule]},
-    });
-    let here = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
-    let binding = json!({
-        "apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": namespace},
-        "spec": {"policyName": namespace, "validationActions": ["Deny"], "matchResources": here},
-    });
-    [policy, binding]
+    stage::denying(namespace, &maps, &rule)
 }
 
 #[test]

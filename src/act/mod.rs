@@ -175,6 +175,8 @@ async fn carry_out_one(
                 Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {
                     tracing::warn!(release = %key, deployment = name, %error, "who applies the Deployment server-side is still refused because of us");
                 }
+                // Somebody has written it meanwhile: what they wrote brings the next look, and status does not wait for it.
+                Err(ActError::Stale(_)) => {}
                 Err(error) => return Err(error),
             }
         }

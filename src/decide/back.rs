@@ -49,7 +49,7 @@ pub use validation::{PLACE as VALIDATION, criteria as validated_criteria};
 pub const MOST_NOTES: usize = 16;
 /// A template that was kept is seen by then, which may be after what it was kept for: each kind has a watch of its own, that lives for ten
 /// seconds in a run.
-const SEEN_WITHIN: Duration = Duration::from_secs(60);
+pub const SEEN_WITHIN: Duration = Duration::from_secs(60);
 /// What blocks a way back whose stable pods do not come.
 pub const STABLE_FAILS: &str = "StablePodsFailing";
 

@@ -303,6 +303,10 @@ impl<'a> Draft<'a> {
 
     /// How long the status may wait; `None` when there is nothing to write.
     fn due(&self, old: &ReleaseStatus) -> Option<Duration> {
+        // Where status knew more than there is, that is said once: it is not waited for again.
+        if generation(self.snapshot, old).is_some_and(|present| Some(present) < old.target_generation) {
+            return Some(Duration::ZERO);
+        }
         if self.status == *old {
             return None;
         }

@@ -72,6 +72,13 @@ pub fn taken_up(way: &GoingBack<'_>) -> Option<String> {
     Some(Ordered { ordered_at: known.unwrap_or(way.snapshot.now), then }.text())
 }
 
+/// Until when a template that comes after stable may yet be seen to be kept.
+pub fn seen_by(way: &GoingBack<'_>) -> Option<Timestamp> {
+    let now = way.snapshot.now;
+    let by = Ordered::noted(way.target)?.ordered_at.min(now) + back::SEEN_WITHIN;
+    (by > now).then_some(by)
+}
+
 /// That a template which comes after stable is not kept.
 pub fn lost(then: &str) -> Notice {
     let note =

@@ -190,9 +190,13 @@ fn take_up_way_back(draft: &mut Draft<'_>, way: &GoingBack<'_>) {
         None => way.order(),
     };
     draft.want(way.target, &order, "go back to stable, as an earlier Release began to");
+    let then =
+        orphan::owed(way).map(|then| format!("; {then}, which its owner wrote over the run, comes next"));
     let message = format!(
-        "taking up where an earlier Release went back: {} of {} stable pods are Ready",
-        way.stand.stable_ready, way.stand.replicas
+        "taking up where an earlier Release went back: {} of {} stable pods are Ready{}",
+        way.stand.stable_ready,
+        way.stand.replicas,
+        then.unwrap_or_default()
     );
     draft.phase(Phase::Idle, message.clone());
     let unblock = draft.kubectl(&format!("rollout status deployment/{}", way.target.name));
@@ -205,8 +209,16 @@ fn take_up_way_back(draft: &mut Draft<'_>, way: &GoingBack<'_>) {
 fn put_what_is_owed(draft: &mut Draft<'_>, way: &GoingBack<'_>) -> bool {
     let Some(then) = orphan::owed(way) else { return false };
     let Some(kept) = way.snapshot.templates.get(&then) else {
-        draft.notices.push(orphan::lost(&then));
-        return false;
+        let Some(by) = orphan::seen_by(way) else {
+            draft.notices.push(orphan::lost(&then));
+            return false;
+        };
+        draft.phase(
+            Phase::Idle,
+            format!("stable stands; {then}, which comes next, is not seen to be kept yet"),
+        );
+        draft.wake_at(by);
+        return true;
     };
     let wanted = Wanted::held(way.originals, way.stable.0, way.on_delete, way.target.replicas)
         .by(way.target.changed_by.as_ref())

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -9,8 +10,8 @@ use super::clock;
 use crate::act::Applied;
 use crate::decide::{Key, Snapshot};
 
-/// Looks after which what stands in the place of what we wrote is taken for what there is: half a minute.
-pub const MOST_WAITS: u32 = 120;
+/// After so long what stands in the place of what was written is taken for what there is.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What we wrote last, by Release: a snapshot older than that is not decided on.
 #[derive(Default)]
@@ -23,8 +24,8 @@ struct OwnWrite {
     /// The Release, by `status.revision`; what that was decided on has a resourceVersion.
     release: Option<Written<String>>,
     failures: u32,
-    /// Looks that found something else in its place.
-    waits: u32,
+    /// Since when something else is found in its place.
+    waits_since: Option<Instant>,
     /// Nothing is written before, whatever happens meanwhile; but what goes back is held up only by failures of its own.
     backs_off: Option<BackOff>,
 }
@@ -98,10 +99,11 @@ impl OwnWrites {
             return true;
         }
         if !is_behind && !seen.contains(&Seen::PutBack) {
+            own.waits_since = None;
             return false;
         }
-        own.waits += 1;
-        let waits = own.waits <= MOST_WAITS;
+        let now = clock::instant();
+        let waits = now < *own.waits_since.get_or_insert(now) + LONGEST_WAIT;
         if !waits {
             all.remove(key);
         }
@@ -118,7 +120,7 @@ impl OwnWrites {
             let on = release.resource_version.clone();
             own.release = Some(Written { uid: release.uid.clone(), number, on });
         }
-        own.waits = 0;
+        own.waits_since = None;
     }
 
     pub fn succeeded(&self, key: &Key) {

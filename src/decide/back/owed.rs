@@ -24,7 +24,8 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
 }
 
-/// Whether an order of ours would have left something else. It takes the parking off, and what is put back after it is parked again. It leaves the deadline
+/// Whether an order of ours would have left something else. It takes the parking off, and what is put back after it is parked again (but for `Recreate`, of which
+/// it is not told then). It leaves the deadline
 /// parked, no pause (where the policies are served, whoever writes a template pauses it), and a note of the owner's fields, until these are given back.
 fn is_of_its_owner(scene: &Scene<'_>, back: &Back) -> bool {
     let Workload { paused, progress_deadline_seconds, originals, stable, .. } = scene.target;

@@ -36,8 +36,8 @@ pub struct Watchman {
     pub checks: u64,
     /// Of each invariant.
     pub looked: BTreeMap<&'static str, u64>,
-    /// Of templates, by uid and generation of what has them.
-    fingerprints: BTreeMap<(String, i64), String>,
+    /// Of kept templates, by uid.
+    fingerprints: BTreeMap<String, String>,
     /// By the name of the Deployment, and of its Release.
     watched: BTreeMap<String, Watched>,
     /// Uid and generation of a Deployment after a process's last write to it.

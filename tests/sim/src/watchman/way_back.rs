@@ -189,7 +189,7 @@ impl World {
         if stable.is_none() && noted.is_none() {
             return;
         }
-        let present = self.watchman.fingerprint(metadata, &deployment["spec"]["template"]);
+        let present = fingerprint(&deployment["spec"]["template"]);
         let stable = stable.filter(|stable| *stable != present);
         let noted = noted.filter(|noted| !is_named_after(noted, &present));
         if stable.is_none() && noted.is_none() {
@@ -219,11 +219,10 @@ impl World {
 }
 
 impl Watchman {
-    /// Fingerprint of the template of an object: worked out once for as long as nobody writes what it says.
+    /// Fingerprint of a kept template, which nobody changes: worked out once.
     fn fingerprint(&mut self, metadata: &Value, template: &Value) -> String {
         let uid = metadata["uid"].as_str().unwrap_or_default().to_owned();
-        let generation = metadata["generation"].as_i64().unwrap_or(0);
-        let known = self.fingerprints.entry((uid, generation)).or_insert_with(|| fingerprint(template));
+        let known = self.fingerprints.entry(uid).or_insert_with(|| fingerprint(template));
         known.clone()
     }
 }

@@ -6,7 +6,7 @@ use super::evidence::{self, Evidence};
 use super::scene::Scene;
 use super::{asking, content, migrations, podhealth, preflight, rest, steps, watching};
 use crate::api::status::{Cause, Stage};
-use crate::api::{Authors, Outcome, Phase};
+use crate::api::{Outcome, Phase};
 
 /// What to do while a run is under way.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
@@ -78,8 +78,8 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
     if scene.target.fingerprint == canary.fingerprint {
         return None;
     }
-    let by = scene.target.changed_by.as_ref().and_then(Authors::last).map(str::to_owned);
-    let who = by.clone().unwrap_or_else(|| "somebody".into());
+    let by = scene.last_author();
+    let who = by.unwrap_or("somebody");
     if scene.at_stable() {
         if let Some(end) = back::take_up(draft, scene) {
             return Some(end);
@@ -88,7 +88,7 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
         return Some(());
     }
     if stage == Stage::Watch
-        && let Some(why) = to_be_undone(draft, scene, &who)
+        && let Some(why) = to_be_undone(draft, scene, who)
     {
         back::begin(draft, scene, why);
         return Some(());
@@ -110,7 +110,8 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
         draft.phase(Phase::Idle, "a newer template has come during the watch");
         return Some(());
     }
-    let why = back::Why::new(Cause::Superseded, format!("{who} wrote a newer template")).said_by(by);
+    let why = back::Why::new(Cause::Superseded, format!("{who} wrote a newer template"))
+        .said_by(by.map(str::to_owned));
     back::begin(draft, scene, why);
     Some(())
 }

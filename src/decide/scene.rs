@@ -11,7 +11,7 @@ use super::pace::{Limits, Stand};
 use super::plan::{self, Measuring, Plan, PlanError, PlannedUndo};
 use super::snapshot::{Pod, ReleaseFacts, Snapshot, StoredTemplate, Workload};
 use crate::api::status::{PodCount, ReplicasStatus, RevisionStatus, Run, Stage};
-use crate::api::{Capacity, CaptureMode, OnDelete, ReleaseSpec, ReleaseStatus};
+use crate::api::{Authors, Capacity, CaptureMode, OnDelete, ReleaseSpec, ReleaseStatus};
 
 /// Everything derived from one snapshot that more than one rule needs.
 pub struct Scene<'a> {
@@ -100,6 +100,11 @@ impl<'a> Scene<'a> {
     /// The template of the Deployment as a revision for status.
     pub fn current_revision(&self) -> RevisionStatus {
         revision(self.target)
+    }
+
+    /// Who was the last to change the template of the Deployment, if that is known.
+    pub fn last_author(&self) -> Option<&'a str> {
+        self.target.changed_by.as_ref().and_then(Authors::last)
     }
 
     /// A kept template by its fingerprint: its name and what it is.

@@ -2,15 +2,14 @@
 //! not come because somebody has the Deployment handed back is named. How it is kept and put back is not known here.
 
 use super::{Back, Cause, Draft, Scene, Why, is_undo, named};
-use crate::api::Authors;
 use crate::decide::fields::{PARKED_DEADLINE, parked};
 use crate::decide::snapshot::Workload;
 
 /// That somebody has put the stable template back.
 pub fn reverted(scene: &Scene<'_>) -> Why {
-    let by = scene.target.changed_by.as_ref().and_then(Authors::last).map(str::to_owned);
-    let who = by.clone().unwrap_or_else(|| "somebody".into());
-    Why::new(Cause::Reverted, format!("{who} put the stable template back")).said_by(by)
+    let by = scene.last_author();
+    let who = by.unwrap_or("somebody");
+    Why::new(Cause::Reverted, format!("{who} put the stable template back")).said_by(by.map(str::to_owned))
 }
 
 /// The stable template stands there. Where it is no order of ours that put it there, its owner has done so after what was to come: that does not
@@ -24,9 +23,9 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
 }
 
-/// Whether an order of ours would have left something else. It takes the parking off, and what is put back after it is parked again (but for `Recreate`, of which
-/// it is not told then). It leaves the deadline
-/// parked, no pause (where the policies are served, whoever writes a template pauses it), and a note of the owner's fields, until these are given back.
+/// Whether an order of ours would have left something else. It takes the parking off, and what is put back after it is parked again (but for
+/// `Recreate`, of which it is not told then). It leaves the deadline parked, no pause (where the policies are served, whoever writes a template
+/// pauses it), and a note of the owner's fields, until these are given back.
 fn is_of_its_owner(scene: &Scene<'_>, back: &Back) -> bool {
     let Workload { paused, progress_deadline_seconds, originals, stable, .. } = scene.target;
     let is_noted = originals.is_some() || stable.is_some();

@@ -7,10 +7,10 @@ mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::shown::{ShownPod, ShownSet};
-use crate::native::{Native, Pod, Set};
+use crate::native::{Native, Pod};
 use crate::pages::Counted;
 use crate::server::{Name, Object, Who};
 use crate::service::Service;
@@ -218,9 +218,7 @@ impl Cluster {
             .native
             .sets
             .iter()
-            .filter(|set| {
-                set.template["metadata"]["annotations"]["never-ready"] == "true" || lacks_image(set)
-            })
+            .filter(|set| is_never_ready(&set.template))
             .map(|set| set.name.clone())
             .collect();
         let mut pods = std::mem::take(&mut self.native.pods);
@@ -273,9 +271,14 @@ impl Cluster {
     }
 }
 
-/// Whether there is no image for its pods.
-fn lacks_image(set: &Set) -> bool {
-    set.template["metadata"]["annotations"]["image-missing"] == "true"
+/// Whether there is no image for the pods of a template.
+fn lacks_image(template: &Value) -> bool {
+    template["metadata"]["annotations"]["image-missing"] == "true"
+}
+
+/// Whether the pods of a template never become Ready.
+fn is_never_ready(template: &Value) -> bool {
+    template["metadata"]["annotations"]["never-ready"] == "true" || lacks_image(template)
 }
 
 /// Where an object of this name is.

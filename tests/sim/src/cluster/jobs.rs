@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use tidegate::api::{CHECK_LABEL, TRIAL};
 
-use super::{milliseconds, named};
+use super::{is_never_ready, milliseconds, named};
 use crate::server::Name;
 use crate::time::second;
 use crate::world::{NAMESPACE, World};
@@ -87,8 +87,7 @@ fn is_of_trial(object: &Value) -> bool {
 /// The pod of a trial's Job.
 fn trial_object(now: u64, job: &str, object: &Value) -> Value {
     let since = made(object) + TRIAL_READY;
-    let annotations = &object["spec"]["template"]["metadata"]["annotations"];
-    let never = annotations["never-ready"] == "true" || annotations["image-missing"] == "true";
+    let never = is_never_ready(&object["spec"]["template"]);
     let ready = if since <= now && !never { "True" } else { "False" };
     json!({
         "apiVersion": "v1", "kind": "Pod",

@@ -67,8 +67,13 @@ impl World {
             });
             store.put("replicasets", named(&set.name), object);
         }
-        let without_image: BTreeSet<&str> =
-            cluster.native.sets.iter().filter(|set| lacks_image(set)).map(|set| set.name.as_str()).collect();
+        let without_image: BTreeSet<&str> = cluster
+            .native
+            .sets
+            .iter()
+            .filter(|set| lacks_image(&set.template))
+            .map(|set| set.name.as_str())
+            .collect();
         for pod in &cluster.native.pods {
             let waits = cluster.waiting.contains(&pod.name);
             let shown = ShownPod {

@@ -40,6 +40,8 @@ type Options struct {
 	Users     []User
 	Emulate   string // Kubernetes version that the components emulate, as 1.34; empty: their own
 	AuditFile string // where the API server writes its audit log; empty: nowhere
+
+	SilentNodes time.Duration // how long a node may say nothing before it is taken for lost
 }
 
 // Plane is a running control plane.
@@ -297,8 +299,8 @@ func (p *Plane) prepareControllerManager() (*Component, error) {
 		"--service-account-private-key-file", p.Trust.AccountKeyFile,
 		"--use-service-account-credentials=true", "--leader-elect=false",
 		"--kube-api-qps", "2000", "--kube-api-burst", "4000",
-		// A lost node is noticed within seconds, and several nodes at once.
-		"--node-monitor-period", "500ms", "--node-monitor-grace-period", "6s",
+		// A lost node is noticed soon, and several nodes at once.
+		"--node-monitor-period", "500ms", "--node-monitor-grace-period", p.options.SilentNodes.String(),
 		"--node-eviction-rate", "100", "--secondary-node-eviction-rate", "100", "--large-cluster-size-threshold", "0",
 		// New bounds of an autoscaler take effect within a second. Nobody serves metrics: bounds are all that it has.
 		"--horizontal-pod-autoscaler-sync-period", "1s",

@@ -24,6 +24,7 @@ type options struct {
 	emulate        string
 	audit          string
 	join           string
+	silentNodes    time.Duration
 	firstBackoff   time.Duration
 	longestBackoff time.Duration
 }
@@ -49,6 +50,7 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	flags.StringVar(&o.emulate, "emulate", "", "Kubernetes `VERSION` to behave like, as 1.34")
 	flags.StringVar(&o.audit, "audit", "", "`FILE` for the API server's audit log (who did what to which object)")
 	flags.StringVar(&o.join, "join", "", "`KUBECONFIG` of an administrator of another cluster: no control plane is started, the nodes join that one, users are impersonated there")
+	flags.DurationVar(&o.silentNodes, "silent-nodes", 6*time.Second, "how long a node may say nothing, as a `DURATION`, before it is taken for lost and its pods for not Ready")
 	flags.Func("backoff", "`FIRST,LONGEST` pause before a crashing container is started again (default 1s,30s)", o.parseBackoff)
 	o.firstBackoff, o.longestBackoff = time.Second, 30*time.Second
 	if err := flags.Parse(args); err != nil {
@@ -59,6 +61,9 @@ func parseOptions(args []string, usage io.Writer) (*options, error) {
 	}
 	if o.join != "" && (o.audit != "" || o.emulate != "") {
 		return nil, errors.New("--audit and --emulate are for a control plane of our own: leave them out with --join")
+	}
+	if o.silentNodes < time.Second {
+		return nil, fmt.Errorf("--silent-nodes must be at least 1s: nodes speak up once in a while only")
 	}
 	if o.processNodes < 0 || o.paperNodes < 0 || o.podsPerNode < 1 {
 		return nil, fmt.Errorf("--process-nodes and --paper-nodes must not be negative, --node-pods must be at least 1")

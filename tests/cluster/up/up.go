@@ -119,7 +119,9 @@ func run(ctx context.Context, o *options) error {
 	if err := logClients(filepath.Join(dir, "logs")); err != nil {
 		return err
 	}
-	control, err := startPlane(ctx, o, plane.Options{Binary: binary, Dir: dir, Users: o.users, Emulate: o.emulate, AuditFile: audit})
+	control, err := startPlane(ctx, o, plane.Options{
+		Binary: binary, Dir: dir, Users: o.users, Emulate: o.emulate, AuditFile: audit, SilentNodes: o.silentNodes,
+	})
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ pub struct Options {
     pub join: Option<PathBuf>,
     /// Where the API server writes its audit log.
     pub audit: Option<PathBuf>,
+    /// How long a node may say nothing, as `40s`; without it a lost one is noticed within seconds.
+    pub silent_nodes: Option<&'static str>,
 }
 
 /// A cluster.
@@ -55,6 +57,9 @@ impl Cluster {
         }
         if let Some(audit) = &options.audit {
             command.arg("--audit").arg(audit);
+        }
+        if let Some(patience) = options.silent_nodes {
+            command.args(["--silent-nodes", patience]);
         }
         if let Some(kubeconfig) = &options.join {
             command.arg("--join").arg(kubeconfig);

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// What was the worst so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Worst {
     /// The fewest Ready pods that were not on their way out.
     pub least_ready: usize,
@@ -26,6 +26,10 @@ pub struct Worst {
     pub most_pods: usize,
     /// The most pods that ReplicaSets were told to have, all together.
     pub most_ordered: usize,
+    /// Which pods there were when the fewest were Ready, and which of them were, for who reads a failure.
+    pub pods_then: BTreeMap<String, bool>,
+    /// What each ReplicaSet was told when they were told the most.
+    pub orders_then: BTreeMap<String, usize>,
 }
 
 /// A watch of pods and ReplicaSets.
@@ -42,15 +46,21 @@ impl Guard {
         let (pods, pods_listed) = watch(client, namespace, pod_is_ready, move |pods| {
             let (ready, all) = (pods.values().filter(|ready| **ready).count(), pods.len());
             let mut noted = noted.lock().expect("no panic while noting");
-            let worst = noted.get_or_insert(Worst { least_ready: ready, most_pods: all, most_ordered: 0 });
-            worst.least_ready = worst.least_ready.min(ready);
+            let worst = noted.get_or_insert_with(|| Worst { least_ready: usize::MAX, ..Worst::default() });
+            if ready < worst.least_ready {
+                worst.least_ready = ready;
+                worst.pods_then.clone_from(pods);
+            }
             worst.most_pods = worst.most_pods.max(all);
         });
         let _listed = pods_listed.await;
         let (sets, sets_listed) = watch(client, namespace, pods_of_set, move |sets| {
             let all = sets.values().sum();
-            if let Some(worst) = ordered.lock().expect("no panic while noting").as_mut() {
-                worst.most_ordered = worst.most_ordered.max(all);
+            if let Some(worst) = ordered.lock().expect("no panic while noting").as_mut()
+                && all > worst.most_ordered
+            {
+                worst.most_ordered = all;
+                worst.orders_then.clone_from(sets);
             }
         });
         let _listed = sets_listed.await;
@@ -59,8 +69,7 @@ impl Guard {
 
     /// What was the worst so far.
     pub fn worst(&self) -> Worst {
-        let nothing = Worst { least_ready: 0, most_pods: 0, most_ordered: 0 };
-        self.worst.lock().expect("no panic while noting").unwrap_or(nothing)
+        self.worst.lock().expect("no panic while noting").clone().unwrap_or_default()
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::json;
+use tidegate_real::cluster::Options;
 use tidegate_real::credentials::Credentials;
 use tidegate_real::guard::Guard;
 use tidegate_real::load::Load;
@@ -33,7 +34,9 @@ fn kept_to_the_limits(guards: &[Guard]) {
 #[test]
 fn an_api_server_and_an_etcd_that_restart_in_mid_run_are_waited_for() {
     tidegate_real::story::on_stage(async {
-        let stage = Stage::own(usual()).await.expect("a stage");
+        // However long a restart takes: nodes that could not say that they live are not taken for lost, and their pods not for bad.
+        let patient = Options { silent_nodes: Some("10m"), ..usual() };
+        let stage = Stage::own(patient).await.expect("a stage");
         let good = Story::begin(&stage, "restart-good").await;
         let bad = Story::begin(&stage, "restart-bad").await;
         let slow = json!({"paper.tidegate.dev/ready-after": "3s"});

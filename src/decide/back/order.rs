@@ -102,22 +102,31 @@ impl<'a> GoingBack<'a> {
         i32::try_from(waiting).unwrap_or(i32::MAX)
     }
 
-    /// Under way, an order is only ever widened, so that pods becoming Ready do not cause a write each; nor does a change of replicas that it
-    /// allows for. Still parked, the pace there is one that went forward: somebody else has put the template back.
+    /// Under way, an order is widened, so that pods becoming Ready do not cause a write each; nor does a change of replicas that it allows for.
+    /// Still parked, the pace there is one that went forward: somebody else has put the template back.
     fn strategy(&self, pace: Pace) -> Value {
         let Workload { strategy: present, replicas, .. } = self.target;
         if !self.is_at_stable() || parked(self.target) {
             return pace.strategy_back(*replicas);
         }
-        let current = Limits::of(present, *replicas);
-        let is_enough = pace.unavailable <= current.unavailable && pace.surge <= current.surge;
+        let Limits { surge, unavailable } = Limits::of(present, *replicas);
+        let wider = Pace {
+            unavailable: match self.may_lack_as_many() {
+                true => pace.unavailable.max(unavailable),
+                false => pace.unavailable,
+            },
+            surge: pace.surge.max(surge),
+        };
+        let is_enough = (wider.unavailable, wider.surge) == (unavailable, surge);
         if is_enough && present["rollingUpdate"].is_object() {
             return present.clone();
         }
-        let wider = Pace {
-            unavailable: pace.unavailable.max(current.unavailable),
-            surge: pace.surge.max(current.surge),
-        };
         wider.strategy_back(*replicas)
+    }
+
+    /// Whether as many pods may be unavailable as an earlier order said, where its owner allows fewer now: while some make room for others, and when
+    /// none is left that could go. A percentage that was written for few replicas may come to more than they allow of many.
+    fn may_lack_as_many(&self) -> bool {
+        self.stand.canary == 0 || self.to_make_room() > 0
     }
 }

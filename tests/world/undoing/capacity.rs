@@ -78,3 +78,31 @@ fn a_newer_template_in_the_moment_of_the_order_takes_no_stable_pod_where_as_many
         assert_eq!((fewest.get(), most.get()), (10, 20), "{capacity}: {}", world.describe());
     }
 }
+
+#[test]
+fn replicas_that_grow_on_the_way_back_let_no_more_pods_go_than_their_owner_allows_of_as_many() {
+    let limits = json!({"maxSurge": 1, "maxUnavailable": 1});
+    let strategy = json!({"type": "RollingUpdate", "rollingUpdate": limits});
+    let mut world = World::new(4, strategy, with(json!({})));
+    let stable = world.sets[0].name.clone();
+    world.push(template("v2", false));
+    world.until("half", |world| world.phase() == "Soaking");
+    world.ready_after = Duration::from_secs(60);
+    world.say("Abort");
+    world.until("the one that may go has gone", |world| world.ready() == 3);
+    world.scale(10);
+    world.pass(Duration::from_secs(1));
+    let old = |world: &World| {
+        world.pods.iter().filter(|pod| pod.set != stable && pod.terminating_since.is_none()).count()
+    };
+    assert_eq!((world.ready(), old(&world)), (3, 2), "both are scaled: {}", world.describe());
+    // All but two stable ones come.
+    let starting = world.pods.iter_mut().filter(|pod| pod.set == stable && pod.ready_since.is_none());
+    starting.take(2).for_each(|pod| pod.crashing = true);
+    world.ready_after = Duration::ZERO;
+    world.pass(Duration::from_secs(2));
+    assert_eq!((world.ready(), old(&world)), (9, 1), "one may lack: {}", world.describe());
+    world.pods.iter_mut().for_each(|pod| pod.crashing = false);
+    world.until("the end", |world| world.status.last_run.is_some());
+    assert_eq!((world.ready(), old(&world)), (10, 0), "{}", world.describe());
+}

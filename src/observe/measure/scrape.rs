@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use reqwest::Version;
 use reqwest::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 
@@ -76,14 +75,7 @@ pub async fn scrape(
     at_once: usize,
     take: &mut Take<'_>,
 ) {
-    // A list first: a lazy stream of borrowing futures is not general enough for a spawned task (rust-lang/rust#102211).
-    let pages: Vec<_> = targets
-        .iter()
-        .enumerate()
-        .map(|(place, target)| from.page(target, deadline).map(move |page| (place, page)).boxed())
-        .collect();
-    // As they come in: whole pages would wait for those of slower pods before them, and so would those that are not asked for yet.
-    let mut pages = futures::stream::iter(pages).buffer_unordered(at_once.max(1));
+    let mut pages = pages(from, targets, deadline, at_once);
     while let Some((place, page)) = pages.next().await {
         take(place, page.and_then(|page| page.read(detected, gauges)));
     }
@@ -118,20 +110,36 @@ pub async fn detect(
     deadline: Duration,
     at_once: usize,
 ) -> Result<Detected, ReadError> {
-    let pages: Vec<_> =
-        targets.iter().take(PODS_SURVEYED).map(|target| from.page(target, deadline)).collect();
-    let survey = Mutex::new(names.survey());
-    let see = async |page: BoxFuture<'_, Result<Page, ReadError>>| {
-        let page = page.await?;
-        let mut survey = survey.lock().unwrap_or_else(PoisonError::into_inner);
-        page.visit(|sample| survey.see(&sample.name, sample.labels))
-    };
-    let seen = futures::stream::iter(pages).map(see).buffered(at_once.max(1)).collect::<Vec<_>>().await;
-    let survey = survey.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match seen.into_iter().find_map(Result::err) {
+    let surveyed = &targets[..targets.len().min(PODS_SURVEYED)];
+    let mut pages = pages(from, surveyed, deadline, at_once);
+    let (mut survey, mut failed) = (names.survey(), BTreeMap::new());
+    while let Some((place, page)) = pages.next().await {
+        let seen = page.and_then(|page| page.visit(|sample| survey.see(&sample.name, sample.labels)));
+        if let Err(error) = seen {
+            failed.insert(place, error);
+        }
+    }
+    match failed.into_values().next() {
         Some(error) if survey.series() == 0 => Err(error),
         Some(_) | None => names.choose(&survey),
     }
+}
+
+/// The targets' pages, each with its target's place, as they come in: whole pages would wait for those of slower pods before them, and so would
+/// those that are not asked for yet.
+fn pages<'a>(
+    from: &'a dyn Pages,
+    targets: &'a [Target],
+    deadline: Duration,
+    at_once: usize,
+) -> impl Stream<Item = (usize, Result<Page, ReadError>)> + Send + Unpin + 'a {
+    // A list first: a lazy stream of borrowing futures is not general enough for a spawned task (rust-lang/rust#102211).
+    let pages: Vec<_> = targets
+        .iter()
+        .enumerate()
+        .map(|(place, target)| from.page(target, deadline).map(move |page| (place, page)).boxed())
+        .collect();
+    futures::stream::iter(pages).buffer_unordered(at_once.max(1))
 }
 
 /// A page as it came.

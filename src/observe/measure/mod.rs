@@ -11,11 +11,12 @@
 //! earlier ───── the past of those
 //! ```
 //!
-//! What is between an answer and the next round's, of all runs, has its room in `kept`; what is not an answer yet, in `room`.
+//! What is between an answer and the next round's, of all runs, has its room in `kept`; what is not an answer yet, in `answer_room`.
 //!
 //! Nothing here reads a clock: moments come in as parameters, in unix seconds. Nothing here judges: a pod that could not be
 //! read is *missing*, never zero, and what that means is the judge's business.
 
+mod answer_room;
 pub mod counters;
 pub mod earlier;
 pub mod exposition;
@@ -27,14 +28,13 @@ pub mod native;
 pub mod pace;
 mod presets;
 pub mod prometheus;
-mod room;
 pub mod scrape;
 pub mod servers;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use self::room::{Held, ROOM};
+use self::answer_room::{Held, ROOM};
 use super::reach::{Client, Denied, Reach};
 use crate::decide::judge::Bound;
 

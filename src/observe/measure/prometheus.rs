@@ -17,9 +17,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
+use super::answer_room;
 use super::kept::Passage;
 use super::names::{Detected, Family, Names};
-use super::room;
 use super::{Asked, ReadError, SeriesValue};
 use crate::observe::reach::Client;
 
@@ -32,7 +32,7 @@ pub use query::queries;
 pub(in crate::observe) use query::{alternatives, matchers, quoted};
 
 /// Bytes of one answer, and of one to a query for a few numbers.
-pub const ANSWER_BYTES: usize = room::LARGEST;
+pub const ANSWER_BYTES: usize = answer_room::LARGEST;
 pub(super) const NUMBERS_BYTES: usize = 2 << 20;
 /// Bytes of one query; more pods than fit are asked for with another.
 const QUERY_BYTES: usize = 8 << 10;

@@ -1,6 +1,6 @@
 //! Reading the pods' own `/metrics`, over plain HTTP, straight from the pod's address.
 //!
-//! Bounded in everything: pods at once, time per pod, bytes (of all pages together too, see [`super::room`]), samples, series. No redirects
+//! Bounded in everything: pods at once, time per pod, bytes (of all pages together too, see [`super::answer_room`]), samples, series. No redirects
 //! and no proxy (see [`super::client`]). It hands on the series that were chosen, page by page, and does not retry: the next round is the retry.
 
 use std::collections::BTreeMap;
@@ -12,9 +12,9 @@ use futures::{FutureExt, Stream, StreamExt};
 use reqwest::Version;
 use reqwest::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 
+use super::answer_room::Held;
 use super::exposition::{self, ExpositionError, Limits, Sample};
 use super::names::{Detected, Names};
-use super::room::Held;
 use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue, within_limits};
 use crate::decide::values::{Gauge, MOST_SERIES};
 use crate::observe::reach::Client;
@@ -289,12 +289,12 @@ fn address(target: &Target) -> Result<reqwest::Url, ReadError> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::super::room::Room;
+    use super::super::answer_room::AnswerRoom;
     use super::*;
 
     /// Pods of which the first is slow and all others answer at once, into a room for three pages of a namespace.
     struct Pods {
-        room: Room,
+        room: AnswerRoom,
         answered: AtomicUsize,
     }
 
@@ -323,7 +323,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pages_do_not_stay_in_memory_behind_that_of_a_slow_pod() {
-        let room = Room::of([(100, 12), (101, 0), (102, 0), (103, 0)]);
+        let room = AnswerRoom::of([(100, 12), (101, 0), (102, 0), (103, 0)]);
         let pods: &'static Pods = Box::leak(Box::new(Pods { room, answered: AtomicUsize::new(0) }));
         let target = |pod: &str| Target {
             namespace: "shop".to_owned(),

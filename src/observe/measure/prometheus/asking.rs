@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::answer::explained;
 use super::clock::{Clock, shown_by};
 use super::{Auth, Prometheus};
-use crate::observe::measure::room::Held;
+use crate::observe::measure::answer_room::Held;
 use crate::observe::measure::{self, Asked, ReadError};
 use crate::observe::reach::Client;
 
@@ -16,7 +16,7 @@ const FOR_THE_WAY: Duration = Duration::from_secs(1);
 /// How an answer begins that says nothing of what went wrong.
 const SUCCESS: &[u8] = br#"{"status":"success""#;
 
-/// With what a question is asked, and for whom: answers have room in the share of one of these namespaces (see `measure/room.rs`).
+/// With what a question is asked, and for whom: answers have room in the share of one of these namespaces (see `measure/answer_room.rs`).
 #[derive(Clone, Copy)]
 pub struct Asking<'a> {
     client: &'a Client,

@@ -20,12 +20,12 @@ use std::ops::Deref;
 use crate::turns::{Turn, Turns};
 
 /// The room of this process: 96 MiB.
-pub static ROOM: Room = Room::of([(64 << 10, 384), (512 << 10, 32), (4 << 20, 6), (LARGEST, 2)]);
+pub static ROOM: AnswerRoom = AnswerRoom::of([(64 << 10, 384), (512 << 10, 32), (4 << 20, 6), (LARGEST, 2)]);
 /// No answer may be larger.
 pub const LARGEST: usize = 16 << 20;
 
 /// Places of some sizes.
-pub struct Room {
+pub struct AnswerRoom {
     places: [Places; 4],
 }
 
@@ -35,7 +35,7 @@ struct Places {
     free: Turns,
 }
 
-impl Room {
+impl AnswerRoom {
     /// Sizes in bytes, the smallest first, and how many there are of each; a namespace has a quarter of them, rounded up.
     pub const fn of([a, b, c, d]: [(usize, usize); 4]) -> Self {
         const fn places((bytes, number): (usize, usize)) -> Places {
@@ -68,7 +68,7 @@ pub struct Held {
 
 impl Held {
     /// Adds what came, as soon as there is room for it in the share of one of the namespaces that it is about; none: whoever asks has all to themselves.
-    pub async fn add(&mut self, more: &[u8], room: &'static Room, namespaces: &[&str]) {
+    pub async fn add(&mut self, more: &[u8], room: &'static AnswerRoom, namespaces: &[&str]) {
         let length = self.bytes.len() + more.len();
         if length > self.place.bytes {
             let larger = room.place(length, namespaces).await;
@@ -122,16 +122,16 @@ mod tests {
     const LARGE: [u8; 100] = [b'x'; 100];
 
     /// Ten bytes, twenty, forty and a hundred.
-    fn room(numbers: [usize; 4]) -> &'static Room {
+    fn room(numbers: [usize; 4]) -> &'static AnswerRoom {
         let [a, b, c, d] = numbers;
-        Box::leak(Box::new(Room::of([(10, a), (20, b), (40, c), (100, d)])))
+        Box::leak(Box::new(AnswerRoom::of([(10, a), (20, b), (40, c), (100, d)])))
     }
 
-    fn held(bytes: &[u8], room: &'static Room) -> Option<Held> {
+    fn held(bytes: &[u8], room: &'static AnswerRoom) -> Option<Held> {
         held_of(&[], bytes, room)
     }
 
-    fn held_of(namespaces: &[&str], bytes: &[u8], room: &'static Room) -> Option<Held> {
+    fn held_of(namespaces: &[&str], bytes: &[u8], room: &'static AnswerRoom) -> Option<Held> {
         async {
             let mut held = Held::default();
             held.add(bytes, room, namespaces).await;
@@ -141,7 +141,7 @@ mod tests {
     }
 
     /// As many as there is room for.
-    fn all_of(namespaces: &[&str], bytes: &[u8], room: &'static Room) -> Vec<Held> {
+    fn all_of(namespaces: &[&str], bytes: &[u8], room: &'static AnswerRoom) -> Vec<Held> {
         std::iter::from_fn(|| held_of(namespaces, bytes, room)).collect()
     }
 

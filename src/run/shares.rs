@@ -2,6 +2,9 @@
 //! its namespace's own line. A place that becomes free goes to the lines in turn, so that whoever waits long holds up nobody but themselves.
 //!
 //! Plain data. It does nothing, and wakes nobody: what may begin is handed out, to whoever asks and to whoever has ended something.
+//!
+//! These lines are not [`crate::lines`]: there, one that was passed over keeps its turn; here, a namespace that had its share comes after all that wait
+//! for a place when it may have one again.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 

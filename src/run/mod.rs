@@ -14,6 +14,7 @@ mod own_writes;
 mod prober;
 mod queue;
 mod reconcile;
+mod run_reader;
 mod rush;
 mod sampler;
 pub mod settings;

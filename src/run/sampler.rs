@@ -1,7 +1,7 @@
 //! Reading the pods of runs, over and over, while a run needs it: one task a run, all within one cap. Numbers that are read elsewhere
 //! are read by another task (`values`), so that neither waits for the other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,44 +10,21 @@ use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::counting::Counting;
-use super::findings::{Origin, SharedFindings};
+use super::findings::SharedFindings;
 use super::queue::Queue;
+use super::run_reader::{RunReader, Sources};
 use super::values::{self, ValueRounds};
-use crate::api::release::PrometheusSource;
 use crate::decide::judge::{Revision, Slot};
 use crate::decide::plan::Source;
 use crate::decide::values::{Gauge, Sample};
-use crate::decide::{Key, SampledPod, Sampling};
-use crate::observe::credentials;
-use crate::observe::measure::ReadError;
+use crate::decide::{Key, Sampling};
 use crate::observe::measure::counters::Ledger;
-use crate::observe::measure::kept::{Passage, SERIES};
-use crate::observe::measure::names::{Detected, Names};
+use crate::observe::measure::kept::SERIES;
 use crate::observe::measure::pace::{self, Reads};
-use crate::observe::measure::prometheus::{Answers, Asker, Pod, Round, queries};
-use crate::observe::measure::scrape::{self, PageRead, Pages, Target};
-use crate::observe::measure::servers::{Server, Servers};
+use crate::observe::measure::scrape::Pages;
+use crate::observe::measure::servers::Servers;
 use crate::observe::values::of_pages;
 use crate::watch::ObjectKey;
-
-/// Pods of one run read at the same time.
-const AT_ONCE: usize = 64;
-/// For each query to a Prometheus server.
-pub(super) const QUERY: Duration = Duration::from_secs(5);
-/// How much of a query is shown.
-const QUERY_SHOWN: usize = 1024;
-/// Credentials may change: they are read again after so long, and when the server refuses them.
-const CREDENTIALS_KEPT: i64 = 300;
-
-/// Where numbers come from.
-#[derive(Clone)]
-pub(super) struct Sources {
-    /// For credentials.
-    client: Client,
-    /// The pods' own pages.
-    pages: Arc<dyn Pages>,
-    servers: Arc<Servers>,
-}
 
 /// All runs that are measured.
 pub struct Sampler {
@@ -111,7 +88,7 @@ impl Sampler {
         let rounds = Rounds {
             key: key.clone(),
             clock: self.clock.clone(),
-            reader: Reader::new(self.sources.clone()),
+            reader: RunReader::new(self.sources.clone()),
             wanted: receiver.clone(),
             findings: self.findings.clone(),
             queue: self.queue.clone(),
@@ -121,7 +98,7 @@ impl Sampler {
         let values = ValueRounds::new(
             key.clone(),
             self.clock.clone(),
-            Reader::new(self.sources.clone()),
+            RunReader::new(self.sources.clone()),
             receiver,
             self.findings.clone(),
             self.queue.clone(),
@@ -152,7 +129,7 @@ impl Drop for Sampler {
 struct Rounds {
     key: Key,
     clock: Clock,
-    reader: Reader,
+    reader: RunReader,
     wanted: watch::Receiver<Sampling>,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
@@ -204,11 +181,10 @@ impl Rounds {
                 let (mut taken, trouble) = counting.end();
                 mark_warm_up(&wanted, &mut taken.slots);
                 // Before the first slots: what is learnt later is learnt by nobody.
-                if let Some(Ok(history)) = &mut self.reader.history
-                    && !history.slots.is_empty()
-                    && !self.findings.add_history(&self.key, std::mem::take(&mut history.slots))
+                if let Some(slots) = self.reader.take_history()
+                    && !self.findings.add_history(&self.key, slots)
                 {
-                    self.reader.history = Some(Err(ReadError::NoRoom));
+                    self.reader.forget_history();
                 }
                 let origin = self.reader.origin(&self.key.namespace, &wanted);
                 self.findings.add_round(&self.key, at, taken, origin, trouble);
@@ -259,278 +235,6 @@ pub(super) async fn sleep_until_multiple(every: Duration, clock: &Clock) {
     tokio::time::sleep(Duration::from_millis(wait.unsigned_abs())).await;
 }
 
-/// What a run keeps from one round to the next.
-pub(super) struct Reader {
-    sources: Sources,
-    known: Option<Known>,
-    /// What `detected` was chosen for.
-    asked: Option<(Source, Names)>,
-    detected: Option<Detected>,
-    /// What came of asking for what stable pods did before the run: asked once.
-    history: Option<Result<History, ReadError>>,
-}
-
-/// What stable pods did before the run.
-struct History {
-    /// Until they are handed on.
-    slots: Vec<Slot>,
-    pods: usize,
-}
-
-/// A server, and when its credentials were read.
-struct Known {
-    source: PrometheusSource,
-    server: Arc<Server>,
-    read_at: i64,
-}
-
-/// The canary's pods' pages, where gauges were asked for; what they count is not in them any more.
-type Gauged = Vec<(String, Result<PageRead, ReadError>)>;
-
-impl Reader {
-    pub(super) fn new(sources: Sources) -> Self {
-        Self { sources, known: None, asked: None, detected: None, history: None }
-    }
-
-    /// Where numbers are read that are not the server's.
-    pub(super) fn servers(&self) -> &Servers {
-        &self.sources.servers
-    }
-
-    /// Credentials were refused: they are read again before they are used again.
-    pub(super) fn forget_credentials(&mut self) {
-        self.known = None;
-    }
-
-    /// Whether other series are read from now on than in the rounds before: nothing can be compared then. Paths that are left
-    /// out become more as the canary's probes become known, and never fewer.
-    fn starts_anew(&mut self, wanted: &Sampling) -> bool {
-        let now = (wanted.source.clone(), Names::of(wanted));
-        let other = self.asked.as_ref().is_some_and(|(source, names)| {
-            *source != now.0 || names.requests != now.1.requests || names.latency != now.1.latency
-        });
-        if other {
-            self.detected = None;
-        }
-        if let Some(detected) = &mut self.detected {
-            detected.ignore(&now.1.ignore_paths);
-        }
-        self.asked = Some(now);
-        other
-    }
-
-    async fn read(
-        &mut self,
-        of: &ObjectKey,
-        wanted: &Sampling,
-        gauges: &[Gauge],
-        at: i64,
-        deadline: Duration,
-        counting: Option<&mut Counting<'_>>,
-    ) -> Gauged {
-        let names = Names::of(wanted);
-        match &wanted.source {
-            Source::Pods { .. } => {
-                self.read_pages(of.namespace(), wanted, &names, gauges, deadline, counting).await
-            }
-            Source::Prometheus { server, scrape_interval } => {
-                let Some(counting) = counting else { return Vec::new() };
-                let round = Round { now: at, scrape_interval: *scrape_interval, deadline: QUERY };
-                let passage = Passage::of(&SERIES, of);
-                match self.read_server(of.namespace(), wanted, server, &names, round, &passage).await {
-                    Ok(answers) => answers.into_iter().for_each(|(pod, said)| counting.add(&pod, said)),
-                    Err(error) => counting.fail(&error),
-                }
-                Vec::new()
-            }
-        }
-    }
-
-    /// Where counts come from.
-    fn origin(&self, namespace: &str, wanted: &Sampling) -> Origin {
-        let query = match (&wanted.source, &self.detected) {
-            (Source::Pods { .. }, _) => {
-                let page = |pod: &SampledPod| format!("GET :{}{} of each pod", pod.port, pod.path);
-                wanted
-                    .pods
-                    .iter()
-                    .map(page)
-                    .collect::<BTreeSet<_>>()
-                    .into_iter()
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            }
-            (Source::Prometheus { server, scrape_interval }, Some(detected)) => {
-                let pods = wanted.pods.iter().map(|pod| pod.name.as_str());
-                let queries = queries(namespace, pods, detected, *scrape_interval);
-                format!("{} at {}", queries.join(" and "), server.url)
-            }
-            (Source::Prometheus { .. }, None) => String::new(),
-        };
-        Origin { source: self.sentence(), query: query.chars().take(QUERY_SHOWN).collect() }
-    }
-
-    /// Which series are read, and how much is known from before the run.
-    fn sentence(&self) -> String {
-        let series = self.detected.as_ref().map(Detected::sentence).unwrap_or_default();
-        match &self.history {
-            None => series,
-            Some(Ok(History { pods: 0, .. })) => {
-                format!("{series}; nothing is known of stable pods before the run")
-            }
-            Some(Ok(History { pods, .. })) => {
-                format!("{series}; learnt from the hour before the run on {pods} stable pods")
-            }
-            Some(Err(error)) => {
-                format!(
-                    "{series}; the hour before the run could not be read ({error}): learnt in the run instead"
-                )
-            }
-        }
-    }
-
-    async fn read_server(
-        &mut self,
-        namespace: &str,
-        wanted: &Sampling,
-        source: &PrometheusSource,
-        names: &Names,
-        round: Round,
-        passage: &Passage,
-    ) -> Result<Answers, ReadError> {
-        let server = self.server(namespace, source, round.now).await?;
-        let read = self.ask(&server, namespace, wanted, names, round, passage).await;
-        let refused = match &read {
-            Ok(answers) => {
-                answers.iter().any(|(_, answer)| answer.as_ref().is_err_and(ReadError::is_about_credentials))
-            }
-            Err(error) => error.is_about_credentials(),
-        };
-        if refused {
-            self.forget_credentials();
-        }
-        read
-    }
-
-    async fn read_pages(
-        &mut self,
-        namespace: &str,
-        wanted: &Sampling,
-        names: &Names,
-        gauges: &[Gauge],
-        deadline: Duration,
-        counting: Option<&mut Counting<'_>>,
-    ) -> Gauged {
-        let from = self.sources.pages.clone();
-        let targets = |of: &dyn Fn(Revision) -> bool| -> Vec<Target> {
-            let target = |pod: &SampledPod| {
-                let ip = pod.ip.parse().ok()?;
-                let namespace = namespace.to_owned();
-                Some(Target { namespace, pod: pod.name.clone(), ip, port: pod.port, path: pod.path.clone() })
-            };
-            wanted.pods.iter().filter(|pod| of(pod.revision)).filter_map(target).collect()
-        };
-        let is_canary = |revision| revision == Revision::Canary;
-        if let Some(counting) = counting {
-            let all = targets(&|_| true);
-            if self.detected.is_none() {
-                match scrape::detect(&*from, &all, names, deadline, AT_ONCE).await {
-                    Ok(found) => self.detected = Some(found),
-                    Err(error) => counting.fail(&error),
-                }
-            }
-            if let Some(known) = &self.detected {
-                let of_canary: HashSet<&str> = wanted
-                    .pods
-                    .iter()
-                    .filter(|pod| is_canary(pod.revision))
-                    .map(|pod| pod.name.as_str())
-                    .collect();
-                let is_asked = |pod: &str| !gauges.is_empty() && of_canary.contains(pod);
-                let mut pages = BTreeMap::new();
-                let mut take = |place: usize, mut page: Result<PageRead, ReadError>| {
-                    let pod = &all[place].pod;
-                    let counted = match &mut page {
-                        Ok(page) => std::mem::replace(&mut page.counted, Ok(Vec::new())),
-                        Err(error) => Err(error.clone()),
-                    };
-                    counting.add(pod, counted);
-                    if is_asked(pod) {
-                        pages.insert(place, (pod.clone(), page));
-                    }
-                };
-                scrape::scrape(&*from, &all, Some(known), gauges, deadline, AT_ONCE, &mut take).await;
-                return pages.into_values().collect();
-            }
-        }
-        // Gauges are there to be read also where no counter is.
-        match gauges {
-            [] => Vec::new(),
-            gauges => scrape::scrape_all(&*from, &targets(&is_canary), None, gauges, deadline, AT_ONCE).await,
-        }
-    }
-
-    /// The server, with credentials that are not old. Where they cannot be read just now, those known stay in use.
-    pub(super) async fn server(
-        &mut self,
-        namespace: &str,
-        source: &PrometheusSource,
-        at: i64,
-    ) -> Result<Arc<Server>, ReadError> {
-        let known = self.known.as_ref().filter(|known| known.source == *source);
-        if let Some(known) = known.filter(|known| (0..CREDENTIALS_KEPT).contains(&(at - known.read_at))) {
-            return Ok(known.server.clone());
-        }
-        match credentials::way(&self.sources.client, namespace, source).await {
-            Ok((prometheus, trust)) => {
-                let server = self.sources.servers.at(prometheus, trust)?;
-                self.known = Some(Known { source: source.clone(), server: server.clone(), read_at: at });
-                Ok(server)
-            }
-            Err(ReadError::Credentials { lasting: false, .. }) if known.is_some() => {
-                Ok(known.expect("just asked").server.clone())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn ask(
-        &mut self,
-        server: &Arc<Server>,
-        namespace: &str,
-        wanted: &Sampling,
-        names: &Names,
-        round: Round,
-        passage: &Passage,
-    ) -> Result<Answers, ReadError> {
-        let pods: Vec<Pod> = wanted
-            .pods
-            .iter()
-            .map(|pod| Pod { name: pod.name.clone(), started_at: pod.started_at })
-            .collect();
-        let detected = match &self.detected {
-            Some(known) => known.clone(),
-            None => {
-                let found = server.detect(round, namespace, &pods, names).await?;
-                self.detected.insert(found).clone()
-            }
-        };
-        if wanted.history && self.history.is_none() {
-            let stable = |(_, wanted): &(&Pod, &SampledPod)| wanted.revision == Revision::Stable;
-            let stable: Vec<Pod> =
-                pods.iter().zip(&wanted.pods).filter(stable).map(|(pod, _)| pod.clone()).collect();
-            let read = server.history(round, namespace, &stable, &detected).await;
-            self.history = Some(read.map(|slots| History { pods: pods_in(&slots), slots }));
-        }
-        let asker = Asker { namespace: namespace.to_owned(), pods, detected, passage: passage.clone() };
-        Ok(server.read(round, asker).await)
-    }
-}
-
-fn pods_in(slots: &[Slot]) -> usize {
-    slots.iter().map(|slot| slot.pod.as_str()).collect::<HashSet<_>>().len()
-}
-
 /// Says which of the slots are of canary pods that were not warm when they began.
 fn mark_warm_up(wanted: &Sampling, slots: &mut [Slot]) {
     let warm: HashMap<&str, Option<i64>> =
@@ -545,6 +249,8 @@ fn mark_warm_up(wanted: &Sampling, slots: &mut [Slot]) {
 mod tests {
     use super::super::counting::tests::wanted;
     use super::*;
+    use crate::api::release::PrometheusSource;
+    use crate::decide::SampledPod;
     use crate::decide::values::Kind;
 
     #[test]

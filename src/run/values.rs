@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use super::clock::Clock;
 use super::findings::SharedFindings;
 use super::queue::Queue;
-use super::sampler::{QUERY, Reader, sleep_until_multiple};
+use super::run_reader::{QUERY, RunReader};
+use super::sampler::sleep_until_multiple;
 use crate::decide::judge::Revision;
 use crate::decide::plan::Source;
 use crate::decide::values::{Gauge, Kind, Sample};
@@ -69,7 +70,7 @@ pub(super) fn on_pages(wanted: &Sampling) -> impl Iterator<Item = (&str, &Gauge)
 pub(super) struct ValueRounds {
     key: Key,
     clock: Clock,
-    reader: Reader,
+    reader: RunReader,
     wanted: watch::Receiver<Sampling>,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
@@ -80,7 +81,7 @@ impl ValueRounds {
     pub(super) fn new(
         key: Key,
         clock: Clock,
-        reader: Reader,
+        reader: RunReader,
         wanted: watch::Receiver<Sampling>,
         findings: Arc<SharedFindings>,
         queue: Arc<Queue>,

@@ -1,22 +1,26 @@
 //! Plays a story: lets time pass in a world, does what the story says, and sees to it that an operator lives. When the story is over
 //! nothing goes wrong any more, people do what they are asked for, and it has to come to rest.
 
+mod people;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
+use self::people::{Manifest, make_deployment, make_release, push, say, write_release};
 use crate::cluster::{Cluster, named};
 use crate::network::Fault;
 use crate::panics;
 use crate::process::Process;
 use crate::prometheus::Lies;
-use crate::server::store::kind_of;
-use crate::server::{Who, requests};
-use crate::story::{Conduct, Event, ROLE, Setup, Story};
-use crate::world::{Flags, NAMESPACE, Pages, Receivers, Shared, TARGET, World};
+use crate::server::Who;
+use crate::story::{Conduct, Event, Story};
+use crate::world::{Flags, Pages, Receivers, Shared, TARGET, World};
+
+pub use self::people::template;
 
 /// Milliseconds until another process comes for one that died.
 const NEXT_PROCESS: u64 = 1_500;
@@ -110,23 +114,6 @@ struct Player<'s> {
     /// Deployments that their owners have mended.
     mended: BTreeSet<&'static str>,
     writes_before: u32,
-}
-
-#[derive(Clone)]
-struct Manifest {
-    template: Value,
-    strategy: Value,
-}
-
-impl Manifest {
-    /// As fields of a Deployment's spec.
-    fn fields(&self) -> Map<String, Value> {
-        let Self { template, strategy } = self.clone();
-        [("template", template), ("strategy", strategy)]
-            .map(|(field, value)| (field.to_owned(), value))
-            .into_iter()
-            .collect()
-    }
 }
 
 impl<'s> Player<'s> {
@@ -476,65 +463,6 @@ impl<'s> Player<'s> {
         Ok(())
     }
 
-    /// People do what status asks them to do.
-    fn help(&mut self, long: bool) {
-        let shared = self.shared.clone();
-        let mut world = shared.lock();
-        for name in world.targets() {
-            if world.at_rest(name).is_err() || world.status(name)["blockedBy"]["reason"] == "PausedByOwner" {
-                self.help_one(&mut world, name, long);
-            }
-        }
-    }
-
-    fn help_one(&mut self, world: &mut World, name: &'static str, long: bool) {
-        if world.deployment(name).is_some_and(|it| it["spec"]["replicas"] == 0) {
-            world.scale_target(name, 3);
-        }
-        let handed_back = !world.status(name)["handedBack"].is_null();
-        if handed_back && world.deployment(name).is_some_and(|it| it["spec"]["paused"] == true) {
-            world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false));
-        }
-        let blocker = world.status(name)["blockedBy"].clone();
-        let [reason, unblock] =
-            ["reason", "unblock"].map(|field| blocker[field].as_str().unwrap_or_default());
-        if long && world.status(name)["run"].is_null() && self.mended.insert(name) {
-            // What nobody undoes, because nothing else is known to be good, its owner mends.
-            let mended = template(1000, Conduct::Good);
-            world.write_target(name, "owner", |object| object["spec"]["template"] = mended);
-            return;
-        }
-        match reason {
-            "PausedByOwner" => {
-                world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false))
-            }
-            "AwaitingStable" => {
-                world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false))
-            }
-            "AwaitingApproval" => {
-                world.check_signatures(name);
-                say(world, name, "Approve", Some(ROLE));
-            }
-            "Paused" | "OriginalsTampered" => say(world, name, "Resume", None),
-            "CheckFailed" => say(world, name, "Skip", None),
-            "InvalidSpec" => write_release(world, name, |spec| {
-                spec["steps"] = json!([{"name": "all", "replicas": "100%"}])
-            }),
-            // What was taken for stable before any pod of it was there will never stand.
-            "StablePodsFailing" | "StablePodsNotReady" if long && unblock.contains("hand-back") => {
-                say(world, name, "HandBack", None);
-                // And then one is pushed that starts.
-                self.mended.remove(name);
-            }
-            "Suspended" => write_release(world, name, |spec| spec["suspend"] = json!(false)),
-            "NoMeasurements" | "NotEnoughEvidence" | "AboveTarget" | "AboveLimit" | "StableAsBad" if long => {
-                world.check_seen(name, reason);
-                say(world, name, "Abort", None);
-            }
-            _ => {}
-        }
-    }
-
     fn outcome(self) -> Outcome {
         let mut world = self.shared.lock();
         for name in world.targets() {
@@ -574,78 +502,6 @@ fn end(world: &World) -> End {
         jobs: world.store.all("jobs").count(),
         rejected: status["rejected"].as_array().map_or(0, Vec::len),
     }
-}
-
-/// A template of this version.
-pub fn template(version: u32, conduct: Conduct) -> Value {
-    let mut annotations = json!({"version": format!("v{version}")});
-    match conduct {
-        Conduct::Good => {}
-        Conduct::Crash => annotations["crash"] = json!("true"),
-        Conduct::Stuck => annotations["never-ready"] = json!("true"),
-        Conduct::Missing => annotations["image-missing"] = json!("true"),
-        Conduct::Errors => annotations["errors"] = json!("20"),
-        Conduct::Late => annotations["errors-late"] = json!("20"),
-    }
-    json!({
-        "metadata": {"labels": {"app": TARGET}, "annotations": annotations},
-        "spec": {"containers": [{"name": "shop", "image": format!("shop:v{version}"), "ports": [{"name": "http", "containerPort": 8080}]}]},
-    })
-}
-
-/// Somebody writes a template, which is in the manifest from then on.
-fn push(world: &mut World, name: &str, who: &'static str, manifest: &mut Manifest, template: Value) {
-    manifest.template = template.clone();
-    world.write_target(name, who, |object| object["spec"]["template"] = template);
-}
-
-fn make_deployment(world: &mut World, name: &str, setup: &Setup, manifest: &Manifest) {
-    let mut object = json!({
-        "metadata": {"name": name, "labels": {"app": TARGET}},
-        "spec": {
-            "replicas": setup.replicas, "progressDeadlineSeconds": setup.deadline, "strategy": manifest.strategy,
-            "selector": {"matchLabels": {"app": TARGET}}, "template": manifest.template,
-        },
-    });
-    if setup.min_ready > 0 {
-        object["spec"]["minReadySeconds"] = json!(setup.min_ready);
-    }
-    if let Some(kind) = kind_of("deployments") {
-        drop(requests::create(world, &Who::Person("owner"), kind, NAMESPACE, object));
-    }
-}
-
-fn make_release(world: &mut World, name: &str, setup: &Setup) {
-    let mut spec = json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}});
-    for (field, value) in setup.release.as_object().into_iter().flatten() {
-        spec[field] = value.clone();
-    }
-    world.make(
-        &Who::Person("owner"),
-        "releases",
-        NAMESPACE,
-        json!({"metadata": {"name": name}, "spec": spec}),
-    );
-}
-
-fn write_release(world: &mut World, name: &str, change: impl FnOnce(&mut Value)) {
-    let (Some(before), Some(kind)) = (world.release(name).cloned(), kind_of("releases")) else { return };
-    let mut object = (**before).clone();
-    change(&mut object["spec"]);
-    drop(requests::update(world, &Who::Person("owner"), kind, &named(name), &before, object, false));
-}
-
-fn say(world: &mut World, name: &str, action: &str, role: Option<&str>) {
-    if matches!(action, "Retry") {
-        world.watchman.retried = true;
-    }
-    world.watchman.skipped |= action == "Skip";
-    let mut spec = json!({"release": name, "action": action, "reason": "because"});
-    if let Some(role) = role {
-        spec["role"] = json!(role);
-    }
-    let object = json!({"metadata": {"generateName": "said-"}, "spec": spec});
-    world.make(&Who::Person("alice"), "releaseactions", NAMESPACE, object);
 }
 
 impl World {

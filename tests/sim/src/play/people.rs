@@ -1,0 +1,169 @@
+//! What people do in a story: what they push, write and say, and how they help where status asks for somebody.
+//!
+//! When they do it is for the story, and for the player.
+
+use serde_json::{Map, Value, json};
+
+use super::Player;
+use crate::cluster::named;
+use crate::server::store::kind_of;
+use crate::server::{Who, requests};
+use crate::story::{Conduct, ROLE, Setup};
+use crate::world::{NAMESPACE, TARGET, World};
+
+/// What an owner's manifest says.
+#[derive(Clone)]
+pub(super) struct Manifest {
+    pub(super) template: Value,
+    pub(super) strategy: Value,
+}
+
+impl Manifest {
+    /// As fields of a Deployment's spec.
+    pub(super) fn fields(&self) -> Map<String, Value> {
+        let Self { template, strategy } = self.clone();
+        [("template", template), ("strategy", strategy)]
+            .map(|(field, value)| (field.to_owned(), value))
+            .into_iter()
+            .collect()
+    }
+}
+
+impl Player<'_> {
+    /// People do what status asks them to do.
+    pub(super) fn help(&mut self, long: bool) {
+        let shared = self.shared.clone();
+        let mut world = shared.lock();
+        for name in world.targets() {
+            if world.at_rest(name).is_err() || world.status(name)["blockedBy"]["reason"] == "PausedByOwner" {
+                self.help_one(&mut world, name, long);
+            }
+        }
+    }
+
+    fn help_one(&mut self, world: &mut World, name: &'static str, long: bool) {
+        if world.deployment(name).is_some_and(|it| it["spec"]["replicas"] == 0) {
+            world.scale_target(name, 3);
+        }
+        let handed_back = !world.status(name)["handedBack"].is_null();
+        if handed_back && world.deployment(name).is_some_and(|it| it["spec"]["paused"] == true) {
+            world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false));
+        }
+        let blocker = world.status(name)["blockedBy"].clone();
+        let [reason, unblock] =
+            ["reason", "unblock"].map(|field| blocker[field].as_str().unwrap_or_default());
+        if long && world.status(name)["run"].is_null() && self.mended.insert(name) {
+            // What nobody undoes, because nothing else is known to be good, its owner mends.
+            let mended = template(1000, Conduct::Good);
+            world.write_target(name, "owner", |object| object["spec"]["template"] = mended);
+            return;
+        }
+        match reason {
+            "PausedByOwner" => {
+                world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false))
+            }
+            "AwaitingStable" => {
+                world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false))
+            }
+            "AwaitingApproval" => {
+                world.check_signatures(name);
+                say(world, name, "Approve", Some(ROLE));
+            }
+            "Paused" | "OriginalsTampered" => say(world, name, "Resume", None),
+            "CheckFailed" => say(world, name, "Skip", None),
+            "InvalidSpec" => write_release(world, name, |spec| {
+                spec["steps"] = json!([{"name": "all", "replicas": "100%"}])
+            }),
+            // What was taken for stable before any pod of it was there will never stand.
+            "StablePodsFailing" | "StablePodsNotReady" if long && unblock.contains("hand-back") => {
+                say(world, name, "HandBack", None);
+                // And then one is pushed that starts.
+                self.mended.remove(name);
+            }
+            "Suspended" => write_release(world, name, |spec| spec["suspend"] = json!(false)),
+            "NoMeasurements" | "NotEnoughEvidence" | "AboveTarget" | "AboveLimit" | "StableAsBad" if long => {
+                world.check_seen(name, reason);
+                say(world, name, "Abort", None);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A template of this version.
+pub fn template(version: u32, conduct: Conduct) -> Value {
+    let mut annotations = json!({"version": format!("v{version}")});
+    match conduct {
+        Conduct::Good => {}
+        Conduct::Crash => annotations["crash"] = json!("true"),
+        Conduct::Stuck => annotations["never-ready"] = json!("true"),
+        Conduct::Missing => annotations["image-missing"] = json!("true"),
+        Conduct::Errors => annotations["errors"] = json!("20"),
+        Conduct::Late => annotations["errors-late"] = json!("20"),
+    }
+    json!({
+        "metadata": {"labels": {"app": TARGET}, "annotations": annotations},
+        "spec": {"containers": [{"name": "shop", "image": format!("shop:v{version}"), "ports": [{"name": "http", "containerPort": 8080}]}]},
+    })
+}
+
+/// Somebody writes a template, which is in the manifest from then on.
+pub(super) fn push(
+    world: &mut World,
+    name: &str,
+    who: &'static str,
+    manifest: &mut Manifest,
+    template: Value,
+) {
+    manifest.template = template.clone();
+    world.write_target(name, who, |object| object["spec"]["template"] = template);
+}
+
+pub(super) fn make_deployment(world: &mut World, name: &str, setup: &Setup, manifest: &Manifest) {
+    let mut object = json!({
+        "metadata": {"name": name, "labels": {"app": TARGET}},
+        "spec": {
+            "replicas": setup.replicas, "progressDeadlineSeconds": setup.deadline, "strategy": manifest.strategy,
+            "selector": {"matchLabels": {"app": TARGET}}, "template": manifest.template,
+        },
+    });
+    if setup.min_ready > 0 {
+        object["spec"]["minReadySeconds"] = json!(setup.min_ready);
+    }
+    if let Some(kind) = kind_of("deployments") {
+        drop(requests::create(world, &Who::Person("owner"), kind, NAMESPACE, object));
+    }
+}
+
+pub(super) fn make_release(world: &mut World, name: &str, setup: &Setup) {
+    let mut spec = json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}});
+    for (field, value) in setup.release.as_object().into_iter().flatten() {
+        spec[field] = value.clone();
+    }
+    world.make(
+        &Who::Person("owner"),
+        "releases",
+        NAMESPACE,
+        json!({"metadata": {"name": name}, "spec": spec}),
+    );
+}
+
+pub(super) fn write_release(world: &mut World, name: &str, change: impl FnOnce(&mut Value)) {
+    let (Some(before), Some(kind)) = (world.release(name).cloned(), kind_of("releases")) else { return };
+    let mut object = (**before).clone();
+    change(&mut object["spec"]);
+    drop(requests::update(world, &Who::Person("owner"), kind, &named(name), &before, object, false));
+}
+
+pub(super) fn say(world: &mut World, name: &str, action: &str, role: Option<&str>) {
+    if matches!(action, "Retry") {
+        world.watchman.retried = true;
+    }
+    world.watchman.skipped |= action == "Skip";
+    let mut spec = json!({"release": name, "action": action, "reason": "because"});
+    if let Some(role) = role {
+        spec["role"] = json!(role);
+    }
+    let object = json!({"metadata": {"generateName": "said-"}, "spec": spec});
+    world.make(&Who::Person("alice"), "releaseactions", NAMESPACE, object);
+}

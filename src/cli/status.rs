@@ -211,7 +211,7 @@ fn under_way(page: &mut Page, run: &Run, look: Look) {
         page.field("Content", &run.content);
     }
     if let Some(back) = &run.back {
-        page.field("Undo", &undo::line(&undo::under_way(back), false));
+        page.field("Undo", &undo::line(&back.times(), false));
     }
     for note in &run.notes {
         page.field("Note", note);

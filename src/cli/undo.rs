@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::view::seconds;
-use crate::api::status::{Back, UndoTimes};
+use crate::api::status::UndoTimes;
 
 /// One moment of an undo and how long after the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,17 +61,4 @@ pub fn line(times: &UndoTimes, over: bool) -> String {
 pub fn total(times: &UndoTimes) -> Option<SignedDuration> {
     let first = times.breach_at.unwrap_or(times.decided_at);
     times.restored_at.map(|restored| restored.0.duration_since(first.0))
-}
-
-/// The times of an undo that is under way.
-pub fn under_way(back: &Back) -> UndoTimes {
-    UndoTimes {
-        breach_at: back.breach_at,
-        decided_at: back.decided_at,
-        ordered_at: back.ordered_at,
-        restored_at: back.restored_at,
-        validated_at: back.validated_at,
-        communicated_at: back.communicated_at,
-        by: back.by.clone(),
-    }
 }

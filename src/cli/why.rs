@@ -240,7 +240,7 @@ fn going_back(page: &mut Page, run: &Run, back: &Back, look: Look) {
     };
     let by = back.by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default();
     page.hang("  ", &format!("It goes back to stable: {cause}{by}: {}", sentence(&back.message)));
-    seconds_of(page, &undo::under_way(back), run.started_at.0, look);
+    seconds_of(page, &back.times(), run.started_at.0, look);
     if back.over_budget {
         page.hang("  ", "It takes longer than its budget.");
     }

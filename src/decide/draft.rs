@@ -15,7 +15,7 @@ use super::notify;
 use super::record;
 use super::retention;
 use super::snapshot::{ReleaseFacts, Snapshot, Workload};
-use crate::api::status::{Blocker, CaptureStatus, KeptReport, LastRun, Run, Stamp};
+use crate::api::status::{Back, Blocker, CaptureStatus, KeptReport, LastRun, Run, Stamp};
 use crate::api::{Action, CaptureMode, Outcome, Phase, ReleaseStatus};
 
 /// No decision sleeps longer: nothing depends on an event arriving.
@@ -231,7 +231,7 @@ impl<'a> Draft<'a> {
             ended_at: self.now(),
             fingerprint: canary.fingerprint.clone(),
             changed_by: run.changed_by.clone(),
-            undo: record::times_of(&run),
+            undo: run.back.as_ref().map(Back::times),
             communication: run.back.as_ref().and_then(back::told_later),
             validation: run.back.as_ref().and_then(|back| back.validating.as_ref()?.found.clone()),
             validation_seen: false,

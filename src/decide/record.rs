@@ -9,7 +9,7 @@ use super::draft::Draft;
 use super::evidence::shortened;
 use super::judge;
 use crate::api::report::{Chain, Counted, Evidence, Link, ReleaseReportSpec, Suspicion, Test, Undo};
-use crate::api::status::{LastRun, ReportsStatus, RevisionStatus, Run, Stamp, UndoTimes, VerdictStatus};
+use crate::api::status::{LastRun, ReportsStatus, RevisionStatus, Run, Stamp, VerdictStatus};
 use crate::api::{Outcome, digest};
 
 /// The name of the record of a run, `checkout-r7-undone-20261121-101500`: with its start, since another Release of the same name counts
@@ -19,26 +19,12 @@ pub fn name_of(release: &str, run: &Run, outcome: Outcome) -> String {
     format!("{release}-{}-{outcome}-{}", run.id, run.started_at.0.strftime("%Y%m%d-%H%M%S"))
 }
 
-/// The times of the way back.
-pub fn times_of(run: &Run) -> Option<UndoTimes> {
-    let back = run.back.as_ref()?;
-    Some(UndoTimes {
-        breach_at: back.breach_at,
-        decided_at: back.decided_at,
-        ordered_at: back.ordered_at,
-        restored_at: back.restored_at,
-        validated_at: back.validated_at,
-        communicated_at: back.communicated_at,
-        by: back.by.clone(),
-    })
-}
-
 fn undo_of(draft: &Draft<'_>, run: &Run) -> Option<Undo> {
     let back = run.back.as_ref()?;
     let undo = Undo {
         cause: back.cause,
         message: shortened(&back.message),
-        times: times_of(run)?,
+        times: back.times(),
         budget: None,
         over_budget: false,
         phases: Vec::new(),

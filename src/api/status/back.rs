@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RevisionStatus, Said, Stage, Stamp};
+use super::{RevisionStatus, Said, Stage, Stamp, UndoTimes};
 use crate::api::undo::{HookStatus, PodEvidence, QuarantinedPod, UndoPhase, Validating};
 
 /// Somebody is asked whether to go back: the run stands still until they say so, or `until`.
@@ -87,6 +87,21 @@ pub struct Back {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
     pub quarantined: Vec<QuarantinedPod>,
+}
+
+impl Back {
+    /// When what happened, as far as it has.
+    pub fn times(&self) -> UndoTimes {
+        UndoTimes {
+            breach_at: self.breach_at,
+            decided_at: self.decided_at,
+            ordered_at: self.ordered_at,
+            restored_at: self.restored_at,
+            validated_at: self.validated_at,
+            communicated_at: self.communicated_at,
+            by: self.by.clone(),
+        }
+    }
 }
 
 /// Why a run goes back.

@@ -22,6 +22,8 @@ use super::{Counts, ReadError, SeriesValue};
 use crate::decide::Sampling;
 use crate::decide::judge::Bound;
 
+/// From how many pods names are detected.
+pub(super) const PODS_SURVEYED: usize = 16;
 /// How many names of counters, and of histograms, that fit nothing are remembered for the message.
 const OTHERS_KEPT: usize = 500;
 /// Longer names are not remembered.

@@ -19,7 +19,7 @@ use futures::stream::FuturesUnordered;
 
 use super::answer_room;
 use super::kept::Passage;
-use super::names::{Detected, Family, Names};
+use super::names::{Detected, Family, Names, PODS_SURVEYED};
 use super::{Asked, ReadError, SeriesValue};
 use crate::observe::reach::Client;
 
@@ -43,8 +43,6 @@ const DIVISIONS: usize = 32;
 const APART_AT_ONCE: usize = 4;
 /// No deadline is halved to less.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// From how many pods names are detected.
-const PODS_SURVEYED: usize = 16;
 
 /// The pods' series, or why there are none, by the pods' names.
 pub type Answers = Vec<(String, Result<Vec<SeriesValue>, ReadError>)>;

@@ -14,15 +14,13 @@ use reqwest::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMa
 
 use super::answer_room::Held;
 use super::exposition::{self, ExpositionError, Limits, Sample};
-use super::names::{Detected, Names};
+use super::names::{Detected, Names, PODS_SURVEYED};
 use super::{Asked, ReadError, SERIES_PER_POD, SeriesValue, within_limits};
 use crate::decide::values::{Gauge, MOST_SERIES};
 use crate::observe::reach::Client;
 
 /// Both formats; OpenMetrics first, because its end marks a whole page.
 const FORMATS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.9,*/*;q=0.1";
-/// From how many pods names are detected.
-const PODS_SURVEYED: usize = 16;
 
 /// Where one pod's metrics are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -72,6 +72,12 @@ pub fn taken_up(way: &GoingBack<'_>) -> Option<String> {
     Some(Ordered { ordered_at: known.unwrap_or(way.snapshot.now), then }.text())
 }
 
+/// Whether the Deployment is on its way back, and what comes after stable is not noted there.
+pub fn lacks_note(snapshot: &Snapshot) -> bool {
+    let goes_back = |target: &Workload| target.stable.is_some() && Ordered::noted(target).is_none();
+    snapshot.target.as_ref().is_some_and(goes_back)
+}
+
 /// Until when a template that comes after stable may yet be seen to be kept.
 pub fn seen_by(way: &GoingBack<'_>) -> Option<Timestamp> {
     let now = way.snapshot.now;

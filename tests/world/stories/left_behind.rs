@@ -219,6 +219,32 @@ fn a_newer_template_is_released_after_stable_where_the_release_is_made_anew_mean
 }
 
 #[test]
+fn a_newer_template_that_no_status_names_is_released_though_the_first_order_for_it_fails() {
+    // `stands`: stable stands by then.
+    for stands in [false, true] {
+        let (mut world, _) = half_way();
+        world.ready_after = Duration::from_secs(20);
+        world.push(template("v3", false));
+        world.until("stable is ordered", |world| version(world) == "v1");
+        // Deleted and made anew before anybody looks.
+        world.status = ReleaseStatus::default();
+        for _ in 0..if stands { 600 } else { 0 } {
+            world.quiet_tick();
+        }
+        assert!(!stands || (world.ready(), world.alive()) == (10, 10), "{}", world.describe());
+        world.refuses = vec!["patch"];
+        world.pass(Duration::from_secs(5));
+        let noted = &world.deployment()["metadata"]["annotations"]["tidegate.dev/on-delete"];
+        assert_eq!((noted, version(&world).as_str()), (&Value::Null, "v1"), "{}", world.describe());
+        world.refuses.clear();
+        world.until("v3 is released", |world| {
+            world.status.last_run.as_ref().is_some_and(|last| last.outcome == Outcome::Succeeded)
+        });
+        assert_eq!(version(&world), "v3", "stands {stands}\n{}", world.describe());
+    }
+}
+
+#[test]
 fn a_newer_template_that_cannot_be_kept_is_said_to_be_lost_where_its_release_is_gone() {
     let (mut world, before) = half_way();
     world.release = None;

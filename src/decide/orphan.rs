@@ -57,19 +57,33 @@ impl Ordered {
 
 /// The template that comes after stable, by the name under which it is kept, or will be: its owner wrote it over that of a run whose Release is gone.
 pub fn owed(way: &GoingBack<'_>) -> Option<String> {
-    match Ordered::noted(way.target) {
-        Some(known) if way.is_at_stable() => known.then,
+    owed_by(way, Ordered::noted(way.target).as_ref())
+}
+
+fn owed_by(way: &GoingBack<'_>, known: Option<&Ordered>) -> Option<String> {
+    match known {
+        Some(known) if way.is_at_stable() => known.then.clone(),
         // Its owner has written the version of the run once more: that was their last word.
         Some(_) => None,
         None => written_over(way),
     }
 }
 
-/// The note of a way back that a Release takes up which was made in the middle of it, with what comes after stable.
-pub fn taken_up(way: &GoingBack<'_>) -> Option<String> {
-    let then = Some(owed(way)?);
-    let known = Ordered::noted(way.target).map(|known| known.ordered_at);
-    Some(Ordered { ordered_at: known.unwrap_or(way.snapshot.now), then }.text())
+/// A way back that a Release takes up which was made in the middle of it.
+pub struct TakenUp {
+    /// The template that comes after stable, by the name under which it is kept, or will be.
+    pub then: Option<String>,
+    /// What is noted of it on the Deployment; `None`: nothing comes.
+    pub note: Option<String>,
+}
+
+/// Takes it up, with what comes after stable.
+pub fn taken_up(way: &GoingBack<'_>) -> TakenUp {
+    let known = Ordered::noted(way.target);
+    let then = owed_by(way, known.as_ref());
+    let ordered_at = known.map_or(way.snapshot.now, |known| known.ordered_at);
+    let note = then.clone().map(|then| Ordered { ordered_at, then: Some(then) }.text());
+    TakenUp { then, note }
 }
 
 /// Whether the Deployment is on its way back, and what comes after stable is not noted there.
@@ -224,7 +238,7 @@ fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
         );
         return left;
     }
-    let then = owed(way);
+    let then = owed_by(way, known.as_ref());
     let next = then.as_ref().and_then(|then| snapshot.templates.get(then));
     if at_stable && (way.is_over() || (failing.is_some() && next.is_some())) {
         if let Some(then) = &then {

@@ -8,7 +8,7 @@ use super::decision::{Intent, Notice, Owner};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
 use super::migrations;
-use super::orphan;
+use super::orphan::{self, TakenUp};
 use super::scene::{Scene, revision};
 use super::snapshot::Workload;
 use super::workload;
@@ -185,13 +185,13 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
 /// the native controller, Ready as they are: rolling out anything else it would take them first.
 fn take_up_way_back(draft: &mut Draft<'_>, way: &GoingBack<'_>) {
     draft.urgent();
-    let order = match orphan::taken_up(way) {
-        Some(noted) => way.order().on_deletion(noted),
+    let TakenUp { then, note } = orphan::taken_up(way);
+    let order = match note {
+        Some(note) => way.order().on_deletion(note),
         None => way.order(),
     };
     draft.want(way.target, &order, "go back to stable, as an earlier Release began to");
-    let then =
-        orphan::owed(way).map(|then| format!("; {then}, which its owner wrote over the run, comes next"));
+    let then = then.map(|then| format!("; {then}, which its owner wrote over the run, comes next"));
     let message = format!(
         "taking up where an earlier Release went back: {} of {} stable pods are Ready{}",
         way.stand.stable_ready,
@@ -220,10 +220,7 @@ fn put_what_is_owed(draft: &mut Draft<'_>, way: &GoingBack<'_>) -> bool {
         draft.wake_at(by);
         return true;
     };
-    let wanted = Wanted::held(way.originals, way.stable.0, way.on_delete, way.target.replicas)
-        .by(way.target.changed_by.as_ref())
-        .with_template(kept.fingerprint.clone(), kept.template.clone());
-    draft.want(way.target, &wanted, "put the owner's template back, held");
+    back::put_held(draft, way, kept, way.target.changed_by.as_ref());
     draft.phase(
         Phase::Held,
         format!(

@@ -1,9 +1,23 @@
 //! What comes after stable: a newer template of the owner's, or that of the run. Of what they have taken back themselves nothing does, and what does
-//! not come because somebody has the Deployment handed back is named. How it is kept and put back is not known here.
+//! not come because somebody has the Deployment handed back is named. How it is kept, and when its turn comes, is not known here.
 
-use super::{Back, Cause, Draft, Scene, Why, is_undo, named};
-use crate::decide::fields::{PARKED_DEADLINE, parked};
-use crate::decide::snapshot::Workload;
+use super::{Back, Cause, Draft, GoingBack, Scene, Why, is_undo, named};
+use crate::api::Authors;
+use crate::decide::fields::{PARKED_DEADLINE, Wanted, parked};
+use crate::decide::snapshot::{StoredTemplate, Workload};
+
+/// Puts what comes after stable into the Deployment, held: it is released by a run, this one or a new one.
+pub fn put_held(
+    draft: &mut Draft<'_>,
+    way: &GoingBack<'_>,
+    kept: &StoredTemplate,
+    authors: Option<&Authors>,
+) {
+    let wanted = Wanted::held(way.originals, way.stable.0, way.on_delete, way.target.replicas)
+        .by(authors)
+        .with_template(kept.fingerprint.clone(), kept.template.clone());
+    draft.want(way.target, &wanted, "put the owner's template back, held");
+}
 
 /// That somebody has put the stable template back.
 pub fn reverted(scene: &Scene<'_>) -> Why {

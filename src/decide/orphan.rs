@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::back::{self, GoingBack};
 use super::decision::{self, Decision, Intent, Notice};
 use super::draft::{Draft, LONGEST_SLEEP};
-use super::fields::{Originals, Wanted, managed_no_more, parked};
+use super::fields::{Originals, PARKED_DEADLINE, Wanted, managed_no_more, parked};
 use super::podhealth;
 use super::rest::{self, LOOK_AGAIN};
 use super::scene::revision;
@@ -304,7 +304,7 @@ fn written_over(way: &GoingBack<'_>) -> Option<String> {
     let next = snapshot.way_back.as_ref().and_then(|seen| seen.back.next.as_ref());
     let next = next.map(|next| next.fingerprint.as_str());
     if way.is_at_stable() {
-        return kept_as(way, next?).map(str::to_owned);
+        return kept_as(way, next.filter(|_| is_ordered(way))?).map(str::to_owned);
     }
     let is_out = |set: &&PodSet| set.replicas > 0 && set.fingerprint != way.stable.1.fingerprint;
     let mut out = snapshot.sets.iter().filter(is_out).peekable();
@@ -312,6 +312,13 @@ fn written_over(way: &GoingBack<'_>) -> Option<String> {
     let is_newer = over_others || next == Some(target.fingerprint.as_str());
     let name = || kept_as(way, &target.fingerprint).map_or_else(|| revision(target).revision, str::to_owned);
     is_newer.then(name)
+}
+
+/// Whether the stable template that stands there can be of an order: its owner has written none over what is parked, or (with `Recreate`, which parks
+/// only the deadline, and only on the way back) over what has the owner's deadline.
+fn is_ordered(way: &GoingBack<'_>) -> bool {
+    let keeps_deadline = way.target.progress_deadline_seconds == Some(PARKED_DEADLINE);
+    !parked(way.target) && (keeps_deadline || !way.originals.recreate())
 }
 
 /// Under what name a template is kept, if it is.

@@ -13,10 +13,10 @@ pub fn put_held(
     kept: &StoredTemplate,
     authors: Option<&Authors>,
 ) {
-    let wanted = Wanted::held(way.originals, way.stable.0, way.on_delete, way.target.replicas)
-        .by(authors)
-        .with_template(kept.fingerprint.clone(), kept.template.clone());
-    draft.want(way.target, &wanted, "put the owner's template back, held");
+    let template = (kept.fingerprint.clone(), kept.template.clone());
+    let GoingBack { originals, stable, on_delete, target, .. } = way;
+    let wanted = Wanted::held_after_stable(originals, stable.0, *on_delete, target.replicas, template);
+    draft.want(target, &wanted.by(authors), "put the owner's template back, held");
 }
 
 /// That somebody has put the stable template back.
@@ -37,17 +37,22 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
 }
 
-/// Whether an order of ours would have left something else. It takes the parking off, and what is put back after it is parked again (but for
-/// `Recreate`, of which it is not told then). It leaves the deadline parked, no pause (where the policies are served, whoever writes a template
-/// pauses it), and a note of the owner's fields, until these are given back.
+/// Whether an order of ours would have left something else. It takes the parking off, and what is put back after it is parked again. It leaves the
+/// deadline parked, no pause (where the policies are served, whoever writes a template pauses it), and a note of the owner's fields, until these
+/// are given back. With `Recreate` nothing but the deadline is parked, on the way back only: while the fields are noted, it is the owner's before that
+/// order and after what is put back.
 fn is_of_its_owner(scene: &Scene<'_>, back: &Back) -> bool {
     let Workload { paused, progress_deadline_seconds, originals, stable, .. } = scene.target;
     let is_noted = originals.is_some() || stable.is_some();
     let keeps_deadline = *progress_deadline_seconds == Some(PARKED_DEADLINE);
-    let is_at_theirs = !keeps_deadline && (scene.recreate() || !is_noted);
     let is_paused = *paused && scene.snapshot.served.hold;
     let is_open = back.restored_at.is_none();
-    parked(scene.target) || (is_paused && (is_open || keeps_deadline)) || (is_at_theirs && is_open)
+    let is_at_theirs = !keeps_deadline
+        && match is_noted {
+            true => scene.recreate(),
+            false => is_open,
+        };
+    parked(scene.target) || (is_paused && (is_open || keeps_deadline)) || is_at_theirs
 }
 
 /// Somebody has the Deployment handed back while the run goes back: which template does not come any more, and where it is.

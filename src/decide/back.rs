@@ -237,10 +237,10 @@ fn say_what_keeps_it(
     so_long: &str,
 ) {
     if let Some(message) = podhealth::stable_failing(scene.snapshot, &scene.stable_fingerprint) {
-        return stable_fails(draft, scene, message);
+        return stable_fails(draft, &scene.stable_fingerprint, message);
     }
     match late(scene.snapshot, scene.stand, originals, since, so_long) {
-        Ok(message) => stable_fails(draft, scene, message),
+        Ok(message) => stable_fails(draft, &scene.stable_fingerprint, message),
         Err(due) => draft.wake_at(due),
     }
 }
@@ -263,8 +263,9 @@ pub fn late(
 }
 
 /// Once they are Ready it goes on by itself. That something else is to serve instead only a person can say.
-fn stable_fails(draft: &mut Draft<'_>, scene: &Scene<'_>, message: String) {
-    let pod = scene.stable_pods().find(|pod| pod.ready_since.is_none()).map(|pod| pod.name.as_str());
+pub fn stable_fails(draft: &mut Draft<'_>, stable: &str, message: String) {
+    let mut pods = draft.snapshot.live_pods(|fingerprint| fingerprint == stable);
+    let pod = pods.find(|pod| pod.ready_since.is_none()).map(|pod| pod.name.as_str());
     let see = draft.kubectl(&format!("describe pod {}", pod.unwrap_or_default()));
     let (hand_back, resume) = (draft.command(Action::HandBack), draft.command(Action::Resume));
     let unblock = format!(

@@ -73,17 +73,23 @@ fn owed_by(way: &GoingBack<'_>, known: Option<&Ordered>) -> Option<String> {
 pub struct TakenUp {
     /// The template that comes after stable, by the name under which it is kept, or will be.
     pub then: Option<String>,
-    /// What is noted of it on the Deployment; `None`: nothing comes.
+    /// What is noted of it on the Deployment; `None`: nothing.
     pub note: Option<String>,
+    /// Why stable does not come.
+    pub failing: Option<String>,
 }
 
-/// Takes it up, with what comes after stable.
+/// Takes it up, with what comes after stable, and since when that is ordered. Without a Release what comes next goes out where stable fails: nobody is
+/// there who could say more. With one it waits: it would be released against a version that does not stand, and be gone back from to that.
 pub fn taken_up(way: &GoingBack<'_>) -> TakenUp {
     let known = Ordered::noted(way.target);
     let then = owed_by(way, known.as_ref());
-    let ordered_at = known.map_or(way.snapshot.now, |known| known.ordered_at);
-    let note = then.clone().map(|then| Ordered { ordered_at, then: Some(then) }.text());
-    TakenUp { then, note }
+    let failing = what_fails(way, known.as_ref());
+    let note = (known.is_some() || then.is_some()).then(|| {
+        let ordered_at = known.map_or(way.snapshot.now, |known| known.ordered_at);
+        Ordered { ordered_at, then: then.clone() }.text()
+    });
+    TakenUp { then, note, failing }
 }
 
 /// Whether the Deployment is on its way back, and what comes after stable is not noted there.

@@ -4,6 +4,7 @@
 use super::{Back, Cause, Draft, GoingBack, Scene, Why, is_undo, named};
 use crate::api::Authors;
 use crate::decide::fields::{PARKED_DEADLINE, Wanted, parked};
+use crate::decide::orphan;
 use crate::decide::snapshot::{StoredTemplate, Workload};
 
 /// Puts what comes after stable into the Deployment, held: it is released by a run, this one or a new one.
@@ -55,13 +56,29 @@ fn is_of_its_owner(scene: &Scene<'_>, back: &Back) -> bool {
     parked(scene.target) || (is_paused && (is_open || keeps_deadline)) || is_at_theirs
 }
 
-/// Somebody has the Deployment handed back while the run goes back: which template does not come any more, and where it is.
+/// Somebody has the Deployment handed back while a run goes back, or a Release takes up the way back of an earlier one: which template does not come
+/// any more, and where it is.
 pub fn not_put_back(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<String> {
-    let back = draft.status.run.as_ref()?.back.as_ref().filter(|_| scene.at_stable())?;
+    let Some(run) = &draft.status.run else { return of_an_earlier_release(draft, scene) };
+    let back = run.back.as_ref().filter(|_| scene.at_stable())?;
     let of_the_run = draft.status.canary.as_ref().filter(|_| !is_undo(back.cause));
     let owed = back.next.as_ref().or(of_the_run)?;
-    let place = scene.kept(&owed.fingerprint);
-    let place =
-        place.map(|(name, _)| format!(" (it is kept as ControllerRevision {name})")).unwrap_or_default();
-    Some(format!("{} was not put back{place}: push it again", named(owed)))
+    let kept = scene.kept(&owed.fingerprint).map(|(name, _)| name.as_str());
+    Some(left_out(&named(owed), kept))
+}
+
+fn of_an_earlier_release(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<String> {
+    if draft.status.stable.is_some() {
+        return None;
+    }
+    let originals = scene.originals.as_ref().ok()?;
+    let way = GoingBack::noted(scene.snapshot, scene.target, originals)?;
+    let then = orphan::owed(&way).filter(|_| way.is_at_stable())?;
+    let kept = scene.snapshot.templates.contains_key(&then).then_some(then.as_str());
+    Some(left_out(&format!("template {then}"), kept))
+}
+
+fn left_out(template: &str, kept_as: Option<&str>) -> String {
+    let place = kept_as.map(|name| format!(" (it is kept as ControllerRevision {name})"));
+    format!("{template} was not put back{}: push it again", place.unwrap_or_default())
 }

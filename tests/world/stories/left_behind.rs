@@ -276,6 +276,16 @@ fn a_release_made_anew_says_that_stable_pods_fail_and_puts_nothing_in_their_plac
     let message = &world.status.blocked_by.as_ref().expect("blocked").message;
     assert!(message.contains("stable pods: CrashLoopBackOff (pod p"), "{message}");
     assert!(message.contains(&format!("; {owed}, which its owner wrote over the run")), "{message}");
+    // Who has another version serve is told what does not come.
+    let mut handed_back = world.copy();
+    handed_back.say("HandBack");
+    let answer = |world: &World| world.actions[0]["status"]["message"].as_str().map(str::to_owned);
+    handed_back.until("answered", |world| answer(world).is_some());
+    let words =
+        format!("template {owed} was not put back (it is kept as ControllerRevision {owed}): push it again");
+    assert_eq!(answer(&handed_back), Some(format!("the Deployment is its owner's again; {words}")));
+    assert!(only(&handed_back, "TemplateLost").starts_with(&words), "{}", handed_back.describe());
+    assert!(handed_back.templates.contains_key(&owed), "{}", handed_back.describe());
     crash(&mut world, false);
     is_released(world);
 }

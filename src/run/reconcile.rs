@@ -87,9 +87,7 @@ impl Reconciler {
         self.tell(key, snapshot);
         let way_back = decision.way_back(snapshot);
         let goes_back = way_back.as_ref().is_some_and(|way| way.back.restored_at.is_none());
-        if snapshot.release.is_some() {
-            self.findings.see_way_back(key, way_back);
-        }
+        self.findings.see_way_back(key, way_back);
         self.rush.note(key, goes_back, clock::instant());
         if decision.only_tells() && self.rush.has_it_wait(key, clock::instant()) {
             self.queue.wake_at(key.clone(), clock::instant() + RUSH);
@@ -110,7 +108,7 @@ impl Reconciler {
                     }
                 }
             }
-            // Where there is no status any more, what the run was about to put back is known until it stands on the Deployment.
+            // Of a Release that is gone nothing is forgotten before what it takes has gone out.
             if is_done || snapshot.release.is_some() {
                 self.findings.prune(key, snapshot.release.as_ref());
             }

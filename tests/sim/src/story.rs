@@ -137,7 +137,8 @@ pub enum Event {
     MakeRelease,
     DeleteDeployment,
     MakeDeployment,
-    /// So many pods are on a node that is not heard from for so many seconds, and come back or not.
+    /// So many pods are on a node that is not heard from for so many seconds, and then it comes back, or is taken out of the cluster. What becomes
+    /// of its pods meanwhile is as everywhere: `cluster::nodes`.
     Lose(usize, u64, bool),
     /// So many pods are not Ready for so many seconds, by their kubelet, and then they are again.
     Flap(usize, u64),

@@ -1,4 +1,4 @@
-//! The cluster behind the API server: for each Deployment the native controllers' model, a Service, a kubelet, nodes that fall silent; Jobs, garbage collection. What
+//! The cluster behind the API server: for each Deployment the native controllers' model, a Service, a kubelet, nodes that fall silent or are drained; Jobs, garbage collection. What
 //! they do shows as objects, as it would in a real one.
 
 mod garbage;
@@ -52,6 +52,10 @@ pub struct Cluster {
     silent: BTreeMap<String, Silence>,
     /// From when on all nodes are heard from, as far as is known.
     pub heard_from: u64,
+    /// Nodes that take no new pods, by their numbers, and until when.
+    cordoned: BTreeMap<usize, u64>,
+    /// Pods, by their numbers, that are on another node than their number says.
+    elsewhere: BTreeMap<u64, usize>,
     /// Pods that do not answer their kubelet, until when.
     unready: BTreeMap<String, u64>,
     /// Pods that the nodes have room for.
@@ -84,6 +88,8 @@ impl Cluster {
             shown_sets: BTreeMap::new(),
             silent: BTreeMap::new(),
             heard_from: 0,
+            cordoned: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
             unready: BTreeMap::new(),
             room: usize::MAX,
             room_before: (usize::MAX, 0),
@@ -316,6 +322,7 @@ impl World {
             }
         }
         self.clusters[of].schedule(now);
+        self.clusters[of].place(now);
         if let Some(before) = standing {
             self.check_way_back(name, &before);
         }

@@ -346,6 +346,7 @@ impl<'s> Player<'s> {
                 }
                 world.watchman.of(name).excuse(until + 120_000);
             }
+            Event::Drain(node, seconds) => world.drain(node, now + seconds * 1000),
             Event::Flap(pods, seconds) => {
                 let until = now + seconds * 1000;
                 if let Some(cluster) = world.cluster(name) {

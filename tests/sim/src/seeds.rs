@@ -13,7 +13,7 @@ use crate::outside::FLAGS_HOST;
 use crate::pages::GAUGE;
 use crate::prometheus::{HOST, LIES};
 use crate::story::{Conduct, Event, ROLE, Setup, Story};
-use crate::world::{FLAGS, Flags, Pages, Receivers, TARGETS};
+use crate::world::{FLAGS, Flags, NODES, Pages, Receivers, TARGETS};
 
 /// Seconds after which pods on a node that is not heard from are deleted.
 const DELETED: u64 = (GRACE + TOLERATED) / 1000;
@@ -53,6 +53,7 @@ pub fn story(seed: u64) -> Story {
     missing_images(&mut Dice::new(seed, 11), &mut story);
     long_silences(&mut Dice::new(seed, 12), &mut story);
     flapping(&mut Dice::new(seed, 13), &mut story);
+    drains(&mut Dice::new(seed, 14), &mut story);
     story
 }
 
@@ -521,6 +522,21 @@ fn flapping(dice: &mut Dice, story: &mut Story) {
     for _ in 0..dice.between(1, 4) {
         let pods = usize::try_from(dice.between(1, 3)).unwrap_or(1);
         story.events.push((dice.below(end + 1), Event::Flap(pods, dice.below(15) + 1)));
+    }
+    story.events.sort_by_key(|(at, _)| *at);
+}
+
+/// Nodes that are drained, one and perhaps another after it: an upgrade of the nodes.
+fn drains(dice: &mut Dice, story: &mut Story) {
+    if !dice.once_in(20) {
+        return;
+    }
+    let end = story.events.last().map_or(0, |(at, _)| *at);
+    let mut at = dice.below(end + 1);
+    for (node, _) in NODES.into_iter().take(usize::try_from(dice.between(1, 3)).unwrap_or(1)) {
+        let seconds = *dice.pick(&[2, 15, 60]);
+        story.events.push((at, Event::Drain(node, seconds)));
+        at += dice.below(2 * seconds * 1000);
     }
     story.events.sort_by_key(|(at, _)| *at);
 }

@@ -1,16 +1,21 @@
 //! Nodes that are not heard from, by the rules and defaults of a real cluster: for a while nobody knows, and their pods are as Ready as they were; then they
-//! are said not to be; and then they are deleted, and stay until their kubelet says that they are gone, or there is no such node any more.
+//! are said not to be; and then they are deleted, and stay until their kubelet says that they are gone, or there is no such node any more. And nodes that are
+//! drained: their pods are evicted, and they take no new ones for a while.
 //!
-//! Containers run on meanwhile: what Services send there they answer. Whoever else asks them waits, as who cannot reach their node. No Node shows any of it:
-//! which pods are on a silent one is said by who tells the story.
+//! Containers on silent nodes run on meanwhile: what Services send there they answer. Whoever else asks them waits, as who cannot reach their node. No Node
+//! shows any of it: which pods are on a silent one is said by who tells the story. There are no disruption budgets.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Cluster, number};
+use crate::native::Pod;
 use crate::service::endpoints;
 use crate::time::stamp;
-use crate::world::World;
+use crate::world::{NODES, World};
 
+/// Milliseconds in which pods come elsewhere that were evicted.
+const ELSEWHERE: u64 = 120_000;
 /// Milliseconds for which a node may say nothing before its pods are said not to be Ready.
 pub const GRACE: u64 = 40_000;
 /// Milliseconds from then on for which pods are left there: the usual toleration.
@@ -85,7 +90,58 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// The number of the node that a pod is on: one after the other, but for those that came when theirs took no new ones.
+    pub(super) fn node_of(&self, pod: &Pod) -> usize {
+        let number = number(&pod.name);
+        let usual = usize::try_from(number).unwrap_or(0) % NODES.len();
+        self.elsewhere.get(&number).copied().unwrap_or(usual)
+    }
+
+    /// The pods of a node are evicted, and it takes no new ones until then.
+    fn drain(&mut self, node: usize, now: u64, until: u64) {
+        self.service.count(&self.native, now);
+        let on_it = |pod: &&Pod| self.has_a_node(pod) && self.node_of(pod) == node;
+        let evicted: BTreeSet<String> =
+            self.native.pods.iter().filter(on_it).map(|pod| pod.name.clone()).collect();
+        for pod in self.native.pods.iter_mut().filter(|pod| evicted.contains(&pod.name)) {
+            pod.terminating_since.get_or_insert(stamp(now));
+        }
+        self.cordoned.insert(node, until);
+        self.touch(now, 0);
+    }
+
+    fn has_a_node(&self, pod: &Pod) -> bool {
+        self.shown_pods.get(&number(&pod.name)).is_some_and(|shown| !shown.waits)
+    }
+
+    /// Pods that have none yet find a node that takes new ones.
+    pub(super) fn place(&mut self, now: u64) {
+        self.cordoned.retain(|_, until| *until > now);
+        let Some(free) = (0..NODES.len()).find(|node| !self.cordoned.contains_key(node)) else { return };
+        let has_to = |pod: &&Pod| !self.has_a_node(pod) && self.cordoned.contains_key(&self.node_of(pod));
+        let others: Vec<u64> = self.native.pods.iter().filter(has_to).map(|pod| number(&pod.name)).collect();
+        self.elsewhere.extend(others.into_iter().map(|number| (number, free)));
+    }
+}
+
 impl World {
+    /// A node is drained, and takes no new pods until then. The last one that does nobody drains.
+    pub fn drain(&mut self, node: &str, until: u64) {
+        let now = self.now;
+        let Some(node) = NODES.iter().position(|(known, _)| *known == node) else { return };
+        let takes = |other: usize| {
+            other != node && self.clusters[0].cordoned.get(&other).is_none_or(|until| *until <= now)
+        };
+        if !(0..NODES.len()).any(takes) {
+            return;
+        }
+        self.clusters.iter_mut().for_each(|cluster| cluster.drain(node, now, until));
+        for name in self.targets() {
+            self.watchman.of(name).excuse(now + ELSEWHERE);
+        }
+    }
+
     /// Whether the pod at this address is on a node that is not heard from: whoever asks it waits.
     pub fn is_silent_at(&self, address: IpAddr) -> bool {
         let IpAddr::V4(address) = address else { return false };
@@ -147,6 +203,31 @@ mod tests {
             ];
             assert_eq!(found, expected, "{comes_back}");
         }
+    }
+
+    #[test]
+    fn the_pods_of_a_drained_node_come_on_others_until_it_takes_new_ones_again() {
+        let mut world = world(&json!({}));
+        let on = |world: &World, node: &str| {
+            let pods = world.store.all("pods");
+            let pods = pods.filter(|(_, pod)| pod["metadata"]["deletionTimestamp"].is_null());
+            pods.filter(|(_, pod)| pod["spec"]["nodeName"] == node).count()
+        };
+        assert!(on(&world, "n2") > 0);
+        world.now = 1000;
+        world.drain("n2", 61_000);
+        world.settle();
+        assert_eq!((on(&world, "n2"), world.native(TARGET).alive()), (0, 4));
+        assert_eq!(world.native(TARGET).pods.iter().filter(|pod| pod.terminating_since.is_some()).count(), 1);
+        world.now = 62_000;
+        world.drain("n1", 90_000);
+        world.drain("n3", 90_000);
+        world.settle();
+        assert_eq!((on(&world, "n2"), world.native(TARGET).alive()), (4, 4));
+        // It is the last one.
+        world.drain("n2", 90_000);
+        world.settle();
+        assert_eq!(on(&world, "n2"), 4);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) struct ShownPod {
     crashed: bool,
     /// There is no image for it.
     lacks_image: bool,
-    waits: bool,
+    pub(super) waits: bool,
 }
 
 impl World {
@@ -93,7 +93,12 @@ impl World {
             if cluster.shown_pods.get(&number) == Some(&shown) {
                 continue;
             }
-            let object = pod_object(pod, &shown, owner("ReplicaSet", &pod.set, &pod.set));
+            let object = pod_object(
+                pod,
+                NODES[cluster.node_of(pod)].0,
+                &shown,
+                owner("ReplicaSet", &pod.set, &pod.set),
+            );
             cluster.shown_pods.insert(number, shown);
             store.put("pods", named(&pod.name), object);
         }
@@ -105,6 +110,7 @@ impl World {
             let gone: BTreeSet<String> = gone.map(|number| format!("p{number}")).collect();
             for name in gone {
                 cluster.shown_pods.remove(&number(&name));
+                cluster.elsewhere.remove(&number(&name));
                 store.remove("pods", &named(&name));
             }
         }
@@ -146,7 +152,7 @@ impl World {
 }
 
 /// A pod as everybody sees it.
-fn pod_object(pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
+fn pod_object(pod: &Pod, node: &str, shown: &ShownPod, owners: Value) -> Value {
     let whole = |at: jiff::Timestamp| second(milliseconds(at));
     let silenced = shown.silenced_at.is_some();
     let state = if shown.crashed {
@@ -166,7 +172,7 @@ fn pod_object(pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
             "name": pod.name, "namespace": NAMESPACE, "uid": pod.name, "creationTimestamp": whole(pod.born),
             "labels": {"app": TARGET, "pod-template-hash": pod.set}, "ownerReferences": owners,
         },
-        "spec": {"nodeName": node_of(pod)},
+        "spec": {"nodeName": node},
         "status": {
             "phase": "Running", "podIP": address_of(pod), "startTime": whole(pod.born),
             "conditions": [
@@ -189,11 +195,6 @@ fn pod_object(pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
         object["metadata"]["deletionTimestamp"] = json!(whole(since));
     }
     object
-}
-
-fn node_of(pod: &Pod) -> &'static str {
-    let index = usize::try_from(number(&pod.name)).unwrap_or(0) % NODES.len();
-    NODES[index].0
 }
 
 fn address_of(pod: &Pod) -> String {

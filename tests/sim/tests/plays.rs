@@ -12,6 +12,8 @@ mod left_behind;
 mod lost;
 #[path = "plays/measured.rs"]
 mod measured;
+#[path = "plays/nodes.rs"]
+mod nodes;
 #[path = "plays/own_writes.rs"]
 mod own_writes;
 #[path = "plays/owners_fields.rs"]

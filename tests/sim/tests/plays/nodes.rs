@@ -56,16 +56,16 @@ fn a_bad_version_comes_back_whatever_nodes_are_silent() {
 #[test]
 fn new_pods_on_a_silent_node_hold_a_run_until_they_are_replaced_and_those_on_their_way_out_do_not() {
     let held = "canary pods are on nodes that are not heard from";
-    let unnoticed = told("at 1000 push v2 good\nat 10000 lose 99 30 true");
+    let unnoticed = told("at 1000 push v2 good\nat 8000 lose 99 30 true");
     assert_eq!(second(&unnoticed, held), None, "{}", unnoticed.log.join("\n"));
     let usual = second(&unnoticed, "step half passed").expect("it has passed");
     for (seconds, comes_back) in [(900, true), (900, false)] {
-        let what = format!("at 10000 lose 99 {seconds} {comes_back}");
+        let what = format!("at 8000 lose 99 {seconds} {comes_back}");
         let outcome = told(&format!("at 1000 push v2 good\n{what}"));
         ends(&outcome, "v2", "Succeeded", &what);
         let log = outcome.log.join("\n");
-        assert!(second(&outcome, held).is_some_and(|at| (50.0..60.0).contains(&at)), "{log}");
-        // They are deleted after 350 s, and on their way out for nine minutes more.
+        assert!(second(&outcome, held).is_some_and(|at| (58.0..65.0).contains(&at)), "{log}");
+        // They are deleted after 358 s, and on their way out for nine minutes more.
         let passed = second(&outcome, "step half passed").expect("it has passed");
         assert!((usual + 250.0..500.0).contains(&passed), "{passed}, usually {usual}\n{log}");
     }

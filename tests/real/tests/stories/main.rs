@@ -23,6 +23,7 @@ mod migrations;
 mod model;
 mod motion;
 mod namespaces;
+mod nodes;
 mod notifying;
 mod ownership;
 mod people;

@@ -34,6 +34,7 @@ mod receivers;
 mod records;
 mod refused;
 mod rights;
+mod same_objects;
 mod same_words;
 mod secrets;
 mod signing;

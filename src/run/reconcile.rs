@@ -72,6 +72,7 @@ impl Reconciler {
             }
         };
         if self.own.newer_than(key, &snapshot) {
+            self.own.look_for(&self.reader, key, &snapshot).await;
             self.queue.wake_at(key.clone(), clock::instant() + OWN_WRITE);
             self.queue.done(key, false);
             return;

@@ -34,6 +34,10 @@ const LEFT_FOR_STOPS: usize = 16;
 const MOST_PASSES: usize = 16;
 /// Notes of a run that are kept.
 const MOST_NOTES: usize = 16;
+/// Actions that are marked in one look: at a slow API server a look with all of them would see nothing else for minutes.
+const MARKS_AT_ONCE: usize = 4;
+/// The others come soon.
+const REST: Duration = Duration::from_millis(200);
 /// Marks that were refused are tried again after so long.
 const MARK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -43,17 +47,20 @@ pub fn forget_marked(draft: &mut Draft<'_>) {
     draft.status.handled.retain(|handled| actions.iter().any(|action| action.uid == handled.uid));
 }
 
-/// Marks actions that status says took effect: after everything that was decided, of which nothing waits for it.
+/// Marks actions that status says took effect, a few at a time: after everything that was decided, of which nothing waits for it.
 pub fn mark(draft: &mut Draft<'_>) {
     let snapshot = draft.snapshot;
     let unmarked = |uid: &str| snapshot.actions.iter().find(|action| action.uid == uid);
     let handled = &draft.release.status.handled;
-    let mut open = handled.iter().filter_map(|handled| Some((handled, unmarked(&handled.uid)?))).peekable();
-    if open.peek().is_none() {
+    let open = handled.iter().filter_map(|handled| Some((handled, unmarked(&handled.uid)?)));
+    let mut open: Vec<(&Handled, &ActionFacts)> = open.collect();
+    if open.is_empty() {
         return;
     }
+    let run = draft.release.status.run.as_ref().map(|run| run.id.as_str());
+    open.sort_by_key(|(_, action)| action.run.as_deref() != run);
     if let Some(missed) = snapshot.missed.get(&DoneWithout::Marks) {
-        let what_of_it = match open.clone().count() {
+        let what_of_it = match open.len() {
             1 => "what came of an action could not be said on it".to_owned(),
             count if count >= MOST_HANDLED - LEFT_FOR_STOPS => format!(
                 "what came of {count} actions could not be said on them, and none but abort and pause is heard before it is"
@@ -65,6 +72,13 @@ pub fn mark(draft: &mut Draft<'_>) {
         if again > snapshot.now {
             return draft.wake_at(again);
         }
+        // Some may be refused for good: each time others are the first.
+        let times = snapshot.now.as_second().unsigned_abs() / MARK_AGAIN.as_secs();
+        let turn = times % u64::try_from(open.len()).unwrap_or(1);
+        open.rotate_left(usize::try_from(turn).unwrap_or(0));
+    }
+    if open.len() > MARKS_AT_ONCE {
+        draft.wake_in(REST);
     }
     let mark = |(handled, action): (&Handled, &ActionFacts)| Intent::MarkAction {
         name: action.name.clone(),
@@ -72,7 +86,7 @@ pub fn mark(draft: &mut Draft<'_>) {
         message: handled.message.clone(),
         at: snapshot.now,
     };
-    draft.intents.extend(open.map(mark));
+    draft.intents.extend(open.into_iter().take(MARKS_AT_ONCE).map(mark));
 }
 
 /// What a skip is told while people are waited for.

@@ -11,8 +11,8 @@ use crate::api::status::{KeptReport, ReportsStatus};
 
 /// Records that status names at most. More are not removed by us.
 pub const NAMED: usize = 128;
-/// Most that are removed in one look.
-const AT_ONCE: usize = 16;
+/// Most that are removed in one look: at a slow API server it sees nothing else meanwhile.
+const AT_ONCE: usize = 4;
 /// The rest of them come soon.
 const REST: Duration = Duration::from_secs(1);
 

@@ -21,11 +21,9 @@ use crate::observe::gather::Gatherer;
 use crate::observe::reach::Reach;
 
 /// Errands of a kind under way at most: hooks, and reading. Further ones are begun in a later look.
+///
+/// A namespace has no more than it leaves to all others: hooks that hang in a few hold up none of another.
 const MOST: usize = 64;
-/// So many of them may be anybody's. The rest is for namespaces that have few: hooks that hang in one hold up none of another.
-const ANYBODYS: usize = 32;
-/// Few.
-const FEW: usize = 8;
 /// For each try of a hook.
 const TRY: Duration = Duration::from_secs(10);
 /// How long after a try that failed the next one comes; after the last there is none.
@@ -78,8 +76,8 @@ impl Places {
     /// A place for one of this namespace, to be held for as long as it is under way; `None`: there is none for it.
     fn take(&mut self, namespace: &str) -> Option<Arc<()>> {
         let held = self.held.entry(namespace.to_owned()).or_default();
-        let most = if Arc::strong_count(held) <= FEW { MOST } else { ANYBODYS };
-        (self.tasks.len() < most).then(|| held.clone())
+        let own = Arc::strong_count(held) - 1;
+        (own < MOST.saturating_sub(self.tasks.len())).then(|| held.clone())
     }
 }
 
@@ -338,23 +336,27 @@ mod tests {
         (0..100).for_each(|number| begin(&errands, "busy", number));
         begin(&errands, "other", 0);
         until_begun().await;
-        assert_eq!((of(&asked, "busy"), of(&asked, "other")), (ANYBODYS, 1));
+        assert_eq!((of(&asked, "busy"), of(&asked, "other")), (MOST / 2, 1));
         (1..100).for_each(|number| begin(&errands, "other", number));
-        (0..100).for_each(|number| begin(&errands, "third", number));
+        for namespace in ["third", "fourth", "fifth"] {
+            (0..100).for_each(|number| begin(&errands, namespace, number));
+        }
+        begin(&errands, "sixth", 0);
         until_begun().await;
-        assert_eq!((of(&asked, "busy"), of(&asked, "other"), of(&asked, "third")), (ANYBODYS, FEW, FEW));
+        let begun = ["busy", "other", "third", "fourth", "fifth", "sixth"].map(|of_it| of(&asked, of_it));
+        assert_eq!(begun, [32, 16, 8, 4, 2, 1]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_found_no_place_begins_once_there_is_one() {
         let (errands, asked) = to_nobody();
-        (0..ANYBODYS + 1).for_each(|number| begin(&errands, "busy", number));
+        (0..=MOST / 2).for_each(|number| begin(&errands, "busy", number));
         until_begun().await;
-        assert_eq!(of(&asked, "busy"), ANYBODYS);
+        assert_eq!(of(&asked, "busy"), MOST / 2);
         // All tries of all that are under way come to nothing.
         tokio::time::sleep(Duration::from_secs(60)).await;
         let before = of(&asked, "busy");
-        begin(&errands, "busy", ANYBODYS);
+        begin(&errands, "busy", MOST / 2);
         until_begun().await;
         assert_eq!(of(&asked, "busy"), before + 1);
     }

@@ -2,7 +2,7 @@
 //!
 //! A restart, and another leader in between, lose it: counters are then taken up anew, and questions asked again. Nothing rests on it alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -122,10 +122,7 @@ impl SharedFindings {
 
     /// An answer to a check.
     pub fn add_answer(&self, key: &Key, id: ProbeId, answer: ProbeAnswer) {
-        let all = &mut self.lock().all;
-        let probes: &mut BTreeMap<_, _> = &mut all.entry(key.clone()).or_default().probes;
-        probes.retain(|known, _| known.run == id.run);
-        probes.insert(id, answer);
+        self.lock().all.entry(key.clone()).or_default().probes.insert(id, answer);
     }
 
     /// What a Job said.
@@ -181,8 +178,8 @@ impl SharedFindings {
         }
     }
 
-    /// Forgets what status has counted in, and when there is no run everything but that marks are refused, and what has yet to be noted on the
-    /// Deployment of the way back of a Release that is gone.
+    /// Forgets what status has counted in and what was answered to other runs, and when there is no run everything but that marks are refused,
+    /// and what has yet to be noted on the Deployment of the way back of a Release that is gone.
     pub fn prune(&self, key: &Key, release: Option<&ReleaseFacts>) {
         let mut known = self.lock();
         known.prune(key, release);
@@ -213,6 +210,7 @@ impl Known {
             return;
         };
         let Some(found) = all.get_mut(key) else { return };
+        found.probes.retain(|id, _| id.run == run.id);
         // What was measured since the look began is not ahead.
         let now = now.as_second();
         if let Some(state) = run.values.read::<values::State>() {
@@ -292,11 +290,15 @@ fn bytes(measured: &Measured) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicI64, Ordering};
     use std::time::Duration;
 
+    use serde_json::json;
+
     use super::*;
     use crate::decide::judge::Bound;
+    use crate::decide::snapshot::ProbeResult;
 
     #[tokio::test(start_paused = true)]
     async fn after_the_clock_was_set_everybody_begins_to_look_anew() {
@@ -343,6 +345,37 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(looks(), (set, 1));
     }
+
+    #[test]
+    fn an_answer_to_one_run_takes_none_of_anothers_away_and_those_to_runs_that_are_over_go() {
+        let key = Key { namespace: "ns".into(), name: "shop".into() };
+        let clock = Clock::machine();
+        let findings = SharedFindings::new(clock.clone());
+        let answered = |run: &str| {
+            let id = ProbeId { run: run.into(), check: "smoke".into(), attempt: 1, definition: None };
+            let (result, message) = (ProbeResult::Passed, String::new());
+            findings.add_answer(&key, id, ProbeAnswer { at: clock.now(), result, message });
+        };
+        let known = || {
+            let found = findings.of(&key, clock.now());
+            found.probes.into_keys().map(|id| id.run).collect::<Vec<_>>()
+        };
+        answered("r2");
+        answered("r1");
+        assert_eq!(known(), ["r1", "r2"]);
+        let run = json!({"id": "r2", "number": 2, "startedAt": "2027-01-15T08:00:00Z", "originals": {}, "stage": "Preflight"});
+        let release = ReleaseFacts {
+            uid: "shop".into(),
+            generation: 1,
+            resource_version: "1".into(),
+            spec: Err("nobody asks for it".into()),
+            meaning: Arc::default(),
+            status: Arc::new(serde_json::from_value(json!({"run": run})).expect("a status")),
+        };
+        findings.prune(&key, Some(&release));
+        assert_eq!(known(), ["r2"]);
+    }
+
     /// A slot of some pod with so many bounds.
     fn slot(t: i64, bounds: u32) -> Slot {
         let le = (0..bounds).map(|bound| (Bound::new(f64::from(bound)).unwrap(), 1)).collect();

@@ -1,4 +1,5 @@
-//! What this process wrote last about each Release, and how long it leaves one alone whose writes fail. It writes nothing, and decides nothing.
+//! What this process wrote last about each Release, and how long it leaves one alone whose writes fail. It writes nothing, and decides nothing; where
+//! what it wrote does not come back for long it reads what there is.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,8 +10,10 @@ use tokio::time::Instant;
 use super::clock;
 use crate::act::Applied;
 use crate::decide::{Key, Snapshot};
+use crate::watch::again::{NotRead, Reader};
+use crate::watch::{ObjectKey, slim};
 
-/// After so long what stands in the place of what was written is taken for what there is.
+/// After so long what stands in the place of what was written is taken for what there is; what it was decided on only if the API server says so.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What we wrote last, by Release: a snapshot older than that is not decided on.
@@ -26,6 +29,8 @@ struct OwnWrite {
     failures: u32,
     /// Since when something else is found in its place.
     waits_since: Option<Instant>,
+    /// Since when what it was decided on is found in its place, or since it was last asked what there is.
+    before_since: Option<Instant>,
     /// Nothing is written before, whatever happens meanwhile; but what goes back is held up only by failures of its own.
     backs_off: Option<BackOff>,
 }
@@ -44,7 +49,8 @@ struct Written<V> {
 enum Seen {
     /// Our write, or what came after it.
     Newer,
-    /// What our write was decided on: that has not come back to us yet, however long it takes.
+    /// What our write was decided on: that has not come back to us yet, however long it takes. Or it is what there is again: a cluster may be
+    /// brought back from a backup of right before.
     Before,
     /// Neither: somebody has taken our status away, or put back what was there once. In time that is what there is.
     PutBack,
@@ -67,6 +73,23 @@ fn is_behind(snapshot: &Snapshot) -> bool {
     let (Some(release), Some(target)) = (&snapshot.release, &snapshot.target) else { return false };
     let status = &release.status;
     status.target_uid.as_ref() == Some(&target.uid) && status.target_generation > Some(target.generation)
+}
+
+/// Whether the API server has nothing else than this snapshot of the Release and its Deployment, of what is written.
+async fn is_what_there_is(reader: &Reader, key: &Key, snapshot: &Snapshot) -> Result<bool, NotRead> {
+    if let Some(release) = &snapshot.release {
+        let now: slim::Release = reader.now(&ObjectKey::from(key)).await?;
+        if *now.metadata.uid != *release.uid || *now.metadata.resource_version != *release.resource_version {
+            return Ok(false);
+        }
+    }
+    if let Some(target) = &snapshot.target {
+        let now: slim::Deployment = reader.now(&ObjectKey::new(&key.namespace, &target.name)).await?;
+        if *now.metadata.uid != *target.uid || now.metadata.generation != target.generation {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Until when nothing is written about a Release, and whether that came of going back.
@@ -96,8 +119,10 @@ impl OwnWrites {
             .map(|(written, target)| written.seen(&target.uid, target.generation, &target.generation));
         let seen = [release, target].map(|seen| seen.unwrap_or(Seen::Newer));
         if seen.contains(&Seen::Before) {
+            own.before_since.get_or_insert_with(clock::instant);
             return true;
         }
+        own.before_since = None;
         if !is_behind && !seen.contains(&Seen::PutBack) {
             own.waits_since = None;
             return false;
@@ -120,7 +145,35 @@ impl OwnWrites {
             let on = release.resource_version.clone();
             own.release = Some(Written { uid: release.uid.clone(), number, on });
         }
-        own.waits_since = None;
+        (own.waits_since, own.before_since) = (None, None);
+    }
+
+    /// Where our own last write has not come back for long, asks whether what this snapshot has is what there is. Then the write is forgotten; a watch
+    /// that is only slow is waited for.
+    pub async fn look_for(&self, reader: &Reader, key: &Key, snapshot: &Snapshot) {
+        if !self.is_doubted(key) {
+            return;
+        }
+        match is_what_there_is(reader, key, snapshot).await {
+            Ok(true) => {
+                tracing::warn!(release = %key, "what was written last is not there any more: what it was decided on is");
+                return self.forget(key);
+            }
+            Ok(false) | Err(NotRead::Gone) => {}
+            // Others read: it is tried again in the next look.
+            Err(NotRead::NoTurn) => return,
+            Err(error @ (NotRead::Late | NotRead::Api(_))) => {
+                tracing::warn!(release = %key, %error, "it could not be read whether what was written last is there");
+            }
+        }
+        if let Some(own) = self.lock().get_mut(key) {
+            own.before_since = Some(clock::instant());
+        }
+    }
+
+    fn is_doubted(&self, key: &Key) -> bool {
+        let since = self.lock().get(key).and_then(|own| own.before_since);
+        since.is_some_and(|since| clock::instant() >= since + LONGEST_WAIT)
     }
 
     pub fn succeeded(&self, key: &Key) {

@@ -1,6 +1,9 @@
 //! Asking what checks ask, reading what their Jobs said and where new pods are, one task a question; the answer goes to the findings and
 //! wakes the Release. A namespace that asks somebody who says nothing has its share of the places, and waits for itself alone.
+//!
+//! What is being asked is never broken off. It may be answered when its run is over, or its Release gone: then it is nobody's answer.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
@@ -12,7 +15,7 @@ use super::findings::SharedFindings;
 use super::queue::Queue;
 use super::shares::{Shares, Turn};
 use crate::decide::jobs::EndedJob;
-use crate::decide::snapshot::{JobOutput, Placed, ProbeAnswer, ProbeId};
+use crate::decide::snapshot::{JobOutput, Placed, ProbeAnswer, ProbeId, ReleaseFacts};
 use crate::decide::{Key, Placing, Probe};
 use crate::observe::measure::scrape::Pages;
 use crate::observe::measure::servers::Servers;
@@ -23,7 +26,8 @@ use crate::observe::{outputs, places, probes};
 /// Questions under way, and those that wait.
 pub struct Prober {
     hands: Arc<Hands>,
-    asked: Arc<Line<ProbeId, Probe>>,
+    /// By the uid of the Release that asks, too: of one that was made anew, what the former one asks holds nothing up.
+    asked: Arc<Line<(String, ProbeId), Probe>>,
     read: Arc<Line<String, EndedJob>>,
     placing: Arc<Line<(), Placing>>,
 }
@@ -37,6 +41,25 @@ struct Hands {
     clock: Clock,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
+    /// Who asks now, by Release.
+    askers: Mutex<HashMap<Key, Asker>>,
+}
+
+/// A run that asks. A Release that is made anew counts its runs from 1 again: by the name of a run alone what the former one was answered would be
+/// taken for an answer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Of the Release.
+    uid: String,
+    run: String,
+}
+
+impl Asker {
+    /// The run that is under way.
+    pub fn of(release: &ReleaseFacts) -> Option<Self> {
+        let run = release.status.run.as_ref()?.id.clone();
+        Some(Self { uid: release.uid.clone(), run })
+    }
 }
 
 impl Prober {
@@ -50,16 +73,34 @@ impl Prober {
         queue: Arc<Queue>,
     ) -> Self {
         Self {
-            hands: Arc::new(Hands { client, pages, reach, servers, clock, findings, queue }),
-            asked: Line::of(|hands, key, id, probe| hands.ask(key, id, probe).boxed()),
+            hands: Arc::new(Hands {
+                client,
+                pages,
+                reach,
+                servers,
+                clock,
+                findings,
+                queue,
+                askers: Mutex::default(),
+            }),
+            asked: Line::of(|hands, key, (uid, id), probe| hands.ask(key, uid, id, probe).boxed()),
             read: Line::of(|hands, key, name, job| hands.read(key, name, job).boxed()),
             placing: Line::of(|hands, key, (), wanted| hands.place(key, wanted).boxed()),
         }
     }
 
-    /// Asks all that a Release asks now, but for what is being asked already.
-    pub fn ask(&self, key: &Key, wanted: Vec<Probe>) {
-        self.asked.want(&self.hands, key, wanted.into_iter().map(|probe| (probe.id.clone(), probe)));
+    /// Asks all that a Release asks now, but for what is being asked already. `asker`: the run that is under way; answers to others are nobody's.
+    pub fn ask(&self, key: &Key, asker: Option<Asker>, wanted: Vec<Probe>) {
+        let uid = asker.as_ref().map(|asker| asker.uid.clone()).unwrap_or_default();
+        {
+            let mut askers = self.hands.askers();
+            match asker {
+                Some(asker) => askers.insert(key.clone(), asker),
+                None => askers.remove(key),
+            };
+        }
+        let wanted = wanted.into_iter().map(|probe| ((uid.clone(), probe.id.clone()), probe));
+        self.asked.want(&self.hands, key, wanted);
     }
 
     /// Reads where its pods are, where that is not being read already.
@@ -72,8 +113,9 @@ impl Prober {
         self.read.want(&self.hands, key, wanted.into_iter().map(|job| (job.name.clone(), job)));
     }
 
-    /// Another process leads, and asks. What is being asked is let be answered.
+    /// Another process leads, and asks. What is being asked is let be answered, and counts if its run asks here again by then.
     pub fn stop(&self) {
+        self.hands.askers().clear();
         self.asked.lock().clear();
         self.read.lock().clear();
         self.placing.lock().clear();
@@ -81,11 +123,20 @@ impl Prober {
 }
 
 impl Hands {
-    async fn ask(self: Arc<Self>, key: Key, id: ProbeId, probe: Probe) {
+    async fn ask(self: Arc<Self>, key: Key, uid: String, id: ProbeId, probe: Probe) {
         let (client, reach, pages) = (&self.client, &self.reach, &*self.pages);
         let means = Means { client, reach, pages, servers: &self.servers };
         let (result, message) = probes::ask(means, &key.namespace, &probe, self.clock.now()).await;
-        self.findings.add_answer(&key, id, ProbeAnswer { at: self.clock.now(), result, message });
+        let answer = ProbeAnswer { at: self.clock.now(), result, message };
+        // Nobody else asks before it is handed on.
+        let askers = self.askers();
+        if askers.get(&key).is_some_and(|asker| asker.uid == uid && asker.run == id.run) {
+            self.findings.add_answer(&key, id, answer);
+        }
+    }
+
+    fn askers(&self) -> MutexGuard<'_, HashMap<Key, Asker>> {
+        self.askers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn read(self: Arc<Self>, key: Key, name: String, job: EndedJob) {
@@ -209,6 +260,11 @@ mod tests {
             Self { prober, network, servers, findings, queue }
         }
 
+        /// Asks for the first run of a Release.
+        fn ask(&self, key: &Key, wanted: Vec<Probe>) {
+            self.prober.ask(key, Some(asker("first", "r1")), wanted);
+        }
+
         fn answers(&self, key: &Key) -> Vec<ProbeResult> {
             let found = self.findings.of(key, Clock::machine().now());
             found.probes.values().map(|answer| answer.result).collect()
@@ -217,6 +273,10 @@ mod tests {
 
     fn key(namespace: &str, name: &str) -> Key {
         Key { namespace: namespace.into(), name: name.into() }
+    }
+
+    fn asker(uid: &str, run: &str) -> Asker {
+        Asker { uid: uid.into(), run: run.into() }
     }
 
     /// Checks that ask this host.
@@ -252,8 +312,8 @@ mod tests {
     async fn checks_ask_a_server_in_their_namespaces_share_and_wait_no_longer_than_for_an_answer() {
         let world = World::new();
         let (slow, shop) = (key("slow", "shop"), key("shop", "shop"));
-        world.prober.ask(&slow, counting("slow", OF_A_NAMESPACE));
-        world.prober.ask(&shop, counting("orders", 1));
+        world.ask(&slow, counting("slow", OF_A_NAMESPACE));
+        world.ask(&shop, counting("orders", 1));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(world.answers(&shop), [ProbeResult::Passed], "it has not waited for those");
         assert_eq!(world.network.waiting(), 2, "the share of a namespace");
@@ -277,8 +337,8 @@ mod tests {
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         let (shop, other) = (key("shop", "shop"), key("other", "shop"));
-        world.prober.ask(&shop, counting("orders", 1));
-        world.prober.ask(&other, counting("orders", 1));
+        world.ask(&shop, counting("orders", 1));
+        world.ask(&other, counting("orders", 1));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(world.answers(&other), [ProbeResult::Passed]);
         assert_eq!(world.answers(&shop), [], "its namespace asks as much as it may");
@@ -291,10 +351,10 @@ mod tests {
         let world = World::new();
         let silent: Vec<Key> = (0..5).map(|number| key("silent", &format!("shop-{number}"))).collect();
         for key in &silent {
-            world.prober.ask(key, asking("silent", 20));
+            world.ask(key, asking("silent", 20));
         }
         let shop = key("shop", "shop");
-        world.prober.ask(&shop, asking("there", 1));
+        world.ask(&shop, asking("there", 1));
         let woken = tokio::time::timeout(Duration::from_secs(5), world.queue.next()).await;
         assert_eq!(woken.as_ref(), Ok(&shop), "it is answered before anything silent is given up");
         assert_eq!(world.answers(&shop), [ProbeResult::Passed]);
@@ -305,8 +365,8 @@ mod tests {
     async fn what_waits_is_asked_in_its_turn_though_nobody_looks_again() {
         let world = World::new();
         let (first, second) = (key("silent", "first"), key("silent", "second"));
-        world.prober.ask(&first, asking("silent", PLACES));
-        world.prober.ask(&second, asking("there", 1));
+        world.ask(&first, asking("silent", PLACES));
+        world.ask(&second, asking("there", 1));
         let waited = async {
             while world.answers(&second).is_empty() {
                 let woken = world.queue.next().await;
@@ -324,11 +384,45 @@ mod tests {
     async fn what_is_wanted_no_more_or_by_another_process_is_not_asked() {
         let world = World::new();
         let (first, second) = (key("silent", "first"), key("silent", "second"));
-        world.prober.ask(&first, asking("silent", 20));
-        world.prober.ask(&first, Vec::new());
-        world.prober.ask(&second, asking("silent", 20));
+        world.ask(&first, asking("silent", 20));
+        world.ask(&first, Vec::new());
+        world.ask(&second, asking("silent", 20));
         world.prober.stop();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(world.network.waiting(), OF_A_NAMESPACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_run_was_answered_after_its_end_is_no_answer_to_the_next_one() {
+        let world = World::new();
+        let shop = key("shop", "shop");
+        world.ask(&shop, asking("silent", 1));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.network.waiting(), 1);
+        world.prober.ask(&shop, Some(asker("first", "r2")), Vec::new());
+        let hook = ProbeId { run: "r2".into(), check: "hook".into(), attempt: 1, definition: None };
+        let (result, message) = (ProbeResult::Passed, String::new());
+        world.findings.add_answer(&shop, hook, ProbeAnswer { at: Clock::machine().now(), result, message });
+        let woken = tokio::time::timeout(Duration::from_secs(20), world.queue.next()).await;
+        assert_eq!(woken.as_ref(), Ok(&shop), "what was asked has come to its end");
+        assert_eq!(world.answers(&shop), [ProbeResult::Passed]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_release_that_is_made_anew_asks_for_itself_and_takes_no_answer_of_the_former_one() {
+        let world = World::new();
+        let shop = key("shop", "shop");
+        world.ask(&shop, asking("silent", 1));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.network.waiting(), 1);
+        // Its first run is called as that was, and so is its check.
+        world.prober.ask(&shop, Some(asker("second", "r1")), asking("there", 1));
+        let comes = || tokio::time::timeout(Duration::from_secs(20), world.queue.next());
+        for said in ["its own answer", "that of the former one"] {
+            let woken = comes().await;
+            assert_eq!(woken.as_ref(), Ok(&shop), "{said}");
+            world.queue.done(&shop, false);
+            assert_eq!(world.answers(&shop), [ProbeResult::Passed], "{said}");
+        }
     }
 }

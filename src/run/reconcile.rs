@@ -9,7 +9,7 @@ use super::errands::Errands;
 use super::findings::SharedFindings;
 use super::link::UnderWay;
 use super::own_writes::{BackOff, OwnWrites};
-use super::prober::Prober;
+use super::prober::{Asker, Prober};
 use super::queue::Queue;
 use super::rush::Rush;
 use super::sampler::Sampler;
@@ -64,7 +64,10 @@ impl Reconciler {
     /// Looks at one Release.
     pub async fn look(&self, key: &Key) {
         let wait = match self.see(key).await {
-            Ok(snapshot) if self.own.newer_than(key, &snapshot) => OWN_WRITE,
+            Ok(snapshot) if self.own.newer_than(key, &snapshot) => {
+                self.own.look_for(&self.reader, key, &snapshot).await;
+                OWN_WRITE
+            }
             Ok(snapshot) => return self.look_at(key, &snapshot).await,
             Err(wait) => wait,
         };
@@ -80,7 +83,7 @@ impl Reconciler {
         let needs = decide::needs(snapshot);
         let run = |release: &ReleaseFacts| Some(release.status.run.as_ref()?.id.clone());
         self.errands.begin(key, snapshot.release.as_ref().and_then(run).as_deref(), &decision.errands);
-        self.prober.ask(key, needs.probes);
+        self.prober.ask(key, snapshot.release.as_ref().and_then(Asker::of), needs.probes);
         self.prober.read(key, needs.outputs);
         self.prober.place(key, needs.placing);
         self.sampler.ensure(key, needs.sampling);

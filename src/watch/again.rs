@@ -1,4 +1,4 @@
-//! What only an outline is kept of, read again where it is looked at. It is there for that look, and kept nowhere.
+//! What only an outline is kept of, and what is doubted, read again where it is looked at. It is there for that look, and kept nowhere.
 //!
 //! Reading takes a turn, of which a namespace has a few; who finds none does not wait for it, and comes again: looks are for all.
 
@@ -127,6 +127,18 @@ impl Reader {
             Ok::<(), NotRead>(())
         };
         tokio::time::timeout(DEADLINE, all).await.unwrap_or(Err(NotRead::Late))
+    }
+
+    /// An object as it is now, whether or not its watch has brought that.
+    ///
+    /// # Errors
+    /// Why it was not read.
+    pub async fn now<K>(&self, key: &ObjectKey) -> Result<K, NotRead>
+    where
+        K: Indexed<Kind: Resource<Scope = NamespaceResourceScope>>,
+    {
+        let _turn = self.turns.try_take(key.namespace()).ok_or(NotRead::NoTurn)?;
+        tokio::time::timeout(DEADLINE, self.one(key)).await.unwrap_or(Err(NotRead::Late))
     }
 
     /// Listed by its name: that is as little work as a get, and takes the right that a watch has.

@@ -52,10 +52,11 @@ impl Receiver {
             if path.starts_with("gone") {
                 return (StatusCode::NOT_FOUND, format!("no such thing as {path}"));
             }
-            let is_away = this
-                .away
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
-                .is_ok();
+            let is_away = path.starts_with("dead")
+                || this
+                    .away
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                    .is_ok();
             (if is_away { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }, String::new())
         };
         serve(Router::new().route("/{*path}", post(answer)).with_state(self.clone())).await
@@ -320,6 +321,23 @@ async fn a_namespace_that_owes_more_than_its_share_leaves_room_for_others() {
     assert!(!telling.notifier.deliver(&about("third"), owed("there", 1)));
     assert!(telling.notifier.deliver(&about("first"), Vec::new()));
     assert!(telling.notifier.deliver(&about("third"), owed("there", 1)));
+}
+
+#[tokio::test]
+async fn a_few_namespaces_whose_receivers_are_away_leave_room_for_others() {
+    let receiver = Receiver::default();
+    let base = format!("http://127.0.0.1:{}", receiver.start().await);
+    let telling = Telling::new(cluster(BTreeMap::new()).await, Reach::anywhere());
+    let to =
+        |number| Delivery { to: format!("team-{number:04}"), ..delivery(webhook(&format!("{base}/dead"))) };
+    let owed: Vec<Delivery> = (0..1000).map(to).collect();
+    for number in 0..6 {
+        let dead = key(&format!("dead-{number}"));
+        assert!(!telling.notifier.deliver(&dead, owed.clone()), "as many as it can have");
+    }
+    let shop = key("shop");
+    assert!(telling.notifier.deliver(&shop, vec![delivery(webhook(&format!("{base}/there")))]));
+    assert_eq!(telling.comes_to(&shop, |_| true).await, TellResult::Delivered);
 }
 
 #[tokio::test]

@@ -150,7 +150,7 @@ fn twenty_are_kept_where_nothing_is_said_and_fewer_later_are_removed_a_few_at_a_
     assert_eq!(runs(&world).len(), 20, "what cannot be read removes nothing");
     world.release.as_mut().unwrap()["reports"] = json!({"keep": 1});
     let removes = |intent: &&Intent| matches!(intent, Intent::DropReport { .. });
-    assert_eq!(world.look().intents.iter().filter(removes).count(), 16);
+    assert_eq!(world.look().intents.iter().filter(removes).count(), 4);
     world.pass(Duration::from_secs(5));
     assert_eq!(runs(&world), ["r21"]);
     let writes = world.status_writes;

@@ -1,8 +1,11 @@
 //! Writes that are refused, for whatever reason: going back waits for none that it can do without, and what is refused is said.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use tidegate::decide::Intent;
 
 use super::{World, template};
 
@@ -206,6 +209,50 @@ fn an_abort_is_heard_after_any_number_of_actions_that_cannot_be_marked() {
     world.until("the end", |world| world.status.last_run.is_some());
     world.refuses.clear();
     world.until("all are marked", is_marked);
+}
+
+#[test]
+fn a_few_of_many_actions_are_marked_in_one_look_those_about_the_run_first_and_the_others_soon() {
+    let mut world = at_half();
+    for _ in 0..9 {
+        world.say("Resume");
+    }
+    world.say_of("Resume", json!({"run": "r1"}));
+    let about_the_run = world.actions[9]["metadata"]["name"].clone();
+    world.look();
+    assert_eq!(world.status.handled.len(), 10, "{}", world.describe());
+    let decision = world.look();
+    let name = |intent: &Intent| match intent {
+        Intent::MarkAction { name, .. } => Some(name.clone()),
+        _ => None,
+    };
+    let marked: Vec<String> = decision.intents.iter().filter_map(name).collect();
+    assert_eq!((marked.len(), json!(marked[0])), (4, about_the_run), "{marked:?}");
+    assert!(decision.wake.is_some_and(|wake| wake < world.now + SECOND), "{:?}", decision.wake);
+    world.look();
+    world.look();
+    assert!(is_marked(&world), "{}", world.describe());
+}
+
+#[test]
+fn of_many_actions_that_cannot_be_marked_each_is_tried_in_time() {
+    let mut world = at_half();
+    for _ in 0..12 {
+        world.say("Resume");
+    }
+    world.refuses = vec!["mark"];
+    world.look();
+    let mut tried = BTreeSet::new();
+    // Ten minutes.
+    for _ in 0..6000 {
+        world.quiet_tick();
+        for intent in world.look().intents {
+            if let Intent::MarkAction { name, .. } = intent {
+                tried.insert(name);
+            }
+        }
+    }
+    assert_eq!(tried.len(), 12, "{tried:?}");
 }
 
 #[test]

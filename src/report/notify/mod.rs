@@ -31,7 +31,8 @@ pub use post::Address;
 /// Requests under way at the same time, of all namespaces and of one.
 const AT_ONCE: usize = 16;
 const AT_ONCE_IN_A_NAMESPACE: usize = 4;
-/// Audiences that are being told at the same time, those that wait to be tried again among them: of all namespaces and of one.
+/// Audiences that are being told at the same time, those that wait to be tried again among them: of all namespaces, and of one at most. Nor has one
+/// more than it leaves to all others: a few whose receivers are away do not keep all others from being told.
 const MOST: usize = 1000;
 const MOST_OF_A_NAMESPACE: usize = 200;
 /// Tries of one message.
@@ -113,7 +114,8 @@ impl Notifier {
             if state.under_way.contains_key(&place) {
                 continue;
             }
-            if state.under_way.len() >= MOST || of_its_namespace >= MOST_OF_A_NAMESPACE {
+            let left = MOST.saturating_sub(state.under_way.len());
+            if of_its_namespace >= MOST_OF_A_NAMESPACE.min(left) {
                 return false;
             }
             of_its_namespace += 1;

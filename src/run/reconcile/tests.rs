@@ -1,6 +1,7 @@
 //! Looks at Releases, against API servers that are slow, busy, or refuse. Time is virtual.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use http::{Method, Request, Response};
 use kube::Client;
@@ -98,19 +99,30 @@ fn reconciler(client: Client, turns: u16) -> Arc<Reconciler> {
 }
 
 fn deployment(name: &str, more: &dyn Fn(&mut Value)) -> slim::Deployment {
+    serde_json::from_value(deployment_object(name, more)).unwrap()
+}
+
+fn deployment_object(name: &str, more: &dyn Fn(&mut Value)) -> Value {
     let mut deployment = json!({
         "metadata": {"name": name, "namespace": "ns", "uid": name, "generation": 1, "annotations": {}},
         "spec": {"replicas": 4, "strategy": {"type": "RollingUpdate"}, "template": {"metadata": {}, "spec": {"version": 2}}},
     });
     more(&mut deployment);
-    serde_json::from_value(deployment).unwrap()
+    deployment
 }
 
 fn release(name: &str) -> slim::Release {
+    serde_json::from_value(release_object(name)).unwrap()
+}
+
+fn release_object(name: &str) -> Value {
     let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
-    let release =
-        json!({"metadata": {"name": name, "namespace": "ns", "uid": name}, "spec": {"targetRef": target}});
-    serde_json::from_value(release).unwrap()
+    json!({"metadata": {"name": name, "namespace": "ns", "uid": name}, "spec": {"targetRef": target}})
+}
+
+/// A list of this one object.
+fn listed(object: &Value) -> Value {
+    json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [object]})
 }
 
 /// A Deployment in mid-run whose Release is gone: it goes back, and nobody knows before it has been looked at.
@@ -210,21 +222,33 @@ async fn whatever_happens_meanwhile_a_busy_api_server_is_left_alone_for_as_long_
 
 #[tokio::test(start_paused = true)]
 async fn what_went_out_before_a_write_that_failed_is_waited_for_like_any_other() {
-    let asked = Arc::<Mutex<Vec<String>>>::default();
-    let noted = asked.clone();
+    let wrote = Arc::<Mutex<Vec<String>>>::default();
+    let (noted, there) = (wrote.clone(), Arc::new(AtomicI64::new(7)));
+    let is_there = there.clone();
     let somebody_was_first = tower::service_fn(move |request: Request<Body>| {
         let path = request.uri().path().to_owned();
-        let (code, text) = match path.ends_with("/status") {
-            true => (
+        let is_read = *request.method() == Method::GET;
+        let generation = is_there.load(Ordering::Relaxed);
+        let (code, text) = match path.rsplit('/').next() {
+            Some("status") => (
                 http::StatusCode::CONFLICT,
                 json!({"kind": "Status", "status": "Failure", "message": "modified", "reason": "Conflict", "code": 409}),
             ),
-            false => (
+            Some("releases") => (http::StatusCode::OK, listed(&release_object("shop"))),
+            Some("deployments") => (
+                http::StatusCode::OK,
+                listed(&deployment_object("shop", &|shop: &mut Value| {
+                    shop["metadata"]["generation"] = json!(generation)
+                })),
+            ),
+            _ => (
                 http::StatusCode::OK,
                 json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 7}}),
             ),
         };
-        noted.lock().unwrap().push(path);
+        if !is_read {
+            noted.lock().unwrap().push(path);
+        }
         let mut response = Response::new(Body::from(text.to_string().into_bytes()));
         *response.status_mut() = code;
         async move { Ok::<_, std::io::Error>(response) }
@@ -242,11 +266,11 @@ async fn what_went_out_before_a_write_that_failed_is_waited_for_like_any_other()
         let key = reconciler.queue.next().await;
         reconciler.look(&key).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        asked.lock().unwrap().len()
+        wrote.lock().unwrap().len()
     };
-    let until = clock::instant() + 2 * LONGEST_WAIT;
+    let until = clock::instant() + 3 * LONGEST_WAIT;
     while clock::instant() < until {
-        assert_eq!(look().await, 2, "the Deployment, and status: {:?}", asked.lock().unwrap());
+        assert_eq!(look().await, 2, "the Deployment, and status: {:?}", wrote.lock().unwrap());
     }
     // A cluster that is brought back from a backup counts from there.
     shown(4);
@@ -254,9 +278,17 @@ async fn what_went_out_before_a_write_that_failed_is_waited_for_like_any_other()
     while clock::instant() < until {
         assert_eq!(look().await, 2, "a watch that says twice what it has said");
     }
-    assert_eq!(look().await, 4, "it stays so: {:?}", asked.lock().unwrap());
+    assert_eq!(look().await, 4, "it stays so: {:?}", wrote.lock().unwrap());
+    // And from what it was decided on, where that is what the backup has. It is asked for some time after that.
+    there.store(4, Ordering::Relaxed);
+    let until = clock::instant() + 2 * LONGEST_WAIT;
+    let mut writes = look().await;
+    while writes == 4 && clock::instant() < until {
+        writes = look().await;
+    }
+    assert!(writes > 4, "it stays so: {:?}", wrote.lock().unwrap());
     shown(7);
-    assert!(look().await > 4, "it has been seen: {:?}", asked.lock().unwrap());
+    assert!(look().await > writes, "it has been seen: {:?}", wrote.lock().unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use self::people::{Manifest, make_deployment, make_release, push, say, write_release};
+use self::people::{Manifest, make_deployment, make_release, push, say, say_as, write_release};
 use crate::cluster::{Cluster, named};
 use crate::network::Fault;
 use crate::panics;
@@ -317,6 +317,7 @@ impl<'s> Player<'s> {
             }
             Event::Scale(replicas) => world.scale_target(name, *replicas),
             Event::Say(action, role) => say(&mut world, name, action, *role),
+            Event::SayBy(who, action, role) => say_as(&mut world, who, name, action, *role),
             Event::Pause(paused) => {
                 world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(paused))
             }

@@ -123,6 +123,8 @@ pub enum Event {
     Scale(i32),
     /// Somebody says it, in a role or in none.
     Say(&'static str, Option<&'static str>),
+    /// The same, and it is not alice who says it.
+    SayBy(&'static str, &'static str, Option<&'static str>),
     /// `kubectl rollout pause` and `resume`.
     Pause(bool),
     /// Somebody writes the strategy.
@@ -213,6 +215,8 @@ impl fmt::Display for Event {
             Self::Scale(replicas) => write!(out, "scale {replicas}"),
             Self::Say(action, None) => write!(out, "say {action}"),
             Self::Say(action, Some(role)) => write!(out, "say {action} {role}"),
+            Self::SayBy(who, action, None) => write!(out, "say-by {who} {action}"),
+            Self::SayBy(who, action, Some(role)) => write!(out, "say-by {who} {action} {role}"),
             Self::Pause(paused) => write!(out, "pause {paused}"),
             Self::Edit(strategy) => write!(out, "edit {strategy}"),
             Self::Set(change) => write!(out, "set {change}"),
@@ -263,6 +267,11 @@ fn pushed(version: &str, conduct: &str) -> Result<(u32, Conduct), String> {
     Ok((number.map_err(|error| format!("no version: {version}: {error}"))?, conduct))
 }
 
+/// One of the words that are known.
+fn known(words: &[&'static str], word: &str) -> Result<&'static str, String> {
+    words.iter().copied().find(|known| *known == word).ok_or_else(|| format!("{word}: none of {words:?}"))
+}
+
 impl FromStr for Event {
     type Err = String;
 
@@ -280,20 +289,14 @@ impl FromStr for Event {
                 Self::Push(version, conduct)
             }
             "push-by" => {
-                let who = PEOPLE.into_iter().find(|who| *who == of(0));
                 let (version, conduct) = pushed(of(1), of(2))?;
-                Self::PushBy(who.ok_or_else(|| format!("nobody is called {}", of(0)))?, version, conduct)
+                Self::PushBy(known(&PEOPLE, of(0))?, version, conduct)
             }
             "apply" => Self::Apply,
             "apply-server-side" => Self::ApplyServerSide(of(0) == "true"),
             "scale" => Self::Scale(i32::try_from(number(0)?).map_err(|error| error.to_string())?),
-            "say" => {
-                let action = SAID
-                    .into_iter()
-                    .find(|said| *said == of(0))
-                    .ok_or_else(|| format!("nobody says {}", of(0)))?;
-                Self::Say(action, if of(1) == ROLE { Some(ROLE) } else { None })
-            }
+            "say" => Self::Say(known(&SAID, of(0))?, known(&ROLES, of(1)).ok()),
+            "say-by" => Self::SayBy(known(&PEOPLE, of(0))?, known(&SAID, of(1))?, known(&ROLES, of(2)).ok()),
             "pause" => Self::Pause(of(0) == "true"),
             "edit" => Self::Edit(serde_json::from_str(rest).map_err(|error| error.to_string())?),
             "set" => Self::Set(serde_json::from_str(rest).map_err(|error| error.to_string())?),
@@ -361,9 +364,11 @@ impl FromStr for Event {
 }
 
 /// Whoever says something, and others who write templates.
-const PEOPLE: [&str; 3] = ["alice", "owner", "gitops"];
+const PEOPLE: [&str; 4] = ["alice", "bob", "owner", "gitops"];
 
-/// The role in which people approve.
+/// Roles in which people approve.
+const ROLES: [&str; 2] = [ROLE, "ops"];
+/// The one in which they do where there is but one.
 pub const ROLE: &str = "qa";
 
 impl fmt::Display for Story {

@@ -227,6 +227,7 @@ impl World {
                 self.check_owed(before, after);
                 self.check_locks(name, after);
                 self.check_heard(name, before, after);
+                self.check_signatures(name, before, after);
             }
             (Who::Operator(_), "events") => self.note_event(after),
             (Who::Operator(_), "jobs") => self.check_job(after),

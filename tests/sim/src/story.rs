@@ -39,6 +39,9 @@ pub struct Setup {
     pub refuses_old: bool,
     /// Pods that an autoscaler starts of the first Deployment, at least and at most; `None`: there is no autoscaler.
     pub autoscaler: Option<(i32, i32)>,
+    /// By how many seconds the clock of each process of the operator is ahead: of one after the other as they come, and from the first again. None:
+    /// all are right, until they jump.
+    pub clocks: Vec<i64>,
 }
 
 /// Requests a second that a pod is used to.
@@ -51,6 +54,16 @@ impl Setup {
             [] => vec![u64::from(self.replicas.unsigned_abs()) * USUAL],
             rates => rates.to_vec(),
         }
+    }
+
+    /// By how many milliseconds the clock of a process is ahead that has this number.
+    pub fn clock_of(&self, process: usize) -> i64 {
+        self.clocks.get(process % self.clocks.len().max(1)).map_or(0, |seconds| seconds * 1000)
+    }
+
+    /// The same of the one that is behind all others.
+    pub fn slowest_clock(&self) -> i64 {
+        self.clocks.iter().min().map_or(0, |seconds| seconds * 1000)
     }
 
     /// Milliseconds of all soaks.
@@ -89,6 +102,7 @@ impl Default for Setup {
             page: 0,
             refuses_old: false,
             autoscaler: None,
+            clocks: Vec::new(),
         }
     }
 }
@@ -146,7 +160,7 @@ pub enum Event {
     Drain(&'static str, u64),
     /// So many pods are not Ready for so many seconds, by their kubelet, and then they are again.
     Flap(usize, u64),
-    /// The operator's clock jumps by so many seconds.
+    /// The clocks of all processes of the operator jump by so many seconds.
     Clock(i64),
     Pages(Pages),
     Prometheus(Lies),
@@ -387,6 +401,7 @@ impl fmt::Display for Story {
             page,
             refuses_old,
             autoscaler,
+            clocks,
         } = &self.setup;
         writeln!(out, "replicas {replicas}")?;
         writeln!(out, "strategy {strategy}")?;
@@ -409,6 +424,10 @@ impl fmt::Display for Story {
         }
         if let Some((least, most)) = autoscaler {
             writeln!(out, "autoscaler {least} {most}")?;
+        }
+        if !clocks.is_empty() {
+            let clocks: Vec<String> = clocks.iter().map(i64::to_string).collect();
+            writeln!(out, "clocks {}", clocks.join(" "))?;
         }
         for (at, event) in &self.events {
             writeln!(out, "at {at} {event}")?;
@@ -452,6 +471,10 @@ impl FromStr for Story {
                 "traffic" => {
                     let rates: Result<_, _> = rest.split(' ').map(str::parse).collect();
                     setup.traffic = rates.map_err(|error| wrong(&error))?;
+                }
+                "clocks" => {
+                    let clocks: Result<_, _> = rest.split(' ').map(str::parse).collect();
+                    setup.clocks = clocks.map_err(|error| wrong(&error))?;
                 }
                 "at" => {
                     let (at, event) = rest.split_once(' ').ok_or_else(|| wrong(&"nothing happens"))?;

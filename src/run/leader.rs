@@ -278,6 +278,7 @@ mod tests {
     use std::sync::Mutex;
 
     use http::{Method, Request, Response};
+    use jiff::SignedDuration;
     use kube::client::Body;
     use serde_json::{Value, json};
 
@@ -331,6 +332,10 @@ mod tests {
     }
 
     fn begin(server: &Shared, who: &'static str) -> Campaign {
+        begin_by(server, who, Clock::machine())
+    }
+
+    fn begin_by(server: &Shared, who: &'static str, clock: Clock) -> Campaign {
         let server = server.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = server.clone();
@@ -352,7 +357,7 @@ mod tests {
         let (leading, leads) = watch::channel(false);
         let (stop, stopped) = watch::channel(false);
         let client = Client::new(service, "default");
-        let elector = Elector::new(client, Clock::machine(), "ns", who.to_owned(), fence.clone(), leading);
+        let elector = Elector::new(client, clock, "ns", who.to_owned(), fence.clone(), leading);
         tokio::spawn(elector.campaign(stopped));
         Campaign { fence, leads, stop }
     }
@@ -392,6 +397,43 @@ mod tests {
         server.lock().unwrap().cut_off = Some("b");
         let taken_over = takes(&mut third).await;
         assert!(taken_over <= Duration::from_millis(15_500), "{taken_over:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_expires_by_how_long_it_is_seen_unchanged_and_not_by_the_time_in_it() {
+        for years in [-30, 30] {
+            let off = SignedDuration::from_hours(years * 365 * 24);
+            let server = Shared::default();
+            let clock = Clock::new(move || Clock::machine().now() + off);
+            let mut first = begin_by(&server, "a", clock);
+            takes(&mut first).await;
+            let mut second = begin(&server, "b");
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let lease: Lease = serde_json::from_value(server.lock().unwrap().lease.clone().unwrap()).unwrap();
+            let renewed = lease.spec.unwrap().renew_time.unwrap().0;
+            let ahead = renewed.duration_since(Clock::machine().now());
+            assert!((ahead - off).abs() < SignedDuration::from_hours(1), "{renewed}: years off");
+            assert!(*first.leads.borrow() && !*second.leads.borrow(), "it is renewed, {years} years off");
+
+            server.lock().unwrap().cut_off = Some("a");
+            let taken_over = takes(&mut second).await;
+            let in_time = LEASE_DURATION - RETRY_PERIOD..=LEASE_DURATION + FOLLOW_PERIOD;
+            assert!(in_time.contains(&taken_over), "{years} years off: {taken_over:?}");
+
+            // Of one that is long gone, whoever comes has seen nothing yet.
+            let spec = LeaseSpec {
+                holder_identity: Some("gone".into()),
+                lease_duration_seconds: Some(15),
+                renew_time: Some(MicroTime(renewed)),
+                ..LeaseSpec::default()
+            };
+            let metadata = ObjectMeta { resource_version: Some("0".into()), ..ObjectMeta::default() };
+            let left = json!(Lease { metadata, spec: Some(spec) });
+            let server = Arc::new(Mutex::new(Server { lease: Some(left), ..Server::default() }));
+            let mut third = begin(&server, "c");
+            let waited = takes(&mut third).await;
+            assert!((LEASE_DURATION..=LEASE_DURATION + FOLLOW_PERIOD).contains(&waited), "{waited:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

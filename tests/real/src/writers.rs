@@ -35,9 +35,14 @@ impl Request {
         })
     }
 
+    /// Whether it was to change anything.
+    fn is_write(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete")
+    }
+
     /// Whether it changed anything.
     pub fn took_effect(&self) -> bool {
-        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete") && self.code < 300
+        self.is_write() && self.code < 300
     }
 
     fn is_about_the_lease(&self) -> bool {
@@ -49,7 +54,9 @@ impl Request {
 pub fn requests(log: &Path) -> Result<Vec<Request>> {
     let text = std::fs::read_to_string(log).with_context(|| log.display().to_string())?;
     // The last line may not be whole yet.
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    // Most are of others, and parsing takes its time.
+    let lines = text.lines().filter(|line| line.contains("tidegate/"));
+    let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let ended = lines.filter(|line| line["stage"] == "ResponseComplete");
     let mut requests: Vec<Request> = ended.filter_map(|line| Request::read(&line)).collect();
     requests.sort_by_key(|request| request.answered);
@@ -58,16 +65,29 @@ pub fn requests(log: &Path) -> Result<Vec<Request>> {
 
 /// Writes that took effect and that the API server received after it had told another operator that it leads.
 pub fn of_deposed(requests: &[Request]) -> Vec<String> {
+    after_their_term(requests, Request::took_effect)
+}
+
+/// The same, and those that the API server refused: whoever is deposed refuses them itself, before they go out. Where a network held what had gone
+/// out before, that arrives late and is found too.
+pub fn tried_by_deposed(requests: &[Request]) -> Vec<String> {
+    after_their_term(requests, Request::is_write)
+}
+
+fn after_their_term(requests: &[Request], is_meant: impl Fn(&Request) -> bool) -> Vec<String> {
     let leads = |request: &&Request| request.is_about_the_lease() && request.took_effect();
     let terms: Vec<&Request> = requests.iter().filter(leads).collect();
-    let writes = requests.iter().filter(|request| request.took_effect() && !request.is_about_the_lease());
+    let writes = requests.iter().filter(|request| is_meant(request) && !request.is_about_the_lease());
     let by_another = |write: &&Request| {
         let known = terms.partition_point(|term| term.answered < write.received);
         known > 0 && terms[known - 1].agent != write.agent
     };
     writes
         .filter(by_another)
-        .map(|write| format!("{} {} {} {}", write.received, write.agent, write.verb, write.object))
+        .map(|write| {
+            let Request { agent, received, verb, object, code, answered: _ } = write;
+            format!("{received} {agent} {verb} {object}: {code}")
+        })
         .collect()
 }
 
@@ -82,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_takes_effect_after_another_has_the_lease_is_found() {
+    fn what_is_written_after_another_has_the_lease_is_found_whether_it_takes_effect_or_is_refused() {
         let lease = "leases/tidegate-system/tidegate";
         let shop = "deployments/ns/shop";
         let requests = [
@@ -96,8 +116,12 @@ mod tests {
             request("b", 23, "patch", shop, 200),
         ];
         assert_eq!(of_deposed(&requests), Vec::<String>::new());
+        let refused = "1970-01-01T00:00:21Z a patch deployments/ns/shop: 422";
+        assert_eq!(tried_by_deposed(&requests), [refused]);
         let late = request("a", 24, "patch", shop, 200);
-        let found = of_deposed(&[&requests[..], &[late]].concat());
-        assert_eq!(found, ["1970-01-01T00:00:24Z a patch deployments/ns/shop"]);
+        let all = [&requests[..], &[late]].concat();
+        let done = "1970-01-01T00:00:24Z a patch deployments/ns/shop: 200";
+        assert_eq!(of_deposed(&all), [done]);
+        assert_eq!(tried_by_deposed(&all), [refused, done]);
     }
 }

@@ -1,5 +1,6 @@
 //! A HorizontalPodAutoscaler of the first Deployment, by the rules and defaults of the real one: every 15 s it wants as many pods as what comes
-//! to the Service takes, each of which has what it is used to. It starts pods at once, and takes none that it has wanted within five minutes.
+//! to the Service takes, each of which has what it is used to. It starts pods at once, and takes none that it has wanted within five minutes. What is
+//! outside its bounds it mends at once, whatever comes: that part is held against a real one in `tests/real`, where nobody serves metrics.
 
 use std::collections::VecDeque;
 
@@ -44,6 +45,9 @@ impl Autoscaler {
         if self.wanted.is_empty() {
             self.wanted.push_back((now, replicas));
         }
+        if replicas < self.least || replicas > self.most {
+            return replicas.clamp(self.least, self.most);
+        }
         let usual = u64::from(replicas.unsigned_abs()) * USUAL;
         let wanted = if rate.abs_diff(usual) * 100 <= usual * TOLERANCE {
             replicas
@@ -59,6 +63,50 @@ impl Autoscaler {
         let lately = self.wanted.iter().map(|(_, wanted)| *wanted).fold(wanted, i32::max);
         lately.min(replicas)
     }
+}
+
+/// What is done to a Deployment that an autoscaler without metrics scales.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The autoscaler is to want so many pods at least, and at most.
+    Bounds(i32, i32),
+    /// Somebody else scales it.
+    Scale(i32),
+}
+
+/// Pods, and the bounds of the autoscaler, before the first turn.
+pub const BEGINS_WITH: (i32, Turn) = (4, Turn::Bounds(2, 10));
+
+/// What happens then, one after the other.
+pub const TURNS: [Turn; 7] = [
+    Turn::Bounds(6, 10),
+    Turn::Bounds(20, 30),
+    Turn::Bounds(1, 3),
+    Turn::Scale(0),
+    Turn::Scale(12),
+    Turn::Bounds(5, 8),
+    Turn::Scale(1),
+];
+
+/// How many pods the model has at rest after each turn.
+pub fn on_the_model() -> Vec<i32> {
+    let (mut replicas, begins) = BEGINS_WITH;
+    let mut autoscaler = Autoscaler::within((replicas, replicas));
+    let mut now = 0;
+    let mut rest_after = |turn: Turn| {
+        match turn {
+            Turn::Bounds(least, most) => (autoscaler.least, autoscaler.most) = (least, most),
+            Turn::Scale(to) => replicas = to,
+        }
+        // Longer than a pod stays that was wanted. Without metrics it is as if each had what it is used to.
+        for _ in 0..2 * STAYS / PERIOD {
+            now += PERIOD;
+            replicas = autoscaler.look(now, replicas, u64::from(replicas.unsigned_abs()) * USUAL);
+        }
+        replicas
+    };
+    rest_after(begins);
+    TURNS.into_iter().map(rest_after).collect()
 }
 
 impl World {
@@ -99,6 +147,15 @@ mod tests {
         assert_eq!(looks(105_000, 390_000, 3 * USUAL + 1), 10, "they stay");
         assert_eq!(looks(390_000, 420_000, 3 * USUAL + 1), 4);
         assert_eq!(looks(420_000, 900_000, 0), 2);
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_comes_into_them_at_once() {
+        let mut autoscaler = Autoscaler::within((20, 30));
+        assert_eq!(autoscaler.look(0, 4, 4 * USUAL), 20, "more than twice as many");
+        (autoscaler.least, autoscaler.most) = (1, 3);
+        assert_eq!(autoscaler.look(PERIOD, 20, 20 * USUAL), 3, "none stays that was wanted");
+        assert_eq!(on_the_model(), [6, 20, 3, 0, 3, 5, 5]);
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Cluster {
     due: u64,
     /// The Deployment whose pods these are.
     uid: String,
+    /// It was deleted, and what belonged to it was left as it is, until another one of its name takes it.
+    left_alone: bool,
     revision: u64,
     newest: Option<String>,
     /// By their numbers.
@@ -82,6 +84,7 @@ impl Cluster {
             asleep_until: 0,
             due: 0,
             uid: String::new(),
+            left_alone: false,
             revision: 0,
             newest: None,
             shown_pods: BTreeMap::new(),
@@ -423,13 +426,31 @@ impl World {
         &cluster.expect("every Deployment of a world has one").native
     }
 
-    /// The Deployment is another one, or gone: what the last one had goes.
+    /// Somebody deletes a Deployment, and has its ReplicaSets left as they are (`--cascade=orphan`).
+    pub fn delete_alone(&mut self, who: &Who, name: &str) {
+        if self.deployment(name).is_some()
+            && let Some(cluster) = self.cluster(name)
+        {
+            cluster.left_alone = true;
+            self.delete(who, "deployments", &named(name));
+        }
+    }
+
+    /// The Deployment is another one, or gone: what the last one had goes, unless it was left.
     fn orphaned(&mut self, of: usize, uid: String) {
         let now = stamp(self.now);
         let cluster = &mut self.clusters[of];
-        cluster.uid = uid;
+        let before = std::mem::replace(&mut cluster.uid, uid);
         cluster.revision = 0;
         cluster.newest = None;
+        if cluster.left_alone {
+            if before != cluster.uid {
+                // They are somebody else's now, or nobody's.
+                cluster.shown_sets.clear();
+            }
+            cluster.left_alone = cluster.uid.is_empty();
+            return;
+        }
         cluster.end_kept(|_| true, self.now);
         for pod in &mut cluster.native.pods {
             pod.terminating_since.get_or_insert(now);

@@ -27,6 +27,8 @@ const BESIDE: &str = r#""undo":{
     "validate":{"for":"5s","checks":[{"name":"smoke","http":{"podPath":"/healthz"}}]},"quarantine":{"pods":2,"for":"20s"}}"#;
 const PILOTS: &str = r#""criteria":[],"steps":[{"name":"half","replicas":"50%","soak":"20s","pilot":{"nodes":{"matchLabels":{"tier":"pilot"}},"atLeast":1}},{"name":"all","replicas":"100%"}],"watch":[{"for":"20s","every":"5s"}]"#;
 const APPROVAL: &str = r#""preflight":[{"name":"sign-off","approval":{"roles":["qa"]}}]"#;
+const TWO_ROLES: &str = r#""preflight":[{"name":"sign-off","approval":{"roles":["qa","ops"],"quorum":2}}]"#;
+const TWO_PEOPLE: &str = r#""preflight":[{"name":"sign-off","approval":{"roles":["qa"],"quorum":2}}]"#;
 
 /// A story and its name.
 pub struct Plot {
@@ -74,6 +76,16 @@ pub fn plots() -> Vec<Plot> {
             "at 1000 push v2 crash\nat 90000 say Abort",
         ),
         plot("an approval first", &[QUICK, APPROVAL], "at 1000 push v2 good\nat 20000 say Approve qa"),
+        plot(
+            "two roles approve first",
+            &[QUICK, TWO_ROLES],
+            "at 1000 push v2 good\nat 20000 say Approve qa\nat 40000 say-by bob Approve ops",
+        ),
+        plot(
+            "two people approve first",
+            &[QUICK, TWO_PEOPLE],
+            "at 1000 push v2 good\nat 20000 say Approve qa\nat 40000 say-by bob Approve qa",
+        ),
         plot("from 10 to 0 to 10", &[QUICK], "at 1000 push v2 good\nat 9000 scale 0\nat 40000 scale 10"),
         plot("reverted by its owner", &[QUICK], "at 1000 push v2 stuck\nat 9000 push v1 good"),
         plot("handed back", &[QUICK], "at 1000 push v2 stuck\nat 9000 say HandBack"),

@@ -25,6 +25,7 @@ pub mod play;
 pub mod process;
 pub mod prometheus;
 pub mod receivers;
+pub mod removals;
 pub mod scripts;
 pub mod seeds;
 pub mod server;

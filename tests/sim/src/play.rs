@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use self::people::{Manifest, make_deployment, make_release, push, say, write_release};
+use self::people::{Manifest, make_deployment, make_release, push, say, say_as, write_release};
 use crate::cluster::{Cluster, named};
 use crate::network::Fault;
 use crate::panics;
@@ -120,6 +120,9 @@ impl<'s> Player<'s> {
     fn new(story: &'s Story, most_steps: u64) -> Self {
         let setup = &story.setup;
         let mut world = World::new(setup);
+        // Of two that lead one after the other each has its own: to who reads what the other wrote it is as if one had jumped.
+        world.watchman.clocks_jumped = !setup.clocks.is_empty();
+        world.watchman.clock_off = setup.slowest_clock();
         let manifest = Manifest { template: template(1, Conduct::Good), strategy: setup.strategy.clone() };
         let manifests: BTreeMap<&'static str, Manifest> =
             world.targets().map(|name| (name, manifest.clone())).collect();
@@ -261,7 +264,8 @@ impl<'s> Player<'s> {
         }
         let elects = self.story.setup.candidates > 0;
         if self.processes.len() < self.story.setup.candidates.max(1) && now >= self.next_process {
-            let process = Process::start(&self.shared, &self.clock_off, elects, self.story.silences());
+            let (setup, silences) = (&self.story.setup, self.story.silences());
+            let process = Process::start(&self.shared, setup, &self.clock_off, elects, silences);
             if let Some(writes) = self.mortal {
                 self.shared.lock().network.dies_after(process.number, writes);
             }
@@ -317,6 +321,7 @@ impl<'s> Player<'s> {
             }
             Event::Scale(replicas) => world.scale_target(name, *replicas),
             Event::Say(action, role) => say(&mut world, name, action, *role),
+            Event::SayBy(who, action, role) => say_as(&mut world, who, name, action, *role),
             Event::Pause(paused) => {
                 world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(paused))
             }
@@ -357,7 +362,8 @@ impl<'s> Player<'s> {
             Event::Clock(seconds) => {
                 let off = self.clock_off.fetch_add(seconds * 1000, Ordering::Relaxed) + seconds * 1000;
                 world.watchman.clocks_jumped = true;
-                (world.watchman.clock_off, world.watchman.clock_set_at) = (off, now);
+                let slowest = off + self.story.setup.slowest_clock();
+                (world.watchman.clock_off, world.watchman.clock_set_at) = (slowest, now);
             }
             Event::Pages(pages) => world.say_on_pages(*pages),
             Event::Prometheus(lies) => world.say_by_prometheus(*lies),

@@ -17,6 +17,7 @@ use crate::outside::Outside;
 use crate::pages::Pods;
 use crate::receivers::People;
 use crate::server;
+use crate::story::Setup;
 use crate::time::stamp;
 use crate::world::Shared;
 
@@ -39,12 +40,18 @@ impl Fence for Alone {
 
 impl Process {
     /// Starts one. `elects`: it leads only when it has the Lease. `hurries`: watches are begun anew every ten seconds of a run, as in
-    /// production, else every minute.
-    pub fn start(shared: &Shared, clock_off: &Arc<AtomicI64>, elects: bool, hurries: bool) -> Self {
+    /// production, else every minute. `clock_off`: by how many milliseconds all clocks are off, beside what each is for itself (`setup`).
+    pub fn start(
+        shared: &Shared,
+        setup: &Setup,
+        clock_off: &Arc<AtomicI64>,
+        elects: bool,
+        hurries: bool,
+    ) -> Self {
         let number = shared.lock().network.join();
-        let (world, off) = (shared.clone(), clock_off.clone());
+        let (world, off, own) = (shared.clone(), clock_off.clone(), setup.clock_of(number));
         let clock = Clock::new(move || {
-            stamp(world.now()) + jiff::SignedDuration::from_millis(off.load(Ordering::Relaxed))
+            stamp(world.now()) + jiff::SignedDuration::from_millis(own + off.load(Ordering::Relaxed))
         });
         let (stop, mut asked) = watch::channel(false);
         let (metrics, under_way) = (Arc::new(Metrics::new()), Arc::new(UnderWay::default()));

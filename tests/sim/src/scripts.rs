@@ -117,7 +117,7 @@ fn crashing(version: &str) -> Value {
 }
 
 /// Pods that run, and never become Ready.
-fn never_ready(version: &str) -> Value {
+pub fn never_ready(version: &str) -> Value {
     pods(version, false, true)
 }
 

@@ -54,6 +54,7 @@ pub fn story(seed: u64) -> Story {
     long_silences(&mut Dice::new(seed, 12), &mut story);
     flapping(&mut Dice::new(seed, 13), &mut story);
     drains(&mut Dice::new(seed, 14), &mut story);
+    clocks(&mut Dice::new(seed, 15), &mut story);
     story
 }
 
@@ -241,6 +242,7 @@ fn setup(dice: &mut Dice) -> Setup {
         page: 0,
         refuses_old: false,
         autoscaler: None,
+        clocks: Vec::new(),
     }
 }
 
@@ -579,6 +581,13 @@ fn leading(dice: &mut Dice, story: &mut Story) {
     };
     let many = *dice.pick(&[2, 5, 20]);
     story.lease_faults = (0..many).map(|_| (dice.below(60) + 1, fault(dice))).collect();
+}
+
+/// Where clocks jump, each process has one of its own.
+fn clocks(dice: &mut Dice, story: &mut Story) {
+    if story.events.iter().any(|(_, event)| matches!(event, Event::Clock(_))) {
+        story.setup.clocks = (0..3).map(|_| *dice.pick(&[-600, -40, -5, 0, 5, 40, 600])).collect();
+    }
 }
 
 #[cfg(test)]

@@ -95,13 +95,14 @@ fn shrink_by(story: &Story, play: impl FnMut(&Story, u64) -> (bool, u64)) -> Sto
 }
 
 /// What makes a world simpler.
-const SIMPLER: [fn(&mut Story); 17] = [
+const SIMPLER: [fn(&mut Story); 18] = [
     |story| story.setup.candidates = 0,
     |story| story.setup.min_ready = 0,
     |story| story.setup.deadline = 600,
     |story| story.setup.ready_after = 1000,
     |story| story.setup.traffic = Vec::new(),
     |story| story.setup.autoscaler = None,
+    |story| story.setup.clocks = Vec::new(),
     |story| story.setup.page = 0,
     |story| story.setup.refuses_old = false,
     |story| story.setup.replicas = story.setup.replicas.min(4),

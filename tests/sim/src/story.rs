@@ -39,6 +39,9 @@ pub struct Setup {
     pub refuses_old: bool,
     /// Pods that an autoscaler starts of the first Deployment, at least and at most; `None`: there is no autoscaler.
     pub autoscaler: Option<(i32, i32)>,
+    /// By how many seconds the clock of each process of the operator is ahead: of one after the other as they come, and from the first again. None:
+    /// all are right, until they jump.
+    pub clocks: Vec<i64>,
 }
 
 /// Requests a second that a pod is used to.
@@ -51,6 +54,16 @@ impl Setup {
             [] => vec![u64::from(self.replicas.unsigned_abs()) * USUAL],
             rates => rates.to_vec(),
         }
+    }
+
+    /// By how many milliseconds the clock of a process is ahead that has this number.
+    pub fn clock_of(&self, process: usize) -> i64 {
+        self.clocks.get(process % self.clocks.len().max(1)).map_or(0, |seconds| seconds * 1000)
+    }
+
+    /// The same of the one that is behind all others.
+    pub fn slowest_clock(&self) -> i64 {
+        self.clocks.iter().min().map_or(0, |seconds| seconds * 1000)
     }
 
     /// Milliseconds of all soaks.
@@ -89,6 +102,7 @@ impl Default for Setup {
             page: 0,
             refuses_old: false,
             autoscaler: None,
+            clocks: Vec::new(),
         }
     }
 }
@@ -123,6 +137,8 @@ pub enum Event {
     Scale(i32),
     /// Somebody says it, in a role or in none.
     Say(&'static str, Option<&'static str>),
+    /// The same, and it is not alice who says it.
+    SayBy(&'static str, &'static str, Option<&'static str>),
     /// `kubectl rollout pause` and `resume`.
     Pause(bool),
     /// Somebody writes the strategy.
@@ -144,7 +160,7 @@ pub enum Event {
     Drain(&'static str, u64),
     /// So many pods are not Ready for so many seconds, by their kubelet, and then they are again.
     Flap(usize, u64),
-    /// The operator's clock jumps by so many seconds.
+    /// The clocks of all processes of the operator jump by so many seconds.
     Clock(i64),
     Pages(Pages),
     Prometheus(Lies),
@@ -213,6 +229,8 @@ impl fmt::Display for Event {
             Self::Scale(replicas) => write!(out, "scale {replicas}"),
             Self::Say(action, None) => write!(out, "say {action}"),
             Self::Say(action, Some(role)) => write!(out, "say {action} {role}"),
+            Self::SayBy(who, action, None) => write!(out, "say-by {who} {action}"),
+            Self::SayBy(who, action, Some(role)) => write!(out, "say-by {who} {action} {role}"),
             Self::Pause(paused) => write!(out, "pause {paused}"),
             Self::Edit(strategy) => write!(out, "edit {strategy}"),
             Self::Set(change) => write!(out, "set {change}"),
@@ -263,6 +281,11 @@ fn pushed(version: &str, conduct: &str) -> Result<(u32, Conduct), String> {
     Ok((number.map_err(|error| format!("no version: {version}: {error}"))?, conduct))
 }
 
+/// One of the words that are known.
+fn known(words: &[&'static str], word: &str) -> Result<&'static str, String> {
+    words.iter().copied().find(|known| *known == word).ok_or_else(|| format!("{word}: none of {words:?}"))
+}
+
 impl FromStr for Event {
     type Err = String;
 
@@ -280,20 +303,14 @@ impl FromStr for Event {
                 Self::Push(version, conduct)
             }
             "push-by" => {
-                let who = PEOPLE.into_iter().find(|who| *who == of(0));
                 let (version, conduct) = pushed(of(1), of(2))?;
-                Self::PushBy(who.ok_or_else(|| format!("nobody is called {}", of(0)))?, version, conduct)
+                Self::PushBy(known(&PEOPLE, of(0))?, version, conduct)
             }
             "apply" => Self::Apply,
             "apply-server-side" => Self::ApplyServerSide(of(0) == "true"),
             "scale" => Self::Scale(i32::try_from(number(0)?).map_err(|error| error.to_string())?),
-            "say" => {
-                let action = SAID
-                    .into_iter()
-                    .find(|said| *said == of(0))
-                    .ok_or_else(|| format!("nobody says {}", of(0)))?;
-                Self::Say(action, if of(1) == ROLE { Some(ROLE) } else { None })
-            }
+            "say" => Self::Say(known(&SAID, of(0))?, known(&ROLES, of(1)).ok()),
+            "say-by" => Self::SayBy(known(&PEOPLE, of(0))?, known(&SAID, of(1))?, known(&ROLES, of(2)).ok()),
             "pause" => Self::Pause(of(0) == "true"),
             "edit" => Self::Edit(serde_json::from_str(rest).map_err(|error| error.to_string())?),
             "set" => Self::Set(serde_json::from_str(rest).map_err(|error| error.to_string())?),
@@ -361,9 +378,11 @@ impl FromStr for Event {
 }
 
 /// Whoever says something, and others who write templates.
-const PEOPLE: [&str; 3] = ["alice", "owner", "gitops"];
+const PEOPLE: [&str; 4] = ["alice", "bob", "owner", "gitops"];
 
-/// The role in which people approve.
+/// Roles in which people approve.
+const ROLES: [&str; 2] = [ROLE, "ops"];
+/// The one in which they do where there is but one.
 pub const ROLE: &str = "qa";
 
 impl fmt::Display for Story {
@@ -382,6 +401,7 @@ impl fmt::Display for Story {
             page,
             refuses_old,
             autoscaler,
+            clocks,
         } = &self.setup;
         writeln!(out, "replicas {replicas}")?;
         writeln!(out, "strategy {strategy}")?;
@@ -404,6 +424,10 @@ impl fmt::Display for Story {
         }
         if let Some((least, most)) = autoscaler {
             writeln!(out, "autoscaler {least} {most}")?;
+        }
+        if !clocks.is_empty() {
+            let clocks: Vec<String> = clocks.iter().map(i64::to_string).collect();
+            writeln!(out, "clocks {}", clocks.join(" "))?;
         }
         for (at, event) in &self.events {
             writeln!(out, "at {at} {event}")?;
@@ -447,6 +471,10 @@ impl FromStr for Story {
                 "traffic" => {
                     let rates: Result<_, _> = rest.split(' ').map(str::parse).collect();
                     setup.traffic = rates.map_err(|error| wrong(&error))?;
+                }
+                "clocks" => {
+                    let clocks: Result<_, _> = rest.split(' ').map(str::parse).collect();
+                    setup.clocks = clocks.map_err(|error| wrong(&error))?;
                 }
                 "at" => {
                     let (at, event) = rest.split_once(' ').ok_or_else(|| wrong(&"nothing happens"))?;

@@ -179,6 +179,19 @@ fn a_signature_counts_whichever_clock_runs_ahead() {
 }
 
 #[test]
+fn whoever_goes_on_may_have_another_time_than_whoever_began() {
+    for clocks in ["600 -600", "-600 600"] {
+        let text =
+            format!("candidates 2\nclocks {clocks}\nat 1000 push v2 good\nat 20000 kill 0\nat 90000 kill 0");
+        let story: Story = text.parse().expect("a story");
+        assert_eq!(story.to_string().parse().as_ref(), Ok(&story));
+        let outcome = told(&text);
+        let (version, end) = (&outcome.end.version, &outcome.end.outcome);
+        assert_eq!((version, end), (&"v2".into(), &"Succeeded".into()), "{}", outcome.log.join("\n"));
+    }
+}
+
+#[test]
 fn who_changed_the_template_before_somebody_else_did_does_not_approve_it_and_the_next_one_they_may() {
     let outcome = told(&format!(
         "{SIGNED}\nat 1000 push-by alice v2 good\nat 4000 push v3 good\nat 30000 say Approve qa\nat 35000 says check sign-off: 0 of 1 signatures\nat 36000 say Abort\nat 60000 push v4 good\nat 70000 say Approve qa\nat 120000 pages honest"

@@ -160,6 +160,21 @@ pub async fn says(story: &Story<'_>, user: &str, spec: Value) -> String {
     name.into_inner().expect("no panic while noting")
 }
 
+/// Has an autoscaler keep so many pods at least, and at most, whatever they measure: what is outside its bounds it mends before it asks anybody.
+pub async fn autoscale(story: &Story<'_>, least: i64, most: i64) {
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+    let cpu = json!({"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}});
+    story
+        .apply(json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "shop"},
+            "spec": {
+                "scaleTargetRef": target, "minReplicas": least, "maxReplicas": most,
+                "metrics": [{"type": "Resource", "resource": cpu}],
+            },
+        }))
+        .await;
+}
+
 /// Lets the operator read Secrets where the story plays.
 pub async fn may_read_secrets(story: &Story<'_>) {
     story

@@ -1,15 +1,17 @@
 //! Two operators: one leads. It is frozen, cut off, asked to end, killed: the other takes over, and there are never two who write.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use tidegate_real::cluster::{Options, scratch};
 use tidegate_real::operator::{Operator, kubeconfig_behind, unique};
 use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::Story;
 use tidegate_real::writers;
 
-use crate::given::{ended, quick};
+use crate::given::{ended, quick, skip};
 
 /// How often an operator has begun to lead.
 fn led(operator: &Operator) -> usize {
@@ -26,6 +28,25 @@ async fn behind(stage: &Stage, proxy: &str) -> Operator {
     Operator::start_through(&kubeconfig, |_| {}).await.expect("an operator")
 }
 
+/// When the soak of its step is over.
+fn soaked_at(status: &Value) -> Timestamp {
+    let until = status["step"]["until"].as_str().and_then(|until| until.parse().ok());
+    until.unwrap_or_else(|| panic!("it does not soak: {status:#}"))
+}
+
+/// Waits until an operator has asked who leads, since then: who does leads on without a question.
+async fn asks_who_leads(story: &Story<'_>, log: &Path, since: Timestamp) {
+    let asked = |request: &writers::Request| {
+        request.received > since && request.verb == "get" && request.object.starts_with("leases/")
+    };
+    let asked = &asked;
+    story
+        .until("whoever woke asks who leads", |_| async move {
+            writers::requests(log).expect("the audit log").iter().any(asked)
+        })
+        .await;
+}
+
 #[test]
 fn of_two_operators_one_writes_whoever_is_frozen_cut_off_asked_to_end_or_killed() {
     tidegate_real::story::on_stage(async {
@@ -37,23 +58,37 @@ fn of_two_operators_one_writes_whoever_is_frozen_cut_off_asked_to_end_or_killed(
         story.until("the first leads", |_| async { led(&first) == 1 }).await;
         let mut second = behind(&stage, "second").await;
         let mut spec = quick();
-        spec["steps"][0]["soak"] = json!("25s");
+        // Nothing comes due as long as who is cut off may still write (10 s): what a network holds is no write of one who is deposed.
+        spec["steps"][0]["soak"] = json!("13s");
         story.adopt(story.deployment(10), story.release(spec)).await;
         story.ship_paper("v2", json!({})).await;
         story.until_phase("Soaking").await;
         assert_eq!(led(&second), 0, "{}", second.read_log());
 
+        // By all that the first knows a step is due when it wakes, and nobody has ordered it: who takes over soaks anew, from when it looks.
+        // It hears that it leads no more only when what it orders has long gone out.
+        let soaked_at = soaked_at(&story.status().await);
         first.signal("STOP").await.expect("frozen");
         story.until("the second leads", |_| async { led(&second) == 1 }).await;
-        ended(&story, 1, "Succeeded").await;
+        story.until("a step is due", |_| async { Timestamp::now() > soaked_at }).await;
+        stage.cluster.control("proxies/first/delay?ms=1000").await.expect("slowed down");
+        let woken = Timestamp::now();
         first.signal("CONT").await.expect("woken");
+        asks_who_leads(&story, &log, woken).await;
+        let requests = writers::requests(&log).expect("the audit log");
+        assert_eq!(writers::tried_by_deposed(&requests), Vec::<String>::new(), "nothing went out");
+        assert_eq!(story.status().await["step"]["name"], "tenth", "it was due until now");
         story.until("the first knows", |_| async { deposed(&first) == 1 }).await;
+        stage.cluster.control("proxies/first/delay?ms=0").await.expect("as fast as before");
+        skip(&story, "tenth").await;
+        ended(&story, 1, "Succeeded").await;
 
         story.ship_paper("v3", json!({})).await;
         story.until_phase("Soaking").await;
         stage.cluster.control("proxies/second/hang").await.expect("cut off");
         story.until("the first leads again", |_| async { led(&first) == 2 }).await;
         assert_eq!(deposed(&second), 1, "it knew before that it might not lead: {}", second.read_log());
+        skip(&story, "tenth").await;
         ended(&story, 2, "Succeeded").await;
         story
             .until("the second says that it is cut off", |_| async {
@@ -82,6 +117,7 @@ fn of_two_operators_one_writes_whoever_is_frozen_cut_off_asked_to_end_or_killed(
         second.kill().await.expect("killed");
         story.until("the third leads", |_| async { led(&third) == 1 }).await;
         let taken_over = killed.elapsed();
+        skip(&story, "tenth").await;
         ended(&story, 3, "Succeeded").await;
         println!("handed over after {handed_over:?}, taken over after {taken_over:?}");
         // What may take time is the same half second each time, in which the other has not looked at the Lease; before it at most half a

@@ -1,7 +1,9 @@
 //! The model of the native controllers (`tests/sim`) held against the native controllers: the same writes, and as many pods of each
-//! version on both when nothing moves any more, by the same way; and Jobs that end in the same words.
+//! version on both when nothing moves any more, by the same way; Jobs that end in the same words; an autoscaler whose bounds change; and what is left
+//! of a Deployment that is deleted. An autoscaler's measurements are not held against anything: nobody serves metrics on our control plane.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use futures::future::join_all;
@@ -10,18 +12,34 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tidegate_real::guard::watch;
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
+use tidegate_sim::autoscaler::{self, BEGINS_WITH, TURNS, Turn};
+use tidegate_sim::removals::{self, Left, names, second_version};
 use tidegate_sim::scripts::{
     Counts, Rest, Script, Way, end_of_job, job, job_on_the_model, on_the_model, scripts,
 };
 use tokio::task::JoinHandle;
 
+use crate::given::autoscale;
+
 /// Looks in a row, 50 ms and more apart, in which it must stand: what only passes by is not what comes of a write.
 const IN_A_ROW: u32 = 10;
+
+/// Looks in a row in which it stood.
+#[derive(Default)]
+struct InARow(Cell<u32>);
+
+impl InARow {
+    /// One more look: whether it has stood often enough.
+    fn look(&self, stands: bool) -> bool {
+        self.0.set(if stands { self.0.get() + 1 } else { 0 });
+        self.0.get() >= IN_A_ROW
+    }
+}
 
 /// A version, and so many pods of it.
 type Pods = (String, i64);
@@ -180,12 +198,10 @@ async fn agrees(stage: &Stage, script: Script) {
         write(&story, spec).await;
         let wanted = &outcome.rest;
         let what = format!("{}: {wanted:?} after {spec}", script.name);
-        let in_a_row = &Cell::new(0);
+        let in_a_row = &InARow::default();
         story
             .until(&what, |story| async move {
-                let stands = stands(story, wanted).await && watched.is_at(wanted);
-                in_a_row.set(if stands { in_a_row.get() + 1 } else { 0 });
-                in_a_row.get() >= IN_A_ROW
+                in_a_row.look(stands(story, wanted).await && watched.is_at(wanted))
             })
             .await;
         let way = watched.rest();
@@ -236,5 +252,85 @@ fn a_job_of_the_model_ends_in_the_words_of_a_real_one() {
             (Story::begin(stage, "model-job").await, Story::begin(stage, "model-job-fails").await);
         let ends = futures::future::join(ends_of(&good, job(false)), ends_of(&bad, job(true))).await;
         assert_eq!(ends, (job_on_the_model(&job(false)), job_on_the_model(&job(true))));
+    });
+}
+
+async fn turn(story: &Story<'_>, turn: Turn) {
+    match turn {
+        Turn::Bounds(least, most) => autoscale(story, least.into(), most.into()).await,
+        Turn::Scale(replicas) => write(story, &json!({"replicas": replicas})).await,
+    }
+}
+
+/// An autoscaler that has been asked for none says that it does nothing: until then it may not have looked.
+async fn is_out_of_work(story: &Story<'_>) -> bool {
+    let autoscaler = story.get("autoscaling/v2", "HorizontalPodAutoscaler", "shop").await;
+    let mut conditions = autoscaler["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.any(|one| one["type"] == "ScalingActive" && one["reason"] == "ScalingDisabled")
+}
+
+#[test]
+fn when_the_bounds_of_an_autoscaler_change_the_model_and_a_real_one_come_to_as_many_pods() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "model-bounds").await;
+        let (replicas, begins) = BEGINS_WITH;
+        story.apply(story.deployment(replicas)).await;
+        turn(&story, begins).await;
+        for (one, replicas) in TURNS.into_iter().zip(autoscaler::on_the_model()) {
+            turn(&story, one).await;
+            let mut pods = Counts::from([("v1".to_owned(), i64::from(replicas))]);
+            pods.retain(|_, pods| *pods > 0);
+            let wanted = &Rest { ordered: pods.clone(), ready: pods };
+            let in_a_row = &InARow::default();
+            story
+                .until(&format!("{replicas} pods after {one:?}"), |story| async move {
+                    let has_looked = replicas > 0 || is_out_of_work(story).await;
+                    in_a_row.look(has_looked && stands(story, wanted).await)
+                })
+                .await;
+        }
+    });
+}
+
+async fn until_left(story: &Story<'_>, before: &BTreeSet<String>, wanted: &Left) {
+    let in_a_row = &InARow::default();
+    story
+        .until(&format!("{wanted:?}"), |story| async move {
+            let (sets, pods) = (story.list("apps/v1", "ReplicaSet").await, story.list("v1", "Pod").await);
+            in_a_row.look(Left::read(&sets, &pods, before) == *wanted)
+        })
+        .await;
+}
+
+async fn is_deleted_and_made_anew(stage: &Stage, alone: bool) {
+    let story = Story::begin(stage, if alone { "model-alone" } else { "model-deleted" }).await;
+    let deployment = story.deployment(4);
+    let [begun, gone, anew] = removals::on_the_model(&deployment, alone);
+    story.apply(deployment.clone()).await;
+    story
+        .until(
+            "all of it Ready",
+            |story| async move { story.target().await["status"]["availableReplicas"] == 4 },
+        )
+        .await;
+    story.until("another second", |story| async move { may_make_another(story).await }).await;
+    write(&story, &second_version()).await;
+    until_left(&story, &BTreeSet::new(), &Left { stayed: 0, ..begun.clone() }).await;
+    let before = names(&story.list("v1", "Pod").await);
+    assert_eq!(before.len(), begun.stayed, "{before:?}");
+
+    let how = if alone { DeleteParams::orphan() } else { DeleteParams::background() };
+    story.api("apps/v1", "Deployment").delete("shop", &how).await.expect("deleted");
+    story.until("it is gone", |story| async move { story.target().await.is_null() }).await;
+    until_left(&story, &before, &gone).await;
+    story.apply(deployment).await;
+    until_left(&story, &before, &anew).await;
+}
+
+#[test]
+fn the_model_and_the_real_garbage_collector_leave_the_same_of_a_deployment_deleted_with_its_pods_or_alone() {
+    on_stage(async {
+        let stage = Stage::shared().await;
+        join_all([false, true].map(|alone| is_deleted_and_made_anew(stage, alone))).await;
     });
 }

@@ -9,8 +9,8 @@ use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, on_stage};
 
 use crate::given::{
-    adopted, at_half, by_hand, ended, finish, halves, owners, pods_of, say, shipped, until_soaking,
-    with_capture,
+    adopted, at_half, autoscale, by_hand, ended, finish, halves, owners, pods_of, say, shipped,
+    until_soaking, with_capture,
 };
 
 /// maxSurge and maxUnavailable, and how many pods they are of N.
@@ -153,21 +153,6 @@ fn an_autoscaler_may_change_the_number_in_the_middle_of_a_move() {
     });
 }
 
-/// Has an autoscaler keep so many pods, whatever they measure: what is outside its bounds it mends before it asks anybody.
-async fn autoscale(story: &Story<'_>, replicas: i64) {
-    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
-    let cpu = json!({"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}});
-    story
-        .apply(json!({
-            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "shop"},
-            "spec": {
-                "scaleTargetRef": target, "minReplicas": replicas, "maxReplicas": replicas,
-                "metrics": [{"type": "Resource", "resource": cpu}],
-            },
-        }))
-        .await;
-}
-
 /// Sees to it that one other than the Deployment's author wrote the number of pods last, and that it was not the operator.
 async fn only_the_autoscaler_wrote_replicas(story: &Story<'_>) {
     let target = story.target().await;
@@ -182,12 +167,12 @@ async fn only_the_autoscaler_wrote_replicas(story: &Story<'_>) {
 fn a_real_autoscaler_whose_bounds_change_in_mid_run_has_the_last_word_about_replicas() {
     on_stage(async {
         let story = adopted("autoscaled", 10, by_hand()).await;
-        autoscale(&story, 10).await;
+        autoscale(&story, 10, 10).await;
         let guard = story.guard().await;
         story.ship_paper("v2", json!({})).await;
         until_stands(&story, "half", 10, 5..=5).await;
         for replicas in [16, 6] {
-            autoscale(&story, replicas).await;
+            autoscale(&story, replicas, replicas).await;
             until_stands(&story, "half", replicas, replicas / 2..=replicas / 2).await;
             only_the_autoscaler_wrote_replicas(&story).await;
         }

@@ -42,6 +42,10 @@ impl World {
         let owner = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
         let Self { now, store, clusters, .. } = self;
         let cluster = &mut clusters[of];
+        let owners = match cluster.uid.as_str() {
+            "" => json!([]),
+            uid => owner("Deployment", cluster.name, uid),
+        };
         for set in &cluster.native.sets {
             let (alive, ready) = cluster.native.counted(set);
             let shown = ShownSet {
@@ -61,7 +65,7 @@ impl World {
                 "apiVersion": "apps/v1", "kind": "ReplicaSet",
                 "metadata": {
                     "name": set.name, "namespace": NAMESPACE, "uid": set.name, "creationTimestamp": second(0),
-                    "ownerReferences": owner("Deployment", cluster.name, &cluster.uid),
+                    "ownerReferences": owners,
                     "annotations": {DESIRED: set.desired.to_string()},
                 },
                 "spec": {"replicas": set.replicas, "minReadySeconds": set.min_ready, "template": template},

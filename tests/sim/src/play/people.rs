@@ -2,13 +2,15 @@
 //!
 //! When they do it is for the story, and for the player.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::Player;
 use crate::cluster::named;
 use crate::server::store::kind_of;
 use crate::server::{Who, requests};
-use crate::story::{Conduct, ROLE, Setup};
+use crate::story::{Conduct, Setup};
 use crate::world::{NAMESPACE, TARGET, World};
 
 /// What an owner's manifest says.
@@ -66,8 +68,9 @@ impl Player<'_> {
                 world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false))
             }
             "AwaitingApproval" => {
-                world.check_signatures(name);
-                say(world, name, "Approve", Some(ROLE));
+                for (who, role) in lacking(world, name) {
+                    say_as(world, who, name, "Approve", Some(&role));
+                }
             }
             "Paused" | "OriginalsTampered" => say(world, name, "Resume", None),
             "CheckFailed" => say(world, name, "Skip", None),
@@ -88,6 +91,34 @@ impl Player<'_> {
             _ => {}
         }
     }
+}
+
+/// Who signs where somebody has to.
+const SIGNERS: [&str; 2] = ["alice", "bob"];
+
+/// Who has not signed yet what the checks before the first pod ask for, and in which role. What is signed and counts is not signed again: where it is
+/// not counted, nothing goes on.
+fn lacking(world: &World, name: &str) -> BTreeSet<(&'static str, String)> {
+    let Some(release) = world.release(name) else { return BTreeSet::new() };
+    let asked = |check: &Value| -> Vec<(&'static str, String)> {
+        let roles: Vec<&str> =
+            check["approval"]["roles"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let quorum = usize::try_from(check["approval"]["quorum"].as_u64().unwrap_or(1)).unwrap_or(1);
+        // With several roles each in another one.
+        let pairs = SIGNERS.into_iter().zip(roles.iter().cycle()).take(quorum);
+        pairs.map(|(who, role)| (who, (*role).to_owned())).collect()
+    };
+    let run = &release["status"]["run"];
+    // To the second; what was said before the run began is not about it.
+    let second = |at: &Value| at.as_str().and_then(|at| at.get(..19)).unwrap_or_default().to_owned();
+    let began = second(&run["startedAt"]);
+    let counts = |one: &Value| one["voided"].is_null() && second(&one["at"]) >= began;
+    let is_signed = |(who, role): &(&'static str, String)| {
+        let mut signatures = run["signatures"].as_array().into_iter().flatten();
+        signatures.any(|one| one["by"] == *who && one["role"] == role.as_str() && counts(one))
+    };
+    let checks = release["spec"]["preflight"].as_array();
+    checks.into_iter().flatten().flat_map(asked).filter(|pair| !is_signed(pair)).collect()
 }
 
 /// A template of this version.
@@ -156,6 +187,10 @@ pub(super) fn write_release(world: &mut World, name: &str, change: impl FnOnce(&
 }
 
 pub(super) fn say(world: &mut World, name: &str, action: &str, role: Option<&str>) {
+    say_as(world, "alice", name, action, role);
+}
+
+pub(super) fn say_as(world: &mut World, who: &'static str, name: &str, action: &str, role: Option<&str>) {
     if matches!(action, "Retry") {
         world.watchman.retried = true;
     }
@@ -165,5 +200,5 @@ pub(super) fn say(world: &mut World, name: &str, action: &str, role: Option<&str
         spec["role"] = json!(role);
     }
     let object = json!({"metadata": {"generateName": "said-"}, "spec": spec});
-    world.make(&Who::Person("alice"), "releaseactions", NAMESPACE, object);
+    world.make(&Who::Person(who), "releaseactions", NAMESPACE, object);
 }

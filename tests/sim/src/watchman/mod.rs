@@ -52,7 +52,7 @@ pub struct Watchman {
     pub skipped: bool,
     /// What the operator counts in seconds is not what passes here.
     pub clocks_jumped: bool,
-    /// By how many milliseconds the operator's clock is ahead, and when it was set.
+    /// By how many milliseconds the operator's clock is ahead, of several the one that is behind the others, and when it was set.
     pub clock_off: i64,
     pub clock_set_at: u64,
     /// Requests of hooks that have arrived.
@@ -227,6 +227,7 @@ impl World {
                 self.check_owed(before, after);
                 self.check_locks(name, after);
                 self.check_heard(name, before, after);
+                self.check_signatures(name, before, after);
             }
             (Who::Operator(_), "events") => self.note_event(after),
             (Who::Operator(_), "jobs") => self.check_job(after),

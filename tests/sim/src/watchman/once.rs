@@ -1,5 +1,7 @@
 //! What is to happen once does, and what was said is not forgotten: Jobs, signatures, records.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use tidegate::cli::report::chain::{Newest, Record, walk};
 
@@ -44,28 +46,42 @@ impl World {
         self.check("records (a chain)", !walked.broken, || walked.text);
     }
 
-    /// Status waits for signatures: none that was given for this run may be missing.
-    pub fn check_signatures(&mut self, name: &str) {
-        let run = self.status(name)["run"].clone();
+    /// A status with a run is written: all is in it that was signed of that run. That is what was there before, and whatever people said that is
+    /// done.
+    pub(super) fn check_signatures(&mut self, name: &str, before: Option<&Value>, after: &Value) {
+        let run = &after["status"]["run"];
+        if run.is_null() {
+            return;
+        }
+        let signed: BTreeSet<&str> = signatures(run).collect();
+        let before = before.map(|before| &before["status"]["run"]).filter(|old| old["id"] == run["id"]);
         // Another Release of this name, before this one, had a run of this number too.
-        let made = |object: &Value| object["metadata"]["creationTimestamp"].as_str().map(str::to_owned);
-        let since = self.release(name).and_then(|release| made(release));
-        let given = |action: &Value| {
-            action["spec"]["action"] == "Approve"
-                && action["spec"]["release"] == name
+        let since = made(after);
+        let is_done = |action: &Value| {
+            let uid = &action["metadata"]["uid"];
+            let handled = after["status"]["handled"].as_array();
+            action["status"]["result"] == "Done"
+                || handled.into_iter().flatten().any(|one| one["uid"] == *uid && one["done"] == true)
+        };
+        let is_given = |action: &Value| {
+            let spec = &action["spec"];
+            spec["action"] == "Approve"
+                && spec["release"] == name
+                && spec["run"] == run["id"]
                 && made(action) > since
-                && action["spec"]["run"] == run["id"]
-                && action["status"]["result"] == "Done"
+                && is_done(action)
         };
         let given: Vec<String> = self
             .store
             .all("releaseactions")
-            .filter(|(_, action)| given(action))
-            .map(|((_, name), _)| name.clone())
+            .filter(|(_, action)| is_given(action))
+            .filter_map(|(_, action)| action["metadata"]["uid"].as_str().map(str::to_owned))
             .collect();
-        let signed = run["signatures"].as_array().map_or(0, Vec::len);
-        self.check("no approval forgotten", given.is_empty() || signed > 0, || {
-            format!("{given:?} of run {}", run["id"])
+        let known = before.into_iter().flat_map(signatures);
+        let forgotten: BTreeSet<&str> =
+            known.chain(given.iter().map(String::as_str)).filter(|uid| !signed.contains(uid)).collect();
+        self.check("no approval forgotten", forgotten.is_empty(), || {
+            format!("{forgotten:?} of run {}", run["id"])
         });
     }
 
@@ -118,6 +134,12 @@ impl World {
     }
 }
 
+/// The actions by which a run was signed.
+fn signatures(run: &Value) -> impl Iterator<Item = &str> {
+    let all = run["signatures"].as_array().into_iter().flatten();
+    all.filter_map(|signature| signature["action"].as_str())
+}
+
 /// When it was made.
 fn made(object: &Value) -> Option<&str> {
     object["metadata"]["creationTimestamp"].as_str()
@@ -160,6 +182,40 @@ mod tests {
         {
             assert_eq!(approved(&answer).not_answered(TARGET), None);
         }
+    }
+
+    #[test]
+    fn what_is_done_or_was_signed_stands_in_the_status_of_its_run_until_it_is_over() {
+        let signed = |world: &World| {
+            let uid = world.store.all("releaseactions").next().map(|(_, it)| it["metadata"]["uid"].clone());
+            json!([{"role": "qa", "by": "alice", "action": uid}, {"role": "ops", "by": "bob", "action": "another"}])
+        };
+        let mut world = approved(&json!({"result": "Done"}));
+        let both = signed(&world);
+        tell(&mut world, |status| status["run"]["signatures"] = both.clone());
+        tell(&mut world, |status| status["run"]["stage"] = json!("Steps"));
+        assert_eq!(said(&world, "no approval forgotten"), 0, "{:?}", world.watchman.violations);
+        for left in 0..2_usize {
+            let mut world = approved(&json!({"result": "Done"}));
+            let both = signed(&world);
+            tell(&mut world, |status| status["run"]["signatures"] = both.clone());
+            tell(&mut world, |status| status["run"]["signatures"] = json!([both[left]]));
+            assert_eq!(said(&world, "no approval forgotten"), 1, "{:?}", world.watchman.violations);
+        }
+        for result in [json!({"result": "Done"}), json!({"result": "Refused", "message": "no"}), json!({})] {
+            let mut world = approved(&result);
+            tell(&mut world, |status| status["run"]["stage"] = json!("Steps"));
+            let forgotten = usize::from(result["result"] == "Done");
+            assert_eq!(said(&world, "no approval forgotten"), forgotten, "{result}");
+        }
+        let mut world = approved(&json!({}));
+        let uid = world.store.all("releaseactions").next().map(|(_, it)| it["metadata"]["uid"].clone());
+        tell(&mut world, |status| {
+            status["handled"] = json!([{"uid": uid, "action": "Approve", "done": true}])
+        });
+        assert_eq!(said(&world, "no approval forgotten"), 1, "{:?}", world.watchman.violations);
+        ends(&mut world, &json!([]));
+        assert_eq!(said(&world, "no approval forgotten"), 1, "what is over is over");
     }
 
     #[test]

@@ -195,4 +195,5 @@ targets! {
     what_a_server_knows_of_the_past_may_hold_anything: "past", FEWEST;
     a_lease_may_hold_anything: "lease", FEWER;
     what_status_and_why_show_may_hold_anything: "cli_status", FEWER;
+    what_receivers_answer_may_hold_anything: "receivers", FEWEST;
 }

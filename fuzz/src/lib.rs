@@ -8,6 +8,7 @@ mod cluster;
 mod leads;
 mod past;
 mod people;
+mod receivers;
 mod times;
 
 use std::collections::BTreeSet;
@@ -52,13 +53,14 @@ pub use cluster::{annotations, watched};
 pub use leads::lease;
 pub use past::past;
 pub use people::{cli_status, notification, records, secrets};
+pub use receivers::receivers;
 pub use times::windows;
 
 /// Looks at an input.
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 33] = [
+pub const TARGETS: [(&str, Target); 34] = [
     ("exposition", exposition),
     ("prometheus", prometheus),
     ("numbers", numbers),
@@ -92,6 +94,7 @@ pub const TARGETS: [(&str, Target); 33] = [
     ("past", past),
     ("lease", lease),
     ("cli_status", cli_status),
+    ("receivers", receivers),
 ];
 
 /// A pod's page, text format or OpenMetrics.

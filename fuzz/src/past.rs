@@ -41,13 +41,13 @@ const LONGEST: usize = 2048;
 const URL: &str = "http://prometheus.shop:9090";
 
 /// Answers everything alike.
-struct Alike(Vec<u8>);
+pub(super) struct Alike(pub(super) http::Response<Vec<u8>>);
 
 type Carried = Pin<Box<dyn Future<Output = reqwest::Result<reqwest::Response>> + Send>>;
 
 impl Wire for Alike {
     fn carry(&self, _: reqwest::Request) -> Carried {
-        let answer = http::Response::new(self.0.clone());
+        let answer = self.0.clone();
         Box::pin(async move { Ok(reqwest::Response::from(answer)) })
     }
 }
@@ -55,7 +55,7 @@ impl Wire for Alike {
 /// A mark for traffic, a line break, and what the server answers, whatever it is asked.
 pub fn past(data: &[u8]) {
     let (mark, body) = split(data);
-    let reach = Reach::anywhere().over(Arc::new(Alike(body.to_vec())));
+    let reach = Reach::anywhere().over(Arc::new(Alike(http::Response::new(body.to_vec()))));
     let server = Prometheus { url: URL.to_owned(), auth: Auth::Nobody, headers: Vec::new() };
     let client = measure::client(Trust::Nothing, &reach).expect("a client");
     awaited(async {

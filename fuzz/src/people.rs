@@ -27,20 +27,26 @@ use tidegate::report::notify::{Address, cloud_events, email, opsgenie, pager_dut
 use super::answers::awaited;
 use super::split;
 
+/// Somebody's hold, with this sentence.
+pub(super) fn a_message(sentence: &str) -> Message {
+    let owed = json!({
+        "id": "6f1e.r7.held.12", "event": "Held", "turn": "New", "at": "2026-11-28T09:30:00Z", "to": [], "run": "r7",
+        "message": sentence,
+    });
+    let owed = serde_json::from_value(owed).expect("a message");
+    let key = Key { namespace: "shop".to_owned(), name: "checkout".to_owned() };
+    Message { key, uid: "6f1e".to_owned(), owed }
+}
+
 /// A template, a line break, and the message that is told in its words.
 pub fn notification(data: &[u8]) {
     let (text, owed) = split(data);
     // Line breaks stand in templates too.
     let text = String::from_utf8_lossy(text).replace('\r', "\n");
-    let owed = serde_json::from_slice::<Owed>(owed).unwrap_or_else(|_| {
-        let owed = json!({
-            "id": "6f1e.r7.held.12", "event": "Held", "turn": "New", "at": "2026-11-28T09:30:00Z", "to": [], "run": "r7",
-            "message": String::from_utf8_lossy(owed),
-        });
-        serde_json::from_value(owed).expect("a message")
-    });
-    let key = Key { namespace: "shop".to_owned(), name: "checkout".to_owned() };
-    let message = Message { key, uid: "6f1e".to_owned(), owed };
+    let message = match serde_json::from_slice::<Owed>(owed) {
+        Ok(owed) => Message { owed, ..a_message("") },
+        Err(_) => a_message(&String::from_utf8_lossy(owed)),
+    };
     let template = Template::parse(&text).unwrap_or_else(|problem| {
         assert!(!problem.is_empty() && problem.chars().count() < 300, "{problem}");
         Template::default()

@@ -175,6 +175,24 @@ fn no_text_however_long_or_deep_ends_the_process() {
     assert_eq!(refused(&format!("{longest} ")), "is longer than 1024 characters");
 }
 
+/// Texts of twenty thousand terms: a sum, what is nested as deep, what is turned as often, and a list.
+pub fn of_twenty_thousand() -> [String; 4] {
+    const MANY: usize = 20_000;
+    [
+        "1".to_owned() + &"+1".repeat(MANY),
+        "(".repeat(MANY) + "true" + &")".repeat(MANY),
+        "!".repeat(MANY) + "true",
+        "[1".to_owned() + &",1".repeat(MANY - 1) + "]",
+    ]
+}
+
+#[test]
+fn a_text_of_twenty_thousand_terms_is_refused_by_its_length() {
+    for text in of_twenty_thousand() {
+        assert_eq!(refused(&text), "is longer than 1024 characters");
+    }
+}
+
 #[test]
 fn loops_within_loops_and_values_that_grow_come_to_an_end() {
     let hundred: Vec<usize> = (0..100).collect();

@@ -190,4 +190,10 @@ targets! {
     a_message_and_its_words_may_hold_anything: "notification", FEWER;
     a_secret_may_hold_anything: "secrets", FEWER;
     the_records_of_a_release_may_hold_anything: "records", FEWER;
+    what_an_object_check_finds_may_hold_anything: "objects", FEWER;
+    what_a_config_check_finds_may_hold_anything: "config", FEWER;
+    what_a_server_knows_of_the_past_may_hold_anything: "past", FEWEST;
+    a_lease_may_hold_anything: "lease", FEWER;
+    what_status_and_why_show_may_hold_anything: "cli_status", FEWER;
+    what_receivers_answer_may_hold_anything: "receivers", FEWEST;
 }

@@ -30,13 +30,8 @@ fn is_let_through(expect: &Expect) -> bool {
         && expect.headers.iter().all(|(name, text)| name.len() <= 64 && text.chars().count() <= 256)
 }
 
-/// What an `http` check expects, a line break, and the answer: its status, a header a line, an empty line, and the body.
-pub fn http_answer(data: &[u8]) {
-    let (expect, answer) = split(data);
-    let Ok(expect) = serde_json::from_slice::<Expect>(expect) else { return };
-    if !is_let_through(&expect) {
-        return;
-    }
+/// A status, a header a line, an empty line, and the body.
+pub(super) fn response(answer: &[u8]) -> http::Response<Vec<u8>> {
     let end = answer.windows(2).position(|pair| pair == b"\n\n");
     let (head, body) =
         end.map_or((answer, &answer[answer.len()..]), |end| (&answer[..end], &answer[end + 2..]));
@@ -52,12 +47,24 @@ pub fn http_answer(data: &[u8]) {
             response.headers_mut().append(name, value);
         }
     }
+    response
+}
+
+/// What an `http` check expects, a line break, and the answer: its status, a header a line, an empty line, and the body.
+pub fn http_answer(data: &[u8]) {
+    let (expect, answer) = split(data);
+    let Ok(expect) = serde_json::from_slice::<Expect>(expect) else { return };
+    if !is_let_through(&expect) {
+        return;
+    }
+    let response = response(answer);
+    let (status, body) = (response.status(), response.body().clone());
     let headers = response.headers().clone();
     match awaited(http_check::expected(&expect, response.into())) {
         Ok(told) => {
             assert_eq!((told, i32::from(status.as_u16())), (expect.status, expect.status));
             assert!(expect.headers.keys().all(|name| headers.contains_key(name.as_str())), "{headers:?}");
-            assert!(expect.expression.is_none() || serde_json::from_slice::<Value>(body).is_ok());
+            assert!(expect.expression.is_none() || serde_json::from_slice::<Value>(&body).is_ok());
         }
         Err((result, message)) => {
             assert_ne!(result, ProbeResult::Passed, "{message}");

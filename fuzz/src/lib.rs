@@ -3,8 +3,13 @@
 //! and mutations, in the test suite.
 
 mod answers;
+mod checks;
 mod cluster;
+mod leads;
+mod past;
 mod people;
+mod receivers;
+mod times;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,14 +23,10 @@ use serde_json::{Value, json};
 use tidegate::api::check::dns::RecordType;
 use tidegate::api::check::workload::WorkloadCheck;
 use tidegate::api::right::Right;
-use tidegate::api::text::{
-    Condition, CronForm, Latency, LatencyLimit, Percent, Percentage, Share, Span, ZoneName,
-};
-use tidegate::api::windows::{Window, Windows};
+use tidegate::api::text::{Condition, Latency, LatencyLimit, Percent, Percentage, Share, Span};
 use tidegate::cli::backtest::asking;
 use tidegate::cli::judge as judge_command;
 use tidegate::cli::lint as lint_command;
-use tidegate::decide::calendar::{Fit, calendar};
 use tidegate::decide::expression::{Expression, Purse};
 use tidegate::decide::judge::{self, Bound, Criterion, Measure, OnLimit, OnUnknown, Settings, State};
 use tidegate::decide::refusal::{Refusal, Why};
@@ -47,14 +48,19 @@ use tidegate::watch::index::{self, Index};
 use tidegate::watch::slim;
 
 pub use answers::{http_answer, job_result, left_of_pods};
+pub use checks::{config, objects};
 pub use cluster::{annotations, watched};
-pub use people::{notification, records, secrets};
+pub use leads::lease;
+pub use past::past;
+pub use people::{cli_status, notification, records, secrets};
+pub use receivers::receivers;
+pub use times::windows;
 
 /// Looks at an input.
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 28] = [
+pub const TARGETS: [(&str, Target); 34] = [
     ("exposition", exposition),
     ("prometheus", prometheus),
     ("numbers", numbers),
@@ -83,6 +89,12 @@ pub const TARGETS: [(&str, Target); 28] = [
     ("notification", notification),
     ("secrets", secrets),
     ("records", records),
+    ("objects", objects),
+    ("config", config),
+    ("past", past),
+    ("lease", lease),
+    ("cli_status", cli_status),
+    ("receivers", receivers),
 ];
 
 /// A pod's page, text format or OpenMetrics.
@@ -490,39 +502,6 @@ pub fn addresses(data: &[u8]) {
         }
     } else {
         assert_ne!(host.trim_end_matches('.'), "metadata.google.internal", "{url}");
-    }
-}
-
-/// What a Release says of windows, as JSON; a cron form, where it is none. What opens is open then, and not before.
-pub fn windows(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let windows = serde_json::from_str::<Windows>(text).unwrap_or_else(|_| Windows {
-        allow: vec![Window {
-            cron: Some(CronForm(text.to_owned())),
-            r#for: Some(Span("90m".to_owned())),
-            time_zone: Some(ZoneName("Europe/Oslo".to_owned())),
-            ..Window::default()
-        }],
-        blackouts: Vec::new(),
-        low_traffic: None,
-    });
-    // As many as the API server lets through.
-    let windows = Windows {
-        allow: windows.allow.into_iter().take(8).collect(),
-        blackouts: windows.blackouts.into_iter().take(32).collect(),
-        low_traffic: None,
-    };
-    let calendar = match calendar(Some(&windows)) {
-        Ok(calendar) => calendar,
-        Err(wrong) => return assert!(wrong.field.starts_with("spec.windows.") && !wrong.problem.is_empty()),
-    };
-    for second in [1_790_000_000, 0, -377_000_000_000, 253_000_000_000] {
-        let now = jiff::Timestamp::from_second(second).expect("a moment");
-        let needed = Duration::from_secs(2 * 3600);
-        if let Fit::Later { at, .. } = calendar.fit(now, needed) {
-            assert!(at > now, "{at}");
-            assert_eq!(calendar.fit(at, needed), Fit::Now, "{at}");
-        }
     }
 }
 

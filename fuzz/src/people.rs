@@ -2,17 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
-use tidegate::api::ReleaseReport;
 use tidegate::api::notify::{Email, Owed};
 use tidegate::api::release::CaSource;
+use tidegate::api::{Release, ReleaseAction, ReleaseReport};
+use tidegate::cli::follow::Until;
 use tidegate::cli::report::chain::{Newest, Record, walk};
 use tidegate::cli::report::document::document;
 use tidegate::cli::report::{html, markdown};
+use tidegate::cli::view::Look;
+use tidegate::cli::{status, why};
 use tidegate::decide::Key;
 use tidegate::decide::notify::{Message, Template};
 use tidegate::observe::credentials;
@@ -23,20 +27,26 @@ use tidegate::report::notify::{Address, cloud_events, email, opsgenie, pager_dut
 use super::answers::awaited;
 use super::split;
 
+/// Somebody's hold, with this sentence.
+pub(super) fn a_message(sentence: &str) -> Message {
+    let owed = json!({
+        "id": "6f1e.r7.held.12", "event": "Held", "turn": "New", "at": "2026-11-28T09:30:00Z", "to": [], "run": "r7",
+        "message": sentence,
+    });
+    let owed = serde_json::from_value(owed).expect("a message");
+    let key = Key { namespace: "shop".to_owned(), name: "checkout".to_owned() };
+    Message { key, uid: "6f1e".to_owned(), owed }
+}
+
 /// A template, a line break, and the message that is told in its words.
 pub fn notification(data: &[u8]) {
     let (text, owed) = split(data);
     // Line breaks stand in templates too.
     let text = String::from_utf8_lossy(text).replace('\r', "\n");
-    let owed = serde_json::from_slice::<Owed>(owed).unwrap_or_else(|_| {
-        let owed = json!({
-            "id": "6f1e.r7.held.12", "event": "Held", "turn": "New", "at": "2026-11-28T09:30:00Z", "to": [], "run": "r7",
-            "message": String::from_utf8_lossy(owed),
-        });
-        serde_json::from_value(owed).expect("a message")
-    });
-    let key = Key { namespace: "shop".to_owned(), name: "checkout".to_owned() };
-    let message = Message { key, uid: "6f1e".to_owned(), owed };
+    let message = match serde_json::from_slice::<Owed>(owed) {
+        Ok(owed) => Message { owed, ..a_message("") },
+        Err(_) => a_message(&String::from_utf8_lossy(owed)),
+    };
     let template = Template::parse(&text).unwrap_or_else(|problem| {
         assert!(!problem.is_empty() && problem.chars().count() < 300, "{problem}");
         Template::default()
@@ -93,10 +103,10 @@ const HEADERS: [&str; 10] = [
 ];
 
 /// It stands in each Secret, and nowhere else.
-const MARK: &str = "kV7mark0Q2z";
+pub(super) const MARK: &str = "kV7mark0Q2z";
 
 /// Says what is not what a Secret holds.
-fn kept_secret(said: &str) {
+pub(super) fn kept_secret(said: &str) {
     assert!(!said.contains(MARK), "{said}");
 }
 
@@ -181,4 +191,44 @@ const TAGS: [&str; 23] = [
 /// Nothing in it moves the cursor of whoever reads it.
 fn plain(text: &str) {
     assert!(!text.chars().any(|letter| letter.is_control() && letter != '\n'), "{text:?}");
+}
+
+/// A Release as the API server has it, a line break, and ReleaseActions about it, as a list: what `kubectl tidegate status` and `why` show.
+pub fn cli_status(data: &[u8]) {
+    let (release, actions) = split(data);
+    let Ok(release) = serde_json::from_slice::<Release>(release) else { return };
+    let actions: Vec<ReleaseAction> = serde_json::from_slice(actions).unwrap_or_default();
+    let now = Timestamp::from_second(1_795_000_000).expect("a moment");
+    for (width, wide) in [(None, true), (Some(80), false)] {
+        let look = Look { now, width, wide };
+        let shown = || (status::render(&release, look), why::explain(&release, &actions, look));
+        let (view, reasons) = shown();
+        coloured(&view);
+        coloured(&reasons);
+        assert_eq!(shown(), (view, reasons), "the same twice");
+        let table = status::table(&[release.clone(), release.clone()], wide, look);
+        coloured(&table);
+        assert_eq!(table.lines().count(), 3, "a row each, and the head:\n{table}");
+    }
+    let line = status::line(&release, true);
+    coloured(&line);
+    assert!(!line.contains('\n'), "{line:?}");
+    let run = release.status.as_ref().and_then(|status| status.run.as_ref());
+    let is_later = |ended: i64| ended == i64::MAX || run.is_some_and(|run| run.number <= ended);
+    let ended = Until::seeing(&release).ended(&release);
+    assert!(ended.is_none_or(|last| is_later(last.number)), "what has ended before is not waited for");
+}
+
+/// Colours are all that a terminal takes for more than text.
+fn coloured(text: &str) {
+    let mut pieces = text.split('\u{1b}');
+    plain(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let (code, rest) = piece.split_once('m').unwrap_or_default();
+        let is_colour = code
+            .strip_prefix('[')
+            .is_some_and(|code| code.bytes().all(|byte| byte.is_ascii_digit() || byte == b';'));
+        assert!(is_colour, "{text:?}");
+        plain(rest);
+    }
 }

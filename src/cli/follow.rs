@@ -41,7 +41,7 @@ impl Until {
         let status = release.status.as_ref();
         let under_way = status.and_then(|status| status.run.as_ref()).map(|run| run.number);
         let ended = status.and_then(|status| status.last_run.as_ref()).map_or(0, |last| last.number);
-        Self { number: under_way.unwrap_or(ended + 1) }
+        Self { number: under_way.unwrap_or(ended.saturating_add(1)) }
     }
 
     /// How that run ended, once it has.

@@ -351,7 +351,7 @@ fn counted(now: &VerdictStatus) -> &str {
 }
 
 fn settle(now: &VerdictStatus) -> String {
-    let missing = now.need.map(|need| need - now.have).filter(|missing| *missing > 0);
+    let missing = now.need.map(|need| need.saturating_sub(now.have)).filter(|missing| *missing > 0);
     let what = counted(now);
     match (now.verdict.as_str(), missing) {
         ("Unknown", Some(missing)) => format!("About {missing} more {what} would settle it."),

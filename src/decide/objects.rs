@@ -208,7 +208,8 @@ impl Objects {
             return (ProbeResult::Failed, format!("there is no {words}"));
         }
         for object in &mut found {
-            if let Some(metadata) = object["metadata"].as_object_mut() {
+            // Whoever serves a kind may list what is no object at all.
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.remove("managedFields");
             }
         }

@@ -102,6 +102,17 @@ async fn a_backup_is_finished_and_new_enough_or_said_not_to_be() {
 }
 
 #[tokio::test]
+async fn a_list_of_what_are_no_objects_is_looked_at_like_any_other() {
+    let path = "/apis/example.com/v1/namespaces/shop/things?labelSelector=app%3Dshop&limit=500";
+    let client = cluster([(path, 200, list(&[json!("text"), json!(7), json!([])]))]).await;
+    let check = json!({"object": {
+        "apiVersion": "example.com/v1", "resource": "things", "selector": "app=shop", "expression": "objects.size() == 3",
+    }});
+    let holds = "things.example.com of shop with app=shop: objects.size() == 3 holds";
+    is(&client, check, ProbeResult::Passed, holds).await;
+}
+
+#[tokio::test]
 async fn any_object_is_held_against_an_expression_and_an_age() {
     let certificate = json!({
         "metadata": {"name": "shop", "creationTimestamp": "2026-11-01T00:00:00Z", "managedFields": [{"manager": "marked"}]},

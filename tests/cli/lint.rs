@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use tidegate::cli::lint::schema::{TextRule, schema};
 use tidegate::cli::lint::{Linted, lint, manifests, text};
 
+use crate::expression::of_twenty_thousand;
+
 /// A check whose Job runs this container.
 fn job(name: &str, container: Value) -> Value {
     let pods = json!({"spec": {"restartPolicy": "Never", "containers": [container]}});
@@ -210,6 +212,32 @@ fn a_file_that_nobody_wrote_is_refused_in_a_sentence() {
             said.starts_with("error: ") && said.len() < 500 && said.contains("standard input"),
             "{what}: {said}"
         );
+    }
+}
+
+#[test]
+fn an_expression_of_twenty_thousand_terms_is_named_with_how_long_it_may_be() {
+    for text in of_twenty_thousand() {
+        let job = json!({"template": {"spec": {"template": {"spec": {}}}}, "result": {"from": "LastLogLine", "expression": text}});
+        let object = json!({"apiVersion": "v1", "resource": "nodes", "name": "a", "scope": "Cluster", "expression": text});
+        let aged = json!({"apiVersion": "v1", "resource": "configmaps", "name": "a", "maxAge": "1h", "timestamp": text});
+        let checks = json!([
+            {"name": "node", "object": object},
+            {"name": "map", "object": aged},
+            {"name": "health", "http": {"url": "http://shop.shop/health", "expect": {"expression": text}}},
+            {"name": "tests", "job": job},
+        ]);
+        let told = run(&["-"], &release(json!({"preflight": checks})).to_string());
+        let said = String::from_utf8_lossy(&told.stdout);
+        assert_eq!(told.status.code(), Some(1), "{said}{}", String::from_utf8_lossy(&told.stderr));
+        let fields =
+            ["object.expression", "object.timestamp", "http.expect.expression", "job.result.expression"];
+        for (place, field) in fields.into_iter().enumerate() {
+            let letters = text.chars().count();
+            let wrong =
+                format!("spec.preflight[{place}].{field}: it has {letters} characters; write at most 1024");
+            assert!(said.contains(&wrong), "{wrong}: {said}");
+        }
     }
 }
 

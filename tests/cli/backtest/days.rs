@@ -1,8 +1,9 @@
 //! Days with releases, good and bad, and days of which little is known.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{BAD, END, GOOD, backtest, document, flaky, moment, shop, text, usual};
+use super::{BAD, END, GOOD, backtest, command, document, file, flaky, moment, release, shop, text, usual};
+use crate::expression::of_twenty_thousand;
 use crate::past::{BEGINNING, DAY, HOUR, Past, Pod};
 
 #[tokio::test]
@@ -135,6 +136,21 @@ async fn what_cannot_be_done_ends_with_two_and_says_why() {
         backtest(&Past::of(vec![quiet]), "outside", &usual(), &["--bad", "2026-10-01T00:00:00Z/1h"]).await;
     assert_eq!(outside.status.code(), Some(2));
     assert!(text(&outside.stderr).contains("widen it with --days"), "{}", text(&outside.stderr));
+}
+
+#[tokio::test]
+async fn an_expression_of_twenty_thousand_terms_is_refused_before_anybody_is_asked() {
+    for (place, text) in of_twenty_thousand().into_iter().enumerate() {
+        let mut whole: Value = serde_json::from_str(&release(&usual())).unwrap();
+        let object = json!({"apiVersion": "v1", "resource": "nodes", "name": "a", "scope": "Cluster", "expression": text});
+        whole["spec"]["preflight"] = json!([{"name": "node", "object": object}]);
+        let file = file(&format!("long-{place}"), &whole.to_string());
+        let output = command("http://127.0.0.1:9", &file, &["--days", "1"]).output().await.unwrap();
+        std::fs::remove_file(file).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert_eq!(said, "error: spec.preflight[0].object.expression: is longer than 1024 characters\n");
+    }
 }
 
 #[tokio::test]

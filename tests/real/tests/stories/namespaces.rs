@@ -143,3 +143,79 @@ fn a_release_reaches_no_secret_and_no_workload_of_another_namespace() {
         assert!(rich.target().await["metadata"]["labels"]["tidegate.dev/release"].is_null());
     });
 }
+
+/// A spec with this one audience.
+fn told(channel: Value) -> Value {
+    json!({"notify": [with(json!({"name": "team", "events": ["Held"]}), channel)]})
+}
+
+/// A spec with this one hook.
+fn hooked(kind: Value) -> Value {
+    json!({"undo": {"hooks": [with(json!({"name": "flag"}), kind)]}})
+}
+
+#[test]
+fn a_release_names_nobody_to_tell_and_no_secret_of_a_hook_in_another_namespace() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "walls").await;
+        let refused = async |spec: Value| {
+            let said = story.try_apply(story.release(with(halves(), spec.clone())), "story").await;
+            format!("{:#}", said.err().unwrap_or_else(|| panic!("taken: {spec}")))
+        };
+        // A namespace cannot be named.
+        let mail = |more: Value| {
+            let to = json!({"host": "smtp.example.com", "from": "a@example.com", "to": ["b@example.com"]});
+            told(json!({"email": with(to, more)}))
+        };
+        let elsewhere = json!({"secret": "token", "namespace": "rich"});
+        let hook = json!({"url": "https://flags.shop/", "secretHeader": {"name": "Authorization", "secret": "token", "namespace": "rich"}});
+        for (field, spec) in [
+            (".spec.notify", told(json!({"slack": elsewhere}))),
+            (".spec.notify", told(json!({"pagerDuty": elsewhere}))),
+            (
+                ".spec.notify",
+                told(json!({"webhook": {"url": "https://shop/", "auth": {"bearer": elsewhere}}})),
+            ),
+            (".spec.notify", told(json!({"cloudEvents": {"url": "https://shop/", "ca": elsewhere}}))),
+            (".spec.notify", mail(json!({"auth": elsewhere}))),
+            (".spec.undo.hooks", hooked(json!({"http": hook}))),
+            (
+                ".spec.undo.hooks",
+                hooked(
+                    json!({"configMap": {"name": "flags", "namespace": "rich", "key": "a", "value": "b"}}),
+                ),
+            ),
+            (
+                ".spec.undo.hooks",
+                hooked(json!({"patch": {
+                    "apiVersion": "v1", "resource": "configmaps", "name": "flags", "namespace": "rich", "patch": {},
+                }})),
+            ),
+        ] {
+            let said = refused(spec).await;
+            assert!(said.contains(field) && said.contains("not declared in schema"), "{field}: {said}");
+        }
+        // Nor does a name lead there.
+        for name in ["rich/token", "../token", "../../rich/secrets/token", "token?watch=1"] {
+            let there = json!({"secret": name});
+            let header = json!({"name": "Authorization", "secret": name});
+            for spec in [
+                told(json!({"teams": there})),
+                told(json!({"opsgenie": there})),
+                told(json!({"webhook": there})),
+                told(json!({"webhook": {"url": "https://shop/", "auth": {"bearer": there}}})),
+                told(json!({"cloudEvents": {"url": "https://shop/", "ca": {"configMap": name}}})),
+                mail(json!({"auth": there})),
+                mail(json!({"ca": there})),
+                hooked(json!({"http": {"url": "https://flags.shop/", "secretHeader": header}})),
+                hooked(json!({"configMap": {"name": name, "key": "a", "value": "b"}})),
+                hooked(
+                    json!({"patch": {"apiVersion": "v1", "resource": "configmaps", "name": name, "patch": {}}}),
+                ),
+            ] {
+                let said = refused(spec).await;
+                assert!(said.contains(&format!("'{name}' is not the name of an object")), "{said}");
+            }
+        }
+    });
+}

@@ -113,9 +113,10 @@ pub(super) fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
-/// Pauses after failures: those of the library, up to a limit of ours.
+/// Pauses after failures: those of the library, up to a limit of ours. They begin anew only by time, two minutes after the last failure: the library
+/// says that it begins to list before it asks for anything, so what comes without an error says nothing of whether the next request is answered.
 #[derive(Default)]
-struct Pauses(DefaultBackoff);
+pub(super) struct Pauses(DefaultBackoff);
 
 impl Iterator for Pauses {
     type Item = Duration;
@@ -126,9 +127,7 @@ impl Iterator for Pauses {
 }
 
 impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.0.reset();
-    }
+    fn reset(&mut self) {}
 }
 
 /// Kinds of admission policies that this API server serves: an old one has no mutating ones, and says so once, here. Where it cannot be
@@ -427,45 +426,86 @@ fn plural(kind: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::convert::Infallible;
+    use std::pin::Pin;
     use std::sync::atomic::AtomicBool;
+    use std::task::{Context, Poll};
 
+    use bytes::Bytes;
     use http::{Request, Response, StatusCode};
+    use http_body::Frame;
     use kube::client::Body;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    /// An answer: a text, or a watch that begins and has nothing to tell.
+    struct Said(StatusCode, Option<String>);
+
+    /// Its body.
+    struct Text(Option<String>);
+
+    impl http_body::Body for Text {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match &mut self.0 {
+                Some(text) if text.is_empty() => Poll::Ready(None),
+                Some(text) => Poll::Ready(Some(Ok(Frame::data(Bytes::from(std::mem::take(text)))))),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    /// An API server that says this to a list or a watch at a path, and takes a while for each answer.
+    fn server(says: impl Fn(&str, bool) -> Said + Send + 'static) -> Client {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
+            let Said(code, text) = says(request.uri().path(), watches);
+            async move {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                let mut response = Response::new(Text(text));
+                *response.status_mut() = code;
+                Ok::<_, Infallible>(response)
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    fn list(items: &[Value]) -> Said {
+        let list =
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items});
+        Said(StatusCode::OK, Some(list.to_string()))
+    }
+
+    fn quiet() -> Said {
+        Said(StatusCode::OK, None)
+    }
+
+    fn trouble() -> Said {
+        Said(StatusCode::INTERNAL_SERVER_ERROR, Some("not now".to_owned()))
+    }
 
     /// An API server that cannot say what it serves, and does not serve mutating policies before it is told to. Of each kind of policy that
     /// it serves there is one.
     fn that_cannot_say(mutating: Arc<AtomicBool>) -> Client {
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let path = request.uri().path().to_owned();
-            let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
-            let serves_mutating = mutating.load(Ordering::Relaxed);
-            async move {
-                if watches {
-                    return std::future::pending().await;
-                }
-                let (code, text) = match path.strip_prefix("/apis/admissionregistration.k8s.io/v1") {
-                    Some("") => (StatusCode::INTERNAL_SERVER_ERROR, "not now".to_owned()),
-                    Some(kind) if kind.starts_with("/mutating") && !serves_mutating => {
-                        (StatusCode::NOT_FOUND, "404 page not found".to_owned())
-                    }
-                    of_policies => {
-                        let one = json!({"metadata": {"name": "tidegate", "resourceVersion": "1"}});
-                        let items = of_policies.map(|_| one).into_iter().collect::<Vec<_>>();
-                        let list = json!({
-                            "kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items,
-                        });
-                        (StatusCode::OK, list.to_string())
-                    }
-                };
-                let mut response = Response::new(Body::from(text.into_bytes()));
-                *response.status_mut() = code;
-                Ok::<_, std::io::Error>(response)
+        server(move |path, watches| {
+            if watches {
+                return quiet();
             }
-        });
-        Client::new(service, "default")
+            match path.strip_prefix("/apis/admissionregistration.k8s.io/v1") {
+                Some("") => trouble(),
+                Some(kind) if kind.starts_with("/mutating") && !mutating.load(Ordering::Relaxed) => {
+                    Said(StatusCode::NOT_FOUND, Some("404 page not found".to_owned()))
+                }
+                Some(_) => list(&[json!({"metadata": {"name": "tidegate", "resourceVersion": "1"}})]),
+                None => list(&[]),
+            }
+        })
     }
 
     #[tokio::test(start_paused = true)]
@@ -486,5 +526,26 @@ mod tests {
         tokio::time::sleep(2 * LONGEST_PAUSE).await;
         let all = [["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"], validating].concat();
         assert_eq!(known(), named(&all));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_fails_again_and_again_is_asked_for_ever_more_seldom_and_never_given_up() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let client = server(move |path, watches| match (path, watches) {
+            ("/api/v1/pods", _) => {
+                counted.fetch_add(1, Ordering::Relaxed);
+                trouble()
+            }
+            (_, false) => list(&[]),
+            (_, true) => quiet(),
+        });
+        let _watching = start(&client, &SharedIndex::default(), &[], |_| {}, |_| {}).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let first = asked.swap(0, Ordering::Relaxed);
+        assert!((10..=16).contains(&first), "{first} lists in the first minute");
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let later = asked.load(Ordering::Relaxed);
+        assert!((100..=120).contains(&later), "{later} lists in the next ten");
     }
 }

@@ -16,6 +16,7 @@ use kube::{Client, Resource, ResourceExt};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::alive::Begun;
 use super::index::{self, Indexed, SharedIndex};
 use super::pages;
 use super::sent::Sent;
@@ -184,36 +185,55 @@ impl Starter<'_> {
     ) where
         K: Indexed<Kind: Resource<Scope = NamespaceResourceScope>>,
     {
-        let client = self.client.clone();
+        let (client, begun) = self.noticed();
         let kind = K::Kind::kind(&());
         let (api, name): (Api<Sent<K>>, String) = match namespace {
             None => (Api::all(client), kind.into_owned()),
             Some(namespace) => (Api::namespaced(client, namespace), format!("{kind} in {namespace}")),
         };
-        self.index_what_comes(name, Need::Must, api, namespace, config, wake);
+        self.index_what_comes(name, Need::Must, begun, api, namespace, config, wake);
     }
 
     /// Freezes, and the labels of the namespaces that they may select. Where they cannot be read everything else goes on, the way
     /// back before all: that they cannot is said.
     fn freezes(&mut self, wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static)) {
-        let all: Api<Sent<slim::Freeze>> = Api::all(self.client.clone());
-        self.index_what_comes("Freeze".to_owned(), Need::May, all, None, config(), wake);
-        let all: Api<Sent<slim::Namespace>> = Api::all(self.client.clone());
+        let (client, begun) = self.noticed();
+        let all: Api<Sent<slim::Freeze>> = Api::all(client);
+        self.index_what_comes("Freeze".to_owned(), Need::May, begun, all, None, config(), wake);
         if self.namespaces.is_empty() {
-            return self.index_what_comes("Namespace".to_owned(), Need::May, all, None, config(), wake);
+            return self.namespace("Namespace".to_owned(), None, config(), wake);
         }
         for name in self.namespaces {
             let this = config().fields(&format!("metadata.name={name}"));
-            let kind = format!("Namespace {name}");
-            self.index_what_comes(kind, Need::May, all.clone(), Some(name), this, wake);
+            self.namespace(format!("Namespace {name}"), Some(name), this, wake);
         }
     }
 
+    fn namespace(
+        &mut self,
+        kind: String,
+        name: Option<&str>,
+        config: watcher::Config,
+        wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static),
+    ) {
+        let (client, begun) = self.noticed();
+        let all: Api<Sent<slim::Namespace>> = Api::all(client);
+        self.index_what_comes(kind, Need::May, begun, all, name, config, wake);
+    }
+
+    /// A client for one watch, and whether that has begun.
+    fn noticed(&self) -> (Client, Begun) {
+        let begun = Begun::default();
+        (begun.noticing(self.client), begun)
+    }
+
     /// Watches, and keeps what comes. `namespace`: what a listing is complete of; `None`: of everything.
+    #[expect(clippy::too_many_arguments, reason = "a watch is all of this")]
     fn index_what_comes<K: Indexed>(
         &mut self,
         name: String,
         need: Need,
+        begun: Begun,
         api: Api<Sent<K>>,
         namespace: Option<&str>,
         config: watcher::Config,
@@ -223,7 +243,7 @@ impl Starter<'_> {
         let index = self.index.clone();
         let wake = wake.clone();
         let stream = watch(api, config).backoff(Pauses::default());
-        self.run(name, need, stream, move |event| {
+        self.run(name, need, begun, stream, move |event| {
             let mut index = index.lock();
             let concerned = match event {
                 Event::Apply(sent) | Event::InitApply(sent) => index::apply(&mut index, sent.object),
@@ -244,12 +264,13 @@ impl Starter<'_> {
         let resource =
             ApiResource::from_gvk(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind));
         let resource = ApiResource { plural: plural(kind), ..resource };
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let (client, begun) = self.noticed();
+        let api: Api<DynamicObject> = Api::all_with(client, &resource);
         let index = self.index.clone();
         let wake = wake.clone();
         let stream = watch(api, config().labels(OURS)).backoff(Pauses::default());
         let mut listing = std::collections::BTreeSet::new();
-        self.run(kind.to_owned(), Need::IfServed, stream, move |event: Event<DynamicObject>| {
+        self.run(kind.to_owned(), Need::IfServed, begun, stream, move |event: Event<DynamicObject>| {
             let mut index = index.lock();
             let before = index.policies.clone();
             let name = |object: &DynamicObject| format!("{kind}/{}", object.name_any());
@@ -283,6 +304,7 @@ impl Starter<'_> {
         &mut self,
         name: String,
         need: Need,
+        begun: Begun,
         stream: impl futures::Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
         mut take: impl FnMut(Event<K>) + Send + 'static,
     ) {
@@ -293,22 +315,38 @@ impl Starter<'_> {
             index: self.index.clone(),
             refused: self.refused.clone(),
             is_new: true,
-            is_unread: false,
+            is_unheard: false,
         };
         watched.listed.missing.fetch_add(1, Ordering::AcqRel);
         self.tasks.spawn(async move {
             let mut stream = pin!(stream);
-            while let Some(event) = stream.next().await {
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    event = stream.next() => event,
+                    () = begun.lives(), if watched.is_unheard => {
+                        watched.is_heard();
+                        continue;
+                    }
+                };
+                let Some(event) = event else { break };
                 match event {
                     Ok(event) => {
-                        watched.is_heard();
                         let is_listed = matches!(event, Event::InitDone);
+                        // That it begins to list is said before anything is asked for, and of a list that fails a part may have come.
+                        let is_heard = is_listed || matches!(event, Event::Apply(_) | Event::Delete(_));
                         take(event);
+                        if is_heard {
+                            watched.is_heard();
+                        }
                         if is_listed {
-                            watched.is_listed();
+                            watched.is_settled();
                         }
                     }
-                    Err(error) => watched.failed(&error),
+                    Err(error) => {
+                        begun.forget();
+                        watched.failed(&error);
+                    }
                 }
             }
         });
@@ -324,28 +362,25 @@ struct Watched {
     refused: Refused,
     /// Neither listed yet nor done without.
     is_new: bool,
-    /// Done without for now.
-    is_unread: bool,
+    /// It has failed, and has not been listed since, nor has a watch told anything or gone on for a while.
+    is_unheard: bool,
 }
 
 impl Watched {
-    fn is_heard(&self) {
-        self.lacking().remove(&self.name);
-    }
-
-    fn is_listed(&mut self) {
-        if std::mem::take(&mut self.is_unread) {
-            self.index.lock().unread.remove(&self.name);
+    fn is_heard(&mut self) {
+        if !std::mem::take(&mut self.is_unheard) {
+            return;
         }
-        self.is_settled();
+        self.lacking().remove(&self.name);
+        self.index.lock().unread.remove(&self.name);
     }
 
     fn failed(&mut self, error: &watcher::Error) {
+        self.is_unheard = true;
         match self.need {
             Need::Must => {}
             Need::May => {
                 if let Some(why) = refusal(error, &self.name) {
-                    self.is_unread = true;
                     self.index.lock().unread.insert(self.name.clone(), why);
                     self.is_settled();
                 }
@@ -490,6 +525,16 @@ mod tests {
         Said(StatusCode::INTERNAL_SERVER_ERROR, Some("not now".to_owned()))
     }
 
+    fn forbidden(verb: &str, plural: &str, group: &str) -> Said {
+        let message = format!(
+            "{plural} is forbidden: User \"tidegate\" cannot {verb} resource \"{plural}\" in API group \"{group}\" at the cluster scope"
+        );
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403, "message": message,
+        });
+        Said(StatusCode::FORBIDDEN, Some(status.to_string()))
+    }
+
     /// An API server that cannot say what it serves, and does not serve mutating policies before it is told to. Of each kind of policy that
     /// it serves there is one.
     fn that_cannot_say(mutating: Arc<AtomicBool>) -> Client {
@@ -547,5 +592,46 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(600)).await;
         let later = asked.load(Ordering::Relaxed);
         assert!((100..=120).contains(&later), "{later} lists in the next ten");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_right_that_is_missing_is_known_between_two_tries_too() {
+        let client = server(|path, watches| match (path, watches) {
+            ("/api/v1/pods", _) => forbidden("list", "pods", ""),
+            (_, false) => list(&[]),
+            (_, true) => quiet(),
+        });
+        let Watching { tasks: _tasks, first_lists } =
+            start(&client, &SharedIndex::default(), &[], |_| {}, |_| {}).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for tenths in 0..600 {
+            let lacking: Vec<String> =
+                first_lists.lacking().into_iter().map(|right| right.resource).collect();
+            assert_eq!(lacking, ["pods"], "after {tenths} tenths of a second");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_is_done_without_is_known_again_once_its_watch_may_go_on_though_nothing_changes() {
+        let may = Arc::new(AtomicBool::new(false));
+        let allowed = may.clone();
+        let client = server(move |path, watches| match (path, watches) {
+            ("/apis/tidegate.dev/v1alpha1/freezes", true) if !allowed.load(Ordering::Relaxed) => {
+                forbidden("watch", "freezes", "tidegate.dev")
+            }
+            (_, false) => list(&[]),
+            (_, true) => quiet(),
+        });
+        let index = SharedIndex::default();
+        let Watching { tasks: _tasks, first_lists } = start(&client, &index, &[], |_| {}, |_| {}).await;
+        let unread = || index.lock().unread.keys().cloned().collect::<Vec<_>>();
+        for _ in 0..30 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!((unread(), first_lists.lacking().len()), (vec!["Freeze".to_owned()], 1));
+        }
+        may.store(true, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert_eq!((unread(), first_lists.lacking()), (Vec::new(), Vec::new()));
     }
 }

@@ -15,7 +15,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 
 use super::pages;
-use super::streams::{Pauses, config, lacking};
+use super::streams::{Pauses, config};
+use super::watched::lacking;
 use crate::api::Right;
 
 /// Those of the API server, whatever they are called.

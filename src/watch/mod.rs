@@ -18,6 +18,7 @@ pub mod slim;
 pub mod streams;
 mod table;
 mod too_old;
+mod watched;
 
 pub use index::{Index, SharedIndex};
 pub use key::ObjectKey;

@@ -21,6 +21,7 @@ use super::index::{self, Indexed, SharedIndex};
 use super::pages;
 use super::sent::Sent;
 use super::slim;
+use super::watched::{Need, Refused, Watched};
 use crate::api::{RELEASE_LABEL, Right};
 use crate::decide::Key;
 
@@ -44,7 +45,7 @@ pub struct Watching {
 pub struct FirstLists(Arc<Listed>);
 
 #[derive(Default)]
-struct Listed {
+pub(super) struct Listed {
     missing: AtomicUsize,
     changed: Notify,
     /// Rights without which a kind cannot be watched, by kind.
@@ -53,9 +54,13 @@ struct Listed {
 
 impl Listed {
     /// One kind more is known.
-    fn note_one(&self) {
+    pub(super) fn note_one(&self) {
         self.missing.fetch_sub(1, Ordering::AcqRel);
         self.changed.notify_waiters();
+    }
+
+    pub(super) fn lacking(&self) -> MutexGuard<'_, BTreeMap<String, Right>> {
+        self.lacking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,7 +78,7 @@ impl FirstLists {
 
     /// Rights that are missing to watch everything.
     pub fn lacking(&self) -> Vec<Right> {
-        self.0.lacking.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0.lacking().values().cloned().collect()
     }
 
     /// Whether every kind has been listed once.
@@ -160,9 +165,6 @@ struct Starter<'a> {
     tasks: &'a mut JoinSet<()>,
     refused: Refused,
 }
-
-/// Is told of rights that are missing.
-type Refused = Arc<dyn Fn(&Right) + Send + Sync>;
 
 impl Starter<'_> {
     fn kind<K>(&mut self, config: watcher::Config, wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static))
@@ -350,103 +352,6 @@ impl Starter<'_> {
                 }
             }
         });
-    }
-}
-
-/// How a watch stands.
-struct Watched {
-    name: String,
-    need: Need,
-    listed: Arc<Listed>,
-    index: SharedIndex,
-    refused: Refused,
-    /// Neither listed yet nor done without.
-    is_new: bool,
-    /// It has failed, and has not been listed since, nor has a watch told anything or gone on for a while.
-    is_unheard: bool,
-}
-
-impl Watched {
-    fn is_heard(&mut self) {
-        if !std::mem::take(&mut self.is_unheard) {
-            return;
-        }
-        self.lacking().remove(&self.name);
-        self.index.lock().unread.remove(&self.name);
-    }
-
-    fn failed(&mut self, error: &watcher::Error) {
-        self.is_unheard = true;
-        match self.need {
-            Need::Must => {}
-            Need::May => {
-                if let Some(why) = refusal(error, &self.name) {
-                    self.index.lock().unread.insert(self.name.clone(), why);
-                    self.is_settled();
-                }
-            }
-            Need::IfServed => {
-                if is_not_served(error) {
-                    if self.is_new {
-                        tracing::info!(kind = self.name, "is not served: there are none");
-                    }
-                    return self.is_settled();
-                }
-            }
-        }
-        match lacking(error) {
-            Some(right) => {
-                tracing::error!(kind = self.name, "{right}");
-                (self.refused)(&right);
-                self.lacking().insert(self.name.clone(), right);
-            }
-            None => tracing::warn!(kind = self.name, %error, "a watch was interrupted; it goes on by itself"),
-        }
-    }
-
-    /// Nobody waits for this kind any more.
-    fn is_settled(&mut self) {
-        if std::mem::take(&mut self.is_new) {
-            self.listed.note_one();
-        }
-    }
-
-    fn lacking(&self) -> MutexGuard<'_, BTreeMap<String, Right>> {
-        self.listed.lacking.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether the operator can do without a kind.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Need {
-    /// Nothing is looked at before it has been listed.
-    Must,
-    /// The same; but where the API server says no, everything else goes on without.
-    May,
-    /// The same; but where the API server does not serve it, none has been there so far. It is asked for again all the same.
-    IfServed,
-}
-
-/// Why a kind cannot be read at all: no right, or no such kind. `None`: it will be, later.
-fn refusal(error: &watcher::Error, name: &str) -> Option<String> {
-    if let Some(right) = lacking(error) {
-        return Some(right.to_string());
-    }
-    is_not_served(error).then(|| format!("kind {name} is not served: apply the CRDs of this version"))
-}
-
-fn is_not_served(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
-}
-
-/// The right that a watch failed for want of.
-pub(super) fn lacking(error: &watcher::Error) -> Option<Right> {
-    match error {
-        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
-            Right::within(error)
-        }
-        watcher::Error::WatchError(status) if status.code == 403 => Right::lacking(&status.message),
-        _ => None,
     }
 }
 

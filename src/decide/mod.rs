@@ -47,6 +47,7 @@ mod steps;
 pub mod telemetry;
 pub mod traffic;
 mod trial;
+mod unheard;
 pub mod values;
 mod watching;
 pub mod workload;

@@ -21,6 +21,7 @@ use super::pilots::{self, Pilots};
 use super::plan::{Plan, PlannedStep};
 use super::rest;
 use super::scene::Scene;
+use super::unheard;
 use crate::api::check::OnFailure;
 use crate::api::status::{
     Cause, CheckStatus, Progress, Run, SignatureOf, Stage, Stamp, StepPassed, StepStatus,
@@ -50,12 +51,18 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     let pods = step.share.of(scene.stand.replicas).unwrap_or(scene.stand.replicas);
     note_step(draft, plan, index, pods);
     if !scene.settled {
-        return moving::unsettled(draft);
+        if !unheard::holds(draft) {
+            moving::unsettled(draft);
+        }
+        return;
     }
     moving::settled(draft);
     let next = if originals.recreate() { recreate(scene) } else { forward(scene, step, pods) };
     if next != Next::Rest {
         rest_soak(draft);
+    }
+    if matches!(next, Next::Order(_) | Next::Wait | Next::NoRoom) && unheard::holds(draft) {
+        return;
     }
     let progress = &draft.run().progress;
     let is_begun = progress.moved.is_some() || progress.reached.is_some();
@@ -242,7 +249,8 @@ fn soak(
     }
     draft.run().progress.reached.get_or_insert(now);
     count_in(draft);
-    if evidence.stands_in_the_way(&draft.run().progress).is_none() {
+    let is_unheard = unheard::since(scene.snapshot).is_some();
+    if !is_unheard && evidence.stands_in_the_way(&draft.run().progress).is_none() {
         draft.run().progress.soaking_since.get_or_insert(now);
     } else {
         rest_soak(draft);
@@ -259,6 +267,11 @@ fn soak(
     let until = progress.soaking_since.map(|_| now.0 + left);
     if let Some(status) = &mut draft.status.step {
         status.until = until.map(Stamp);
+    }
+    if is_unheard {
+        stand_still(draft, scene, originals);
+        unheard::holds(draft);
+        return;
     }
     let in_the_way = in_the_way(draft, scene, step, left, evidence, &progress);
     if let Some((reason, message, unblock)) = in_the_way.or_else(|| approval::voided(draft, plan)) {
@@ -572,7 +585,7 @@ fn note_step(draft: &mut Draft<'_>, plan: &Plan, index: usize, pods: i32) {
 /// Time in which nobody looked is not soaked: of what was before we came, status is witness up to when it was written last. So that
 /// a restart costs little, it is written now and then; it is no reason for a write by itself.
 fn count_in(draft: &mut Draft<'_>) {
-    let now = draft.now();
+    let (now, heard) = (draft.now(), heard_until(draft));
     let (looking_since, written) = (draft.snapshot.looking_since, draft.release.status.at);
     let progress = &mut draft.run().progress;
     let (Some(since), Some(written)) = (progress.soaking_since, written) else { return };
@@ -582,7 +595,7 @@ fn count_in(draft: &mut Draft<'_>) {
         }
         // The clock was set back.
         _ if since.0 > now.0 => (written.0.max(since.0), now),
-        _ if written.0 + COUNT_IN_EVERY <= now.0 => (now.0, now),
+        _ if written.0 + COUNT_IN_EVERY <= now.0 => (heard, now),
         _ => return,
     };
     progress.soaked = milliseconds(soaked(progress, until));
@@ -591,12 +604,18 @@ fn count_in(draft: &mut Draft<'_>) {
 
 /// The soak's clock stands still.
 pub fn rest_soak(draft: &mut Draft<'_>) {
-    let now = draft.now().0;
+    let heard = heard_until(draft);
     let progress = &mut draft.run().progress;
     if progress.soaking_since.is_some() {
-        progress.soaked = milliseconds(soaked(progress, now));
+        progress.soaked = milliseconds(soaked(progress, heard));
         progress.soaking_since = None;
     }
+}
+
+/// Until when a bad version would have shown that it is one.
+fn heard_until(draft: &Draft<'_>) -> jiff::Timestamp {
+    let now = draft.now().0;
+    unheard::since(draft.snapshot).map_or(now, |since| since.min(now))
 }
 
 fn milliseconds(time: Duration) -> i64 {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::utils::Backoff;
@@ -21,7 +22,7 @@ use super::index::{self, Indexed, SharedIndex};
 use super::pages;
 use super::sent::Sent;
 use super::slim;
-use super::watched::{Need, Refused, Watched};
+use super::watched::{Need, Now, Refused, Watched};
 use crate::api::{RELEASE_LABEL, Right};
 use crate::decide::Key;
 
@@ -87,19 +88,27 @@ impl FirstLists {
     }
 }
 
-/// Starts all watches, of these namespaces or, where none are named, of all. `wake` is told which Releases a change concerns, `refused` which right is missing; neither must block.
+/// Starts all watches, of these namespaces or, where none are named, of all. `wake` is told which Releases a change concerns, `refused` which right is missing, and `now` tells the time; none must block.
 pub async fn start(
     client: &Client,
     index: &SharedIndex,
     namespaces: &[String],
     wake: impl Fn(Vec<Key>) + Clone + Send + 'static,
     refused: impl Fn(&Right) + Send + Sync + 'static,
+    now: impl Fn() -> Timestamp + Send + Sync + 'static,
 ) -> Watching {
     let listed = FirstLists::default();
     let mut tasks = JoinSet::new();
     let client = &pages::bounded(client);
-    let mut starter =
-        Starter { client, index, namespaces, listed: &listed, tasks: &mut tasks, refused: Arc::new(refused) };
+    let mut starter = Starter {
+        client,
+        index,
+        namespaces,
+        listed: &listed,
+        tasks: &mut tasks,
+        refused: Arc::new(refused),
+        now: Arc::new(now),
+    };
     let labelled = || config().labels(RELEASE_LABEL);
     starter.kind::<slim::Release>(config(), &wake);
     starter.kind::<slim::ReleaseAction>(config(), &wake);
@@ -164,6 +173,7 @@ struct Starter<'a> {
     listed: &'a FirstLists,
     tasks: &'a mut JoinSet<()>,
     refused: Refused,
+    now: Now,
 }
 
 impl Starter<'_> {
@@ -243,11 +253,11 @@ impl Starter<'_> {
     ) {
         let namespace = namespace.map(str::to_owned);
         let index = self.index.clone();
-        let wake = wake.clone();
         let stream = watch(api, config).backoff(Pauses::default());
-        self.run(name, need, begun, stream, move |event| {
+        let watched = self.watched(name, need, namespace.clone());
+        self.run(watched, begun, stream, wake.clone(), move |event| {
             let mut index = index.lock();
-            let concerned = match event {
+            match event {
                 Event::Apply(sent) | Event::InitApply(sent) => index::apply(&mut index, sent.object),
                 Event::Delete(sent) => index::delete(&mut index, &sent.object),
                 Event::Init => {
@@ -255,9 +265,7 @@ impl Starter<'_> {
                     Vec::new()
                 }
                 Event::InitDone => index::end_listing::<K>(&mut index, namespace.as_deref()),
-            };
-            drop(index);
-            wake(concerned);
+            }
         });
     }
 
@@ -269,10 +277,10 @@ impl Starter<'_> {
         let (client, begun) = self.noticed();
         let api: Api<DynamicObject> = Api::all_with(client, &resource);
         let index = self.index.clone();
-        let wake = wake.clone();
         let stream = watch(api, config().labels(OURS)).backoff(Pauses::default());
+        let watched = self.watched(kind.to_owned(), Need::IfServed, None);
         let mut listing = std::collections::BTreeSet::new();
-        self.run(kind.to_owned(), Need::IfServed, begun, stream, move |event: Event<DynamicObject>| {
+        self.run(watched, begun, stream, wake.clone(), move |event: Event<DynamicObject>| {
             let mut index = index.lock();
             let before = index.policies.clone();
             let name = |object: &DynamicObject| format!("{kind}/{}", object.name_any());
@@ -292,33 +300,37 @@ impl Starter<'_> {
                     index.policies.append(&mut listing);
                 }
             }
-            let all = if index.policies == before {
+            if index.policies == before {
                 Vec::new()
             } else {
                 index.releases.iter().map(|(name, _)| name.into()).collect()
-            };
-            drop(index);
-            wake(all);
+            }
         });
     }
 
-    fn run<K: Send + 'static>(
-        &mut self,
-        name: String,
-        need: Need,
-        begun: Begun,
-        stream: impl futures::Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
-        mut take: impl FnMut(Event<K>) + Send + 'static,
-    ) {
-        let mut watched = Watched {
+    fn watched(&self, name: String, need: Need, namespace: Option<String>) -> Watched {
+        Watched {
             name,
+            namespace,
             need,
             listed: self.listed.0.clone(),
             index: self.index.clone(),
             refused: self.refused.clone(),
+            now: self.now.clone(),
             is_new: true,
             is_unheard: false,
-        };
+        }
+    }
+
+    /// `take` keeps what comes, and says which Releases it concerns.
+    fn run<K: Send + 'static>(
+        &mut self,
+        mut watched: Watched,
+        begun: Begun,
+        stream: impl futures::Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
+        wake: impl Fn(Vec<Key>) + Send + 'static,
+        mut take: impl FnMut(Event<K>) -> Vec<Key> + Send + 'static,
+    ) {
         watched.listed.missing.fetch_add(1, Ordering::AcqRel);
         self.tasks.spawn(async move {
             let mut stream = pin!(stream);
@@ -327,7 +339,7 @@ impl Starter<'_> {
                     biased;
                     event = stream.next() => event,
                     () = begun.lives(), if watched.is_unheard => {
-                        watched.is_heard();
+                        wake(watched.is_heard());
                         continue;
                     }
                 };
@@ -337,9 +349,9 @@ impl Starter<'_> {
                         let is_listed = matches!(event, Event::InitDone);
                         // That it begins to list is said before anything is asked for, and of a list that fails a part may have come.
                         let is_heard = is_listed || matches!(event, Event::Apply(_) | Event::Delete(_));
-                        take(event);
+                        wake(take(event));
                         if is_heard {
-                            watched.is_heard();
+                            wake(watched.is_heard());
                         }
                         if is_listed {
                             watched.is_settled();
@@ -364,179 +376,4 @@ fn plural(kind: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::convert::Infallible;
-    use std::pin::Pin;
-    use std::sync::atomic::AtomicBool;
-    use std::task::{Context, Poll};
-
-    use bytes::Bytes;
-    use http::{Request, Response, StatusCode};
-    use http_body::Frame;
-    use kube::client::Body;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    /// An answer: a text, or a watch that begins and has nothing to tell.
-    struct Said(StatusCode, Option<String>);
-
-    /// Its body.
-    struct Text(Option<String>);
-
-    impl http_body::Body for Text {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            match &mut self.0 {
-                Some(text) if text.is_empty() => Poll::Ready(None),
-                Some(text) => Poll::Ready(Some(Ok(Frame::data(Bytes::from(std::mem::take(text)))))),
-                None => Poll::Pending,
-            }
-        }
-    }
-
-    /// An API server that says this to a list or a watch at a path, and takes a while for each answer.
-    fn server(says: impl Fn(&str, bool) -> Said + Send + 'static) -> Client {
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
-            let Said(code, text) = says(request.uri().path(), watches);
-            async move {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                let mut response = Response::new(Text(text));
-                *response.status_mut() = code;
-                Ok::<_, Infallible>(response)
-            }
-        });
-        Client::new(service, "default")
-    }
-
-    fn list(items: &[Value]) -> Said {
-        let list =
-            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items});
-        Said(StatusCode::OK, Some(list.to_string()))
-    }
-
-    fn quiet() -> Said {
-        Said(StatusCode::OK, None)
-    }
-
-    fn trouble() -> Said {
-        Said(StatusCode::INTERNAL_SERVER_ERROR, Some("not now".to_owned()))
-    }
-
-    fn forbidden(verb: &str, plural: &str, group: &str) -> Said {
-        let message = format!(
-            "{plural} is forbidden: User \"tidegate\" cannot {verb} resource \"{plural}\" in API group \"{group}\" at the cluster scope"
-        );
-        let status = json!({
-            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403, "message": message,
-        });
-        Said(StatusCode::FORBIDDEN, Some(status.to_string()))
-    }
-
-    /// An API server that cannot say what it serves, and does not serve mutating policies before it is told to. Of each kind of policy that
-    /// it serves there is one.
-    fn that_cannot_say(mutating: Arc<AtomicBool>) -> Client {
-        server(move |path, watches| {
-            if watches {
-                return quiet();
-            }
-            match path.strip_prefix("/apis/admissionregistration.k8s.io/v1") {
-                Some("") => trouble(),
-                Some(kind) if kind.starts_with("/mutating") && !mutating.load(Ordering::Relaxed) => {
-                    Said(StatusCode::NOT_FOUND, Some("404 page not found".to_owned()))
-                }
-                Some(_) => list(&[json!({"metadata": {"name": "tidegate", "resourceVersion": "1"}})]),
-                None => list(&[]),
-            }
-        })
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn policies_that_are_not_served_keep_nobody_waiting_and_are_known_once_they_are() {
-        let mutating = Arc::new(AtomicBool::new(false));
-        let index = SharedIndex::default();
-        let client = that_cannot_say(mutating.clone());
-        let watching = start(&client, &index, &[], |_| {}, |_| {}).await;
-        let listed = watching.first_lists.complete();
-        tokio::time::timeout(Duration::from_secs(60), listed).await.expect("everything is listed");
-        let known = || index.lock().policies.clone();
-        let named = |kinds: &[&str]| -> BTreeSet<String> {
-            kinds.iter().map(|kind| format!("{kind}/tidegate")).collect()
-        };
-        let validating = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
-        assert_eq!(known(), named(&validating));
-        mutating.store(true, Ordering::Relaxed);
-        tokio::time::sleep(2 * LONGEST_PAUSE).await;
-        let all = [["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"], validating].concat();
-        assert_eq!(known(), named(&all));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_list_that_fails_again_and_again_is_asked_for_ever_more_seldom_and_never_given_up() {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counted = asked.clone();
-        let client = server(move |path, watches| match (path, watches) {
-            ("/api/v1/pods", _) => {
-                counted.fetch_add(1, Ordering::Relaxed);
-                trouble()
-            }
-            (_, false) => list(&[]),
-            (_, true) => quiet(),
-        });
-        let _watching = start(&client, &SharedIndex::default(), &[], |_| {}, |_| {}).await;
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        let first = asked.swap(0, Ordering::Relaxed);
-        assert!((10..=16).contains(&first), "{first} lists in the first minute");
-        tokio::time::sleep(Duration::from_secs(600)).await;
-        let later = asked.load(Ordering::Relaxed);
-        assert!((100..=120).contains(&later), "{later} lists in the next ten");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_right_that_is_missing_is_known_between_two_tries_too() {
-        let client = server(|path, watches| match (path, watches) {
-            ("/api/v1/pods", _) => forbidden("list", "pods", ""),
-            (_, false) => list(&[]),
-            (_, true) => quiet(),
-        });
-        let Watching { tasks: _tasks, first_lists } =
-            start(&client, &SharedIndex::default(), &[], |_| {}, |_| {}).await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        for tenths in 0..600 {
-            let lacking: Vec<String> =
-                first_lists.lacking().into_iter().map(|right| right.resource).collect();
-            assert_eq!(lacking, ["pods"], "after {tenths} tenths of a second");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_kind_that_is_done_without_is_known_again_once_its_watch_may_go_on_though_nothing_changes() {
-        let may = Arc::new(AtomicBool::new(false));
-        let allowed = may.clone();
-        let client = server(move |path, watches| match (path, watches) {
-            ("/apis/tidegate.dev/v1alpha1/freezes", true) if !allowed.load(Ordering::Relaxed) => {
-                forbidden("watch", "freezes", "tidegate.dev")
-            }
-            (_, false) => list(&[]),
-            (_, true) => quiet(),
-        });
-        let index = SharedIndex::default();
-        let Watching { tasks: _tasks, first_lists } = start(&client, &index, &[], |_| {}, |_| {}).await;
-        let unread = || index.lock().unread.keys().cloned().collect::<Vec<_>>();
-        for _ in 0..30 {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            assert_eq!((unread(), first_lists.lacking().len()), (vec!["Freeze".to_owned()], 1));
-        }
-        may.store(true, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_secs(15)).await;
-        assert_eq!((unread(), first_lists.lacking()), (Vec::new(), Vec::new()));
-    }
-}
+mod tests;

@@ -2,22 +2,30 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::runtime::watcher;
 
 use super::index::SharedIndex;
 use super::streams::Listed;
 use crate::api::Right;
+use crate::decide::Key;
+use crate::decide::snapshot::Unheard;
 
 /// Is told of rights that are missing.
 pub type Refused = Arc<dyn Fn(&Right) + Send + Sync>;
+/// Tells the time.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// How a watch stands.
 pub struct Watched {
     pub name: String,
+    /// What it is about; `None`: all namespaces.
+    pub namespace: Option<String>,
     pub need: Need,
     pub listed: Arc<Listed>,
     pub index: SharedIndex,
     pub refused: Refused,
+    pub now: Now,
     /// Neither listed yet nor done without.
     pub is_new: bool,
     /// It has failed, and has not been listed since, nor has a watch told anything or gone on for a while.
@@ -25,18 +33,35 @@ pub struct Watched {
 }
 
 impl Watched {
-    pub fn is_heard(&mut self) {
+    /// Returns the Releases that may have waited for it.
+    pub fn is_heard(&mut self) -> Vec<Key> {
         if !std::mem::take(&mut self.is_unheard) {
-            return;
+            return Vec::new();
         }
         self.listed.lacking().remove(&self.name);
-        self.index.lock().unread.remove(&self.name);
+        let mut index = self.index.lock();
+        index.unread.remove(&self.name);
+        let unheard = index.unheard.remove(&self.name);
+        if unheard.is_none_or(|unheard| !unheard.lasts((self.now)())) {
+            return Vec::new();
+        }
+        let all = index.releases.iter().map(|(name, _)| name);
+        let is_here = |namespace: &str| self.namespace.as_deref().is_none_or(|here| here == namespace);
+        all.filter(|name| is_here(name.namespace())).map(Key::from).collect()
     }
 
     pub fn failed(&mut self, error: &watcher::Error) {
         self.is_unheard = true;
         match self.need {
-            Need::Must => {}
+            Need::Must => {
+                let unheard = || Unheard {
+                    kind: self.name.clone(),
+                    namespace: self.namespace.clone(),
+                    since: (self.now)(),
+                    why: lacking(error).map_or_else(|| error.to_string(), |right| right.to_string()),
+                };
+                self.index.lock().unheard.entry(self.name.clone()).or_insert_with(unheard);
+            }
             Need::May => {
                 if let Some(why) = refusal(error, &self.name) {
                     self.index.lock().unread.insert(self.name.clone(), why);

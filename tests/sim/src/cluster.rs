@@ -132,6 +132,17 @@ impl Cluster {
         self.unready.extend(unready.into_iter().map(|pod| (pod, until)));
     }
 
+    /// The pods of the newest version that are there end again and again.
+    pub fn fail(&mut self, now: u64) {
+        self.service.count(&self.native, now);
+        self.due = self.due.min(now);
+        let Native { sets, pods, .. } = &mut self.native;
+        let Some(newest) = sets.iter().max_by_key(|set| set.born) else { return };
+        for pod in pods.iter_mut().filter(|pod| pod.set == newest.name) {
+            (pod.crashing, pod.ready_since) = (true, None);
+        }
+    }
+
     /// So many of the pods that serve are not Ready any more; which.
     fn take_from_traffic(&mut self, pods: usize, now: u64) -> Vec<String> {
         self.service.count(&self.native, now);

@@ -43,6 +43,7 @@ mod run;
 mod scene;
 mod sight;
 pub mod snapshot;
+mod soak;
 mod steps;
 pub mod telemetry;
 pub mod traffic;

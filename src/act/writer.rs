@@ -280,7 +280,12 @@ impl Writer {
 
     /// Whether this process leads.
     pub fn may_write(&self) -> bool {
-        !self.fence.remaining().is_zero()
+        !self.may_write_for().is_zero()
+    }
+
+    /// How long this process leads at the least.
+    pub fn may_write_for(&self) -> Duration {
+        self.fence.remaining()
     }
 
     /// Keeps the record of a run. One of the same name is of the same run, and stays: its digest, or nothing where that must not be read.

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use super::checks;
 use super::decision::Notice;
 use super::draft::Draft;
-use super::fields::{NATIVE_DEADLINE, Originals, Wanted};
+use super::fields::{NATIVE_DEADLINE, Originals};
 use super::jobs::PlannedJob;
 use super::locks;
 use super::migrations;
@@ -39,7 +39,7 @@ use crate::api::{Action, Authors, Outcome, Phase, ReleaseSpec};
 
 pub use hooks::id as hook_id;
 pub use order::GoingBack;
-pub use owed::{not_put_back, reverted};
+pub use owed::{not_put_back, put_held, reverted};
 pub use phases::{told_later, watch_asked, watch_communication};
 pub use quarantine::{end as end_quarantines, over as quarantines_over, refusal as quarantine_refusal};
 pub use rejection::end_without_target;
@@ -237,10 +237,10 @@ fn say_what_keeps_it(
     so_long: &str,
 ) {
     if let Some(message) = podhealth::stable_failing(scene.snapshot, &scene.stable_fingerprint) {
-        return stable_fails(draft, scene, message);
+        return stable_fails(draft, &scene.stable_fingerprint, message);
     }
     match late(scene.snapshot, scene.stand, originals, since, so_long) {
-        Ok(message) => stable_fails(draft, scene, message),
+        Ok(message) => stable_fails(draft, &scene.stable_fingerprint, message),
         Err(due) => draft.wake_at(due),
     }
 }
@@ -263,8 +263,9 @@ pub fn late(
 }
 
 /// Once they are Ready it goes on by itself. That something else is to serve instead only a person can say.
-fn stable_fails(draft: &mut Draft<'_>, scene: &Scene<'_>, message: String) {
-    let pod = scene.stable_pods().find(|pod| pod.ready_since.is_none()).map(|pod| pod.name.as_str());
+pub fn stable_fails(draft: &mut Draft<'_>, stable: &str, message: String) {
+    let mut pods = draft.snapshot.live_pods(|fingerprint| fingerprint == stable);
+    let pod = pods.find(|pod| pod.ready_since.is_none()).map(|pod| pod.name.as_str());
     let see = draft.kubectl(&format!("describe pod {}", pod.unwrap_or_default()));
     let (hand_back, resume) = (draft.command(Action::HandBack), draft.command(Action::Resume));
     let unblock = format!(
@@ -337,8 +338,7 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 
 /// Orders the way back, once, and again when somebody changed it: whether it had been ordered before. `None`: it cannot be.
 fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, cause: Cause) -> Option<bool> {
-    let target = scene.target;
-    let Some((name, kept)) = scene.kept(&scene.stable_fingerprint) else {
+    let Some(way) = way_of(scene, originals, cause) else {
         draft.held(
             "StableTemplateLost",
             "cannot go back: the ControllerRevision with the stable template is gone",
@@ -346,17 +346,22 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, cause:
         );
         return None;
     };
-    let way = GoingBack {
+    Some(draft.want(scene.target, &way.order(), "go back to stable"))
+}
+
+/// What it takes to go back. `None`: the stable template is not kept any more.
+fn way_of<'s>(scene: &'s Scene<'_>, originals: &'s Originals, cause: Cause) -> Option<GoingBack<'s>> {
+    let (name, kept) = scene.kept(&scene.stable_fingerprint)?;
+    Some(GoingBack {
         snapshot: scene.snapshot,
-        target,
+        target: scene.target,
         originals,
         stable: (name, kept),
         stand: scene.stand,
         capacity: scene.capacity,
         for_good: is_undo(cause),
         on_delete: scene.on_delete,
-    };
-    Some(draft.want(target, &way.order(), "go back to stable"))
+    })
 }
 
 /// Stable stands.
@@ -604,16 +609,12 @@ fn hold(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
 fn put_next(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) -> bool {
     let canary = draft.status.canary.clone().unwrap_or_default();
     let next = back.next.clone().unwrap_or(canary);
-    let (Some((_, kept)), Some((stable, _))) =
-        (scene.kept(&next.fingerprint), scene.kept(&scene.stable_fingerprint))
+    let (Some((_, kept)), Some(way)) = (scene.kept(&next.fingerprint), way_of(scene, originals, back.cause))
     else {
         return false;
     };
     // It was written over what the run is about, which has not become stable. In the watch the list has begun anew.
     let authors = Authors::together(draft.run().changed_by.as_ref(), scene.target.changed_by.as_ref());
-    let wanted = Wanted::held(originals, stable, scene.on_delete, scene.target.replicas)
-        .by(authors.as_ref())
-        .with_template(next.fingerprint, kept.template.clone());
-    draft.want(scene.target, &wanted, "put the owner's template back, held");
+    owed::put_held(draft, &way, kept, authors.as_ref());
     true
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::orphan;
 use super::plan::ObjectPatch;
 use super::refusal::DoneWithout;
 use super::snapshot::{Key, ProbeId, Snapshot, Template, WayBack};
@@ -81,11 +82,17 @@ impl Decision {
         self.status.is_some() && self.intents.is_empty() && !self.note_first
     }
 
-    /// How far the way back has come, of a run that goes one.
+    /// How far the way back has come, of a run that goes one. Where its Release is gone, or was made anew, no status says what comes after stable:
+    /// that is known from here until it is seen to be noted on the Deployment, whatever becomes of the write.
     pub fn way_back(&self, snapshot: &Snapshot) -> Option<WayBack> {
         let before = snapshot.release.as_ref().map(|release| &*release.status);
-        let run = self.status.as_ref().or(before)?.run.as_ref()?;
-        Some(WayBack { run: run.id.clone(), back: run.back.clone()? })
+        let status = self.status.as_ref().or(before);
+        if let Some(run) = status.and_then(|status| status.run.as_ref()) {
+            return Some(WayBack { run: run.id.clone(), back: run.back.clone()? });
+        }
+        let knows_stable = status.is_some_and(|status| status.stable.is_some());
+        let is_owed = |way: &WayBack| way.back.next.is_some() && orphan::lacks_note(snapshot);
+        snapshot.way_back.clone().filter(|way| !knows_stable && is_owed(way))
     }
 }
 

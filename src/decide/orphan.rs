@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::back::{self, GoingBack};
 use super::decision::{self, Decision, Intent, Notice};
 use super::draft::{Draft, LONGEST_SLEEP};
-use super::fields::{Originals, Wanted, managed_no_more, parked};
+use super::fields::{Originals, PARKED_DEADLINE, Wanted, managed_no_more, parked};
 use super::podhealth;
 use super::rest::{self, LOOK_AGAIN};
 use super::scene::revision;
@@ -57,19 +57,45 @@ impl Ordered {
 
 /// The template that comes after stable, by the name under which it is kept, or will be: its owner wrote it over that of a run whose Release is gone.
 pub fn owed(way: &GoingBack<'_>) -> Option<String> {
-    match Ordered::noted(way.target) {
-        Some(known) if way.is_at_stable() => known.then,
+    owed_by(way, Ordered::noted(way.target).as_ref())
+}
+
+fn owed_by(way: &GoingBack<'_>, known: Option<&Ordered>) -> Option<String> {
+    match known {
+        Some(known) if way.is_at_stable() => known.then.clone(),
         // Its owner has written the version of the run once more: that was their last word.
         Some(_) => None,
         None => written_over(way),
     }
 }
 
-/// The note of a way back that a Release takes up which was made in the middle of it, with what comes after stable.
-pub fn taken_up(way: &GoingBack<'_>) -> Option<String> {
-    let then = Some(owed(way)?);
-    let known = Ordered::noted(way.target).map(|known| known.ordered_at);
-    Some(Ordered { ordered_at: known.unwrap_or(way.snapshot.now), then }.text())
+/// A way back that a Release takes up which was made in the middle of it.
+pub struct TakenUp {
+    /// The template that comes after stable, by the name under which it is kept, or will be.
+    pub then: Option<String>,
+    /// What is noted of it on the Deployment; `None`: nothing.
+    pub note: Option<String>,
+    /// Why stable does not come.
+    pub failing: Option<String>,
+}
+
+/// Takes it up, with what comes after stable, and since when that is ordered. Without a Release what comes next goes out where stable fails: nobody is
+/// there who could say more. With one it waits: it would be released against a version that does not stand, and be gone back from to that.
+pub fn taken_up(way: &GoingBack<'_>) -> TakenUp {
+    let known = Ordered::noted(way.target);
+    let then = owed_by(way, known.as_ref());
+    let failing = what_fails(way, known.as_ref());
+    let note = (known.is_some() || then.is_some()).then(|| {
+        let ordered_at = known.map_or(way.snapshot.now, |known| known.ordered_at);
+        Ordered { ordered_at, then: then.clone() }.text()
+    });
+    TakenUp { then, note, failing }
+}
+
+/// Whether the Deployment is on its way back, and what comes after stable is not noted there.
+pub fn lacks_note(snapshot: &Snapshot) -> bool {
+    let goes_back = |target: &Workload| target.stable.is_some() && Ordered::noted(target).is_none();
+    snapshot.target.as_ref().is_some_and(goes_back)
 }
 
 /// Until when a template that comes after stable may yet be seen to be kept.
@@ -218,7 +244,7 @@ fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
         );
         return left;
     }
-    let then = owed(way);
+    let then = owed_by(way, known.as_ref());
     let next = then.as_ref().and_then(|then| snapshot.templates.get(then));
     if at_stable && (way.is_over() || (failing.is_some() && next.is_some())) {
         if let Some(then) = &then {
@@ -284,7 +310,7 @@ fn written_over(way: &GoingBack<'_>) -> Option<String> {
     let next = snapshot.way_back.as_ref().and_then(|seen| seen.back.next.as_ref());
     let next = next.map(|next| next.fingerprint.as_str());
     if way.is_at_stable() {
-        return kept_as(way, next?).map(str::to_owned);
+        return kept_as(way, next.filter(|_| is_ordered(way))?).map(str::to_owned);
     }
     let is_out = |set: &&PodSet| set.replicas > 0 && set.fingerprint != way.stable.1.fingerprint;
     let mut out = snapshot.sets.iter().filter(is_out).peekable();
@@ -292,6 +318,13 @@ fn written_over(way: &GoingBack<'_>) -> Option<String> {
     let is_newer = over_others || next == Some(target.fingerprint.as_str());
     let name = || kept_as(way, &target.fingerprint).map_or_else(|| revision(target).revision, str::to_owned);
     is_newer.then(name)
+}
+
+/// Whether the stable template that stands there can be of an order: its owner has written none over what is parked, or (with `Recreate`, which parks
+/// only the deadline, and only on the way back) over what has the owner's deadline.
+fn is_ordered(way: &GoingBack<'_>) -> bool {
+    let keeps_deadline = way.target.progress_deadline_seconds == Some(PARKED_DEADLINE);
+    !parked(way.target) && (keeps_deadline || !way.originals.recreate())
 }
 
 /// Under what name a template is kept, if it is.

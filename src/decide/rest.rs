@@ -8,7 +8,8 @@ use super::decision::{Intent, Notice, Owner};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
 use super::migrations;
-use super::orphan;
+use super::orphan::{self, TakenUp};
+use super::pace::Stand;
 use super::scene::{Scene, revision};
 use super::snapshot::Workload;
 use super::workload;
@@ -185,23 +186,28 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
 /// the native controller, Ready as they are: rolling out anything else it would take them first.
 fn take_up_way_back(draft: &mut Draft<'_>, way: &GoingBack<'_>) {
     draft.urgent();
-    let order = match orphan::taken_up(way) {
-        Some(noted) => way.order().on_deletion(noted),
+    let TakenUp { then, note, failing } = orphan::taken_up(way);
+    let order = match note {
+        Some(note) => way.order().on_deletion(note),
         None => way.order(),
     };
     draft.want(way.target, &order, "go back to stable, as an earlier Release began to");
-    let then =
-        orphan::owed(way).map(|then| format!("; {then}, which its owner wrote over the run, comes next"));
+    let then = then.map(|then| format!("; {then}, which its owner wrote over the run, comes next"));
+    let then = then.unwrap_or_default();
+    draft.wake_in(LOOK_AGAIN);
+    if let Some(failing) = failing {
+        let then = if then.is_empty() { then } else { format!("{then}, and not before stable stands") };
+        let message = format!("an earlier Release went back, and stable does not come: {failing}{then}");
+        draft.phase(Phase::Idle, message.clone());
+        return back::stable_fails(draft, &way.stable.1.fingerprint, message);
+    }
+    let Stand { stable_ready, replicas, .. } = way.stand;
     let message = format!(
-        "taking up where an earlier Release went back: {} of {} stable pods are Ready{}",
-        way.stand.stable_ready,
-        way.stand.replicas,
-        then.unwrap_or_default()
+        "taking up where an earlier Release went back: {stable_ready} of {replicas} stable pods are Ready{then}"
     );
     draft.phase(Phase::Idle, message.clone());
     let unblock = draft.kubectl(&format!("rollout status deployment/{}", way.target.name));
     draft.blocked("AwaitingStable", message, unblock);
-    draft.wake_in(LOOK_AGAIN);
 }
 
 /// An earlier Release's way back is over: what its owner wrote over the run's comes after stable, held, and is taken up once it stands there. False:
@@ -220,10 +226,7 @@ fn put_what_is_owed(draft: &mut Draft<'_>, way: &GoingBack<'_>) -> bool {
         draft.wake_at(by);
         return true;
     };
-    let wanted = Wanted::held(way.originals, way.stable.0, way.on_delete, way.target.replicas)
-        .by(way.target.changed_by.as_ref())
-        .with_template(kept.fingerprint.clone(), kept.template.clone());
-    draft.want(way.target, &wanted, "put the owner's template back, held");
+    back::put_held(draft, way, kept, way.target.changed_by.as_ref());
     draft.phase(
         Phase::Held,
         format!(

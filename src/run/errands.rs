@@ -201,7 +201,8 @@ impl Hands {
                 }
                 tokio::time::sleep(LOOK).await;
             }
-            let failed = match tokio::time::timeout(TRY, again()).await {
+            let led_for = self.writer.may_write_for();
+            let failed = match tokio::time::timeout(TRY.min(led_for), again()).await {
                 Ok(Ok(message)) => return Some(Ok(message)),
                 Ok(Err(Failed::ForGood(message))) => return Some(Err(message)),
                 Ok(Err(Failed::ForNow(message))) => message,

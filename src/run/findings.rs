@@ -181,7 +181,8 @@ impl SharedFindings {
         }
     }
 
-    /// Forgets what status has counted in, and when there is no run everything but that marks are refused.
+    /// Forgets what status has counted in, and when there is no run everything but that marks are refused, and what has yet to be noted on the
+    /// Deployment of the way back of a Release that is gone.
     pub fn prune(&self, key: &Key, release: Option<&ReleaseFacts>) {
         let mut known = self.lock();
         known.prune(key, release);
@@ -202,9 +203,12 @@ impl Known {
         let now = self.told.map_or(Timestamp::MAX, |(now, _)| now);
         let all = &mut self.all;
         let Some(run) = run else {
-            let marks = all.remove(key).and_then(|mut found| found.missed.remove_entry(&DoneWithout::Marks));
-            if let Some(marks) = marks.filter(|_| release.is_some()) {
-                all.entry(key.clone()).or_default().missed.extend([marks]);
+            let Some(mut found) = all.remove(key) else { return };
+            let marks = found.missed.remove_entry(&DoneWithout::Marks).filter(|_| release.is_some());
+            if marks.is_some() || found.way_back.is_some() {
+                let missed = marks.into_iter().collect();
+                let kept = Findings { way_back: found.way_back, missed, ..Findings::default() };
+                all.insert(key.clone(), kept);
             }
             return;
         };

@@ -237,7 +237,7 @@ impl Elector {
             lease_duration_seconds: Some(i32::try_from(LEASE_DURATION.as_secs()).unwrap_or(15)),
             acquire_time: Some(acquired),
             renew_time: Some(now),
-            lease_transitions: Some(transitions + i32::from(old.is_some() && !mine)),
+            lease_transitions: Some(transitions.saturating_add(i32::from(old.is_some() && !mine))),
             ..LeaseSpec::default()
         }
     }

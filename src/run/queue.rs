@@ -146,12 +146,19 @@ impl Queue {
     /// It has been looked at.
     pub fn done(&self, key: &Key, going_back: bool) {
         let mut state = self.lock();
-        state.end(key);
         if going_back {
             state.going_back.insert(key.clone());
         } else {
             state.going_back.remove(key);
         }
+        drop(state);
+        self.not_looked_at(key);
+    }
+
+    /// It could not be looked at yet. What goes back does so still.
+    pub fn not_looked_at(&self, key: &Key) {
+        let mut state = self.lock();
+        state.end(key);
         if state.again.remove(key) {
             state.enqueue(key.clone());
         }
@@ -344,6 +351,20 @@ mod tests {
         queue.done(&key("bad"), true);
         queue.wake(key("a"));
         queue.wake(key("b"));
+        queue.wake(key("bad"));
+        assert_eq!(queue.next().await, key("bad"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_back_and_could_not_be_looked_at_goes_first_still() {
+        let queue = Queue::with_turns(8);
+        queue.wake(key("bad"));
+        assert_eq!(queue.next().await, key("bad"));
+        queue.done(&key("bad"), true);
+        queue.wake(key("bad"));
+        assert_eq!(queue.next().await, key("bad"));
+        queue.not_looked_at(&key("bad"));
+        queue.wake(key("a"));
         queue.wake(key("bad"));
         assert_eq!(queue.next().await, key("bad"));
     }

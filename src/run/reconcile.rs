@@ -63,36 +63,31 @@ pub struct Reconciler {
 impl Reconciler {
     /// Looks at one Release.
     pub async fn look(&self, key: &Key) {
-        let snapshot = match self.see(key).await {
-            Ok(snapshot) => snapshot,
-            Err(wait) => {
-                self.queue.wake_at(key.clone(), clock::instant() + wait);
-                self.queue.done(key, false);
-                return;
-            }
+        let wait = match self.see(key).await {
+            Ok(snapshot) if self.own.newer_than(key, &snapshot) => OWN_WRITE,
+            Ok(snapshot) => return self.look_at(key, &snapshot).await,
+            Err(wait) => wait,
         };
-        if self.own.newer_than(key, &snapshot) {
-            self.queue.wake_at(key.clone(), clock::instant() + OWN_WRITE);
-            self.queue.done(key, false);
-            return;
-        }
+        self.queue.wake_at(key.clone(), clock::instant() + wait);
+        self.queue.not_looked_at(key);
+    }
+
+    async fn look_at(&self, key: &Key, snapshot: &Snapshot) {
         self.findings.see_ready_ahead(key, &snapshot.pods, snapshot.now);
-        let decision = decide::decide(&snapshot);
+        let decision = decide::decide(snapshot);
         let runs = |release: &ReleaseFacts| release.status.run.is_some();
         self.under_way.note(key, decision.urgent || snapshot.release.as_ref().is_some_and(runs));
-        let needs = decide::needs(&snapshot);
+        let needs = decide::needs(snapshot);
         let run = |release: &ReleaseFacts| Some(release.status.run.as_ref()?.id.clone());
         self.errands.begin(key, snapshot.release.as_ref().and_then(run).as_deref(), &decision.errands);
         self.prober.ask(key, needs.probes);
         self.prober.read(key, needs.outputs);
         self.prober.place(key, needs.placing);
         self.sampler.ensure(key, needs.sampling);
-        self.tell(key, &snapshot);
-        let way_back = decision.way_back(&snapshot);
+        self.tell(key, snapshot);
+        let way_back = decision.way_back(snapshot);
         let goes_back = way_back.as_ref().is_some_and(|way| way.back.restored_at.is_none());
-        if snapshot.release.is_some() {
-            self.findings.see_way_back(key, way_back);
-        }
+        self.findings.see_way_back(key, way_back);
         self.rush.note(key, goes_back, clock::instant());
         if decision.only_tells() && self.rush.has_it_wait(key, clock::instant()) {
             self.queue.wake_at(key.clone(), clock::instant() + RUSH);
@@ -101,19 +96,19 @@ impl Reconciler {
         } else if decision.urgent || !decision.writes() || self.queue.may_write(key) {
             let (applied, outcome) =
                 act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
-            self.note(key, &snapshot, &applied, &outcome);
+            self.note(key, snapshot, &applied, &outcome);
             let is_done = outcome.is_ok();
             match outcome {
-                Ok(()) => self.done(key, &snapshot, &decision, &applied),
+                Ok(()) => self.done(key, snapshot, &decision, &applied),
                 Err(failed) => {
                     self.failed(key, &failed, decision.urgent);
                     // Status that went out in this look is another one than that of the snapshot.
                     if let (Some(refusal), None) = (failed.refusal(), applied.revision) {
-                        self.refused(key, &snapshot, &refusal).await;
+                        self.refused(key, snapshot, &refusal).await;
                     }
                 }
             }
-            // Where there is no status any more, what the run was about to put back is known until it stands on the Deployment.
+            // Of a Release that is gone nothing is forgotten before what it takes has gone out.
             if is_done || snapshot.release.is_some() {
                 self.findings.prune(key, snapshot.release.as_ref());
             }

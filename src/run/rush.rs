@@ -45,6 +45,10 @@ impl Rush {
         let mut state = self.lock();
         let fresh = state.going.values().filter(|since| now.duration_since(**since) < LONGEST).count();
         state.is_on = fresh >= MANY || (state.is_on && fresh > 0);
+        if !state.is_on {
+            // In the next one everybody waits anew.
+            state.waiting.clear();
+        }
         let waits = state.is_on && {
             let since = *state.waiting.entry(key.clone()).or_insert(now);
             now.duration_since(since) < LONGEST
@@ -113,5 +117,17 @@ mod tests {
         (100..200).for_each(|number| rush.note(&key(number), true, now + LONGEST));
         assert!(!rush.has_it_wait(&key(99), now + LONGEST), "it has waited");
         assert!(rush.has_it_wait(&key(98), now + LONGEST), "that one begins to");
+    }
+
+    #[test]
+    fn one_that_waited_and_then_had_something_to_order_waits_in_the_next_one_too() {
+        let now = clock::instant();
+        let rush = of(MANY, now);
+        assert!(rush.has_it_wait(&key(99), now));
+        (0..MANY).for_each(|number| rush.note(&key(number), false, now));
+        assert!(!rush.has_it_wait(&key(98), now), "it is over");
+        let next = now + 2 * LONGEST;
+        (0..MANY).for_each(|number| rush.note(&key(number), true, next));
+        assert!(rush.has_it_wait(&key(99), next));
     }
 }

@@ -1,7 +1,9 @@
 //! Flags and environment, resolved once.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -23,7 +25,7 @@ pub struct Settings {
     /// Namespace of the Lease that elects the leader.
     #[arg(long, env = "POD_NAMESPACE", default_value = "tidegate-system")]
     pub lease_namespace: String,
-    /// Name of this process in the Lease. Default: its pod's name.
+    /// Name of this process in the Lease, which no other has. Default: its pod's name, else a new one for each process.
     #[arg(long, env = "POD_NAME")]
     pub identity: Option<String>,
     /// Pods read in a second by all runs together.
@@ -58,9 +60,12 @@ pub enum LogFormat {
 }
 
 impl Settings {
-    /// Who we are in the Lease: unique for each process, also when two run on one machine.
+    /// Who we are in the Lease: unique for each process, also when two run on one machine, or each in a container of which it is the first
+    /// process. A container that is started again in its pod takes up its own Lease at once.
     pub fn identity(&self) -> String {
-        let name = self.identity.clone().unwrap_or_else(|| "tidegate".into());
+        static NAMELESS: LazyLock<String> =
+            LazyLock::new(|| format!("tidegate-{:016x}", RandomState::new().hash_one(())));
+        let name = self.identity.as_ref().unwrap_or(&NAMELESS);
         format!("{name}_{}", std::process::id())
     }
 }

@@ -1,9 +1,24 @@
 //! What comes after stable: a newer template of the owner's, or that of the run. Of what they have taken back themselves nothing does, and what does
-//! not come because somebody has the Deployment handed back is named. How it is kept and put back is not known here.
+//! not come because somebody has the Deployment handed back is named. How it is kept, and when its turn comes, is not known here.
 
-use super::{Back, Cause, Draft, Scene, Why, is_undo, named};
-use crate::decide::fields::{PARKED_DEADLINE, parked};
-use crate::decide::snapshot::Workload;
+use super::{Back, Cause, Draft, GoingBack, Scene, Why, is_undo, named};
+use crate::api::Authors;
+use crate::decide::fields::{PARKED_DEADLINE, Wanted, parked};
+use crate::decide::orphan;
+use crate::decide::snapshot::{StoredTemplate, Workload};
+
+/// Puts what comes after stable into the Deployment, held: it is released by a run, this one or a new one.
+pub fn put_held(
+    draft: &mut Draft<'_>,
+    way: &GoingBack<'_>,
+    kept: &StoredTemplate,
+    authors: Option<&Authors>,
+) {
+    let template = (kept.fingerprint.clone(), kept.template.clone());
+    let GoingBack { originals, stable, on_delete, target, .. } = way;
+    let wanted = Wanted::held_after_stable(originals, stable.0, *on_delete, target.replicas, template);
+    draft.want(target, &wanted.by(authors), "put the owner's template back, held");
+}
 
 /// That somebody has put the stable template back.
 pub fn reverted(scene: &Scene<'_>) -> Why {
@@ -23,26 +38,47 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
 }
 
-/// Whether an order of ours would have left something else. It takes the parking off, and what is put back after it is parked again (but for
-/// `Recreate`, of which it is not told then). It leaves the deadline parked, no pause (where the policies are served, whoever writes a template
-/// pauses it), and a note of the owner's fields, until these are given back.
+/// Whether an order of ours would have left something else. It takes the parking off, and what is put back after it is parked again. It leaves the
+/// deadline parked, no pause (where the policies are served, whoever writes a template pauses it), and a note of the owner's fields, until these
+/// are given back. With `Recreate` nothing but the deadline is parked, on the way back only: while the fields are noted, it is the owner's before that
+/// order and after what is put back.
 fn is_of_its_owner(scene: &Scene<'_>, back: &Back) -> bool {
     let Workload { paused, progress_deadline_seconds, originals, stable, .. } = scene.target;
     let is_noted = originals.is_some() || stable.is_some();
     let keeps_deadline = *progress_deadline_seconds == Some(PARKED_DEADLINE);
-    let is_at_theirs = !keeps_deadline && (scene.recreate() || !is_noted);
     let is_paused = *paused && scene.snapshot.served.hold;
     let is_open = back.restored_at.is_none();
-    parked(scene.target) || (is_paused && (is_open || keeps_deadline)) || (is_at_theirs && is_open)
+    let is_at_theirs = !keeps_deadline
+        && match is_noted {
+            true => scene.recreate(),
+            false => is_open,
+        };
+    parked(scene.target) || (is_paused && (is_open || keeps_deadline)) || is_at_theirs
 }
 
-/// Somebody has the Deployment handed back while the run goes back: which template does not come any more, and where it is.
+/// Somebody has the Deployment handed back while a run goes back, or a Release takes up the way back of an earlier one: which template does not come
+/// any more, and where it is.
 pub fn not_put_back(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<String> {
-    let back = draft.status.run.as_ref()?.back.as_ref().filter(|_| scene.at_stable())?;
+    let Some(run) = &draft.status.run else { return of_an_earlier_release(draft, scene) };
+    let back = run.back.as_ref().filter(|_| scene.at_stable())?;
     let of_the_run = draft.status.canary.as_ref().filter(|_| !is_undo(back.cause));
     let owed = back.next.as_ref().or(of_the_run)?;
-    let place = scene.kept(&owed.fingerprint);
-    let place =
-        place.map(|(name, _)| format!(" (it is kept as ControllerRevision {name})")).unwrap_or_default();
-    Some(format!("{} was not put back{place}: push it again", named(owed)))
+    let kept = scene.kept(&owed.fingerprint).map(|(name, _)| name.as_str());
+    Some(left_out(&named(owed), kept))
+}
+
+fn of_an_earlier_release(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<String> {
+    if draft.status.stable.is_some() {
+        return None;
+    }
+    let originals = scene.originals.as_ref().ok()?;
+    let way = GoingBack::noted(scene.snapshot, scene.target, originals)?;
+    let then = orphan::owed(&way).filter(|_| way.is_at_stable())?;
+    let kept = scene.snapshot.templates.contains_key(&then).then_some(then.as_str());
+    Some(left_out(&format!("template {then}"), kept))
+}
+
+fn left_out(template: &str, kept_as: Option<&str>) -> String {
+    let place = kept_as.map(|name| format!(" (it is kept as ControllerRevision {name})"));
+    format!("{template} was not put back{}: push it again", place.unwrap_or_default())
 }

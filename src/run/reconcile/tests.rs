@@ -12,6 +12,7 @@ use super::super::errands::Hands;
 use super::super::own_writes::LONGEST_WAIT;
 use super::*;
 use crate::act::writer::Leads;
+use crate::decide::snapshot::WayBack;
 use crate::observe::gather::Gatherer;
 use crate::observe::measure::scrape::Pages;
 use crate::observe::measure::servers::Servers;
@@ -499,4 +500,73 @@ async fn what_is_refused_is_tried_again_less_and_less_often() {
     }
     assert!(shown > 0, "it was said");
     assert!((4..12).contains(&tried()), "{} times in two minutes", tried());
+}
+
+/// A Deployment on the way back of a run whose Release was deleted: stable stands there, and what its owner wrote over the run's is kept. Only
+/// the process that ordered it knows that this comes next.
+fn owing(index: &mut index::Index, on_delete: Option<&str>) -> WayBack {
+    let originals = json!({"paused": null, "minReadySeconds": null, "progressDeadlineSeconds": null, "strategy": {"type": "RollingUpdate"}});
+    let goes_back = |deployment: &mut Value| {
+        deployment["metadata"]["labels"] = json!({"tidegate.dev/release": "shop"});
+        deployment["metadata"]["annotations"] =
+            json!({"tidegate.dev/originals": originals.to_string(), "tidegate.dev/stable": "shop-2"});
+        if let Some(noted) = on_delete {
+            deployment["metadata"]["annotations"]["tidegate.dev/on-delete"] = json!(noted);
+            deployment["metadata"]["generation"] = json!(7);
+        }
+        deployment["spec"]["progressDeadlineSeconds"] = json!(2_147_483_647);
+    };
+    index::apply(index, deployment("shop", &goes_back));
+    let template = |version: u8| json!({"metadata": {}, "spec": {"version": version}});
+    for version in [2, 3] {
+        let kept = json!({
+            "metadata": {
+                "name": format!("shop-{version}"), "namespace": "ns", "labels": {"tidegate.dev/release": "shop"},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "uid": "shop"}],
+            },
+            "data": template(version),
+        });
+        index::apply(index, serde_json::from_value::<slim::StoredTemplate>(kept).unwrap());
+    }
+    let back = json!({
+        "cause": "Superseded", "message": "a newer template has come", "decidedAt": "2026-01-01T00:00:00Z",
+        "next": {"revision": "shop-3", "fingerprint": slim::fingerprint(&template(3))},
+    });
+    WayBack { run: "r1".into(), back: serde_json::from_value(back).unwrap() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_status_says_of_a_way_back_is_known_until_it_is_seen_on_the_deployment() {
+    // Whether its Release was made anew, and whether the note is refused, or taken and not seen yet.
+    for (anew, refused) in
+        [(true, "/deployments/shop"), (true, "/nothing"), (false, "/deployments/shop"), (false, "/nothing")]
+    {
+        let asked = Arc::<Mutex<Vec<(String, String)>>>::default();
+        let reconciler = reconciler(refusing(refused, asked.clone()), 8);
+        let shop = Key { namespace: "ns".into(), name: "shop".into() };
+        let known = || reconciler.findings.of(&shop, reconciler.clock.now()).way_back;
+        assert!(known().is_none());
+        let way_back = owing(&mut reconciler.index.lock(), None);
+        if anew {
+            index::apply(&mut reconciler.index.lock(), release("shop"));
+        }
+        reconciler.findings.see_way_back(&shop, Some(way_back));
+        let look = async || {
+            reconciler.queue.wake(shop.clone());
+            let key = reconciler.queue.next().await;
+            reconciler.look(&key).await;
+        };
+        look().await;
+        let is_note = |(path, body): &(String, String)| {
+            path.ends_with("/deployments/shop") && body.contains("on-delete") && body.contains("shop-3")
+        };
+        assert!(asked.lock().unwrap().iter().any(is_note), "{anew} {refused}: {:?}", asked.lock().unwrap());
+        assert!(known().is_some(), "{anew} {refused}");
+        if !anew {
+            let noted = r#"{"orderedAt":"2026-01-01T00:00:01Z","then":"shop-3"}"#;
+            owing(&mut reconciler.index.lock(), Some(noted));
+            look().await;
+            assert!(known().is_none(), "it is noted: {refused}");
+        }
+    }
 }

@@ -153,10 +153,14 @@ fn containers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<[Contain
     Ok(all.into())
 }
 
-/// A moment that somebody wrote into a status: one that is none is left out.
+/// The latest moment that a status is believed to name: in the year 9000. What is added to it stays a moment.
+const LATEST: Timestamp = Timestamp::constant(221_845_392_000, 0);
+
+/// A moment that somebody wrote into a status: one that is none is left out, one that is out of all sense is taken for the nearest that is not.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    Ok(text.and_then(|text| text.parse().ok()))
+    let time = text.and_then(|text| text.parse::<Timestamp>().ok());
+    Ok(time.map(|time| time.clamp(Timestamp::UNIX_EPOCH, LATEST)))
 }
 
 /// Characters of a text that a container may write as it likes.
@@ -182,6 +186,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_moment_at_the_end_of_all_time_can_be_added_to() {
+        for written in ["9999-12-30T22:00:00Z", "-009999-01-02T02:00:00Z"] {
+            let condition = json!({"type": "Ready", "status": "True", "lastTransitionTime": written});
+            let pod: Pod = serde_json::from_value(
+                json!({"metadata": {"name": "a", "uid": "u"}, "status": {"conditions": [condition]}}),
+            )
+            .unwrap();
+            let since =
+                pod.status.condition(PodIs::Ready).and_then(|ready| ready.last_transition_time).unwrap();
+            let long = jiff::SignedDuration::from_secs(i32::MAX.into());
+            assert!(since.checked_add(long).is_ok() && since.checked_sub(long).is_ok(), "{since}");
+        }
+    }
 
     #[test]
     fn a_pods_view_is_small_whatever_its_node_says() {

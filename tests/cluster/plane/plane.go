@@ -53,6 +53,7 @@ type Plane struct {
 	Claims         *Claims
 
 	options    Options
+	etcd       string // URL of etcd, past its relay
 	apiAddress string
 	components map[string]*Component
 	relays     map[string]*Relay // between a component and what it calls, by the component's name
@@ -219,6 +220,7 @@ func (p *Plane) startEtcd(ctx context.Context) (string, error) {
 	}
 	address := local(ports[0])
 	client, peer := "http://"+address, "http://"+local(ports[1])
+	p.etcd = client
 	// Nothing here has to survive the machine: fsync would only make tests wait for the disk.
 	c := p.component(Etcd, []string{
 		"--data-dir", p.path("etcd"),

@@ -18,6 +18,9 @@ import (
 	"tidegate.dev/tests/cluster/plane"
 )
 
+// compactTimeout bounds what etcd takes to forget: it has the history of minutes.
+const compactTimeout = 10 * time.Second
+
 // control is the HTTP endpoint with which a test disturbs its cluster. It listens on loopback and asks nobody who they
 // are: whoever can reach it may break the cluster, which is what it is for.
 type control struct {
@@ -178,13 +181,22 @@ func (c *control) component(r *http.Request) (any, error) {
 		if err := component.Restart(ctx); err != nil {
 			return nil, err
 		}
+	case "compact":
+		if component == nil || component.Name != plane.Etcd {
+			return nil, badRequest("only etcd can be told to compact, not %s", name)
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), compactTimeout)
+		defer cancel()
+		if err := c.plane.Compact(ctx); err != nil {
+			return nil, err
+		}
 	case "delay":
 		if !hasRelay {
 			return nil, badRequest("%s calls nobody: delay who calls it, or etcd", name)
 		}
 		return c.delay(r, relay)
 	default:
-		return nil, notFound("a component can pause, resume, delay and restart, not %q", verb)
+		return nil, notFound("a component can pause, resume, delay, restart and (etcd) compact, not %q", verb)
 	}
 	return c.state(), nil
 }

@@ -139,6 +139,11 @@ impl Cluster {
         }
     }
 
+    /// A client in the place of this user, with an administrator's rights.
+    pub async fn client_in_place_of(&self, user: &str) -> Result<Client> {
+        in_place_of(&self.kubeconfig, user, Some(vec!["system:masters".to_owned()])).await
+    }
+
     /// Sends one of our own cluster's controls: `nodes/process-1/lose`.
     pub async fn control(&self, what: &str) -> Result<String> {
         let base = self.control.as_ref().context("only our own cluster can be told things")?;
@@ -166,10 +171,15 @@ pub async fn client(kubeconfig: &Path) -> Result<Client> {
 /// # Errors
 /// When the kubeconfig cannot be used.
 pub async fn client_as(kubeconfig: &Path, user: &str) -> Result<Client> {
+    in_place_of(kubeconfig, user, None).await
+}
+
+async fn in_place_of(kubeconfig: &Path, user: &str, groups: Option<Vec<String>>) -> Result<Client> {
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let read = Kubeconfig::read_from(kubeconfig)?;
     let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
     config.auth_info.impersonate = Some(user.to_owned());
+    config.auth_info.impersonate_groups = groups;
     Ok(Client::try_from(config)?)
 }
 

@@ -1,14 +1,17 @@
-//! The cluster behind the API server: for each Deployment the native controllers' model, a Service, a kubelet, nodes that fall silent; Jobs, garbage collection. What
+//! The cluster behind the API server: for each Deployment the native controllers' model, a Service, a kubelet, nodes that fall silent or are drained; Jobs, garbage collection. What
 //! they do shows as objects, as it would in a real one.
 
 mod garbage;
 mod jobs;
+mod nodes;
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use self::nodes::Silence;
+pub use self::nodes::{GRACE, TOLERATED};
 use self::shown::{ShownPod, ShownSet};
 use crate::native::{Native, Pod};
 use crate::pages::Counted;
@@ -45,8 +48,14 @@ pub struct Cluster {
     /// By their numbers.
     shown_pods: BTreeMap<u64, ShownPod>,
     shown_sets: BTreeMap<String, ShownSet>,
-    /// Pods on nodes that are not heard from, until when, and whether they come back.
-    silent: BTreeMap<String, (u64, bool)>,
+    /// Pods on nodes that are not heard from.
+    silent: BTreeMap<String, Silence>,
+    /// From when on all nodes are heard from, as far as is known.
+    pub heard_from: u64,
+    /// Nodes that take no new pods, by their numbers, and until when.
+    cordoned: BTreeMap<usize, u64>,
+    /// Pods, by their numbers, that are on another node than their number says.
+    elsewhere: BTreeMap<u64, usize>,
     /// Pods that do not answer their kubelet, until when.
     unready: BTreeMap<String, u64>,
     /// Pods that the nodes have room for.
@@ -78,6 +87,9 @@ impl Cluster {
             shown_pods: BTreeMap::new(),
             shown_sets: BTreeMap::new(),
             silent: BTreeMap::new(),
+            heard_from: 0,
+            cordoned: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
             unready: BTreeMap::new(),
             room: usize::MAX,
             room_before: (usize::MAX, 0),
@@ -120,40 +132,26 @@ impl Cluster {
         self.due.max(self.asleep_until)
     }
 
-    /// Some of the pods that serve are on a node that falls silent.
-    pub fn lose(&mut self, pods: usize, now: u64, until: u64, come_back: bool) {
-        let lost = self.take_from_traffic(pods, now);
-        self.silent.extend(lost.into_iter().map(|pod| (pod, (until, come_back))));
-    }
-
     /// Some of the pods that serve do not answer their kubelet for a while: they are not Ready, and then they are again.
     pub fn flap(&mut self, pods: usize, now: u64, until: u64) {
-        let unready = self.take_from_traffic(pods, now);
+        self.service.count(&self.native, now);
+        self.touch(now, 0);
+        let unready = self.serving(pods);
+        for pod in self.native.pods.iter_mut().filter(|pod| unready.contains(&pod.name)) {
+            pod.ready_since = None;
+        }
         self.unready.extend(unready.into_iter().map(|pod| (pod, until)));
     }
 
     /// The pods of the newest version that are there end again and again.
     pub fn fail(&mut self, now: u64) {
         self.service.count(&self.native, now);
-        self.due = self.due.min(now);
+        self.touch(now, 0);
         let Native { sets, pods, .. } = &mut self.native;
         let Some(newest) = sets.iter().max_by_key(|set| set.born) else { return };
         for pod in pods.iter_mut().filter(|pod| pod.set == newest.name) {
             (pod.crashing, pod.ready_since) = (true, None);
         }
-    }
-
-    /// So many of the pods that serve are not Ready any more; which.
-    fn take_from_traffic(&mut self, pods: usize, now: u64) -> Vec<String> {
-        self.service.count(&self.native, now);
-        self.due = self.due.min(now);
-        let serves = |pod: &&mut Pod| pod.ready_since.is_some() && pod.terminating_since.is_none();
-        let taken = self.native.pods.iter_mut().filter(serves).take(pods);
-        let not_ready = |pod: &mut Pod| {
-            pod.ready_since = None;
-            pod.name.clone()
-        };
-        taken.map(not_ready).collect()
     }
 
     /// From now on the nodes have room for so many pods of it.
@@ -232,22 +230,16 @@ impl Cluster {
             .filter(|set| is_never_ready(&set.template))
             .map(|set| set.name.clone())
             .collect();
+        self.silences(now);
         let mut pods = std::mem::take(&mut self.native.pods);
-        self.silent.retain(|name, (until, come_back)| {
-            if *until > now {
-                return true;
-            }
-            if let Some(pod) = pods.iter_mut().find(|pod| pod.name == *name) {
-                if *come_back {
-                    pod.ready_since = Some(stamp(now));
-                } else {
-                    pod.terminating_since.get_or_insert(stamp(now));
-                }
-            }
-            false
-        });
         self.unready.retain(|_, until| *until > now);
-        pods.retain(|pod| pod.terminating_since.is_none_or(|since| now < milliseconds(since) + ENDING));
+        // Nobody but their kubelet says that they have ended.
+        let silent = &self.silent;
+        let is_there = |pod: &Pod| {
+            let goes_on = pod.terminating_since.is_none_or(|since| now < milliseconds(since) + ENDING);
+            goes_on || silent.contains_key(&pod.name)
+        };
+        pods.retain(is_there);
         for pod in &mut pods {
             let up = !pod.crashing && pod.terminating_since.is_none() && !never.contains(&pod.set);
             if up
@@ -276,9 +268,9 @@ impl Cluster {
             }
         };
         let pods = self.native.pods.iter().map(of_pod);
-        let silent = self.silent.values().map(|(until, _)| *until).chain(self.unready.values().copied());
-        let kept = self.kept.values().copied();
-        pods.chain(silent).chain(kept).filter(|at| *at > now).min().unwrap_or(u64::MAX)
+        let silent = self.silent.values().flat_map(Silence::moments);
+        let others = self.unready.values().chain(self.kept.values()).copied();
+        pods.chain(silent).chain(others).filter(|at| *at > now).min().unwrap_or(u64::MAX)
     }
 }
 
@@ -341,6 +333,7 @@ impl World {
             }
         }
         self.clusters[of].schedule(now);
+        self.clusters[of].place(now);
         if let Some(before) = standing {
             self.check_way_back(name, &before);
         }

@@ -109,7 +109,7 @@ impl Native {
             let total: i32 = self.sets.iter().map(|set| set.replicas).sum();
             let recreate = spec["strategy"]["type"] == "Recreate";
             // Not before the last pod is gone, and not only ordered away.
-            if recreate && (total > 0 || !self.pods.is_empty()) {
+            if recreate && (total > 0 || self.has_pods_beside(None)) {
                 self.sets.iter_mut().for_each(|set| set.replicas = 0);
                 return;
             }
@@ -144,10 +144,16 @@ impl Native {
             any |= set.replicas > 0;
             set.replicas = 0;
         }
-        if any || self.pods.iter().any(|pod| pod.set != name) {
+        if any || self.has_pods_beside(Some(&name)) {
             return;
         }
         self.set_replicas(new, replicas, replicas, 0);
+    }
+
+    /// Whether pods of other ReplicaSets than this one are there, also those on their way out. Of a Deployment that is gone they are nobody's.
+    fn has_pods_beside(&self, set: Option<&str>) -> bool {
+        let is_of_another = |known: &Set, pod: &Pod| known.name == pod.set && Some(pod.set.as_str()) != set;
+        self.pods.iter().any(|pod| self.sets.iter().any(|known| is_of_another(known, pod)))
     }
 
     fn roll(&mut self, new: usize, replicas: i32, surge: i32, unavailable: i32) {

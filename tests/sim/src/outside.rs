@@ -87,6 +87,7 @@ fn arrived(shared: &Shared, process: usize, request: &Request) -> Reply {
         }
         // A pod.
         Some(host) => match host.parse() {
+            Ok(address) if world.is_silent_at(address) => Reply::Nothing,
             Ok(address) if world.is_served_at(address) => {
                 let (path, takes) = SELF_TEST;
                 let after = if request.url().path() == path { takes } else { 0 };

@@ -9,6 +9,9 @@ use tidegate::observe::measure::{Asked, ReadError};
 
 use crate::world::{self, Shared};
 
+/// From a process to a pod and back.
+const WAY: Duration = Duration::from_millis(2);
+
 /// The pods of a world, to be read.
 pub struct Pods(pub Shared);
 
@@ -16,7 +19,12 @@ impl Pages for Pods {
     fn page<'a>(&'a self, target: &'a Target, deadline: Duration) -> BoxFuture<'a, Result<Page, ReadError>> {
         let shared = self.0.clone();
         async move {
-            tokio::time::sleep(Duration::from_millis(2).min(deadline)).await;
+            tokio::time::sleep(WAY.min(deadline)).await;
+            let is_silent = shared.lock().is_silent_at(target.ip);
+            if is_silent {
+                tokio::time::sleep(deadline.saturating_sub(WAY)).await;
+                return Err(ReadError::Timeout { asked: Asked::Pod, after: deadline });
+            }
             page(&shared, target)
         }
         .boxed()

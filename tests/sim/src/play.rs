@@ -339,13 +339,14 @@ impl<'s> Player<'s> {
             Event::MakeRelease => make_release(&mut world, name, &self.story.setup),
             Event::DeleteDeployment => world.delete(&Who::Person("owner"), "deployments", &named(name)),
             Event::MakeDeployment => make_deployment(&mut world, name, &self.story.setup, manifest),
-            Event::Lose(pods, seconds, come_back) => {
+            Event::Lose(pods, seconds, comes_back) => {
                 let until = now + seconds * 1000;
                 if let Some(cluster) = world.cluster(name) {
-                    cluster.lose(*pods, now, until, *come_back);
+                    cluster.lose(*pods, now, until, *comes_back);
                 }
                 world.watchman.of(name).excuse(until + 120_000);
             }
+            Event::Drain(node, seconds) => world.drain(node, now + seconds * 1000),
             Event::Flap(pods, seconds) => {
                 let until = now + seconds * 1000;
                 if let Some(cluster) = world.cluster(name) {

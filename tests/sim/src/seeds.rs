@@ -6,16 +6,17 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 use tidegate::api::notify;
 
+use crate::cluster::{GRACE, TOLERATED};
 use crate::dice::Dice;
 use crate::network::Fault;
 use crate::outside::FLAGS_HOST;
 use crate::pages::GAUGE;
 use crate::prometheus::{HOST, LIES};
 use crate::story::{Conduct, Event, ROLE, Setup, Story};
-use crate::world::{FLAGS, Flags, Pages, Receivers, TARGETS};
+use crate::world::{FLAGS, Flags, NODES, Pages, Receivers, TARGETS};
 
-/// Seconds for which pods are left on a node that is not heard from, from when that is known: the usual toleration.
-const EVICTED: u64 = 300;
+/// Seconds after which pods on a node that is not heard from are deleted.
+const DELETED: u64 = (GRACE + TOLERATED) / 1000;
 
 /// All that people can be told of.
 static EVERYTHING: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -52,6 +53,7 @@ pub fn story(seed: u64) -> Story {
     missing_images(&mut Dice::new(seed, 11), &mut story);
     long_silences(&mut Dice::new(seed, 12), &mut story);
     flapping(&mut Dice::new(seed, 13), &mut story);
+    drains(&mut Dice::new(seed, 14), &mut story);
     story
 }
 
@@ -401,9 +403,11 @@ fn event(dice: &mut Dice, version: &mut u32, setup: &Setup) -> Event {
         21 => Event::Amend(amendment(dice)),
         22 => Event::DeleteRelease,
         23 => Event::DeleteDeployment,
-        24 | 25 => {
-            Event::Lose(usize::try_from(dice.between(1, 3)).unwrap_or(1), dice.below(60) + 1, dice.once_in(2))
-        }
+        24 | 25 => Event::Lose(
+            usize::try_from(dice.between(1, 3)).unwrap_or(1),
+            dice.below(120) + 1,
+            dice.once_in(2),
+        ),
         26 => Event::Clock(*dice.pick(&[-3600, -30, 5, 40, 7200])),
         27 => Event::Pages(*dice.pick(&[Pages::Honest, Pages::Silent, Pages::Nonsense, Pages::Stuck])),
         28..=31 => Event::Kill(u32::try_from(dice.below(6)).unwrap_or(0)),
@@ -497,13 +501,14 @@ fn missing_images(dice: &mut Dice, story: &mut Story) {
     }
 }
 
-/// Some nodes are not heard from for as long as their pods are left there, and then these are replaced; or for nearly so long.
+/// Some nodes are not heard from until their pods are deleted, and for longer: these are replaced, and on their way out until the node comes back or is
+/// taken out; or for nearly so long.
 fn long_silences(dice: &mut Dice, story: &mut Story) {
     for (_, event) in &mut story.events {
-        if let Event::Lose(_, seconds, come_back) = event
+        if let Event::Lose(_, seconds, _) = event
             && dice.once_in(4)
         {
-            *seconds = if *come_back { EVICTED - 10 } else { EVICTED };
+            *seconds = *dice.pick(&[DELETED - 10, DELETED + 10, DELETED + 60]);
         }
     }
 }
@@ -517,6 +522,21 @@ fn flapping(dice: &mut Dice, story: &mut Story) {
     for _ in 0..dice.between(1, 4) {
         let pods = usize::try_from(dice.between(1, 3)).unwrap_or(1);
         story.events.push((dice.below(end + 1), Event::Flap(pods, dice.below(15) + 1)));
+    }
+    story.events.sort_by_key(|(at, _)| *at);
+}
+
+/// Nodes that are drained, one and perhaps another after it: an upgrade of the nodes.
+fn drains(dice: &mut Dice, story: &mut Story) {
+    if !dice.once_in(20) {
+        return;
+    }
+    let end = story.events.last().map_or(0, |(at, _)| *at);
+    let mut at = dice.below(end + 1);
+    for (node, _) in NODES.into_iter().take(usize::try_from(dice.between(1, 3)).unwrap_or(1)) {
+        let seconds = *dice.pick(&[2, 15, 60]);
+        story.events.push((at, Event::Drain(node, seconds)));
+        at += dice.below(2 * seconds * 1000);
     }
     story.events.sort_by_key(|(at, _)| *at);
 }

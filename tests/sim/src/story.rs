@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::network::Fault;
 use crate::prometheus::{LIES, Lies};
 use crate::server::store::kind_of;
-use crate::world::{Flags, Pages, Receivers, TARGETS};
+use crate::world::{Flags, NODES, Pages, Receivers, TARGETS};
 
 /// How a world is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,8 +138,11 @@ pub enum Event {
     MakeRelease,
     DeleteDeployment,
     MakeDeployment,
-    /// So many pods are on a node that is not heard from for so many seconds, and come back or not.
+    /// So many pods are on a node that is not heard from for so many seconds, and then it comes back, or is taken out of the cluster. What becomes
+    /// of its pods meanwhile is as everywhere: `cluster::nodes`.
     Lose(usize, u64, bool),
+    /// A node is drained, and takes no new pods for so many seconds.
+    Drain(&'static str, u64),
     /// So many pods are not Ready for so many seconds, by their kubelet, and then they are again.
     Flap(usize, u64),
     /// From here on the pods of its newest version that are there end again and again.
@@ -225,6 +228,7 @@ impl fmt::Display for Event {
             Self::DeleteDeployment => out.write_str("delete-deployment"),
             Self::MakeDeployment => out.write_str("make-deployment"),
             Self::Lose(pods, seconds, back) => write!(out, "lose {pods} {seconds} {back}"),
+            Self::Drain(node, seconds) => write!(out, "drain {node} {seconds}"),
             Self::Flap(pods, seconds) => write!(out, "flap {pods} {seconds}"),
             Self::Clock(seconds) => write!(out, "clock {seconds}"),
             Self::Pages(pages) => write!(out, "pages {}", format!("{pages:?}").to_lowercase()),
@@ -307,6 +311,10 @@ impl FromStr for Event {
             "delete-deployment" => Self::DeleteDeployment,
             "make-deployment" => Self::MakeDeployment,
             "lose" => Self::Lose(count(0)?, natural(1)?, of(2) == "true"),
+            "drain" => {
+                let node = NODES.into_iter().map(|(node, _)| node).find(|known| *known == of(0));
+                Self::Drain(node.ok_or_else(|| format!("no such node: {}", of(0)))?, natural(1)?)
+            }
             "flap" => Self::Flap(count(0)?, natural(1)?),
             "fail" => Self::Fail,
             "clock" => Self::Clock(number(0)?),

@@ -12,6 +12,8 @@ mod left_behind;
 mod lost;
 #[path = "plays/measured.rs"]
 mod measured;
+#[path = "plays/nodes.rs"]
+mod nodes;
 #[path = "plays/own_writes.rs"]
 mod own_writes;
 #[path = "plays/owners_fields.rs"]
@@ -383,7 +385,7 @@ at 4987 push v2 crash
 at 5892 make-release
 at 9167 scale 0
 at 12009 scale 8
-at 12378 lose 3 58 true"#,
+at 12378 flap 3 58"#,
     );
     // A run that waits for it after a scale-up from nothing.
     let outcome = told(&format!(

@@ -219,6 +219,93 @@ fn a_newer_template_is_released_after_stable_where_the_release_is_made_anew_mean
 }
 
 #[test]
+fn a_newer_template_that_no_status_names_is_released_though_the_first_order_for_it_fails() {
+    // `stands`: stable stands by then.
+    for stands in [false, true] {
+        let (mut world, _) = half_way();
+        world.ready_after = Duration::from_secs(20);
+        world.push(template("v3", false));
+        world.until("stable is ordered", |world| version(world) == "v1");
+        // Deleted and made anew before anybody looks.
+        world.status = ReleaseStatus::default();
+        for _ in 0..if stands { 600 } else { 0 } {
+            world.quiet_tick();
+        }
+        assert!(!stands || (world.ready(), world.alive()) == (10, 10), "{}", world.describe());
+        world.refuses = vec!["patch"];
+        world.pass(Duration::from_secs(5));
+        let noted = &world.deployment()["metadata"]["annotations"]["tidegate.dev/on-delete"];
+        assert_eq!((noted, version(&world).as_str()), (&Value::Null, "v1"), "{}", world.describe());
+        world.refuses.clear();
+        world.until("v3 is released", |world| {
+            world.status.last_run.as_ref().is_some_and(|last| last.outcome == Outcome::Succeeded)
+        });
+        assert_eq!(version(&world), "v3", "stands {stands}\n{}", world.describe());
+    }
+}
+
+/// Stable is ordered without a Release, version 3 comes after it, and the Release is made anew; and the name of version 3.
+fn made_anew_while_it_goes_back() -> (World, String) {
+    let (mut world, _) = half_way();
+    let release = world.release.take();
+    world.push(template("v3", false));
+    world.until("stable is ordered", |world| version(world) == "v1");
+    (world.release, world.status) = (release, ReleaseStatus::default());
+    let noted = world.deployment()["metadata"]["annotations"]["tidegate.dev/on-delete"].as_str();
+    let noted: Value = serde_json::from_str(noted.expect("a note")).unwrap();
+    let owed = noted["then"].as_str().expect("what comes after stable").to_owned();
+    (world, owed)
+}
+
+/// Version 3 is released, once nothing keeps stable pods any more.
+fn is_released(mut world: World) {
+    world.until("v3 is released", |world| {
+        world.status.last_run.as_ref().is_some_and(|last| last.outcome == Outcome::Succeeded)
+    });
+    assert_eq!(version(&world), "v3", "{}", world.describe());
+}
+
+#[test]
+fn a_release_made_anew_says_that_stable_pods_fail_and_puts_nothing_in_their_place() {
+    let (mut world, owed) = made_anew_while_it_goes_back();
+    pass_while_stable_fails(&mut world, Duration::from_secs(30));
+    assert_eq!((version(&world).as_str(), world.phase().as_str()), ("v1", "Idle"), "{}", world.describe());
+    let (reason, unblock) = blocker(&world);
+    assert_eq!(reason, "StablePodsFailing", "{}", world.describe());
+    assert!(unblock.contains("kubectl describe pod p") && unblock.contains("hand-back"), "{unblock}");
+    let message = &world.status.blocked_by.as_ref().expect("blocked").message;
+    assert!(message.contains("stable pods: CrashLoopBackOff (pod p"), "{message}");
+    assert!(message.contains(&format!("; {owed}, which its owner wrote over the run")), "{message}");
+    // Who has another version serve is told what does not come.
+    let mut handed_back = world.copy();
+    handed_back.say("HandBack");
+    let answer = |world: &World| world.actions[0]["status"]["message"].as_str().map(str::to_owned);
+    handed_back.until("answered", |world| answer(world).is_some());
+    let words =
+        format!("template {owed} was not put back (it is kept as ControllerRevision {owed}): push it again");
+    assert_eq!(answer(&handed_back), Some(format!("the Deployment is its owner's again; {words}")));
+    assert!(only(&handed_back, "TemplateLost").starts_with(&words), "{}", handed_back.describe());
+    assert!(handed_back.templates.contains_key(&owed), "{}", handed_back.describe());
+    crash(&mut world, false);
+    is_released(world);
+}
+
+#[test]
+fn a_release_made_anew_says_that_stable_pods_do_not_come_when_their_deadline_is_over() {
+    let (mut world, owed) = made_anew_while_it_goes_back();
+    world.ready_after = Duration::from_secs(100_000);
+    world.pass(Duration::from_secs(590));
+    assert_eq!(blocker(&world).0, "AwaitingStable", "{}", world.describe());
+    world.pass(Duration::from_secs(20));
+    assert_eq!((blocker(&world).0, version(&world).as_str()), ("StablePodsFailing", "v1"));
+    let message = &world.status.blocked_by.as_ref().expect("blocked").message;
+    assert!(message.contains("stable pods are Ready, 600 s after stable was ordered"), "{message}");
+    assert!(message.contains(&owed), "{message}");
+    world.ready_after = Duration::from_secs(1);
+    is_released(world);
+}
+
+#[test]
 fn a_newer_template_that_cannot_be_kept_is_said_to_be_lost_where_its_release_is_gone() {
     let (mut world, before) = half_way();
     world.release = None;

@@ -253,6 +253,48 @@ fn a_newer_template_that_was_put_back_and_taken_back_before_that_was_noted_is_no
 }
 
 #[test]
+fn a_newer_template_that_was_put_back_and_taken_back_is_not_put_back_again_where_nothing_is_parked() {
+    let release = json!({"watch": [{"for": "5s", "every": "1s"}]});
+    let mut world = World::new(3, json!({"type": "Recreate"}), release);
+    world.policy = false;
+    world.until("paused", |world| world.deployment()["spec"]["paused"] == true);
+    let before = world.deployment()["spec"].clone();
+    world.ready_after = Duration::from_secs(5);
+    world.push(template("v2", false));
+    world.until("moving", |world| world.phase() == "Moving");
+    world.push(template("v3", false));
+    world.until("stable stands", |world| {
+        let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
+        back.is_some_and(|back| back.restored_at.is_some())
+    });
+    assert_eq!(world.deployment()["spec"]["template"], template("v1", false), "{}", world.describe());
+    let mut anew = world.copy();
+    // The next look puts it back, and the one after that says so.
+    world.tick();
+    assert_eq!(world.deployment()["spec"]["template"], template("v3", false), "{}", world.describe());
+    assert!(world.status.run.as_ref().is_some_and(|run| run.number == 1), "{}", world.describe());
+    let mut left = world.copy();
+    world.push(template("v1", false));
+    assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+    let message = &world.status.last_run.as_ref().unwrap().message;
+    assert!(message.contains("put the stable template back"), "{message}");
+    world.pass(Duration::from_secs(60));
+    assert_eq!((world.reports.len(), world.ready()), (1, 3), "{}", world.describe());
+    assert_eq!(world.deployment()["spec"], before, "{}", world.describe());
+    // Nor where its Release was made anew, and puts it back because of what this process knows.
+    anew.status = tidegate::api::ReleaseStatus::default();
+    anew.tick();
+    assert_eq!(anew.deployment()["spec"]["template"], template("v3", false), "{}", anew.describe());
+    anew.push(template("v1", false));
+    anew.pass(Duration::from_secs(60));
+    assert_eq!((anew.reports.len(), anew.ready()), (0, 3), "{}", anew.describe());
+    assert_eq!(anew.deployment()["spec"], before, "{}", anew.describe());
+    // What nobody takes back is released.
+    assert_eq!(ends(&mut left, 2), "Succeeded", "{}", left.describe());
+    assert_eq!(left.deployment()["spec"]["template"], template("v3", false), "{}", left.describe());
+}
+
+#[test]
 fn a_step_that_is_written_anew_in_mid_run_is_soaked_anew() {
     let steps = |pilot: Value| {
         let half = json!({"name": "half", "replicas": "50%", "soak": "30s"});

@@ -10,12 +10,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::runtime::watcher::{self, Event};
 use serde_json::{Value, json};
 use tidegate::act::{ActError, Fence, Writer};
 use tidegate::api::Release;
 use tidegate::decide::Key;
 use tidegate::decide::plan::ObjectPatch;
+use tidegate_real::cluster::Options;
 use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::{Story, on_stage, paper_deployment};
 use tidegate_sim::scripts::job;
@@ -253,6 +255,80 @@ fn a_watch_from_long_ago_is_told_within_it_that_it_is_too_old_by_both_servers() 
         let real = from_long_ago(&story.client, &story.namespace).await;
         assert_eq!(real, (410, "Expired".to_owned()));
         assert_eq!(from_long_ago(&client, NAMESPACE).await, real);
+    });
+}
+
+/// What is said to who asks for the next page.
+async fn next_page(leases: &Api<Lease>, token: &str) -> (u16, String) {
+    said(leases.list(&ListParams::default().limit(2).continue_token(token)).await)
+}
+
+/// What comes of a list of five in pages of two, of which the second is asked for when all is forgotten: the next page itself, and then what
+/// the library makes of it that the operator lists with.
+async fn in_pages(
+    client: &Client,
+    namespace: &str,
+    forget: impl AsyncFnOnce(&Api<Lease>, &str),
+) -> Vec<String> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    for name in ["a", "b", "c", "d", "e"] {
+        let mut one = lease(None, None);
+        one.metadata.name = Some(name.to_owned());
+        leases.create(&PostParams::default(), &one).await.expect("made");
+    }
+    let mut events = pin!(watcher::watcher(leases.clone(), watcher::Config::default().page_size(2)));
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        told.push(word_of(events.next().await));
+    }
+    let page = leases.list(&ListParams::default().limit(2)).await.expect("a page");
+    let token = page.metadata.continue_.expect("there is more");
+    forget(&leases, &token).await;
+    let (code, reason) = next_page(&leases, &token).await;
+    told.push(format!("{code} {reason}"));
+    while told.last().is_none_or(|last| last != LISTED) {
+        told.push(word_of(events.next().await));
+    }
+    told
+}
+
+/// All of it has come.
+const LISTED: &str = "has listed";
+
+fn word_of(event: Option<Result<Event<Lease>, watcher::Error>>) -> String {
+    match event {
+        Some(Ok(Event::Init)) => "lists".to_owned(),
+        Some(Ok(Event::InitApply(_))) => "an object".to_owned(),
+        Some(Ok(Event::InitDone)) => LISTED.to_owned(),
+        Some(Err(watcher::Error::InitialListFailed(kube::Error::Api(status)))) => {
+            format!("{} {}", status.code, status.reason)
+        }
+        other => panic!("no list: {other:?}"),
+    }
+}
+
+#[test]
+fn a_list_whose_next_page_is_too_old_is_told_so_by_both_servers_and_begins_anew() {
+    on_stage(async {
+        let stage = Stage::without_operator(Options::default()).await.expect("a stage");
+        let story = Story::begin(&stage, "words-pages").await;
+        let (here, control_plane) = (&story, &stage.cluster);
+        let compacted = async |leases: &Api<Lease>, token: &str| {
+            // What is forgotten is what was before the last that happened.
+            let later = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "later"}});
+            here.apply(later).await;
+            control_plane.control("components/etcd/compact").await.expect("compacted");
+            let is_refused = async |_: &Story<'_>| next_page(leases, token).await.0 == 410;
+            here.until("the page is too old", is_refused).await;
+        };
+        let real = in_pages(&story.client, &story.namespace, compacted).await;
+        let (shared, client) = alone();
+        let forgotten = async |_: &Api<Lease>, _: &str| shared.lock().store.forget();
+        assert_eq!(in_pages(&client, NAMESPACE, forgotten).await, real);
+        let mut wanted = vec!["lists", "an object", "an object", "410 Expired", "410 Expired", "lists"];
+        wanted.extend(["an object"; 5]);
+        wanted.push(LISTED);
+        assert_eq!(real, wanted);
     });
 }
 

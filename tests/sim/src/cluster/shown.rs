@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tidegate::watch::index::DESIRED;
 
+use super::nodes::Silence;
 use super::{lacks_image, milliseconds, named, number};
 use crate::native::Pod;
 use crate::server::{Object, Who};
@@ -28,11 +29,12 @@ pub(super) struct ShownSet {
 pub(super) struct ShownPod {
     ready_since: Option<jiff::Timestamp>,
     terminating_since: Option<jiff::Timestamp>,
-    silent: bool,
+    /// When it was said not to be Ready because its node is not heard from.
+    silenced_at: Option<u64>,
     crashed: bool,
     /// There is no image for it.
     lacks_image: bool,
-    waits: bool,
+    pub(super) waits: bool,
 }
 
 impl World {
@@ -76,10 +78,11 @@ impl World {
             .collect();
         for pod in &cluster.native.pods {
             let waits = cluster.waiting.contains(&pod.name);
+            let is_ready = pod.ready_since.is_some();
             let shown = ShownPod {
                 ready_since: pod.ready_since,
                 terminating_since: pod.terminating_since,
-                silent: cluster.silent.contains_key(&pod.name),
+                silenced_at: cluster.silent.get(&pod.name).filter(|_| !is_ready).map(Silence::known_at),
                 crashed: pod.crashing && *now >= cluster.ready_at(pod) && !waits,
                 lacks_image: without_image.contains(pod.set.as_str())
                     && *now >= cluster.ready_at(pod)
@@ -90,7 +93,12 @@ impl World {
             if cluster.shown_pods.get(&number) == Some(&shown) {
                 continue;
             }
-            let object = pod_object(*now, pod, &shown, owner("ReplicaSet", &pod.set, &pod.set));
+            let object = pod_object(
+                pod,
+                NODES[cluster.node_of(pod)].0,
+                &shown,
+                owner("ReplicaSet", &pod.set, &pod.set),
+            );
             cluster.shown_pods.insert(number, shown);
             store.put("pods", named(&pod.name), object);
         }
@@ -102,6 +110,7 @@ impl World {
             let gone: BTreeSet<String> = gone.map(|number| format!("p{number}")).collect();
             for name in gone {
                 cluster.shown_pods.remove(&number(&name));
+                cluster.elsewhere.remove(&number(&name));
                 store.remove("pods", &named(&name));
             }
         }
@@ -143,9 +152,9 @@ impl World {
 }
 
 /// A pod as everybody sees it.
-fn pod_object(now: u64, pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
+fn pod_object(pod: &Pod, node: &str, shown: &ShownPod, owners: Value) -> Value {
     let whole = |at: jiff::Timestamp| second(milliseconds(at));
-    let silent = shown.silent;
+    let silenced = shown.silenced_at.is_some();
     let state = if shown.crashed {
         json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}})
     } else if shown.lacks_image {
@@ -154,16 +163,16 @@ fn pod_object(now: u64, pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
         json!({"running": {"startedAt": whole(pod.born)}})
     };
     let ready = if pod.ready_since.is_some() { "True" } else { "False" };
-    let why = if silent || pod.ready_since.is_some() { "" } else { "ContainersNotReady" };
-    let containers = if silent || pod.ready_since.is_some() { "True" } else { "False" };
-    let since = whole(pod.ready_since.unwrap_or(if silent { stamp(now) } else { pod.born }));
+    let why = if silenced || pod.ready_since.is_some() { "" } else { "ContainersNotReady" };
+    let containers = if silenced || pod.ready_since.is_some() { "True" } else { "False" };
+    let since = whole(pod.ready_since.unwrap_or(shown.silenced_at.map_or(pod.born, stamp)));
     let mut object = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
             "name": pod.name, "namespace": NAMESPACE, "uid": pod.name, "creationTimestamp": whole(pod.born),
             "labels": {"app": TARGET, "pod-template-hash": pod.set}, "ownerReferences": owners,
         },
-        "spec": {"nodeName": node_of(pod)},
+        "spec": {"nodeName": node},
         "status": {
             "phase": "Running", "podIP": address_of(pod), "startTime": whole(pod.born),
             "conditions": [
@@ -186,11 +195,6 @@ fn pod_object(now: u64, pod: &Pod, shown: &ShownPod, owners: Value) -> Value {
         object["metadata"]["deletionTimestamp"] = json!(whole(since));
     }
     object
-}
-
-fn node_of(pod: &Pod) -> &'static str {
-    let index = usize::try_from(number(&pod.name)).unwrap_or(0) % NODES.len();
-    NODES[index].0
 }
 
 fn address_of(pod: &Pod) -> String {

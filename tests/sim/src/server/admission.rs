@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use tidegate::api::{Authors, CHANGED_BY, HELD, HELD_BY_OWNER, ON_DELETE, ORIGINALS, RELEASE_LABEL, STABLE};
 
-/// Annotations that are nobody's but the operator's.
-const OURS: [&str; 3] = [ORIGINALS, STABLE, ON_DELETE];
+/// Annotations that are nobody's but the operator's. The last is one that it does not write: the policies speak for it all the same.
+const OURS: [&str; 4] = [ORIGINALS, STABLE, ON_DELETE, "tidegate.dev/run"];
 
 /// Somebody who is not the operator writes a Deployment: `tidegate-workload-hold` and `tidegate-workload-pace`.
 pub fn workload(before: Option<&Value>, object: &mut Value, user: &str) {

@@ -148,7 +148,9 @@ impl World {
         // Said by its clock of now, or of before it was set.
         let come = come.max(come - self.watchman.clock_off);
         let seen = self.watchman.of(name).told_since.max(self.watchman.clock_set_at);
-        let since = seen.max(u64::try_from(come).unwrap_or(0));
+        // Nobody reads pods on nodes that are not heard from.
+        let heard_from = self.cluster(name).map_or(0, |cluster| cluster.heard_from);
+        let since = seen.max(heard_from).max(u64::try_from(come).unwrap_or(0));
         let is_quiet = self.cluster(name).is_none_or(|cluster| cluster.service.least() < USUAL);
         if since + HEALED > self.now || !self.is_told(name) || is_quiet {
             return;

@@ -12,7 +12,7 @@ mod people;
 mod pods;
 mod quarantine;
 #[cfg(test)]
-mod stage;
+pub(crate) mod stage;
 mod way_back;
 mod writing;
 

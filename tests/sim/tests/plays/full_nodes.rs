@@ -94,7 +94,7 @@ fn on_full_nodes_the_only_pod_serves_on_while_a_newer_template_waits_for_room() 
         assert!(begins(&outcome).is_some_and(|second| second > 150.0), "{}", outcome.log.join("\n"));
     }
     // When it serves no more it makes room.
-    let outcome = only_pod("{}", "push v3 good\nat 50000 lose 1 60 true");
+    let outcome = only_pod("{}", "push v3 good\nat 50000 flap 1 60");
     assert!(begins(&outcome).is_some_and(|second| second < 60.0), "{}", outcome.log.join("\n"));
 }
 

@@ -157,7 +157,7 @@ deadline 600
 release {"criteria":[{"errorRate":{"limit":"5%","target":"1%"},"name":"errors"},{"name":"queue","value":{"limit":"value > 100","podGauge":{"name":"shop_queue"}}}],"metrics":{"prometheus":{"scrapeInterval":"5s","url":"http://prometheus.monitoring:9090"}},"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
 ready-after 1000
 at 5241 push v2 good
-at 7034 lose 3 16 true
+at 7034 flap 3 16
 at 12172 push v3 errors
 at 15203 prometheus strangers
 at 51067 prometheus types"#,

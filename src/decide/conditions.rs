@@ -56,13 +56,14 @@ const STALLED: [&str; 19] = [
 ];
 
 /// Reasons of holds, by which whoever is told of holds can choose. The wait for an approval is no hold to them.
-pub const HOLDS: [&str; 36] = [
+pub const HOLDS: [&str; 37] = [
     "AboveLimit",
     "AboveTarget",
     "AwaitingAttestation",
     "AwaitingUndoApproval",
     "CheckFailed",
     "CheckUnknown",
+    "ClusterUnheard",
     "ControllerSilent",
     "Frozen",
     "HighTraffic",

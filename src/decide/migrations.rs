@@ -21,7 +21,7 @@ use super::plan::{Plan, PlanError};
 use super::rest;
 use super::scene::Scene;
 use super::snapshot::{JobState, ProbeId};
-use super::steps;
+use super::soak;
 use super::watching;
 use crate::api::migration::{Migration, MigrationKind};
 use crate::api::status::{Cause, CheckState, JobStatus, MigrationStatus, Run, Said, Stage, Stamp};
@@ -199,7 +199,7 @@ pub fn hold_instead(draft: &mut Draft<'_>, scene: &Scene<'_>, cause: Cause, mess
         draft.want(scene.target, &wanted, "stand still: an irreversible migration has begun");
     }
     match (scene.plan, stage) {
-        (_, Stage::Steps) => steps::rest_soak(draft),
+        (_, Stage::Steps) => soak::rest(draft),
         // A Job that ends meanwhile goes some time after: how it ended is seen now.
         (Ok(plan), Stage::Preflight | Stage::Watch) => look(draft, scene, plan),
         (Ok(_) | Err(_), Stage::Preflight | Stage::Watch | Stage::Back) => {}

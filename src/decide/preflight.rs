@@ -13,6 +13,7 @@ use super::migrations;
 use super::plan::{CheckKind, Plan, PlannedCheck};
 use super::rest;
 use super::scene::Scene;
+use super::unheard;
 use crate::api::status::{CheckState, CheckStatus, Progress, Stage};
 use crate::api::{Action, Phase};
 
@@ -62,6 +63,9 @@ fn ready<'s>(draft: &mut Draft<'_>, scene: &'s Scene<'_>) -> Option<&'s Plan> {
     }
     if plan.suspend {
         draft.held("Suspended", "spec.suspend is true", "set spec.suspend to false");
+        return None;
+    }
+    if unheard::holds(draft) {
         return None;
     }
     if let Some(mut hold) = hold {

@@ -4,7 +4,7 @@ use super::back;
 use super::draft::Draft;
 use super::evidence::{self, Evidence};
 use super::scene::Scene;
-use super::{asking, content, migrations, podhealth, preflight, rest, steps, watching};
+use super::{asking, content, migrations, podhealth, preflight, rest, steps, unheard, watching};
 use crate::api::status::{Cause, Stage};
 use crate::api::{Outcome, Phase};
 
@@ -100,6 +100,10 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
         draft.phase(Phase::Watching, message.clone());
         draft.blocked(migrations::RUNNING, message, "wait");
         draft.wake_in(rest::LOOK_AGAIN);
+        return Some(());
+    }
+    // Whether anything is wrong with it cannot be told now.
+    if stage == Stage::Watch && unheard::holds(draft) {
         return Some(());
     }
     if stage == Stage::Watch {

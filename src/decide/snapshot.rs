@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::api::check::JobResult;
@@ -17,6 +17,9 @@ use crate::decide::notify::Told;
 use crate::decide::plan::Meaning;
 use crate::decide::refusal::{DoneWithout, Missed};
 use crate::decide::values::Sample;
+
+/// Within so long a kind is heard again, or what would go forward waits for it.
+const HEARD_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 
 /// Which Release.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +40,8 @@ pub struct Snapshot {
     pub now: Timestamp,
     /// Since when this process looks at the Release without a break; of what was before, only status is witness.
     pub looking_since: Option<Timestamp>,
+    /// What of the cluster is not heard at present, for the longest time. `None`: everything is.
+    pub unheard: Option<Unheard>,
     pub key: Key,
     /// `None`: deleted, while a Deployment still carries its label.
     pub release: Option<ReleaseFacts>,
@@ -78,6 +83,26 @@ pub struct Snapshot {
     pub way_back: Option<WayBack>,
     /// Writes that were refused, and done without.
     pub missed: BTreeMap<DoneWithout, Missed>,
+}
+
+/// A kind that cannot be listed and watched: what is known of it was so when it failed, and need not be any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unheard {
+    /// For people.
+    pub kind: String,
+    /// Which objects of it; `None`: all.
+    pub namespace: Option<String>,
+    pub since: Timestamp,
+    /// How it failed first.
+    pub why: String,
+}
+
+impl Unheard {
+    /// Whether it has been for so long that nothing may rest on it. A watch that broke off is mostly heard again within some seconds.
+    pub fn lasts(&self, now: Timestamp) -> bool {
+        // The clock may have been set back.
+        now.duration_since(self.since).abs() >= HEARD_AGAIN
+    }
 }
 
 /// Where new pods are.

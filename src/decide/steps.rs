@@ -21,6 +21,8 @@ use super::pilots::{self, Pilots};
 use super::plan::{Plan, PlannedStep};
 use super::rest;
 use super::scene::Scene;
+use super::soak;
+use super::unheard;
 use crate::api::check::OnFailure;
 use crate::api::status::{
     Cause, CheckStatus, Progress, Run, SignatureOf, Stage, Stamp, StepPassed, StepStatus,
@@ -31,8 +33,6 @@ use crate::api::{Action, Phase};
 const REMEMBERED: usize = 64;
 /// Evidence leaves so much of a soak at least: what shows late is to have a chance to show.
 const LEAST_SOAK: Duration = Duration::from_secs(60);
-/// How much of a soak a restart may cost at most.
-const COUNT_IN_EVERY: Duration = Duration::from_secs(60);
 
 /// What to do in a step.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
@@ -50,12 +50,18 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     let pods = step.share.of(scene.stand.replicas).unwrap_or(scene.stand.replicas);
     note_step(draft, plan, index, pods);
     if !scene.settled {
-        return moving::unsettled(draft);
+        if !unheard::holds(draft) {
+            moving::unsettled(draft);
+        }
+        return;
     }
     moving::settled(draft);
     let next = if originals.recreate() { recreate(scene) } else { forward(scene, step, pods) };
     if next != Next::Rest {
-        rest_soak(draft);
+        soak::rest(draft);
+    }
+    if matches!(next, Next::Order(_) | Next::Wait | Next::NoRoom) && unheard::holds(draft) {
+        return;
     }
     let progress = &draft.run().progress;
     let is_begun = progress.moved.is_some() || progress.reached.is_some();
@@ -140,7 +146,7 @@ fn find(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) -> usize {
 /// Stands still, whatever was ordered.
 pub fn freeze(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     draft.want(scene.target, &Wanted::frozen(originals), "stand still");
-    rest_soak(draft);
+    soak::rest(draft);
     let progress = &mut draft.run().progress;
     (progress.moved, progress.unsettled) = (None, None);
 }
@@ -231,7 +237,7 @@ fn soak(
         return without_pilots(draft, scene, originals, step, evidence, pilots);
     }
     if let Checked::NotYet(reason, message, unblock) = checked {
-        rest_soak(draft);
+        soak::rest(draft);
         stand_still(draft, scene, originals);
         draft.wake_in(rest::LOOK_AGAIN);
         if reason == checks::RUNNING {
@@ -241,11 +247,12 @@ fn soak(
         return draft.held(reason, message, unblock);
     }
     draft.run().progress.reached.get_or_insert(now);
-    count_in(draft);
-    if evidence.stands_in_the_way(&draft.run().progress).is_none() {
+    soak::count_in(draft);
+    let is_unheard = unheard::since(scene.snapshot).is_some();
+    if !is_unheard && evidence.stands_in_the_way(&draft.run().progress).is_none() {
         draft.run().progress.soaking_since.get_or_insert(now);
     } else {
-        rest_soak(draft);
+        soak::rest(draft);
     }
     let progress = draft.run().progress.clone();
     if progress.skipped.is_none()
@@ -253,12 +260,17 @@ fn soak(
     {
         return asking::before(draft, scene, back::Why::new(Cause::Undecided, message));
     }
-    let soaked = soaked(&progress, now.0);
+    let soaked = soak::soaked(&progress, now.0);
     let soak = if step.advance_early && evidence.passed { step.soak.min(LEAST_SOAK) } else { step.soak };
     let left = soak.saturating_sub(soaked);
     let until = progress.soaking_since.map(|_| now.0 + left);
     if let Some(status) = &mut draft.status.step {
         status.until = until.map(Stamp);
+    }
+    if is_unheard {
+        stand_still(draft, scene, originals);
+        unheard::holds(draft);
+        return;
     }
     let in_the_way = in_the_way(draft, scene, step, left, evidence, &progress);
     if let Some((reason, message, unblock)) = in_the_way.or_else(|| approval::voided(draft, plan)) {
@@ -304,7 +316,7 @@ fn without_pilots(
     if let Some(message) = undecided(step, scene, evidence, &draft.run().progress) {
         return asking::before(draft, scene, back::Why::new(Cause::Undecided, message));
     }
-    rest_soak(draft);
+    soak::rest(draft);
     stand_still(draft, scene, originals);
     draft.wake_in(rest::LOOK_AGAIN);
     match pilots {
@@ -323,7 +335,7 @@ pub fn may_move_within(time: Duration, now: jiff::Timestamp, plan: &Plan, run: &
     let Progress { reached, moved, skipped, .. } = &run.progress;
     let step = &plan.steps[index];
     let soak = if step.advance_early { step.soak.min(LEAST_SOAK) } else { step.soak };
-    let left = soak.saturating_sub(soaked(&run.progress, now));
+    let left = soak.saturating_sub(soak::soaked(&run.progress, now));
     match (reached, moved) {
         (None, None) => true,
         (Some(_), _) => index + 1 < plan.steps.len() && (skipped.is_some() || left <= time),
@@ -567,46 +579,4 @@ fn note_step(draft: &mut Draft<'_>, plan: &Plan, index: usize, pods: i32) {
         until: None,
         pods,
     });
-}
-
-/// Time in which nobody looked is not soaked: of what was before we came, status is witness up to when it was written last. So that
-/// a restart costs little, it is written now and then; it is no reason for a write by itself.
-fn count_in(draft: &mut Draft<'_>) {
-    let now = draft.now();
-    let (looking_since, written) = (draft.snapshot.looking_since, draft.release.status.at);
-    let progress = &mut draft.run().progress;
-    let (Some(since), Some(written)) = (progress.soaking_since, written) else { return };
-    let (until, from) = match looking_since {
-        Some(looking_since) if since.0 < looking_since => {
-            (written.0.clamp(since.0, looking_since), Stamp(looking_since))
-        }
-        // The clock was set back.
-        _ if since.0 > now.0 => (written.0.max(since.0), now),
-        _ if written.0 + COUNT_IN_EVERY <= now.0 => (now.0, now),
-        _ => return,
-    };
-    progress.soaked = milliseconds(soaked(progress, until));
-    progress.soaking_since = Some(from);
-}
-
-/// The soak's clock stands still.
-pub fn rest_soak(draft: &mut Draft<'_>) {
-    let now = draft.now().0;
-    let progress = &mut draft.run().progress;
-    if progress.soaking_since.is_some() {
-        progress.soaked = milliseconds(soaked(progress, now));
-        progress.soaking_since = None;
-    }
-}
-
-fn milliseconds(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn soaked(progress: &Progress, now: jiff::Timestamp) -> Duration {
-    let before = Duration::from_millis(u64::try_from(progress.soaked).unwrap_or(0));
-    let lately = progress
-        .soaking_since
-        .map_or(Duration::ZERO, |since| Duration::try_from(now - since.0).unwrap_or_default());
-    before + lately
 }

@@ -12,6 +12,7 @@ use super::migrations;
 use super::plan::Plan;
 use super::rest;
 use super::scene::Scene;
+use super::unheard;
 use crate::api::status::{Run, SignatureOf, Stamp, StepStatus};
 use crate::api::{Action, Outcome, Phase};
 
@@ -75,6 +76,9 @@ fn is_over(
     if let Some(holds) = evidence.stands_in_the_way(&draft.run().progress) {
         let unblock = format!("{}, or {}", draft.command(Action::Skip), draft.command(Action::Abort));
         draft.held(holds.reason, holds.message.clone(), unblock);
+        return false;
+    }
+    if unheard::holds(draft) {
         return false;
     }
     if scene.now() < ends(plan, since) && draft.run().progress.skipped.is_none() {

@@ -31,7 +31,7 @@ use crate::decide::refusal::{DoneWithout, Missed};
 use crate::decide::snapshot::{
     ActionFacts, Exit, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, JobState, LockFacts, Measured,
     OUT_OF_MEMORY, Placed, Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served, Snapshot,
-    StoredTemplate, Trial, WayBack, Workload,
+    StoredTemplate, Trial, Unheard, WayBack, Workload,
 };
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
@@ -126,6 +126,7 @@ pub fn observe(
         freezes: freezes(index, &name, found),
         served: served(index),
         looking_since: findings.looking_since,
+        unheard: unheard(index, key),
         probes: findings.probes,
         told: findings.told,
         measured: since_written(findings.measured, release.as_ref(), now),
@@ -136,6 +137,13 @@ pub fn observe(
         missed: findings.missed,
         release,
     })
+}
+
+/// Of what concerns a Release, what has not been heard for the longest time.
+fn unheard(index: &Index, key: &Key) -> Option<Unheard> {
+    let concerns =
+        |unheard: &&Unheard| unheard.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
+    index.unheard.values().filter(concerns).min_by_key(|unheard| unheard.since).cloned()
 }
 
 /// What may be looked at of a Release and is an outline: the Release, the Deployments that it may be about, and what was kept of those.

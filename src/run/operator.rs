@@ -21,6 +21,7 @@ use super::reconcile::Reconciler;
 use super::rush::Rush;
 use super::sampler::Sampler;
 use crate::act::{Fence, Writer};
+use crate::api::Right;
 use crate::decide::Key;
 use crate::observe::gather::Gatherer;
 use crate::observe::measure::scrape::Pages;
@@ -96,8 +97,9 @@ impl Operator {
             }
         };
         let counted = metrics.clone();
-        let watching =
-            watches::start(&client, &index, &namespaces, wake, move |right| counted.forbidden(right)).await;
+        let refused = move |right: &Right| counted.forbidden(right);
+        let told = clock.clone();
+        let watching = watches::start(&client, &index, &namespaces, wake, refused, move || told.now()).await;
         let writer = Writer::new(client.clone(), fence);
         let findings = Arc::new(SharedFindings::new(clock.clone()));
         // Of each server a namespace has one share, whether runs ask it or checks.

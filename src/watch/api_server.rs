@@ -15,7 +15,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 
 use super::pages;
-use super::streams::{config, lacking};
+use super::streams::{Pauses, config};
+use super::watched::lacking;
 use crate::api::Right;
 
 /// Those of the API server, whatever they are called.
@@ -54,7 +55,8 @@ async fn until_refused(
     let mut known: BTreeMap<String, BTreeSet<SocketAddr>> = BTreeMap::new();
     let mut listed = BTreeMap::new();
     loop {
-        let mut events = pin!(watcher(slices.clone(), config().labels(SLICES)).default_backoff());
+        let slices = watcher(slices.clone(), config().labels(SLICES));
+        let mut events = pin!(slices.backoff(Pauses::default()));
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Init) => {

@@ -15,6 +15,7 @@ use super::room::Room;
 use super::slim;
 use super::table::Table;
 use crate::decide::Key;
+use crate::decide::snapshot::Unheard;
 
 pub use kinds::{DESIRED, is_of_trial, quarantine_of, trials_of};
 
@@ -38,6 +39,8 @@ pub struct Index {
     pub namespaces: Table<slim::Namespace>,
     /// Kinds that cannot be read and are done without, and why.
     pub unread: BTreeMap<String, String>,
+    /// Kinds that cannot be done without and cannot be listed and watched at present, by the name of the watch.
+    pub unheard: BTreeMap<String, Unheard>,
     /// Admission policies and bindings of ours that are there, as `Kind/name`.
     pub policies: BTreeSet<String>,
     /// Whose Deployments are.
@@ -68,6 +71,7 @@ impl Index {
             freezes: Table::default(),
             namespaces: Table::default(),
             unread: BTreeMap::new(),
+            unheard: BTreeMap::new(),
             policies: BTreeSet::new(),
             claims: Claims::default(),
             room,

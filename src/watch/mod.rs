@@ -4,6 +4,7 @@
 //! objects, what is read at once (`pages`), and what is kept of them (`room`), is bounded; what is not kept is read again when it is needed (`again`).
 
 pub mod again;
+mod alive;
 pub mod api_server;
 mod claims;
 pub mod extent;
@@ -17,6 +18,7 @@ pub mod slim;
 pub mod streams;
 mod table;
 mod too_old;
+mod watched;
 
 pub use index::{Index, SharedIndex};
 pub use key::ObjectKey;

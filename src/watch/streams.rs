@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::utils::Backoff;
@@ -16,10 +17,12 @@ use kube::{Client, Resource, ResourceExt};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::alive::Begun;
 use super::index::{self, Indexed, SharedIndex};
 use super::pages;
 use super::sent::Sent;
 use super::slim;
+use super::watched::{Need, Now, Refused, Watched};
 use crate::api::{RELEASE_LABEL, Right};
 use crate::decide::Key;
 
@@ -43,7 +46,7 @@ pub struct Watching {
 pub struct FirstLists(Arc<Listed>);
 
 #[derive(Default)]
-struct Listed {
+pub(super) struct Listed {
     missing: AtomicUsize,
     changed: Notify,
     /// Rights without which a kind cannot be watched, by kind.
@@ -52,9 +55,13 @@ struct Listed {
 
 impl Listed {
     /// One kind more is known.
-    fn note_one(&self) {
+    pub(super) fn note_one(&self) {
         self.missing.fetch_sub(1, Ordering::AcqRel);
         self.changed.notify_waiters();
+    }
+
+    pub(super) fn lacking(&self) -> MutexGuard<'_, BTreeMap<String, Right>> {
+        self.lacking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,7 +79,7 @@ impl FirstLists {
 
     /// Rights that are missing to watch everything.
     pub fn lacking(&self) -> Vec<Right> {
-        self.0.lacking.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0.lacking().values().cloned().collect()
     }
 
     /// Whether every kind has been listed once.
@@ -81,19 +88,27 @@ impl FirstLists {
     }
 }
 
-/// Starts all watches, of these namespaces or, where none are named, of all. `wake` is told which Releases a change concerns, `refused` which right is missing; neither must block.
+/// Starts all watches, of these namespaces or, where none are named, of all. `wake` is told which Releases a change concerns, `refused` which right is missing, and `now` tells the time; none must block.
 pub async fn start(
     client: &Client,
     index: &SharedIndex,
     namespaces: &[String],
     wake: impl Fn(Vec<Key>) + Clone + Send + 'static,
     refused: impl Fn(&Right) + Send + Sync + 'static,
+    now: impl Fn() -> Timestamp + Send + Sync + 'static,
 ) -> Watching {
     let listed = FirstLists::default();
     let mut tasks = JoinSet::new();
     let client = &pages::bounded(client);
-    let mut starter =
-        Starter { client, index, namespaces, listed: &listed, tasks: &mut tasks, refused: Arc::new(refused) };
+    let mut starter = Starter {
+        client,
+        index,
+        namespaces,
+        listed: &listed,
+        tasks: &mut tasks,
+        refused: Arc::new(refused),
+        now: Arc::new(now),
+    };
     let labelled = || config().labels(RELEASE_LABEL);
     starter.kind::<slim::Release>(config(), &wake);
     starter.kind::<slim::ReleaseAction>(config(), &wake);
@@ -113,9 +128,10 @@ pub(super) fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
-/// Pauses after failures: those of the library, up to a limit of ours.
+/// Pauses after failures: those of the library, up to a limit of ours. They begin anew only by time, two minutes after the last failure: the library
+/// says that it begins to list before it asks for anything, so what comes without an error says nothing of whether the next request is answered.
 #[derive(Default)]
-struct Pauses(DefaultBackoff);
+pub(super) struct Pauses(DefaultBackoff);
 
 impl Iterator for Pauses {
     type Item = Duration;
@@ -126,9 +142,7 @@ impl Iterator for Pauses {
 }
 
 impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.0.reset();
-    }
+    fn reset(&mut self) {}
 }
 
 /// Kinds of admission policies that this API server serves: an old one has no mutating ones, and says so once, here. Where it cannot be
@@ -159,10 +173,8 @@ struct Starter<'a> {
     listed: &'a FirstLists,
     tasks: &'a mut JoinSet<()>,
     refused: Refused,
+    now: Now,
 }
-
-/// Is told of rights that are missing.
-type Refused = Arc<dyn Fn(&Right) + Send + Sync>;
 
 impl Starter<'_> {
     fn kind<K>(&mut self, config: watcher::Config, wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static))
@@ -185,36 +197,55 @@ impl Starter<'_> {
     ) where
         K: Indexed<Kind: Resource<Scope = NamespaceResourceScope>>,
     {
-        let client = self.client.clone();
+        let (client, begun) = self.noticed();
         let kind = K::Kind::kind(&());
         let (api, name): (Api<Sent<K>>, String) = match namespace {
             None => (Api::all(client), kind.into_owned()),
             Some(namespace) => (Api::namespaced(client, namespace), format!("{kind} in {namespace}")),
         };
-        self.index_what_comes(name, Need::Must, api, namespace, config, wake);
+        self.index_what_comes(name, Need::Must, begun, api, namespace, config, wake);
     }
 
     /// Freezes, and the labels of the namespaces that they may select. Where they cannot be read everything else goes on, the way
     /// back before all: that they cannot is said.
     fn freezes(&mut self, wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static)) {
-        let all: Api<Sent<slim::Freeze>> = Api::all(self.client.clone());
-        self.index_what_comes("Freeze".to_owned(), Need::May, all, None, config(), wake);
-        let all: Api<Sent<slim::Namespace>> = Api::all(self.client.clone());
+        let (client, begun) = self.noticed();
+        let all: Api<Sent<slim::Freeze>> = Api::all(client);
+        self.index_what_comes("Freeze".to_owned(), Need::May, begun, all, None, config(), wake);
         if self.namespaces.is_empty() {
-            return self.index_what_comes("Namespace".to_owned(), Need::May, all, None, config(), wake);
+            return self.namespace("Namespace".to_owned(), None, config(), wake);
         }
         for name in self.namespaces {
             let this = config().fields(&format!("metadata.name={name}"));
-            let kind = format!("Namespace {name}");
-            self.index_what_comes(kind, Need::May, all.clone(), Some(name), this, wake);
+            self.namespace(format!("Namespace {name}"), Some(name), this, wake);
         }
     }
 
+    fn namespace(
+        &mut self,
+        kind: String,
+        name: Option<&str>,
+        config: watcher::Config,
+        wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static),
+    ) {
+        let (client, begun) = self.noticed();
+        let all: Api<Sent<slim::Namespace>> = Api::all(client);
+        self.index_what_comes(kind, Need::May, begun, all, name, config, wake);
+    }
+
+    /// A client for one watch, and whether that has begun.
+    fn noticed(&self) -> (Client, Begun) {
+        let begun = Begun::default();
+        (begun.noticing(self.client), begun)
+    }
+
     /// Watches, and keeps what comes. `namespace`: what a listing is complete of; `None`: of everything.
+    #[expect(clippy::too_many_arguments, reason = "a watch is all of this")]
     fn index_what_comes<K: Indexed>(
         &mut self,
         name: String,
         need: Need,
+        begun: Begun,
         api: Api<Sent<K>>,
         namespace: Option<&str>,
         config: watcher::Config,
@@ -222,11 +253,11 @@ impl Starter<'_> {
     ) {
         let namespace = namespace.map(str::to_owned);
         let index = self.index.clone();
-        let wake = wake.clone();
         let stream = watch(api, config).backoff(Pauses::default());
-        self.run(name, need, stream, move |event| {
+        let watched = self.watched(name, need, namespace.clone());
+        self.run(watched, begun, stream, wake.clone(), move |event| {
             let mut index = index.lock();
-            let concerned = match event {
+            match event {
                 Event::Apply(sent) | Event::InitApply(sent) => index::apply(&mut index, sent.object),
                 Event::Delete(sent) => index::delete(&mut index, &sent.object),
                 Event::Init => {
@@ -234,9 +265,7 @@ impl Starter<'_> {
                     Vec::new()
                 }
                 Event::InitDone => index::end_listing::<K>(&mut index, namespace.as_deref()),
-            };
-            drop(index);
-            wake(concerned);
+            }
         });
     }
 
@@ -245,12 +274,13 @@ impl Starter<'_> {
         let resource =
             ApiResource::from_gvk(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind));
         let resource = ApiResource { plural: plural(kind), ..resource };
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let (client, begun) = self.noticed();
+        let api: Api<DynamicObject> = Api::all_with(client, &resource);
         let index = self.index.clone();
-        let wake = wake.clone();
         let stream = watch(api, config().labels(OURS)).backoff(Pauses::default());
+        let watched = self.watched(kind.to_owned(), Need::IfServed, None);
         let mut listing = std::collections::BTreeSet::new();
-        self.run(kind.to_owned(), Need::IfServed, stream, move |event: Event<DynamicObject>| {
+        self.run(watched, begun, stream, wake.clone(), move |event: Event<DynamicObject>| {
             let mut index = index.lock();
             let before = index.policies.clone();
             let name = |object: &DynamicObject| format!("{kind}/{}", object.name_any());
@@ -270,149 +300,70 @@ impl Starter<'_> {
                     index.policies.append(&mut listing);
                 }
             }
-            let all = if index.policies == before {
+            if index.policies == before {
                 Vec::new()
             } else {
                 index.releases.iter().map(|(name, _)| name.into()).collect()
-            };
-            drop(index);
-            wake(all);
+            }
         });
     }
 
-    fn run<K: Send + 'static>(
-        &mut self,
-        name: String,
-        need: Need,
-        stream: impl futures::Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
-        mut take: impl FnMut(Event<K>) + Send + 'static,
-    ) {
-        let mut watched = Watched {
+    fn watched(&self, name: String, need: Need, namespace: Option<String>) -> Watched {
+        Watched {
             name,
+            namespace,
             need,
             listed: self.listed.0.clone(),
             index: self.index.clone(),
             refused: self.refused.clone(),
+            now: self.now.clone(),
             is_new: true,
-            is_unread: false,
-        };
+            is_unheard: false,
+        }
+    }
+
+    /// `take` keeps what comes, and says which Releases it concerns.
+    fn run<K: Send + 'static>(
+        &mut self,
+        mut watched: Watched,
+        begun: Begun,
+        stream: impl futures::Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
+        wake: impl Fn(Vec<Key>) + Send + 'static,
+        mut take: impl FnMut(Event<K>) -> Vec<Key> + Send + 'static,
+    ) {
         watched.listed.missing.fetch_add(1, Ordering::AcqRel);
         self.tasks.spawn(async move {
             let mut stream = pin!(stream);
-            while let Some(event) = stream.next().await {
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    event = stream.next() => event,
+                    () = begun.lives(), if watched.is_unheard => {
+                        wake(watched.is_heard());
+                        continue;
+                    }
+                };
+                let Some(event) = event else { break };
                 match event {
                     Ok(event) => {
-                        watched.is_heard();
                         let is_listed = matches!(event, Event::InitDone);
-                        take(event);
+                        // That it begins to list is said before anything is asked for, and of a list that fails a part may have come.
+                        let is_heard = is_listed || matches!(event, Event::Apply(_) | Event::Delete(_));
+                        wake(take(event));
+                        if is_heard {
+                            wake(watched.is_heard());
+                        }
                         if is_listed {
-                            watched.is_listed();
+                            watched.is_settled();
                         }
                     }
-                    Err(error) => watched.failed(&error),
+                    Err(error) => {
+                        begun.forget();
+                        watched.failed(&error);
+                    }
                 }
             }
         });
-    }
-}
-
-/// How a watch stands.
-struct Watched {
-    name: String,
-    need: Need,
-    listed: Arc<Listed>,
-    index: SharedIndex,
-    refused: Refused,
-    /// Neither listed yet nor done without.
-    is_new: bool,
-    /// Done without for now.
-    is_unread: bool,
-}
-
-impl Watched {
-    fn is_heard(&self) {
-        self.lacking().remove(&self.name);
-    }
-
-    fn is_listed(&mut self) {
-        if std::mem::take(&mut self.is_unread) {
-            self.index.lock().unread.remove(&self.name);
-        }
-        self.is_settled();
-    }
-
-    fn failed(&mut self, error: &watcher::Error) {
-        match self.need {
-            Need::Must => {}
-            Need::May => {
-                if let Some(why) = refusal(error, &self.name) {
-                    self.is_unread = true;
-                    self.index.lock().unread.insert(self.name.clone(), why);
-                    self.is_settled();
-                }
-            }
-            Need::IfServed => {
-                if is_not_served(error) {
-                    if self.is_new {
-                        tracing::info!(kind = self.name, "is not served: there are none");
-                    }
-                    return self.is_settled();
-                }
-            }
-        }
-        match lacking(error) {
-            Some(right) => {
-                tracing::error!(kind = self.name, "{right}");
-                (self.refused)(&right);
-                self.lacking().insert(self.name.clone(), right);
-            }
-            None => tracing::warn!(kind = self.name, %error, "a watch was interrupted; it goes on by itself"),
-        }
-    }
-
-    /// Nobody waits for this kind any more.
-    fn is_settled(&mut self) {
-        if std::mem::take(&mut self.is_new) {
-            self.listed.note_one();
-        }
-    }
-
-    fn lacking(&self) -> MutexGuard<'_, BTreeMap<String, Right>> {
-        self.listed.lacking.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether the operator can do without a kind.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Need {
-    /// Nothing is looked at before it has been listed.
-    Must,
-    /// The same; but where the API server says no, everything else goes on without.
-    May,
-    /// The same; but where the API server does not serve it, none has been there so far. It is asked for again all the same.
-    IfServed,
-}
-
-/// Why a kind cannot be read at all: no right, or no such kind. `None`: it will be, later.
-fn refusal(error: &watcher::Error, name: &str) -> Option<String> {
-    if let Some(right) = lacking(error) {
-        return Some(right.to_string());
-    }
-    is_not_served(error).then(|| format!("kind {name} is not served: apply the CRDs of this version"))
-}
-
-fn is_not_served(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
-}
-
-/// The right that a watch failed for want of.
-pub(super) fn lacking(error: &watcher::Error) -> Option<Right> {
-    match error {
-        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
-            Right::within(error)
-        }
-        watcher::Error::WatchError(status) if status.code == 403 => Right::lacking(&status.message),
-        _ => None,
     }
 }
 
@@ -425,66 +376,4 @@ fn plural(kind: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::sync::atomic::AtomicBool;
-
-    use http::{Request, Response, StatusCode};
-    use kube::client::Body;
-    use serde_json::json;
-
-    use super::*;
-
-    /// An API server that cannot say what it serves, and does not serve mutating policies before it is told to. Of each kind of policy that
-    /// it serves there is one.
-    fn that_cannot_say(mutating: Arc<AtomicBool>) -> Client {
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let path = request.uri().path().to_owned();
-            let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
-            let serves_mutating = mutating.load(Ordering::Relaxed);
-            async move {
-                if watches {
-                    return std::future::pending().await;
-                }
-                let (code, text) = match path.strip_prefix("/apis/admissionregistration.k8s.io/v1") {
-                    Some("") => (StatusCode::INTERNAL_SERVER_ERROR, "not now".to_owned()),
-                    Some(kind) if kind.starts_with("/mutating") && !serves_mutating => {
-                        (StatusCode::NOT_FOUND, "404 page not found".to_owned())
-                    }
-                    of_policies => {
-                        let one = json!({"metadata": {"name": "tidegate", "resourceVersion": "1"}});
-                        let items = of_policies.map(|_| one).into_iter().collect::<Vec<_>>();
-                        let list = json!({
-                            "kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items,
-                        });
-                        (StatusCode::OK, list.to_string())
-                    }
-                };
-                let mut response = Response::new(Body::from(text.into_bytes()));
-                *response.status_mut() = code;
-                Ok::<_, std::io::Error>(response)
-            }
-        });
-        Client::new(service, "default")
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn policies_that_are_not_served_keep_nobody_waiting_and_are_known_once_they_are() {
-        let mutating = Arc::new(AtomicBool::new(false));
-        let index = SharedIndex::default();
-        let client = that_cannot_say(mutating.clone());
-        let watching = start(&client, &index, &[], |_| {}, |_| {}).await;
-        let listed = watching.first_lists.complete();
-        tokio::time::timeout(Duration::from_secs(60), listed).await.expect("everything is listed");
-        let known = || index.lock().policies.clone();
-        let named = |kinds: &[&str]| -> BTreeSet<String> {
-            kinds.iter().map(|kind| format!("{kind}/tidegate")).collect()
-        };
-        let validating = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
-        assert_eq!(known(), named(&validating));
-        mutating.store(true, Ordering::Relaxed);
-        tokio::time::sleep(2 * LONGEST_PAUSE).await;
-        let all = [["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"], validating].concat();
-        assert_eq!(known(), named(&all));
-    }
-}
+mod tests;

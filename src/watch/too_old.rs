@@ -3,7 +3,7 @@
 //!
 //! A list whose next page is refused needs no help: the watcher begins it anew.
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Uri};
 use kube::Client;
 use kube::client::Body;
 
@@ -12,13 +12,17 @@ const SAID: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1
 
 /// Sends what is no page of a list.
 pub async fn send(client: &Client, request: Request<Body>) -> Result<Response<Body>, kube::Error> {
-    let watches = |query: &str| query.split('&').any(|part| part == "watch=true");
-    let is_watch = request.uri().query().is_some_and(watches);
+    let is_watch = is_watch(request.uri());
     let response = client.send(request).await?;
     if is_watch && response.status() == StatusCode::GONE {
         return Ok(Response::new(Body::from(format!("{SAID}\n").into_bytes())));
     }
     Ok(response)
+}
+
+/// Whether a request is one for a watch.
+pub fn is_watch(uri: &Uri) -> bool {
+    uri.query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"))
 }
 
 #[cfg(test)]

@@ -116,6 +116,8 @@ pub struct World {
     pub orphaned_templates: bool,
     /// The native controllers stand still: the generation of the Deployment that they saw last.
     pub stand_still: Option<Value>,
+    /// Pods and their sets are not heard: since when, and how they were then.
+    pub unheard: Option<(Timestamp, Native)>,
     /// Since when this process looks; `None`: since ever.
     looking_since: Option<Timestamp>,
     /// By how much the operator's clock is ahead of the API server's.
@@ -223,6 +225,7 @@ impl World {
             first_intents: Vec::new(),
             orphaned_templates: false,
             stand_still: None,
+            unheard: None,
             looking_since: None,
             ahead: Duration::ZERO,
             refuses: Vec::new(),
@@ -362,6 +365,7 @@ impl World {
             sampling: self.sampling.clone(),
             first_intents: self.first_intents.clone(),
             stand_still: self.stand_still.clone(),
+            unheard: self.unheard.clone(),
             refuses: self.refuses.clone(),
             missed: self.missed.clone(),
             ..*self
@@ -466,6 +470,11 @@ impl World {
         self.gathered = None;
         self.places.forget();
         self.looking_since = Some(self.now);
+    }
+
+    /// Pods and their sets cannot be listed and watched any more.
+    pub fn stop_hearing(&mut self) {
+        self.unheard = Some((self.now, self.native.clone()));
     }
 
     /// Ticks until a condition holds.

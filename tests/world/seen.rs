@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tidegate::api::{CHECK_LABEL, RELEASE_LABEL};
+use tidegate::decide::snapshot::Unheard;
 use tidegate::watch::index::{self, Index};
 use tidegate::watch::slim;
 
@@ -25,6 +26,11 @@ impl World {
         }
         let namespace = json!({"metadata": {"name": "ns", "labels": {"env": "production"}}});
         index::apply::<slim::Namespace>(&mut index, from(namespace));
+        if let Some((since, _)) = self.unheard {
+            let (kind, why) = ("Pod".to_owned(), "the server is overloaded".to_owned());
+            let unheard = Unheard { kind: kind.clone(), namespace: None, since, why };
+            index.unheard.insert(kind, unheard);
+        }
         for freeze in &self.freezes {
             index::apply::<slim::Freeze>(&mut index, from(freeze.clone()));
         }
@@ -45,10 +51,11 @@ impl World {
         let uid = deployment["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         index::apply::<slim::Deployment>(&mut index, from(deployment));
         let owner = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
-        for set in &self.sets {
+        let native = self.unheard.as_ref().map_or(&self.native, |(_, known)| known);
+        for set in &native.sets {
             let mut template = set.template.clone();
             template["metadata"]["labels"]["pod-template-hash"] = json!(set.name);
-            let (alive, ready) = self.counted(set);
+            let (alive, ready) = native.counted(set);
             let set = json!({
                 "metadata": {
                     "name": set.name, "namespace": "ns", "uid": set.name, "ownerReferences": owner("Deployment", "shop", &uid),
@@ -59,7 +66,7 @@ impl World {
             });
             index::apply::<slim::ReplicaSet>(&mut index, from(set));
         }
-        for pod in &self.pods {
+        for pod in &native.pods {
             let ready = pod.ready_since;
             let waiting = if pod.crashing {
                 json!({"waiting": {"reason": "CrashLoopBackOff"}})

@@ -146,6 +146,17 @@ impl Cluster {
         self.unready.extend(unready.into_iter().map(|pod| (pod, until)));
     }
 
+    /// The pods of the newest version that are there end again and again.
+    pub fn fail(&mut self, now: u64) {
+        self.service.count(&self.native, now);
+        self.touch(now, 0);
+        let Native { sets, pods, .. } = &mut self.native;
+        let Some(newest) = sets.iter().max_by_key(|set| set.born) else { return };
+        for pod in pods.iter_mut().filter(|pod| pod.set == newest.name) {
+            (pod.crashing, pod.ready_since) = (true, None);
+        }
+    }
+
     /// From now on the nodes have room for so many pods of it.
     pub fn make_room(&mut self, room: usize, now: u64) {
         if room != self.room {

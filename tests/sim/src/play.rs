@@ -359,6 +359,12 @@ impl<'s> Player<'s> {
                 }
                 world.watchman.of(name).excuse(until + 120_000);
             }
+            Event::Fail => {
+                if let Some(cluster) = world.cluster(name) {
+                    cluster.fail(now);
+                }
+                world.watchman.of(name).excuse(now + 1_800_000);
+            }
             Event::Clock(seconds) => {
                 let off = self.clock_off.fetch_add(seconds * 1000, Ordering::Relaxed) + seconds * 1000;
                 world.watchman.clocks_jumped = true;
@@ -407,6 +413,10 @@ impl<'s> Player<'s> {
             Event::HoldWatches(wait) => {
                 let until = now + wait;
                 world.store.hold(None, until);
+            }
+            Event::Unread(plural, wait) => {
+                world.unread = Some((*plural, now + wait));
+                world.store.drop_watches();
             }
             Event::Compact => world.store.compact(),
             Event::Replay(changes) => {
@@ -520,6 +530,7 @@ impl World {
         self.say_by_prometheus(Lies::Honest);
         self.receivers = Receivers::Honest;
         self.flags = Flags::Honest;
+        self.unread = None;
         let now = self.now;
         self.clusters.iter_mut().for_each(|cluster| cluster.make_room(usize::MAX, now));
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::network::Fault;
 use crate::prometheus::{LIES, Lies};
+use crate::server::store::kind_of;
 use crate::world::{Flags, NODES, Pages, Receivers, TARGETS};
 
 /// How a world is made.
@@ -160,6 +161,8 @@ pub enum Event {
     Drain(&'static str, u64),
     /// So many pods are not Ready for so many seconds, by their kubelet, and then they are again.
     Flap(usize, u64),
+    /// From here on the pods of its newest version that are there end again and again.
+    Fail,
     /// The clocks of all processes of the operator jump by so many seconds.
     Clock(i64),
     Pages(Pages),
@@ -182,6 +185,8 @@ pub enum Event {
     DropWatches,
     /// Watches bring nothing for so many milliseconds.
     HoldWatches(u64),
+    /// All watches end, and for so many milliseconds whoever lists or watches this kind is told of an error.
+    Unread(&'static str, u64),
     /// The API server forgets how things came to be as they are.
     Compact,
     /// Watches bring the last so many changes again.
@@ -250,6 +255,7 @@ impl fmt::Display for Event {
                 write!(out, "receivers {}", format!("{receivers:?}").to_lowercase())
             }
             Self::Flags(flags) => write!(out, "flags {}", format!("{flags:?}").to_lowercase()),
+            Self::Fail => out.write_str("fail"),
             Self::Room(pods) => write!(out, "room {pods}"),
             Self::Beside(name, event) => write!(out, "beside {name} {event}"),
             Self::Kill(writes) => write!(out, "kill {writes}"),
@@ -258,6 +264,7 @@ impl fmt::Display for Event {
             Self::CutOff(seconds) => write!(out, "cut-off {seconds}"),
             Self::DropWatches => out.write_str("drop-watches"),
             Self::HoldWatches(wait) => write!(out, "hold-watches {wait}"),
+            Self::Unread(plural, wait) => write!(out, "unread {plural} {wait}"),
             Self::Compact => out.write_str("compact"),
             Self::Replay(changes) => write!(out, "replay {changes}"),
             Self::Sleep(wait) => write!(out, "sleep {wait}"),
@@ -326,6 +333,7 @@ impl FromStr for Event {
                 Self::Drain(node.ok_or_else(|| format!("no such node: {}", of(0)))?, natural(1)?)
             }
             "flap" => Self::Flap(count(0)?, natural(1)?),
+            "fail" => Self::Fail,
             "clock" => Self::Clock(number(0)?),
             "pages" => Self::Pages(match of(0) {
                 "honest" => Pages::Honest,
@@ -368,6 +376,10 @@ impl FromStr for Event {
             "cut-off" => Self::CutOff(natural(0)?),
             "drop-watches" => Self::DropWatches,
             "hold-watches" => Self::HoldWatches(natural(0)?),
+            "unread" => {
+                let kind = kind_of(of(0)).ok_or_else(|| format!("{text}: no such kind"))?;
+                Self::Unread(kind.plural, natural(1)?)
+            }
             "compact" => Self::Compact,
             "replay" => Self::Replay(count(0)?),
             "sleep" => Self::Sleep(natural(0)?),

@@ -46,6 +46,8 @@ pub struct World {
     pub page: usize,
     /// A watch that begins too long ago is refused, and not told so within it.
     pub refuses_old: bool,
+    /// The kind that cannot be listed or watched, and until when.
+    pub unread: Option<(&'static str, u64)>,
     pub store: Store,
     /// One for each Deployment.
     pub clusters: Vec<Cluster>,
@@ -188,6 +190,7 @@ impl World {
             policies,
             page,
             refuses_old,
+            unread: None,
             store: Store::default(),
             clusters: clusters.collect(),
             autoscaler: autoscaler.map(Autoscaler::within),
@@ -231,6 +234,11 @@ impl World {
                 self.make(&Who::Cluster, plural, "", json!({"metadata": {"name": name, "labels": labels}}));
             }
         }
+    }
+
+    /// Whether nobody can list or watch this kind now.
+    pub fn is_unread(&self, plural: &str) -> bool {
+        self.unread.is_some_and(|(unread, until)| unread == plural && self.now < until)
     }
 
     /// Stores a change that has passed everything that could refuse it.

@@ -26,6 +26,8 @@ mod records;
 mod scaled;
 #[path = "plays/too_old.rs"]
 mod too_old;
+#[path = "plays/unheard.rs"]
+mod unheard;
 #[path = "plays/way_back.rs"]
 mod way_back;
 #[path = "plays/young_pods.rs"]

@@ -120,6 +120,9 @@ fn respond(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
         Ok(Answer::Whole(code, object.text().clone()))
     };
     match (request.method.as_str(), name) {
+        ("GET", None) if world.is_unread(plural) => {
+            Err(Refusal::new(500, "InternalError", "etcdserver: request timed out"))
+        }
         ("GET", None) => {
             let selector = Selector::of_fields(query("fieldSelector").as_deref())
                 .unwrap_or_else(|| Selector::parse(query("labelSelector").as_deref()));

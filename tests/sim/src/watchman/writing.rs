@@ -206,7 +206,8 @@ impl World {
 }
 
 /// Holds under which a move goes on, or of a Deployment that nobody can pause any more: what it was like is not known, or the write is refused.
-const MAY_MOVE: [&str; 7] = [
+const MAY_MOVE: [&str; 8] = [
+    "ClusterUnheard",
     "ControllerSilent",
     "NodesSilent",
     "StablePodsNotReady",

@@ -1,0 +1,152 @@
+//! What pods do is not heard: the API server tells nothing of them, and everything else goes on.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{blocker, ends, outcome, quarter, quick};
+use crate::world::{World, template};
+
+/// Pods of the version that is released fail, and nobody hears it.
+fn fails_unheard(world: &mut World) {
+    world.stop_hearing();
+    let canary = world.sets.last().expect("a canary").name.clone();
+    for pod in world.pods.iter_mut().filter(|pod| pod.set == canary) {
+        (pod.crashing, pod.ready_since) = (true, None);
+    }
+}
+
+/// Nothing goes forward, and it is said why.
+fn waits(world: &World) {
+    let standing = (outcome(world), blocker(world).0);
+    assert_eq!(standing, (String::new(), "ClusterUnheard"), "{}", world.describe());
+}
+
+fn a_minute_at_half() -> Value {
+    json!({
+        "steps": [{"name": "half", "replicas": "50%", "soak": "60s"}, {"name": "all", "replicas": "100%"}],
+        "watch": [{"for": "5s", "every": "1s"}],
+    })
+}
+
+fn all_at_once(watch: &str) -> Value {
+    json!({"steps": [{"name": "all", "replicas": "100%"}], "watch": [{"for": watch, "every": "1s"}]})
+}
+
+fn soaking_half(world: &World) -> bool {
+    world.status.step.as_ref().is_some_and(|step| step.name == "half") && world.phase() == "Soaking"
+}
+
+#[test]
+fn a_version_that_fails_unheard_in_a_soak_goes_no_further_and_is_undone_once_it_is_heard() {
+    let mut world = World::new(10, quarter(), a_minute_at_half());
+    world.push(template("v2", false));
+    world.until("soaking", soaking_half);
+    let writes = world.writes_to_deployment;
+    fails_unheard(&mut world);
+    world.until("held", |world| blocker(world).0 == "ClusterUnheard");
+    let message = world.status.blocked_by.as_ref().unwrap().message.clone();
+    assert!(message.contains("kind Pod") && message.contains("the server is overloaded"), "{message}");
+    assert_eq!(world.phase(), "Held");
+    let status_writes = world.status_writes;
+    world.pass(Duration::from_secs(600));
+    waits(&world);
+    assert_eq!((world.writes_to_deployment, world.status_writes), (writes, status_writes));
+    world.unheard = None;
+    assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+}
+
+#[test]
+fn a_version_that_fails_unheard_in_the_watch_does_not_become_stable() {
+    let mut world = World::new(4, quarter(), all_at_once("60s"));
+    world.push(template("v2", false));
+    world.until("watching", |world| world.phase() == "Watching");
+    fails_unheard(&mut world);
+    world.pass(Duration::from_secs(300));
+    waits(&world);
+    world.unheard = None;
+    assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+}
+
+#[test]
+fn a_newer_template_does_not_make_a_version_stable_that_is_not_heard() {
+    let mut world = World::new(4, quarter(), all_at_once("10m"));
+    world.push(template("v2", false));
+    world.until("watching", |world| world.phase() == "Watching");
+    fails_unheard(&mut world);
+    world.pass(Duration::from_secs(30));
+    world.push(template("v3", false));
+    world.pass(Duration::from_secs(60));
+    waits(&world);
+    world.unheard = None;
+    assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+}
+
+#[test]
+fn no_run_begins_with_its_first_step_while_pods_are_not_heard() {
+    let mut world = World::new(10, quarter(), quick());
+    world.stop_hearing();
+    world.pass(Duration::from_secs(20));
+    world.push(template("v2", false));
+    world.pass(Duration::from_secs(120));
+    waits(&world);
+    assert_eq!((world.sets.len(), world.ready()), (1, 10), "{}", world.describe());
+    world.unheard = None;
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn a_soak_counts_no_time_in_which_pods_were_not_heard() {
+    let mut world = World::new(10, quarter(), a_minute_at_half());
+    world.push(template("v2", false));
+    world.until("soaking", soaking_half);
+    world.pass(Duration::from_secs(20));
+    world.stop_hearing();
+    world.pass(Duration::from_secs(300));
+    world.unheard = None;
+    let heard = world.now;
+    world.until("the next step", |world| world.status.step.as_ref().is_some_and(|step| step.name == "all"));
+    let soaked = (world.now - heard).get_seconds();
+    assert!((35..=45).contains(&soaked), "{soaked} s more: {}", world.describe());
+}
+
+#[test]
+fn a_move_has_its_deadline_from_when_its_pods_are_heard_again() {
+    let mut world = World::new(10, quarter(), quick());
+    world.ready_after = Duration::from_secs(20);
+    world.push(template("v2", false));
+    world.until("a move is on", |world| {
+        world.status.run.as_ref().is_some_and(|run| run.progress.moved.is_some())
+    });
+    world.pass(Duration::from_secs(1));
+    world.stop_hearing();
+    world.pass(Duration::from_secs(700));
+    waits(&world);
+    world.unheard = None;
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn a_watch_that_breaks_off_for_a_moment_holds_nothing() {
+    let mut world = World::new(10, quarter(), a_minute_at_half());
+    world.push(template("v2", false));
+    world.until("soaking", soaking_half);
+    world.stop_hearing();
+    world.pass(Duration::from_secs(10));
+    assert_ne!(blocker(&world).0, "ClusterUnheard", "{}", world.describe());
+    world.unheard = None;
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn whoever_says_so_has_it_go_back_though_pods_are_not_heard() {
+    let mut world = World::new(10, quarter(), a_minute_at_half());
+    world.push(template("v2", false));
+    world.until("soaking", soaking_half);
+    world.stop_hearing();
+    world.until("held", |world| blocker(world).0 == "ClusterUnheard");
+    world.say("Abort");
+    world.until("it goes back", |world| world.status.run.as_ref().is_some_and(|run| run.back.is_some()));
+    world.unheard = None;
+    assert_eq!(ends(&mut world, 1), "Aborted", "{}", world.describe());
+}

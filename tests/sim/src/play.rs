@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 
 use self::people::{Manifest, make_deployment, make_release, push, say, write_release};
 use crate::cluster::{Cluster, named};
-use crate::network::Fault;
+use crate::network::{Befallen, Fault};
 use crate::panics;
 use crate::process::Process;
 use crate::prometheus::Lies;
@@ -50,6 +50,8 @@ pub struct Outcome {
     pub checks: u64,
     /// Of each invariant.
     pub looked: BTreeMap<&'static str, u64>,
+    /// Faults of the network that took effect.
+    pub befallen: Befallen,
     /// Writes of operators.
     pub writes: u32,
     /// Those since the Deployment was adopted.
@@ -478,6 +480,7 @@ impl<'s> Player<'s> {
             steps: self.steps + requests,
             checks: world.watchman.checks,
             looked: std::mem::take(&mut world.watchman.looked),
+            befallen: std::mem::take(&mut world.network.befallen),
             writes: world.network.writes(),
             writes_in_story: world.network.writes() - self.writes_before,
             end: end(&world),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use tidegate_sim::play::{MOST_STEPS, play, play_within};
+use tidegate_sim::reach::Reach;
 use tidegate_sim::seeds;
 use tidegate_sim::shrink::shrink;
 
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
     let next = AtomicU64::new(asked.first);
     let (steps, checks) = (AtomicU64::new(0), AtomicU64::new(0));
     let failed: Mutex<Vec<(u64, String)>> = Mutex::default();
+    let reach: Mutex<Reach> = Mutex::default();
     let (under_way, over) = (UnderWay::default(), AtomicBool::new(false));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let began = now();
@@ -92,12 +94,12 @@ fn main() -> ExitCode {
             if seed >= asked.first + asked.seeds {
                 return;
             }
-            let (outcome, took) =
-                under_way.during(seed, || play_within(&seeds::story(seed), seed, asked.steps));
+            let story = seeds::story(seed);
+            let (outcome, took) = under_way.during(seed, || play_within(&story, seed, asked.steps));
+            reach.lock().unwrap_or_else(PoisonError::into_inner).add(&story, &outcome);
             steps.fetch_add(outcome.steps, Ordering::Relaxed);
             checks.fetch_add(outcome.checks, Ordering::Relaxed);
             if asked.log {
-                let story = seeds::story(seed);
                 println!("seed {seed}\n{story}\n{}\n{}", outcome.log.join("\n"), outcome.described);
             }
             if asked.times {
@@ -105,8 +107,7 @@ fn main() -> ExitCode {
             }
             let mut violation = outcome.violations.first().cloned();
             if asked.twice {
-                let (again, _) =
-                    under_way.during(seed, || play_within(&seeds::story(seed), seed, asked.steps));
+                let (again, _) = under_way.during(seed, || play_within(&story, seed, asked.steps));
                 if outcome.log != again.log {
                     let same = outcome.log.iter().zip(&again.log).take_while(|(one, other)| one == other);
                     let place = same.count();
@@ -138,6 +139,7 @@ fn main() -> ExitCode {
     for (seed, violation) in &failed {
         println!("seed {seed}: {violation}");
     }
+    println!("{}", reach.into_inner().unwrap_or_else(PoisonError::into_inner));
     println!(
         "sim: seeds={} steps={} invariants={} violations={} seconds={:.1}",
         asked.seeds,

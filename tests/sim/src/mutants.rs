@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 30] = [
+pub const MUTANTS: [Mutant; 32] = [
     Mutant {
         name: "a move grows late while nobody looks",
         file: "src/decide/moving.rs",
@@ -67,6 +67,20 @@ pub const MUTANTS: [Mutant; 30] = [
         finds: "draft.note_first();",
         becomes: "",
         noticed_by: SEEDS,
+    },
+    Mutant {
+        name: "status is written before what it tells of",
+        file: "src/decide/draft.rs",
+        finds: "note_first: self.note_first,",
+        becomes: "note_first: true,",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a decision sleeps for longer than an hour",
+        file: "src/decide/draft.rs",
+        finds: "wake: snapshot.now + LONGEST_SLEEP,",
+        becomes: "wake: snapshot.now + LONGEST_SLEEP * 2,",
+        noticed_by: PLAYS,
     },
     Mutant {
         name: "decided on a snapshot older than our own last write",

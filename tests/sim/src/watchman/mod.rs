@@ -5,6 +5,7 @@ mod beside;
 mod borrowed;
 mod evidence;
 mod locks;
+mod looks;
 mod lost;
 mod once;
 mod owner;
@@ -29,12 +30,14 @@ pub const RECENTLY: u64 = 5_000;
 const AT_ONCE: u64 = 1_000;
 
 /// All that the watchman holds a world to, but for what is said once of a whole story: whether it comes to rest, turns in circles, panics.
-pub const RULES: [&str; 40] = [
+pub const RULES: [&str; 43] = [
+    "1 (the same snapshot, the same decision)",
     "2 (field manager)",
     "2 (late, when another leads)",
     "2 (one leader)",
     "4 (guarded)",
     "4 (one status write a look)",
+    "4 (status last)",
     "5 (own writes)",
     "6 (one step)",
     "6 (the way back is open)",
@@ -50,6 +53,7 @@ pub const RULES: [&str; 40] = [
     "8 (not too many pods)",
     "8 (somebody serves)",
     "8 (stable pods stay on the way back)",
+    "9 (a wake within the hour)",
     "10 (noted before it is told)",
     "10 (nothing owed is lost)",
     "10 (the end of a run is told)",
@@ -88,6 +92,10 @@ pub struct Watchman {
     written: BTreeMap<(usize, String), (String, i64)>,
     /// Uid and `status.revision` of a Release after a process's last write of its status.
     told: BTreeMap<(usize, String), (String, i64)>,
+    /// What the status was that a process has written of a Release in its look at it, once it has.
+    said: BTreeMap<(usize, String), looks::Said>,
+    /// Decisions that were made.
+    decisions: u64,
     /// Jobs that were made, by Release, run, check.
     jobs: BTreeMap<String, BTreeSet<String>>,
     /// A person said so much that more than one try is fine.
@@ -268,6 +276,7 @@ impl World {
                 let revision = after["status"]["revision"].as_i64().unwrap_or(0);
                 self.watchman.told.insert((*process, name.to_owned()), (uid, revision));
                 self.watchman.of(name).looks += 1;
+                self.note_status(*process, name, before, after);
                 self.note_said(name, before, after);
                 self.check_status(name, before, after);
                 self.check_success(name, before, after);

@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 32] = [
+pub const MUTANTS: [Mutant; 33] = [
     Mutant {
         name: "a move grows late while nobody looks",
         file: "src/decide/moving.rs",
@@ -46,6 +46,14 @@ pub const MUTANTS: [Mutant; 32] = [
         finds: "if let Some(failing) = podhealth::failing(scene).filter(|_| !goes_on) {",
         becomes: "if let Some(failing) = podhealth::failing(scene).filter(|_| !goes_on && stage == Stage::Watch) {",
         noticed_by: PLAYS,
+    },
+    Mutant {
+        // Noticed by what is closed and frozen there while pods of a bad version are out.
+        name: "an undo waits for a window",
+        file: "src/decide/back.rs",
+        finds: "    let Some(is_ordered) = order(draft, scene, &originals, back.cause) else { return };",
+        becomes: "    let hold = scene.plan.ok().zip(draft.status.run.clone()).and_then(|(plan, run)| super::gate::before_a_move(scene.snapshot, plan, &run));\n    if let Some(hold) = hold { return draft.held_by(hold); }\n    let Some(is_ordered) = order(draft, scene, &originals, back.cause) else { return };",
+        noticed_by: WORLD,
     },
     Mutant {
         name: "Unknown counts as passed",

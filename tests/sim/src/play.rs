@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use self::people::{Manifest, make_deployment, make_release, push, say, write_release};
+use self::people::{Manifest, freeze, make_deployment, make_release, push, say, write_release};
 use crate::cluster::{Cluster, named};
 use crate::network::{Befallen, Fault};
 use crate::panics;
@@ -337,6 +337,7 @@ impl<'s> Player<'s> {
             Event::Suspend(suspend) => {
                 write_release(&mut world, name, |spec| spec["suspend"] = json!(suspend))
             }
+            Event::Freeze(frozen) => freeze(&mut world, *frozen),
             Event::DeleteRelease => world.delete(&Who::Person("owner"), "releases", &named(name)),
             Event::MakeRelease => make_release(&mut world, name, &self.story.setup),
             Event::DeleteDeployment => world.delete(&Who::Person("owner"), "deployments", &named(name)),
@@ -517,6 +518,7 @@ impl World {
         self.say_by_prometheus(Lies::Honest);
         self.receivers = Receivers::Honest;
         self.flags = Flags::Honest;
+        freeze(self, false);
         let now = self.now;
         self.clusters.iter_mut().for_each(|cluster| cluster.make_room(usize::MAX, now));
     }

@@ -28,6 +28,8 @@ mod scaled;
 mod too_old;
 #[path = "plays/way_back.rs"]
 mod way_back;
+#[path = "plays/windows.rs"]
+mod windows;
 #[path = "plays/young_pods.rs"]
 mod young_pods;
 

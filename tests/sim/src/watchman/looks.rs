@@ -38,6 +38,7 @@ impl World {
         self.check("9 (a wake within the hour)", is_in_time, || {
             format!("at {} it is to be looked at again at {:?}", snapshot.now, decision.wake)
         });
+        self.check_calendar(snapshot, decision);
         self.watchman.decisions += 1;
         if self.watchman.decisions.is_multiple_of(AGAIN) {
             let again = decide::decide(snapshot);

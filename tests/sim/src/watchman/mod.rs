@@ -3,6 +3,7 @@
 
 mod beside;
 mod borrowed;
+mod calendar;
 mod evidence;
 mod locks;
 mod looks;
@@ -30,7 +31,7 @@ pub const RECENTLY: u64 = 5_000;
 const AT_ONCE: u64 = 1_000;
 
 /// All that the watchman holds a world to, but for what is said once of a whole story: whether it comes to rest, turns in circles, panics.
-pub const RULES: [&str; 43] = [
+pub const RULES: [&str; 44] = [
     "1 (the same snapshot, the same decision)",
     "2 (field manager)",
     "2 (late, when another leads)",
@@ -41,6 +42,7 @@ pub const RULES: [&str; 43] = [
     "5 (own writes)",
     "6 (one step)",
     "6 (the way back is open)",
+    "6 (the way back waits for no window)",
     "7 (Unknown does not promote)",
     "7 (Unknown does not undo)",
     "7 (what heals is seen)",

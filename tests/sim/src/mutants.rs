@@ -93,15 +93,15 @@ pub const MUTANTS: [Mutant; 33] = [
     Mutant {
         name: "decided on a snapshot older than our own last write",
         file: "src/run/reconcile.rs",
-        finds: "if self.own.newer_than(key, &snapshot) {",
-        becomes: "if self.own.newer_than(key, &snapshot) && false {",
+        finds: "if self.own.newer_than(key, &snapshot) =>",
+        becomes: "if self.own.newer_than(key, &snapshot) && false =>",
         noticed_by: PLAYS,
     },
     Mutant {
         name: "what went out before a write that failed is forgotten",
         file: "src/run/reconcile.rs",
-        finds: "self.note(key, &snapshot, &applied, &outcome);",
-        becomes: "if outcome.is_ok() { self.note(key, &snapshot, &applied, &outcome); }",
+        finds: "self.note(key, snapshot, &applied, &outcome);\n            let is_done",
+        becomes: "if outcome.is_ok() { self.note(key, snapshot, &applied, &outcome); }\n            let is_done",
         noticed_by: PLAYS,
     },
     Mutant {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes every target for so many seconds, one after the other, from its seeds and what was found before (fuzz/corpus). What crashes is
-# kept in fuzz/artifacts. Ends with a line for machines, and fails when something crashed.
+# kept in fuzz/artifacts. Ends with a line for machines, and fails when something crashed. Each case is held to one invariant: it ends, in time and
+# within bounds, and nothing that its target asserts fails.
 #
 #   fuzz/run.sh SECONDS [TARGET...]
 set -euo pipefail
@@ -35,5 +36,5 @@ for target in "${targets[@]}"; do
   runs=$((runs + ${did:-0}))
   rm -f "$log"
 done
-echo "fuzz: targets=${#targets[@]} seconds_each=$seconds runs=$runs crashes=$crashes"
+echo "fuzz: targets=${#targets[@]} seconds_each=$seconds cases=$runs invariants=$runs violations=$crashes"
 [ "$crashes" -eq 0 ]

@@ -37,6 +37,7 @@ pub use clock::Clock;
 use leader::{Elector, LeaseFence};
 use link::Link;
 pub use operator::{Leadership, Operator, Parts};
+pub use reconcile::Onlooker;
 pub use settings::Settings;
 
 /// Runs the operator until SIGTERM or SIGINT.
@@ -74,6 +75,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         reads_per_second: settings.reads_per_second,
         workers: settings.workers,
         texts: memory::for_texts(),
+        onlooker: None,
     })
     .await;
     let address = http::serve(settings.listen, operator.first_lists(), link.answers.clone(), metrics)

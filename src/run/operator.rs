@@ -17,7 +17,7 @@ use super::looks::Looks;
 use super::own_writes::OwnWrites;
 use super::prober::Prober;
 use super::queue::Queue;
-use super::reconcile::Reconciler;
+use super::reconcile::{Onlooker, Reconciler};
 use super::rush::Rush;
 use super::sampler::Sampler;
 use crate::act::{Fence, Writer};
@@ -60,6 +60,7 @@ pub struct Parts {
     pub workers: u16,
     /// Bytes of texts that are kept of Releases and of what belongs to them.
     pub texts: usize,
+    pub onlooker: Option<Onlooker>,
 }
 
 /// Whether this process leads, and whether it may still write.
@@ -85,7 +86,17 @@ impl Operator {
     /// Starts watching, and looks at Releases as soon as it leads and everything has been listed once.
     pub async fn start(parts: Parts) -> Self {
         let Parts {
-            client, namespaces, clock, pages, reach, carrier, leadership, under_way, metrics, ..
+            client,
+            namespaces,
+            clock,
+            pages,
+            reach,
+            carrier,
+            leadership,
+            under_way,
+            metrics,
+            onlooker,
+            ..
         } = parts;
         let Leadership { fence, leading } = leadership;
         let (index, queue) =
@@ -149,6 +160,7 @@ impl Operator {
             own: OwnWrites::default(),
             under_way,
             rush: Rush::default(),
+            onlooker,
         });
         let looks = Arc::new(Looks::default());
         let (looks_stop, stop) = watch::channel(false);
@@ -377,6 +389,7 @@ mod tests {
             reads_per_second: 300,
             workers: 8,
             texts: 64 << 20,
+            onlooker: None,
         })
         .await
     }

@@ -41,6 +41,9 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// The same while it goes back: that is tried again as soon as it can succeed.
 const LONGEST_BACKOFF_BACK: Duration = Duration::from_secs(3);
 
+/// Sees each decision before anything of it is done, and what it was made of. It can only look on; in production there is none.
+pub type Onlooker = Arc<dyn Fn(&Snapshot, &Decision) + Send + Sync>;
+
 /// What a look needs.
 pub struct Reconciler {
     pub clock: Clock,
@@ -58,6 +61,7 @@ pub struct Reconciler {
     pub own: OwnWrites,
     pub under_way: Arc<UnderWay>,
     pub rush: Rush,
+    pub onlooker: Option<Onlooker>,
 }
 
 impl Reconciler {
@@ -78,6 +82,9 @@ impl Reconciler {
     async fn look_at(&self, key: &Key, snapshot: &Snapshot) {
         self.findings.see_ready_ahead(key, &snapshot.pods, snapshot.now);
         let decision = decide::decide(snapshot);
+        if let Some(onlooker) = &self.onlooker {
+            onlooker(snapshot, &decision);
+        }
         let runs = |release: &ReleaseFacts| release.status.run.is_some();
         self.under_way.note(key, decision.urgent || snapshot.release.as_ref().is_some_and(runs));
         let needs = decide::needs(snapshot);

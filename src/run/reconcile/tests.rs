@@ -95,6 +95,7 @@ fn reconciler(client: Client, turns: u16) -> Arc<Reconciler> {
         own: OwnWrites::default(),
         under_way: Arc::default(),
         rush: Rush::default(),
+        onlooker: None,
     })
 }
 

@@ -24,6 +24,7 @@ mod panics;
 pub mod play;
 pub mod process;
 pub mod prometheus;
+pub mod reach;
 pub mod receivers;
 pub mod removals;
 pub mod scripts;

@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 30] = [
+pub const MUTANTS: [Mutant; 33] = [
     Mutant {
         name: "a move grows late while nobody looks",
         file: "src/decide/moving.rs",
@@ -48,6 +48,14 @@ pub const MUTANTS: [Mutant; 30] = [
         noticed_by: PLAYS,
     },
     Mutant {
+        // Noticed by what is closed and frozen there while pods of a bad version are out.
+        name: "an undo waits for a window",
+        file: "src/decide/back.rs",
+        finds: "    let Some(is_ordered) = order(draft, scene, &originals, back.cause) else { return };",
+        becomes: "    let hold = scene.plan.ok().zip(draft.status.run.clone()).and_then(|(plan, run)| super::gate::before_a_move(scene.snapshot, plan, &run));\n    if let Some(hold) = hold { return draft.held_by(hold); }\n    let Some(is_ordered) = order(draft, scene, &originals, back.cause) else { return };",
+        noticed_by: WORLD,
+    },
+    Mutant {
         name: "Unknown counts as passed",
         file: "src/decide/evidence.rs",
         finds: "evidence.lacking.push(Lacking { reason, settle, then: enforced.on_unknown });",
@@ -69,17 +77,31 @@ pub const MUTANTS: [Mutant; 30] = [
         noticed_by: SEEDS,
     },
     Mutant {
+        name: "status is written before what it tells of",
+        file: "src/decide/draft.rs",
+        finds: "note_first: self.note_first,",
+        becomes: "note_first: true,",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a decision sleeps for longer than an hour",
+        file: "src/decide/draft.rs",
+        finds: "wake: snapshot.now + LONGEST_SLEEP,",
+        becomes: "wake: snapshot.now + LONGEST_SLEEP * 2,",
+        noticed_by: PLAYS,
+    },
+    Mutant {
         name: "decided on a snapshot older than our own last write",
         file: "src/run/reconcile.rs",
-        finds: "if self.own.newer_than(key, &snapshot) {",
-        becomes: "if self.own.newer_than(key, &snapshot) && false {",
+        finds: "if self.own.newer_than(key, &snapshot) =>",
+        becomes: "if self.own.newer_than(key, &snapshot) && false =>",
         noticed_by: PLAYS,
     },
     Mutant {
         name: "what went out before a write that failed is forgotten",
         file: "src/run/reconcile.rs",
-        finds: "self.note(key, &snapshot, &applied, &outcome);",
-        becomes: "if outcome.is_ok() { self.note(key, &snapshot, &applied, &outcome); }",
+        finds: "self.note(key, snapshot, &applied, &outcome);\n            let is_done",
+        becomes: "if outcome.is_ok() { self.note(key, snapshot, &applied, &outcome); }\n            let is_done",
         noticed_by: PLAYS,
     },
     Mutant {

@@ -63,6 +63,48 @@ impl std::str::FromStr for Fault {
     }
 }
 
+impl Fault {
+    /// What it is called, whatever its number.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Lost => "lost",
+            Self::Answerless => "answerless",
+            Self::Swallowed => "swallowed",
+            Self::Late(_) => "late",
+            Self::Conflict => "conflict",
+            Self::Throttled(_) => "throttled",
+            Self::Forgotten => "forgotten",
+        }
+    }
+}
+
+/// All kinds of them.
+pub const KINDS: [&str; 8] =
+    ["failed", "lost", "answerless", "swallowed", "late", "conflict", "throttled", "forgotten"];
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// A list, or a single object.
+    Read,
+    Write,
+    Watch,
+    /// Whatever is about the Lease.
+    Lease,
+}
+
+/// All of them, and what they are called.
+pub const PURPOSES: [(Purpose, &str); 4] = [
+    (Purpose::Read, "reads"),
+    (Purpose::Write, "writes"),
+    (Purpose::Watch, "watches"),
+    (Purpose::Lease, "the Lease"),
+];
+
+/// How often a fault of a kind took effect on a request.
+pub type Befallen = BTreeMap<(&'static str, Purpose), u64>;
+
 /// A process of the operator, as the network sees it.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -81,6 +123,8 @@ pub struct Network {
     pub faults: BTreeMap<u64, Fault>,
     /// By the number of the request about the Lease.
     pub lease_faults: BTreeMap<u64, Fault>,
+    /// What took effect of those: the number of some is never reached, and others can do nothing to what they fall on.
+    pub befallen: Befallen,
     requests: u64,
     about_leading: u64,
 }
@@ -92,10 +136,21 @@ impl Network {
         self.processes.len() - 1
     }
 
-    /// One more request, and what happens to it.
-    pub fn request(&mut self) -> Option<Fault> {
-        self.requests += 1;
-        self.faults.get(&self.requests).copied()
+    /// One more request, and what happens to it. `is_change`: of an object that is there, so that somebody else can have been first.
+    pub fn request(&mut self, purpose: Purpose, is_change: bool) -> Option<Fault> {
+        let fault = match purpose {
+            Purpose::Lease => {
+                self.about_leading += 1;
+                self.lease_faults.get(&self.about_leading)
+            }
+            Purpose::Read | Purpose::Write | Purpose::Watch => {
+                self.requests += 1;
+                self.faults.get(&self.requests)
+            }
+        };
+        let fault = fault.copied().filter(|fault| is_change || *fault != Fault::Conflict)?;
+        *self.befallen.entry((fault.kind(), purpose)).or_default() += 1;
+        Some(fault)
     }
 
     /// So many there were, without those about the Lease.
@@ -103,13 +158,7 @@ impl Network {
         self.requests
     }
 
-    /// One more request about the Lease, and what happens to it.
-    pub fn request_about_leading(&mut self) -> Option<Fault> {
-        self.about_leading += 1;
-        self.lease_faults.get(&self.about_leading).copied()
-    }
-
-    /// So many of those there were.
+    /// So many about the Lease there were.
     pub fn requests_about_leading(&self) -> u64 {
         self.about_leading
     }

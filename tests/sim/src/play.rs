@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use self::people::{Manifest, make_deployment, make_release, push, say, say_as, write_release};
+use self::people::{Manifest, freeze, make_deployment, make_release, push, say, say_as, write_release};
 use crate::cluster::{Cluster, named};
-use crate::network::Fault;
+use crate::network::{Befallen, Fault};
 use crate::panics;
 use crate::process::Process;
 use crate::prometheus::Lies;
@@ -50,6 +50,8 @@ pub struct Outcome {
     pub checks: u64,
     /// Of each invariant.
     pub looked: BTreeMap<&'static str, u64>,
+    /// Faults of the network that took effect.
+    pub befallen: Befallen,
     /// Writes of operators.
     pub writes: u32,
     /// Those since the Deployment was adopted.
@@ -340,6 +342,7 @@ impl<'s> Player<'s> {
             Event::Suspend(suspend) => {
                 write_release(&mut world, name, |spec| spec["suspend"] = json!(suspend))
             }
+            Event::Freeze(frozen) => freeze(&mut world, *frozen),
             Event::DeleteRelease => world.delete(&Who::Person("owner"), "releases", &named(name)),
             Event::MakeRelease => make_release(&mut world, name, &self.story.setup),
             Event::DeleteDeployment => world.delete(&Who::Person("owner"), "deployments", &named(name)),
@@ -494,6 +497,7 @@ impl<'s> Player<'s> {
             steps: self.steps + requests,
             checks: world.watchman.checks,
             looked: std::mem::take(&mut world.watchman.looked),
+            befallen: std::mem::take(&mut world.network.befallen),
             writes: world.network.writes(),
             writes_in_story: world.network.writes() - self.writes_before,
             end: end(&world),
@@ -531,6 +535,7 @@ impl World {
         self.receivers = Receivers::Honest;
         self.flags = Flags::Honest;
         self.unread = None;
+        freeze(self, false);
         let now = self.now;
         self.clusters.iter_mut().for_each(|cluster| cluster.make_room(usize::MAX, now));
     }

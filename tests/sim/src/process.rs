@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tidegate::act::Fence;
+use tidegate::decide::{Decision, Snapshot};
 use tidegate::observe::reach::{ApiServer, Reach};
 use tidegate::report::Metrics;
 use tidegate::run::leader::{Elector, LeaseFence};
 use tidegate::run::link::{Answers, Patience, UnderWay};
-use tidegate::run::{Clock, Leadership, Operator, Parts};
+use tidegate::run::{Clock, Leadership, Onlooker, Operator, Parts};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -74,6 +75,10 @@ impl Process {
             let (leads, follow) = watch::channel(true);
             (Leadership { fence: Arc::new(Alone), leading: follow }, leads)
         };
+        let world = shared.clone();
+        let onlooker: Onlooker = Arc::new(move |snapshot: &Snapshot, decision: &Decision| {
+            world.lock().decided(number, snapshot, decision);
+        });
         let parts = Parts {
             client: server::client(shared, number, &patience),
             namespaces: Vec::new(),
@@ -88,6 +93,7 @@ impl Process {
             reads_per_second: 300,
             workers: 2,
             texts: 64 << 20,
+            onlooker: Some(onlooker),
         };
         tasks.push(tokio::spawn(async move {
             let operator = Operator::start(parts).await;

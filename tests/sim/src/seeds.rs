@@ -1,5 +1,7 @@
 //! Stories from seeds: worlds of every shape, people and machines at their worst, and a network that fails.
 
+mod calendar;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -55,6 +57,7 @@ pub fn story(seed: u64) -> Story {
     flapping(&mut Dice::new(seed, 13), &mut story);
     drains(&mut Dice::new(seed, 14), &mut story);
     clocks(&mut Dice::new(seed, 15), &mut story);
+    calendar::calendar(&mut Dice::new(seed, 20), &mut story);
     story
 }
 

@@ -113,6 +113,7 @@ const SIMPLER: [fn(&mut Story); 18] = [
     |story| without(story, "notify"),
     |story| without(story, "locks"),
     |story| without(story, "metrics"),
+    |story| without(story, "windows"),
     |story| {
         story.setup.beside = 0;
         story.events.retain(|(_, event)| !matches!(event, Event::Beside(_, _)));

@@ -150,6 +150,8 @@ pub enum Event {
     Amend(Value),
     /// The Release's `spec.suspend`.
     Suspend(bool),
+    /// Somebody freezes everything, or lets it go on.
+    Freeze(bool),
     DeleteRelease,
     MakeRelease,
     DeleteDeployment,
@@ -241,6 +243,7 @@ impl fmt::Display for Event {
             Self::Set(change) => write!(out, "set {change}"),
             Self::Amend(change) => write!(out, "amend {change}"),
             Self::Suspend(suspend) => write!(out, "suspend {suspend}"),
+            Self::Freeze(freeze) => write!(out, "freeze {freeze}"),
             Self::DeleteRelease => out.write_str("delete-release"),
             Self::MakeRelease => out.write_str("make-release"),
             Self::DeleteDeployment => out.write_str("delete-deployment"),
@@ -323,6 +326,7 @@ impl FromStr for Event {
             "set" => Self::Set(serde_json::from_str(rest).map_err(|error| error.to_string())?),
             "amend" => Self::Amend(serde_json::from_str(rest).map_err(|error| error.to_string())?),
             "suspend" => Self::Suspend(of(0) == "true"),
+            "freeze" => Self::Freeze(of(0) == "true"),
             "delete-release" => Self::DeleteRelease,
             "make-release" => Self::MakeRelease,
             "delete-deployment" => Self::DeleteDeployment,

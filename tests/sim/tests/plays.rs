@@ -30,6 +30,8 @@ mod too_old;
 mod unheard;
 #[path = "plays/way_back.rs"]
 mod way_back;
+#[path = "plays/windows.rs"]
+mod windows;
 #[path = "plays/young_pods.rs"]
 mod young_pods;
 

@@ -1,9 +1,11 @@
 //! A fixed set of seeds, and the dozen stories with every death. `make sim` and `make crash` play many more.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use tidegate_sim::crash::{crash, plots};
 use tidegate_sim::play::play;
+use tidegate_sim::reach::Reach;
 use tidegate_sim::seeds;
 use tidegate_sim::shrink::shrink;
 
@@ -13,8 +15,9 @@ const SEEDS: std::ops::Range<u64> = 0..200;
 const DEATHS: usize = 5;
 
 #[test]
-fn whatever_happens_the_invariants_hold_and_it_comes_to_rest() {
+fn whatever_happens_the_invariants_hold_and_it_comes_to_rest_and_all_of_them_are_looked_at() {
     let next = AtomicU64::new(SEEDS.start);
+    let reach: Mutex<Reach> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -24,7 +27,9 @@ fn whatever_happens_the_invariants_hold_and_it_comes_to_rest() {
                         return;
                     }
                     let story = seeds::story(seed);
-                    if let Some(violation) = play(&story, seed).violations.first() {
+                    let outcome = play(&story, seed);
+                    reach.lock().unwrap_or_else(PoisonError::into_inner).add(&story, &outcome);
+                    if let Some(violation) = outcome.violations.first() {
                         let short = shrink(&story, seed, violation);
                         panic!("seed {seed}: {violation}\n{short}\n{}", play(&short, seed).log.join("\n"));
                     }
@@ -32,6 +37,8 @@ fn whatever_happens_the_invariants_hold_and_it_comes_to_rest() {
             });
         }
     });
+    let reach = reach.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(reach.missing().is_empty(), "no seed comes to {:?}\n{reach}", reach.missing());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use tidegate_sim::play::{MOST_STEPS, play, play_within};
+use tidegate_sim::reach::Reach;
 use tidegate_sim::seeds;
 use tidegate_sim::shrink::shrink;
 
@@ -55,15 +56,16 @@ impl UnderWay {
         (result, began.elapsed())
     }
 
-    /// Ends everything when one does not end by itself.
-    fn watch(&self, over: &AtomicBool) {
+    /// Ends everything when one does not end by itself, and says how far it has come.
+    fn watch(&self, over: &AtomicBool, say: &impl Fn()) {
         while !over.load(Ordering::Relaxed) {
             std::thread::park_timeout(Duration::from_secs(1));
             let under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some((seed, _)) = under_way.iter().find(|(_, began)| began.elapsed() > LONGEST) {
                 let story = seeds::story(*seed);
                 println!("seed {seed} has not ended after {} s:\n{story}", LONGEST.as_secs());
-                println!("sim: violations=1, and the other seeds were not played to their end");
+                println!("the other seeds were not played to their end");
+                say();
                 std::process::exit(1);
             }
         }
@@ -81,8 +83,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let asked = Asked::parse();
     let next = AtomicU64::new(asked.first);
-    let (steps, checks) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (played, steps, checks) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let failed: Mutex<Vec<(u64, String)>> = Mutex::default();
+    let reach: Mutex<Reach> = Mutex::default();
     let (under_way, over) = (UnderWay::default(), AtomicBool::new(false));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let began = now();
@@ -92,12 +95,13 @@ fn main() -> ExitCode {
             if seed >= asked.first + asked.seeds {
                 return;
             }
-            let (outcome, took) =
-                under_way.during(seed, || play_within(&seeds::story(seed), seed, asked.steps));
+            let story = seeds::story(seed);
+            let (outcome, took) = under_way.during(seed, || play_within(&story, seed, asked.steps));
+            reach.lock().unwrap_or_else(PoisonError::into_inner).add(&story, &outcome);
+            played.fetch_add(1, Ordering::Relaxed);
             steps.fetch_add(outcome.steps, Ordering::Relaxed);
             checks.fetch_add(outcome.checks, Ordering::Relaxed);
             if asked.log {
-                let story = seeds::story(seed);
                 println!("seed {seed}\n{story}\n{}\n{}", outcome.log.join("\n"), outcome.described);
             }
             if asked.times {
@@ -105,8 +109,7 @@ fn main() -> ExitCode {
             }
             let mut violation = outcome.violations.first().cloned();
             if asked.twice {
-                let (again, _) =
-                    under_way.during(seed, || play_within(&seeds::story(seed), seed, asked.steps));
+                let (again, _) = under_way.during(seed, || play_within(&story, seed, asked.steps));
                 if outcome.log != again.log {
                     let same = outcome.log.iter().zip(&again.log).take_while(|(one, other)| one == other);
                     let place = same.count();
@@ -122,11 +125,22 @@ fn main() -> ExitCode {
             }
         }
     };
+    let last_line = |violations: usize| {
+        println!(
+            "sim: seeds={} steps={} invariants={} violations={violations} seconds={:.1}",
+            played.load(Ordering::Relaxed),
+            steps.load(Ordering::Relaxed),
+            checks.load(Ordering::Relaxed),
+            began.elapsed().as_secs_f64(),
+        );
+    };
+    // A story that does not end is one more.
+    let given_up = || last_line(failed.lock().unwrap_or_else(PoisonError::into_inner).len() + 1);
     let failed = std::thread::scope(|scope| {
-        let watching = scope.spawn(|| under_way.watch(&over));
+        let watching = scope.spawn(|| under_way.watch(&over, &given_up));
         let working: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         working.into_iter().for_each(|thread| drop(thread.join()));
-        let mut failed = std::mem::take(&mut *failed.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         failed.sort();
         for (seed, violation) in failed.iter().take(asked.show) {
             under_way.during(*seed, || show(*seed, violation));
@@ -138,14 +152,8 @@ fn main() -> ExitCode {
     for (seed, violation) in &failed {
         println!("seed {seed}: {violation}");
     }
-    println!(
-        "sim: seeds={} steps={} invariants={} violations={} seconds={:.1}",
-        asked.seeds,
-        steps.into_inner(),
-        checks.into_inner(),
-        failed.len(),
-        began.elapsed().as_secs_f64(),
-    );
+    println!("{}", reach.into_inner().unwrap_or_else(PoisonError::into_inner));
+    last_line(failed.len());
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

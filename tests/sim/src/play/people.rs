@@ -74,6 +74,7 @@ impl Player<'_> {
             }
             "Paused" | "OriginalsTampered" => say(world, name, "Resume", None),
             "CheckFailed" => say(world, name, "Skip", None),
+            "OutsideWindow" | "WindowTooShort" | "WindowNeverOpens" if long => say(world, name, "Skip", None),
             "InvalidSpec" => write_release(world, name, |spec| {
                 spec["steps"] = json!([{"name": "all", "replicas": "100%"}])
             }),
@@ -184,6 +185,18 @@ pub(super) fn write_release(world: &mut World, name: &str, change: impl FnOnce(&
     let mut object = (**before).clone();
     change(&mut object["spec"]);
     drop(requests::update(world, &Who::Person("owner"), kind, &named(name), &before, object, false));
+}
+
+/// Somebody freezes everything, or lets it go on.
+pub(super) fn freeze(world: &mut World, frozen: bool) {
+    let (name, who) = ("stop", Who::Person("alice"));
+    match frozen {
+        true => {
+            let object = json!({"metadata": {"name": name}, "spec": {"reason": "year end"}});
+            world.make(&who, "freezes", "", object);
+        }
+        false => world.delete(&who, "freezes", &(String::new(), name.to_owned())),
+    }
 }
 
 pub(super) fn say(world: &mut World, name: &str, action: &str, role: Option<&str>) {

@@ -25,7 +25,7 @@ use tidegate::report::Metrics;
 use tidegate::run::link::{Answers, Patience, UnderWay};
 use tower::BoxError;
 
-use crate::network::Fault;
+use crate::network::{Fault, Purpose};
 use crate::story::Setup;
 use crate::world::{Shared, World};
 pub use requests::{Answer, Request, Who};
@@ -58,14 +58,13 @@ pub fn alone() -> (Shared, Client) {
 
 async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> Result<Reply, BoxError> {
     let request = read(process, request).await?;
-    let about_leading = request.path.contains("/leases");
+    let purpose = purpose(&request);
+    let about_leading = purpose == Purpose::Lease;
+    let is_change = matches!(request.method.as_str(), "PATCH" | "PUT");
     let (fault, wait) = {
         let mut world = shared.lock();
         world.check_sent(process, &request);
-        let fault = match about_leading {
-            true => world.network.request_about_leading(),
-            false => world.network.request(),
-        };
+        let fault = world.network.request(purpose, is_change);
         let cut_off = world.watch_held_until(process).saturating_sub(world.now);
         (fault, cut_off + WAY)
     };
@@ -108,7 +107,7 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
             }
             return Ok(told);
         }
-        Some(Fault::Conflict) if matches!(request.method.as_str(), "PATCH" | "PUT") => {
+        Some(Fault::Conflict) => {
             on_its_way(&shared, process, wait).await;
             let why =
                 "the object has been modified; please apply your changes to the latest version and try again";
@@ -137,7 +136,7 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
             shared.lock().store.forget();
             answer(&shared, &request)
         }
-        Some(Fault::Conflict) | None => {
+        None => {
             on_its_way(&shared, process, wait).await;
             answer(&shared, &request)
         }
@@ -145,6 +144,16 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
     // A process that has died right after its write does not learn of it.
     alive(&shared, process).await;
     reply(answer)
+}
+
+fn purpose(request: &Request) -> Purpose {
+    let watches = || request.query.split('&').any(|part| part == "watch=true");
+    match request.path.contains("/leases") {
+        true => Purpose::Lease,
+        false if request.method != http::Method::GET => Purpose::Write,
+        false if watches() => Purpose::Watch,
+        false => Purpose::Read,
+    }
 }
 
 async fn on_its_way(shared: &Shared, process: usize, milliseconds: u64) {

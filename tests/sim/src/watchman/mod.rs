@@ -3,8 +3,10 @@
 
 mod beside;
 mod borrowed;
+mod calendar;
 mod evidence;
 mod locks;
+mod looks;
 mod lost;
 mod once;
 mod owner;
@@ -28,6 +30,54 @@ pub const RECENTLY: u64 = 5_000;
 /// Milliseconds in which they do what is ordered, and the operator sees it.
 const AT_ONCE: u64 = 1_000;
 
+/// All that the watchman holds a world to, but for what is said once of a whole story: whether it comes to rest, turns in circles, panics.
+pub const RULES: [&str; 44] = [
+    "1 (the same snapshot, the same decision)",
+    "2 (field manager)",
+    "2 (late, when another leads)",
+    "2 (one leader)",
+    "4 (guarded)",
+    "4 (one status write a look)",
+    "4 (status last)",
+    "5 (own writes)",
+    "6 (one step)",
+    "6 (the way back is open)",
+    "6 (the way back waits for no window)",
+    "7 (Unknown does not promote)",
+    "7 (Unknown does not undo)",
+    "7 (what heals is seen)",
+    "7 (what is bad does not succeed)",
+    "7 (what is good is not undone)",
+    "7 (what works is not said to fail)",
+    "8 (enough pods Ready on the way back)",
+    "8 (enough pods Ready)",
+    "8 (not too many pods on the way back)",
+    "8 (not too many pods)",
+    "8 (somebody serves)",
+    "8 (stable pods stay on the way back)",
+    "9 (a wake within the hour)",
+    "10 (noted before it is told)",
+    "10 (nothing owed is lost)",
+    "10 (the end of a run is told)",
+    "10 (told once)",
+    "12 (a template that somebody wrote)",
+    "12 (nothing else is touched)",
+    "13 (never unpaused and unparked)",
+    "13 (paused between moves)",
+    "hooks (each is done)",
+    "hooks (once)",
+    "locks (none moves without)",
+    "locks (one run at a time)",
+    "no approval forgotten",
+    "no job run twice",
+    "quarantine (gone when it is over)",
+    "quarantine (no more than asked for)",
+    "quarantine (no other pod is deleted)",
+    "quarantine (out of everything)",
+    "records (a chain)",
+    "undo (ends in time)",
+];
+
 /// What the watchman remembers.
 #[derive(Default)]
 pub struct Watchman {
@@ -44,6 +94,10 @@ pub struct Watchman {
     written: BTreeMap<(usize, String), (String, i64)>,
     /// Uid and `status.revision` of a Release after a process's last write of its status.
     told: BTreeMap<(usize, String), (String, i64)>,
+    /// What the status was that a process has written of a Release in its look at it, once it has.
+    said: BTreeMap<(usize, String), looks::Said>,
+    /// Decisions that were made.
+    decisions: u64,
     /// Jobs that were made, by Release, run, check.
     jobs: BTreeMap<String, BTreeSet<String>>,
     /// A person said so much that more than one try is fine.
@@ -182,7 +236,11 @@ impl World {
 
     fn check(&mut self, invariant: &'static str, holds: bool, what: impl FnOnce() -> String) {
         self.watchman.checks += 1;
-        *self.watchman.looked.entry(invariant).or_default() += 1;
+        let looked = self.watchman.looked.entry(invariant).or_default();
+        *looked += 1;
+        if *looked == 1 && !RULES.contains(&invariant) {
+            self.violated("the watchman (a rule that is on its list)", invariant.to_owned());
+        }
         if !holds {
             self.violated(invariant, what());
         }
@@ -220,6 +278,7 @@ impl World {
                 let revision = after["status"]["revision"].as_i64().unwrap_or(0);
                 self.watchman.told.insert((*process, name.to_owned()), (uid, revision));
                 self.watchman.of(name).looks += 1;
+                self.note_status(*process, name, before, after);
                 self.note_said(name, before, after);
                 self.check_status(name, before, after);
                 self.check_success(name, before, after);

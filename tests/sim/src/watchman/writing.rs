@@ -40,6 +40,7 @@ impl World {
         if request.path.contains("/deployments") {
             self.check_borrowed(request);
         }
+        self.check_order(process, request);
         let uid = |object: Option<&Arc<Object>>| object?["metadata"]["uid"].as_str().map(str::to_owned);
         // One made anew counts from 1 again.
         let own = |known: Option<&(String, i64)>, uid: Option<String>| match known {
@@ -129,6 +130,7 @@ impl World {
     pub fn unanswered(&mut self, process: usize) {
         self.watchman.written.retain(|(writer, _), _| *writer != process);
         self.watchman.told.retain(|(writer, _), _| *writer != process);
+        self.watchman.said.retain(|(writer, _), _| *writer != process);
         // It waits for that, and has not looked.
         self.watchman.watched.values_mut().for_each(|watched| watched.looks = 0);
     }

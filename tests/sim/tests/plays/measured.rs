@@ -16,6 +16,16 @@ fn what_cannot_be_measured_is_not_promoted_and_not_undone() {
     }
 }
 
+/// Too bad to be promoted and not bad enough to be undone: that is said, until somebody decides.
+#[test]
+fn what_can_be_measured_again_is_seen() {
+    let release = r#"release {"criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"60%"}}],"steps":[{"name":"half","replicas":"50%","soak":"20s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"1m","every":"30s"}]}"#;
+    let outcome =
+        told(&format!("{release}\nat 500 pages silent\nat 1000 push v2 errors\nat 60000 pages honest"));
+    assert_eq!(outcome.end.version, "v1", "{}", outcome.log.join("\n"));
+    assert!(outcome.looked.contains_key("7 (what heals is seen)"), "{:?}", outcome.looked);
+}
+
 #[test]
 fn a_version_that_answers_with_errors_comes_back_by_what_its_pods_say() {
     let release = r#"release {"criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}],"steps":[{"name":"one","replicas":1,"soak":"2m"},{"name":"all","replicas":"100%"}],"watch":[{"for":"1m","every":"30s"}]}"#;

@@ -37,7 +37,7 @@ const MOST_NOTES: usize = 16;
 /// Actions that are marked in one look: at a slow API server a look with all of them would see nothing else for minutes.
 const MARKS_AT_ONCE: usize = 4;
 /// The others come soon.
-const REST: Duration = Duration::from_millis(200);
+const REST: Duration = Duration::from_secs(1);
 /// Marks that were refused are tried again after so long.
 const MARK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -74,8 +74,9 @@ pub fn mark(draft: &mut Draft<'_>) {
         }
         // Some may be refused for good: each time others are the first.
         let times = snapshot.now.as_second().unsigned_abs() / MARK_AGAIN.as_secs();
-        let turn = times % u64::try_from(open.len()).unwrap_or(1);
-        open.rotate_left(usize::try_from(turn).unwrap_or(0));
+        let tried = usize::try_from(times).unwrap_or(0).saturating_mul(MARKS_AT_ONCE);
+        let turn = tried % open.len();
+        open.rotate_left(turn);
     }
     if open.len() > MARKS_AT_ONCE {
         draft.wake_in(REST);

@@ -11,6 +11,7 @@ use super::back;
 use super::draft::Draft;
 use super::fields::Originals;
 use super::migrations;
+use super::pace::Stand;
 use super::plan::PlannedStep;
 use super::rest;
 use super::scene::Scene;
@@ -92,11 +93,8 @@ pub fn on_their_way(
             format!("step {}: {cut_off} canary pods are on nodes that are not heard from", step.name);
         return draft.held("NodesSilent", message, "kubectl get nodes");
     }
-    let progress = &mut draft.run().progress;
-    if progress.moved.is_none_or(|moved| moved.0 > now.0) || progress.good != stand.good {
-        progress.good = stand.good;
-        progress.moved = Some(now);
-    }
+    comes_on(draft, stand);
+    let progress = &draft.run().progress;
     let since = progress.moved.map_or(now.0, |moved| moved.0);
     if let Some(overdue) = overdue(draft, scene, originals) {
         return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, overdue));
@@ -117,6 +115,15 @@ pub fn on_their_way(
         None => message += "; the Deployment sets no progress deadline",
     }
     draft.phase(Phase::Moving, message);
+}
+
+/// Notes when the move came on last.
+pub fn comes_on(draft: &mut Draft<'_>, stand: Stand) {
+    let now = draft.now();
+    let progress = &mut draft.run().progress;
+    if progress.moved.is_none_or(|moved| moved.0 > now.0) || progress.good != stand.good {
+        (progress.good, progress.moved) = (stand.good, Some(now));
+    }
 }
 
 /// A move has not come on for longer than the owner's deadline.

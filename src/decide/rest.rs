@@ -195,7 +195,7 @@ fn take_up_way_back(draft: &mut Draft<'_>, way: &GoingBack<'_>) {
     let then = then.map(|then| format!("; {then}, which its owner wrote over the run, comes next"));
     let then = then.unwrap_or_default();
     draft.wake_in(LOOK_AGAIN);
-    if let Some(failing) = failing {
+    if let Some(failing) = failing.filter(|_| way.stand.stable_ready < way.stand.replicas) {
         let then = if then.is_empty() { then } else { format!("{then}, and not before stable stands") };
         let message = format!("an earlier Release went back, and stable does not come: {failing}{then}");
         draft.phase(Phase::Idle, message.clone());

@@ -6,7 +6,7 @@ use super::evidence::{self, Evidence};
 use super::scene::Scene;
 use super::{asking, content, migrations, podhealth, preflight, rest, steps, unheard, watching};
 use crate::api::status::{Cause, Stage};
-use crate::api::{Outcome, Phase};
+use crate::api::{CaptureMode, Outcome, Phase};
 
 /// What to do while a run is under way.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
@@ -104,6 +104,14 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
     }
     // Whether anything is wrong with it cannot be told now.
     if stage == Stage::Watch && unheard::holds(draft) {
+        if scene.capture == CaptureMode::React
+            && let Ok(originals) = &scene.originals
+            && let Some((stable, _)) = scene.kept(&scene.stable_fingerprint)
+        {
+            // Nobody else holds it.
+            let held = rest::held_fields(scene, originals, stable);
+            draft.want(scene.target, &held, "hold the newer template");
+        }
         return Some(());
     }
     if stage == Stage::Watch {

@@ -19,7 +19,7 @@ use crate::decide::refusal::{DoneWithout, Missed};
 use crate::decide::values::Sample;
 
 /// Within so long a kind is heard again, or what would go forward waits for it.
-const HEARD_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+const HEARD_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// Which Release.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +102,13 @@ impl Unheard {
     pub fn lasts(&self, now: Timestamp) -> bool {
         // The clock may have been set back.
         now.duration_since(self.since).abs() >= HEARD_AGAIN
+    }
+
+    /// Whether it is what a move is seen by: without it nobody can tell whether one comes on.
+    pub fn is_of_pods(&self) -> bool {
+        // In one namespace it is "Pod in shop".
+        let kind = self.kind.split(' ').next().unwrap_or_default();
+        matches!(kind, "Deployment" | "ReplicaSet" | "Pod")
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::draft::Draft;
-use super::unheard;
 use crate::api::status::{Progress, Stamp};
 
 /// How much of a soak a restart may cost at most.
@@ -44,7 +43,7 @@ pub fn rest(draft: &mut Draft<'_>) {
 /// Until when a bad version would have shown that it is one.
 fn heard_until(draft: &Draft<'_>) -> Timestamp {
     let now = draft.now().0;
-    unheard::since(draft.snapshot).map_or(now, |since| since.min(now))
+    draft.snapshot.unheard.as_ref().map_or(now, |unheard| unheard.since.min(now))
 }
 
 fn milliseconds(time: Duration) -> i64 {

@@ -60,8 +60,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     if next != Next::Rest {
         soak::rest(draft);
     }
-    if matches!(next, Next::Order(_) | Next::Wait | Next::NoRoom) && unheard::holds(draft) {
-        return;
+    if matches!(next, Next::Order(_) | Next::Wait | Next::NoRoom) && unheard::lasts(scene.snapshot) {
+        return wait_to_hear(draft, scene, &originals, &next);
     }
     let progress = &draft.run().progress;
     let is_begun = progress.moved.is_some() || progress.reached.is_some();
@@ -98,13 +98,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
             moving::on_their_way(draft, scene, &originals, step, pods);
         }
         Next::Wait => {
-            if is_carried_out(scene)
-                && !pace::scales(&scene.target.strategy, scene.stand.replicas, scene.limits)
-            {
-                // Scaled down meanwhile, the native controller would take more stable pods than was meant; paused, it scales all in
-                // proportion.
-                stand_still(draft, scene, &originals);
-            }
+            wait_for_pods(draft, scene, &originals);
             moving::on_their_way(draft, scene, &originals, step, pods);
         }
         Next::NoRoom => {
@@ -248,7 +242,7 @@ fn soak(
     }
     draft.run().progress.reached.get_or_insert(now);
     soak::count_in(draft);
-    let is_unheard = unheard::since(scene.snapshot).is_some();
+    let is_unheard = unheard::lasts(scene.snapshot);
     if !is_unheard && evidence.stands_in_the_way(&draft.run().progress).is_none() {
         draft.run().progress.soaking_since.get_or_insert(now);
     } else {
@@ -379,6 +373,27 @@ fn checked(draft: &mut Draft<'_>, step: &PlannedStep) -> Checked {
             let (reason, message, unblock) = checks::waited_for(draft, &step.checks, first);
             Checked::NotYet(reason, format!("step {}: {message}", step.name), unblock)
         }
+    }
+}
+
+/// Nothing is ordered while something is not heard. A move that does not come on goes back all the same, where that is seen.
+fn wait_to_hear(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, next: &Next) {
+    if !unheard::hides_pods(scene.snapshot) && draft.run().progress.moved.is_some() {
+        moving::comes_on(draft, scene.stand);
+        if let Some(overdue) = moving::overdue(draft, scene, originals) {
+            return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, overdue));
+        }
+    }
+    if *next == Next::Wait {
+        wait_for_pods(draft, scene, originals);
+    }
+    unheard::holds(draft);
+}
+
+/// Scaled down meanwhile, the native controller would take more stable pods than was meant; paused, it scales all in proportion.
+fn wait_for_pods(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
+    if is_carried_out(scene) && !pace::scales(&scene.target.strategy, scene.stand.replicas, scene.limits) {
+        stand_still(draft, scene, originals);
     }
 }
 

@@ -1,38 +1,45 @@
 //! What goes forward waits while the operator does not hear of the cluster: of pods that it cannot list and watch it knows how they were, and a version
 //! that has failed meanwhile would pass.
 //!
-//! The way back never comes by here.
-
-use jiff::Timestamp;
+//! The way back never comes by here. Where pods are heard, so is that a move does not come on.
 
 use super::draft::Draft;
 use super::evidence::shortened;
 use super::rest;
 use super::snapshot::{Snapshot, Unheard};
+use crate::api::Action;
 
 /// A run is held until the operator hears of the cluster again.
 pub const CLUSTER_UNHEARD: &str = "ClusterUnheard";
 
-/// Since when it has not, where that is no mere interruption.
-pub fn since(snapshot: &Snapshot) -> Option<Timestamp> {
-    lasting(snapshot).map(|unheard| unheard.since)
+/// Whether something has not been heard for so long that this is no mere interruption.
+pub fn lasts(snapshot: &Snapshot) -> bool {
+    lasting(snapshot).is_some()
+}
+
+/// Whether that is what a move is seen by.
+pub fn hides_pods(snapshot: &Snapshot) -> bool {
+    lasting(snapshot).is_some_and(Unheard::is_of_pods)
 }
 
 /// Holds the run that is under way, where something is not heard for so long. Nothing is ordered for it: what a move has been allowed it may still do, and
-/// its time begins anew when it is heard again.
+/// where pods are not heard its time begins anew when they are again.
 pub fn holds(draft: &mut Draft<'_>) -> bool {
-    let Some(Unheard { kind, namespace: _, since, why }) = lasting(draft.snapshot) else { return false };
+    let Some(unheard) = lasting(draft.snapshot) else { return false };
+    let Unheard { kind, namespace: _, since, why } = unheard;
     let message = format!(
         "what there is of kind {kind} has not been heard since {since:.0}, and may have changed since: {why}"
     );
-    let progress = &mut draft.run().progress;
-    (progress.moved, progress.unsettled) = (None, None);
+    if unheard.is_of_pods() {
+        let progress = &mut draft.run().progress;
+        (progress.moved, progress.unsettled) = (None, None);
+    }
     draft.wake_in(rest::LOOK_AGAIN);
-    draft.held(
-        CLUSTER_UNHEARD,
-        shortened(&message),
-        "see why the API server does not answer, or refuses it: once it is heard again, this goes on by itself",
+    let unblock = format!(
+        "see why the API server does not answer, or refuses it: once it is heard again, this goes on by itself; or {}",
+        draft.command(Action::Abort)
     );
+    draft.held(CLUSTER_UNHEARD, shortened(&message), unblock);
     true
 }
 

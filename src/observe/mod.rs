@@ -126,7 +126,7 @@ pub fn observe(
         freezes: freezes(index, &name, found),
         served: served(index),
         looking_since: findings.looking_since,
-        unheard: unheard(index, key),
+        unheard: unheard(index, key, now),
         probes: findings.probes,
         told: findings.told,
         measured: since_written(findings.measured, release.as_ref(), now),
@@ -139,11 +139,12 @@ pub fn observe(
     })
 }
 
-/// Of what concerns a Release, what has not been heard for the longest time.
-fn unheard(index: &Index, key: &Key) -> Option<Unheard> {
+/// Of what concerns a Release, what has not been heard for the longest time; where that lasts, what a move is seen by before all.
+fn unheard(index: &Index, key: &Key, now: Timestamp) -> Option<Unheard> {
     let concerns =
         |unheard: &&Unheard| unheard.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
-    index.unheard.values().filter(concerns).min_by_key(|unheard| unheard.since).cloned()
+    let first = |unheard: &&Unheard| (!unheard.lasts(now), !unheard.is_of_pods(), unheard.since);
+    index.unheard.values().filter(concerns).min_by_key(first).cloned()
 }
 
 /// What may be looked at of a Release and is an outline: the Release, the Deployments that it may be about, and what was kept of those.

@@ -2,6 +2,7 @@
 //! the Release; nobody waits for any of them here.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -199,14 +200,17 @@ impl Hands {
                 }
                 tokio::time::sleep(LOOK).await;
             }
-            let led_for = self.writer.may_write_for();
-            let failed = match tokio::time::timeout(TRY.min(led_for), again()).await {
+            // Broken off because another may lead, it was no try.
+            let Some(answer) = self.while_it_may_write(tokio::time::timeout(TRY, again())).await else {
+                continue;
+            };
+            let failed = match answer {
                 Ok(Ok(message)) => return Some(Ok(message)),
                 Ok(Err(Failed::ForGood(message))) => return Some(Err(message)),
                 Ok(Err(Failed::ForNow(message))) => message,
                 Err(_) => format!("no answer within {} s", TRY.as_secs()),
             };
-            // It was broken off, perhaps: that is no try either.
+            // So it was where a write of its was refused for that.
             if !self.writer.may_write() {
                 continue;
             }
@@ -214,6 +218,20 @@ impl Hands {
                 return Some(Err(format!("{failed} (tried {} times)", WAITS.len() + 1)));
             };
             tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// What comes of it, for as long as this process leads. `None`: it leads no more, or not for certain.
+    async fn while_it_may_write<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        loop {
+            let led_for = self.writer.may_write_for();
+            if led_for.is_zero() {
+                return None;
+            }
+            if let Ok(done) = tokio::time::timeout(led_for, &mut work).await {
+                return Some(done);
+            }
         }
     }
 
@@ -386,6 +404,20 @@ mod tests {
         assert_eq!(of(&asked, "shop"), 4);
         let said = answer(&errands, 0).expect("an answer");
         assert!(said.ends_with("(tried 3 times)"), "{said}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_goes_on_for_as_long_as_the_lease_is_renewed() {
+        let fence = Arc::new(Leads(AtomicBool::new(true)));
+        let (errands, _) = to_nobody_behind(fence.clone());
+        let longer_than_the_fence = || tokio::time::sleep(Duration::from_secs(25));
+        assert_eq!(errands.hands.while_it_may_write(longer_than_the_fence()).await, Some(()));
+        let lapses = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            fence.0.store(false, Ordering::Relaxed);
+        };
+        let (done, ()) = tokio::join!(errands.hands.while_it_may_write(longer_than_the_fence()), lapses);
+        assert_eq!(done, None);
     }
 
     #[tokio::test(start_paused = true)]

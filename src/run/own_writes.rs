@@ -15,6 +15,8 @@ use crate::watch::{ObjectKey, slim};
 
 /// After so long what stands in the place of what was written is taken for what there is; what it was decided on only if the API server says so.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How long it may take to ask whether it will ever come back.
+const LONGEST_ASK: Duration = Duration::from_secs(2);
 
 /// What we wrote last, by Release: a snapshot older than that is not decided on.
 #[derive(Default)]
@@ -154,7 +156,9 @@ impl OwnWrites {
         if !self.is_doubted(key) {
             return;
         }
-        match is_what_there_is(reader, key, snapshot).await {
+        // What goes back may be waited for meanwhile.
+        let asked = tokio::time::timeout(LONGEST_ASK, is_what_there_is(reader, key, snapshot)).await;
+        match asked.unwrap_or(Err(NotRead::Late)) {
             Ok(true) => {
                 tracing::warn!(release = %key, "what was written last is not there any more: what it was decided on is");
                 return self.forget(key);

@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use http::Request;
 use kube::Client;
 use kube::client::Body;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::too_old;
 
@@ -16,9 +15,9 @@ use super::too_old;
 /// told so at once.
 const LIVES: Duration = Duration::from_secs(5);
 
-/// Which of a client's watches have begun: it is for one kind.
+/// Whether one of a client's watches has begun, and again with each that does: it is for one kind.
 #[derive(Clone, Default)]
-pub struct Begun(Arc<Notify>);
+pub struct Begun(Arc<watch::Sender<bool>>);
 
 impl Begun {
     /// The same client, whose watches are noticed here.
@@ -30,7 +29,7 @@ impl Begun {
                 let is_watch = too_old::is_watch(request.uri());
                 let response = client.send(request).await?;
                 if is_watch && response.status().is_success() {
-                    begun.notify_one();
+                    begun.send_replace(true);
                 }
                 Ok::<_, kube::Error>(response)
             }
@@ -40,12 +39,23 @@ impl Begun {
 
     /// What has begun so far is over.
     pub fn forget(&self) {
-        let _over = self.0.notified().now_or_never();
+        self.0.send_replace(false);
     }
 
-    /// A watch has begun and lived for a while. Whoever stops waiting waits for another one from then on.
+    /// A watch has begun and lived for a while, for as long as this is asked.
     pub async fn lives(&self) {
-        self.0.notified().await;
-        tokio::time::sleep(LIVES).await;
+        let mut begun = self.0.subscribe();
+        loop {
+            let has_begun = *begun.borrow_and_update();
+            let changes = begun.changed();
+            if has_begun {
+                if tokio::time::timeout(LIVES, changes).await.is_err() {
+                    return;
+                }
+            } else {
+                // Whoever tells of it is held here.
+                let _begins = changes.await;
+            }
+        }
     }
 }

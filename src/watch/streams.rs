@@ -334,11 +334,13 @@ impl Starter<'_> {
         watched.listed.missing.fetch_add(1, Ordering::AcqRel);
         self.tasks.spawn(async move {
             let mut stream = pin!(stream);
+            let mut lives = pin!(begun.lives());
             loop {
                 let event = tokio::select! {
                     biased;
                     event = stream.next() => event,
-                    () = begun.lives(), if watched.is_unheard => {
+                    () = &mut lives, if watched.is_unheard => {
+                        lives.set(begun.lives());
                         wake(watched.is_heard());
                         continue;
                     }
@@ -347,13 +349,11 @@ impl Starter<'_> {
                 match event {
                     Ok(event) => {
                         let is_listed = matches!(event, Event::InitDone);
-                        // That it begins to list is said before anything is asked for, and of a list that fails a part may have come.
-                        let is_heard = is_listed || matches!(event, Event::Apply(_) | Event::Delete(_));
                         wake(take(event));
-                        if is_heard {
-                            wake(watched.is_heard());
-                        }
+                        // Of a list that fails a part may have come, and of what a watch has to tell the first: the rest is heard when it has
+                        // gone on for a while.
                         if is_listed {
+                            wake(watched.is_heard());
                             watched.is_settled();
                         }
                     }

@@ -28,7 +28,7 @@ pub struct Watched {
     pub now: Now,
     /// Neither listed yet nor done without.
     pub is_new: bool,
-    /// It has failed, and has not been listed since, nor has a watch told anything or gone on for a while.
+    /// It has failed, and has not been listed since, nor has a watch gone on for a while.
     pub is_unheard: bool,
 }
 
@@ -73,6 +73,7 @@ impl Watched {
                     if self.is_new {
                         tracing::info!(kind = self.name, "is not served: there are none");
                     }
+                    self.listed.lacking().remove(&self.name);
                     return self.is_settled();
                 }
             }

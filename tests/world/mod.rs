@@ -118,6 +118,8 @@ pub struct World {
     pub stand_still: Option<Value>,
     /// Pods and their sets are not heard: since when, and how they were then.
     pub unheard: Option<(Timestamp, Native)>,
+    /// Jobs are not heard since then.
+    pub jobs_unheard: Option<Timestamp>,
     /// Since when this process looks; `None`: since ever.
     looking_since: Option<Timestamp>,
     /// By how much the operator's clock is ahead of the API server's.
@@ -226,6 +228,7 @@ impl World {
             orphaned_templates: false,
             stand_still: None,
             unheard: None,
+            jobs_unheard: None,
             looking_since: None,
             ahead: Duration::ZERO,
             refuses: Vec::new(),

@@ -228,7 +228,7 @@ fn a_few_of_many_actions_are_marked_in_one_look_those_about_the_run_first_and_th
     };
     let marked: Vec<String> = decision.intents.iter().filter_map(name).collect();
     assert_eq!((marked.len(), json!(marked[0])), (4, about_the_run), "{marked:?}");
-    assert!(decision.wake.is_some_and(|wake| wake < world.now + SECOND), "{:?}", decision.wake);
+    assert!(decision.wake.is_some_and(|wake| wake <= world.now + SECOND), "{:?}", decision.wake);
     world.look();
     world.look();
     assert!(is_marked(&world), "{}", world.describe());

@@ -26,8 +26,9 @@ impl World {
         }
         let namespace = json!({"metadata": {"name": "ns", "labels": {"env": "production"}}});
         index::apply::<slim::Namespace>(&mut index, from(namespace));
-        if let Some((since, _)) = self.unheard {
-            let (kind, why) = ("Pod".to_owned(), "the server is overloaded".to_owned());
+        let pods_unheard = self.unheard.as_ref().map(|(since, _)| ("Pod", *since));
+        for (kind, since) in pods_unheard.into_iter().chain(self.jobs_unheard.map(|since| ("Job", since))) {
+            let (kind, why) = (kind.to_owned(), "the server is overloaded".to_owned());
             let unheard = Unheard { kind: kind.clone(), namespace: None, since, why };
             index.unheard.insert(kind, unheard);
         }

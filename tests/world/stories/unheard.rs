@@ -49,7 +49,7 @@ fn a_version_that_fails_unheard_in_a_soak_goes_no_further_and_is_undone_once_it_
     assert!(message.contains("kind Pod") && message.contains("the server is overloaded"), "{message}");
     assert_eq!(world.phase(), "Held");
     let status_writes = world.status_writes;
-    world.pass(Duration::from_secs(600));
+    world.pass(Duration::from_secs(90));
     waits(&world);
     assert_eq!((world.writes_to_deployment, world.status_writes), (writes, status_writes));
     world.unheard = None;
@@ -62,23 +62,47 @@ fn a_version_that_fails_unheard_in_the_watch_does_not_become_stable() {
     world.push(template("v2", false));
     world.until("watching", |world| world.phase() == "Watching");
     fails_unheard(&mut world);
-    world.pass(Duration::from_secs(300));
+    world.pass(Duration::from_secs(100));
     waits(&world);
     world.unheard = None;
     assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
 }
 
 #[test]
-fn a_newer_template_does_not_make_a_version_stable_that_is_not_heard() {
-    let mut world = World::new(4, quarter(), all_at_once("10m"));
+fn a_newer_template_does_not_make_a_version_stable_that_is_not_heard_and_waits_itself() {
+    for capture in ["Policy", "React"] {
+        let mut spec = all_at_once("10m");
+        spec["capture"] = json!(capture);
+        let mut world = World::new(4, quarter(), spec);
+        world.policy = capture == "Policy";
+        world.push(template("v2", false));
+        world.until("watching", |world| world.phase() == "Watching");
+        fails_unheard(&mut world);
+        world.pass(Duration::from_secs(40));
+        world.push(template("v3", false));
+        world.pass(Duration::from_secs(60));
+        waits(&world);
+        let at_v3 =
+            world.sets.iter().filter(|set| set.template["metadata"]["annotations"]["version"] == "v3");
+        assert!(at_v3.map(|set| set.replicas).sum::<i32>() <= 2, "{capture}: {}", world.describe());
+        world.unheard = None;
+        assert_eq!(ends(&mut world, 1), "Undone", "{capture}: {}", world.describe());
+    }
+}
+
+#[test]
+fn a_version_that_does_not_start_goes_back_by_its_deadline_though_jobs_are_not_heard() {
+    let mut world = World::new(10, quarter(), quick());
+    world.write(|spec| spec["progressDeadlineSeconds"] = json!(60));
+    world.ready_after = Duration::from_secs(100_000);
     world.push(template("v2", false));
-    world.until("watching", |world| world.phase() == "Watching");
-    fails_unheard(&mut world);
-    world.pass(Duration::from_secs(30));
-    world.push(template("v3", false));
-    world.pass(Duration::from_secs(60));
+    world.until("a move is on", |world| {
+        world.status.run.as_ref().is_some_and(|run| run.progress.moved.is_some())
+    });
+    world.jobs_unheard = Some(world.now);
+    world.pass(Duration::from_secs(40));
     waits(&world);
-    world.unheard = None;
+    world.pass(Duration::from_secs(30));
     assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
 }
 
@@ -86,9 +110,9 @@ fn a_newer_template_does_not_make_a_version_stable_that_is_not_heard() {
 fn no_run_begins_with_its_first_step_while_pods_are_not_heard() {
     let mut world = World::new(10, quarter(), quick());
     world.stop_hearing();
-    world.pass(Duration::from_secs(20));
+    world.pass(Duration::from_secs(40));
     world.push(template("v2", false));
-    world.pass(Duration::from_secs(120));
+    world.pass(Duration::from_secs(60));
     waits(&world);
     assert_eq!((world.sets.len(), world.ready()), (1, 10), "{}", world.describe());
     world.unheard = None;
@@ -102,7 +126,7 @@ fn a_soak_counts_no_time_in_which_pods_were_not_heard() {
     world.until("soaking", soaking_half);
     world.pass(Duration::from_secs(20));
     world.stop_hearing();
-    world.pass(Duration::from_secs(300));
+    world.pass(Duration::from_secs(90));
     world.unheard = None;
     let heard = world.now;
     world.until("the next step", |world| world.status.step.as_ref().is_some_and(|step| step.name == "all"));
@@ -113,6 +137,7 @@ fn a_soak_counts_no_time_in_which_pods_were_not_heard() {
 #[test]
 fn a_move_has_its_deadline_from_when_its_pods_are_heard_again() {
     let mut world = World::new(10, quarter(), quick());
+    world.write(|spec| spec["progressDeadlineSeconds"] = json!(60));
     world.ready_after = Duration::from_secs(20);
     world.push(template("v2", false));
     world.until("a move is on", |world| {
@@ -120,7 +145,7 @@ fn a_move_has_its_deadline_from_when_its_pods_are_heard_again() {
     });
     world.pass(Duration::from_secs(1));
     world.stop_hearing();
-    world.pass(Duration::from_secs(700));
+    world.pass(Duration::from_secs(100));
     waits(&world);
     world.unheard = None;
     assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());

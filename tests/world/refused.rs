@@ -243,8 +243,8 @@ fn of_many_actions_that_cannot_be_marked_each_is_tried_in_time() {
     world.refuses = vec!["mark"];
     world.look();
     let mut tried = BTreeSet::new();
-    // Ten minutes.
-    for _ in 0..6000 {
+    // Two and a half minutes.
+    for _ in 0..1500 {
         world.quiet_tick();
         for intent in world.look().intents {
             if let Intent::MarkAction { name, .. } = intent {

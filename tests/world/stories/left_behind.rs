@@ -91,7 +91,7 @@ fn a_newer_template_stays_where_its_release_is_gone_and_stable_fails() {
     crash(&mut world, true);
     world.release = None;
     world.push(template("v3", false));
-    let overwritten = pass_while_stable_fails(&mut world, Duration::from_secs(20 * 60));
+    let overwritten = pass_while_stable_fails(&mut world, Duration::from_secs(5 * 60));
     assert_eq!(overwritten, 0, "{}", world.describe());
     is_its_owners_with(&world, "v3", &before);
     let said = only(&world, "Superseded");

@@ -2,6 +2,7 @@
 //! takes is not the operator's to hold; how many pods are ordered is.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_real::stage::{Stage, usual};
@@ -126,8 +127,11 @@ fn a_node_lost_in_the_middle_of_a_move_undoes_nothing() {
         let stage = stage().await;
         let story = Story::begin(&stage, "node-loss-moving").await;
         let mut deployment = story.deployment(8);
-        // Longer than it takes to notice that a node is silent, shorter than until its pods are Ready elsewhere.
-        deployment["spec"]["progressDeadlineSeconds"] = json!(12);
+        // Much longer than it takes to notice that a node is silent, and shorter than until its pods are made elsewhere.
+        deployment["spec"]["progressDeadlineSeconds"] = json!(25);
+        let stays = |taint: &str| json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 35});
+        deployment["spec"]["template"]["spec"]["tolerations"] =
+            json!([stays("node.kubernetes.io/unreachable"), stays("node.kubernetes.io/not-ready")]);
         story.adopt(deployment, story.release(quick())).await;
         let orders = story.guard().await;
         story.ship_paper("v2", json!({"paper.tidegate.dev/ready-after": "4s"})).await;
@@ -135,6 +139,12 @@ fn a_node_lost_in_the_middle_of_a_move_undoes_nothing() {
         let node = until_under_way(&story, true).await;
         stage.cluster.control(&format!("nodes/{node}/lose")).await.expect("lost");
         story.until_blocked("NodesSilent").await;
+        let patience = Duration::from_secs(150);
+        story
+            .until_within(patience, "pods come again elsewhere, and the run to its end", |story| async move {
+                story.status().await["lastRun"]["number"] == 1
+            })
+            .await;
         ended(&story, 1, "Succeeded").await;
         let pods = story.pods().await;
         let stands = pods.len() == PODS && pods.iter().all(is_ready);

@@ -11,8 +11,8 @@ use crate::guard::Guard;
 use crate::operator::unique;
 use crate::stage::{self, Stage};
 
-/// The longest a story waits for anything, unless it says otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest a story waits for anything, unless it says otherwise: several times what it takes on a machine that is not busy.
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A namespace on a stage.
 pub struct Story<'s> {

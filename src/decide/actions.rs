@@ -1,4 +1,4 @@
-//! What people said: each ReleaseAction takes effect once. That it did is written in status first, and marked on the action after.
+//! What people said: each ReleaseAction takes effect once. That it did is written in status first, and marked on the action after (`marks`).
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use super::approval::{self, AWAITING_APPROVAL, AWAITING_ATTESTATION, Attest, Sig
 use super::asking;
 use super::back;
 use super::checks;
-use super::decision::{Intent, Notice};
+use super::decision::Notice;
 use super::draft::Draft;
 use super::fields::{Originals, Wanted};
 use super::gate;
 use super::locks;
+use super::marks::{LEFT_FOR_STOPS, MOST_HANDLED};
 use super::migrations;
 use super::notify;
 use super::plan::{CheckKind, Plan, PlannedCheck};
-use super::refusal::{self, DoneWithout};
 use super::scene::Scene;
 use super::snapshot::{ActionFacts, FreezeFacts};
 use crate::api::status::{
@@ -26,69 +26,10 @@ use crate::api::status::{
 use crate::api::undo::ValidationResult;
 use crate::api::{Action, Authors, Outcome};
 
-/// Entries kept at most, of actions that are not marked yet; further ones wait.
-const MOST_HANDLED: usize = 64;
-/// So many of them are left for what stops a run, where marks are refused.
-const LEFT_FOR_STOPS: usize = 16;
 /// Windows and freezes that a run passes at most.
 const MOST_PASSES: usize = 16;
 /// Notes of a run that are kept.
 const MOST_NOTES: usize = 16;
-/// Actions that are marked in one look: at a slow API server a look with all of them would see nothing else for minutes.
-const MARKS_AT_ONCE: usize = 4;
-/// The others come soon.
-const REST: Duration = Duration::from_secs(1);
-/// Marks that were refused are tried again after so long.
-const MARK_AGAIN: Duration = Duration::from_secs(30);
-
-/// Forgets actions that carry their mark.
-pub fn forget_marked(draft: &mut Draft<'_>) {
-    let actions = &draft.snapshot.actions;
-    draft.status.handled.retain(|handled| actions.iter().any(|action| action.uid == handled.uid));
-}
-
-/// Marks actions that status says took effect, a few at a time: after everything that was decided, of which nothing waits for it.
-pub fn mark(draft: &mut Draft<'_>) {
-    let snapshot = draft.snapshot;
-    let unmarked = |uid: &str| snapshot.actions.iter().find(|action| action.uid == uid);
-    let handled = &draft.release.status.handled;
-    let open = handled.iter().filter_map(|handled| Some((handled, unmarked(&handled.uid)?)));
-    let mut open: Vec<(&Handled, &ActionFacts)> = open.collect();
-    if open.is_empty() {
-        return;
-    }
-    let run = draft.release.status.run.as_ref().map(|run| run.id.as_str());
-    open.sort_by_key(|(_, action)| action.run.as_deref() != run);
-    if let Some(missed) = snapshot.missed.get(&DoneWithout::Marks) {
-        let what_of_it = match open.len() {
-            1 => "what came of an action could not be said on it".to_owned(),
-            count if count >= MOST_HANDLED - LEFT_FOR_STOPS => format!(
-                "what came of {count} actions could not be said on them, and none but abort and pause is heard before it is"
-            ),
-            count => format!("what came of {count} actions could not be said on them"),
-        };
-        refusal::mention(draft, &missed.refusal, &what_of_it);
-        let again = missed.at.saturating_add(MARK_AGAIN).unwrap_or(snapshot.now);
-        if again > snapshot.now {
-            return draft.wake_at(again);
-        }
-        // Some may be refused for good: each time others are the first.
-        let times = snapshot.now.as_second().unsigned_abs() / MARK_AGAIN.as_secs();
-        let tried = usize::try_from(times).unwrap_or(0).saturating_mul(MARKS_AT_ONCE);
-        let turn = tried % open.len();
-        open.rotate_left(turn);
-    }
-    if open.len() > MARKS_AT_ONCE {
-        draft.wake_in(REST);
-    }
-    let mark = |(handled, action): (&Handled, &ActionFacts)| Intent::MarkAction {
-        name: action.name.clone(),
-        done: handled.done,
-        message: handled.message.clone(),
-        at: snapshot.now,
-    };
-    draft.intents.extend(open.into_iter().take(MARKS_AT_ONCE).map(mark));
-}
 
 /// What a skip is told while people are waited for.
 const ONLY_SIGNATURES: &str = "only signatures are waited for: they cannot be skipped";

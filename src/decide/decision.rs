@@ -120,7 +120,7 @@ pub enum Intent {
     /// Delete a pod whose quarantine is over. A refusal is told, and stops nothing.
     DeletePod { name: String, uid: String },
     /// Say on a ReleaseAction what came of it. A refusal is told, and stops nothing.
-    MarkAction { name: String, done: bool, message: String, at: Timestamp },
+    MarkAction { uid: String, name: String, done: bool, message: String, at: Timestamp },
 }
 
 impl Intent {
@@ -144,7 +144,7 @@ impl Intent {
     /// As what it is remembered when it is refused, if nothing waits for it then, but somebody is to know.
     pub fn done_without(&self) -> Option<DoneWithout> {
         match self {
-            Self::MarkAction { .. } => Some(DoneWithout::Marks),
+            Self::MarkAction { uid, .. } => Some(DoneWithout::Mark(uid.clone())),
             Self::KeepTemplate { needed: false, fingerprint, .. } => {
                 Some(DoneWithout::Template(fingerprint.clone()))
             }

@@ -23,6 +23,7 @@ pub mod jobs;
 pub mod judge;
 pub mod lint;
 pub mod locks;
+mod marks;
 pub mod migrations;
 mod moving;
 pub mod needs;
@@ -71,7 +72,7 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
         return orphan::decide(snapshot);
     };
     let mut draft = Draft::new(snapshot, release);
-    actions::forget_marked(&mut draft);
+    marks::forget_seen(&mut draft);
     match (&snapshot.target, &snapshot.rival) {
         (None, _) => rest::target_missing(&mut draft),
         (Some(target), Some(rival)) => {
@@ -94,7 +95,7 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
             lint::note(&mut draft, &scene);
         }
     }
-    actions::mark(&mut draft);
+    marks::mark(&mut draft);
     back::say_what_is_lost(&mut draft);
     notify::note(&mut draft);
     back::watch_communication(&mut draft);

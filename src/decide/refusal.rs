@@ -39,10 +39,20 @@ pub enum Why {
 /// What is done without when it is refused: by what it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DoneWithout {
-    /// To say on ReleaseActions what came of them.
-    Marks,
+    /// To say on a ReleaseAction, by its uid, what came of it.
+    Mark(String),
     /// To keep a newer template, by its fingerprint, that stands where a run goes back for good.
     Template(String),
+}
+
+impl DoneWithout {
+    /// Whether who was told that the one is refused need not be told of the other.
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Mark(_), Self::Mark(_)) => true,
+            (Self::Mark(_) | Self::Template(_), _) => self == other,
+        }
+    }
 }
 
 /// One that was refused, and done without.

@@ -83,6 +83,8 @@ pub struct Snapshot {
     pub way_back: Option<WayBack>,
     /// Writes that were refused, and done without.
     pub missed: BTreeMap<DoneWithout, Missed>,
+    /// Actions that this process has marked, by uid, and when: those whose mark has not come back to it yet.
+    pub marked: BTreeMap<String, Timestamp>,
 }
 
 /// A kind that cannot be listed and watched: what is known of it was so when it failed, and need not be any more.

@@ -68,6 +68,8 @@ pub struct Findings {
     pub ready_ahead: BTreeMap<String, Timestamp>,
     /// Writes that were refused, and done without.
     pub missed: BTreeMap<DoneWithout, Missed>,
+    /// Actions that were marked, by uid, and when.
+    pub marked: BTreeMap<String, Timestamp>,
 }
 
 /// Templates of a Release that are read again, at most. More than a few are nothing that we have kept.
@@ -135,6 +137,7 @@ pub fn observe(
         placed: findings.placed,
         way_back: findings.way_back,
         missed: findings.missed,
+        marked: findings.marked,
         release,
     })
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::clock::{self, Clock};
 use crate::decide::Key;
 use crate::decide::judge::{Revision, Slot, State};
-use crate::decide::refusal::{DoneWithout, Missed};
+use crate::decide::refusal::{DoneWithout, Missed, Refusal};
 use crate::decide::snapshot::{
     Gathered, JobOutput, Measured, Placed, Pod, ProbeAnswer, ProbeId, ReleaseFacts, WayBack,
 };
@@ -45,6 +45,16 @@ const MOST_OUTPUTS: usize = 64;
 
 /// Wall time that went by, or back, without so much time having passed is no time in which anybody looked.
 const JUMP: SignedDuration = SignedDuration::from_secs(2);
+
+/// What is new of a write that is done without where it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    Nothing,
+    /// Status says something else from here on.
+    ForStatus,
+    /// And nothing like it was refused for that reason: people are told.
+    ForPeople,
+}
 
 /// Findings of all runs.
 pub struct SharedFindings {
@@ -165,21 +175,33 @@ impl SharedFindings {
         }
     }
 
-    /// How a write fared that is done without where it is refused. Whether that is news.
-    pub fn see_missed(&self, key: &Key, what: DoneWithout, missed: Option<Missed>) -> bool {
+    /// How a write fared then that is done without where it is refused.
+    pub fn see_done_without(
+        &self,
+        key: &Key,
+        what: &DoneWithout,
+        refusal: Option<&Refusal>,
+        at: Timestamp,
+    ) -> News {
         let all = &mut self.lock().all;
-        match missed {
-            Some(missed) => {
-                let known = &mut all.entry(key.clone()).or_default().missed;
-                let before = known.insert(what, missed.clone());
-                before.is_none_or(|before| before.refusal.reason() != missed.refusal.reason())
+        let Findings { missed, marked, .. } = all.entry(key.clone()).or_default();
+        let Some(refusal) = refusal else {
+            if let DoneWithout::Mark(action) = what {
+                marked.insert(action.clone(), at);
             }
-            None => all.get_mut(key).is_some_and(|found| found.missed.remove(&what).is_some()),
+            return if missed.remove(what).is_some() { News::ForStatus } else { News::Nothing };
+        };
+        let is_the_same = |known: &Missed| known.refusal.reason() == refusal.reason();
+        let is_told = missed.iter().any(|(known, it)| known.is_like(what) && is_the_same(it));
+        match missed.insert(what.clone(), Missed { at, refusal: refusal.clone() }) {
+            Some(before) if is_the_same(&before) => News::Nothing,
+            Some(_) | None if is_told => News::ForStatus,
+            Some(_) | None => News::ForPeople,
         }
     }
 
-    /// Forgets what status has counted in and what was answered to other runs, and when there is no run everything but that marks are refused,
-    /// and what has yet to be noted on the Deployment of the way back of a Release that is gone.
+    /// Forgets what status has counted in and what was answered to other runs, and when there is no run everything but how it went to mark actions
+    /// that status knows, and what has yet to be noted on the Deployment of the way back of a Release that is gone.
     pub fn prune(&self, key: &Key, release: Option<&ReleaseFacts>) {
         let mut known = self.lock();
         known.prune(key, release);
@@ -198,14 +220,20 @@ impl Known {
     fn prune(&mut self, key: &Key, release: Option<&ReleaseFacts>) {
         let run = release.and_then(|release| release.status.run.as_ref());
         let now = self.told.map_or(Timestamp::MAX, |(now, _)| now);
+        let handled = release.map(|release| release.status.handled.as_slice()).unwrap_or_default();
+        let is_handled = |action: &str| handled.iter().any(|handled| handled.uid == action);
         let all = &mut self.all;
+        if let Some(found) = all.get_mut(key) {
+            found.marked.retain(|action, _| is_handled(action));
+            found.missed.retain(|what, _| match what {
+                DoneWithout::Mark(action) => is_handled(action),
+                DoneWithout::Template(_) => run.is_some(),
+            });
+        }
         let Some(run) = run else {
-            let Some(mut found) = all.remove(key) else { return };
-            let marks = found.missed.remove_entry(&DoneWithout::Marks).filter(|_| release.is_some());
-            if marks.is_some() || found.way_back.is_some() {
-                let missed = marks.into_iter().collect();
-                let kept = Findings { way_back: found.way_back, missed, ..Findings::default() };
-                all.insert(key.clone(), kept);
+            let Some(Findings { way_back, missed, marked, .. }) = all.remove(key) else { return };
+            if way_back.is_some() || !missed.is_empty() || !marked.is_empty() {
+                all.insert(key.clone(), Findings { way_back, missed, marked, ..Findings::default() });
             }
             return;
         };
@@ -298,6 +326,7 @@ mod tests {
 
     use super::*;
     use crate::decide::judge::Bound;
+    use crate::decide::refusal::Why;
     use crate::decide::snapshot::ProbeResult;
 
     #[tokio::test(start_paused = true)]
@@ -344,6 +373,55 @@ mod tests {
         assert_eq!(looks(), (set, 1));
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(looks(), (set, 1));
+    }
+
+    #[test]
+    fn how_it_went_to_mark_an_action_is_known_for_as_long_as_status_knows_it() {
+        let key = Key { namespace: "ns".into(), name: "shop".into() };
+        let clock = Clock::machine();
+        let findings = SharedFindings::new(clock.clone());
+        let marks = |action: &str, refused: Option<&str>| {
+            let refusal = refused.map(|why| Refusal { what: action.into(), why: Why::Words(why.into()) });
+            let what = DoneWithout::Mark(action.into());
+            findings.see_done_without(&key, &what, refusal.as_ref(), clock.now())
+        };
+        let known = || {
+            let found = findings.of(&key, clock.now());
+            let missed = found.missed.into_keys().map(|what| format!("{what:?}")).collect::<Vec<_>>();
+            (missed.join(" "), found.marked.into_keys().collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(marks("a", Some("no")), News::ForPeople);
+        assert_eq!(marks("a", Some("not again")), News::Nothing);
+        assert_eq!(marks("b", Some("no")), News::ForStatus);
+        assert_eq!(marks("c", None), News::Nothing);
+        assert_eq!(
+            known(),
+            (r#"Mark("a") Mark("b")"#.into(), "c".into()),
+            "one that goes out takes none away"
+        );
+        assert_eq!(marks("b", None), News::ForStatus);
+        assert_eq!(known(), (r#"Mark("a")"#.into(), "b c".into()));
+
+        let prune = |handled: &[&str]| {
+            let entry = |uid: &&str| json!({"uid": uid, "action": "Pause", "done": true, "message": "standing still"});
+            let handled: Vec<_> = handled.iter().map(entry).collect();
+            let release = ReleaseFacts {
+                uid: "shop".into(),
+                generation: 1,
+                resource_version: "1".into(),
+                spec: Err("nobody asks for it".into()),
+                meaning: Arc::default(),
+                status: Arc::new(serde_json::from_value(json!({"handled": handled})).expect("a status")),
+            };
+            findings.prune(&key, Some(&release));
+        };
+        prune(&["a", "b"]);
+        assert_eq!(known(), (r#"Mark("a")"#.into(), "b".into()), "there is no run");
+        prune(&[]);
+        assert_eq!(known(), (String::new(), String::new()));
+        marks("a", Some("no"));
+        findings.prune(&key, None);
+        assert_eq!(known(), (String::new(), String::new()), "there is no Release");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::clock::{self, Clock};
 use super::errands::Errands;
-use super::findings::SharedFindings;
+use super::findings::{News, SharedFindings};
 use super::link::UnderWay;
 use super::own_writes::{BackOff, OwnWrites};
 use super::prober::{Asker, Prober};
@@ -14,7 +14,7 @@ use super::queue::Queue;
 use super::rush::Rush;
 use super::sampler::Sampler;
 use crate::act::{self, Applied, Failed, Writer};
-use crate::decide::refusal::{self, Missed, Refusal};
+use crate::decide::refusal::{self, Refusal};
 use crate::decide::snapshot::{ProbeAnswer, ProbeResult, ReleaseFacts};
 use crate::decide::{self, Decision, Key, Notice, Snapshot};
 use crate::observe::{self, reading::Reading};
@@ -34,6 +34,8 @@ const READINGS: usize = 4;
 const RUSH: Duration = Duration::from_millis(500);
 /// When to look again whether there is room to tell something.
 const ROOM: Duration = Duration::from_secs(10);
+/// When to look again whether something is to be said of writes that are done without.
+const SAID_IN: Duration = Duration::from_secs(1);
 /// A write that another was quicker than is tried again at once, so often.
 const QUICK_LOOKS: u32 = 5;
 /// Longest back-off of a Release whose writes fail.
@@ -180,13 +182,12 @@ impl Reconciler {
             self.findings.add_answer(key, id.clone(), answer);
         }
         for (what, refusal) in &applied.done_without {
-            let missed = refusal.clone().map(|refusal| Missed { at: snapshot.now, refusal });
-            if !self.findings.see_missed(key, what.clone(), missed) {
-                continue;
+            let news = self.findings.see_done_without(key, what, refusal.as_ref(), snapshot.now);
+            if news != News::Nothing {
+                // Said in status by the next look. Of many marks some go out in each.
+                self.queue.wake_at(key.clone(), clock::instant() + SAID_IN);
             }
-            // Said in status by the next look.
-            self.queue.wake(key.clone());
-            if let Some(refusal) = refusal {
+            if let Some(refusal) = refusal.as_ref().filter(|_| news == News::ForPeople) {
                 let notice = Notice::warning(refusal.reason(), refusal.sentence());
                 self.reporter.say(snapshot, notice);
             }

@@ -124,10 +124,14 @@ pub struct World {
     looking_since: Option<Timestamp>,
     /// By how much the operator's clock is ahead of the API server's.
     pub ahead: Duration,
-    /// Writes that are refused, each by the word for its intent.
+    /// Actions are not heard: how they were last.
+    pub actions_unheard: Option<Vec<Value>>,
+    /// Writes that are refused, each by the word for its intent, or by what it writes: `ReleaseAction a2`.
     pub refuses: Vec<&'static str>,
     /// Those of them that were done without.
     missed: BTreeMap<DoneWithout, Missed>,
+    /// Actions that were marked, and when.
+    marked: BTreeMap<String, Timestamp>,
 }
 
 /// How a Job ends.
@@ -231,8 +235,10 @@ impl World {
             jobs_unheard: None,
             looking_since: None,
             ahead: Duration::ZERO,
+            actions_unheard: None,
             refuses: Vec::new(),
             missed: BTreeMap::new(),
+            marked: BTreeMap::new(),
         };
         world.until("adopted", |world| world.status.stable.is_some());
         world
@@ -369,8 +375,10 @@ impl World {
             first_intents: self.first_intents.clone(),
             stand_still: self.stand_still.clone(),
             unheard: self.unheard.clone(),
+            actions_unheard: self.actions_unheard.clone(),
             refuses: self.refuses.clone(),
             missed: self.missed.clone(),
+            marked: self.marked.clone(),
             ..*self
         }
     }
@@ -437,7 +445,8 @@ impl World {
                 return decision;
             }
             let without = intent.done_without();
-            if self.refuses.contains(&word(intent)) {
+            let is_it = |refused: &&str| *refused == word(intent) || intent.what().ends_with(*refused);
+            if self.refuses.iter().any(is_it) {
                 let refusal = Refusal { what: intent.what(), why: Why::Words("a policy says no".to_owned()) };
                 if let Some(without) = without {
                     self.missed.insert(without, Missed { at: self.now, refusal });
@@ -449,6 +458,9 @@ impl World {
                 return decision;
             }
             without.map(|without| self.missed.remove(&without));
+            if let Intent::MarkAction { uid, .. } = intent {
+                self.marked.insert(uid.clone(), self.now);
+            }
             self.carry_out(intent);
         }
         if dies_after.is_none() && !decision.note_first {
@@ -471,6 +483,7 @@ impl World {
         self.probes.clear();
         self.outputs.clear();
         self.gathered = None;
+        self.marked.clear();
         self.places.forget();
         self.looking_since = Some(self.now);
     }

@@ -121,7 +121,7 @@ impl World {
         let (probes, told, outputs) = (self.probes.clone(), self.told.clone(), self.outputs.clone());
         let (gathered, way_back) = (self.gathered.clone(), self.way_back.clone());
         let placed = self.places.read_last();
-        let (looking_since, missed) = (self.looking_since, self.missed.clone());
+        let (missed, marked) = (self.missed.clone(), self.marked.clone());
         Findings {
             measured,
             probes,
@@ -130,9 +130,10 @@ impl World {
             gathered,
             placed,
             way_back,
-            looking_since,
+            looking_since: self.looking_since,
             ready_ahead: Default::default(),
             missed,
+            marked,
         }
     }
 

@@ -1,11 +1,11 @@
 //! Writes that are refused, for whatever reason: going back waits for none that it can do without, and what is refused is said.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use tidegate::decide::Intent;
+use tidegate::decide::{Decision, Intent};
 
 use super::{World, template};
 
@@ -41,6 +41,27 @@ fn stalled(world: &World) -> bool {
 
 fn is_marked(world: &World) -> bool {
     world.actions.iter().all(|action| action["status"]["result"].is_string())
+}
+
+/// The names of the actions that are marked by this.
+fn marks(decision: &Decision) -> Vec<String> {
+    let name = |intent: &Intent| match intent {
+        Intent::MarkAction { name, .. } => Some(name.clone()),
+        _ => None,
+    };
+    decision.intents.iter().filter_map(name).collect()
+}
+
+/// How often each action is marked in that time, ten looks a second.
+fn marks_within(world: &mut World, time: Duration) -> BTreeMap<String, u32> {
+    let (mut marked, until) = (BTreeMap::new(), world.now + time);
+    while world.now < until {
+        world.quiet_tick();
+        for name in marks(&world.look()) {
+            *marked.entry(name).or_default() += 1;
+        }
+    }
+    marked
 }
 
 #[test]
@@ -222,11 +243,7 @@ fn a_few_of_many_actions_are_marked_in_one_look_those_about_the_run_first_and_th
     world.look();
     assert_eq!(world.status.handled.len(), 10, "{}", world.describe());
     let decision = world.look();
-    let name = |intent: &Intent| match intent {
-        Intent::MarkAction { name, .. } => Some(name.clone()),
-        _ => None,
-    };
-    let marked: Vec<String> = decision.intents.iter().filter_map(name).collect();
+    let marked = marks(&decision);
     assert_eq!((marked.len(), json!(marked[0])), (4, about_the_run), "{marked:?}");
     assert!(decision.wake.is_some_and(|wake| wake <= world.now + SECOND), "{:?}", decision.wake);
     world.look();
@@ -242,17 +259,50 @@ fn of_many_actions_that_cannot_be_marked_each_is_tried_in_time() {
     }
     world.refuses = vec!["mark"];
     world.look();
-    let mut tried = BTreeSet::new();
-    // Two and a half minutes.
-    for _ in 0..1500 {
-        world.quiet_tick();
-        for intent in world.look().intents {
-            if let Intent::MarkAction { name, .. } = intent {
-                tried.insert(name);
-            }
-        }
+    let tried = marks_within(&mut world, 150 * SECOND);
+    assert!(tried.len() == 12 && tried.values().all(|times| (2..=3).contains(times)), "{tried:?}");
+}
+
+#[test]
+fn that_some_marks_are_refused_is_said_for_as_long_as_they_are_however_many_others_go_out() {
+    let mut world = at_half();
+    for _ in 0..6 {
+        world.say("Resume");
     }
-    assert_eq!(tried.len(), 12, "{tried:?}");
+    world.refuses = vec!["ReleaseAction a2", "ReleaseAction a5"];
+    let words = "what came of 2 actions could not be said on them: the patch of the status of ReleaseAction a2 was refused: a policy says no";
+    world.until("it is said", |world| message(world).contains(words));
+    for tick in 0..1200 {
+        if tick % 100 == 0 {
+            world.say("Resume");
+        }
+        world.tick();
+        assert!(message(&world).contains(words), "{}", message(&world));
+    }
+    let is_open = |action: &&Value| !action["status"]["result"].is_string();
+    let open: Vec<&Value> =
+        world.actions.iter().filter(is_open).map(|action| &action["metadata"]["name"]).collect();
+    assert_eq!(open, ["a2", "a5"], "{}", world.describe());
+    world.refuses.clear();
+    world.until("all are marked", is_marked);
+    world.until("it is said no more", |world| !message(world).contains("a policy says no"));
+}
+
+#[test]
+fn what_was_marked_is_not_marked_again_for_minutes_while_actions_are_not_heard() {
+    let mut world = at_half();
+    for _ in 0..6 {
+        world.say("Resume");
+    }
+    world.actions_unheard = Some(world.actions.clone());
+    let times = |marked: &BTreeMap<String, u32>| marked.values().copied().collect::<Vec<_>>();
+    let marked = marks_within(&mut world, 290 * SECOND);
+    assert_eq!(times(&marked), [1; 6], "{marked:?}");
+    // It may be that they are not there any more: a cluster is brought back from a backup.
+    let marked = marks_within(&mut world, 20 * SECOND);
+    assert_eq!(times(&marked), [1; 6], "{marked:?}");
+    world.actions_unheard = None;
+    world.until("they are forgotten", |world| world.status.handled.is_empty());
 }
 
 #[test]

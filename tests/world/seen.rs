@@ -126,7 +126,7 @@ impl World {
                 index::apply::<slim::Pod>(&mut index, from(pod));
             }
         }
-        for action in &self.actions {
+        for action in self.actions_unheard.as_ref().unwrap_or(&self.actions) {
             index::apply::<slim::ReleaseAction>(&mut index, from(action.clone()));
         }
         let mut policies = vec![

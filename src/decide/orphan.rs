@@ -15,7 +15,8 @@ use super::fields::{Originals, PARKED_DEADLINE, Wanted, managed_no_more, parked}
 use super::podhealth;
 use super::rest::{self, LOOK_AGAIN};
 use super::scene::revision;
-use super::snapshot::{Key, PodSet, Snapshot, StoredTemplate, Workload};
+use super::snapshot::{Key, PodSet, Snapshot, StoredTemplate, WayBack, Workload};
+use crate::api::status::Back;
 use crate::api::{GROUP, ORIGINALS, Phase, RELEASE_LABEL};
 
 /// What is told when a newer template of the owner's is left there, or put back.
@@ -73,7 +74,7 @@ fn owed_by(way: &GoingBack<'_>, known: Option<&Ordered>) -> Option<String> {
 pub struct TakenUp {
     /// The template that comes after stable, by the name under which it is kept, or will be.
     pub then: Option<String>,
-    /// What is noted of it on the Deployment; `None`: nothing.
+    /// What is noted of it on the Deployment; `None`: nothing yet.
     pub note: Option<String>,
     /// Why stable does not come.
     pub failing: Option<String>,
@@ -85,11 +86,20 @@ pub fn taken_up(way: &GoingBack<'_>) -> TakenUp {
     let known = Ordered::noted(way.target);
     let then = owed_by(way, known.as_ref());
     let failing = what_fails(way, known.as_ref());
-    let note = (known.is_some() || then.is_some()).then(|| {
+    // Nothing comes next where that is noted without it.
+    let note = (then.is_some() || !is_awaited(way)).then(|| {
         let ordered_at = known.map_or(way.snapshot.now, |known| known.ordered_at);
         Ordered { ordered_at, then: then.clone() }.text()
     });
     TakenUp { then, note, failing }
+}
+
+/// Whether this process alone knows what comes after stable, and may yet see that it is kept.
+fn is_awaited(way: &GoingBack<'_>) -> bool {
+    let now = way.snapshot.now;
+    let by = |known: &Back| known.decided_at.0.min(now) + back::SEEN_WITHIN;
+    let is_known = |seen: &WayBack| seen.back.next.is_some() && by(&seen.back) > now;
+    Ordered::noted(way.target).is_none() && way.snapshot.way_back.as_ref().is_some_and(is_known)
 }
 
 /// Whether the Deployment is on its way back, and what comes after stable is not noted there.

@@ -306,6 +306,27 @@ fn a_release_made_anew_says_that_stable_pods_do_not_come_when_their_deadline_is_
 }
 
 #[test]
+fn a_release_made_anew_in_the_moment_of_an_undo_says_when_the_deadline_of_stable_pods_is_over() {
+    let (mut world, before) = half_way();
+    world.ready_after = Duration::from_secs(100_000);
+    world.say("Abort");
+    world.until("stable is ordered", |world| version(world) == "v1");
+    world.until("it is said on the action", |world| world.actions[0]["status"]["result"].is_string());
+    // Deleted and made anew before anybody looks.
+    world.status = ReleaseStatus::default();
+    world.pass(Duration::from_secs(590));
+    assert_eq!(blocker(&world).0, "AwaitingStable", "{}", world.describe());
+    world.pass(Duration::from_secs(20));
+    assert_eq!((blocker(&world).0, version(&world).as_str()), ("StablePodsFailing", "v1"));
+    let message = &world.status.blocked_by.as_ref().expect("blocked").message;
+    assert!(message.ends_with("stable pods are Ready, 600 s after stable was ordered"), "{message}");
+    world.ready_after = Duration::from_secs(1);
+    world.until("v1 is stable", |world| world.status.stable.is_some());
+    assert_eq!(world.deployment()["spec"], before, "{}", world.describe());
+    assert!(world.deployment()["metadata"]["annotations"]["tidegate.dev/on-delete"].is_null());
+}
+
+#[test]
 fn a_newer_template_that_cannot_be_kept_is_said_to_be_lost_where_its_release_is_gone() {
     let (mut world, before) = half_way();
     world.release = None;

@@ -29,13 +29,21 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
-/// The same object with every text in it made [`plain`].
+/// The field in which authors stand, a name a line (`api::Authors`): shown they are one line all the same.
+const AUTHORS: &str = "changedBy";
+
+/// The same object with every text in it made [`plain`], and of authors every name.
 pub fn harmless<T: Serialize + DeserializeOwned + Clone>(object: &T) -> T {
     fn clean(value: &mut Value) {
         match value {
             Value::String(text) if text.chars().any(char::is_control) => *text = plain(text),
             Value::Array(values) => values.iter_mut().for_each(clean),
-            Value::Object(map) => map.values_mut().for_each(clean),
+            Value::Object(map) => map.iter_mut().for_each(|(name, value)| match value {
+                Value::String(names) if name == AUTHORS => {
+                    *names = names.split('\n').map(plain).collect::<Vec<_>>().join("\n");
+                }
+                value => clean(value),
+            }),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }

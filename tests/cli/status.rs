@@ -2,6 +2,7 @@ use serde_json::json;
 use tidegate::cli::status::{line, render, table};
 use tidegate::cli::steps::bar;
 use tidegate::cli::view::{Look, visible};
+use tidegate::cli::why::explain;
 
 use super::{bare, look, release, run, soaking, undone};
 
@@ -187,4 +188,15 @@ fn wide_adds_where_numbers_come_from() {
 fn what_people_write_cannot_move_the_cursor() {
     let evil = release(json!({ "phase": "Idle", "summary": { "message": "hi\u{1b}[2J\nyou" } }));
     assert!(render(&evil, look(None)).contains("hi [2J you"));
+}
+
+#[test]
+fn whoever_changed_a_template_is_named_apart_from_whoever_else_did() {
+    let authors = json!({ "step": 1, "changedBy": "alice\nci\u{1b}[2Jbot\n*" });
+    let held = release(json!({ "phase": "Held", "run": run("Steps", authors) }));
+    let named = "alice, ci [2Jbot, others";
+    let text = render(&held, look(None));
+    assert!(text.contains(&format!(", changed by {named}\n")), "{text}");
+    let text = explain(&held, &[], look(None));
+    assert!(text.contains(&format!(" {named} changed the template.")), "{text}");
 }

@@ -46,6 +46,8 @@
 //!     done.
 
 pub mod act;
+#[cfg(test)]
+mod answered;
 pub mod api;
 pub mod cli;
 pub mod decide;

@@ -1,15 +1,12 @@
 //! Patience, with API servers that never answer, fall silent, or ask to be left alone. Time is virtual.
 
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use http::{Request, Response};
-use http_body::Frame;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::client::{Body, ClientBuilder};
 use kube::runtime::watcher;
@@ -17,31 +14,9 @@ use kube::{Api, Client};
 
 use super::super::clock;
 use super::{Answers, Patience, UnderWay};
+use crate::answered::Answered;
 use crate::decide::Key;
 use crate::report::Metrics;
-
-/// What a request is answered with.
-enum Told {
-    Text(Option<&'static str>),
-    Silence,
-}
-
-impl http_body::Body for Told {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut *self {
-            Self::Text(text) => {
-                Poll::Ready(text.take().map(|text| Ok(Frame::data(Bytes::from_static(text.as_bytes())))))
-            }
-            Self::Silence => Poll::Pending,
-        }
-    }
-}
 
 struct Stage {
     client: Client,
@@ -53,7 +28,7 @@ struct Stage {
 }
 
 /// A client of an API server that answers like this; `None`: never.
-fn stage(answer: impl Fn(&Request<Body>) -> Option<Response<Told>> + Send + Sync + 'static) -> Stage {
+fn stage(answer: impl Fn(&Request<Body>) -> Option<Response<Answered>> + Send + Sync + 'static) -> Stage {
     let (answers, runs, metrics) =
         (Arc::new(Answers::default()), Arc::new(UnderWay::default()), Arc::new(Metrics::new()));
     let asked = Arc::<Mutex<Vec<(Duration, String)>>>::default();
@@ -99,7 +74,7 @@ async fn a_request_that_is_never_answered_fails_in_time_and_is_said() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_breaks_off_in_silence_is_not_waited_for() {
-    let stage = stage(|_| Some(Response::new(Told::Silence)));
+    let stage = stage(|_| Some(Response::new(Answered::Silence)));
     let began = clock::instant();
     assert!(maps(&stage).get("a").await.is_err());
     assert_eq!(clock::instant() - began, Duration::from_secs(60));
@@ -110,7 +85,7 @@ async fn an_answer_that_says_trouble_counts_as_none() {
     for (status, is_trouble) in [(500, true), (401, true), (403, false), (404, false)] {
         let stage = stage(move |_| {
             let text = r#"{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no"}"#;
-            let mut response = Response::new(Told::Text(Some(text)));
+            let mut response = Response::new(Answered::text(text));
             *response.status_mut() = status.try_into().unwrap();
             Some(response)
         });
@@ -121,11 +96,11 @@ async fn an_answer_that_says_trouble_counts_as_none() {
 }
 
 /// Lists that are empty, watches that never say anything.
-fn silent_watches(request: &Request<Body>) -> Option<Response<Told>> {
+fn silent_watches(request: &Request<Body>) -> Option<Response<Answered>> {
     let list =
         r#"{"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": []}"#;
     let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
-    Some(Response::new(if watches { Told::Silence } else { Told::Text(Some(list)) }))
+    Some(Response::new(if watches { Answered::Silence } else { Answered::text(list) }))
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,7 +135,7 @@ async fn a_silent_watch_is_noticed_within_twelve_seconds_of_a_run_and_goes_on_fr
 #[tokio::test(start_paused = true)]
 async fn who_is_asked_to_come_back_later_does_and_a_write_is_told_at_once() {
     let stage = stage(|_| {
-        let mut response = Response::new(Told::Text(Some("Too many requests, please try again later.")));
+        let mut response = Response::new(Answered::text("Too many requests, please try again later."));
         *response.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
         response.headers_mut().insert("retry-after", "7".parse().unwrap());
         Some(response)

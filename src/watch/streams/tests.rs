@@ -2,48 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body::Frame;
 use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::answered::Answered;
 
-/// An answer: a text, or a watch that begins and has nothing to tell.
-struct Said(StatusCode, Option<String>);
-
-/// Its body.
-struct Text(Option<String>);
-
-impl http_body::Body for Text {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut self.0 {
-            Some(text) if text.is_empty() => Poll::Ready(None),
-            Some(text) => Poll::Ready(Some(Ok(Frame::data(Bytes::from(std::mem::take(text)))))),
-            None => Poll::Pending,
-        }
-    }
-}
+/// An answer.
+struct Said(StatusCode, Answered);
 
 /// An API server that says this to a list or a watch at a path, and takes a while for each answer.
 fn server(says: impl Fn(&str, bool) -> Said + Send + 'static) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
         let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
-        let Said(code, text) = says(request.uri().path(), watches);
+        let Said(code, body) = says(request.uri().path(), watches);
         async move {
             tokio::time::sleep(Duration::from_millis(200)).await;
-            let mut response = Response::new(Text(text));
+            let mut response = Response::new(body);
             *response.status_mut() = code;
             Ok::<_, Infallible>(response)
         }
@@ -59,15 +37,15 @@ fn began() -> Timestamp {
 fn list(items: &[Value]) -> Said {
     let list =
         json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items});
-    Said(StatusCode::OK, Some(list.to_string()))
+    Said(StatusCode::OK, Answered::text(list.to_string()))
 }
 
 fn quiet() -> Said {
-    Said(StatusCode::OK, None)
+    Said(StatusCode::OK, Answered::Silence)
 }
 
 fn trouble() -> Said {
-    Said(StatusCode::INTERNAL_SERVER_ERROR, Some("not now".to_owned()))
+    Said(StatusCode::INTERNAL_SERVER_ERROR, Answered::text("not now"))
 }
 
 fn forbidden(verb: &str, plural: &str, group: &str) -> Said {
@@ -77,7 +55,7 @@ fn forbidden(verb: &str, plural: &str, group: &str) -> Said {
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403, "message": message,
     });
-    Said(StatusCode::FORBIDDEN, Some(status.to_string()))
+    Said(StatusCode::FORBIDDEN, Answered::text(status.to_string()))
 }
 
 /// An API server that cannot say what it serves, and does not serve mutating policies before it is told to. Of each kind of policy that
@@ -90,7 +68,7 @@ fn that_cannot_say(mutating: Arc<AtomicBool>) -> Client {
         match path.strip_prefix("/apis/admissionregistration.k8s.io/v1") {
             Some("") => trouble(),
             Some(kind) if kind.starts_with("/mutating") && !mutating.load(Ordering::Relaxed) => {
-                Said(StatusCode::NOT_FOUND, Some("404 page not found".to_owned()))
+                Said(StatusCode::NOT_FOUND, Answered::text("404 page not found"))
             }
             Some(_) => list(&[json!({"metadata": {"name": "tidegate", "resourceVersion": "1"}})]),
             None => list(&[]),
@@ -187,7 +165,7 @@ async fn a_kind_is_unheard_since_it_failed_first_until_it_is_listed_or_its_watch
         ("/api/v1/pods", true) if !can_watch.load(Ordering::Relaxed) => {
             // It is too old: what comes next is a list.
             let status = json!({"kind": "Status", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old"});
-            Said(StatusCode::OK, Some(format!("{}\n", json!({"type": "ERROR", "object": status}))))
+            Said(StatusCode::OK, Answered::text(format!("{}\n", json!({"type": "ERROR", "object": status}))))
         }
         ("/api/v1/pods", false) if !can_list.load(Ordering::Relaxed) => trouble(),
         ("/apis/apps/v1/replicasets", true) if !can_watch.load(Ordering::Relaxed) => trouble(),

@@ -98,7 +98,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
             moving::on_their_way(draft, scene, &originals, step, pods);
         }
         Next::Wait => {
-            wait_for_pods(draft, scene, &originals);
+            pause_once_carried_out(draft, scene, &originals);
             moving::on_their_way(draft, scene, &originals, step, pods);
         }
         Next::NoRoom => {
@@ -385,13 +385,14 @@ fn wait_to_hear(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals,
         }
     }
     if *next == Next::Wait {
-        wait_for_pods(draft, scene, originals);
+        pause_once_carried_out(draft, scene, originals);
     }
     unheard::holds(draft);
 }
 
-/// Scaled down meanwhile, the native controller would take more stable pods than was meant; paused, it scales all in proportion.
-fn wait_for_pods(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
+/// What is carried out, and was meant for so many replicas only, goes no further: scaled down meanwhile, the native controller would take more stable
+/// pods than was meant; paused, it scales all in proportion.
+fn pause_once_carried_out(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     if is_carried_out(scene) && !pace::scales(&scene.target.strategy, scene.stand.replicas, scene.limits) {
         stand_still(draft, scene, originals);
     }

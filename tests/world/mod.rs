@@ -62,6 +62,8 @@ pub struct World {
     pub reports: BTreeMap<String, ReleaseReportSpec>,
     pub policy: bool,
     pub ready_after: Duration,
+    /// Pods for which no node has room.
+    pub without_room: Vec<String>,
     pub notices: Vec<Notice>,
     pub writes_to_deployment: usize,
     pub status_writes: usize,
@@ -196,6 +198,7 @@ impl World {
             reports: BTreeMap::new(),
             policy: true,
             ready_after: Duration::from_millis(1000),
+            without_room: Vec::new(),
             notices: Vec::new(),
             writes_to_deployment: 0,
             status_writes: 0,
@@ -342,6 +345,7 @@ impl World {
             deployment: self.deployment.clone(),
             native: self.native.clone(),
             reports: self.reports.clone(),
+            without_room: self.without_room.clone(),
             templates: self.templates.clone(),
             actions: self.actions.clone(),
             freezes: self.freezes.clone(),
@@ -386,10 +390,13 @@ impl World {
         self.now += TICK;
         let now = self.now;
         let ready_after = self.ready_after;
+        let without_room = self.without_room.clone();
         self.pods
             .retain(|pod| pod.terminating_since.is_none_or(|since| now < since + Duration::from_millis(300)));
         for pod in &mut self.pods {
-            let up = now >= pod.born + ready_after && !pod.crashing && pod.terminating_since.is_none();
+            let starts =
+                !pod.crashing && pod.terminating_since.is_none() && !without_room.contains(&pod.name);
+            let up = starts && now >= pod.born + ready_after;
             if up && pod.ready_since.is_none() {
                 pod.ready_since = Some(now);
             }

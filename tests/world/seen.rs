@@ -78,6 +78,12 @@ impl World {
             let waited =
                 json!({"restartCount": 0, "lastState": {"terminated": {"reason": "Error", "exitCode": 1}}});
             let last = pod.ended.map(|reason| json!({"terminated": {"reason": reason, "exitCode": 137}}));
+            let mut conditions = vec![
+                json!({"type": "Ready", "status": if ready.is_some() { "True" } else { "False" }, "lastTransitionTime": second(ready.unwrap_or(pod.born))}),
+            ];
+            if self.without_room.contains(&pod.name) {
+                conditions.push(json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": second(pod.born)}));
+            }
             let pod = json!({
                 "metadata": {
                     "name": pod.name, "namespace": "ns", "uid": pod.name, "ownerReferences": owner("ReplicaSet", &pod.set, &pod.set),
@@ -85,7 +91,7 @@ impl World {
                 },
                 "status": {
                     "phase": "Running", "podIP": "10.0.0.1",
-                    "conditions": [{"type": "Ready", "status": if ready.is_some() { "True" } else { "False" }, "lastTransitionTime": second(ready.unwrap_or(pod.born))}],
+                    "conditions": conditions,
                     "initContainerStatuses": [waited],
                     "containerStatuses": [{"restartCount": pod.restarts, "state": waiting, "lastState": last.unwrap_or(json!({}))}],
                 },

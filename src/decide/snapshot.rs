@@ -253,7 +253,7 @@ pub struct Pod {
     pub ended_message: Option<String>,
     /// Since when no node has room for it.
     pub unschedulable_since: Option<Timestamp>,
-    /// Its node is not heard from: its containers were ready when they were last heard of.
+    /// Its node is not heard from: its containers were ready when they were last heard of, or those of another pod there.
     pub cut_off: bool,
 }
 

@@ -6,6 +6,7 @@ mod left_behind;
 mod numbers;
 mod paused;
 mod settling;
+mod silent;
 mod unheard;
 mod waiting;
 

@@ -239,6 +239,8 @@ pub struct Pod {
     pub ip: Option<String>,
     pub ready_since: Option<Timestamp>,
     pub terminating: bool,
+    /// It was ended, and nobody has said that its containers are gone.
+    pub lingers: bool,
     pub started_at: Option<Timestamp>,
     /// Of the container that was restarted most.
     pub restarts: u32,

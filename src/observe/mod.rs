@@ -296,6 +296,7 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         ip: status.pod_ip.as_deref().map(str::to_owned),
         ready_since: says(PodIs::Ready, Holds::True).and_then(|ready| ready.last_transition_time),
         terminating: metadata.deleted || status.phase != PodPhase::Other,
+        lingers: metadata.deleted && status.phase == PodPhase::Other,
         started_at: started,
         restarts: restarts().max().unwrap_or(0),
         restarts_in_all: restarts().fold(0, u32::saturating_add),

@@ -53,3 +53,23 @@ fn a_pod_that_had_not_started_when_its_node_fell_silent_is_known_by_another_ther
     }
     assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
 }
+
+#[test]
+fn old_pods_that_are_not_gone_are_said_to_keep_new_ones_from_being_made() {
+    let release = json!({"steps": [{"name": "all", "replicas": "100%"}]});
+    let mut world = World::new(3, json!({"type": "Recreate"}), release);
+    world.write(|spec| spec["progressDeadlineSeconds"] = json!(60));
+    let old = pods_of(&world, &template("v1", false));
+    falls_silent(&mut world, "n2", &old[..1]);
+    let says = format!("1 pod is still terminating ({}), 1 on a node that is not heard from", old[0]);
+    world.push(template("v2", false));
+    world.pass(Duration::from_secs(30));
+    let summary = &world.status.summary.as_ref().expect("it says how it stands").message;
+    assert_eq!(*summary, format!("step all: no canary pod is made before old ones are gone: {says}"));
+    assert_eq!((world.phase().as_str(), world.alive()), ("Moving", 0), "{}", world.describe());
+    assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+    let message = &world.status.last_run.as_ref().expect("it is over").message;
+    assert_eq!(*message, format!("no canary pod was made in 60 s, since old ones are not gone: {says}"));
+    // The way back does not wait for it.
+    assert_eq!(world.ready(), 3, "{}", world.describe());
+}

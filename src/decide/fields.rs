@@ -164,22 +164,6 @@ impl Wanted {
         wanted
     }
 
-    /// The same once stable has been put back, with a template that comes after it. Where its owner's strategy leaves nothing to park, the deadline is
-    /// theirs again: an order to go back parks that, and so the stable template that they write over this one is told from one that was ordered.
-    pub fn held_after_stable(
-        originals: &Originals,
-        stable: &str,
-        on_delete: OnDelete,
-        replicas: i32,
-        template: (String, Template),
-    ) -> Self {
-        let mut wanted = Self::held(originals, stable, on_delete, replicas);
-        if originals.recreate() {
-            wanted.progress_deadline_seconds = Some(originals.progress_deadline_seconds);
-        }
-        wanted.with_template(template.0, template.1)
-    }
-
     /// Paused and parked, and nothing else touched: for when something is wrong with what is noted.
     pub fn frozen(originals: &Originals) -> Self {
         let mut wanted = Self { paused: Some(true), ..Self::default() };
@@ -189,9 +173,14 @@ impl Wanted {
         wanted
     }
 
-    /// Standing still and parked; the pace stays as it is.
+    /// Standing still and parked; the pace stays as it is. Where its owner's strategy leaves nothing to park, the deadline is theirs: an order to go back
+    /// parks that, and so the stable template that they write over what came after it is told from one that was ordered.
     pub fn still(originals: &Originals, stable: &str, on_delete: OnDelete) -> Self {
-        Self::frozen(originals).noting(originals, stable, on_delete)
+        let mut wanted = Self::frozen(originals).noting(originals, stable, on_delete);
+        if originals.recreate() {
+            wanted.progress_deadline_seconds = Some(originals.progress_deadline_seconds);
+        }
+        wanted
     }
 
     /// A move.

@@ -15,6 +15,8 @@ use super::pace::Stand;
 use super::plan::PlannedStep;
 use super::rest;
 use super::scene::Scene;
+use super::snapshot::{Pod, Snapshot};
+use super::workload;
 use crate::api::Phase;
 use crate::api::status::{Cause, Progress};
 
@@ -103,10 +105,13 @@ pub fn on_their_way(
     if let Some(good_at) = scene.next_good {
         draft.wake_at(good_at);
     }
-    let mut message = format!(
-        "step {}: {} of {pods} canary pods are Ready, {} stable pods",
-        step.name, stand.good, stand.stable_ready
-    );
+    let mut message = match in_the_place_of_new_ones(scene) {
+        Some(old) => format!("step {}: no canary pod is made before old ones are gone: {old}", step.name),
+        None => format!(
+            "step {}: {} of {pods} canary pods are Ready, {} stable pods",
+            step.name, stand.good, stand.stable_ready
+        ),
+    };
     match deadline(originals) {
         Some(deadline) => {
             let moments = [since + deadline, since + deadline + min_ready(originals)];
@@ -138,14 +143,39 @@ pub fn overdue(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) 
     // A pod that is Ready by then, and stays so, has been for `minReadySeconds` so much later.
     let comes_on = scene.next_good.is_some() && now.0 < since.0 + deadline + min_ready(originals);
     let is_overdue = now.0 >= since.0 + deadline && !comes_on && stand.good < stand.canary.max(1);
-    is_overdue.then(|| {
-        format!(
-            "{} of {} canary pods are Ready after {} s without progress",
-            stand.good,
-            stand.canary,
-            deadline.as_secs()
-        )
+    let seconds = deadline.as_secs();
+    is_overdue.then(|| match in_the_place_of_new_ones(scene) {
+        Some(old) => format!("no canary pod was made in {seconds} s, since old ones are not gone: {old}"),
+        None => format!(
+            "{} of {} canary pods are Ready after {seconds} s without progress",
+            stand.good, stand.canary
+        ),
     })
+}
+
+/// With `Recreate` the native controller makes no new pod before the last old one is gone, and one on a silent node may never be.
+fn in_the_place_of_new_ones(scene: &Scene<'_>) -> Option<String> {
+    if !scene.recreate() || scene.stand.canary > 0 {
+        return None;
+    }
+    let Snapshot { sets, pods, .. } = scene.snapshot;
+    let is_old = |pod: &&Pod| {
+        let mut others = sets.iter().filter(|set| set.fingerprint != scene.target.fingerprint);
+        pod.lingers && others.any(|set| set.uid == pod.set_uid)
+    };
+    let old: Vec<&Pod> = pods.iter().filter(is_old).collect();
+    let names: Vec<&str> = old.iter().map(|pod| pod.name.as_str()).collect();
+    let are = match names.len() {
+        0 => return None,
+        1 => "pod is",
+        _ => "pods are",
+    };
+    let silent = match old.iter().filter(|pod| pod.cut_off).count() {
+        0 => String::new(),
+        1 => ", 1 on a node that is not heard from".to_owned(),
+        several => format!(", {several} on nodes that are not heard from"),
+    };
+    Some(format!("{} {are} still terminating ({}){silent}", names.len(), workload::shown(&names)))
 }
 
 fn min_ready(originals: &Originals) -> Duration {

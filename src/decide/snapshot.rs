@@ -241,6 +241,8 @@ pub struct Pod {
     pub ip: Option<String>,
     pub ready_since: Option<Timestamp>,
     pub terminating: bool,
+    /// It was ended, and nobody has said that its containers are gone.
+    pub lingers: bool,
     pub started_at: Option<Timestamp>,
     /// Of the container that was restarted most.
     pub restarts: u32,
@@ -255,7 +257,7 @@ pub struct Pod {
     pub ended_message: Option<String>,
     /// Since when no node has room for it.
     pub unschedulable_since: Option<Timestamp>,
-    /// Its node is not heard from: its containers were ready when they were last heard of.
+    /// Its node is not heard from: its containers were ready when they were last heard of, or those of another pod there.
     pub cut_off: bool,
 }
 

@@ -14,6 +14,7 @@ pub mod places;
 pub mod probes;
 pub mod reach;
 pub mod reading;
+mod silent;
 pub mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -239,14 +240,14 @@ fn workload(deployment: &slim::Deployment) -> Workload {
 }
 
 fn pods_of(index: &Index, deployment: &slim::Deployment) -> (Vec<PodSet>, Vec<Pod>) {
-    let (mut sets, mut pods) = (Vec::new(), Vec::new());
+    let (mut sets, mut found) = (Vec::new(), Vec::new());
     for (name, set) in index.sets.children(&deployment.metadata.key) {
         if !set.metadata.is_owned_by(&deployment.metadata.uid) {
             continue;
         }
         let uid = &set.metadata.uid;
         let owned = index.pods.children(name).filter(|(_, pod)| pod.metadata.is_owned_by(uid));
-        pods.extend(owned.map(|(_, found)| pod(found, uid)));
+        found.extend(owned.map(|(_, seen)| (seen, pod(seen, uid))));
         sets.push(PodSet {
             name: name.name().to_owned(),
             uid: uid.to_string(),
@@ -257,7 +258,7 @@ fn pods_of(index: &Index, deployment: &slim::Deployment) -> (Vec<PodSet>, Vec<Po
             counted: counted(set),
         });
     }
-    (sets, pods)
+    (sets, silent::with_their_nodes(found))
 }
 
 fn counted(set: &slim::ReplicaSet) -> Option<i32> {
@@ -276,12 +277,9 @@ fn quarantined(index: &Index, key: &Key) -> Vec<Quarantined> {
 }
 
 fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
-    let slim::Pod { metadata, status } = found;
+    let slim::Pod { metadata, spec: _, status } = found;
     let containers = || status.init_container_statuses.iter().chain(&status.container_statuses);
     let says = |is: PodIs, holds: Holds| status.condition(is).filter(|condition| condition.status == holds);
-    // A kubelet that says "not ready" says why; whoever says it in the place of a silent one does not.
-    let silenced = says(PodIs::Ready, Holds::False)
-        .is_some_and(|ready| ready.reason.as_deref().is_none_or(str::is_empty));
     let waiting = containers()
         .find_map(|container| container.state.waiting.as_ref().filter(|waiting| waiting.reason.is_some()));
     // That one was killed for its memory is not to be hidden by another one's, or a later, end.
@@ -301,6 +299,7 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         ip: status.pod_ip.as_deref().map(str::to_owned),
         ready_since: says(PodIs::Ready, Holds::True).and_then(|ready| ready.last_transition_time),
         terminating: metadata.deleted || status.phase != PodPhase::Other,
+        lingers: metadata.deleted && status.phase == PodPhase::Other,
         started_at: started,
         restarts: restarts().max().unwrap_or(0),
         restarts_in_all: restarts().fold(0, u32::saturating_add),
@@ -311,7 +310,7 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         unschedulable_since: says(PodIs::PodScheduled, Holds::False)
             .filter(|condition| condition.reason.as_deref() == Some("Unschedulable"))
             .map(|condition| condition.last_transition_time.unwrap_or(Timestamp::UNIX_EPOCH)),
-        cut_off: silenced && says(PodIs::ContainersReady, Holds::True).is_some(),
+        cut_off: silent::is_cut_off(status),
     }
 }
 

@@ -62,6 +62,10 @@ pub struct World {
     pub reports: BTreeMap<String, ReleaseReportSpec>,
     pub policy: bool,
     pub ready_after: Duration,
+    /// Pods for which no node has room.
+    pub without_room: Vec<String>,
+    /// Pods on nodes that are not heard from.
+    pub silent: BTreeMap<String, seen::Silent>,
     pub notices: Vec<Notice>,
     pub writes_to_deployment: usize,
     pub status_writes: usize,
@@ -200,6 +204,8 @@ impl World {
             reports: BTreeMap::new(),
             policy: true,
             ready_after: Duration::from_millis(1000),
+            without_room: Vec::new(),
+            silent: BTreeMap::new(),
             notices: Vec::new(),
             writes_to_deployment: 0,
             status_writes: 0,
@@ -348,6 +354,8 @@ impl World {
             deployment: self.deployment.clone(),
             native: self.native.clone(),
             reports: self.reports.clone(),
+            without_room: self.without_room.clone(),
+            silent: self.silent.clone(),
             templates: self.templates.clone(),
             actions: self.actions.clone(),
             freezes: self.freezes.clone(),
@@ -394,11 +402,20 @@ impl World {
         self.now += TICK;
         let now = self.now;
         let ready_after = self.ready_after;
-        self.pods
-            .retain(|pod| pod.terminating_since.is_none_or(|since| now < since + Duration::from_millis(300)));
-        for pod in &mut self.pods {
-            let up = now >= pod.born + ready_after && !pod.crashing && pod.terminating_since.is_none();
-            if up && pod.ready_since.is_none() {
+        let Self { native, without_room, silent, .. } = self;
+        let is_ending = |since: Timestamp| now < since + Duration::from_millis(300);
+        // On a silent node nobody says that it is gone.
+        native
+            .pods
+            .retain(|pod| silent.contains_key(&pod.name) || pod.terminating_since.is_none_or(is_ending));
+        for pod in &mut native.pods {
+            if silent.contains_key(&pod.name) {
+                pod.ready_since = None;
+                continue;
+            }
+            let starts =
+                !pod.crashing && pod.terminating_since.is_none() && !without_room.contains(&pod.name);
+            if starts && now >= pod.born + ready_after && pod.ready_since.is_none() {
                 pod.ready_since = Some(now);
             }
         }

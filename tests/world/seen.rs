@@ -1,5 +1,6 @@
 //! What the operator sees of the world: everything that its watches would have told it.
 
+use jiff::Timestamp;
 use serde_json::json;
 use tidegate::api::{CHECK_LABEL, RELEASE_LABEL};
 use tidegate::decide::snapshot::Unheard;
@@ -7,6 +8,15 @@ use tidegate::watch::index::{self, Index};
 use tidegate::watch::slim;
 
 use super::{World, from, second};
+
+/// What is known of a pod's node that is not heard from.
+#[derive(Clone, Copy, Debug)]
+pub struct Silent {
+    pub node: &'static str,
+    /// Since when it is known, where the pod was Ready: of others nothing is said.
+    pub since: Timestamp,
+    pub was_ready: bool,
+}
 
 impl World {
     pub fn index(&self) -> Index {
@@ -68,7 +78,6 @@ impl World {
             index::apply::<slim::ReplicaSet>(&mut index, from(set));
         }
         for pod in &native.pods {
-            let ready = pod.ready_since;
             let waiting = if pod.crashing {
                 json!({"waiting": {"reason": "CrashLoopBackOff"}})
             } else {
@@ -78,14 +87,30 @@ impl World {
             let waited =
                 json!({"restartCount": 0, "lastState": {"terminated": {"reason": "Error", "exitCode": 1}}});
             let last = pod.ended.map(|reason| json!({"terminated": {"reason": reason, "exitCode": 137}}));
+            let silent = self.silent.get(&pod.name);
+            let (is_ready, since) = match (silent.filter(|silent| silent.was_ready), pod.ready_since) {
+                (Some(silent), _) => ("False", silent.since),
+                (None, Some(since)) => ("True", since),
+                (None, None) => ("False", pod.born),
+            };
+            let has_room = !self.without_room.contains(&pod.name);
+            let placed = if has_room { ("True", "") } else { ("False", "Unschedulable") };
+            let mut conditions = vec![
+                json!({"type": "Ready", "status": is_ready, "lastTransitionTime": second(since)}),
+                json!({"type": "PodScheduled", "status": placed.0, "reason": placed.1, "lastTransitionTime": second(pod.born)}),
+            ];
+            if silent.is_some_and(|silent| silent.was_ready) {
+                conditions.push(json!({"type": "ContainersReady", "status": "True"}));
+            }
             let pod = json!({
                 "metadata": {
                     "name": pod.name, "namespace": "ns", "uid": pod.name, "ownerReferences": owner("ReplicaSet", &pod.set, &pod.set),
                     "deletionTimestamp": pod.terminating_since.map(second),
                 },
+                "spec": {"nodeName": has_room.then(|| silent.map_or("n1", |silent| silent.node))},
                 "status": {
                     "phase": "Running", "podIP": "10.0.0.1",
-                    "conditions": [{"type": "Ready", "status": if ready.is_some() { "True" } else { "False" }, "lastTransitionTime": second(ready.unwrap_or(pod.born))}],
+                    "conditions": conditions,
                     "initContainerStatuses": [waited],
                     "containerStatuses": [{"restartCount": pod.restarts, "state": waiting, "lastState": last.unwrap_or(json!({}))}],
                 },

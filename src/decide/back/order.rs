@@ -103,6 +103,8 @@ impl<'a> GoingBack<'a> {
     }
 
     /// Under way, an order is widened, so that pods becoming Ready do not cause a write each; nor does a change of replicas that it allows for.
+    /// What may be unavailable is not, while pods stand that could go: a percentage that was written for few replicas may come to more than their owner
+    /// allows of many, and what made room has made it. Each stable pod that still waits for room is counted in the pace.
     /// Still parked, the pace there is one that went forward: somebody else has put the template back.
     fn strategy(&self, pace: Pace) -> Value {
         let Workload { strategy: present, replicas, .. } = self.target;
@@ -111,9 +113,9 @@ impl<'a> GoingBack<'a> {
         }
         let Limits { surge, unavailable } = Limits::of(present, *replicas);
         let wider = Pace {
-            unavailable: match self.may_lack_as_many() {
-                true => pace.unavailable.max(unavailable),
-                false => pace.unavailable,
+            unavailable: match self.stand.canary {
+                0 => pace.unavailable.max(unavailable),
+                _ => pace.unavailable,
             },
             surge: pace.surge.max(surge),
         };
@@ -122,11 +124,5 @@ impl<'a> GoingBack<'a> {
             return present.clone();
         }
         wider.strategy_back(*replicas)
-    }
-
-    /// Whether as many pods may be unavailable as an earlier order said, where its owner allows fewer now: while some make room for others, and when
-    /// none is left that could go. A percentage that was written for few replicas may come to more than they allow of many.
-    fn may_lack_as_many(&self) -> bool {
-        self.stand.canary == 0 || self.to_make_room() > 0
     }
 }

@@ -14,10 +14,11 @@ pub fn put_held(
     kept: &StoredTemplate,
     authors: Option<&Authors>,
 ) {
-    let template = (kept.fingerprint.clone(), kept.template.clone());
     let GoingBack { originals, stable, on_delete, target, .. } = way;
-    let wanted = Wanted::held_after_stable(originals, stable.0, *on_delete, target.replicas, template);
-    draft.want(target, &wanted.by(authors), "put the owner's template back, held");
+    let wanted = Wanted::held(originals, stable.0, *on_delete, target.replicas)
+        .by(authors)
+        .with_template(kept.fingerprint.clone(), kept.template.clone());
+    draft.want(target, &wanted, "put the owner's template back, held");
 }
 
 /// That somebody has put the stable template back.
@@ -41,7 +42,7 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 /// Whether an order of ours would have left something else. It takes the parking off, and what is put back after it is parked again. It leaves the
 /// deadline parked, no pause (where the policies are served, whoever writes a template pauses it), and a note of the owner's fields, until these
 /// are given back. With `Recreate` nothing but the deadline is parked, on the way back only: while the fields are noted, it is the owner's before that
-/// order and after what is put back.
+/// order and after what is put back, or held where it stands.
 fn is_of_its_owner(scene: &Scene<'_>, back: &Back) -> bool {
     let Workload { paused, progress_deadline_seconds, originals, stable, .. } = scene.target;
     let is_noted = originals.is_some() || stable.is_some();

@@ -1,5 +1,7 @@
 //! Pods, and as much of what nodes and containers say of them as is ever told.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
@@ -10,8 +12,21 @@ use crate::watch::meta::Meta;
 pub struct Pod {
     pub metadata: Meta,
     #[serde(default)]
+    pub spec: PodSpec,
+    #[serde(default)]
     pub status: PodStatus,
 }
+
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(default)]
+pub struct PodSpec {
+    #[serde(rename = "nodeName", deserialize_with = "node")]
+    pub node: Option<Node>,
+}
+
+/// A node, told from others. What it is called is kept of no pod: it is long, and never said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Node(u64);
 
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
@@ -122,6 +137,15 @@ pub struct Terminated {
     /// What the container said of its end, as far as is kept.
     #[serde(deserialize_with = "beginning")]
     pub message: Option<Box<str>>,
+}
+
+fn node<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Node>, D::Error> {
+    let name = Option::<String>::deserialize(deserializer)?;
+    Ok(name.map(|name| {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        Node(hasher.finish())
+    }))
 }
 
 /// Those that are read.

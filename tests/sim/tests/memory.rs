@@ -230,9 +230,11 @@ fn pod(number: usize) -> Value {
     let condition = |is: &str| json!({"type": is, "status": "True", "lastProbeTime": null, "lastTransitionTime": "2026-11-28T12:00:02Z"});
     let conditions = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
         .map(condition);
+    let mut spec = template(number)["spec"].take();
+    spec["nodeName"] = json!("ip-10-0-123-45.eu-north-1.compute.internal");
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": owned(own, "ReplicaSet", &set, &uid(3, number), true),
-        "spec": template(number)["spec"],
+        "spec": spec,
         "status": {
             "phase": "Running", "podIP": "10.244.17.113", "podIPs": [{"ip": "10.244.17.113"}], "startTime": "2026-11-28T12:00:00Z",
             "conditions": conditions,

@@ -6,6 +6,7 @@ mod left_behind;
 mod numbers;
 mod paused;
 mod settling;
+mod silent;
 mod unheard;
 mod waiting;
 
@@ -292,6 +293,59 @@ fn a_newer_template_that_was_put_back_and_taken_back_is_not_put_back_again_where
     // What nobody takes back is released.
     assert_eq!(ends(&mut left, 2), "Succeeded", "{}", left.describe());
     assert_eq!(left.deployment()["spec"]["template"], template("v3", false), "{}", left.describe());
+}
+
+#[test]
+fn what_is_held_after_a_way_back_has_the_owners_deadline_where_nothing_is_parked() {
+    let release =
+        json!({"steps": [{"name": "all", "replicas": "100%"}], "watch": [{"for": "5s", "every": "1s"}]});
+    let mut world = World::new(3, json!({"type": "Recreate"}), release);
+    world.policy = false;
+    world.until("paused", |world| world.deployment()["spec"]["paused"] == true);
+    let before = world.deployment()["spec"].clone();
+    world.ready_after = Duration::from_secs(5);
+    world.push(template("v2", false));
+    world.until("moving", |world| world.phase() == "Moving");
+    world.say("Abort");
+    world.until("stable stands", |world| {
+        let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
+        back.is_some_and(|back| back.restored_at.is_some())
+    });
+    world.push(template("v3", false));
+    world.look();
+    assert_eq!(outcome(&world), "Aborted", "{}", world.describe());
+    let held = &world.deployment()["spec"];
+    assert_eq!((&held["paused"], &held["template"]), (&json!(true), &template("v3", false)));
+    assert_eq!(held["progressDeadlineSeconds"], 600, "{}", world.describe());
+
+    // No run has the fields yet: what the owner makes of them is theirs.
+    let mut edited = world.copy();
+    edited.write(|spec| {
+        spec["strategy"] = quarter();
+        spec["progressDeadlineSeconds"] = json!(45);
+    });
+    assert_eq!(ends(&mut edited, 2), "Succeeded", "{}", edited.describe());
+    edited.pass(Duration::from_secs(10));
+    let spec = &edited.deployment()["spec"];
+    assert_eq!((&spec["strategy"], &spec["progressDeadlineSeconds"]), (&quarter(), &json!(45)));
+
+    // Its run makes room for a newer one, that its owner takes back before stable is ordered.
+    world.until("its pods are out", |world| {
+        world.sets.iter().any(|set| set.template == template("v3", false) && set.replicas > 0)
+    });
+    world.push(template("v4", false));
+    world.dies_after = Some(1);
+    world.look();
+    let back = world.status.run.as_ref().and_then(|run| run.back.clone()).expect("it is noted");
+    assert!(back.next.is_some(), "{}", world.describe());
+    assert_eq!(world.deployment()["spec"]["template"], template("v4", false), "{}", world.describe());
+    world.push(template("v1", false));
+    assert_eq!(ends(&mut world, 2), "Undone", "{}", world.describe());
+    let message = &world.status.last_run.as_ref().unwrap().message;
+    assert!(message.contains("put the stable template back"), "{message}");
+    world.pass(Duration::from_secs(60));
+    assert_eq!((world.reports.len(), world.ready()), (2, 3), "{}", world.describe());
+    assert_eq!(world.deployment()["spec"], before, "{}", world.describe());
 }
 
 #[test]

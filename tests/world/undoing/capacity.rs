@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::decide::pace::Limits;
+use tidegate_sim::native::Pod;
 
 use super::{rolling, with};
 use crate::world::{World, template};
@@ -105,4 +106,48 @@ fn replicas_that_grow_on_the_way_back_let_no_more_pods_go_than_their_owner_allow
     world.pods.iter_mut().for_each(|pod| pod.crashing = false);
     world.until("the end", |world| world.status.last_run.is_some());
     assert_eq!((world.ready(), old(&world)), (10, 0), "{}", world.describe());
+}
+
+#[test]
+fn a_pod_that_waits_for_room_lets_one_more_go_and_not_all_that_an_order_for_fewer_replicas_comes_to() {
+    let limits = json!({"maxSurge": 1, "maxUnavailable": 2});
+    let strategy = json!({"type": "RollingUpdate", "rollingUpdate": limits});
+    let mut world = World::new(8, strategy, with(json!({})));
+    let stable = world.sets[0].name.clone();
+    let starting = |world: &World| -> Vec<String> {
+        let starting =
+            |pod: &&Pod| pod.set == stable && pod.ready_since.is_none() && pod.terminating_since.is_none();
+        world.pods.iter().filter(starting).map(|pod| pod.name.clone()).collect()
+    };
+    let old = |world: &World| {
+        world.pods.iter().filter(|pod| pod.set != stable && pod.terminating_since.is_none()).count()
+    };
+    world.push(template("v2", false));
+    world.until("half", |world| world.phase() == "Soaking");
+    world.ready_after = Duration::from_secs(60);
+    world.say("Abort");
+    world.until("the two that may go have gone", |world| world.ready() == 6);
+    world.without_room = starting(&world)[..1].to_vec();
+    world.until("one has made room", |world| world.ready() == 5);
+    world.scale(20);
+    world.pass(Duration::from_secs(1));
+    assert_eq!((world.ready(), old(&world)), (5, 2), "both are scaled: {}", world.describe());
+    // All but four stable ones come, of which one waits for room.
+    let waits = world.without_room.clone();
+    let others: Vec<String> =
+        starting(&world).into_iter().filter(|pod| !waits.contains(pod)).take(3).collect();
+    world.pods.iter_mut().filter(|pod| others.contains(&pod.name)).for_each(|pod| pod.crashing = true);
+    world.ready_after = Duration::ZERO;
+    world.pass(Duration::from_secs(2));
+    assert_eq!((world.ready(), old(&world)), (17, 1), "three may lack: {}", world.describe());
+    // It has found room, and is seen to have before it is Ready.
+    world.ready_after = Duration::from_secs(60);
+    world.without_room.clear();
+    world.pass(Duration::from_secs(1));
+    world.ready_after = Duration::ZERO;
+    world.pass(Duration::from_secs(2));
+    assert_eq!((world.ready(), old(&world)), (18, 1), "two may lack: {}", world.describe());
+    world.pods.iter_mut().for_each(|pod| pod.crashing = false);
+    world.until("the end", |world| world.status.last_run.is_some());
+    assert_eq!((world.ready(), old(&world)), (20, 0), "{}", world.describe());
 }

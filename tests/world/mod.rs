@@ -134,6 +134,8 @@ pub struct World {
     pub refuses: Vec<&'static str>,
     /// Those of them that were done without.
     missed: BTreeMap<DoneWithout, Missed>,
+    /// What its watches have told the operator so far.
+    seen: seen::Seen,
     /// Actions that were marked, and when.
     marked: BTreeMap<String, Timestamp>,
 }
@@ -244,6 +246,7 @@ impl World {
             actions_unheard: None,
             refuses: Vec::new(),
             missed: BTreeMap::new(),
+            seen: seen::Seen::default(),
             marked: BTreeMap::new(),
         };
         world.until("adopted", |world| world.status.stable.is_some());
@@ -386,6 +389,7 @@ impl World {
             actions_unheard: self.actions_unheard.clone(),
             refuses: self.refuses.clone(),
             missed: self.missed.clone(),
+            seen: seen::Seen::default(),
             marked: self.marked.clone(),
             ..*self
         }
@@ -434,9 +438,11 @@ impl World {
 
     /// The operator looks once.
     pub fn look(&mut self) -> Decision {
-        let index = self.index();
+        let mut seen = std::mem::take(&mut self.seen);
+        seen.hear(self);
         let key = Key { namespace: "ns".into(), name: "shop".into() };
-        let snapshot = snapshot_of(&index, &key, self.findings(), self.now);
+        let snapshot = snapshot_of(&seen.index, &key, self.findings(), self.now);
+        self.seen = seen;
         let decision = decide::decide(&snapshot);
         assert!(is_looked_at_again(&snapshot, &decision), "a wake within the hour: {:?}", decision.wake);
         let needs = decide::needs(&snapshot);
@@ -503,6 +509,18 @@ impl World {
         self.marked.clear();
         self.places.forget();
         self.looking_since = Some(self.now);
+        self.seen = seen::Seen::default();
+    }
+
+    /// That what the watches have told, one change after the other, comes to the same as what they would tell if they began now.
+    pub fn assert_that_it_is_seen_as_it_is(&mut self) {
+        let mut seen = std::mem::take(&mut self.seen);
+        seen.hear(self);
+        let key = Key { namespace: "ns".into(), name: "shop".into() };
+        let findings = self.findings();
+        let of = |index: &Index| format!("{:#?}", snapshot_of(index, &key, findings.clone(), self.now));
+        assert_eq!(of(&seen.index), of(&self.index()));
+        self.seen = seen;
     }
 
     /// Pods and their sets cannot be listed and watched any more.

@@ -62,7 +62,7 @@ fn play(seed: u64) {
     let mut version = 1;
     let mut story = Vec::new();
     let mut troubled_until = world.now;
-    for _ in 0..600 {
+    for tick in 0..600 {
         if dice.next(25) == 0 {
             // Where nobody guards the pace of the way back, a new template takes it for the moment until it is held.
             let unguarded = !policy && world.status.run.as_ref().is_some_and(|run| run.back.is_some());
@@ -113,6 +113,9 @@ fn play(seed: u64) {
             }
         }
         world.tick();
+        if tick % 50 == 0 {
+            world.assert_that_it_is_seen_as_it_is();
+        }
         let (least, most) = world.wanted_lately();
         let (surge, unavailable) = (limits(&strategy, most).0, limits(&strategy, least).1);
         // On the way back the floor holds as long as nobody writes to the Deployment (undoing/capacity.rs). A newer template pauses it, maybe

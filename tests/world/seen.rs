@@ -1,16 +1,19 @@
-//! What the operator sees of the world: everything that its watches would have told it.
+//! What the operator sees of the world: everything that its watches would have told it. As they do, they tell of what is new, changed or gone.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use serde_json::json;
-use tidegate::api::{CHECK_LABEL, RELEASE_LABEL};
+use serde_json::{Value, json};
+use tidegate::api::{CHECK_LABEL, RELEASE_LABEL, ReleaseStatus};
 use tidegate::decide::snapshot::Unheard;
-use tidegate::watch::index::{self, Index};
+use tidegate::watch::index::{self, Index, Indexed};
 use tidegate::watch::slim;
+use tidegate_sim::native::{Pod, Set};
 
 use super::{World, from, second};
 
 /// What is known of a pod's node that is not heard from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Silent {
     pub node: &'static str,
     /// Since when it is known, where the pod was Ready: of others nothing is said.
@@ -18,106 +21,228 @@ pub struct Silent {
     pub was_ready: bool,
 }
 
-impl World {
-    pub fn index(&self) -> Index {
-        let mut index = Index::default();
-        if let Some(spec) = &self.release {
-            let release = json!({
+/// What the watches have told.
+#[derive(Default)]
+pub struct Seen {
+    pub index: Index,
+    releases: Told,
+    freezes: Told,
+    deployments: Told,
+    sets: Told,
+    pods: Told,
+    templates: Told,
+    jobs: Told,
+    actions: Told,
+}
+
+/// The objects of a kind as they were told last, by their names.
+#[derive(Default)]
+struct Told(BTreeMap<String, Source>);
+
+/// What an object is made of.
+#[derive(Clone, PartialEq)]
+enum Source {
+    Object(Value),
+    Release { spec: Value, status: Box<ReleaseStatus> },
+    Set { deployment: String, set: Set, alive: usize, ready: usize },
+    Pod { pod: Pod, silent: Option<Silent>, has_room: bool },
+}
+
+impl Told {
+    fn tell<T: Indexed>(&mut self, index: &mut Index, all: Vec<Source>) {
+        let names: BTreeSet<String> = all.iter().map(Source::name).collect();
+        for (_, gone) in self.0.extract_if(.., |name, _| !names.contains(name)) {
+            index::delete::<T>(index, &from(gone.object()));
+        }
+        for source in all {
+            let name = source.name();
+            if self.0.get(&name) != Some(&source) {
+                index::apply::<T>(index, from(source.object()));
+                self.0.insert(name, source);
+            }
+        }
+    }
+}
+
+impl Source {
+    fn name(&self) -> String {
+        match self {
+            Self::Object(object) => object["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+            Self::Release { .. } => "shop".to_owned(),
+            Self::Set { set, .. } => set.name.clone(),
+            Self::Pod { pod, .. } => pod.name.clone(),
+        }
+    }
+
+    fn object(&self) -> Value {
+        match self {
+            Self::Object(object) => object.clone(),
+            Self::Release { spec, status } => json!({
                 "metadata": {
                     "name": "shop", "namespace": "ns", "uid": "r", "generation": 1, "resourceVersion": "1",
                     "labels": {"tier": "front"},
                 },
-                "spec": spec, "status": self.status,
-            });
-            index::apply::<slim::Release>(&mut index, from(release));
-        }
-        for other in &self.others {
-            index::apply::<slim::Release>(&mut index, from(other.clone()));
-        }
-        let namespace = json!({"metadata": {"name": "ns", "labels": {"env": "production"}}});
-        index::apply::<slim::Namespace>(&mut index, from(namespace));
-        let pods_unheard = self.unheard.as_ref().map(|(since, _)| ("Pod", *since));
-        for (kind, since) in pods_unheard.into_iter().chain(self.jobs_unheard.map(|since| ("Job", since))) {
-            let (kind, why) = (kind.to_owned(), "the server is overloaded".to_owned());
-            let unheard = Unheard { kind: kind.clone(), namespace: None, since, why };
-            index.unheard.insert(kind, unheard);
-        }
-        for freeze in &self.freezes {
-            index::apply::<slim::Freeze>(&mut index, from(freeze.clone()));
-        }
-        for pod in &self.quarantined {
-            index::apply::<slim::Pod>(&mut index, from(pod.clone()));
-        }
-        let Some(deployment) = &self.deployment else { return index };
-        let mut deployment = deployment.clone();
-        let observed = self.stand_still.as_ref().unwrap_or(&deployment["metadata"]["generation"]).clone();
-        deployment["status"]["observedGeneration"] = observed;
-        let current = deployment["spec"]["template"].clone();
-        let updated: i32 =
-            self.sets.iter().filter(|set| set.template == current).map(|set| set.replicas).sum();
-        deployment["status"]["updatedReplicas"] = json!(updated);
-        deployment["status"]["replicas"] = json!(self.sets.iter().map(|set| set.replicas).sum::<i32>());
-        deployment["status"]["availableReplicas"] =
-            json!(self.sets.iter().map(|set| self.available(set)).sum::<i32>());
-        let uid = deployment["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-        index::apply::<slim::Deployment>(&mut index, from(deployment));
-        let owner = |kind: &str, name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}]);
-        let native = self.unheard.as_ref().map_or(&self.native, |(_, known)| known);
-        for set in &native.sets {
-            let mut template = set.template.clone();
-            template["metadata"]["labels"]["pod-template-hash"] = json!(set.name);
-            let (alive, ready) = native.counted(set);
-            let set = json!({
-                "metadata": {
-                    "name": set.name, "namespace": "ns", "uid": set.name, "ownerReferences": owner("Deployment", "shop", &uid),
-                    "annotations": {index::DESIRED: set.desired.to_string()},
-                },
-                "spec": {"replicas": set.replicas, "template": template},
-                "status": {"replicas": alive, "readyReplicas": ready},
-            });
-            index::apply::<slim::ReplicaSet>(&mut index, from(set));
-        }
-        for pod in &native.pods {
-            let waiting = if pod.crashing {
-                json!({"waiting": {"reason": "CrashLoopBackOff"}})
-            } else {
-                json!({"running": {"startedAt": second(pod.born)}})
-            };
-            // One that waited for something and had to begin again: nothing of note.
-            let waited =
-                json!({"restartCount": 0, "lastState": {"terminated": {"reason": "Error", "exitCode": 1}}});
-            let last = pod.ended.map(|reason| json!({"terminated": {"reason": reason, "exitCode": 137}}));
-            let silent = self.silent.get(&pod.name);
-            let (is_ready, since) = match (silent.filter(|silent| silent.was_ready), pod.ready_since) {
-                (Some(silent), _) => ("False", silent.since),
-                (None, Some(since)) => ("True", since),
-                (None, None) => ("False", pod.born),
-            };
-            let has_room = !self.without_room.contains(&pod.name);
-            let placed = if has_room { ("True", "") } else { ("False", "Unschedulable") };
-            let mut conditions = vec![
-                json!({"type": "Ready", "status": is_ready, "lastTransitionTime": second(since)}),
-                json!({"type": "PodScheduled", "status": placed.0, "reason": placed.1, "lastTransitionTime": second(pod.born)}),
-            ];
-            if silent.is_some_and(|silent| silent.was_ready) {
-                conditions.push(json!({"type": "ContainersReady", "status": "True"}));
+                "spec": spec, "status": status,
+            }),
+            Self::Set { deployment, set, alive, ready } => {
+                let mut template = set.template.clone();
+                template["metadata"]["labels"]["pod-template-hash"] = json!(set.name);
+                json!({
+                    "metadata": {
+                        "name": set.name, "namespace": "ns", "uid": set.name,
+                        "ownerReferences": owner("Deployment", "shop", deployment),
+                        "annotations": {index::DESIRED: set.desired.to_string()},
+                    },
+                    "spec": {"replicas": set.replicas, "template": template},
+                    "status": {"replicas": alive, "readyReplicas": ready},
+                })
             }
-            let pod = json!({
-                "metadata": {
-                    "name": pod.name, "namespace": "ns", "uid": pod.name, "ownerReferences": owner("ReplicaSet", &pod.set, &pod.set),
-                    "deletionTimestamp": pod.terminating_since.map(second),
-                },
-                "spec": {"nodeName": has_room.then(|| silent.map_or("n1", |silent| silent.node))},
-                "status": {
-                    "phase": "Running", "podIP": "10.0.0.1",
-                    "conditions": conditions,
-                    "initContainerStatuses": [waited],
-                    "containerStatuses": [{"restartCount": pod.restarts, "state": waiting, "lastState": last.unwrap_or(json!({}))}],
-                },
-            });
-            index::apply::<slim::Pod>(&mut index, from(pod));
+            Self::Pod { pod, silent, has_room } => pod_object(pod, silent.as_ref(), *has_room),
         }
-        for (name, template) in &self.templates {
+    }
+}
+
+fn owner(kind: &str, name: &str, uid: &str) -> Value {
+    json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}])
+}
+
+fn pod_object(pod: &Pod, silent: Option<&Silent>, has_room: bool) -> Value {
+    let waiting = if pod.crashing {
+        json!({"waiting": {"reason": "CrashLoopBackOff"}})
+    } else {
+        json!({"running": {"startedAt": second(pod.born)}})
+    };
+    // One that waited for something and had to begin again: nothing of note.
+    let waited = json!({"restartCount": 0, "lastState": {"terminated": {"reason": "Error", "exitCode": 1}}});
+    let last = pod.ended.map(|reason| json!({"terminated": {"reason": reason, "exitCode": 137}}));
+    let (is_ready, since) = match (silent.filter(|silent| silent.was_ready), pod.ready_since) {
+        (Some(silent), _) => ("False", silent.since),
+        (None, Some(since)) => ("True", since),
+        (None, None) => ("False", pod.born),
+    };
+    let placed = if has_room { ("True", "") } else { ("False", "Unschedulable") };
+    let mut conditions = vec![
+        json!({"type": "Ready", "status": is_ready, "lastTransitionTime": second(since)}),
+        json!({"type": "PodScheduled", "status": placed.0, "reason": placed.1, "lastTransitionTime": second(pod.born)}),
+    ];
+    if silent.is_some_and(|silent| silent.was_ready) {
+        conditions.push(json!({"type": "ContainersReady", "status": "True"}));
+    }
+    json!({
+        "metadata": {
+            "name": pod.name, "namespace": "ns", "uid": pod.name, "ownerReferences": owner("ReplicaSet", &pod.set, &pod.set),
+            "deletionTimestamp": pod.terminating_since.map(second),
+        },
+        "spec": {"nodeName": has_room.then(|| silent.map_or("n1", |silent| silent.node))},
+        "status": {
+            "phase": "Running", "podIP": "10.0.0.1",
+            "conditions": conditions,
+            "initContainerStatuses": [waited],
+            "containerStatuses": [{"restartCount": pod.restarts, "state": waiting, "lastState": last.unwrap_or(json!({}))}],
+        },
+    })
+}
+
+impl Seen {
+    /// Tells how the world is now.
+    pub fn hear(&mut self, world: &World) {
+        let index = &mut self.index;
+        let release = world
+            .release
+            .iter()
+            .map(|spec| Source::Release { spec: spec.clone(), status: Box::new(world.status.clone()) });
+        let others = world.others.iter().cloned().map(Source::Object);
+        self.releases.tell::<slim::Release>(index, release.chain(others).collect());
+        if index.namespaces.iter().next().is_none() {
+            let namespace = json!({"metadata": {"name": "ns", "labels": {"env": "production"}}});
+            index::apply::<slim::Namespace>(index, from(namespace));
+        }
+        index.unheard = world.unheard_kinds();
+        self.freezes.tell::<slim::Freeze>(index, objects(&world.freezes));
+        self.deployments.tell::<slim::Deployment>(index, world.deployment_object().into_iter().collect());
+        self.sets.tell::<slim::ReplicaSet>(index, world.set_objects());
+        let (trial_jobs, trial_pods) = world.trial_objects();
+        let mut pods = objects(&world.quarantined);
+        pods.extend(world.pod_objects());
+        pods.extend(trial_pods);
+        self.pods.tell::<slim::Pod>(index, pods);
+        self.templates.tell::<slim::StoredTemplate>(index, world.template_objects());
+        let mut jobs = world.check_jobs();
+        jobs.extend(trial_jobs);
+        self.jobs.tell::<slim::Job>(index, jobs);
+        let actions = world.actions_unheard.as_ref().unwrap_or(&world.actions);
+        self.actions.tell::<slim::ReleaseAction>(index, objects(actions));
+        index.policies = world.policies();
+    }
+}
+
+fn objects(all: &[Value]) -> Vec<Source> {
+    all.iter().cloned().map(Source::Object).collect()
+}
+
+impl World {
+    /// What watches that begin now tell.
+    pub fn index(&self) -> Index {
+        let mut seen = Seen::default();
+        seen.hear(self);
+        seen.index
+    }
+
+    fn unheard_kinds(&self) -> BTreeMap<String, Unheard> {
+        let pods = self.unheard.as_ref().map(|(since, _)| ("Pod", *since));
+        let jobs = self.jobs_unheard.map(|since| ("Job", since));
+        let why = "the server is overloaded";
+        let unheard = |(kind, since): (&str, Timestamp)| {
+            let unheard = Unheard { kind: kind.to_owned(), namespace: None, since, why: why.to_owned() };
+            (kind.to_owned(), unheard)
+        };
+        pods.into_iter().chain(jobs).map(unheard).collect()
+    }
+
+    fn deployment_uid(&self) -> Option<&str> {
+        self.deployment.as_ref()?["metadata"]["uid"].as_str()
+    }
+
+    fn deployment_object(&self) -> Option<Source> {
+        let mut deployment = self.deployment.clone()?;
+        let observed = self.stand_still.as_ref().unwrap_or(&deployment["metadata"]["generation"]).clone();
+        let current = &deployment["spec"]["template"];
+        let updated: i32 =
+            self.sets.iter().filter(|set| set.template == *current).map(|set| set.replicas).sum();
+        let status = &mut deployment["status"];
+        status["observedGeneration"] = observed;
+        status["updatedReplicas"] = json!(updated);
+        status["replicas"] = json!(self.sets.iter().map(|set| set.replicas).sum::<i32>());
+        status["availableReplicas"] = json!(self.sets.iter().map(|set| self.available(set)).sum::<i32>());
+        Some(Source::Object(deployment))
+    }
+
+    fn set_objects(&self) -> Vec<Source> {
+        let Some(uid) = self.deployment_uid() else { return Vec::new() };
+        let native = self.unheard.as_ref().map_or(&self.native, |(_, known)| known);
+        let source = |set: &Set| {
+            let (alive, ready) = native.counted(set);
+            Source::Set { deployment: uid.to_owned(), set: set.clone(), alive, ready }
+        };
+        native.sets.iter().map(source).collect()
+    }
+
+    fn pod_objects(&self) -> Vec<Source> {
+        if self.deployment.is_none() {
+            return Vec::new();
+        }
+        let native = self.unheard.as_ref().map_or(&self.native, |(_, known)| known);
+        let source = |pod: &Pod| Source::Pod {
+            pod: pod.clone(),
+            silent: self.silent.get(&pod.name).copied(),
+            has_room: !self.without_room.contains(&pod.name),
+        };
+        native.pods.iter().map(source).collect()
+    }
+
+    fn template_objects(&self) -> Vec<Source> {
+        let Some(uid) = self.deployment_uid() else { return Vec::new() };
+        let object = |(name, template): (&String, &Value)| {
             let mut kept = json!({
                 "metadata": {
                     "name": name, "namespace": "ns", "uid": format!("uid-{name}"), "labels": {RELEASE_LABEL: "shop"},
@@ -129,31 +254,44 @@ impl World {
             if self.orphaned_templates {
                 kept["metadata"]["ownerReferences"] = json!([]);
             }
-            index::apply::<slim::StoredTemplate>(&mut index, from(kept));
+            Source::Object(kept)
+        };
+        self.templates.iter().map(object).collect()
+    }
+
+    fn check_jobs(&self) -> Vec<Source> {
+        if self.deployment.is_none() {
+            return Vec::new();
         }
-        for (name, (made, labels)) in &self.job_objects {
+        let object = |(name, (made, labels)): (&String, &(Timestamp, Value))| {
             let ending = self.job_ends[labels[CHECK_LABEL].as_str().unwrap_or_default()];
             let word = if ending.well { "Complete" } else { "Failed" };
             let ended = json!([{"type": word, "status": "True", "reason": "BackoffLimitExceeded", "message": "it failed"}]);
-            let job = json!({
+            Source::Object(json!({
                 "metadata": {
                     "name": name, "namespace": "ns", "labels": labels,
                     "ownerReferences": [{"apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": "shop", "uid": "r"}],
                 },
                 "status": {"conditions": if self.now >= *made + ending.after { ended } else { json!([]) }},
-            });
-            index::apply::<slim::Job>(&mut index, from(job));
+            }))
+        };
+        self.job_objects.iter().map(object).collect()
+    }
+
+    /// Jobs of trial pods, and the pods.
+    fn trial_objects(&self) -> (Vec<Source>, Vec<Source>) {
+        if self.deployment.is_none() {
+            return Default::default();
         }
-        for (name, (made, body)) in &self.trials {
-            let (job, pod) = self.trial.objects(name, body, *made, self.now);
-            index::apply::<slim::Job>(&mut index, from(job));
-            if let Some(pod) = pod {
-                index::apply::<slim::Pod>(&mut index, from(pod));
-            }
-        }
-        for action in self.actions_unheard.as_ref().unwrap_or(&self.actions) {
-            index::apply::<slim::ReleaseAction>(&mut index, from(action.clone()));
-        }
+        let objects = |(name, (made, body)): (&String, &(Timestamp, Value))| {
+            self.trial.objects(name, body, *made, self.now)
+        };
+        let (jobs, pods): (Vec<Value>, Vec<Option<Value>>) = self.trials.iter().map(objects).unzip();
+        let pods = pods.into_iter().flatten().map(Source::Object).collect();
+        (jobs.into_iter().map(Source::Object).collect(), pods)
+    }
+
+    fn policies(&self) -> BTreeSet<String> {
         let mut policies = vec![
             "ValidatingAdmissionPolicy/tidegate-action-rights",
             "ValidatingAdmissionPolicyBinding/tidegate-action-rights",
@@ -166,7 +304,6 @@ impl World {
                 "MutatingAdmissionPolicyBinding/tidegate-workload-pace",
             ]);
         }
-        index.policies = policies.into_iter().map(str::to_owned).collect();
-        index
+        policies.into_iter().map(str::to_owned).collect()
     }
 }

@@ -91,11 +91,13 @@ test-generated: ## whether crds/, the chart and install.yaml are what they are g
 test-deny: cargo-deny ## licences, sources and versions of dependencies
 	$(step) 'cargo deny'
 	PATH="$$PATH:$(tools)/bin" cargo deny --all-features check bans licenses sources
+	PATH="$$PATH:$(tools)/bin" cargo deny --manifest-path fuzz/Cargo.toml --all-features --locked check bans licenses sources
 
 .PHONY: advisories
 advisories: cargo-deny ## known holes in dependencies, by RustSec's database (fetched anew: needs the network)
 	$(step) 'cargo deny: advisories'
 	PATH="$$PATH:$(tools)/bin" cargo deny --all-features check advisories
+	PATH="$$PATH:$(tools)/bin" cargo deny --manifest-path fuzz/Cargo.toml --all-features --locked check advisories
 
 .PHONY: cargo-deny
 cargo-deny:

@@ -256,7 +256,10 @@ fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
     }
     let then = owed_by(way, known.as_ref());
     let next = then.as_ref().and_then(|then| snapshot.templates.get(then));
-    if at_stable && (way.is_over() || (failing.is_some() && next.is_some())) {
+    // Nothing comes next where that is noted without it.
+    let is_awaited = then.is_none() && is_awaited(way);
+    let is_over = way.is_over() && !is_awaited;
+    if at_stable && (is_over || (failing.is_some() && next.is_some())) {
         if let Some(then) = &then {
             decision.notices.push(comes_after(then, next.is_some(), failing.as_deref()));
         }
@@ -268,6 +271,11 @@ fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
         return left;
     }
     decision.urgent = true;
+    left.kept_by = failing.map(|failing| without_stable(snapshot, target, failing));
+    if is_awaited && at_stable {
+        order(decision, target, &way.order(), "the Release is gone: go back to stable");
+        return left;
+    }
     if let Some(notice) = begins(way, known.as_ref(), then.as_deref(), &stands_there) {
         decision.notices.push(notice);
     }
@@ -277,7 +285,6 @@ fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
     }
     let noted = Ordered { ordered_at: known.map_or(snapshot.now, |known| known.ordered_at), then };
     order(decision, target, &way.order().on_deletion(noted.text()), "the Release is gone: go back to stable");
-    left.kept_by = failing.map(|failing| without_stable(snapshot, target, failing));
     left
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate::api::{CHECK_LABEL, RELEASE_LABEL, ReleaseStatus};
 use tidegate::decide::snapshot::Unheard;
+use tidegate::observe::reading::Reading;
 use tidegate::watch::index::{self, Index, Indexed};
 use tidegate::watch::slim;
 use tidegate_sim::native::{Pod, Set};
@@ -21,10 +22,11 @@ pub struct Silent {
     pub was_ready: bool,
 }
 
-/// What the watches have told.
+/// What the watches have told, and what was read in it.
 #[derive(Default)]
 pub struct Seen {
     pub index: Index,
+    pub reading: Reading,
     releases: Told,
     freezes: Told,
     deployments: Told,

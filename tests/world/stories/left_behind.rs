@@ -185,6 +185,25 @@ fn a_newer_template_comes_after_stable_where_its_release_goes_in_the_same_moment
 }
 
 #[test]
+fn a_newer_template_that_is_seen_late_to_be_kept_comes_after_stable_where_its_release_goes_meanwhile() {
+    let (mut world, before) = half_way();
+    world.push(template("v3", false));
+    world.until("stable is ordered", |world| version(world) == "v1");
+    let is_newer = |kept: &Value| kept.to_string().contains(r#""v3""#);
+    let (name, kept) = world.templates.extract_if(.., |_, kept| is_newer(kept)).next().expect("it is kept");
+    world.release = None;
+    world.pass(Duration::from_secs(20));
+    assert!(is_labelled(&world) && version(&world) == "v1", "{}", world.describe());
+    world.templates.insert(name, kept);
+    world.until("its owner's", |world| !is_labelled(world));
+    world.pass(Duration::from_secs(20));
+    is_its_owners_with(&world, "v3", &before);
+    let said = told(&world, "GoingBack");
+    assert_eq!(said.len(), 2, "by the run, and without its Release: {said:#?}");
+    assert!(said[1].contains(", which its owner has written meanwhile"), "{said:#?}");
+}
+
+#[test]
 fn a_newer_template_is_released_after_stable_where_the_release_is_made_anew_meanwhile() {
     for kept in [true, false] {
         let (mut world, before) = half_way();

@@ -238,10 +238,7 @@ fn a_newer_template_that_was_put_back_and_taken_back_before_that_was_noted_is_no
     world.push(template("v2", false));
     world.until("soaking", |world| world.phase() == "Soaking");
     world.push(template("v3", false));
-    world.until("stable stands", |world| {
-        let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
-        back.is_some_and(|back| back.restored_at.is_some())
-    });
+    world.until("stable stands", stands_again);
     // The next look puts it back, and the one after that says so.
     world.tick();
     assert_eq!(world.deployment()["spec"]["template"], template("v3", false), "{}", world.describe());
@@ -253,9 +250,8 @@ fn a_newer_template_that_was_put_back_and_taken_back_before_that_was_noted_is_no
     assert_eq!(world.deployment()["spec"], before, "{}", world.describe());
 }
 
-#[test]
-fn a_newer_template_that_was_put_back_and_taken_back_is_not_put_back_again_where_nothing_is_parked() {
-    let release = json!({"watch": [{"for": "5s", "every": "1s"}]});
+/// v2 on its way in the place of three pods of v1 with the strategy `Recreate`, pods that start in five seconds, no policies; and what its owner wrote.
+fn moving_with_nothing_parked(release: Value) -> (World, Value) {
     let mut world = World::new(3, json!({"type": "Recreate"}), release);
     world.policy = false;
     world.until("paused", |world| world.deployment()["spec"]["paused"] == true);
@@ -263,11 +259,20 @@ fn a_newer_template_that_was_put_back_and_taken_back_is_not_put_back_again_where
     world.ready_after = Duration::from_secs(5);
     world.push(template("v2", false));
     world.until("moving", |world| world.phase() == "Moving");
+    (world, before)
+}
+
+fn stands_again(world: &World) -> bool {
+    let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
+    back.is_some_and(|back| back.restored_at.is_some())
+}
+
+#[test]
+fn a_newer_template_that_was_put_back_and_taken_back_is_not_put_back_again_where_nothing_is_parked() {
+    let release = json!({"watch": [{"for": "5s", "every": "1s"}]});
+    let (mut world, before) = moving_with_nothing_parked(release);
     world.push(template("v3", false));
-    world.until("stable stands", |world| {
-        let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
-        back.is_some_and(|back| back.restored_at.is_some())
-    });
+    world.until("stable stands", stands_again);
     assert_eq!(world.deployment()["spec"]["template"], template("v1", false), "{}", world.describe());
     let mut anew = world.copy();
     // The next look puts it back, and the one after that says so.
@@ -299,18 +304,9 @@ fn a_newer_template_that_was_put_back_and_taken_back_is_not_put_back_again_where
 fn what_is_held_after_a_way_back_has_the_owners_deadline_where_nothing_is_parked() {
     let release =
         json!({"steps": [{"name": "all", "replicas": "100%"}], "watch": [{"for": "5s", "every": "1s"}]});
-    let mut world = World::new(3, json!({"type": "Recreate"}), release);
-    world.policy = false;
-    world.until("paused", |world| world.deployment()["spec"]["paused"] == true);
-    let before = world.deployment()["spec"].clone();
-    world.ready_after = Duration::from_secs(5);
-    world.push(template("v2", false));
-    world.until("moving", |world| world.phase() == "Moving");
+    let (mut world, before) = moving_with_nothing_parked(release);
     world.say("Abort");
-    world.until("stable stands", |world| {
-        let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
-        back.is_some_and(|back| back.restored_at.is_some())
-    });
+    world.until("stable stands", stands_again);
     world.push(template("v3", false));
     world.look();
     assert_eq!(outcome(&world), "Aborted", "{}", world.describe());

@@ -66,7 +66,8 @@ test-go: ## formatting and lints of the control plane and the mail server of tes
 	$(step) 'gofmt'
 	unformatted=$$(gofmt -l tests/cluster tests/mail) && if [ -n "$$unformatted" ]; then echo "gofmt -w: $$unformatted"; exit 1; fi
 	$(step) 'go vet'
-	cd tests/cluster && go vet ./...
+	# Not the root package, which only starts the others: for it alone all of Kubernetes would be looked through, minutes where nothing is cached.
+	cd tests/cluster && go vet $$(go list ./... | sed 1d)
 	cd tests/mail && go vet ./...
 
 .PHONY: test-rust
@@ -102,7 +103,7 @@ advisories: cargo-deny ## known holes in dependencies, by RustSec's database (fe
 .PHONY: cargo-deny
 cargo-deny:
 	if ! command -v cargo-deny >/dev/null && [ ! -x $(tools)/bin/cargo-deny ]; then \
-	  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+	  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
 	    env -u CARGO_TARGET_DIR cargo install --locked --root $(tools) $(deny); \
 	fi
 

@@ -49,7 +49,7 @@ pub use validation::{PLACE as VALIDATION, criteria as validated_criteria};
 pub const MOST_NOTES: usize = 16;
 /// A template that was kept is seen by then, which may be after what it was kept for: each kind has a watch of its own, that lives for ten
 /// seconds in a run.
-pub const SEEN_WITHIN: Duration = Duration::from_secs(60);
+pub const TEMPLATE_SEEN_WITHIN: Duration = Duration::from_secs(60);
 /// What blocks a way back whose stable pods do not come.
 pub const STABLE_FAILS: &str = "StablePodsFailing";
 
@@ -525,7 +525,7 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
 
 /// Whether a newer template that is not kept will not be: that was refused, or it has had the time to be seen.
 fn is_lost(draft: &mut Draft<'_>, next: &RevisionStatus, back: &Back) -> bool {
-    let given_up = back.restored_at.unwrap_or(back.decided_at).0.saturating_add(SEEN_WITHIN);
+    let given_up = back.restored_at.unwrap_or(back.decided_at).0.saturating_add(TEMPLATE_SEEN_WITHIN);
     let given_up = given_up.unwrap_or(draft.snapshot.now);
     draft.wake_at(given_up);
     let refused = DoneWithout::Template(next.fingerprint.clone());

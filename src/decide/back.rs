@@ -92,13 +92,15 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         Cause::Breach
         | Cause::Undecided
         | Cause::PodsFailing
+        | Cause::OldPodsRemain
         | Cause::CheckFailed
         | Cause::Abort
         | Cause::Reverted
         | Cause::Superseded => None,
     };
     // Before the first pod there is nothing to keep, and no flag that was on.
-    let (hooks, worst, quarantined) = match is_undo(why.cause) && run.stage != Stage::Preflight {
+    let had_pods = run.stage != Stage::Preflight && why.cause != Cause::OldPodsRemain;
+    let (hooks, worst, quarantined) = match is_undo(why.cause) && had_pods {
         true => {
             let worst = witnesses::worst(scene, scene.undo.evidence.pods);
             let worst = worst.into_iter().map(witnesses::stands).collect();
@@ -384,6 +386,7 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
         Cause::Breach
         | Cause::Undecided
         | Cause::PodsFailing
+        | Cause::OldPodsRemain
         | Cause::CheckFailed
         | Cause::Abort
         | Cause::Reverted => match awaited {
@@ -428,6 +431,7 @@ pub fn is_undo(cause: Cause) -> bool {
         Cause::Breach
         | Cause::Undecided
         | Cause::PodsFailing
+        | Cause::OldPodsRemain
         | Cause::CheckFailed
         | Cause::Abort
         | Cause::Reverted => true,
@@ -443,6 +447,7 @@ fn outcome(cause: Cause) -> Outcome {
         Cause::Breach
         | Cause::Undecided
         | Cause::PodsFailing
+        | Cause::OldPodsRemain
         | Cause::CheckFailed
         | Cause::Reverted
         | Cause::NoReplicas
@@ -487,7 +492,7 @@ pub fn recorded(draft: &Draft<'_>, run: &Run, spec: Option<&ReleaseSpec>, undo: 
     }
 }
 
-/// The run ends here: it is remembered as rejected where the template itself was at fault.
+/// The run ends here: its template is remembered as rejected where it is not to be started again by itself.
 fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
     migrations::note_what_stays(draft, scene);
     rejection::remember(draft, back);

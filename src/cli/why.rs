@@ -231,6 +231,7 @@ fn going_back(page: &mut Page, run: &Run, back: &Back, look: Look) {
         Cause::Breach => "a limit was breached",
         Cause::Undecided => "it could not be told in time whether a limit is kept",
         Cause::PodsFailing => "the canary's pods fail by themselves",
+        Cause::OldPodsRemain => "old pods did not go, and none of its own was made",
         Cause::CheckFailed => "a check of its step failed",
         Cause::Abort => "somebody said so",
         Cause::Reverted => "its owner put the stable template back",

@@ -49,7 +49,7 @@ pub use validation::{PLACE as VALIDATION, criteria as validated_criteria};
 pub const MOST_NOTES: usize = 16;
 /// A template that was kept is seen by then, which may be after what it was kept for: each kind has a watch of its own, that lives for ten
 /// seconds in a run.
-pub const SEEN_WITHIN: Duration = Duration::from_secs(60);
+pub const TEMPLATE_SEEN_WITHIN: Duration = Duration::from_secs(60);
 /// What blocks a way back whose stable pods do not come.
 pub const STABLE_FAILS: &str = "StablePodsFailing";
 
@@ -92,13 +92,15 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         Cause::Breach
         | Cause::Undecided
         | Cause::PodsFailing
+        | Cause::OldPodsRemain
         | Cause::CheckFailed
         | Cause::Abort
         | Cause::Reverted
         | Cause::Superseded => None,
     };
     // Before the first pod there is nothing to keep, and no flag that was on.
-    let (hooks, worst, quarantined) = match is_undo(why.cause) && run.stage != Stage::Preflight {
+    let had_pods = run.stage != Stage::Preflight && why.cause != Cause::OldPodsRemain;
+    let (hooks, worst, quarantined) = match is_undo(why.cause) && had_pods {
         true => {
             let worst = witnesses::worst(scene, scene.undo.evidence.pods);
             let worst = worst.into_iter().map(witnesses::stands).collect();
@@ -384,6 +386,7 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
         Cause::Breach
         | Cause::Undecided
         | Cause::PodsFailing
+        | Cause::OldPodsRemain
         | Cause::CheckFailed
         | Cause::Abort
         | Cause::Reverted => match awaited {
@@ -428,6 +431,7 @@ pub fn is_undo(cause: Cause) -> bool {
         Cause::Breach
         | Cause::Undecided
         | Cause::PodsFailing
+        | Cause::OldPodsRemain
         | Cause::CheckFailed
         | Cause::Abort
         | Cause::Reverted => true,
@@ -443,6 +447,7 @@ fn outcome(cause: Cause) -> Outcome {
         Cause::Breach
         | Cause::Undecided
         | Cause::PodsFailing
+        | Cause::OldPodsRemain
         | Cause::CheckFailed
         | Cause::Reverted
         | Cause::NoReplicas
@@ -487,7 +492,7 @@ pub fn recorded(draft: &Draft<'_>, run: &Run, spec: Option<&ReleaseSpec>, undo: 
     }
 }
 
-/// The run ends here: it is remembered as rejected where the template itself was at fault.
+/// The run ends here: its template is remembered as rejected where it is not to be started again by itself.
 fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
     migrations::note_what_stays(draft, scene);
     rejection::remember(draft, back);
@@ -525,7 +530,7 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
 
 /// Whether a newer template that is not kept will not be: that was refused, or it has had the time to be seen.
 fn is_lost(draft: &mut Draft<'_>, next: &RevisionStatus, back: &Back) -> bool {
-    let given_up = back.restored_at.unwrap_or(back.decided_at).0.saturating_add(SEEN_WITHIN);
+    let given_up = back.restored_at.unwrap_or(back.decided_at).0.saturating_add(TEMPLATE_SEEN_WITHIN);
     let given_up = given_up.unwrap_or(draft.snapshot.now);
     draft.wake_at(given_up);
     let refused = DoneWithout::Template(next.fingerprint.clone());

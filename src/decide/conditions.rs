@@ -56,7 +56,7 @@ const STALLED: [&str; 19] = [
 ];
 
 /// Reasons of holds, by which whoever is told of holds can choose. The wait for an approval is no hold to them.
-pub const HOLDS: [&str; 37] = [
+pub const HOLDS: [&str; 38] = [
     "AboveLimit",
     "AboveTarget",
     "AwaitingAttestation",
@@ -76,6 +76,7 @@ pub const HOLDS: [&str; 37] = [
     "NoReplicas",
     "NodesSilent",
     "NotEnoughEvidence",
+    "OldPodsRemain",
     "OriginalsLost",
     "OriginalsTampered",
     "OutsideWindow",

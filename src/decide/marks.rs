@@ -22,7 +22,7 @@ const REST: Duration = Duration::from_secs(1);
 /// Of the marks that were refused some are tried again after so long.
 const MARK_AGAIN: Duration = Duration::from_secs(30);
 /// For so long it may take until a mark is seen that went out: what watches actions may be silent. After that it need not be there any more.
-const SEEN_WITHIN: Duration = Duration::from_secs(300);
+const MARK_SEEN_WITHIN: Duration = Duration::from_secs(300);
 
 /// An action that took effect, and is not seen to be marked.
 struct Open<'a> {
@@ -48,7 +48,7 @@ pub fn mark(draft: &mut Draft<'_>) {
     let again = refused_last.and_then(|at| yet_to_come(at, MARK_AGAIN, now));
     let not_before = |open: &Open<'_>| match open.missed {
         Some(_) => again,
-        None => yet_to_come(*snapshot.marked.get(&open.handled.uid)?, SEEN_WITHIN, now),
+        None => yet_to_come(*snapshot.marked.get(&open.handled.uid)?, MARK_SEEN_WITHIN, now),
     };
     if let Some(next) = open.iter().filter_map(not_before).min() {
         draft.wake_at(next);

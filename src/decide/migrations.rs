@@ -174,6 +174,7 @@ pub fn hold_instead(draft: &mut Draft<'_>, scene: &Scene<'_>, cause: Cause, mess
         Cause::Breach
         | Cause::Undecided
         | Cause::PodsFailing
+        | Cause::OldPodsRemain
         | Cause::CheckFailed
         | Cause::NoReplicas
         | Cause::TooMany => false,

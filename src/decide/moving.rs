@@ -1,4 +1,4 @@
-//! Pods on their way to a step's share: how far they have come, and when they have taken too long.
+//! Pods on their way to a step's share: how far they have come, when they have taken too long, and what would keep them from being made at all.
 //!
 //! Only time counts in which somebody could have seen them come: while the native controllers carry nothing out, and while nobody looks,
 //! no version can show that it starts.
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::back;
 use super::draft::Draft;
-use super::fields::Originals;
+use super::fields::{Originals, Wanted};
 use super::migrations;
 use super::pace::Stand;
 use super::plan::PlannedStep;
@@ -17,8 +17,8 @@ use super::rest;
 use super::scene::Scene;
 use super::snapshot::{Pod, Snapshot};
 use super::workload;
-use crate::api::Phase;
 use crate::api::status::{Cause, Progress};
+use crate::api::{Action, Phase};
 
 /// How often to look whether an order has been carried out.
 const CARRIED_OUT: Duration = Duration::from_secs(5);
@@ -99,7 +99,7 @@ pub fn on_their_way(
     let progress = &draft.run().progress;
     let since = progress.moved.map_or(now.0, |moved| moved.0);
     if let Some(overdue) = overdue(draft, scene, originals) {
-        return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, overdue));
+        return back::begin(draft, scene, overdue);
     }
     draft.wake_in(rest::LOOK_AGAIN);
     if let Some(good_at) = scene.next_good {
@@ -132,7 +132,7 @@ pub fn comes_on(draft: &mut Draft<'_>, stand: Stand) {
 }
 
 /// A move has not come on for longer than the owner's deadline.
-pub fn overdue(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Option<String> {
+pub fn overdue(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Option<back::Why> {
     let (stand, now) = (scene.stand, draft.now());
     if scene.canary_pods().any(|pod| pod.cut_off) || migrations::is_passed_over(draft.run()) {
         return None;
@@ -143,14 +143,21 @@ pub fn overdue(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) 
     // A pod that is Ready by then, and stays so, has been for `minReadySeconds` so much later.
     let comes_on = scene.next_good.is_some() && now.0 < since.0 + deadline + min_ready(originals);
     let is_overdue = now.0 >= since.0 + deadline && !comes_on && stand.good < stand.canary.max(1);
+    if !is_overdue {
+        return None;
+    }
     let seconds = deadline.as_secs();
-    is_overdue.then(|| match in_the_place_of_new_ones(scene) {
-        Some(old) => format!("no canary pod was made in {seconds} s, since old ones are not gone: {old}"),
-        None => format!(
-            "{} of {} canary pods are Ready after {seconds} s without progress",
-            stand.good, stand.canary
-        ),
-    })
+    let Some(old) = in_the_place_of_new_ones(scene) else {
+        let Stand { good, canary, .. } = stand;
+        let message = format!("{good} of {canary} canary pods are Ready after {seconds} s without progress");
+        return Some(back::Why::new(Cause::PodsFailing, message));
+    };
+    // Where nothing goes back by itself there is nothing to say again.
+    let again = if migrations::barrier(draft.run()).is_none() { "; once they are, say retry" } else { "" };
+    let message = format!(
+        "no pod of this version was made in {seconds} s, so nothing is known against it: {old}, and none is made before old pods are gone{again}"
+    );
+    Some(back::Why::new(Cause::OldPodsRemain, message))
 }
 
 /// With `Recreate` the native controller makes no new pod before the last old one is gone, and one on a silent node may never be.
@@ -176,6 +183,28 @@ fn in_the_place_of_new_ones(scene: &Scene<'_>) -> Option<String> {
         several => format!(", {several} on nodes that are not heard from"),
     };
     Some(format!("{} {are} still terminating ({}){silent}", names.len(), workload::shown(&names)))
+}
+
+/// A move with `Recreate` takes no stable pod down while it is known that none would be made in its place. True: it has not begun, and waits for that.
+pub fn waits_for_old_pods(
+    draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
+    originals: &Originals,
+    step: &PlannedStep,
+) -> bool {
+    // With none of them left there is nothing to lose.
+    let Some(old) = in_the_place_of_new_ones(scene).filter(|_| scene.stand.stable > 0) else { return false };
+    draft.want(scene.target, &Wanted::frozen(originals), "stand still");
+    draft.wake_in(rest::LOOK_AGAIN);
+    let message = format!(
+        "step {}: stable pods stay, since no canary pod would be made before old ones are gone: {old}",
+        step.name
+    );
+    let (pods, abort) = (draft.kubectl("get pods"), draft.command(Action::Abort));
+    let unblock =
+        format!("see what keeps them ({pods}): once they are gone it goes on by itself; or {abort}");
+    draft.held("OldPodsRemain", message, unblock);
+    true
 }
 
 fn min_ready(originals: &Originals) -> Duration {

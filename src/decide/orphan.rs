@@ -97,7 +97,7 @@ pub fn taken_up(way: &GoingBack<'_>) -> TakenUp {
 /// Whether this process alone knows what comes after stable, and may yet see that it is kept.
 fn is_awaited(way: &GoingBack<'_>) -> bool {
     let now = way.snapshot.now;
-    let by = |known: &Back| known.decided_at.0.min(now) + back::SEEN_WITHIN;
+    let by = |known: &Back| known.decided_at.0.min(now) + back::TEMPLATE_SEEN_WITHIN;
     let is_known = |seen: &WayBack| seen.back.next.is_some() && by(&seen.back) > now;
     Ordered::noted(way.target).is_none() && way.snapshot.way_back.as_ref().is_some_and(is_known)
 }
@@ -111,7 +111,7 @@ pub fn lacks_note(snapshot: &Snapshot) -> bool {
 /// Until when a template that comes after stable may yet be seen to be kept.
 pub fn seen_by(way: &GoingBack<'_>) -> Option<Timestamp> {
     let now = way.snapshot.now;
-    let by = Ordered::noted(way.target)?.ordered_at.min(now) + back::SEEN_WITHIN;
+    let by = Ordered::noted(way.target)?.ordered_at.min(now) + back::TEMPLATE_SEEN_WITHIN;
     (by > now).then_some(by)
 }
 

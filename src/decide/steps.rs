@@ -77,12 +77,15 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         draft.wake_in(rest::LOOK_AGAIN);
         return draft.held_by(hold);
     }
+    if begins && moving::waits_for_old_pods(draft, scene, &originals, step) {
+        return;
+    }
     if matches!(next, Next::Order(_) | Next::Wait)
         && migrations::barrier(draft.run()).is_some()
         && let Some(overdue) = moving::overdue(draft, scene, &originals)
     {
         // Before anything is ordered: it stands still where others go back.
-        return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, overdue));
+        return back::begin(draft, scene, overdue);
     }
     match next {
         Next::TooMany if migrations::is_passed_over(draft.run()) => {
@@ -381,7 +384,7 @@ fn wait_to_hear(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals,
     if !unheard::hides_pods(scene.snapshot) && draft.run().progress.moved.is_some() {
         moving::comes_on(draft, scene.stand);
         if let Some(overdue) = moving::overdue(draft, scene, originals) {
-            return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, overdue));
+            return back::begin(draft, scene, overdue);
         }
     }
     if *next == Next::Wait {

@@ -113,6 +113,8 @@ pub enum Cause {
     Undecided,
     /// The canary's pods fail by themselves: crash loop, image, readiness.
     PodsFailing,
+    /// With `Recreate`, old pods did not go in time: no pod of the version was made, and nothing is known against it.
+    OldPodsRemain,
     /// A check of a step failed.
     CheckFailed,
     /// Somebody said abort, or refused an approval.

@@ -1,4 +1,5 @@
-//! Which templates are not started again: those that were themselves at fault, also where the Deployment goes before stable stands.
+//! Which templates are not started again by themselves: those that were at fault, or would take stable away in vain; also where the Deployment goes
+//! before stable stands.
 
 use crate::api::Outcome;
 use crate::api::status::{Back, Cause, Rejected};
@@ -7,16 +8,19 @@ use crate::decide::draft::Draft;
 /// Rejections that are remembered.
 const REMEMBERED: usize = 16;
 
-/// Whether the template itself was at fault: it is not started again.
+/// Whether the template is not started again before somebody says so.
 pub fn rejects(cause: Cause) -> bool {
     match cause {
         Cause::Breach | Cause::Undecided | Cause::PodsFailing | Cause::CheckFailed | Cause::Abort => true,
+        // Nothing is known against it. But started again for a tool that writes it again, it would take stable pods down each time, for the
+        // whole deadline where pods take longer than that to go.
+        Cause::OldPodsRemain => true,
         // Who put it back themselves may put it out again.
         Cause::Reverted | Cause::Superseded | Cause::NoReplicas | Cause::TooMany => false,
     }
 }
 
-/// The run that goes back ends: its template is remembered where it was at fault.
+/// The run that goes back ends: its template is remembered where it is not started again.
 pub fn remember(draft: &mut Draft<'_>, back: &Back) {
     if !rejects(back.cause) {
         return;

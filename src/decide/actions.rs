@@ -517,6 +517,7 @@ fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
             for check in run.checks.iter_mut().filter(|check| is_here(check) && !is_signed(check)) {
                 pass_over(check, &said);
             }
+            run.progress.skipped_barrier |= blocker == Some(migrations::IRREVERSIBLE);
             run.progress.skipped = Some(said);
             run.progress.skipped_hold = blocker.map(str::to_owned);
             Ok("what is waited for here counts as done".into())

@@ -82,11 +82,7 @@ fn take(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
         Action::Reject => reject(draft, scene, action),
         Action::Attest => attest(draft, scene, action),
         Action::Abort => abort(draft, scene, action),
-        Action::Pause => {
-            let said = said(draft, action);
-            going_on(draft)?.paused = Some(said);
-            Ok("standing still".into())
-        }
+        Action::Pause => pause(draft, action),
         Action::Resume => resume(draft, scene),
         Action::Retry => retry(draft, scene),
         Action::Skip => skip(draft, scene, action),
@@ -109,8 +105,16 @@ fn by(action: &ActionFacts) -> String {
 }
 
 /// The run, when there is one that is not going back already.
-fn going_on<'d>(draft: &'d mut Draft<'_>) -> Result<&'d mut crate::api::status::Run, String> {
+fn going_on<'d>(draft: &'d mut Draft<'_>) -> Result<&'d mut Run, String> {
     no_way_back(draft)?;
+    draft.status.run.as_mut().ok_or_else(|| "no run is under way".into())
+}
+
+/// The run, when there is one that somebody can keep from going on: also one that is back for a while only.
+fn to_be_stopped<'d>(draft: &'d mut Draft<'_>) -> Result<&'d mut Run, String> {
+    if !draft.status.run.as_ref().is_some_and(back::is_for_a_while) {
+        no_way_back(draft)?;
+    }
     draft.status.run.as_mut().ok_or_else(|| "no run is under way".into())
 }
 
@@ -296,11 +300,14 @@ fn reject(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Res
     if !signers.into_iter().any(|signers| signers.roles.contains(&role)) {
         return Err(format!("no approval of this release asks for role {role}"));
     }
-    going_on(draft)?;
+    let done = match back::is_for_a_while(to_be_stopped(draft)?) {
+        true => "refused: going back for good",
+        false => "refused: going back",
+    };
     let message = format!("{} refused it as {role}: {}", by(action), action.reason);
     let why = back::Why::new(Cause::Abort, message).said_by(Some(by(action)));
     back::begin(draft, scene, why);
-    Ok("refused: going back".into())
+    Ok(done.into())
 }
 
 /// The undo that somebody is asked about in this role, if it still is open.
@@ -343,11 +350,24 @@ fn refuse_undo(draft: &mut Draft<'_>, action: &ActionFacts) -> Result<String, St
 }
 
 fn abort(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
-    going_on(draft)?;
+    let done = match back::is_for_a_while(to_be_stopped(draft)?) {
+        true => "going back for good: the run does not go on once stable stands",
+        false => "going back to stable",
+    };
     let message = format!("{} said abort: {}", by(action), action.reason);
     let why = back::Why::new(Cause::Abort, message).said_by(Some(by(action)));
     back::begin(draft, scene, why);
-    Ok("going back to stable".into())
+    Ok(done.into())
+}
+
+fn pause(draft: &mut Draft<'_>, action: &ActionFacts) -> Result<String, String> {
+    let said = said(draft, action);
+    let run = to_be_stopped(draft)?;
+    run.paused = Some(said);
+    Ok(match back::is_for_a_while(run) {
+        true => "standing still once stable stands".into(),
+        false => "standing still".into(),
+    })
 }
 
 fn resume(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
@@ -356,8 +376,14 @@ fn resume(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Result<String, String> {
         return Ok("the Deployment is taken up again".into());
     }
     let tampered = scene.tampered.is_some();
-    let run = going_on(draft)?;
+    let run = to_be_stopped(draft)?;
     let paused = run.paused.take().is_some();
+    if back::is_for_a_while(run) {
+        return match paused {
+            true => Ok("going on once stable stands".into()),
+            false => Err("nothing is paused, and the run goes on by itself once stable stands".into()),
+        };
+    }
     let had_refused = forget_refusal(run);
     if !tampered {
         return if had_refused {

@@ -175,6 +175,7 @@ fn sign(
         at,
         reason: action.reason.clone(),
         action: action.uid.clone(),
+        asked: Some(asked),
         of,
         check,
         content,

@@ -422,7 +422,7 @@ fn said(page: &mut Page, status: &ReleaseStatus, actions: &[ReleaseAction], look
 }
 
 fn signed(signature: &Signature, look: Look) -> String {
-    let Signature { role, by, at, reason, action: _, of, check, content: _, voided } = signature;
+    let Signature { role, by, at, reason, action: _, asked: _, of, check, content: _, voided } = signature;
     let what = match of {
         SignatureOf::Approval => "approved".to_owned(),
         SignatureOf::Attestation => format!("attested {check}"),

@@ -66,7 +66,10 @@ pub struct Counted<'a> {
     pub of: SignatureOf,
     /// Of an attestation: which check's.
     pub check: &'a str,
+    /// Since when it is asked for here.
     pub since: Timestamp,
+    /// What was given where something else was asked for counts too, since then: before the first pod, and for what has let the run come so far.
+    pub elsewhere: bool,
     /// `None`: however long ago they were given.
     pub now: Option<Timestamp>,
 }
@@ -98,6 +101,7 @@ pub fn signed(run: &Run, signers: &Signers, counted: Counted<'_>) -> Signed {
         signature.of == counted.of
             && signature.check == counted.check
             && signature.at.0.as_second() >= since
+            && (counted.elsewhere || is_given_here(signature, counted.since))
             && signers.roles.contains(&signature.role)
             && (signers.allow_author || !run.may_be_by(&signature.by))
     };
@@ -142,6 +146,12 @@ pub fn signed(run: &Run, signers: &Signers, counted: Counted<'_>) -> Signed {
     Signed::Lacking(message)
 }
 
+/// Whether it was given for what is asked for since then. Which place a second belongs to cannot be told: a step may be left, and the next one ask, in
+/// one. What an older operator has noted tells no more than that.
+fn is_given_here(signature: &Signature, since: Timestamp) -> bool {
+    signature.asked.is_none_or(|asked| asked.0 == since)
+}
+
 /// As many pairs of a role and a person as there can be, each in one pair only (Kuhn's augmenting paths: roles are at most eight).
 fn pairs<'r>(offers: &BTreeMap<&'r str, Vec<&'r str>>) -> BTreeMap<&'r str, &'r str> {
     let mut taken = BTreeMap::new();
@@ -183,10 +193,12 @@ pub fn of_check(
     let place = place_of(&check.name, step);
     match &check.kind {
         CheckKind::Approval(signers) => {
-            Some(signed(run, signers, Counted { of: SignatureOf::Approval, check: "", since, now }))
+            let of = SignatureOf::Approval;
+            Some(signed(run, signers, Counted { of, check: "", since, elsewhere: true, now }))
         }
         CheckKind::Attest(attest) => {
-            let counted = Counted { of: SignatureOf::Attestation, check: &place, since, now };
+            let of = SignatureOf::Attestation;
+            let counted = Counted { of, check: &place, since, elsewhere: true, now };
             Some(match signed(run, &attest.signers, counted) {
                 Signed::Lacking(_) => Signed::Lacking(unattested(run, attest, &place, now)),
                 enough @ Signed::Enough { .. } => enough,
@@ -277,7 +289,8 @@ pub fn voided(draft: &mut Draft<'_>, plan: &Plan) -> Option<(&'static str, Strin
     }
     for step in plan.steps.iter().take(here) {
         let Some(signers) = &step.approval else { continue };
-        let counted = Counted { of: SignatureOf::Approval, check: "", since, now: None };
+        let of = SignatureOf::Approval;
+        let counted = Counted { of, check: "", since, elsewhere: true, now: None };
         if let Signed::Lacking(message) = signed(draft.run(), signers, counted) {
             let message = format!("the plan has changed: step {}: {message}", step.name);
             return Some((AWAITING_APPROVAL, message, command(draft, signers)));

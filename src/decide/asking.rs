@@ -80,7 +80,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let Some(signers) = signers else {
         return back::begin(draft, scene, why("Nobody is asked any more".to_owned()));
     };
-    let counted = Counted { of: SignatureOf::Undo, check: "", since: asked.at.0, now: None };
+    let (of, since) = (SignatureOf::Undo, asked.at.0);
+    let counted = Counted { of, check: "", since, elsewhere: false, now: None };
     let lacking = match approval::signed(draft.run(), &signers, counted) {
         Signed::Enough { by, until: _ } => {
             return back::begin(draft, scene, why(format!("Going back was agreed to by {by}")));

@@ -4,6 +4,7 @@
 //! there are two copies. Nothing that is done beside it can keep it waiting.
 
 mod after;
+mod causes;
 mod hooks;
 mod order;
 mod owed;
@@ -36,7 +37,9 @@ use crate::api::report::Undo;
 use crate::api::status::{Back, Cause, CheckStatus, Progress, RevisionStatus, Run, Stage, Stamp};
 use crate::api::undo::UndoPhase;
 use crate::api::{Action, Authors, Outcome, Phase, ReleaseSpec};
+use causes::outcome;
 
+pub use causes::{is_for_a_while, is_undo};
 pub use hooks::id as hook_id;
 pub use order::GoingBack;
 pub use owed::{not_put_back, put_held, reverted};
@@ -78,16 +81,17 @@ impl Why {
 }
 
 /// Decides to go back, and orders it in the same decision: status first, then the Deployment. Where a migration bars the way back, only
-/// people go it.
+/// people go it. A run that is back for a while only goes back anew, for good: it has hooks, budgets and an end of its own from then on.
 pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
     if migrations::hold_instead(draft, scene, why.cause, &why.message) {
         return;
     }
     let now = draft.now();
     let run = draft.run();
+    let stage = run.back.as_ref().and_then(|back| back.resume).unwrap_or(run.stage);
     let resume = match why.cause {
         Cause::NoReplicas | Cause::TooMany => {
-            Some(if run.stage == Stage::Preflight { Stage::Preflight } else { Stage::Steps })
+            Some(if stage == Stage::Preflight { Stage::Preflight } else { Stage::Steps })
         }
         Cause::Breach
         | Cause::Undecided
@@ -99,7 +103,7 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         | Cause::Superseded => None,
     };
     // Before the first pod there is nothing to keep, and no flag that was on.
-    let had_pods = run.stage != Stage::Preflight && why.cause != Cause::OldPodsRemain;
+    let had_pods = stage != Stage::Preflight && why.cause != Cause::OldPodsRemain;
     let (hooks, worst, quarantined) = match is_undo(why.cause) && had_pods {
         true => {
             let worst = witnesses::worst(scene, scene.undo.evidence.pods);
@@ -216,6 +220,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let run = draft.run();
     let seen = seen.filter(|seen| seen.run == run.id);
     let Some(back) = run.back.as_mut() else { return };
+    // What it was back for before, for a while only, is another way back.
+    let seen = seen.filter(|seen| seen.back.decided_at == back.decided_at);
     if ordered && back.ordered_at.is_none() {
         back.ordered_at = seen.and_then(|seen| seen.back.ordered_at).or(Some(now));
     }
@@ -421,37 +427,6 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
         Cause::NoReplicas | Cause::TooMany => {
             put_back(draft, scene, originals, back, "the template of the run");
         }
-    }
-}
-
-/// Whether it ends the run because of the version that it was about, or of somebody who did not want it: it goes back for good, and not to
-/// take a step again or for a newer template.
-pub fn is_undo(cause: Cause) -> bool {
-    match cause {
-        Cause::Breach
-        | Cause::Undecided
-        | Cause::PodsFailing
-        | Cause::OldPodsRemain
-        | Cause::CheckFailed
-        | Cause::Abort
-        | Cause::Reverted => true,
-        Cause::Superseded | Cause::NoReplicas | Cause::TooMany => false,
-    }
-}
-
-/// How a run ends that goes back for this cause.
-fn outcome(cause: Cause) -> Outcome {
-    match cause {
-        Cause::Abort => Outcome::Aborted,
-        Cause::Superseded => Outcome::Superseded,
-        Cause::Breach
-        | Cause::Undecided
-        | Cause::PodsFailing
-        | Cause::OldPodsRemain
-        | Cause::CheckFailed
-        | Cause::Reverted
-        | Cause::NoReplicas
-        | Cause::TooMany => Outcome::Undone,
     }
 }
 

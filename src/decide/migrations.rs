@@ -162,9 +162,9 @@ pub fn barrier(run: &Run) -> Option<&MigrationStatus> {
     run.migrations.iter().find(|known| known.begun.is_some() && known.kind.bars_the_way_back())
 }
 
-/// Somebody has said that it goes on all the same, from where it cannot go back by itself.
+/// Somebody has said that it goes on all the same, from where it cannot go back by itself. Who skipped something else, a soak for one, has not.
 pub fn is_passed_over(run: &Run) -> bool {
-    barrier(run).is_some() && run.progress.skipped.is_some()
+    barrier(run).is_some() && run.progress.skipped_barrier
 }
 
 /// Stands still where it would go back by itself and must not. False: it may.

@@ -435,7 +435,8 @@ fn in_the_way(
     }
     let signers = step.approval.as_ref()?;
     let since = progress.reached.map_or(scene.now(), |reached| reached.0);
-    let counted = Counted { of: SignatureOf::Approval, check: "", since, now: Some(scene.now()) };
+    let of = SignatureOf::Approval;
+    let counted = Counted { of, check: "", since, elsewhere: false, now: Some(scene.now()) };
     match approval::signed(draft.run(), signers, counted) {
         Signed::Enough { .. } => None,
         Signed::Lacking(message) => {

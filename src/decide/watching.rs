@@ -95,7 +95,8 @@ fn is_over(
         return false;
     }
     let Some(signers) = &plan.sign_off else { return true };
-    let counted = Counted { of: SignatureOf::Approval, check: "", since, now: Some(scene.now()) };
+    let of = SignatureOf::Approval;
+    let counted = Counted { of, check: "", since, elsewhere: false, now: Some(scene.now()) };
     let Signed::Lacking(message) = approval::signed(draft.run(), signers, counted) else { return true };
     draft.wake_in(rest::LOOK_AGAIN);
     let unblock = approval::command(draft, signers);

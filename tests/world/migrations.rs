@@ -317,6 +317,76 @@ fn without_replicas_after_an_irreversible_one_it_waits_for_them() {
     assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
 }
 
+/// After an irreversible migration somebody skips the first step's soak while all is well, and a signature is waited for there.
+fn skipped_while_all_is_well() -> World {
+    let mut spec = spec(json!([migration("drop", "Irreversible")]));
+    spec["steps"][0]["soak"] = json!("1h");
+    spec["steps"][0]["approval"] = json!({"roles": ["qa"]});
+    spec["criteria"] =
+        json!([{"name": "memory", "value": {"podGauge": {"name": "rss"}, "limit": "value > 100"}}]);
+    let mut world = shipped(spec, &[]);
+    world.memory = Some(50.0);
+    world.until("soaking", |world| world.phase() == "Soaking");
+    world.say("Skip");
+    world.until("waits for a signature", |world| reason(world) == "AwaitingApproval");
+    world
+}
+
+#[test]
+fn a_soak_that_was_skipped_while_all_was_well_silences_no_breach_that_comes_later() {
+    let mut world = skipped_while_all_is_well();
+    world.memory = Some(200.0);
+    world.until("held", |world| reason(world) == "Irreversible");
+    assert!(blocked(&world).contains("memory: ") && blocked(&world).contains("200"), "{}", blocked(&world));
+    assert_eq!(told(&world, "Irreversible").len(), 1);
+    // No signature goes past it.
+    world.say_of("Approve", json!({"role": "qa"}));
+    world.pass(Duration::from_secs(30));
+    assert_eq!(reason(&world), "Irreversible", "{}", world.describe());
+    assert_eq!(world.status.step.as_ref().unwrap().name, "half");
+    world.say("Skip");
+    world.until("held in the next step", |world| {
+        reason(world) == "Irreversible" && world.status.step.as_ref().is_some_and(|step| step.name == "all")
+    });
+}
+
+#[test]
+fn nor_pods_that_fail_later() {
+    let mut world = skipped_while_all_is_well();
+    let set = world.sets.iter().find(|set| set.template == template("v2", false)).unwrap().name.clone();
+    for pod in world.pods.iter_mut().filter(|pod| pod.set == set) {
+        pod.crashing = true;
+        pod.ready_since = None;
+    }
+    world.until("held", |world| reason(world) == "Irreversible");
+    assert!(blocked(&world).contains("canary pods: CrashLoopBackOff"), "{}", blocked(&world));
+    assert_eq!(told(&world, "Irreversible").len(), 1);
+}
+
+#[test]
+fn whoever_goes_on_all_the_same_may_skip_another_hold_of_that_step_too() {
+    let mut spec = spec(json!([migration("drop", "Irreversible")]));
+    spec["steps"][0]["soak"] = json!("30s");
+    spec["criteria"] = json!([{"name": "memory", "value": {"podGauge": {"name": "rss"}, "limit": "value > 100", "target": "value < 80"}}]);
+    let mut world = shipped(spec, &[]);
+    world.memory = Some(50.0);
+    world.until("soaking", |world| world.phase() == "Soaking");
+    world.scale(0);
+    world.until("held", |world| reason(world) == "Irreversible");
+    world.memory = Some(90.0);
+    world.scale(4);
+    world.until("held, and over its target too", |world| {
+        let is_over = world.status.verdicts.first().is_some_and(|known| known.verdict == "Hold");
+        is_over && blocked(world).contains("where step half allows 2")
+    });
+    world.say("Skip");
+    world.until("held over its target", |world| reason(world) == "AboveTarget");
+    world.say("Skip");
+    world.until("the next step", |world| world.status.step.as_ref().is_some_and(|step| step.name == "all"));
+    world.memory = Some(50.0);
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+}
+
 #[test]
 fn what_contracts_runs_after_the_watch_and_when_it_fails_nothing_is_undone() {
     let all = json!([migration("clean", "Contract"), migration("add", "Expand")]);

@@ -17,6 +17,7 @@ mod random;
 mod records;
 mod refused;
 mod seen;
+mod signed_where;
 mod signing;
 mod sources;
 mod stories;

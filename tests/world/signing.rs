@@ -73,7 +73,7 @@ fn said(world: &World) -> &str {
 }
 
 /// What came of the action that was said last.
-fn answer(world: &mut World) -> String {
+pub(super) fn answer(world: &mut World) -> String {
     world.until("an answer", |world| world.actions.last().is_some_and(|action| !action["status"].is_null()));
     let status = &world.actions.last().unwrap()["status"];
     format!("{}: {}", status["result"].as_str().unwrap(), status["message"].as_str().unwrap())

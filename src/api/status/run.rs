@@ -212,6 +212,9 @@ pub struct Progress {
     /// Somebody said skip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Said>,
+    /// They said so while it was held because nothing goes back by itself any more: what would go back does not hold this step again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped_barrier: bool,
     /// The reason for which the run was held when they did: of what is measured, no other hold is passed over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]

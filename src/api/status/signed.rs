@@ -17,6 +17,9 @@ pub struct Signature {
     /// UID of the ReleaseAction.
     #[serde(default)]
     pub action: String,
+    /// Since when the operator had asked for it: for no other step, sign-off or undo it counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Stamp>,
     /// What was signed.
     #[serde(default, skip_serializing_if = "SignatureOf::is_approval")]
     pub of: SignatureOf,

@@ -381,7 +381,8 @@ fn logs<'r>(jobs: impl Iterator<Item = (&'r str, &'r [String])>) -> Option<Block
 
 fn signatures(signatures: &[Signature]) -> Option<Section> {
     let row = |signature: &Signature| {
-        let Signature { role, by, at, reason, action: _, of, check, content: _, voided } = signature;
+        let Signature { role, by, at, reason, action: _, asked: _, of, check, content: _, voided } =
+            signature;
         let what = match of {
             SignatureOf::Approval => "approval".to_owned(),
             SignatureOf::Attestation => format!("attests {check}"),

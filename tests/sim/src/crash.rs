@@ -86,6 +86,11 @@ pub fn plots() -> Vec<Plot> {
             &[QUICK, TWO_PEOPLE],
             "at 1000 push v2 good\nat 20000 say Approve qa\nat 40000 say-by bob Approve qa",
         ),
+        plot(
+            "aborted without replicas",
+            &[QUICK],
+            "at 1000 push v2 good\nat 9000 scale 0\nat 40000 say Abort\nat 60000 scale 10",
+        ),
         plot("from 10 to 0 to 10", &[QUICK], "at 1000 push v2 good\nat 9000 scale 0\nat 40000 scale 10"),
         plot("reverted by its owner", &[QUICK], "at 1000 push v2 stuck\nat 9000 push v1 good"),
         plot("handed back", &[QUICK], "at 1000 push v2 stuck\nat 9000 say HandBack"),

@@ -15,6 +15,7 @@ mod pods;
 mod quarantine;
 #[cfg(test)]
 pub(crate) mod stage;
+mod stopped;
 mod way_back;
 mod writing;
 
@@ -31,7 +32,7 @@ pub const RECENTLY: u64 = 5_000;
 const AT_ONCE: u64 = 1_000;
 
 /// All that the watchman holds a world to, but for what is said once of a whole story: whether it comes to rest, turns in circles, panics.
-pub const RULES: [&str; 44] = [
+pub const RULES: [&str; 45] = [
     "1 (the same snapshot, the same decision)",
     "2 (field manager)",
     "2 (late, when another leads)",
@@ -70,6 +71,7 @@ pub const RULES: [&str; 44] = [
     "locks (one run at a time)",
     "no approval forgotten",
     "no job run twice",
+    "people (who stops a run has stopped it)",
     "quarantine (gone when it is over)",
     "quarantine (no more than asked for)",
     "quarantine (no other pod is deleted)",
@@ -201,6 +203,8 @@ pub struct Watched {
     was_scaled: bool,
     /// Its Release has said that bad pods go before stable ones are there.
     mitigates: bool,
+    /// The run that somebody has stopped.
+    stopped: Option<RunOf>,
 }
 
 impl Watched {
@@ -287,6 +291,7 @@ impl World {
                 self.check_locks(name, after);
                 self.check_heard(name, before, after);
                 self.check_signatures(name, before, after);
+                self.check_stopped(name, before, after);
             }
             (Who::Operator(_), "events") => self.note_event(after),
             (Who::Operator(_), "jobs") => self.check_job(after),

@@ -22,7 +22,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         }
         return;
     }
-    let stage = run.stage;
+    let (stage, began) = (run.stage, run.started_at.0);
     let barred = migrations::barrier(run).is_some();
     let goes_on = migrations::is_passed_over(run);
     if let Some(end) = overtaken(draft, scene, stage) {
@@ -44,7 +44,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
             format!("{strangers} pods are of a revision that is neither stable nor the one that is released");
         return back::begin(draft, scene, back::Why::new(Cause::TooMany, message));
     }
-    if let Some(failing) = podhealth::failing(scene).filter(|_| !goes_on) {
+    if let Some(failing) = podhealth::failing(scene, began).filter(|_| !goes_on) {
         return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, failing));
     }
     // Where the way back is barred they stay, and the run goes on with what must be done before them.
@@ -138,6 +138,7 @@ fn to_be_undone(draft: &mut Draft<'_>, scene: &Scene<'_>, who: &str) -> Option<b
         let message = format!("{}. {who} wrote a newer template while somebody was asked", asked.message);
         return Some(back::Why::new(asked.cause, message).seen_at(asked.breach_at.map(|at| at.0)));
     }
+    let began = run.started_at.0;
     let canary = draft.status.canary.as_ref()?.fingerprint.clone();
-    podhealth::failing_of(scene, &canary).map(|failing| back::Why::new(Cause::PodsFailing, failing))
+    podhealth::failing_of(scene, &canary, began).map(|failing| back::Why::new(Cause::PodsFailing, failing))
 }

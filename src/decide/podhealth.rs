@@ -21,25 +21,48 @@ const FATAL: [&str; 7] = [
     "RunContainerError",
 ];
 
-/// A sentence when canary pods fail by themselves in a way that stable pods do not; `None` when there is none. `began`: when the run did.
-pub fn failing(scene: &Scene<'_>, began: Timestamp) -> Option<String> {
-    said_of(scene, &scene.canary_pods().collect::<Vec<_>>(), began)
+/// One way in which canary pods fail by themselves, and stable pods do not.
+#[derive(Debug)]
+pub struct Failing {
+    /// `ImagePullBackOff`
+    pub reason: String,
+    /// Which pods do, in a sentence.
+    pub message: String,
+    /// Nothing of the version has begun in them, and most of its pods are Ready: what is wrong is about these pods, and not in the version.
+    pub is_of_surroundings: bool,
+}
+
+/// How canary pods fail by themselves, what their version is to blame for first. `began`: when the run did.
+pub fn failing(scene: &Scene<'_>, began: Timestamp) -> Vec<Failing> {
+    found_in(scene, &scene.canary_pods().collect::<Vec<_>>(), began)
 }
 
 /// The same of one revision only, where another has come meanwhile.
-pub fn failing_of(scene: &Scene<'_>, fingerprint: &str, began: Timestamp) -> Option<String> {
+pub fn failing_of(scene: &Scene<'_>, fingerprint: &str, began: Timestamp) -> Vec<Failing> {
     let canary: Vec<&Pod> = scene.snapshot.live_pods(|known| known == fingerprint).collect();
-    said_of(scene, &canary, began)
+    found_in(scene, &canary, began)
 }
 
-fn said_of(scene: &Scene<'_>, canary: &[&Pod], began: Timestamp) -> Option<String> {
+fn found_in(scene: &Scene<'_>, canary: &[&Pod], began: Timestamp) -> Vec<Failing> {
     let stable: Vec<&Pod> = scene.stable_pods().collect();
     let is_excused = |reason: &str| {
-        let of_canary = Failing::among(canary, |pod| has(pod, reason));
-        Failing::among(&stable, |pod| fails_too(pod, reason, began)).excuses(of_canary)
+        let of_canary = Share::among(canary, |pod| has(pod, reason));
+        Share::among(&stable, |pod| fails_too(pod, reason, began)).excuses(of_canary)
     };
-    let reason = reasons(canary).into_iter().find(|reason| !is_excused(reason))?;
-    sentence("canary", canary, reason)
+    let ready = canary.iter().filter(|pod| pod.ready_since.is_some()).count();
+    let most_are_ready = 2 * ready > canary.len();
+    let of = |reason: &str| {
+        let has_begun = [CRASH_LOOP, OUT_OF_MEMORY].contains(&reason);
+        Some(Failing {
+            reason: reason.to_owned(),
+            message: sentence("canary", canary, reason)?,
+            is_of_surroundings: most_are_ready && !has_begun,
+        })
+    };
+    let reasons = reasons(canary).into_iter().filter(|reason| !is_excused(reason));
+    let mut found: Vec<Failing> = reasons.filter_map(of).collect();
+    found.sort_by_key(|failing| failing.is_of_surroundings);
+    found
 }
 
 /// How pods fail, each way once.
@@ -55,12 +78,12 @@ fn reasons<'p>(pods: &[&'p Pod]) -> Vec<&'p str> {
 
 /// How many of some pods fail in one way.
 #[derive(Clone, Copy, Debug)]
-struct Failing {
+struct Share {
     pods: usize,
     of: usize,
 }
 
-impl Failing {
+impl Share {
     fn among(pods: &[&Pod], fails: impl Fn(&Pod) -> bool) -> Self {
         Self { pods: pods.iter().filter(|pod| fails(pod)).count(), of: pods.len() }
     }
@@ -156,8 +179,8 @@ mod tests {
             ((2, 2), (1, 1), false),
             ((9, 9), (1, 1), false),
         ] {
-            let canary = Failing { pods: canary, of: of_canary };
-            let stable = Failing { pods: stable, of: of_stable };
+            let canary = Share { pods: canary, of: of_canary };
+            let stable = Share { pods: stable, of: of_stable };
             assert_eq!(stable.excuses(canary), is_excused, "stable {stable:?}, canary {canary:?}");
         }
     }

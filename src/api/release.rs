@@ -367,7 +367,7 @@ pub struct WatchStage {
     pub r#for: Span,
     /// How often it is measured.
     pub every: Span,
-    /// What a breach does in this stage. Default: what the criterion says.
+    /// What a breach does in this stage, and what pods that fail by themselves do. Default: what the criterion says, and Undo for pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_limit: Option<OnLimit>,
 }

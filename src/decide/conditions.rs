@@ -56,7 +56,7 @@ const STALLED: [&str; 19] = [
 ];
 
 /// Reasons of holds, by which whoever is told of holds can choose. The wait for an approval is no hold to them.
-pub const HOLDS: [&str; 38] = [
+pub const HOLDS: [&str; 39] = [
     "AboveLimit",
     "AboveTarget",
     "AwaitingAttestation",
@@ -84,6 +84,7 @@ pub const HOLDS: [&str; 38] = [
     "PausedByOwner",
     "PilotsMissing",
     "PilotsUnknown",
+    "PodsFailing",
     "StableAsBad",
     "StablePodsFailing",
     "StablePodsNotReady",

@@ -93,7 +93,10 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
             (Verdict::Breach, OnLimit::Hold) => {
                 evidence.holds.get_or_insert(Reason { reason: "AboveLimit", message });
             }
-            (Verdict::Breach, OnLimit::Notify) => notify(draft, judgement, &message),
+            (Verdict::Breach, OnLimit::Notify) => {
+                let note = format!("{} breached its limit", judgement.criterion);
+                tell_once(draft, note, "LimitBreached", &message);
+            }
             (Verdict::Hold, OnLimit::Undo | OnLimit::Hold) => {
                 let reason = if judgement.reason == judge::Reason::StableAsBad {
                     "StableAsBad"
@@ -338,7 +341,7 @@ fn remembered(draft: &mut Draft<'_>) -> judge::State {
 }
 
 /// What a breach does now: in the watch the stage may say so.
-fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, usual: OnLimit) -> OnLimit {
+pub fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, usual: OnLimit) -> OnLimit {
     let Some(since) = draft.run().all_since else { return usual };
     let Some(measuring) = scene.measuring else { return usual };
     // While it waits to be signed off, the last stage goes on.
@@ -347,14 +350,14 @@ fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, usual: OnLimit) -> OnLimit
     stage.and_then(|stage| stage.on_limit).unwrap_or(usual)
 }
 
-fn notify(draft: &mut Draft<'_>, judgement: &Judgement, message: &str) {
-    let note = format!("{} breached its limit", judgement.criterion);
+/// Once in a run, and only told.
+pub fn tell_once(draft: &mut Draft<'_>, note: String, event: &'static str, message: &str) {
     let run = draft.run();
     if run.notes.contains(&note) || run.notes.len() >= 16 {
         return;
     }
     run.notes.push(note);
-    draft.notices.push(Notice::warning("LimitBreached", message));
+    draft.notices.push(Notice::warning(event, message));
 }
 
 fn explained(scene: &Scene<'_>, message: String) -> String {

@@ -3,6 +3,7 @@
 use super::back;
 use super::draft::Draft;
 use super::evidence::{self, Evidence};
+use super::judge::OnLimit;
 use super::scene::Scene;
 use super::{asking, content, migrations, podhealth, preflight, rest, steps, unheard, watching};
 use crate::api::status::{Cause, Stage};
@@ -22,7 +23,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         }
         return;
     }
-    let stage = run.stage;
+    let (stage, began) = (run.stage, run.started_at.0);
     let barred = migrations::barrier(run).is_some();
     let goes_on = migrations::is_passed_over(run);
     if let Some(end) = overtaken(draft, scene, stage) {
@@ -44,8 +45,10 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
             format!("{strangers} pods are of a revision that is neither stable nor the one that is released");
         return back::begin(draft, scene, back::Why::new(Cause::TooMany, message));
     }
-    if let Some(failing) = podhealth::failing(scene).filter(|_| !goes_on) {
-        return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, failing));
+    let failing = if goes_on { Vec::new() } else { podhealth::failing(scene, began) };
+    let leads_to = watching::leads_to(draft, scene, &failing);
+    if let (Some(worst), OnLimit::Undo) = (failing.first(), leads_to) {
+        return back::begin(draft, scene, back::Why::new(Cause::PodsFailing, worst.message.clone()));
     }
     // Where the way back is barred they stay, and the run goes on with what must be done before them.
     if stage == Stage::Preflight && scene.stand.canary > 0 && !barred {
@@ -53,10 +56,11 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
             format!("{} pods of the new template had started before it was held", scene.stand.canary);
         return back::begin(draft, scene, back::Why::new(Cause::TooMany, message));
     }
-    let evidence = match stage {
+    let mut evidence = match stage {
         Stage::Preflight | Stage::Back => Evidence::none(),
         Stage::Steps | Stage::Watch => evidence::weigh(draft, scene),
     };
+    watching::note_failing(draft, scene, &mut evidence, &failing, leads_to);
     if draft.run().undo_asked.is_some() {
         return asking::decide(draft, scene);
     }
@@ -128,7 +132,8 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
     Some(())
 }
 
-/// Why the version that is watched does not become stable, though a newer one has come: somebody is asked about its undo, or its pods fail.
+/// Why the version that is watched does not become stable, though a newer one has come: somebody is asked about its undo, or its pods fail, and
+/// that goes back.
 fn to_be_undone(draft: &mut Draft<'_>, scene: &Scene<'_>, who: &str) -> Option<back::Why> {
     let run = draft.run();
     if migrations::barrier(run).is_some() {
@@ -138,6 +143,10 @@ fn to_be_undone(draft: &mut Draft<'_>, scene: &Scene<'_>, who: &str) -> Option<b
         let message = format!("{}. {who} wrote a newer template while somebody was asked", asked.message);
         return Some(back::Why::new(asked.cause, message).seen_at(asked.breach_at.map(|at| at.0)));
     }
+    let began = run.started_at.0;
     let canary = draft.status.canary.as_ref()?.fingerprint.clone();
-    podhealth::failing_of(scene, &canary).map(|failing| back::Why::new(Cause::PodsFailing, failing))
+    let failing = podhealth::failing_of(scene, &canary, began);
+    let goes_back = watching::leads_to(draft, scene, &failing) == OnLimit::Undo;
+    let worst = failing.into_iter().next().filter(|_| goes_back)?;
+    Some(back::Why::new(Cause::PodsFailing, worst.message))
 }

@@ -253,6 +253,8 @@ pub struct Pod {
     pub waiting_message: Option<String>,
     /// Why a container ended last, unless by itself and well: `OOMKilled` before all others, `Error`.
     pub ended: Option<String>,
+    /// When that was.
+    pub ended_at: Option<Timestamp>,
     /// What it said of its end.
     pub ended_message: Option<String>,
     /// Since when no node has room for it.

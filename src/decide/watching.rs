@@ -1,5 +1,5 @@
-//! After 100 %: the owner's fields are back, the Deployment is at rest, and it is still measured. A breach goes back. Where it has to be signed off it is
-//! watched until it is.
+//! After 100 %: the owner's fields are back, the Deployment is at rest, and it is still measured. A breach goes back, and so do pods that fail by
+//! themselves, where its stage says nothing else. Where it has to be signed off it is watched until it is.
 
 use std::time::Duration;
 
@@ -7,14 +7,75 @@ use jiff::Timestamp;
 
 use super::approval::{self, AWAITING_APPROVAL, Counted, Signed};
 use super::draft::Draft;
-use super::evidence::Evidence;
+use super::evidence::{self, Evidence, Reason, shortened};
+use super::judge::OnLimit;
 use super::migrations;
 use super::plan::Plan;
+use super::podhealth::Failing;
 use super::rest;
 use super::scene::Scene;
 use super::unheard;
-use crate::api::status::{Run, SignatureOf, Stamp, StepStatus};
+use crate::api::status::{Run, SignatureOf, Stage, Stamp, StepStatus};
 use crate::api::{Action, Outcome, Phase};
+
+/// Canary pods fail by themselves, and it stands still for that.
+const PODS_FAILING: &str = "PodsFailing";
+
+/// What canary pods that fail by themselves lead to: back; in the watch, to what its stage says of a breached limit. There the version is not undone
+/// for what is about a few of its pods, and not in it.
+pub fn leads_to(draft: &mut Draft<'_>, scene: &Scene<'_>, failing: &[Failing]) -> OnLimit {
+    if draft.run().stage != Stage::Watch {
+        return OnLimit::Undo;
+    }
+    let leads_to = evidence::on_limit(draft, scene, OnLimit::Undo);
+    // What the version is to blame for comes first.
+    let spares = leads_to == OnLimit::Undo && failing.first().is_none_or(|worst| worst.is_of_surroundings);
+    if spares { OnLimit::Hold } else { leads_to }
+}
+
+/// They do not lead back: it is told as a breached limit is.
+pub fn note_failing(
+    draft: &mut Draft<'_>,
+    scene: &Scene<'_>,
+    evidence: &mut Evidence,
+    failing: &[Failing],
+    leads_to: OnLimit,
+) {
+    let mut holds = Vec::new();
+    for Failing { reason, message, is_of_surroundings } in failing {
+        match (leads_to, is_of_surroundings) {
+            (OnLimit::Undo, _) => {}
+            (OnLimit::Hold, true) => {
+                let why = "most pods of the version are Ready, so it is not undone for that";
+                holds.push(format!("{message}; {why}"));
+            }
+            (OnLimit::Hold, false) => holds.push(message.clone()),
+            (OnLimit::Notify, _) => {
+                let note = format!("canary pods failed by themselves: {reason}");
+                evidence::tell_once(draft, note, PODS_FAILING, message);
+            }
+        }
+    }
+    if failing.is_empty() && leads_to == OnLimit::Hold {
+        holds.extend(still_unready(draft, scene));
+    }
+    if holds.is_empty() {
+        return;
+    }
+    let message = holds.join("; ");
+    match &mut evidence.holds {
+        // Whoever passes it over is to know of both.
+        Some(known) => known.message = shortened(&format!("{}; {message}", known.message)),
+        None => evidence.holds = Some(Reason { reason: PODS_FAILING, message }),
+    }
+}
+
+/// What is tried again and again is not called the same all the time: it is over when the pods are Ready.
+fn still_unready(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<String> {
+    draft.release.status.blocked_by.as_ref().filter(|known| known.reason == PODS_FAILING)?;
+    let unready = scene.canary_pods().filter(|pod| pod.ready_since.is_none()).count();
+    (unready > 0).then(|| format!("{unready} canary pods failed by themselves, and are not Ready yet"))
+}
 
 /// What to do in the watch.
 pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
@@ -74,7 +135,13 @@ fn is_over(
         return false;
     }
     if let Some(holds) = evidence.stands_in_the_way(&draft.run().progress) {
-        let unblock = format!("{}, or {}", draft.command(Action::Skip), draft.command(Action::Abort));
+        let mut unblock = format!("{}, or {}", draft.command(Action::Skip), draft.command(Action::Abort));
+        if holds.reason == PODS_FAILING {
+            let see = draft.kubectl("get pods");
+            unblock = format!("mend what keeps them, and it goes on by itself: {see}; or {unblock}");
+        }
+        // The next stage may say something else.
+        draft.wake_in(rest::LOOK_AGAIN);
         draft.held(holds.reason, holds.message.clone(), unblock);
         return false;
     }

@@ -286,9 +286,10 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
     let ended = || {
         let ends = containers()
             .flat_map(|container| [&container.state.terminated, &container.last_state.terminated]);
-        ends.flatten().filter(|end| end.exit_code != 0 && end.reason.is_some())
+        ends.filter_map(Option::as_deref).filter(|end| end.exit_code != 0 && end.reason.is_some())
     };
-    let end = ended().find(|end| end.reason.as_deref() == Some(OUT_OF_MEMORY)).or_else(|| ended().next());
+    let killed = ended().filter(|end| end.reason.as_deref() == Some(OUT_OF_MEMORY)).reduce(later);
+    let end = killed.or_else(|| ended().reduce(later));
     let restarts = || containers().map(|container| u32::try_from(container.restart_count).unwrap_or(0));
     let running = status.container_statuses.iter().filter_map(|container| container.state.running.as_ref());
     let started = running.filter_map(|running| running.started_at).max();
@@ -306,12 +307,18 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         waiting: waiting.and_then(|waiting| waiting.reason.as_deref()).map(str::to_owned),
         waiting_message: waiting.and_then(|waiting| waiting.message.as_deref()).map(on_one_line),
         ended: end.and_then(|end| end.reason.as_deref()).map(str::to_owned),
+        ended_at: end.and_then(|end| end.finished_at),
         ended_message: end.and_then(|end| end.message.as_deref()).map(on_one_line),
         unschedulable_since: says(PodIs::PodScheduled, Holds::False)
             .filter(|condition| condition.reason.as_deref() == Some("Unschedulable"))
             .map(|condition| condition.last_transition_time.unwrap_or(Timestamp::UNIX_EPOCH)),
         cut_off: silent::is_cut_off(status),
     }
+}
+
+/// The later of two ends. One of which no time is told was before any other.
+fn later<'e>(one: &'e slim::Terminated, other: &'e slim::Terminated) -> &'e slim::Terminated {
+    if other.finished_at > one.finished_at { other } else { one }
 }
 
 /// What a container, or somebody about it, wrote at its end: it is told in sentences.

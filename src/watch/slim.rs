@@ -21,7 +21,7 @@ use super::meta::Meta;
 
 pub use action::ReleaseAction;
 pub use deployment::{Deployment, ReplicaSet};
-pub use pod::{Holds, Node, Pod, PodIs, PodPhase, PodStatus};
+pub use pod::{Holds, Node, Pod, PodIs, PodPhase, PodStatus, Terminated};
 pub use release::Release;
 pub use template::{KeptTemplate, StoredTemplate, fingerprint};
 

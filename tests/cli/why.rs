@@ -178,3 +178,25 @@ fn when_the_last_message_about_an_undo_got_through_is_told_and_that_it_took_too_
         assert!(late.lines().any(|found| found == line), "{line}\n{late}");
     }
 }
+
+#[test]
+fn what_comes_of_a_breach_in_this_stage_of_the_watch_is_said() {
+    let stages = json!([
+        { "for": "1h", "every": "5s" },
+        { "for": "2h", "every": "5s", "onLimit": "Hold" },
+        { "for": "3h", "every": "5s", "onLimit": "Notify" },
+    ]);
+    for (since, does) in [
+        ("2026-11-21T14:00:00Z", "a breach goes back."),
+        ("2026-11-21T13:00:00Z", "a breach holds it, and pods that fail do."),
+        ("2026-11-21T12:00:00Z", "a breach is only told, and so are pods that fail."),
+        // It waits to be signed off.
+        ("2026-11-20T12:00:00Z", "a breach is only told, and so are pods that fail."),
+    ] {
+        let mut watching =
+            release(json!({ "phase": "Watching", "run": run("Watch", json!({ "allSince": since })) }));
+        watching.spec.watch = Some(serde_json::from_value(stages.clone()).unwrap());
+        let text = bare(&explain(&watching, &[], look(None)));
+        assert!(text.contains(&format!("still measured: {does}")), "{since}: {text}");
+    }
+}

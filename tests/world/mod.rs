@@ -418,8 +418,8 @@ impl World {
                 pod.ready_since = None;
                 continue;
             }
-            let starts =
-                !pod.crashing && pod.terminating_since.is_none() && !without_room.contains(&pod.name);
+            let is_kept = pod.crashing || pod.waits.is_some() || without_room.contains(&pod.name);
+            let starts = !is_kept && pod.terminating_since.is_none();
             if starts && now >= pod.born + ready_after && pod.ready_since.is_none() {
                 pod.ready_since = Some(now);
             }

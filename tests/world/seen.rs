@@ -111,12 +111,17 @@ fn owner(kind: &str, name: &str, uid: &str) -> Value {
 fn pod_object(pod: &Pod, silent: Option<&Silent>, has_room: bool) -> Value {
     let waiting = if pod.crashing {
         json!({"waiting": {"reason": "CrashLoopBackOff"}})
+    } else if let Some(reason) = pod.waits {
+        json!({"waiting": {"reason": reason}})
     } else {
         json!({"running": {"startedAt": second(pod.born)}})
     };
     // One that waited for something and had to begin again: nothing of note.
     let waited = json!({"restartCount": 0, "lastState": {"terminated": {"reason": "Error", "exitCode": 1}}});
-    let last = pod.ended.map(|reason| json!({"terminated": {"reason": reason, "exitCode": 137}}));
+    let finished_at = pod.ended_at.map(second);
+    let last = pod
+        .ended
+        .map(|reason| json!({"terminated": {"reason": reason, "exitCode": 137, "finishedAt": finished_at}}));
     let (is_ready, since) = match (silent.filter(|silent| silent.was_ready), pod.ready_since) {
         (Some(silent), _) => ("False", silent.since),
         (None, Some(since)) => ("True", since),

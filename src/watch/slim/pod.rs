@@ -134,6 +134,8 @@ pub struct Terminated {
     #[serde(deserialize_with = "beginning")]
     pub reason: Option<Box<str>>,
     pub exit_code: i32,
+    #[serde(deserialize_with = "time")]
+    pub finished_at: Option<Timestamp>,
     /// What the container said of its end, as far as is kept.
     #[serde(deserialize_with = "beginning")]
     pub message: Option<Box<str>>,

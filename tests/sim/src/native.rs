@@ -35,6 +35,10 @@ pub struct Pod {
     pub restarts: u32,
     /// Why its container ended before it was restarted.
     pub ended: Option<&'static str>,
+    /// When that was.
+    pub ended_at: Option<Timestamp>,
+    /// What its container waits for: it does not become Ready.
+    pub waits: Option<&'static str>,
 }
 
 /// What the controllers made, and the moment.
@@ -298,6 +302,8 @@ impl Native {
                     crashing,
                     restarts: 0,
                     ended: None,
+                    ended_at: None,
+                    waits: None,
                 };
                 self.pods.push(pod);
             }

@@ -1,6 +1,7 @@
 //! Stories in the small world: what is seen here is the same in milliseconds as on a real control plane in minutes.
 
 mod anew;
+mod failing;
 mod for_a_while;
 mod large;
 mod left_behind;

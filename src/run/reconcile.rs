@@ -38,6 +38,10 @@ const ROOM: Duration = Duration::from_secs(10);
 const SAID_IN: Duration = Duration::from_secs(1);
 /// A write that another was quicker than is tried again at once, so often.
 const QUICK_LOOKS: u32 = 5;
+/// When to look again, at the earliest, for what was decided and not carried out: it may have been due at once, and cannot be done yet.
+const NOT_DONE: Duration = Duration::from_secs(1);
+/// The same for what was.
+const DONE: Duration = Duration::from_millis(50);
 /// Longest back-off of a Release whose writes fail.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// The same while it goes back: that is tried again as soon as it can succeed.
@@ -82,6 +86,7 @@ impl Reconciler {
     }
 
     async fn look_at(&self, key: &Key, snapshot: &Snapshot) {
+        let began = clock::instant();
         self.findings.see_ready_ahead(key, &snapshot.pods, snapshot.now);
         let decision = decide::decide(snapshot);
         if let Some(onlooker) = &self.onlooker {
@@ -101,6 +106,7 @@ impl Reconciler {
         let goes_back = way_back.as_ref().is_some_and(|way| way.back.restored_at.is_none());
         self.findings.see_way_back(key, way_back);
         self.rush.note(key, goes_back, clock::instant());
+        let mut is_done = false;
         if decision.only_tells() && self.rush.has_it_wait(key, clock::instant()) {
             self.queue.wake_at(key.clone(), clock::instant() + RUSH);
         } else if let Some(until) = self.own.backs_off(key, decision.urgent).filter(|_| decision.writes()) {
@@ -109,7 +115,7 @@ impl Reconciler {
             let (applied, outcome) =
                 act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
             self.note(key, snapshot, &applied, &outcome);
-            let is_done = outcome.is_ok();
+            is_done = outcome.is_ok();
             match outcome {
                 Ok(()) => self.done(key, snapshot, &decision, &applied),
                 Err(failed) => {
@@ -124,6 +130,12 @@ impl Reconciler {
             if is_done || snapshot.release.is_some() {
                 self.findings.prune(key, snapshot.release.as_ref());
             }
+        }
+        // Also where nothing could be written: what the clock brings may have to go back, and waits for no turn and for no back-off of other writes.
+        if let Some(wake) = decision.wake {
+            let wait = Duration::try_from(wake - snapshot.now).unwrap_or_default();
+            let soonest = clock::instant() + if is_done { DONE } else { NOT_DONE };
+            self.queue.wake_at(key.clone(), soonest.max(began + wait));
         }
         self.queue.done(key, decision.urgent);
     }
@@ -199,10 +211,6 @@ impl Reconciler {
         self.reporter.tell(snapshot, decision);
         if snapshot.release.is_none() && snapshot.target.is_none() {
             self.own.forget(key);
-        }
-        if let Some(wake) = decision.wake {
-            let wait = Duration::try_from(wake - snapshot.now).unwrap_or_default();
-            self.queue.wake_at(key.clone(), clock::instant() + wait.max(Duration::from_millis(50)));
         }
         if !applied.refused.is_empty() {
             self.queue.wake(key.clone());

@@ -128,6 +128,29 @@ fn listed(object: &Value) -> Value {
     json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [object]})
 }
 
+/// A Deployment in mid-run whose Release is gone: it goes back, and nobody knows before it has been looked at.
+fn bad(index: &mut index::Index) -> Key {
+    let originals = json!({"paused": null, "minReadySeconds": null, "progressDeadlineSeconds": null, "strategy": {"type": "RollingUpdate"}});
+    let parked = |deployment: &mut Value| {
+        deployment["metadata"]["generation"] = json!(2);
+        deployment["metadata"]["labels"] = json!({"tidegate.dev/release": "bad"});
+        deployment["metadata"]["annotations"] =
+            json!({"tidegate.dev/originals": originals.to_string(), "tidegate.dev/stable": "bad-1"});
+        deployment["spec"]["minReadySeconds"] = json!(2_147_483_646);
+    };
+    index::apply(index, deployment("bad", &parked));
+    let kept = json!({
+        "metadata": {
+            "name": "bad-1", "namespace": "ns", "labels": {"tidegate.dev/release": "bad"},
+            "annotations": {"tidegate.dev/fingerprint": "x"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "bad", "uid": "bad"}],
+        },
+        "data": {"metadata": {}, "spec": {"version": 1}},
+    });
+    index::apply(index, serde_json::from_value::<slim::StoredTemplate>(kept).unwrap());
+    Key { namespace: "ns".into(), name: "bad".into() }
+}
+
 /// An API server that asks everybody to come back in twenty seconds; when it was asked.
 fn busy(asked: Arc<Mutex<Vec<Instant>>>) -> Client {
     let service = tower::service_fn(move |_: Request<Body>| {

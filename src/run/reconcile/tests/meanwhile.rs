@@ -2,28 +2,6 @@
 
 use super::*;
 
-/// A Deployment in mid-run whose Release is gone: it goes back, and nobody knows before it has been looked at.
-fn bad(index: &mut index::Index) -> Key {
-    let originals = json!({"paused": null, "minReadySeconds": null, "progressDeadlineSeconds": null, "strategy": {"type": "RollingUpdate"}});
-    let parked = |deployment: &mut Value| {
-        deployment["metadata"]["labels"] = json!({"tidegate.dev/release": "bad"});
-        deployment["metadata"]["annotations"] =
-            json!({"tidegate.dev/originals": originals.to_string(), "tidegate.dev/stable": "bad-1"});
-        deployment["spec"]["minReadySeconds"] = json!(2_147_483_646);
-    };
-    index::apply(index, deployment("bad", &parked));
-    let kept = json!({
-        "metadata": {
-            "name": "bad-1", "namespace": "ns", "labels": {"tidegate.dev/release": "bad"},
-            "annotations": {"tidegate.dev/fingerprint": "x"},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "bad", "uid": "bad"}],
-        },
-        "data": {"metadata": {}, "spec": {"version": 1}},
-    });
-    index::apply(index, serde_json::from_value::<slim::StoredTemplate>(kept).unwrap());
-    Key { namespace: "ns".into(), name: "bad".into() }
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_goes_back_is_not_held_up_by_a_hundred_that_wait_for_a_slow_server() {
     let written = Written::default();
@@ -91,4 +69,34 @@ async fn what_the_clock_brings_is_looked_at_in_time_though_nothing_can_be_writte
         let writes = asked.lock().unwrap().len();
         assert_eq!(writes, usize::from(!turn_is_taken), "looking is not writing");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_to_go_back_while_it_is_written_about_waits_for_the_write_under_way_and_no_more() {
+    let written = Written::default();
+    let reconciler = reconciler(slow(written.clone()), 8);
+    let [it, other] = ["bad", "other"].map(|name| Key { namespace: "ns".into(), name: name.into() });
+    {
+        let mut index = reconciler.index.lock();
+        index::apply(&mut index, deployment("bad", &|_| {}));
+        owing_marks(&mut index, "bad", 4);
+    }
+    let look = async || {
+        assert_eq!(reconciler.queue.next().await, it);
+        reconciler.look(&it).await;
+    };
+    let meanwhile = async {
+        // The first of six writes is under way.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        reconciler.queue.wake(other);
+        let mut index = reconciler.index.lock();
+        index::delete(&mut index, &release("bad"));
+        assert_eq!(bad(&mut index), it);
+    };
+    reconciler.queue.wake(it.clone());
+    tokio::join!(look(), meanwhile);
+    look().await;
+    let written = written.lock().unwrap();
+    let paths: Vec<&str> = written.iter().filter_map(|(path, _)| Some(path.split_once("/ns/")?.1)).collect();
+    assert_eq!(paths, ["deployments/bad", "deployments/bad"]);
 }

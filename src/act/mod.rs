@@ -4,6 +4,9 @@
 //! done without is passed over where it is refused, and remembered until it goes out. Status
 //! goes last: it may lag what was done by one write, it never leads it. But for one case: why a run goes back is noted before it is
 //! ordered, and ordered all the same when it cannot be noted, unless it goes back for a newer template only.
+//!
+//! Where the API server is slow, and something has come up meanwhile that goes before everything else, what is left of a decision that does not is left: as
+//! after a write that failed, the next look decides anew.
 
 mod budget;
 pub mod call;
@@ -42,6 +45,8 @@ pub struct Applied {
     pub done_without: BTreeMap<DoneWithout, Option<Refusal>>,
     /// Writes that went out.
     pub writes: usize,
+    /// Something that goes first came up: what was left to write is left to the next look.
+    pub cut_short: bool,
 }
 
 /// A write that failed, and what it was.
@@ -60,15 +65,17 @@ impl Failed {
 }
 
 /// Carries out a decision about one Release: what was done, and the first write that failed, which ended it. What went out before that has
-/// been done all the same, and nothing is decided on what was there before it.
+/// been done all the same, and nothing is decided on what was there before it. `is_overtaken`: whether something that goes before everything else has
+/// come up; it is asked between two writes, for as long as the decision is no such thing itself.
 pub async fn carry_out(
     writer: &Writer,
     key: &Key,
     release: Option<&ReleaseFacts>,
     decision: &Decision,
+    is_overtaken: &mut (dyn FnMut() -> bool + Send),
 ) -> (Applied, Result<(), Failed>) {
     let mut applied = Applied::default();
-    let outcome = carry_out_all(writer, key, release, decision, &mut applied).await;
+    let outcome = carry_out_all(writer, key, release, decision, is_overtaken, &mut applied).await;
     (applied, outcome)
 }
 
@@ -77,6 +84,7 @@ async fn carry_out_all(
     key: &Key,
     release: Option<&ReleaseFacts>,
     decision: &Decision,
+    is_overtaken: &mut (dyn FnMut() -> bool + Send),
     applied: &mut Applied,
 ) -> Result<(), Failed> {
     let writer = &if decision.urgent { writer.going_back() } else { writer.clone() };
@@ -92,7 +100,11 @@ async fn carry_out_all(
             }
         }
     }
-    for intent in &decision.intents {
+    for (place, intent) in decision.intents.iter().enumerate() {
+        if may_be_cut_short(decision, place) && is_overtaken() {
+            applied.cut_short = true;
+            return Ok(());
+        }
         let written = carry_out_one(writer, key, intent, applied).await;
         match (written, intent.done_without()) {
             (Ok(()), without) => {
@@ -108,10 +120,21 @@ async fn carry_out_all(
             }
         }
     }
-    if !decision.note_first {
+    if !decision.note_first && decision.status.is_some() {
+        if may_be_cut_short(decision, decision.intents.len()) && is_overtaken() {
+            applied.cut_short = true;
+            return Ok(());
+        }
         write_status(writer, key, release, decision, applied).await?;
     }
     Ok(())
+}
+
+/// Whether what comes after so many intents may be left. One goes out in each look; and what stands in the record of a run is said in status too, and at once:
+/// it would tell of an end that is none.
+fn may_be_cut_short(decision: &Decision, done: usize) -> bool {
+    let is_record = |intent: &Intent| matches!(intent, Intent::KeepReport { .. });
+    !decision.urgent && done > 0 && !decision.intents.iter().take(done).any(is_record)
 }
 
 async fn write_status(
@@ -315,15 +338,15 @@ mod tests {
 
     type Asked = Arc<Mutex<Vec<String>>>;
 
-    /// An API server that answers so, with 404, whatever is about Releases, and takes everything else; what it was asked.
-    fn without_releases(answer: &'static str) -> (Writer, Asked) {
+    /// An API server that answers so, with 404, whatever is about Releases, if it is to, and takes everything else; what it was asked.
+    fn serving(about_releases: Option<&'static str>) -> (Writer, Asked) {
         let asked = Asked::default();
         let heard = asked.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let path = request.uri().path().to_owned();
-            let (code, text) = match path.starts_with("/apis/tidegate.dev/") {
-                true => (StatusCode::NOT_FOUND, answer.to_owned()),
-                false => {
+            let (code, text) = match about_releases.filter(|_| path.starts_with("/apis/tidegate.dev/")) {
+                Some(answer) => (StatusCode::NOT_FOUND, answer.to_owned()),
+                None => {
                     let deployment =
                         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 2}});
                     (StatusCode::OK, deployment.to_string())
@@ -366,13 +389,43 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_goes_first_cuts_short_what_does_not_but_not_between_a_record_and_status() {
+        let remove = |name: &str| Intent::DropReport { name: name.to_owned() };
+        let report = json!({
+            "release": "shop", "releaseUid": "shop", "target": "deployment/shop", "run": "r1", "outcome": "Succeeded", "message": "",
+            "startedAt": "2026-01-01T00:00:00Z", "endedAt": "2026-01-01T00:00:00Z", "writtenBy": "", "chain": {"digest": ""},
+        });
+        let report = Box::new(serde_json::from_value(report).expect("a record"));
+        let keep = Intent::KeepReport { name: "shop-r1".to_owned(), report };
+        let of = |intents: Vec<Intent>, urgent: bool| Decision {
+            intents,
+            status: Some(ReleaseStatus::default()),
+            urgent,
+            ..Decision::default()
+        };
+        let (key, release) = shop();
+        let (removing, ending) = (vec![remove("a"), remove("b")], vec![keep, remove("a")]);
+        for (intents, urgent, goes_out) in
+            [(removing.clone(), false, 1), (removing, true, 3), (ending, false, 3), (Vec::new(), false, 1)]
+        {
+            let (writer, asked) = serving(None);
+            let decision = of(intents, urgent);
+            let (applied, outcome) = carry_out(&writer, &key, Some(&release), &decision, &mut || true).await;
+            let asked = asked.lock().unwrap();
+            assert_eq!((asked.len(), applied.writes), (goes_out, goes_out), "{asked:?}");
+            assert!(outcome.is_ok());
+            assert_eq!(applied.cut_short, goes_out < decision.intents.len() + 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn it_goes_back_where_releases_are_not_served_and_not_where_the_release_is_gone() {
         let gone = r#"{"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404,
             "message": "releases.tidegate.dev \"shop\" not found", "details": {"name": "shop"}}"#;
         let (key, release) = shop();
         let goes = async |answer: &'static str| {
-            let (writer, asked) = without_releases(answer);
-            let (_, outcome) = carry_out(&writer, &key, Some(&release), &way_back()).await;
+            let (writer, asked) = serving(Some(answer));
+            let (_, outcome) = carry_out(&writer, &key, Some(&release), &way_back(), &mut || false).await;
             let ordered = asked.lock().unwrap().iter().any(|path| path.ends_with("/deployments/shop"));
             (ordered, outcome.err().map(|failed| failed.error.category()))
         };

@@ -23,6 +23,10 @@ use crate::api::{CHECK_LABEL, DEFINITION_LABEL, RELEASE_LABEL};
 
 /// For so long a Job that was made may not have been heard of.
 const UNHEARD_OF: Duration = Duration::from_secs(30);
+/// Jobs that are made in one look: at a slow API server a look with all of them would see nothing else for long.
+const MADE_AT_ONCE: usize = 4;
+/// The others come soon.
+const REST: Duration = Duration::from_secs(1);
 /// Bytes of logs that one run keeps in all.
 const KEPT_IN_A_RUN: usize = 64 * 1024;
 
@@ -105,6 +109,11 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, this: Try<'_>) -> Seen {
     // Checks may share one.
     let is_same = |intent: &Intent| matches!(intent, Intent::CreateJob { name: known, .. } if *known == name);
     if !draft.intents.iter().any(is_same) {
+        let made = draft.intents.iter().filter(|intent| matches!(intent, Intent::CreateJob { .. })).count();
+        if made >= MADE_AT_ONCE {
+            draft.wake_in(REST);
+            return Seen { found: being_made(&name), made: None, log: Vec::new() };
+        }
         draft.intents.push(Intent::CreateJob { name: name.clone(), id: this.id, body });
     }
     Seen { found: being_made(&name), made: Some(name), log: Vec::new() }

@@ -3,6 +3,9 @@
 //! wrote last and reads only when somebody else wrote in between; who waits looks every half second, so that a lease that was given up is
 //! taken within that, and one that is not renewed any more within that and its whole duration.
 //!
+//! A Lease that somebody has deleted says nothing of who leads, and whoever does may go on writing until it learns of it. It makes the Lease anew; others
+//! that have known one take it for held, for its whole duration from when they found it gone. Only who has never known one makes it at once.
+//!
 //! The fence ends 10 s after the last renewal began, before anybody else may take over: a leader that was frozen or cut off finds
 //! its own writes refused when it wakes. The writer gives no write more time than is left of it, and the kernel gives up what it could
 //! not deliver five seconds later (`link`). A fence that has lapsed ends the term, even where the Lease turns out to be ours still: nobody
@@ -78,12 +81,14 @@ pub struct Elector {
     leading: watch::Sender<bool>,
     /// What we wrote last, as long as it is certain that it stands.
     mine: Option<Lease>,
-    /// The other's record, since when it has not changed, and when it will have expired.
+    /// The last record that is known, ours too. `None`: there never was one.
     seen: Option<Seen>,
 }
 
 struct Seen {
-    version: String,
+    /// `None`: it is gone.
+    version: Option<String>,
+    /// When it will have stayed so for as long as it is somebody's.
     expires: Instant,
 }
 
@@ -180,6 +185,10 @@ impl Elector {
             }
         }
         let Some(lease) = self.api.get_opt(LEASE).await? else {
+            let leads = !self.fence.remaining().is_zero();
+            if !leads && self.seen.is_some() && !self.expired(None, LEASE_DURATION) {
+                return Ok(false);
+            }
             let lease = Lease {
                 metadata: ObjectMeta { name: Some(LEASE.into()), ..ObjectMeta::default() },
                 spec: Some(self.record(None)),
@@ -189,7 +198,10 @@ impl Elector {
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();
-        if !holder.is_empty() && holder != self.identity && !self.expired(&lease, &spec) {
+        let seconds = spec.lease_duration_seconds.map(|seconds| u64::try_from(seconds).unwrap_or(0));
+        let duration = seconds.map_or(LEASE_DURATION, Duration::from_secs);
+        let expired = self.expired(lease.resource_version(), duration);
+        if !holder.is_empty() && holder != self.identity && !expired {
             return Ok(false);
         }
         let taken = Lease { spec: Some(self.record(Some(&spec))), ..lease };
@@ -201,6 +213,8 @@ impl Elector {
     fn won(&mut self, result: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
         match result {
             Ok(lease) => {
+                let expires = clock::instant() + LEASE_DURATION;
+                self.seen = Some(Seen { version: lease.resource_version(), expires });
                 self.mine = Some(lease);
                 Ok(true)
             }
@@ -209,14 +223,10 @@ impl Elector {
         }
     }
 
-    fn expired(&mut self, lease: &Lease, spec: &LeaseSpec) -> bool {
-        let version = lease.resource_version().unwrap_or_default();
-        let now = clock::instant();
+    /// Whether it has been seen to stay so for so long.
+    fn expired(&mut self, version: Option<String>, duration: Duration) -> bool {
         if self.seen.as_ref().is_none_or(|seen| seen.version != version) {
-            let duration = spec
-                .lease_duration_seconds
-                .map_or(LEASE_DURATION, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
-            self.seen = Some(Seen { version, expires: now + duration });
+            self.seen = Some(Seen { version, expires: clock::instant() + duration });
         }
         self.until_expiry().is_zero()
     }
@@ -314,7 +324,9 @@ mod tests {
                 return self.lease.clone().map_or_else(|| failure(404, "NotFound"), |lease| (200, lease));
             }
             let mut written: Value = serde_json::from_slice(body).unwrap();
-            if known.is_some_and(|known| written["metadata"]["resourceVersion"] != known) {
+            let is_another = |known: &Value| written["metadata"]["resourceVersion"] != *known;
+            // One that is gone is not written anew in its place.
+            if known.as_ref().map_or(*method == Method::PUT, is_another) {
                 return failure(409, "Conflict");
             }
             self.version += 1;
@@ -479,6 +491,50 @@ mod tests {
         server.lock().unwrap().cut_off = None;
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert!(!*first.leads.borrow() && *second.leads.borrow(), "it learns of it when it is heard again");
+    }
+
+    /// How long it takes until the second may write, if it may within so long; and never both.
+    async fn writes_within(long: Duration, first: &Campaign, second: &Campaign) -> Option<Duration> {
+        let began = clock::instant();
+        while clock::instant() < began + long {
+            let may_write = [first, second].map(|campaign| !campaign.fence.remaining().is_zero());
+            assert_ne!(may_write, [true, true], "two writers");
+            if may_write == [false, true] {
+                return Some(clock::instant() - began);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        None
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_deleted_is_made_anew_by_who_leads_and_by_others_when_that_may_write_no_more() {
+        let minute = Duration::from_secs(60);
+        for cut_off in [None, Some("a")] {
+            let server = Shared::default();
+            let mut first = begin(&server, "a");
+            takes(&mut first).await;
+            let second = begin(&server, "b");
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let delete = |cut_off: Option<&'static str>| {
+                let mut server = server.lock().unwrap();
+                server.lease = None;
+                server.cut_off = cut_off;
+            };
+            delete(cut_off);
+            let taken = writes_within(minute, &first, &second).await;
+            if cut_off.is_none() {
+                assert_eq!(taken, None);
+                assert!(*first.leads.borrow() && !first.leads.has_changed().unwrap(), "it leads on");
+                continue;
+            }
+            let in_time = LEASE_DURATION..=LEASE_DURATION + 2 * FOLLOW_PERIOD;
+            assert!(taken.is_some_and(|taken| in_time.contains(&taken)), "{taken:?}");
+            // Nor by one that is heard again, led before, and knows nothing of who leads now.
+            delete(None);
+            assert_eq!(writes_within(minute, &second, &first).await, None);
+            assert!(*second.leads.borrow(), "it leads on");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::clock::{self, Clock};
 use super::errands::Errands;
 use super::findings::{News, SharedFindings};
@@ -20,7 +22,7 @@ use crate::decide::{self, Decision, Key, Notice, Snapshot};
 use crate::observe::{self, reading::Reading};
 use crate::report::{Notifier, Reporter};
 use crate::watch::SharedIndex;
-use crate::watch::again::{Again, NotRead, Reader};
+use crate::watch::again::{Again, NotRead, Outlined, Reader};
 
 /// How often to look whether our own last write has come back to us.
 const OWN_WRITE: Duration = Duration::from_millis(250);
@@ -38,6 +40,12 @@ const ROOM: Duration = Duration::from_secs(10);
 const SAID_IN: Duration = Duration::from_secs(1);
 /// A write that another was quicker than is tried again at once, so often.
 const QUICK_LOOKS: u32 = 5;
+/// When to look again, at the earliest, for what was decided and not carried out: it may have been due at once, and cannot be done yet.
+const NOT_DONE: Duration = Duration::from_secs(1);
+/// The same for what was.
+const DONE: Duration = Duration::from_millis(50);
+/// While a look writes: how often it is seen whether its own Release has to go back meanwhile.
+const GLANCE: Duration = Duration::from_secs(1);
 /// Longest back-off of a Release whose writes fail.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// The same while it goes back: that is tried again as soon as it can succeed.
@@ -82,6 +90,7 @@ impl Reconciler {
     }
 
     async fn look_at(&self, key: &Key, snapshot: &Snapshot) {
+        let began = clock::instant();
         self.findings.see_ready_ahead(key, &snapshot.pods, snapshot.now);
         let decision = decide::decide(snapshot);
         if let Some(onlooker) = &self.onlooker {
@@ -101,16 +110,31 @@ impl Reconciler {
         let goes_back = way_back.as_ref().is_some_and(|way| way.back.restored_at.is_none());
         self.findings.see_way_back(key, way_back);
         self.rush.note(key, goes_back, clock::instant());
+        let (mut is_done, mut is_overtaken) = (false, false);
         if decision.only_tells() && self.rush.has_it_wait(key, clock::instant()) {
             self.queue.wake_at(key.clone(), clock::instant() + RUSH);
         } else if let Some(until) = self.own.backs_off(key, decision.urgent).filter(|_| decision.writes()) {
             self.queue.wake_at(key.clone(), until);
         } else if decision.urgent || !decision.writes() || self.queue.may_write(key) {
+            let mut glanced = began;
+            let mut glance = || {
+                let now = clock::instant();
+                let is_time = now >= glanced + GLANCE;
+                if is_time {
+                    glanced = now;
+                }
+                is_time && self.goes_first(key)
+            };
             let (applied, outcome) =
-                act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
+                act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision, &mut glance).await;
             self.note(key, snapshot, &applied, &outcome);
-            let is_done = outcome.is_ok();
+            is_done = outcome.is_ok() && !applied.cut_short;
+            is_overtaken = applied.cut_short;
             match outcome {
+                Ok(()) if is_overtaken => {
+                    tracing::info!(release = %key, writes = applied.writes, "something that goes first came up while it was written");
+                    self.queue.wake(key.clone());
+                }
                 Ok(()) => self.done(key, snapshot, &decision, &applied),
                 Err(failed) => {
                     self.failed(key, &failed, decision.urgent);
@@ -125,18 +149,33 @@ impl Reconciler {
                 self.findings.prune(key, snapshot.release.as_ref());
             }
         }
-        self.queue.done(key, decision.urgent);
+        // Also where nothing could be written: what the clock brings may have to go back, and waits for no turn and for no back-off of other
+        // writes.
+        if let Some(wake) = decision.wake {
+            let wait = Duration::try_from(wake - snapshot.now).unwrap_or_default();
+            let soonest = clock::instant() + if is_done { DONE } else { NOT_DONE };
+            self.queue.wake_at(key.clone(), soonest.max(began + wait));
+        }
+        self.queue.done(key, decision.urgent || is_overtaken);
+    }
+
+    /// Whether what is known of a Release by now is something that goes before everything else. What has to be read again for that is for the next look.
+    fn goes_first(&self, key: &Key) -> bool {
+        let seen = self.observe(key, &Again::default(), self.clock.now());
+        seen.is_ok_and(|snapshot| decide::decide(&snapshot).urgent)
+    }
+
+    fn observe(&self, key: &Key, again: &Again, now: Timestamp) -> Result<Snapshot, Vec<Outlined>> {
+        let mut findings = self.findings.of(key, now);
+        findings.told = self.notifier.told(key);
+        observe::observe(&self.index.lock(), again, &self.reading, key, findings, now)
     }
 
     /// What is known of a Release. `Err`: something of it has to be read again, and cannot be now; it can be tried again after so long.
     async fn see(&self, key: &Key) -> Result<Snapshot, Duration> {
         let mut again = Again::default();
         for _ in 0..READINGS {
-            let now = self.clock.now();
-            let mut findings = self.findings.of(key, now);
-            findings.told = self.notifier.told(key);
-            let seen = observe::observe(&self.index.lock(), &again, &self.reading, key, findings, now);
-            let lacking = match seen {
+            let lacking = match self.observe(key, &again, self.clock.now()) {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(lacking) => lacking,
             };
@@ -200,10 +239,6 @@ impl Reconciler {
         if snapshot.release.is_none() && snapshot.target.is_none() {
             self.own.forget(key);
         }
-        if let Some(wake) = decision.wake {
-            let wait = Duration::try_from(wake - snapshot.now).unwrap_or_default();
-            self.queue.wake_at(key.clone(), clock::instant() + wait.max(Duration::from_millis(50)));
-        }
         if !applied.refused.is_empty() {
             self.queue.wake(key.clone());
         }
@@ -213,7 +248,7 @@ impl Reconciler {
     async fn refused(&self, key: &Key, snapshot: &Snapshot, refusal: &Refusal) {
         let decision = refusal::decide(snapshot, refusal);
         let (applied, outcome) =
-            act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision).await;
+            act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision, &mut || false).await;
         self.note(key, snapshot, &applied, &outcome);
         if outcome.is_ok() {
             self.reporter.tell(snapshot, &decision);

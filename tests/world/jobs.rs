@@ -115,6 +115,23 @@ fn killed_after_its_job_was_made_it_finds_it_again() {
 }
 
 #[test]
+fn of_many_jobs_a_few_are_made_in_a_look_and_each_of_them_once() {
+    const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let job = json!({"template": {"spec": {"template": {"spec": {}}}}});
+    let checks = NAMES.map(|name| json!({"name": name, "job": job}));
+    let spec = json!({"steps": [{"name": "all", "replicas": "100%", "checks": checks}], "watch": []});
+    let mut world = World::new(4, rolling(), spec);
+    world.job_ends.extend(NAMES.map(|name| (name, WELL)));
+    world.push(template("v2", false));
+    world.until("the first are made", |world| !world.jobs.is_empty());
+    assert_eq!(world.jobs.len(), 4, "{:?}", world.jobs);
+    world.tick();
+    assert_eq!(world.jobs.len(), 8, "{:?}", world.jobs);
+    assert_eq!(ended(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(world.jobs.len(), 8, "{:?}", world.jobs);
+}
+
+#[test]
 fn a_clock_that_is_set_back_makes_no_job_twice() {
     let spec = json!({
         "steps": [

@@ -100,8 +100,8 @@ pub const MUTANTS: [Mutant; 33] = [
     Mutant {
         name: "what went out before a write that failed is forgotten",
         file: "src/run/reconcile.rs",
-        finds: "self.note(key, snapshot, &applied, &outcome);\n            let is_done",
-        becomes: "if outcome.is_ok() { self.note(key, snapshot, &applied, &outcome); }\n            let is_done",
+        finds: "self.note(key, snapshot, &applied, &outcome);\n            is_done",
+        becomes: "if outcome.is_ok() { self.note(key, snapshot, &applied, &outcome); }\n            is_done",
         noticed_by: PLAYS,
     },
     Mutant {

@@ -412,6 +412,10 @@ impl<'s> Player<'s> {
                     world.store.hold(Some(number), until);
                 }
             }
+            Event::DeleteLease => {
+                let lease = ("tidegate-system".to_owned(), "tidegate".to_owned());
+                world.delete(&Who::Person("owner"), "leases", &lease);
+            }
             Event::DropWatches => world.store.drop_watches(),
             Event::HoldWatches(wait) => {
                 let until = now + wait;

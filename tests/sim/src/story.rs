@@ -183,6 +183,8 @@ pub enum Event {
     Restart,
     /// The operator that leads is cut off for so many seconds.
     CutOff(u64),
+    /// Somebody deletes the Lease.
+    DeleteLease,
     /// All watches end.
     DropWatches,
     /// Watches bring nothing for so many milliseconds.
@@ -265,6 +267,7 @@ impl fmt::Display for Event {
             Self::Mortal(writes) => write!(out, "mortal {writes}"),
             Self::Restart => out.write_str("restart"),
             Self::CutOff(seconds) => write!(out, "cut-off {seconds}"),
+            Self::DeleteLease => out.write_str("delete-lease"),
             Self::DropWatches => out.write_str("drop-watches"),
             Self::HoldWatches(wait) => write!(out, "hold-watches {wait}"),
             Self::Unread(plural, wait) => write!(out, "unread {plural} {wait}"),
@@ -378,6 +381,7 @@ impl FromStr for Event {
             "mortal" => Self::Mortal(small(0)?),
             "restart" => Self::Restart,
             "cut-off" => Self::CutOff(natural(0)?),
+            "delete-lease" => Self::DeleteLease,
             "drop-watches" => Self::DropWatches,
             "hold-watches" => Self::HoldWatches(natural(0)?),
             "unread" => {

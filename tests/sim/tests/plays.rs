@@ -96,6 +96,17 @@ fn one_that_is_cut_off_from_the_lease_writes_no_more_when_another_leads() {
 }
 
 #[test]
+fn a_lease_that_somebody_deletes_is_made_anew_by_who_leads_and_nobody_else_writes() {
+    let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"half","replicas":"50%","soak":"5s"}],"watch":[{"for":"5s","every":"1s"}]}"#;
+    // Each time a little later after a renewal.
+    let deleted: Vec<String> = (0..8).map(|time| format!("at {} delete-lease", 1001 + 2300 * time)).collect();
+    let outcome = told(&format!("candidates 2\n{release}\nat 1000 push v2 good\n{}", deleted.join("\n")));
+    assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
+    let wrote = |who: &str| outcome.log.iter().any(|line| line.contains(&format!("{who} wrote deployments")));
+    assert_ne!(wrote("operator 0"), wrote("operator 1"), "{}", outcome.log.join("\n"));
+}
+
+#[test]
 fn what_a_deposed_leader_had_under_way_arrives_when_another_leads_and_is_refused_where_that_has_decided() {
     let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"for":"20s","every":"5s"}]}"#;
     // Those that are late arrive whether anybody waits for them or not: what is sent while it is cut off, after a minute.

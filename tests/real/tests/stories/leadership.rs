@@ -1,12 +1,14 @@
-//! Two operators: one leads. It is frozen, cut off, asked to end, killed: the other takes over, and there are never two who write.
+//! Two operators: one leads. Its Lease is deleted, it is frozen, cut off, asked to end, killed: the other takes over, and there are never two who write.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
 use tidegate_real::cluster::{Options, scratch};
-use tidegate_real::operator::{Operator, kubeconfig_behind, unique};
+use tidegate_real::operator::{NAMESPACE, Operator, kubeconfig_behind, unique};
 use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::Story;
 use tidegate_real::writers;
@@ -56,7 +58,20 @@ fn of_two_operators_one_writes_whoever_is_frozen_cut_off_asked_to_end_or_killed(
         let mut first = behind(&stage, "first").await;
         let story = Story::begin(&stage, "two").await;
         story.until("the first leads", |_| async { led(&first) == 1 }).await;
+        let begun = Timestamp::now();
         let mut second = behind(&stage, "second").await;
+        asks_who_leads(&story, &log, begun).await;
+
+        // Whoever leads makes it anew, and the other knows that somebody may.
+        let leases: Api<Lease> = Api::namespaced(stage.client.clone(), NAMESPACE);
+        leases.delete("tidegate", &DeleteParams::default()).await.expect("deleted");
+        story
+            .until("the Lease is there again", |_| async {
+                leases.get_opt("tidegate").await.is_ok_and(|lease| lease.is_some())
+            })
+            .await;
+        assert_eq!((led(&first), deposed(&first), led(&second)), (1, 0, 0), "{}", second.read_log());
+
         let mut spec = quick();
         // Nothing comes due as long as who is cut off may still write (10 s): what a network holds is no write of one who is deposed.
         spec["steps"][0]["soak"] = json!("13s");

@@ -12,6 +12,12 @@ use tidegate::watch::slim;
 
 use super::World;
 
+/// Applies a JSON patch as the API server does.
+pub fn apply(object: &mut Value, operations: &[Value]) -> Result<(), json_patch::PatchError> {
+    let patch: json_patch::Patch = serde_json::from_value(json!(operations)).expect("a JSON patch");
+    tidegate_sim::server::patch::apply(object, &patch.0)
+}
+
 impl World {
     /// Answers what checks ask, at once.
     pub fn answer(&mut self, probes: Vec<Probe>) {
@@ -162,8 +168,7 @@ impl World {
             Intent::PatchWorkload { patch, .. } => {
                 let deployment = self.deployment.as_mut().expect("a Deployment");
                 let before = deployment["spec"].clone();
-                let patch: json_patch::Patch = serde_json::from_value(json!(patch)).unwrap();
-                json_patch::patch(deployment, &patch).expect("the patch fits");
+                apply(deployment, patch).expect("the patch fits");
                 self.writes_to_deployment += 1;
                 // The API server leaves out what is nothing.
                 if deployment["spec"]["minReadySeconds"] == json!(0) {

@@ -114,6 +114,17 @@ async fn written(client: &Client, namespace: &str) -> Vec<(&'static str, &'stati
             "stale",
         ),
         (
+            "a member that is there, tested to be missing",
+            vec![test("/metadata/name", Value::Null), pause.clone()],
+            "stale",
+        ),
+        ("one below what is not there", vec![test("/spec/none/none", Value::Null), pause.clone()], "stale"),
+        (
+            "a member that is missing, tested to be",
+            vec![test("/spec/none", Value::Null), pause.clone()],
+            "done",
+        ),
+        (
             "an entry tested after the last",
             vec![test("/metadata/managedFields/99/manager", json!("x")), pause],
             "stale",

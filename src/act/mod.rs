@@ -254,10 +254,10 @@ async fn carry_out_one(
                 tracing::warn!(release = %key, pod = name, %error, "a pod in quarantine could not be deleted");
             }
         },
-        Intent::MarkAction { uid: _, name, done, message, at } => {
+        Intent::MarkAction { uid, name, done, message, at } => {
             let result = if *done { "Done" } else { "Refused" };
             let status = json!({ "result": result, "message": message, "at": whole_second(*at) });
-            writer.patch_action_status(&key.namespace, name, &json!({ "status": status })).await?;
+            writer.patch_action_status(&key.namespace, name, uid, &status).await?;
         }
     }
     Ok(())

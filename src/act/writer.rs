@@ -15,7 +15,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams
 use kube::core::{ApiResource, Request, Status};
 use kube::{Client, Resource};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
 use super::budget::Budget;
@@ -214,17 +214,26 @@ impl Writer {
         self.write(self.client.request_text(request)).await.map(|_| ())
     }
 
-    /// Says on a ReleaseAction what came of it. One that is gone needs no mark.
+    /// Says on a ReleaseAction what came of it. One that is gone needs no mark, and another one of its name is not marked for it: it would never be
+    /// heard.
     pub async fn patch_action_status(
         &self,
         namespace: &str,
         name: &str,
-        body: &Value,
+        uid: &str,
+        status: &Value,
     ) -> Result<(), ActError> {
         let api: Api<ReleaseAction> = Api::namespaced(self.client.clone(), namespace);
-        let patched =
-            self.write(api.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(body))).await;
-        unless_gone(patched.map(|_| ()))
+        let patch = json_patch(vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": uid}),
+            json!({"op": "add", "path": "/status", "value": status}),
+        ])?;
+        let params = PatchParams::apply(FIELD_MANAGER);
+        match self.write(api.patch_status(name, &params, &Patch::Json::<()>(patch))).await {
+            // What is added always can be: it is the uid that is another.
+            Err(ActError::Stale(message)) if message == NOT_AS_TESTED => Ok(()),
+            patched => unless_gone(patched.map(|_| ())),
+        }
     }
 
     /// Keeps a template. One of the same name is the same template: its name says so.
@@ -566,6 +575,34 @@ mod tests {
         );
         first.expect("it was waited for");
         assert_eq!(late.expect_err("closed").category(), "fenced");
+    }
+
+    #[tokio::test]
+    async fn an_action_is_marked_only_while_it_is_the_one_that_took_effect() {
+        for (code, message, wanted) in [
+            (422, NOT_AS_TESTED, "done"),
+            (404, "releaseactions.tidegate.dev \"say\" not found", "done"),
+            (409, "the object has been modified", "stale"),
+            (422, "ReleaseAction.tidegate.dev \"say\" is invalid", "refused"),
+        ] {
+            let answers = tower::service_fn(move |request: http::Request<kube::client::Body>| async move {
+                let path = request.uri().path().to_owned();
+                assert_eq!(path, "/apis/tidegate.dev/v1alpha1/namespaces/ns/releaseactions/say/status");
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let patch: Value = serde_json::from_slice(&body).unwrap();
+                let test = json!({"op": "test", "path": "/metadata/uid", "value": "u1"});
+                assert_eq!(patch[0], test, "{patch}");
+                assert_eq!(patch[1]["value"]["result"], "Done", "{patch}");
+                let said = json!({ "kind": "Status", "status": "Failure", "message": message, "code": code });
+                let body = kube::client::Body::from(said.to_string().into_bytes());
+                let mut answer = http::Response::new(body);
+                *answer.status_mut() = http::StatusCode::from_u16(code).unwrap();
+                Ok::<_, std::io::Error>(answer)
+            });
+            let writer = Writer::new(Client::new(answers, "default"), Arc::new(Leads(DEADLINE)));
+            let marked = writer.patch_action_status("ns", "say", "u1", &json!({ "result": "Done" })).await;
+            assert_eq!(marked.map_or_else(|error| error.category(), |()| "done"), wanted, "{code} {message}");
+        }
     }
 
     #[tokio::test]

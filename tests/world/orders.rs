@@ -188,11 +188,15 @@ impl World {
                 assert_eq!(*uid, format!("uid-{name}"));
                 self.templates.remove(name);
             }
-            Intent::MarkAction { name, done, message, .. } => {
-                let action =
-                    self.actions.iter_mut().find(|action| action["metadata"]["name"] == **name).unwrap();
-                action["status"] =
-                    json!({"result": if *done { "Done" } else { "Refused" }, "message": message});
+            Intent::MarkAction { uid, name, done, message, at: _ } => {
+                let is_it = |action: &&mut Value| {
+                    action["metadata"]["name"] == **name && action["metadata"]["uid"] == **uid
+                };
+                // One that is gone needs no mark, and another of its name gets none.
+                if let Some(action) = self.actions.iter_mut().find(is_it) {
+                    let result = if *done { "Done" } else { "Refused" };
+                    action["status"] = json!({"result": result, "message": message});
+                }
             }
             Intent::KeepReport { name, report } => {
                 // Written in JSON as the API server gets it; a second one of the same name is refused, and the first stays.

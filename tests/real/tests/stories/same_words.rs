@@ -14,7 +14,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, W
 use kube::runtime::watcher::{self, Event};
 use serde_json::{Value, json};
 use tidegate::act::{ActError, Fence, Writer};
-use tidegate::api::Release;
+use tidegate::api::{Release, ReleaseAction};
 use tidegate::decide::Key;
 use tidegate::decide::plan::ObjectPatch;
 use tidegate_real::cluster::Options;
@@ -37,11 +37,16 @@ fn kept() -> Value {
     json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "kept"}, "revision": 1, "data": {"spec": {}}})
 }
 
-/// What there is on both, with the plurals of the kinds. The Release is about nothing that there is: nobody but its controller writes it.
-fn objects() -> [(&'static str, Value); 5] {
+/// What there is on both, with the plurals of the kinds. The Release is about nothing that there is, and the action about no Release: nobody but who tries
+/// it here writes them.
+fn objects() -> [(&'static str, Value); 6] {
     let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "nobody"});
     let release = json!({
         "apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "metadata": {"name": "other"}, "spec": {"targetRef": target},
+    });
+    let action = json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "ReleaseAction", "metadata": {"name": "said"},
+        "spec": {"release": "nobody", "action": "Pause", "reason": "because"},
     });
     let flags = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "flags"}, "data": {"new": "on"}});
     [
@@ -49,6 +54,7 @@ fn objects() -> [(&'static str, Value); 5] {
         ("controllerrevisions", kept()),
         ("jobs", job(false)),
         ("releases", release),
+        ("releaseactions", action),
         ("configmaps", flags),
     ]
 }
@@ -149,7 +155,7 @@ async fn written(client: &Client, namespace: &str) -> Vec<(&'static str, &'stati
         all.push((what, word(writer.patch_release_status(&key, "1", &json!({})).await), wanted));
     }
     let labels = json!({"metadata": {"labels": {"a": "b"}}});
-    let result = json!({"status": {"result": "Done"}});
+    let result = json!({"result": "Done", "message": "not what this one says"});
     all.extend([
         ("a template kept twice", word(writer.create_revision(namespace, &kept()).await), "done"),
         (
@@ -165,11 +171,19 @@ async fn written(client: &Client, namespace: &str) -> Vec<(&'static str, &'stati
         ("a pod to delete that is gone", word(writer.delete_pod(namespace, "nobody", "x").await), "done"),
         (
             "an action that is gone",
-            word(writer.patch_action_status(namespace, "nobody", &result).await),
+            word(writer.patch_action_status(namespace, "nobody", "x", &result).await),
+            "done",
+        ),
+        (
+            "another action of this name",
+            word(writer.patch_action_status(namespace, "said", "another", &result).await),
             "done",
         ),
         ("a record that is gone", word(writer.delete_report(namespace, "nobody").await), "done"),
     ]);
+    let actions: Api<ReleaseAction> = Api::namespaced(client.clone(), namespace);
+    let said = actions.get("said").await.expect("an action").status.is_some();
+    all.push(("what that one says", if said { "marked" } else { "nothing" }, "nothing"));
     let unserved = merge("nobody.example.com", "things", json!({"spec": {}}));
     all.push((
         "a kind that is not served",

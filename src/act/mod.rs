@@ -7,6 +7,7 @@
 
 mod budget;
 pub mod call;
+mod error;
 pub mod writer;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,8 @@ use crate::decide::snapshot::{ProbeId, ReleaseFacts};
 use crate::decide::{Decision, Intent, Key, Owner, Relabelled};
 
 pub use budget::Budget;
-pub use writer::{ActError, Fence, Writer};
+pub use error::ActError;
+pub use writer::{Fence, Writer};
 
 /// How long a look waits for pods to be taken into quarantine.
 const QUARANTINE: Duration = Duration::from_secs(1);

@@ -28,6 +28,9 @@ pub enum ActError {
     Refused(String),
     #[error("{0}")]
     Forbidden(Right),
+    /// What was to be made is not what has its name: somebody else has made that, or changed it.
+    #[error("{words}: {remedy}")]
+    Taken { words: String, remedy: String },
     /// A webhook that has to be asked first does not answer. The same write goes through once it does; until then it is as good as refused.
     #[error("{0}")]
     WebhookSilent(String),
@@ -49,6 +52,7 @@ impl ActError {
             Self::NotServed(_) => "not_served",
             Self::Refused(_) => "refused",
             Self::Forbidden(_) => "forbidden",
+            Self::Taken { .. } => "taken",
             Self::WebhookSilent(_) => "webhook_silent",
             Self::Deadline => "deadline",
             Self::Throttled(_) => "throttled",
@@ -66,6 +70,9 @@ impl ActError {
         match self {
             Self::Refused(words) | Self::WebhookSilent(words) => Some(Why::Words(words.clone())),
             Self::Forbidden(right) => Some(Why::Right(right.clone())),
+            Self::Taken { words, remedy } => {
+                Some(Why::Taken { words: words.clone(), remedy: remedy.clone() })
+            }
             Self::Fenced
             | Self::Stale(_)
             | Self::Gone
@@ -86,6 +93,7 @@ impl ActError {
             | Self::NotServed(_)
             | Self::Refused(_)
             | Self::Forbidden(_)
+            | Self::Taken { .. }
             | Self::WebhookSilent(_)
             | Self::Deadline
             | Self::Unreachable(_) => Duration::ZERO,

@@ -11,7 +11,9 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::core::{ApiResource, Request};
 use kube::{Client, Resource};
 use serde::Serialize;
@@ -23,6 +25,8 @@ use super::error::{ActError, NOT_AS_TESTED, classify};
 use crate::api::{FIELD_MANAGER, Release, ReleaseAction, ReleaseReport};
 use crate::decide::Key;
 use crate::decide::plan::ObjectPatch;
+use crate::watch::sent::Sent;
+use crate::watch::slim;
 
 /// No single write takes longer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -151,9 +155,22 @@ impl Writer {
         }
     }
 
-    /// Keeps a template. One of the same name is the same template: its name says so.
-    pub async fn create_revision(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
-        self.create::<ControllerRevision>(namespace, body).await.map(|_| ())
+    /// Keeps a template. Where its name is taken already: by what. That need not be the same template, nor be found again.
+    pub async fn create_revision(
+        &self,
+        namespace: &str,
+        name: &str,
+        body: &Value,
+    ) -> Result<Option<slim::StoredTemplate>, ActError> {
+        if self.create::<ControllerRevision>(namespace, body).await? == Created::Anew {
+            return Ok(None);
+        }
+        // Listed by its name: that takes the right that the watch has, and no other.
+        let api: Api<Sent<slim::StoredTemplate>> = Api::namespaced(self.client.clone(), namespace);
+        let named = ListParams::default().fields(&format!("metadata.name={name}")).limit(1);
+        let mut found = self.write(api.list(&named)).await?.items.into_iter().map(|sent| sent.object);
+        let found = found.find(|found| found.metadata.key.name() == name);
+        found.map(Some).ok_or_else(|| ActError::Stale(format!("{name} was there already, and has gone")))
     }
 
     /// Forgets a template that still is this one.

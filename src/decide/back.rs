@@ -343,7 +343,7 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, cause:
     let Some(way) = way_of(scene, originals, cause) else {
         draft.held(
             "StableTemplateLost",
-            "cannot go back: the ControllerRevision with the stable template is gone",
+            "cannot go back: the ControllerRevision with the stable template is gone, or has lost its label",
             draft.command(Action::HandBack),
         );
         return None;

@@ -128,7 +128,9 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     } else if parked(target) {
         draft.want(target, &Wanted::frozen(originals), "stand still");
         let lost = match &target.stable {
-            Some(name) => format!("ControllerRevision {name} with the stable template is gone"),
+            Some(name) => {
+                format!("ControllerRevision {name} with the stable template is gone, or has lost its label")
+            }
             None => format!("annotation {STABLE}, which names the stable template, is gone"),
         };
         return draft.held(
@@ -349,7 +351,10 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         draft.want(target, &held, "hold");
         draft.held(
             "StableTemplateLost",
-            format!("ControllerRevision {} with the stable template is gone", stable.revision),
+            format!(
+                "ControllerRevision {} with the stable template is gone, or has lost its label",
+                stable.revision
+            ),
             draft.command(Action::HandBack),
         );
         return;

@@ -195,7 +195,7 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, pace: 
     let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) else {
         return draft.held(
             "StableTemplateLost",
-            "the ControllerRevision with the stable template is gone: there would be no way back",
+            "the ControllerRevision with the stable template is gone, or has lost its label: there would be no way back",
             draft.command(Action::HandBack),
         );
     };

@@ -17,6 +17,7 @@ use tidegate::act::{ActError, Fence, Writer};
 use tidegate::api::{Release, ReleaseAction};
 use tidegate::decide::Key;
 use tidegate::decide::plan::ObjectPatch;
+use tidegate::watch::slim;
 use tidegate_real::cluster::Options;
 use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::{Story, on_stage, paper_deployment};
@@ -91,6 +92,16 @@ fn word<T>(result: Result<T, ActError>) -> &'static str {
     }
 }
 
+/// Whether what has the name of a template that is to be kept is that.
+fn there(found: Result<Option<slim::StoredTemplate>, ActError>) -> &'static str {
+    let fingerprint = slim::fingerprint(&kept()["data"]);
+    match found.expect("an answer") {
+        Some(found) if *found.data.fingerprint == *fingerprint => "it",
+        Some(_) => "another",
+        None => "nothing",
+    }
+}
+
 fn merge(group: &str, resource: &str, patch: Value) -> ObjectPatch {
     ObjectPatch {
         group: group.to_owned(),
@@ -157,7 +168,8 @@ async fn written(client: &Client, namespace: &str) -> Vec<(&'static str, &'stati
     let labels = json!({"metadata": {"labels": {"a": "b"}}});
     let result = json!({"result": "Done", "message": "not what this one says"});
     all.extend([
-        ("a template kept twice", word(writer.create_revision(namespace, &kept()).await), "done"),
+        ("a template kept twice", word(writer.create_revision(namespace, "kept", &kept()).await), "done"),
+        ("what stands there then", there(writer.create_revision(namespace, "kept", &kept()).await), "it"),
         (
             "another template of this name",
             word(writer.delete_revision(namespace, "kept", "another").await),

@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 use tidegate::api::undo::{ContainerLog, PodEvidence};
 use tidegate::api::{CHECK_LABEL, TRIAL};
 use tidegate::decide::jobs::{self, EndedJob};
+use tidegate::decide::refusal::Why;
 use tidegate::decide::snapshot::{Gathered, JobOutput, LogEnd, Measured, ProbeAnswer, ProbeResult};
 use tidegate::decide::values::{Found, Point, Sample};
 use tidegate::decide::{self, Decision, Errand, ErrandKind, Gather, Intent, Probe, Relabelled, Witness};
 use tidegate::observe::Findings;
 use tidegate::watch::slim;
 
-use super::World;
+use super::{World, word};
 
 /// Applies a JSON patch as the API server does.
 pub fn apply(object: &mut Value, operations: &[Value]) -> Result<(), json_patch::PatchError> {
@@ -161,6 +162,20 @@ impl World {
             assert_eq!((&report.run, report.outcome), (&last.id, last.outcome));
         }
         self.notices.extend(decision.notices.iter().cloned());
+    }
+
+    /// Why the API server does not do it, or what is there already is not what was to be made.
+    pub fn why_refused(&self, intent: &Intent) -> Option<Why> {
+        let is_it = |refused: &&str| *refused == word(intent) || intent.what().ends_with(*refused);
+        if self.refuses.iter().any(is_it) {
+            return Some(Why::Words("a policy says no".to_owned()));
+        }
+        let Intent::KeepTemplate { name, template, .. } = intent else { return None };
+        let is_another = self.templates.get(name).is_some_and(|there| *there != template.value());
+        is_another.then(|| Why::Taken {
+            words: "one of this name is there already, and holds another template".to_owned(),
+            remedy: format!("if nobody needs it: kubectl delete controllerrevision {name} -n ns"),
+        })
     }
 
     pub fn carry_out(&mut self, intent: &Intent) {

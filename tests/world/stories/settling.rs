@@ -321,6 +321,37 @@ fn a_deployment_whose_release_and_stable_template_are_gone_is_left_as_it_stands(
 }
 
 #[test]
+fn another_template_under_the_name_of_the_stable_one_is_not_gone_back_to() {
+    // `deleted`: the Release; else its status is lost.
+    for deleted in [true, false] {
+        let mut world = World::new(10, quarter(), quick());
+        world.push(template("v2", false));
+        world.until("a soak", |world| world.phase() == "Soaking");
+        let stable = world.deployment()["metadata"]["annotations"]["tidegate.dev/stable"].clone();
+        let stable = stable.as_str().expect("it is noted").to_owned();
+        world.templates.insert(stable.clone(), template("another", false)).expect("it was kept");
+        world.orphaned_templates = true;
+        let lost = format!("ControllerRevision {stable} with the stable template holds another template now");
+        if deleted {
+            world.release = None;
+            world.until("its owner's again", |world| {
+                world.deployment()["metadata"]["labels"].get("tidegate.dev/release").is_none()
+            });
+            let told = world.notices.iter().find(|notice| notice.reason == "StableTemplateLost");
+            assert!(told.is_some_and(|notice| notice.note.contains(&lost)), "{}", world.describe());
+        } else {
+            world.status = tidegate::api::ReleaseStatus::default();
+            world.until("held", |world| blocker(world).0 == "StableTemplateLost");
+            let message = world.status.blocked_by.as_ref().map(|blocker| blocker.message.as_str());
+            assert!(message.is_some_and(|message| message.contains(&lost)), "{message:?}");
+        }
+        world.pass(Duration::from_secs(20));
+        let spec = &world.deployment()["spec"];
+        assert_eq!((&spec["template"], &spec["paused"]), (&template("v2", false), &json!(true)));
+    }
+}
+
+#[test]
 fn a_kept_template_without_an_owner_is_as_good_as_one_with() {
     let mut world = World::new(10, quarter(), quick());
     world.orphaned_templates = true;

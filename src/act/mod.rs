@@ -10,6 +10,8 @@
 
 mod budget;
 pub mod call;
+mod error;
+mod kept;
 pub mod writer;
 
 use std::collections::BTreeMap;
@@ -23,7 +25,8 @@ use crate::decide::snapshot::{ProbeId, ReleaseFacts};
 use crate::decide::{Decision, Intent, Key, Owner, Relabelled};
 
 pub use budget::Budget;
-pub use writer::{ActError, Fence, Writer};
+pub use error::ActError;
+pub use writer::{Fence, Writer};
 
 /// How long a look waits for pods to be taken into quarantine.
 const QUARANTINE: Duration = Duration::from_secs(1);
@@ -215,7 +218,9 @@ async fn carry_out_one(
                 "revision": 1,
                 "data": template.value(),
             });
-            writer.create_revision(&key.namespace, &body).await?;
+            if let Some(found) = writer.create_revision(&key.namespace, name, &body).await? {
+                kept::is_kept(&found, key, fingerprint, owner)?;
+            }
         }
         Intent::DropTemplate { name, uid } => writer.delete_revision(&key.namespace, name, uid).await?,
         Intent::CreateJob { name, id, body } => match writer.create_job(&key.namespace, body).await {
@@ -277,10 +282,10 @@ async fn carry_out_one(
                 tracing::warn!(release = %key, pod = name, %error, "a pod in quarantine could not be deleted");
             }
         },
-        Intent::MarkAction { uid: _, name, done, message, at } => {
+        Intent::MarkAction { uid, name, done, message, at } => {
             let result = if *done { "Done" } else { "Refused" };
             let status = json!({ "result": result, "message": message, "at": whole_second(*at) });
-            writer.patch_action_status(&key.namespace, name, &json!({ "status": status })).await?;
+            writer.patch_action_status(&key.namespace, name, uid, &status).await?;
         }
     }
     Ok(())
@@ -309,7 +314,7 @@ async fn quarantine(writer: &Writer, key: &Key, pods: &[Relabelled]) -> Vec<(Str
             | ActError::Stale(_),
         ) => None,
         Err(ActError::Gone) => Some((pod.clone(), "it went before its labels were changed".to_owned())),
-        Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {
+        Err(error @ (ActError::Refused(_) | ActError::Forbidden(_) | ActError::Taken { .. })) => {
             Some((pod.clone(), error.to_string()))
         }
     };
@@ -335,6 +340,8 @@ mod tests {
 
     use super::writer::Leads;
     use super::*;
+    use crate::decide::snapshot::Template;
+    use crate::watch::slim;
 
     type Asked = Arc<Mutex<Vec<String>>>;
 
@@ -431,5 +438,71 @@ mod tests {
         };
         assert_eq!(goes("404 page not found").await, (true, None));
         assert_eq!(goes(gone).await, (false, Some("gone")));
+    }
+
+    /// To keep version 1.
+    fn keeping() -> (Decision, Value) {
+        let template = json!({"spec": {"version": 1}});
+        let keep = Intent::KeepTemplate {
+            name: "shop-1".to_owned(),
+            fingerprint: slim::fingerprint(&template),
+            template: Template::new(&template),
+            owner: Owner {
+                api_version: "apps/v1",
+                kind: "Deployment",
+                name: "shop".to_owned(),
+                uid: "d1".to_owned(),
+            },
+            needed: true,
+        };
+        (Decision { intents: vec![keep], ..Decision::default() }, template)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_template_whose_name_is_taken_is_kept_only_where_that_is_it() {
+        let (key, release) = shop();
+        let (keep, template) = keeping();
+        let outcome = async |items: Value| {
+            let service = tower::service_fn(move |request: Request<Body>| {
+                let (code, answer) = match request.uri().query() {
+                    Some(query) if request.method() == http::Method::GET => {
+                        assert!(query.contains("metadata.name%3Dshop-1"), "{query}");
+                        let list =
+                            json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items});
+                        (StatusCode::OK, list)
+                    }
+                    _ => {
+                        let message = "controllerrevisions.apps \"shop-1\" already exists";
+                        let taken = json!({
+                            "kind": "Status", "status": "Failure", "reason": "AlreadyExists", "code": 409,
+                            "message": message,
+                        });
+                        (StatusCode::CONFLICT, taken)
+                    }
+                };
+                let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
+                *response.status_mut() = code;
+                async move { Ok::<_, std::io::Error>(response) }
+            });
+            let leads = Arc::new(Leads(Duration::from_secs(10)));
+            let writer = Writer::new(Client::new(service, "default"), leads);
+            let (applied, outcome) = carry_out(&writer, &key, Some(&release), &keep).await;
+            (applied.writes, outcome.err().map(|failed| (failed.error.category(), failed.refusal())))
+        };
+        let kept = |release: &str| {
+            let metadata =
+                json!({"name": "shop-1", "namespace": "ns", "uid": "k1", "labels": {RELEASE_LABEL: release}});
+            json!([{"metadata": metadata, "data": template}])
+        };
+        assert_eq!(outcome(kept("shop")).await, (1, None));
+        let (writes, failed) = outcome(kept("another")).await;
+        let (category, refusal) = failed.expect("it is in the way");
+        assert_eq!((writes, category), (0, "taken"));
+        let refusal = refusal.expect("said in status");
+        let words = "the creation of ControllerRevision shop-1 failed: one of this name is there already, and does not carry label tidegate.dev/release=shop";
+        assert_eq!((refusal.reason(), refusal.sentence().as_str()), ("WriteRefused", words));
+        // It has gone in between.
+        let (_, failed) = outcome(json!([])).await;
+        assert_eq!(failed, Some(("stale", None)));
     }
 }

@@ -11,21 +11,22 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::{ApiResource, Request, Status};
+use kube::api::{
+    Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
+};
+use kube::core::{ApiResource, Request};
 use kube::{Client, Resource};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
 use super::budget::Budget;
-use crate::api::{FIELD_MANAGER, Release, ReleaseAction, ReleaseReport, Right};
+use super::error::{ActError, NOT_AS_TESTED, classify};
+use crate::api::{FIELD_MANAGER, Release, ReleaseAction, ReleaseReport};
 use crate::decide::Key;
 use crate::decide::plan::ObjectPatch;
-use crate::decide::refusal::Why;
-
-/// What the API server says of a JSON patch that does not apply. Which operation it was, and why, it keeps to itself: no other refusal says only this.
-const NOT_AS_TESTED: &str = "the server rejected our request due to an error in our request";
+use crate::watch::sent::Sent;
+use crate::watch::slim;
 
 /// No single write takes longer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -63,88 +64,6 @@ struct Operation<'a, T> {
 enum Created {
     Anew,
     Before,
-}
-
-/// Why a write did not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum ActError {
-    #[error("this process may not write any more: nothing was written")]
-    Fenced,
-    #[error("the object changed in between: {0}")]
-    Stale(String),
-    #[error("the object is gone")]
-    Gone,
-    /// The place of all objects of its kind is not known: an API server that has just started, a CRD that is not applied or not served now.
-    /// Nothing is said of the object itself.
-    #[error("the API server does not serve it: {0}")]
-    NotServed(String),
-    #[error("the API server refused it: {0}")]
-    Refused(String),
-    #[error("{0}")]
-    Forbidden(Right),
-    /// A webhook that has to be asked first does not answer. The same write goes through once it does; until then it is as good as refused.
-    #[error("{0}")]
-    WebhookSilent(String),
-    #[error("no answer in time")]
-    Deadline,
-    #[error("the API server asks to come back in {} s", .0.as_secs())]
-    Throttled(Duration),
-    #[error("the API server could not be asked: {0}")]
-    Unreachable(String),
-}
-
-impl ActError {
-    /// One word out of a closed set, for metric labels.
-    pub fn category(&self) -> &'static str {
-        match self {
-            Self::Fenced => "fenced",
-            Self::Stale(_) => "stale",
-            Self::Gone => "gone",
-            Self::NotServed(_) => "not_served",
-            Self::Refused(_) => "refused",
-            Self::Forbidden(_) => "forbidden",
-            Self::WebhookSilent(_) => "webhook_silent",
-            Self::Deadline => "deadline",
-            Self::Throttled(_) => "throttled",
-            Self::Unreachable(_) => "unreachable",
-        }
-    }
-
-    /// Whether looking again at once is right: nothing is wrong but our view.
-    pub fn look_again(&self) -> bool {
-        matches!(self, Self::Stale(_) | Self::Gone)
-    }
-
-    /// Why it was refused, where it was: the same write would be again, for as long as nobody mends anything.
-    pub fn refusal(&self) -> Option<Why> {
-        match self {
-            Self::Refused(words) | Self::WebhookSilent(words) => Some(Why::Words(words.clone())),
-            Self::Forbidden(right) => Some(Why::Right(right.clone())),
-            Self::Fenced
-            | Self::Stale(_)
-            | Self::Gone
-            | Self::NotServed(_)
-            | Self::Deadline
-            | Self::Throttled(_)
-            | Self::Unreachable(_) => None,
-        }
-    }
-
-    /// How long the API server wants to be left alone.
-    pub fn come_back_in(&self) -> Duration {
-        match self {
-            Self::Throttled(wait) => *wait,
-            Self::Fenced
-            | Self::Stale(_)
-            | Self::Gone
-            | Self::NotServed(_)
-            | Self::Refused(_)
-            | Self::Forbidden(_)
-            | Self::WebhookSilent(_)
-            | Self::Deadline
-            | Self::Unreachable(_) => Duration::ZERO,
-        }
-    }
 }
 
 /// The only client that writes.
@@ -214,22 +133,44 @@ impl Writer {
         self.write(self.client.request_text(request)).await.map(|_| ())
     }
 
-    /// Says on a ReleaseAction what came of it. One that is gone needs no mark.
+    /// Says on a ReleaseAction what came of it. One that is gone needs no mark, and another one of its name is not marked for it: it would never be
+    /// heard.
     pub async fn patch_action_status(
         &self,
         namespace: &str,
         name: &str,
-        body: &Value,
+        uid: &str,
+        status: &Value,
     ) -> Result<(), ActError> {
         let api: Api<ReleaseAction> = Api::namespaced(self.client.clone(), namespace);
-        let patched =
-            self.write(api.patch_status(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Merge(body))).await;
-        unless_gone(patched.map(|_| ()))
+        let patch = json_patch(vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": uid}),
+            json!({"op": "add", "path": "/status", "value": status}),
+        ])?;
+        let params = PatchParams::apply(FIELD_MANAGER);
+        match self.write(api.patch_status(name, &params, &Patch::Json::<()>(patch))).await {
+            // What is added always can be: it is the uid that is another.
+            Err(ActError::Stale(message)) if message == NOT_AS_TESTED => Ok(()),
+            patched => unless_gone(patched.map(|_| ())),
+        }
     }
 
-    /// Keeps a template. One of the same name is the same template: its name says so.
-    pub async fn create_revision(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
-        self.create::<ControllerRevision>(namespace, body).await.map(|_| ())
+    /// Keeps a template. Where its name is taken already: by what. That need not be the same template, nor be found again.
+    pub async fn create_revision(
+        &self,
+        namespace: &str,
+        name: &str,
+        body: &Value,
+    ) -> Result<Option<slim::StoredTemplate>, ActError> {
+        if self.create::<ControllerRevision>(namespace, body).await? == Created::Anew {
+            return Ok(None);
+        }
+        // Listed by its name: that takes the right that the watch has, and no other.
+        let api: Api<Sent<slim::StoredTemplate>> = Api::namespaced(self.client.clone(), namespace);
+        let named = ListParams::default().fields(&format!("metadata.name={name}")).limit(1);
+        let mut found = self.write(api.list(&named)).await?.items.into_iter().map(|sent| sent.object);
+        let found = found.find(|found| found.metadata.key.name() == name);
+        found.map(Some).ok_or_else(|| ActError::Stale(format!("{name} was there already, and has gone")))
     }
 
     /// Forgets a template that still is this one.
@@ -400,104 +341,12 @@ fn unless_gone(result: Result<(), ActError>) -> Result<(), ActError> {
     }
 }
 
-/// A JSON patch that does not apply comes back as 422 (Invalid), whether a `test` fails or what it is about is not there: the object is another
-/// than the one that was looked at, the same as a conflict.
-fn classify(error: kube::Error) -> ActError {
-    if let Some(right) = Right::within(&error) {
-        return ActError::Forbidden(right);
-    }
-    match error {
-        kube::Error::Api(status) => match status.code {
-            404 if names_object(&status) => ActError::Gone,
-            404 => ActError::NotServed(status.message.clone()),
-            409 => ActError::Stale(status.message.clone()),
-            422 if status.message == NOT_AS_TESTED => ActError::Stale(status.message.clone()),
-            500 if status.message.contains("failed calling webhook") => {
-                ActError::WebhookSilent(status.message.clone())
-            }
-            // An expired token is renewed; what we wrote was never looked at.
-            400 | 403 | 405 | 413 | 415 | 422 => ActError::Refused(status.message.clone()),
-            429 | 503 => match status.details.as_ref().map(|details| details.retry_after_seconds) {
-                Some(seconds) if seconds > 0 => ActError::Throttled(Duration::from_secs(u64::from(seconds))),
-                _ => ActError::Unreachable(status.message.clone()),
-            },
-            _ => ActError::Unreachable(status.message.clone()),
-        },
-        other => ActError::Unreachable(other.to_string()),
-    }
-}
-
-/// Whether a 404 is about an object. One that is about a path names none: "404 page not found".
-fn names_object(status: &Status) -> bool {
-    status.details.as_ref().is_some_and(|details| !details.name.is_empty())
-        || status.message.ends_with("\" not found")
-}
-
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-
-    fn answered(code: u16, retry_after_seconds: u32) -> ActError {
-        let details = serde_json::json!({ "retryAfterSeconds": retry_after_seconds });
-        let status =
-            serde_json::json!({ "status": "Failure", "message": "no", "code": code, "details": details });
-        classify(kube::Error::Api(serde_json::from_value::<Box<Status>>(status).unwrap()))
-    }
-
-    #[test]
-    fn an_expired_token_is_no_answer_to_what_was_asked() {
-        assert_eq!(answered(403, 0).category(), "refused");
-        assert_eq!(answered(401, 0).category(), "unreachable");
-    }
-
-    #[test]
-    fn a_patch_that_does_not_apply_is_stale_and_one_that_is_invalid_is_refused() {
-        let said = |message: &str| {
-            let status = serde_json::json!({ "status": "Failure", "message": message, "code": 422, "reason": "Invalid", "details": {} });
-            classify(kube::Error::Api(serde_json::from_value::<Box<Status>>(status).unwrap()))
-        };
-        let stale = said("the server rejected our request due to an error in our request");
-        assert_eq!((stale.category(), stale.look_again(), stale.refusal()), ("stale", true, None));
-        let invalid = said("Deployment.apps \"shop\" is invalid: spec.replicas: Invalid value: -1");
-        assert_eq!((invalid.category(), invalid.look_again()), ("refused", false));
-    }
-
-    #[test]
-    fn a_webhook_that_does_not_answer_is_as_good_as_a_refusal() {
-        let status = |message: &str| {
-            let status = serde_json::json!({ "status": "Failure", "message": message, "code": 500, "reason": "InternalError" });
-            classify(kube::Error::Api(serde_json::from_value::<Box<Status>>(status).unwrap()))
-        };
-        let words = "Internal error occurred: failed calling webhook \"a.example.com\": failed to call webhook: connection refused";
-        let silent = status(words);
-        assert_eq!(silent.category(), "webhook_silent");
-        assert_eq!(silent.refusal(), Some(Why::Words(words.to_owned())));
-        assert_eq!(status("etcdserver: request timed out").category(), "unreachable");
-    }
-
-    #[test]
-    fn an_object_is_gone_only_where_the_api_server_names_it() {
-        let status = |message: &str, details: Value| {
-            let status = serde_json::json!({ "status": "Failure", "message": message, "code": 404, "details": details });
-            classify(kube::Error::Api(serde_json::from_value::<Box<Status>>(status).unwrap())).category()
-        };
-        let named = serde_json::json!({ "group": "tidegate.dev", "kind": "releases", "name": "shop" });
-        assert_eq!(status("releases.tidegate.dev \"shop\" not found", named), "gone");
-        assert_eq!(status("releases.tidegate.dev \"shop\" not found", Value::Null), "gone");
-        assert_eq!(status("404 page not found", Value::Null), "not_served");
-        let unnamed = serde_json::json!({ "group": "tidegate.dev", "kind": "releases" });
-        assert_eq!(status("the server could not find the requested resource", unnamed), "not_served");
-    }
-
-    #[test]
-    fn how_long_it_wants_to_be_left_alone_is_kept() {
-        assert_eq!(answered(429, 7).come_back_in(), Duration::from_secs(7));
-        assert_eq!(answered(503, 7).come_back_in(), Duration::from_secs(7));
-        assert_eq!(answered(503, 0).category(), "unreachable");
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_write_is_waited_for_ten_seconds_and_no_longer_than_we_lead() {
@@ -566,6 +415,34 @@ mod tests {
         );
         first.expect("it was waited for");
         assert_eq!(late.expect_err("closed").category(), "fenced");
+    }
+
+    #[tokio::test]
+    async fn an_action_is_marked_only_while_it_is_the_one_that_took_effect() {
+        for (code, message, wanted) in [
+            (422, NOT_AS_TESTED, "done"),
+            (404, "releaseactions.tidegate.dev \"say\" not found", "done"),
+            (409, "the object has been modified", "stale"),
+            (422, "ReleaseAction.tidegate.dev \"say\" is invalid", "refused"),
+        ] {
+            let answers = tower::service_fn(move |request: http::Request<kube::client::Body>| async move {
+                let path = request.uri().path().to_owned();
+                assert_eq!(path, "/apis/tidegate.dev/v1alpha1/namespaces/ns/releaseactions/say/status");
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let patch: Value = serde_json::from_slice(&body).unwrap();
+                let test = json!({"op": "test", "path": "/metadata/uid", "value": "u1"});
+                assert_eq!(patch[0], test, "{patch}");
+                assert_eq!(patch[1]["value"]["result"], "Done", "{patch}");
+                let said = json!({ "kind": "Status", "status": "Failure", "message": message, "code": code });
+                let body = kube::client::Body::from(said.to_string().into_bytes());
+                let mut answer = http::Response::new(body);
+                *answer.status_mut() = http::StatusCode::from_u16(code).unwrap();
+                Ok::<_, std::io::Error>(answer)
+            });
+            let writer = Writer::new(Client::new(answers, "default"), Arc::new(Leads(DEADLINE)));
+            let marked = writer.patch_action_status("ns", "say", "u1", &json!({ "result": "Done" })).await;
+            assert_eq!(marked.map_or_else(|error| error.category(), |()| "done"), wanted, "{code} {message}");
+        }
     }
 
     #[tokio::test]

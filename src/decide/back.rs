@@ -347,11 +347,9 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 /// Orders the way back, once, and again when somebody changed it: whether it had been ordered before. `None`: it cannot be.
 fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, cause: Cause) -> Option<bool> {
     let Some(way) = way_of(scene, originals, cause) else {
-        draft.held(
-            "StableTemplateLost",
-            "cannot go back: the ControllerRevision with the stable template is gone",
-            draft.command(Action::HandBack),
-        );
+        let stable = draft.status.stable.clone().unwrap_or_default();
+        let lost = scene.snapshot.stable_is_lost(&stable.revision);
+        draft.held("StableTemplateLost", format!("cannot go back: {lost}"), draft.command(Action::HandBack));
         return None;
     };
     Some(draft.want(scene.target, &way.order(), "go back to stable"))

@@ -396,7 +396,11 @@ impl Wanted {
         match &self.label {
             Some(wanted) if *wanted != workload.release_label => match wanted {
                 Some(release) if workload.has_labels => vec![set(&path, json!(release))],
-                Some(release) => vec![set("/metadata/labels", json!({})), set(&path, json!(release))],
+                // A label that somebody has written since raises no generation, and would go with all others.
+                Some(release) => {
+                    let all = "/metadata/labels";
+                    vec![is_missing(all), set(all, json!({})), set(&path, json!(release))]
+                }
                 None => vec![remove(&path)],
             },
             _ => Vec::new(),
@@ -412,6 +416,11 @@ pub fn guarded(workload: &Workload, mut operations: Vec<Value>) -> Vec<Value> {
 
 fn pointer(parent: &str, name: &str) -> String {
     format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// A test that it is not there: the API server's library takes a member that is missing for null.
+fn is_missing(path: &str) -> Value {
+    json!({"op": "test", "path": path, "value": null})
 }
 
 fn set(path: &str, value: Value) -> Value {

@@ -206,8 +206,11 @@ fn of_the_deployment(snapshot: &Snapshot) -> Left {
             &Wanted::left_standing(&originals),
             "the Release is gone, and the stable template: stand still",
         );
+        let another = target.stable.as_deref().filter(|name| snapshot.templates.contains_key(*name));
+        let lost = another
+            .map_or_else(|| "so is the stable template".to_owned(), |name| snapshot.stable_is_lost(name));
         let note = format!(
-            "the Release is gone in mid-run, and so is the stable template: Deployment {name} is left as it stands, paused; go on with kubectl rollout resume deployment/{name} -n {namespace}, or write a template that works before",
+            "the Release is gone in mid-run, and {lost}: Deployment {name} is left as it stands, paused; go on with kubectl rollout resume deployment/{name} -n {namespace}, or write a template that works before",
             name = target.name,
             namespace = snapshot.key.namespace,
         );
@@ -255,7 +258,7 @@ fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
         return left;
     }
     let then = owed_by(way, known.as_ref());
-    let next = then.as_ref().and_then(|then| snapshot.templates.get(then));
+    let next = then.as_ref().and_then(|then| snapshot.kept_as(then));
     // Nothing comes next where that is noted without it.
     let is_awaited = then.is_none() && is_awaited(way);
     let is_over = way.is_over() && !is_awaited;
@@ -346,8 +349,7 @@ fn is_ordered(way: &GoingBack<'_>) -> bool {
 
 /// Under what name a template is kept, if it is.
 fn kept_as<'a>(way: &GoingBack<'a>, fingerprint: &str) -> Option<&'a str> {
-    let mut kept = way.snapshot.templates.iter().filter(|(_, kept)| kept.fingerprint == fingerprint);
-    kept.next().map(|(name, _)| name.as_str())
+    way.snapshot.kept(fingerprint).map(|(name, _)| name.as_str())
 }
 
 /// What is said when stable is ordered: once, and again where somebody writes the run's version once more.

@@ -1,4 +1,5 @@
-//! A write that the API server refuses: for want of a right, or because a policy, a webhook, a quota or its own validation will not have it.
+//! A write that the API server refuses: for want of a right, or because a policy, a webhook, a quota or its own validation will not have it; or since
+//! something else has the name already of what was to be made.
 //! It is said in status, with nothing else changed there, and what was to be written is decided on anew at the next look. What nothing waits
 //! for is passed over, and said beside whatever else there is to say.
 
@@ -32,6 +33,8 @@ pub struct Refusal {
 pub enum Why {
     /// The operator may not.
     Right(Right),
+    /// Something else has its name: what is wrong with that, and the command that takes it out of the way.
+    Taken { words: String, remedy: String },
     /// Whatever else, in the API server's words.
     Words(String),
 }
@@ -68,7 +71,7 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match &self.why {
             Why::Right(_) => MISSING_RIGHT,
-            Why::Words(_) => WRITE_REFUSED,
+            Why::Taken { .. } | Why::Words(_) => WRITE_REFUSED,
         }
     }
 
@@ -76,6 +79,7 @@ impl Refusal {
     pub fn sentence(&self) -> String {
         match &self.why {
             Why::Right(right) => right.to_string(),
+            Why::Taken { words, remedy: _ } => format!("{} failed: {words}", self.what),
             Why::Words(words) => {
                 let printable = |one: char| if one.is_control() { ' ' } else { one };
                 let words: String = words.chars().map(printable).take(MOST_WORDS).collect();
@@ -88,6 +92,7 @@ impl Refusal {
     fn unblock(&self, key: &Key) -> String {
         match &self.why {
             Why::Right(right) => right.remedy(),
+            Why::Taken { words: _, remedy } => remedy.clone(),
             Why::Words(_) => format!(
                 "mend what refuses it, or let the operator through there, and it goes on by itself: kubectl get validatingadmissionpolicies,validatingwebhookconfigurations,mutatingwebhookconfigurations, {}; or have the Deployment back: {}",
                 decision::kubectl(key, "get resourcequotas"),
@@ -100,7 +105,11 @@ impl Refusal {
 /// What to write instead; nothing, when it has been said. Where the Release is gone there is no status to say it in.
 pub fn decide(snapshot: &Snapshot, refusal: &Refusal) -> Decision {
     let Some(release) = &snapshot.release else {
-        let notice = Notice::warning(refusal.reason(), refusal.sentence()).lasting();
+        let note = match &refusal.why {
+            Why::Taken { words: _, remedy } => format!("{}: {remedy}", refusal.sentence()),
+            Why::Right(_) | Why::Words(_) => refusal.sentence(),
+        };
+        let notice = Notice::warning(refusal.reason(), note).lasting();
         return Decision { notices: vec![notice], ..Decision::default() };
     };
     let mut draft = Draft::new(snapshot, release);

@@ -128,7 +128,7 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     } else if parked(target) {
         draft.want(target, &Wanted::frozen(originals), "stand still");
         let lost = match &target.stable {
-            Some(name) => format!("ControllerRevision {name} with the stable template is gone"),
+            Some(name) => scene.snapshot.stable_is_lost(name),
             None => format!("annotation {STABLE}, which names the stable template, is gone"),
         };
         return draft.held(
@@ -214,7 +214,7 @@ fn take_up_way_back(draft: &mut Draft<'_>, way: &GoingBack<'_>) {
 /// nothing does.
 fn put_what_is_owed(draft: &mut Draft<'_>, way: &GoingBack<'_>) -> bool {
     let Some(then) = orphan::owed(way) else { return false };
-    let Some(kept) = way.snapshot.templates.get(&then) else {
+    let Some(kept) = way.snapshot.kept_as(&then) else {
         let Some(by) = orphan::seen_by(way) else {
             draft.notices.push(orphan::lost(&then));
             return false;
@@ -349,7 +349,7 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         draft.want(target, &held, "hold");
         draft.held(
             "StableTemplateLost",
-            format!("ControllerRevision {} with the stable template is gone", stable.revision),
+            scene.snapshot.stable_is_lost(&stable.revision),
             draft.command(Action::HandBack),
         );
         return;

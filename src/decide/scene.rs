@@ -9,7 +9,7 @@ use super::fields::{Originals, PARKED_DEADLINE, parked};
 use super::images;
 use super::pace::{Limits, Stand};
 use super::plan::{self, Measuring, Plan, PlanError, PlannedUndo};
-use super::snapshot::{Pod, ReleaseFacts, Snapshot, StoredTemplate, Workload};
+use super::snapshot::{DIGITS_IN_NAME, Pod, ReleaseFacts, Snapshot, StoredTemplate, Workload};
 use crate::api::status::{PodCount, ReplicasStatus, RevisionStatus, Run, Stage};
 use crate::api::{Authors, Capacity, CaptureMode, OnDelete, ReleaseSpec, ReleaseStatus};
 
@@ -109,7 +109,7 @@ impl<'a> Scene<'a> {
 
     /// A kept template by its fingerprint: its name and what it is.
     pub fn kept(&self, fingerprint: &str) -> Option<(&'a String, &'a StoredTemplate)> {
-        self.snapshot.templates.iter().find(|(_, kept)| kept.fingerprint == fingerprint)
+        self.snapshot.kept(fingerprint)
     }
 
     /// Pods that are not of the stable revision and not on their way out.
@@ -172,7 +172,7 @@ pub fn revision(target: &Workload) -> RevisionStatus {
 /// Name of the ControllerRevision that keeps a template.
 pub fn template_name(workload: &str, fingerprint: &str) -> String {
     let short: String = workload.chars().take(200).collect();
-    format!("{short}-{}", fingerprint.chars().take(10).collect::<String>())
+    format!("{short}-{}", fingerprint.chars().take(DIGITS_IN_NAME).collect::<String>())
 }
 
 /// While the fields are ours the annotation is the truth, and the copy in status stands in for it; else the fields themselves are.

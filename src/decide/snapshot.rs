@@ -272,6 +272,17 @@ pub struct StoredTemplate {
     pub template: Template,
 }
 
+/// Digits of a template's fingerprint that the name has under which it is kept.
+pub const DIGITS_IN_NAME: usize = 10;
+
+impl StoredTemplate {
+    /// Whether it is what its name says. Whoever may write ControllerRevisions can put another template under the name of one that was kept.
+    fn is_named(&self, name: &str) -> bool {
+        let digits = name.rsplit_once('-').map_or("", |(_, digits)| digits);
+        digits.len() == DIGITS_IN_NAME && self.fingerprint.starts_with(digits)
+    }
+}
+
 /// A pod template as JSON text: whole, with fields that this build does not know, and a tenth of the memory of a parsed one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Arc<str>);
@@ -477,6 +488,25 @@ impl Pod {
 }
 
 impl Snapshot {
+    /// A kept template by its name, if it is what that says.
+    pub fn kept_as(&self, name: &str) -> Option<&StoredTemplate> {
+        self.templates.get(name).filter(|kept| kept.is_named(name))
+    }
+
+    /// A kept template by its fingerprint, under a name that says so: by that it is found again where no status is left.
+    pub fn kept(&self, fingerprint: &str) -> Option<(&String, &StoredTemplate)> {
+        self.templates.iter().find(|(name, kept)| kept.fingerprint == fingerprint && kept.is_named(name))
+    }
+
+    /// That nobody knows what to go back to, where the stable template was kept under this name.
+    pub fn stable_is_lost(&self, name: &str) -> String {
+        let what = match self.templates.contains_key(name) {
+            true => "holds another template now",
+            false => "is gone, or has lost its label",
+        };
+        format!("ControllerRevision {name} with the stable template {what}")
+    }
+
     /// Pods of one set which are not on their way out.
     pub fn live_pods_of<'a>(&'a self, set_uid: &'a str) -> impl Iterator<Item = &'a Pod> {
         self.pods.iter().filter(move |pod| pod.set_uid == set_uid && !pod.terminating)

@@ -193,9 +193,11 @@ fn recreate(scene: &Scene<'_>) -> Next {
 
 fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, pace: Pace) {
     let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) else {
+        let stable = draft.status.stable.clone().unwrap_or_default();
+        let lost = scene.snapshot.stable_is_lost(&stable.revision);
         return draft.held(
             "StableTemplateLost",
-            "the ControllerRevision with the stable template is gone: there would be no way back",
+            format!("{lost}: there would be no way back"),
             draft.command(Action::HandBack),
         );
     };

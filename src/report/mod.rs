@@ -54,6 +54,7 @@ impl Reporter {
                     self.metrics.wrote("forbidden", 1);
                     self.metrics.forbidden(right);
                 }
+                Why::Taken { .. } => self.metrics.wrote("taken", 1),
                 Why::Words(_) => self.metrics.wrote("refused", 1),
             }
         }

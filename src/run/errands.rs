@@ -270,7 +270,9 @@ impl Hands {
 
 fn refused(error: ActError) -> Failed {
     match error {
-        ActError::Refused(_) | ActError::Forbidden(_) | ActError::Gone => Failed::ForGood(error.to_string()),
+        ActError::Refused(_) | ActError::Forbidden(_) | ActError::Taken { .. } | ActError::Gone => {
+            Failed::ForGood(error.to_string())
+        }
         ActError::Fenced
         | ActError::Stale(_)
         | ActError::Deadline

@@ -13,7 +13,7 @@ pub mod key;
 pub mod meta;
 mod pages;
 pub mod room;
-mod sent;
+pub mod sent;
 pub mod slim;
 pub mod streams;
 mod table;

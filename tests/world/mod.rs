@@ -469,9 +469,8 @@ impl World {
                 return decision;
             }
             let without = intent.done_without();
-            let is_it = |refused: &&str| *refused == word(intent) || intent.what().ends_with(*refused);
-            if self.refuses.iter().any(is_it) {
-                let refusal = Refusal { what: intent.what(), why: Why::Words("a policy says no".to_owned()) };
+            if let Some(why) = self.why_refused(intent) {
+                let refusal = Refusal { what: intent.what(), why };
                 if let Some(without) = without {
                     self.missed.insert(without, Missed { at: self.now, refusal });
                     continue;

@@ -4,13 +4,20 @@ use serde_json::{Value, json};
 use tidegate::api::undo::{ContainerLog, PodEvidence};
 use tidegate::api::{CHECK_LABEL, TRIAL};
 use tidegate::decide::jobs::{self, EndedJob};
+use tidegate::decide::refusal::Why;
 use tidegate::decide::snapshot::{Gathered, JobOutput, LogEnd, Measured, ProbeAnswer, ProbeResult};
 use tidegate::decide::values::{Found, Point, Sample};
 use tidegate::decide::{self, Decision, Errand, ErrandKind, Gather, Intent, Probe, Relabelled, Witness};
 use tidegate::observe::Findings;
 use tidegate::watch::slim;
 
-use super::World;
+use super::{World, word};
+
+/// Applies a JSON patch as the API server does.
+pub fn apply(object: &mut Value, operations: &[Value]) -> Result<(), json_patch::PatchError> {
+    let patch: json_patch::Patch = serde_json::from_value(json!(operations)).expect("a JSON patch");
+    tidegate_sim::server::patch::apply(object, &patch.0)
+}
 
 impl World {
     /// Answers what checks ask, at once.
@@ -157,13 +164,26 @@ impl World {
         self.notices.extend(decision.notices.iter().cloned());
     }
 
+    /// Why the API server does not do it, or what is there already is not what was to be made.
+    pub fn why_refused(&self, intent: &Intent) -> Option<Why> {
+        let is_it = |refused: &&str| *refused == word(intent) || intent.what().ends_with(*refused);
+        if self.refuses.iter().any(is_it) {
+            return Some(Why::Words("a policy says no".to_owned()));
+        }
+        let Intent::KeepTemplate { name, template, .. } = intent else { return None };
+        let is_another = self.templates.get(name).is_some_and(|there| *there != template.value());
+        is_another.then(|| Why::Taken {
+            words: "one of this name is there already, and holds another template".to_owned(),
+            remedy: format!("if nobody needs it: kubectl delete controllerrevision {name} -n ns"),
+        })
+    }
+
     pub fn carry_out(&mut self, intent: &Intent) {
         match intent {
             Intent::PatchWorkload { patch, .. } => {
                 let deployment = self.deployment.as_mut().expect("a Deployment");
                 let before = deployment["spec"].clone();
-                let patch: json_patch::Patch = serde_json::from_value(json!(patch)).unwrap();
-                json_patch::patch(deployment, &patch).expect("the patch fits");
+                apply(deployment, patch).expect("the patch fits");
                 self.writes_to_deployment += 1;
                 // The API server leaves out what is nothing.
                 if deployment["spec"]["minReadySeconds"] == json!(0) {
@@ -183,11 +203,15 @@ impl World {
                 assert_eq!(*uid, format!("uid-{name}"));
                 self.templates.remove(name);
             }
-            Intent::MarkAction { name, done, message, .. } => {
-                let action =
-                    self.actions.iter_mut().find(|action| action["metadata"]["name"] == **name).unwrap();
-                action["status"] =
-                    json!({"result": if *done { "Done" } else { "Refused" }, "message": message});
+            Intent::MarkAction { uid, name, done, message, at: _ } => {
+                let is_it = |action: &&mut Value| {
+                    action["metadata"]["name"] == **name && action["metadata"]["uid"] == **uid
+                };
+                // One that is gone needs no mark, and another of its name gets none.
+                if let Some(action) = self.actions.iter_mut().find(is_it) {
+                    let result = if *done { "Done" } else { "Refused" };
+                    action["status"] = json!({"result": result, "message": message});
+                }
             }
             Intent::KeepReport { name, report } => {
                 // Written in JSON as the API server gets it; a second one of the same name is refused, and the first stays.

@@ -306,6 +306,24 @@ fn what_was_marked_is_not_marked_again_for_minutes_while_actions_are_not_heard()
 }
 
 #[test]
+fn what_came_of_an_action_is_not_said_on_another_of_its_name() {
+    let mut world = at_half();
+    world.say("Pause");
+    world.look();
+    assert_eq!(world.status.handled.len(), 1, "{}", world.describe());
+    // `kubectl replace --force`, which has not been heard when the mark goes out.
+    world.actions_unheard = Some(world.actions.clone());
+    world.actions[0]["metadata"]["uid"] = json!("another");
+    world.actions[0]["spec"]["action"] = json!("Abort");
+    assert_eq!(marks(&world.look()), [world.actions[0]["metadata"]["name"].as_str().unwrap()]);
+    assert!(!is_marked(&world), "{:?}", world.actions);
+    world.actions_unheard = None;
+    world.until("it is heard", |world| world.status.last_run.is_some());
+    assert_eq!(version(&world), "v1", "{}", world.describe());
+    world.until("it is marked", is_marked);
+}
+
+#[test]
 fn a_newer_template_that_was_kept_and_is_not_seen_yet_is_not_lost() {
     for action in [None, Some("Abort")] {
         let mut world = at_half();

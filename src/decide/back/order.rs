@@ -32,7 +32,7 @@ impl<'a> GoingBack<'a> {
     /// Where nothing is known but what the Deployment itself says: somebody has deleted the Release, and wants stable back.
     pub fn noted(snapshot: &'a Snapshot, target: &'a Workload, originals: &'a Originals) -> Option<Self> {
         let name = target.stable.as_deref()?;
-        let kept = snapshot.templates.get(name)?;
+        let kept = snapshot.kept_as(name)?;
         let (stand, _) = scene::stand(snapshot, target, &kept.fingerprint, originals.min_ready());
         let (capacity, on_delete) = (Capacity::Auto, OnDelete::Undo);
         Some(Self {

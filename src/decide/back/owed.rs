@@ -75,7 +75,7 @@ fn of_an_earlier_release(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<String>
     let originals = scene.originals.as_ref().ok()?;
     let way = GoingBack::noted(scene.snapshot, scene.target, originals)?;
     let then = orphan::owed(&way).filter(|_| way.is_at_stable())?;
-    let kept = scene.snapshot.templates.contains_key(&then).then_some(then.as_str());
+    let kept = scene.snapshot.kept_as(&then).map(|_| then.as_str());
     Some(left_out(&format!("template {then}"), kept))
 }
 

@@ -128,24 +128,34 @@ fn listed(object: &Value) -> Value {
     json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [object]})
 }
 
+fn version(number: u8) -> Value {
+    json!({"metadata": {}, "spec": {"version": number}})
+}
+
+/// The name under which a Deployment's template is kept.
+fn name_of(deployment: &str, template: &Value) -> String {
+    format!("{deployment}-{:.10}", slim::fingerprint(template))
+}
+
 /// A Deployment in mid-run whose Release is gone: it goes back, and nobody knows before it has been looked at.
 fn bad(index: &mut index::Index) -> Key {
     let originals = json!({"paused": null, "minReadySeconds": null, "progressDeadlineSeconds": null, "strategy": {"type": "RollingUpdate"}});
     let parked = |deployment: &mut Value| {
         deployment["metadata"]["generation"] = json!(2);
         deployment["metadata"]["labels"] = json!({"tidegate.dev/release": "bad"});
+        let stable = name_of("bad", &version(1));
         deployment["metadata"]["annotations"] =
-            json!({"tidegate.dev/originals": originals.to_string(), "tidegate.dev/stable": "bad-1"});
+            json!({"tidegate.dev/originals": originals.to_string(), "tidegate.dev/stable": stable});
         deployment["spec"]["minReadySeconds"] = json!(2_147_483_646);
     };
     index::apply(index, deployment("bad", &parked));
     let kept = json!({
         "metadata": {
-            "name": "bad-1", "namespace": "ns", "labels": {"tidegate.dev/release": "bad"},
+            "name": name_of("bad", &version(1)), "namespace": "ns", "labels": {"tidegate.dev/release": "bad"},
             "annotations": {"tidegate.dev/fingerprint": "x"},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "bad", "uid": "bad"}],
         },
-        "data": {"metadata": {}, "spec": {"version": 1}},
+        "data": version(1),
     });
     index::apply(index, serde_json::from_value::<slim::StoredTemplate>(kept).unwrap());
     Key { namespace: "ns".into(), name: "bad".into() }
@@ -513,8 +523,9 @@ fn owing(index: &mut index::Index, on_delete: Option<&str>) -> WayBack {
     let originals = json!({"paused": null, "minReadySeconds": null, "progressDeadlineSeconds": null, "strategy": {"type": "RollingUpdate"}});
     let goes_back = |deployment: &mut Value| {
         deployment["metadata"]["labels"] = json!({"tidegate.dev/release": "shop"});
+        let stable = name_of("shop", &version(2));
         deployment["metadata"]["annotations"] =
-            json!({"tidegate.dev/originals": originals.to_string(), "tidegate.dev/stable": "shop-2"});
+            json!({"tidegate.dev/originals": originals.to_string(), "tidegate.dev/stable": stable});
         if let Some(noted) = on_delete {
             deployment["metadata"]["annotations"]["tidegate.dev/on-delete"] = json!(noted);
             deployment["metadata"]["generation"] = json!(7);
@@ -522,20 +533,19 @@ fn owing(index: &mut index::Index, on_delete: Option<&str>) -> WayBack {
         deployment["spec"]["progressDeadlineSeconds"] = json!(2_147_483_647);
     };
     index::apply(index, deployment("shop", &goes_back));
-    let template = |version: u8| json!({"metadata": {}, "spec": {"version": version}});
-    for version in [2, 3] {
+    for template in [2, 3].map(version) {
         let kept = json!({
             "metadata": {
-                "name": format!("shop-{version}"), "namespace": "ns", "labels": {"tidegate.dev/release": "shop"},
+                "name": name_of("shop", &template), "namespace": "ns", "labels": {"tidegate.dev/release": "shop"},
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "uid": "shop"}],
             },
-            "data": template(version),
+            "data": template,
         });
         index::apply(index, serde_json::from_value::<slim::StoredTemplate>(kept).unwrap());
     }
     let back = json!({
         "cause": "Superseded", "message": "a newer template has come", "decidedAt": "2026-01-01T00:00:00Z",
-        "next": {"revision": "shop-3", "fingerprint": slim::fingerprint(&template(3))},
+        "next": {"revision": name_of("shop", &version(3)), "fingerprint": slim::fingerprint(&version(3))},
     });
     WayBack { run: "r1".into(), back: serde_json::from_value(back).unwrap() }
 }
@@ -562,14 +572,15 @@ async fn what_no_status_says_of_a_way_back_is_known_until_it_is_seen_on_the_depl
             reconciler.look(&key).await;
         };
         look().await;
+        let next = name_of("shop", &version(3));
         let is_note = |(path, body): &(String, String)| {
-            path.ends_with("/deployments/shop") && body.contains("on-delete") && body.contains("shop-3")
+            path.ends_with("/deployments/shop") && body.contains("on-delete") && body.contains(&next)
         };
         assert!(asked.lock().unwrap().iter().any(is_note), "{anew} {refused}: {:?}", asked.lock().unwrap());
         assert!(known().is_some(), "{anew} {refused}");
         if !anew {
-            let noted = r#"{"orderedAt":"2026-01-01T00:00:01Z","then":"shop-3"}"#;
-            owing(&mut reconciler.index.lock(), Some(noted));
+            let noted = json!({"orderedAt": "2026-01-01T00:00:01Z", "then": next}).to_string();
+            owing(&mut reconciler.index.lock(), Some(&noted));
             look().await;
             assert!(known().is_none(), "it is noted: {refused}");
         }

@@ -203,6 +203,22 @@ fn a_newer_template_that_is_seen_late_to_be_kept_comes_after_stable_where_its_re
 }
 
 #[test]
+fn another_template_under_the_name_of_what_comes_after_stable_is_not_put_there() {
+    let (mut world, before) = half_way();
+    world.ready_after = Duration::from_secs(20);
+    world.release = None;
+    world.push(template("v3", false));
+    world.until("stable is ordered", |world| version(world) == "v1");
+    let kept = world.templates.values_mut().find(|kept| kept.to_string().contains(r#""v3""#));
+    *kept.expect("it is kept") = template("another", false);
+    world.until("its owner's", |world| !is_labelled(world));
+    world.pass(Duration::from_secs(40));
+    is_its_owners_with(&world, "v1", &before);
+    let said = only(&world, "TemplateLost");
+    assert!(said.ends_with("could not be kept: push it again"), "{said}");
+}
+
+#[test]
 fn a_newer_template_is_released_after_stable_where_the_release_is_made_anew_meanwhile() {
     for kept in [true, false] {
         let (mut world, before) = half_way();

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use tidegate::decide::Intent;
+
 use super::{blocker, ends, outcome, quarter, quick, rolling};
-use crate::world::{World, template};
+use crate::world::{World, orders, template};
 
 #[test]
 fn an_undo_to_a_version_of_which_no_pod_ever_starts_says_so_and_what_to_do() {
@@ -319,10 +321,68 @@ fn a_deployment_whose_release_and_stable_template_are_gone_is_left_as_it_stands(
 }
 
 #[test]
+fn another_template_under_the_name_of_the_stable_one_is_not_gone_back_to() {
+    // `deleted`: the Release; else its status is lost.
+    for deleted in [true, false] {
+        let mut world = World::new(10, quarter(), quick());
+        world.push(template("v2", false));
+        world.until("a soak", |world| world.phase() == "Soaking");
+        let stable = world.deployment()["metadata"]["annotations"]["tidegate.dev/stable"].clone();
+        let stable = stable.as_str().expect("it is noted").to_owned();
+        world.templates.insert(stable.clone(), template("another", false)).expect("it was kept");
+        world.orphaned_templates = true;
+        let lost = format!("ControllerRevision {stable} with the stable template holds another template now");
+        if deleted {
+            world.release = None;
+            world.until("its owner's again", |world| {
+                world.deployment()["metadata"]["labels"].get("tidegate.dev/release").is_none()
+            });
+            let told = world.notices.iter().find(|notice| notice.reason == "StableTemplateLost");
+            assert!(told.is_some_and(|notice| notice.note.contains(&lost)), "{}", world.describe());
+        } else {
+            world.status = tidegate::api::ReleaseStatus::default();
+            world.until("held", |world| blocker(world).0 == "StableTemplateLost");
+            let message = world.status.blocked_by.as_ref().map(|blocker| blocker.message.as_str());
+            assert!(message.is_some_and(|message| message.contains(&lost)), "{message:?}");
+        }
+        world.pass(Duration::from_secs(20));
+        let spec = &world.deployment()["spec"];
+        assert_eq!((&spec["template"], &spec["paused"]), (&template("v2", false), &json!(true)));
+    }
+}
+
+#[test]
 fn a_kept_template_without_an_owner_is_as_good_as_one_with() {
     let mut world = World::new(10, quarter(), quick());
     world.orphaned_templates = true;
     world.push(template("v2", true));
     assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
     assert_eq!(world.deployment()["spec"]["template"], template("v1", false));
+}
+
+#[test]
+fn a_label_that_somebody_writes_while_their_deployment_is_taken_up_stays() {
+    let mut world = World::new(10, quarter(), quick());
+    world.status = tidegate::api::ReleaseStatus::default();
+    world.templates.clear();
+    let metadata = world.deployment.as_mut().unwrap()["metadata"].as_object_mut().unwrap();
+    metadata.remove("labels");
+    // What the operator orders is on its way.
+    world.dies_after = Some(0);
+    let ordered = world.look().intents;
+    let patch = ordered.iter().find_map(|intent| match intent {
+        Intent::PatchWorkload { patch, .. } => Some(patch),
+        _ => None,
+    });
+    let patch = patch.unwrap_or_else(|| panic!("it is taken up: {ordered:?}"));
+    let mut alone = world.deployment().clone();
+    orders::apply(&mut alone, patch).expect("nobody has written it");
+    assert_eq!(alone["metadata"]["labels"], json!({"tidegate.dev/release": "shop"}));
+    // The first label that there is: no generation tells of it.
+    world.deployment.as_mut().unwrap()["metadata"]["labels"] = json!({"team": "shop"});
+    let outcome = orders::apply(&mut world.deployment().clone(), patch);
+    assert!(outcome.is_err(), "{patch:?}");
+    world.until("adopted", |world| world.status.stable.is_some());
+    let labels = &world.deployment()["metadata"]["labels"];
+    assert_eq!(*labels, json!({"team": "shop", "tidegate.dev/release": "shop"}), "{}", world.describe());
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::{Story, on_stage};
 
-use crate::given::{adopted, ended, halves, with};
+use crate::given::{adopted, ended, halves, unblock, with};
 
 /// What is said of these steps, applied server-side.
 async fn said_of(story: &Story<'_>, steps: Value) -> String {
@@ -136,5 +136,29 @@ fn a_webhook_that_does_not_answer_is_named_until_it_is_gone() {
         assert!(message.starts_with("the creation of ControllerRevision shop-"), "{status:#}");
         assert!(message.contains("failed calling webhook \"nobody.example.com\""), "{status:#}");
         goes_on_without(&story, &webhook).await;
+    });
+}
+
+#[test]
+fn a_kept_template_that_has_lost_its_label_is_in_the_way_until_somebody_puts_that_back() {
+    on_stage(async {
+        let story = adopted("refused-kept", 2, halves()).await;
+        let kept = story.list("apps/v1", "ControllerRevision").await;
+        let name = kept[0]["metadata"]["name"].as_str().expect("a name").to_owned();
+        let stripped = json!({"metadata": {"labels": {"tidegate.dev/release": null}}});
+        let api = story.api("apps/v1", "ControllerRevision");
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(&stripped)).await.expect("stripped");
+        story.until_blocked("WriteRefused").await;
+        let status = story.status().await;
+        let message = status["blockedBy"]["message"].as_str().unwrap_or_default();
+        let words =
+            format!("the creation of ControllerRevision {name} failed: one of this name is there already");
+        assert!(message.starts_with(&words), "{status:#}");
+        unblock(&story).await;
+        story
+            .until("it is seen again", |story| async move { story.status().await["blockedBy"].is_null() })
+            .await;
+        story.ship_paper("v2", json!({})).await;
+        ended(&story, 1, "Succeeded").await;
     });
 }

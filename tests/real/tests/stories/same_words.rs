@@ -14,9 +14,10 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, W
 use kube::runtime::watcher::{self, Event};
 use serde_json::{Value, json};
 use tidegate::act::{ActError, Fence, Writer};
-use tidegate::api::Release;
+use tidegate::api::{Release, ReleaseAction};
 use tidegate::decide::Key;
 use tidegate::decide::plan::ObjectPatch;
+use tidegate::watch::slim;
 use tidegate_real::cluster::Options;
 use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::{Story, on_stage, paper_deployment};
@@ -37,11 +38,16 @@ fn kept() -> Value {
     json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "kept"}, "revision": 1, "data": {"spec": {}}})
 }
 
-/// What there is on both, with the plurals of the kinds. The Release is about nothing that there is: nobody but its controller writes it.
-fn objects() -> [(&'static str, Value); 5] {
+/// What there is on both, with the plurals of the kinds. The Release is about nothing that there is, and the action about no Release: nobody but who tries
+/// it here writes them.
+fn objects() -> [(&'static str, Value); 6] {
     let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "nobody"});
     let release = json!({
         "apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "metadata": {"name": "other"}, "spec": {"targetRef": target},
+    });
+    let action = json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "ReleaseAction", "metadata": {"name": "said"},
+        "spec": {"release": "nobody", "action": "Pause", "reason": "because"},
     });
     let flags = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "flags"}, "data": {"new": "on"}});
     [
@@ -49,6 +55,7 @@ fn objects() -> [(&'static str, Value); 5] {
         ("controllerrevisions", kept()),
         ("jobs", job(false)),
         ("releases", release),
+        ("releaseactions", action),
         ("configmaps", flags),
     ]
 }
@@ -85,6 +92,16 @@ fn word<T>(result: Result<T, ActError>) -> &'static str {
     }
 }
 
+/// Whether what has the name of a template that is to be kept is that.
+fn there(found: Result<Option<slim::StoredTemplate>, ActError>) -> &'static str {
+    let fingerprint = slim::fingerprint(&kept()["data"]);
+    match found.expect("an answer") {
+        Some(found) if *found.data.fingerprint == *fingerprint => "it",
+        Some(_) => "another",
+        None => "nothing",
+    }
+}
+
 fn merge(group: &str, resource: &str, patch: Value) -> ObjectPatch {
     ObjectPatch {
         group: group.to_owned(),
@@ -114,6 +131,17 @@ async fn written(client: &Client, namespace: &str) -> Vec<(&'static str, &'stati
             "stale",
         ),
         (
+            "a member that is there, tested to be missing",
+            vec![test("/metadata/name", Value::Null), pause.clone()],
+            "stale",
+        ),
+        ("one below what is not there", vec![test("/spec/none/none", Value::Null), pause.clone()], "stale"),
+        (
+            "a member that is missing, tested to be",
+            vec![test("/spec/none", Value::Null), pause.clone()],
+            "done",
+        ),
+        (
             "an entry tested after the last",
             vec![test("/metadata/managedFields/99/manager", json!("x")), pause],
             "stale",
@@ -138,9 +166,10 @@ async fn written(client: &Client, namespace: &str) -> Vec<(&'static str, &'stati
         all.push((what, word(writer.patch_release_status(&key, "1", &json!({})).await), wanted));
     }
     let labels = json!({"metadata": {"labels": {"a": "b"}}});
-    let result = json!({"status": {"result": "Done"}});
+    let result = json!({"result": "Done", "message": "not what this one says"});
     all.extend([
-        ("a template kept twice", word(writer.create_revision(namespace, &kept()).await), "done"),
+        ("a template kept twice", word(writer.create_revision(namespace, "kept", &kept()).await), "done"),
+        ("what stands there then", there(writer.create_revision(namespace, "kept", &kept()).await), "it"),
         (
             "another template of this name",
             word(writer.delete_revision(namespace, "kept", "another").await),
@@ -154,11 +183,19 @@ async fn written(client: &Client, namespace: &str) -> Vec<(&'static str, &'stati
         ("a pod to delete that is gone", word(writer.delete_pod(namespace, "nobody", "x").await), "done"),
         (
             "an action that is gone",
-            word(writer.patch_action_status(namespace, "nobody", &result).await),
+            word(writer.patch_action_status(namespace, "nobody", "x", &result).await),
+            "done",
+        ),
+        (
+            "another action of this name",
+            word(writer.patch_action_status(namespace, "said", "another", &result).await),
             "done",
         ),
         ("a record that is gone", word(writer.delete_report(namespace, "nobody").await), "done"),
     ]);
+    let actions: Api<ReleaseAction> = Api::namespaced(client.clone(), namespace);
+    let said = actions.get("said").await.expect("an action").status.is_some();
+    all.push(("what that one says", if said { "marked" } else { "nothing" }, "nothing"));
     let unserved = merge("nobody.example.com", "things", json!({"spec": {}}));
     all.push((
         "a kind that is not served",

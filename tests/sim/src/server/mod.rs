@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod managers;
+pub mod patch;
 pub mod requests;
 pub mod store;
 

@@ -360,7 +360,7 @@ fn patched(before: &Value, request: &Request) -> Result<Value, Refusal> {
                 .as_ref()
                 .ok_or_else(|| Refusal::new(400, "BadRequest", "the body is no JSON patch"))?;
             // Which operation it was, and why, a real server keeps to itself.
-            json_patch::patch(&mut object, patch).map_err(|_| {
+            super::patch::apply(&mut object, &patch.0).map_err(|_| {
                 Refusal::new(422, "Invalid", "the server rejected our request due to an error in our request")
             })?;
         }

@@ -46,8 +46,11 @@ fn is_ours(operation: &PatchOperation, all: &[PatchOperation]) -> bool {
     let Some(path) = path.strip_prefix("/metadata/") else { return false };
     // Where there is none of them the first needs a place.
     let is_place = matches!(operation, PatchOperation::Add(place) if place.value == json!({}));
+    let is_missing = |other: &PatchOperation| matches!(other, PatchOperation::Test(test) if test.path.as_str() == "/metadata/labels" && test.value.is_null());
     match path.split_once('/') {
-        None => is_place && matches!(path, "annotations" | "labels"),
+        None if path == "annotations" => is_place,
+        // What others have labelled meanwhile no generation tells.
+        None => is_place && path == "labels" && all.iter().any(is_missing),
         Some(("annotations", name)) => ANNOTATIONS.contains(&name.replace("~1", "/").as_str()),
         Some(("labels", name)) => name.replace("~1", "/") == RELEASE_LABEL,
         Some(("managedFields", place)) => {
@@ -103,6 +106,11 @@ mod tests {
             {"op": "remove", "path": "/metadata/managedFields/1"},
         ]);
         assert_eq!(sent(http::Method::PATCH, Some(taken_out)), None);
+        let labelled = json!([
+            {"op": "test", "path": "/metadata/labels", "value": null},
+            {"op": "add", "path": "/metadata/labels", "value": {}},
+        ]);
+        assert_eq!(sent(http::Method::PATCH, Some(labelled)), None);
     }
 
     #[test]
@@ -121,6 +129,7 @@ mod tests {
             assert!(!patched(json!({"op": "remove", "path": path})), "{path}");
         }
         assert!(!patched(json!({"op": "add", "path": "/metadata/annotations", "value": {"team": "a"}})));
+        assert!(!patched(json!({"op": "add", "path": "/metadata/labels", "value": {}})));
         assert!(!patched(json!({"op": "move", "from": "/spec/replicas", "path": "/spec/paused"})));
         assert!(sent(http::Method::DELETE, None).is_some() && sent(http::Method::PUT, None).is_some());
     }

@@ -31,6 +31,7 @@ use super::refusal::{self, DoneWithout};
 use super::rest;
 use super::scene::Scene;
 use super::snapshot::{ReleaseFacts, Snapshot};
+use super::stored;
 use super::workload;
 use crate::api::report::Undo;
 use crate::api::status::{Back, Cause, CheckStatus, Progress, RevisionStatus, Run, Stage, Stamp};
@@ -123,6 +124,7 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         restored_at: None,
         resume,
         next: None,
+        next_before: None,
         over_budget: asked.is_some_and(|asked| asked.over_budget),
         over,
         given_back_at: None,
@@ -227,6 +229,9 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if is_ordered && scene.at_stable() && !stands {
         say_what_keeps_it(draft, scene, &originals, decided_at, "after it was decided to go back");
     }
+    if !scene.at_stable() {
+        stored::say_what_stands_instead(draft, scene);
+    }
 }
 
 /// Stable pods that do not come, which the end of an undo waits for, or a run that there were no replicas for: they fail by themselves, or their
@@ -304,6 +309,7 @@ fn is_noted(draft: &Draft<'_>, back: &Back) -> bool {
 fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let canary = draft.status.canary.clone().unwrap_or_default().fingerprint;
     let current = scene.current_revision();
+    let is_of_our_own = stored::is_of_our_own(draft);
     let Some(back) = draft.run().back.as_mut() else { return };
     if scene.at_stable() {
         return owed::note_revert(draft, scene);
@@ -312,7 +318,7 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         // A scale-up starts the newest revision, held or not: so the stable template stands there for as long as it takes.
         back.restored_at = None;
     }
-    if back.restored_at.is_some() {
+    if back.restored_at.is_some() || is_of_our_own {
         return;
     }
     let known = back.next.as_ref().is_some_and(|next| next.fingerprint == current.fingerprint);
@@ -331,7 +337,7 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return;
     }
     let Some(back) = draft.run().back.as_mut() else { return };
-    back.next = Some(current);
+    back.next_before = back.next.replace(current).map(|next| next.fingerprint);
     if matches!(back.cause, Cause::NoReplicas | Cause::TooMany) {
         back.cause = Cause::Superseded;
         back.message = "a newer template has come".into();

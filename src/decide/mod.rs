@@ -46,6 +46,7 @@ mod sight;
 pub mod snapshot;
 mod soak;
 mod steps;
+mod stored;
 pub mod telemetry;
 pub mod traffic;
 mod trial;
@@ -84,6 +85,7 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
         (Some(target), None) if !release.is_about(target) => orphan::give_back_first(&mut draft, target),
         (Some(target), None) => {
             rest::note_target(&mut draft, target);
+            stored::note(&mut draft, target);
             let scene = Scene::new(snapshot, release, &draft.status, target);
             if draft.status.run.is_some() {
                 run::decide(&mut draft, &scene);

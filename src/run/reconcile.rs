@@ -135,6 +135,7 @@ impl Reconciler {
             let now = self.clock.now();
             let mut findings = self.findings.of(key, now);
             findings.told = self.notifier.told(key);
+            findings.last_write = self.own.last_write(key);
             let seen = observe::observe(&self.index.lock(), &again, &self.reading, key, findings, now);
             let lacking = match seen {
                 Ok(snapshot) => return Ok(snapshot),

@@ -1,5 +1,6 @@
 //! Stories in the small world: what is seen here is the same in milliseconds as on a real control plane in minutes.
 
+mod admission;
 mod anew;
 mod large;
 mod left_behind;

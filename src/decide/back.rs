@@ -25,6 +25,7 @@ use super::fields::{NATIVE_DEADLINE, Originals};
 use super::jobs::PlannedJob;
 use super::locks;
 use super::migrations;
+use super::overwriting;
 use super::pace::Stand;
 use super::podhealth;
 use super::refusal::{self, DoneWithout};
@@ -184,6 +185,10 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     // As long as nothing is ordered they may be the owner's again, who may change them: what is given back is what they wrote last.
     draft.run().originals = originals.to_value();
     notice_newer(draft, scene);
+    if is_left(draft, scene) {
+        hold(draft, scene, &originals);
+        return no_replicas(draft, scene, &format!("{}; {}", rest::NO_REPLICAS, overwriting::LEFT));
+    }
     hooks::look(draft, scene);
     witnesses::look(draft, scene);
     let back = draft.run().back.clone().expect("only reached while going back");
@@ -314,8 +319,9 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if scene.at_stable() {
         return owed::note_revert(draft, scene);
     }
-    if back.cause == Cause::NoReplicas && scene.target.replicas == 0 {
-        // A scale-up starts the newest revision, held or not: so the stable template stands there for as long as it takes.
+    if back.cause == Cause::NoReplicas && (scene.target.replicas == 0 || scene.stand.canary > 0) {
+        // A scale-up starts the newest revision, held or not: so the stable template stands there for as long as it takes, and comes first where
+        // that has happened.
         back.restored_at = None;
     }
     if back.restored_at.is_some() || is_of_our_own {
@@ -342,6 +348,19 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         back.cause = Cause::Superseded;
         back.message = "a newer template has come".into();
     }
+}
+
+/// Whether the run's template, which somebody has written again while there are no replicas, is left there for now.
+fn is_left(draft: &mut Draft<'_>, scene: &Scene<'_>) -> bool {
+    let waits = draft.run().back.as_ref().is_some_and(|back| back.cause == Cause::NoReplicas);
+    let is_empty = scene.target.replicas == 0 && scene.stand.canary == 0;
+    waits && is_empty && !scene.at_stable() && !overwriting::is_due(draft)
+}
+
+fn no_replicas(draft: &mut Draft<'_>, scene: &Scene<'_>, message: &str) {
+    draft.run().progress.moved = None;
+    let unblock = draft.kubectl(&format!("scale deployment/{} --replicas=...", scene.target.name));
+    draft.held("NoReplicas", message, unblock);
 }
 
 /// Orders the way back, once, and again when somebody changed it: whether it had been ordered before. `None`: it cannot be.
@@ -406,9 +425,7 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
             put_back(draft, scene, originals, back, "the newer template");
         }
         Cause::NoReplicas if scene.target.replicas == 0 => {
-            draft.run().progress.moved = None;
-            let unblock = draft.kubectl(&format!("scale deployment/{} --replicas=...", scene.target.name));
-            draft.held("NoReplicas", rest::NO_REPLICAS, unblock);
+            no_replicas(draft, scene, rest::NO_REPLICAS);
         }
         Cause::NoReplicas if scene.at_stable() && scene.stand.stable_ready < scene.target.replicas => {
             let message = "waiting for the stable pods after the scale-up";

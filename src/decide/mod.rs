@@ -30,6 +30,7 @@ pub mod needs;
 pub mod notify;
 pub mod objects;
 mod orphan;
+mod overwriting;
 pub mod pace;
 pub mod pilots;
 pub mod plan;
@@ -86,6 +87,7 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
         (Some(target), None) => {
             rest::note_target(&mut draft, target);
             stored::note(&mut draft, target);
+            overwriting::forget(&mut draft, target);
             let scene = Scene::new(snapshot, release, &draft.status, target);
             if draft.status.run.is_some() {
                 run::decide(&mut draft, &scene);

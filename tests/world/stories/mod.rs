@@ -2,6 +2,7 @@
 
 mod admission;
 mod anew;
+mod healed;
 mod large;
 mod left_behind;
 mod numbers;

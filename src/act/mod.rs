@@ -36,6 +36,8 @@ const QUARANTINE: Duration = Duration::from_secs(1);
 pub struct Applied {
     /// Generation of the Deployment after our last write to it.
     pub generation: Option<i64>,
+    /// Fingerprint of the template that it wrote, if it did.
+    pub template: Option<String>,
     /// `status.revision` that was written.
     pub revision: Option<i64>,
     /// Jobs and pods' new labels that the API server refused, and its words: an answer to their check.
@@ -190,10 +192,11 @@ async fn carry_out_one(
     applied: &mut Applied,
 ) -> Result<(), ActError> {
     match intent {
-        Intent::PatchWorkload { name, patch, why } => {
+        Intent::PatchWorkload { name, patch, why, template } => {
             let generation = writer.patch_deployment(&key.namespace, name, patch).await?;
             tracing::info!(release = %key, deployment = name, why, "patched the Deployment");
             applied.generation = Some(generation);
+            applied.template.clone_from(template);
         }
         Intent::StopManaging { name, patch } => {
             match writer.patch_deployment(&key.namespace, name, patch).await {
@@ -385,6 +388,7 @@ mod tests {
             name: "shop".to_owned(),
             patch: vec![json!({"op": "test", "path": "/metadata/generation", "value": 1})],
             why: "undo".to_owned(),
+            template: None,
         };
         Decision {
             intents: vec![back],
@@ -486,7 +490,7 @@ mod tests {
             });
             let leads = Arc::new(Leads(Duration::from_secs(10)));
             let writer = Writer::new(Client::new(service, "default"), leads);
-            let (applied, outcome) = carry_out(&writer, &key, Some(&release), &keep).await;
+            let (applied, outcome) = carry_out(&writer, &key, Some(&release), &keep, &mut || false).await;
             (applied.writes, outcome.err().map(|failed| (failed.error.category(), failed.refusal())))
         };
         let kept = |release: &str| {

@@ -26,12 +26,14 @@ use super::fields::{NATIVE_DEADLINE, Originals};
 use super::jobs::PlannedJob;
 use super::locks;
 use super::migrations;
+use super::overwriting;
 use super::pace::Stand;
 use super::podhealth;
 use super::refusal::{self, DoneWithout};
 use super::rest;
 use super::scene::Scene;
 use super::snapshot::{ReleaseFacts, Snapshot};
+use super::stored;
 use super::workload;
 use crate::api::report::Undo;
 use crate::api::status::{Back, Cause, CheckStatus, Progress, RevisionStatus, Run, Stage, Stamp};
@@ -127,6 +129,7 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         restored_at: None,
         resume,
         next: None,
+        next_before: None,
         over_budget: asked.is_some_and(|asked| asked.over_budget),
         over,
         given_back_at: None,
@@ -186,6 +189,10 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     // As long as nothing is ordered they may be the owner's again, who may change them: what is given back is what they wrote last.
     draft.run().originals = originals.to_value();
     notice_newer(draft, scene);
+    if is_left(draft, scene) {
+        hold(draft, scene, &originals);
+        return no_replicas(draft, scene, &format!("{}; {}", rest::NO_REPLICAS, overwriting::LEFT));
+    }
     hooks::look(draft, scene);
     witnesses::look(draft, scene);
     let back = draft.run().back.clone().expect("only reached while going back");
@@ -232,6 +239,9 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     phases::watch(draft, scene.undo);
     if is_ordered && scene.at_stable() && !stands {
         say_what_keeps_it(draft, scene, &originals, decided_at, "after it was decided to go back");
+    }
+    if !scene.at_stable() {
+        stored::say_what_stands_instead(draft, scene);
     }
 }
 
@@ -310,15 +320,17 @@ fn is_noted(draft: &Draft<'_>, back: &Back) -> bool {
 fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let canary = draft.status.canary.clone().unwrap_or_default().fingerprint;
     let current = scene.current_revision();
+    let is_of_our_own = stored::is_of_our_own(draft);
     let Some(back) = draft.run().back.as_mut() else { return };
     if scene.at_stable() {
         return owed::note_revert(draft, scene);
     }
-    if back.cause == Cause::NoReplicas && scene.target.replicas == 0 {
-        // A scale-up starts the newest revision, held or not: so the stable template stands there for as long as it takes.
+    if back.cause == Cause::NoReplicas && (scene.target.replicas == 0 || scene.stand.canary > 0) {
+        // A scale-up starts the newest revision, held or not: so the stable template stands there for as long as it takes, and comes first where
+        // that has happened.
         back.restored_at = None;
     }
-    if back.restored_at.is_some() {
+    if back.restored_at.is_some() || is_of_our_own {
         return;
     }
     let known = back.next.as_ref().is_some_and(|next| next.fingerprint == current.fingerprint);
@@ -337,11 +349,24 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return;
     }
     let Some(back) = draft.run().back.as_mut() else { return };
-    back.next = Some(current);
+    back.next_before = back.next.replace(current).map(|next| next.fingerprint);
     if matches!(back.cause, Cause::NoReplicas | Cause::TooMany) {
         back.cause = Cause::Superseded;
         back.message = "a newer template has come".into();
     }
+}
+
+/// Whether the run's template, which somebody has written again while there are no replicas, is left there for now.
+fn is_left(draft: &mut Draft<'_>, scene: &Scene<'_>) -> bool {
+    let waits = draft.run().back.as_ref().is_some_and(|back| back.cause == Cause::NoReplicas);
+    let is_empty = scene.target.replicas == 0 && scene.stand.canary == 0;
+    waits && is_empty && !scene.at_stable() && !overwriting::is_due(draft)
+}
+
+fn no_replicas(draft: &mut Draft<'_>, scene: &Scene<'_>, message: &str) {
+    draft.run().progress.moved = None;
+    let unblock = draft.kubectl(&format!("scale deployment/{} --replicas=...", scene.target.name));
+    draft.held("NoReplicas", message, unblock);
 }
 
 /// Orders the way back, once, and again when somebody changed it: whether it had been ordered before. `None`: it cannot be.
@@ -404,9 +429,7 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
             put_back(draft, scene, originals, back, "the newer template");
         }
         Cause::NoReplicas if scene.target.replicas == 0 => {
-            draft.run().progress.moved = None;
-            let unblock = draft.kubectl(&format!("scale deployment/{} --replicas=...", scene.target.name));
-            draft.held("NoReplicas", rest::NO_REPLICAS, unblock);
+            no_replicas(draft, scene, rest::NO_REPLICAS);
         }
         Cause::NoReplicas if scene.at_stable() && scene.stand.stable_ready < scene.target.replicas => {
             let message = "waiting for the stable pods after the scale-up";

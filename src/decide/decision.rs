@@ -104,7 +104,8 @@ pub enum Intent {
     /// Forget a kept template, if it still is this one.
     DropTemplate { name: String, uid: String },
     /// A JSON patch of the Deployment that begins with a test of its generation.
-    PatchWorkload { name: String, patch: Vec<Value>, why: String },
+    /// `template`: the fingerprint of the one that it writes, if it does.
+    PatchWorkload { name: String, patch: Vec<Value>, why: String, template: Option<String> },
     /// A JSON patch of the Deployment that begins so too, and takes us out of those who manage its fields. A refusal is told, and stops nothing.
     StopManaging { name: String, patch: Vec<Value> },
     /// A Job of a check. A refusal is an answer to the check.

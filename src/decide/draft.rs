@@ -190,6 +190,7 @@ impl<'a> Draft<'a> {
                     name: target.name.clone(),
                     patch,
                     why: why.into(),
+                    template: wanted.template().map(str::to_owned),
                 });
                 false
             }

@@ -273,6 +273,11 @@ impl Wanted {
         self
     }
 
+    /// Fingerprint of the template that is to stand there; `None`: the one that does.
+    pub fn template(&self) -> Option<&str> {
+        self.template.as_ref().map(|(fingerprint, _)| fingerprint.as_str())
+    }
+
     /// The same, with a note of who has changed the template that stands there; `None`: whoever changes it next is the first.
     pub fn by(mut self, authors: Option<&Authors>) -> Self {
         self.annotations.insert(CHANGED_BY, authors.map(|authors| authors.text().to_owned()));

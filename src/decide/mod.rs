@@ -30,6 +30,7 @@ pub mod needs;
 pub mod notify;
 pub mod objects;
 mod orphan;
+mod overwriting;
 pub mod pace;
 pub mod pilots;
 pub mod plan;
@@ -46,6 +47,7 @@ mod sight;
 pub mod snapshot;
 mod soak;
 mod steps;
+mod stored;
 pub mod telemetry;
 pub mod traffic;
 mod trial;
@@ -84,6 +86,8 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
         (Some(target), None) if !release.is_about(target) => orphan::give_back_first(&mut draft, target),
         (Some(target), None) => {
             rest::note_target(&mut draft, target);
+            stored::note(&mut draft, target);
+            overwriting::forget(&mut draft, target);
             let scene = Scene::new(snapshot, release, &draft.status, target);
             if draft.status.run.is_some() {
                 run::decide(&mut draft, &scene);

@@ -443,7 +443,9 @@ fn order(decision: &mut Decision, target: &Workload, wanted: &Wanted, why: &str)
 }
 
 fn push(decision: &mut Decision, target: &Workload, patch: Vec<Value>, why: &str) {
-    decision.intents.push(Intent::PatchWorkload { name: target.name.clone(), patch, why: why.into() });
+    // No status is there that would remember what the API server makes of it.
+    let (name, why) = (target.name.clone(), why.into());
+    decision.intents.push(Intent::PatchWorkload { name, patch, why, template: None });
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
 use super::migrations;
 use super::orphan::{self, TakenUp};
+use super::overwriting;
 use super::pace::Stand;
 use super::scene::{Scene, revision};
 use super::snapshot::Workload;
@@ -360,7 +361,7 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
             format!("this template is held: it was rejected in run {} ({})", known.run, known.reason);
         // Without pods a scale-up would start the newest revision, held or not: so the stable one stands there meanwhile. Pods
         // that started before it was held go the same way, at the owner's pace: without a run nobody could tell ours from it.
-        if target.replicas == 0 || scene.stand.canary > 0 {
+        if scene.stand.canary > 0 || (target.replicas == 0 && overwriting::is_due(draft)) {
             let back = on_stable_fields(scene, originals)
                 .with_template(stable.fingerprint.clone(), stable_template.template.clone());
             draft.want(target, &back, "put the stable template in the place of a rejected one");

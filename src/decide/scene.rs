@@ -9,7 +9,7 @@ use super::fields::{Originals, PARKED_DEADLINE, parked};
 use super::images;
 use super::pace::{Limits, Stand};
 use super::plan::{self, Measuring, Plan, PlanError, PlannedUndo};
-use super::snapshot::{DIGITS_IN_NAME, Pod, ReleaseFacts, Snapshot, StoredTemplate, Workload};
+use super::snapshot::{DIGITS_IN_NAME, Pod, PodSet, ReleaseFacts, Snapshot, StoredTemplate, Workload};
 use crate::api::status::{PodCount, ReplicasStatus, RevisionStatus, Run, Stage};
 use crate::api::{Authors, Capacity, CaptureMode, OnDelete, ReleaseSpec, ReleaseStatus};
 
@@ -124,10 +124,12 @@ impl<'a> Scene<'a> {
         self.snapshot.live_pods(move |fingerprint| fingerprint == stable)
     }
 
-    /// Pods ordered of revisions that are neither stable nor the Deployment's own.
+    /// Pods ordered of revisions that are neither stable nor the Deployment's own. So are those of its own as the API server stored it before: the
+    /// native controller would take them all down at once, to make them anew.
     pub fn strangers(&self) -> i32 {
-        let known = [&self.stable_fingerprint, &self.target.fingerprint];
-        let sets = self.snapshot.sets.iter().filter(|set| !known.contains(&&set.fingerprint));
+        let is_own = |set: &PodSet| set.fingerprint == self.target.fingerprint && !set.outdated;
+        let is_known = |set: &PodSet| set.fingerprint == self.stable_fingerprint || is_own(set);
+        let sets = self.snapshot.sets.iter().filter(|set| !is_known(set));
         sets.map(|set| set.replicas).sum()
     }
 

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::api::check::JobResult;
-use crate::api::status::{Back, LocksStatus};
+use crate::api::status::{Back, LocksStatus, StoredAs};
 use crate::api::undo::PodEvidence;
 use crate::api::{Action, Authors, ReleaseSpec, ReleaseStatus};
 use crate::decide::judge::Slot;
@@ -79,6 +79,8 @@ pub struct Snapshot {
     pub gathered: Option<Gathered>,
     /// Where new pods are, as it was read last, for a step that counts some of them only.
     pub placed: Option<Arc<Placed>>,
+    /// What the API server made of templates that were written. Everywhere else in here they are known by what was written.
+    pub stored: Stored,
     /// Why it goes back and how far that has come, which status need not say yet.
     pub way_back: Option<WayBack>,
     /// Writes that were refused, and done without.
@@ -137,6 +139,27 @@ pub struct Place {
 pub struct WayBack {
     pub run: String,
     pub back: Back,
+}
+
+/// The last write of this process to the Deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastWrite {
+    pub uid: String,
+    /// The Deployment's after it. While it has this one, what stands there is what came of the write.
+    pub generation: i64,
+    /// Fingerprint of the template that stood there before.
+    pub before: String,
+    /// Of the one that was to stand there after it.
+    pub meant: String,
+}
+
+/// What the API server made of templates that were written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// As status says, and what the last write has shown.
+    pub known: Vec<StoredAs>,
+    /// What stands there came of the last write, and is not what was written, nor is it made of that as far as can be told.
+    pub otherwise: Option<StoredAs>,
 }
 
 /// A pod in quarantine.
@@ -218,6 +241,8 @@ pub struct PodSet {
     pub uid: String,
     /// Of its template, without `pod-template-hash`.
     pub fingerprint: String,
+    /// Of what was written this is what was stored once; the Deployment's template is what is stored now.
+    pub outdated: bool,
     /// `spec.replicas`
     pub replicas: i32,
     /// The Deployment's replicas when the native controller scaled it last.

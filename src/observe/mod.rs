@@ -2,7 +2,7 @@
 //!
 //! `probes`, `measure`, `outputs`, `gather`, `values` and `credentials` fetch what the cluster does not push: answers of checks, counters,
 //! what Jobs said, what pods wrote before they go, other numbers, and what it takes to ask for them; `places` reads where new pods are. They only read, and `reach` says
-//! where they may. `reading` keeps what Releases in a run say.
+//! where they may. `reading` keeps what Releases in a run say, and `stored` knows templates by what was written.
 
 pub mod credentials;
 pub mod gather;
@@ -15,6 +15,7 @@ pub mod probes;
 pub mod reach;
 pub mod reading;
 mod silent;
+mod stored;
 pub mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,9 +31,9 @@ use crate::decide::fields::REVISION;
 use crate::decide::notify::Told;
 use crate::decide::refusal::{DoneWithout, Missed};
 use crate::decide::snapshot::{
-    ActionFacts, Exit, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, JobState, LockFacts, Measured,
-    OUT_OF_MEMORY, Placed, Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served, Snapshot,
-    StoredTemplate, Trial, Unheard, WayBack, Workload,
+    ActionFacts, Exit, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, JobState, LastWrite, LockFacts,
+    Measured, OUT_OF_MEMORY, Placed, Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served,
+    Snapshot, Stored, StoredTemplate, Trial, Unheard, WayBack, Workload,
 };
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
@@ -65,6 +66,8 @@ pub struct Findings {
     pub placed: Option<Arc<Placed>>,
     /// Why it goes back, and how far that was seen to have come.
     pub way_back: Option<WayBack>,
+    /// The last write to the Deployment.
+    pub last_write: Option<LastWrite>,
     /// Pods that say they are Ready since a moment that is yet to come, and when that was seen: a clock is wrong, theirs or ours.
     pub ready_ahead: BTreeMap<String, Timestamp>,
     /// Writes that were refused, and done without.
@@ -102,13 +105,20 @@ pub fn observe(
         reading.forget(key);
     }
     let deployment = deployment_of(index, again, &name, release.as_ref());
-    let (sets, mut pods) = deployment.map(|deployment| pods_of(index, deployment)).unwrap_or_default();
+    let (mut sets, mut pods) = deployment.map(|deployment| pods_of(index, deployment)).unwrap_or_default();
     for pod in &mut pods {
         let seen = findings.ready_ahead.get(&pod.uid).copied();
         pod.ready_since = pod.ready_since.map(|since| seen.map_or(since, |seen| since.min(seen)));
     }
     let uid = deployment.map(|deployment| &*deployment.metadata.uid);
-    let target = deployment.filter(|deployment| !deployment.metadata.deleted).map(workload);
+    let mut target = deployment.filter(|deployment| !deployment.metadata.deleted).map(workload);
+    let mut templates = templates(index, again, &name, uid);
+    let stored = match (&release, &mut target) {
+        (Some(release), Some(target)) => {
+            stored::known(&release.status, findings.last_write.as_ref(), target, &mut sets, &mut templates)
+        }
+        (None, _) | (_, None) => Stored::default(),
+    };
     Ok(Snapshot {
         now,
         key: key.clone(),
@@ -120,7 +130,7 @@ pub fn observe(
         target,
         sets,
         pods,
-        templates: templates(index, again, &name, uid),
+        templates,
         jobs: jobs(index, &name, release.as_ref()),
         trials: trials(index, key, release.as_ref()),
         outputs: findings.outputs,
@@ -136,6 +146,7 @@ pub fn observe(
         quarantined: quarantined(index, key),
         gathered: findings.gathered,
         placed: findings.placed,
+        stored,
         way_back: findings.way_back,
         missed: findings.missed,
         marked: findings.marked,
@@ -252,6 +263,7 @@ fn pods_of(index: &Index, deployment: &slim::Deployment) -> (Vec<PodSet>, Vec<Po
             name: name.name().to_owned(),
             uid: uid.to_string(),
             fingerprint: set.spec.fingerprint.to_string(),
+            outdated: false,
             replicas: set.spec.replicas.unwrap_or(1).clamp(0, MOST_PODS),
             desired: set.metadata.annotation(DESIRED).and_then(|number| number.parse().ok()),
             revision: set.metadata.annotation(REVISION).and_then(|number| number.parse().ok()),

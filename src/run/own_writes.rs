@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::clock;
 use crate::act::Applied;
+use crate::decide::snapshot::LastWrite;
 use crate::decide::{Key, Snapshot};
 use crate::watch::again::{NotRead, Reader};
 use crate::watch::{ObjectKey, slim};
@@ -28,6 +29,8 @@ struct OwnWrite {
     target: Option<Written<i64>>,
     /// The Release, by `status.revision`; what that was decided on has a resourceVersion.
     release: Option<Written<String>>,
+    /// What template the last write to the Deployment was to leave there.
+    last: Option<LastWrite>,
     failures: u32,
     /// Since when something else is found in its place.
     waits_since: Option<Instant>,
@@ -142,12 +145,19 @@ impl OwnWrites {
         let own = all.entry(key.clone()).or_default();
         if let (Some(target), Some(number)) = (&snapshot.target, applied.generation) {
             own.target = Some(Written { uid: target.uid.clone(), number, on: target.generation });
+            let before = target.fingerprint.clone();
+            let meant = applied.template.clone().unwrap_or_else(|| before.clone());
+            own.last = Some(LastWrite { uid: target.uid.clone(), generation: number, before, meant });
         }
         if let (Some(release), Some(number)) = (&snapshot.release, applied.revision) {
             let on = release.resource_version.clone();
             own.release = Some(Written { uid: release.uid.clone(), number, on });
         }
         (own.waits_since, own.before_since) = (None, None);
+    }
+
+    pub fn last_write(&self, key: &Key) -> Option<LastWrite> {
+        self.lock().get(key)?.last.clone()
     }
 
     /// Where our own last write has not come back for long, asks whether what this snapshot has is what there is. Then the write is forgotten; a watch
@@ -212,8 +222,8 @@ impl OwnWrites {
         let mut all = self.lock();
         all.retain(|key, _| releases.binary_search(key).is_ok());
         for own in all.values_mut() {
-            let OwnWrite { target, release, .. } = std::mem::take(own);
-            *own = OwnWrite { target, release, ..OwnWrite::default() };
+            let OwnWrite { target, release, last, .. } = std::mem::take(own);
+            *own = OwnWrite { target, release, last, ..OwnWrite::default() };
         }
     }
 

@@ -168,6 +168,7 @@ impl Reconciler {
     fn observe(&self, key: &Key, again: &Again, now: Timestamp) -> Result<Snapshot, Vec<Outlined>> {
         let mut findings = self.findings.of(key, now);
         findings.told = self.notifier.told(key);
+        findings.last_write = self.own.last_write(key);
         observe::observe(&self.index.lock(), again, &self.reading, key, findings, now)
     }
 

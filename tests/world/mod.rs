@@ -35,7 +35,9 @@ use serde_json::{Value, json};
 use tidegate::api::{Authors, ReleaseReportSpec, ReleaseStatus, Right};
 use tidegate::decide::notify::Told;
 use tidegate::decide::refusal::{DoneWithout, Missed, Refusal, Why};
-use tidegate::decide::snapshot::{Gathered, JobOutput, ProbeAnswer, ProbeId, ProbeResult, WayBack};
+use tidegate::decide::snapshot::{
+    Gathered, JobOutput, LastWrite, ProbeAnswer, ProbeId, ProbeResult, WayBack,
+};
 use tidegate::decide::values::Sample;
 use tidegate::decide::{self, Decision, Errand, Intent, Key, Notice, Probe, Sampling, Snapshot};
 use tidegate::observe::reading::Reading;
@@ -62,6 +64,8 @@ pub struct World {
     pub others: Vec<Value>,
     pub reports: BTreeMap<String, ReleaseReportSpec>,
     pub policy: bool,
+    /// Somebody's admission: what it makes of each template that is written.
+    pub mutates: Option<fn(&mut Value)>,
     pub ready_after: Duration,
     /// Pods for which no node has room.
     pub without_room: Vec<String>,
@@ -111,6 +115,8 @@ pub struct World {
     /// What only tells something is not written.
     pub rush: bool,
     way_back: Option<WayBack>,
+    /// What this process wrote last to the Deployment.
+    last_write: Option<LastWrite>,
     /// Pods in quarantine, as objects.
     pub quarantined: Vec<Value>,
     /// What is to be measured, as of the last look.
@@ -206,6 +212,7 @@ impl World {
             others: Vec::new(),
             reports: BTreeMap::new(),
             policy: true,
+            mutates: None,
             ready_after: Duration::from_millis(1000),
             without_room: Vec::new(),
             silent: BTreeMap::new(),
@@ -235,6 +242,7 @@ impl World {
             gathers_nothing: false,
             rush: false,
             way_back: None,
+            last_write: None,
             quarantined: Vec::new(),
             sampling: None,
             first_intents: Vec::new(),
@@ -292,6 +300,9 @@ impl World {
         let before = self.deployment().clone();
         let deployment = self.deployment.as_mut().expect("a Deployment");
         change(&mut deployment["spec"]);
+        if let Some(mutates) = self.mutates {
+            mutates(&mut deployment["spec"]["template"]);
+        }
         let changed = deployment["spec"]["template"] != before["spec"]["template"];
         let annotations = &before["metadata"]["annotations"];
         let running = annotations.get("tidegate.dev/originals").is_some();
@@ -382,6 +393,7 @@ impl World {
             gathered: self.gathered.clone(),
             places: self.places.clone(),
             way_back: self.way_back.clone(),
+            last_write: self.last_write.clone(),
             quarantined: self.quarantined.clone(),
             sampling: self.sampling.clone(),
             first_intents: self.first_intents.clone(),
@@ -485,6 +497,15 @@ impl World {
                 self.marked.insert(uid.clone(), self.now);
             }
             self.carry_out(intent);
+            if let (Intent::PatchWorkload { template, .. }, Some(target)) = (intent, &snapshot.target) {
+                let before = target.fingerprint.clone();
+                self.last_write = Some(LastWrite {
+                    uid: target.uid.clone(),
+                    generation: self.deployment()["metadata"]["generation"].as_i64().unwrap(),
+                    meant: template.clone().unwrap_or_else(|| before.clone()),
+                    before,
+                });
+            }
         }
         if dies_after.is_none() && !decision.note_first {
             self.note(&decision);
@@ -507,6 +528,7 @@ impl World {
         self.outputs.clear();
         self.gathered = None;
         self.marked.clear();
+        self.last_write = None;
         self.places.forget();
         self.looking_since = Some(self.now);
         self.seen = seen::Seen::default();

@@ -127,6 +127,7 @@ impl World {
         measured.values.extend(self.readings.iter().cloned());
         let (probes, told, outputs) = (self.probes.clone(), self.told.clone(), self.outputs.clone());
         let (gathered, way_back) = (self.gathered.clone(), self.way_back.clone());
+        let last_write = self.last_write.clone();
         let placed = self.places.read_last();
         let (missed, marked) = (self.missed.clone(), self.marked.clone());
         Findings {
@@ -137,6 +138,7 @@ impl World {
             gathered,
             placed,
             way_back,
+            last_write,
             looking_since: self.looking_since,
             ready_ahead: Default::default(),
             missed,
@@ -190,6 +192,9 @@ impl World {
                     deployment["spec"].as_object_mut().unwrap().remove("minReadySeconds");
                 }
                 self.check_spec();
+                if let Some(mutates) = self.mutates {
+                    mutates(&mut self.deployment.as_mut().expect("a Deployment")["spec"]["template"]);
+                }
                 if self.deployment()["spec"] != before {
                     self.changed();
                 }
@@ -242,6 +247,17 @@ impl World {
         }
     }
 
+    /// Whether a template is the one of this fingerprint, or what somebody's admission makes of it.
+    fn is_made_of(&self, fingerprint: &str, template: &Value) -> bool {
+        let is_it = |kept: &&Value| slim::fingerprint(kept) == fingerprint;
+        let made = self.mutates.zip(self.templates.values().find(is_it)).map(|(mutates, kept)| {
+            let mut made = kept.clone();
+            mutates(&mut made);
+            made
+        });
+        slim::fingerprint(template) == fingerprint || made.as_ref() == Some(template)
+    }
+
     /// What the API server would refuse.
     fn check_spec(&self) {
         let spec = &self.deployment()["spec"];
@@ -260,7 +276,7 @@ impl World {
             .status
             .stable
             .as_ref()
-            .is_some_and(|stable| stable.fingerprint == slim::fingerprint(&spec["template"]));
+            .is_some_and(|stable| self.is_made_of(&stable.fingerprint, &spec["template"]));
         let all_out = self.sets.iter().all(|set| set.replicas == 0 || set.template == spec["template"]);
         let recreate = spec["strategy"]["type"] == "Recreate";
         // Without a stable template nothing is known to be a canary.

@@ -57,6 +57,9 @@ pub struct Back {
     /// A newer template of the owner's, to be put back once stable stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<RevisionStatus>,
+    /// Fingerprint of what was to be put back before that one came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_before: Option<String>,
     /// It took longer than its budget, and that was said.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub over_budget: bool,

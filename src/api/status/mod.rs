@@ -106,6 +106,13 @@ pub struct ReleaseStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub rejected: Vec<Rejected>,
+    /// How often stable took the place of another template without replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overwritten: Option<Overwritten>,
+    /// Templates that the API server changed as they were written, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub stored_as: Vec<StoredAs>,
     /// Set when the Deployment was handed back by a person: nothing is touched until somebody says `resume`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handed_back: Option<Said>,
@@ -222,6 +229,25 @@ pub struct RevisionStatus {
     pub images: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_by: Option<Authors>,
+}
+
+/// How often stable was put in the place of another template since there are no replicas.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Overwritten {
+    pub times: i32,
+    /// When it was last.
+    pub at: Stamp,
+}
+
+/// What became of a template that was written.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredAs {
+    /// Its fingerprint. It is known by that.
+    pub written: String,
+    /// The fingerprint of what the API server stored in its place.
+    pub stored: String,
 }
 
 /// What stands in the way, and what takes it away.

@@ -4,7 +4,7 @@
 use super::{Draft, Originals, end, hold, hooks, phases, rejection, validation, witnesses};
 use crate::api::Phase;
 use crate::decide::scene::Scene;
-use crate::decide::{migrations, rest};
+use crate::decide::{migrations, overwriting, rest};
 
 /// Why nothing more is looked at.
 pub const NEWER: &str = "a newer template has come";
@@ -40,7 +40,8 @@ pub fn awaited(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<String> {
 /// Gives the owner's fields back, and stands by.
 pub fn stand_by(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, words: &str) {
     let now = draft.now();
-    let is_moving = scene.stand.canary > 0 || scene.target.replicas == 0;
+    let is_moving = scene.stand.canary > 0
+        || (!scene.at_stable() && scene.target.replicas == 0 && overwriting::is_due(draft));
     match scene.kept(&scene.stable_fingerprint) {
         _ if scene.at_stable() => {
             let wanted = rest::at_rest_fields(scene.capture, originals);

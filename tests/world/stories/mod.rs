@@ -1,8 +1,10 @@
 //! Stories in the small world: what is seen here is the same in milliseconds as on a real control plane in minutes.
 
+mod admission;
 mod anew;
 mod failing;
 mod for_a_while;
+mod healed;
 mod large;
 mod left_behind;
 mod numbers;

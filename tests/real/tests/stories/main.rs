@@ -3,6 +3,7 @@
 mod answers;
 mod asking;
 mod capture;
+mod changed;
 mod checks;
 mod crash_points;
 mod criteria;

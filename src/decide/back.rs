@@ -11,6 +11,7 @@ mod owed;
 mod phases;
 mod quarantine;
 mod rejection;
+mod room;
 mod validation;
 mod witnesses;
 
@@ -209,7 +210,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
             draft.only_noted();
         }
     }
-    let Some(is_ordered) = order(draft, scene, &originals, back.cause) else { return };
+    let Some(is_ordered) = order(draft, scene, &originals, &back) else { return };
     // After the order, in the same look: the native controller has to be told first, and is quick.
     quarantine::order(draft, scene);
     let stand = scene.stand;
@@ -235,9 +236,13 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if stands {
         back.restored_at = seen.and_then(|seen| seen.back.restored_at).or(Some(now));
     }
-    let decided_at = back.decided_at.0;
+    let (cause, decided_at) = (back.cause, back.decided_at.0);
     phases::watch(draft, scene.undo);
-    if is_ordered && scene.at_stable() && !stands {
+    // Each time that room is made something is ordered, and what it waits for stays the same.
+    if scene.at_stable() && !stands {
+        if let Some(way) = way_of(scene, &originals, cause, decided_at) {
+            room::say(draft, &way);
+        }
         say_what_keeps_it(draft, scene, &originals, decided_at, "after it was decided to go back");
     }
     if !scene.at_stable() {
@@ -370,18 +375,26 @@ fn no_replicas(draft: &mut Draft<'_>, scene: &Scene<'_>, message: &str) {
 }
 
 /// Orders the way back, once, and again when somebody changed it: whether it had been ordered before. `None`: it cannot be.
-fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, cause: Cause) -> Option<bool> {
-    let Some(way) = way_of(scene, originals, cause) else {
+fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) -> Option<bool> {
+    let Some(way) = way_of(scene, originals, back.cause, back.decided_at.0) else {
         let stable = draft.status.stable.clone().unwrap_or_default();
         let lost = scene.snapshot.stable_is_lost(&stable.revision);
         draft.held("StableTemplateLost", format!("cannot go back: {lost}"), draft.command(Action::HandBack));
         return None;
     };
+    if let Some(at) = way.seeks_room_at() {
+        draft.wake_at(at);
+    }
     Some(draft.want(scene.target, &way.order(), "go back to stable"))
 }
 
-/// What it takes to go back. `None`: the stable template is not kept any more.
-fn way_of<'s>(scene: &'s Scene<'_>, originals: &'s Originals, cause: Cause) -> Option<GoingBack<'s>> {
+/// What it takes to go back, as was decided then. `None`: the stable template is not kept any more.
+fn way_of<'s>(
+    scene: &'s Scene<'_>,
+    originals: &'s Originals,
+    cause: Cause,
+    since: Timestamp,
+) -> Option<GoingBack<'s>> {
     let (name, kept) = scene.kept(&scene.stable_fingerprint)?;
     Some(GoingBack {
         snapshot: scene.snapshot,
@@ -391,6 +404,7 @@ fn way_of<'s>(scene: &'s Scene<'_>, originals: &'s Originals, cause: Cause) -> O
         stand: scene.stand,
         capacity: scene.capacity,
         for_good: is_undo(cause),
+        is_late: late(scene.snapshot, scene.stand, originals, since, "").is_ok(),
         on_delete: scene.on_delete,
     })
 }
@@ -610,8 +624,8 @@ fn hold(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
 fn put_next(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) -> bool {
     let canary = draft.status.canary.clone().unwrap_or_default();
     let next = back.next.clone().unwrap_or(canary);
-    let (Some((_, kept)), Some(way)) = (scene.kept(&next.fingerprint), way_of(scene, originals, back.cause))
-    else {
+    let way = way_of(scene, originals, back.cause, back.decided_at.0);
+    let (Some((_, kept)), Some(way)) = (scene.kept(&next.fingerprint), way) else {
         return false;
     };
     // It was written over what the run is about, which has not become stable. In the watch the list has begun anew.

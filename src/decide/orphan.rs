@@ -94,6 +94,11 @@ pub fn taken_up(way: &GoingBack<'_>) -> TakenUp {
     TakenUp { then, note, failing }
 }
 
+/// When stable was ordered where the Release is gone, as far as that is noted.
+pub fn ordered_at(target: &Workload) -> Option<Timestamp> {
+    Ordered::noted(target).map(|known| known.ordered_at)
+}
+
 /// Whether this process alone knows what comes after stable, and may yet see that it is kept.
 fn is_awaited(way: &GoingBack<'_>) -> bool {
     let now = way.snapshot.now;
@@ -274,6 +279,7 @@ fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
         return left;
     }
     decision.urgent = true;
+    decision.wake = decision.wake.into_iter().chain(way.seeks_room_at()).min();
     left.kept_by = failing.map(|failing| without_stable(snapshot, target, failing));
     if is_awaited && at_stable {
         order(decision, target, &way.order(), "the Release is gone: go back to stable");

@@ -169,15 +169,12 @@ pub fn forward(stand: Stand, limits: Limits, target: i32, most: i32) -> Next {
 
 /// The order that goes back: the stable template is in the Deployment, so its ReplicaSet is the new one and the canary the old.
 /// Missing stable pods are surged all at once; but where stable ones serve and all bad ones may go at once none is, for the native
-/// controller brings new pods up before it looks at old ones, and comes to these only a look later. `to_make_room`: stable pods for which a bad pod
-/// must make room; of several the last that serves makes none before a stable one is Ready, unless its owner allows that nobody serves.
+/// controller brings new pods up before it looks at old ones, and comes to these only a look later. `to_make_room`: how many pods more may be
+/// unavailable, so that stable ones have room; of several the last that serves makes none before a stable one is Ready, unless its owner allows that
+/// nobody serves.
 pub fn back(stand: Stand, limits: Limits, capacity: Capacity, to_make_room: i32) -> Pace {
     let missing = (stand.replicas - stand.stable_ready).clamp(0, stand.replicas);
-    let gone_at_once = match capacity {
-        Capacity::MitigateFirst => stand.replicas.max(1),
-        Capacity::Auto => limits.unavailable,
-        Capacity::CapacityFirst => 0,
-    };
+    let gone_at_once = gone_at_once(capacity, limits, stand.replicas);
     let stays = i32::from(stand.replicas > 1 && stand.stable_ready == 0 && gone_at_once < stand.replicas);
     let unavailable = (gone_at_once + to_make_room).min((stand.replicas - stays).max(1));
     let all_may_go = stand.stable_ready > 0 && unavailable > 0 && missing <= unavailable;
@@ -186,6 +183,15 @@ pub fn back(stand: Stand, limits: Limits, capacity: Capacity, to_make_room: i32)
     let excess = if stand.replicas > 0 { stand.stable + stand.canary - stand.replicas } else { 0 };
     let missing = if all_may_go { 0 } else { missing.max(i32::from(unavailable == 0)) };
     Pace { unavailable, surge: missing.max(excess) }
+}
+
+/// How many pods may be unavailable on the way back, whether there is room for stable ones or not.
+pub fn gone_at_once(capacity: Capacity, limits: Limits, replicas: i32) -> i32 {
+    match capacity {
+        Capacity::MitigateFirst => replicas.max(1),
+        Capacity::Auto => limits.unavailable,
+        Capacity::CapacityFirst => 0,
+    }
 }
 
 #[cfg(test)]

@@ -193,6 +193,9 @@ fn take_up_way_back(draft: &mut Draft<'_>, way: &GoingBack<'_>) {
         None => way.order(),
     };
     draft.want(way.target, &order, "go back to stable, as an earlier Release began to");
+    if let Some(at) = way.seeks_room_at() {
+        draft.wake_at(at);
+    }
     let then = then.map(|then| format!("; {then}, which its owner wrote over the run, comes next"));
     let then = then.unwrap_or_default();
     draft.wake_in(LOOK_AGAIN);

@@ -1,18 +1,14 @@
 //! The one write that goes back: which template, and how fast. It is the same for a run, for a Release that is gone, and for one that
-//! was made while another one's way back was not over. What leads back, and what comes after, is not known here.
-
-use std::time::Duration;
+//! was made while another one's way back was not over. What leads back, what comes after, and who makes room on full nodes, is not known here.
 
 use serde_json::Value;
 
 use super::super::fields::{Originals, Wanted, parked};
+use super::super::orphan;
 use super::super::pace::{self, Limits, Pace, Stand};
 use super::super::scene;
-use super::super::snapshot::{Pod, Snapshot, StoredTemplate, Workload};
+use super::super::snapshot::{Snapshot, StoredTemplate, Workload};
 use crate::api::{Capacity, OnDelete};
-
-/// How long the only pod that serves goes on before it makes room: what was on its way out has gone by then, and left its own.
-const FINDS_ROOM: Duration = Duration::from_secs(30);
 
 /// What it takes to go back.
 pub struct GoingBack<'a> {
@@ -25,6 +21,8 @@ pub struct GoingBack<'a> {
     pub capacity: Capacity,
     /// Whether it goes back because of the version, or of somebody who does not want it: not for a newer template, nor to take a step again.
     pub for_good: bool,
+    /// Whether stable does not stand, and its owner's deadline has passed.
+    pub is_late: bool,
     pub on_delete: OnDelete,
 }
 
@@ -35,6 +33,9 @@ impl<'a> GoingBack<'a> {
         let kept = snapshot.kept_as(name)?;
         let (stand, _) = scene::stand(snapshot, target, &kept.fingerprint, originals.min_ready());
         let (capacity, on_delete) = (Capacity::Auto, OnDelete::Undo);
+        // Anybody may have written it.
+        let since = orphan::ordered_at(target).map(|at| at.min(snapshot.now));
+        let is_late = since.is_some_and(|since| super::late(snapshot, stand, originals, since, "").is_ok());
         Some(Self {
             snapshot,
             target,
@@ -43,6 +44,7 @@ impl<'a> GoingBack<'a> {
             stand,
             capacity,
             for_good: true,
+            is_late,
             on_delete,
         })
     }
@@ -51,7 +53,7 @@ impl<'a> GoingBack<'a> {
     pub fn order(&self) -> Wanted {
         let (name, kept) = self.stable;
         let limits = Limits::of(&self.originals.strategy, self.target.replicas);
-        let pace = pace::back(self.stand, limits, self.capacity, self.to_make_room());
+        let pace = pace::back(self.stand, limits, self.capacity, self.to_make_room(limits));
         let template = (kept.fingerprint.clone(), kept.template.clone());
         let wanted = Wanted::back(self.originals, name, self.on_delete, template, self.strategy(pace));
         match self.is_at_stable() {
@@ -73,38 +75,9 @@ impl<'a> GoingBack<'a> {
             && self.stand.stable_ready >= self.stand.replicas
     }
 
-    /// Stable pods for which others are to make room. While it serves, the only pod that there is to be makes none for a while, and none at all
-    /// where nobody wants it gone for good or its author puts capacity first: else its way back would not end.
-    fn to_make_room(&self) -> i32 {
-        let is_last = self.target.replicas == 1 && self.is_served_by_others();
-        let may_go = self.for_good && self.capacity != Capacity::CapacityFirst;
-        match (self.capacity, is_last) {
-            // All of them go.
-            (Capacity::MitigateFirst, _) => 0,
-            (Capacity::Auto | Capacity::CapacityFirst, false) => self.unschedulable_for(Duration::ZERO),
-            (Capacity::Auto | Capacity::CapacityFirst, true) if may_go => self.unschedulable_for(FINDS_ROOM),
-            (Capacity::Auto | Capacity::CapacityFirst, true) => 0,
-        }
-    }
-
-    /// Whether a pod serves that is not of stable.
-    fn is_served_by_others(&self) -> bool {
-        let stable = &self.stable.1.fingerprint;
-        self.snapshot.live_pods(|fingerprint| fingerprint != stable).any(Pod::serves)
-    }
-
-    /// Stable pods for which no node has had room for so long.
-    fn unschedulable_for(&self, long: Duration) -> i32 {
-        let stable = &self.stable.1.fingerprint;
-        let waits =
-            |pod: &&Pod| pod.unschedulable_since.is_some_and(|since| since + long <= self.snapshot.now);
-        let waiting = self.snapshot.live_pods(|fingerprint| fingerprint == stable).filter(waits).count();
-        i32::try_from(waiting).unwrap_or(i32::MAX)
-    }
-
     /// Under way, an order is widened, so that pods becoming Ready do not cause a write each; nor does a change of replicas that it allows for.
     /// What may be unavailable is not, while pods stand that could go: a percentage that was written for few replicas may come to more than their owner
-    /// allows of many, and what made room has made it. Each stable pod that still waits for room is counted in the pace.
+    /// allows of many, and what made room has made it: the next is made when it is time.
     /// Still parked, the pace there is one that went forward: somebody else has put the template back.
     fn strategy(&self, pace: Pace) -> Value {
         let Workload { strategy: present, replicas, .. } = self.target;

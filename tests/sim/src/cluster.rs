@@ -416,6 +416,17 @@ impl World {
         self.clusters.iter().any(|cluster| cluster.name == name && has(cluster))
     }
 
+    /// Whether no node has room for a pod.
+    pub fn waits_for_room(&self, name: &str, pod: &Pod) -> bool {
+        self.clusters.iter().any(|cluster| cluster.name == name && cluster.waiting.contains(&pod.name))
+    }
+
+    /// Whether a pod fails by itself, or will.
+    pub fn fails(&self, name: &str, pod: &Pod) -> bool {
+        let mut sets = self.native(name).sets.iter();
+        pod.crashing || sets.any(|set| set.name == pod.set && lacks_image(&set.template))
+    }
+
     /// Whether they have no room for so many, or had none a moment ago.
     pub fn had_no_room(&self, name: &str, replicas: i64) -> bool {
         let before = |cluster: &Cluster| {

@@ -190,9 +190,9 @@ pub const MUTANTS: [Mutant; 33] = [
     },
     Mutant {
         name: "on full nodes the only pod makes room for a newer template",
-        file: "src/decide/back/order.rs",
-        finds: "let may_go = self.for_good && self",
-        becomes: "let may_go = self",
+        file: "src/decide/back/room.rs",
+        finds: "self.for_good && self",
+        becomes: "self",
         noticed_by: PLAYS,
     },
     Mutant {

@@ -2,10 +2,12 @@
 //! too many: 8. And whatever a run stands on, what it would go back to is kept: 6.
 //!
 //! Pods are looked at only where nobody but the operator has a part in it. Not from when somebody has written the Deployment on the way back, or where they have
-//! written fields that a run has; not while a scaling is being carried out; not on nodes that have ever been full. `MitigateFirst` promises no Ready
+//! written fields that a run has; not while a scaling is being carried out. On nodes that have ever been full only Ready pods are counted, of several
+//! replicas that nobody has scaled, and of versions whose pods do not fail by themselves: these make room at once. `MitigateFirst` promises no Ready
 //! pods. Of how many there may be nothing is said where it was ever scaled, or of nodes that have lately been silent: how many were missing is not known then.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::Value;
 use tidegate::api::{ORIGINALS, STABLE};
@@ -16,6 +18,9 @@ use super::writing::PARKED;
 use crate::native::{Pod, Set, fenceposts};
 use crate::time::stamp;
 use crate::world::World;
+
+/// Milliseconds for which a stable pod finds no room before others make it, as long as two clocks may round them.
+const FINDS_ROOM: u64 = 28_000;
 
 /// A way back that the operator has ordered.
 pub(super) struct WayBack {
@@ -29,6 +34,10 @@ pub(super) struct WayBack {
     is_disturbed: bool,
     /// The operator has ordered something else since.
     is_over: bool,
+    /// A stable pod has found no room for so long that others may make it.
+    lacks_room: bool,
+    /// Pods that are to go have failed by themselves.
+    fails: bool,
 }
 
 /// How pods stood on the way back before the native controllers looked.
@@ -38,6 +47,8 @@ pub struct Standing {
     ready: Vec<(String, bool)>,
     /// Revisions with pods that are to go.
     old: usize,
+    /// The nodes have been full.
+    was_full: bool,
 }
 
 impl World {
@@ -102,6 +113,8 @@ impl World {
             most: Some(standing.max(replicas + surge.max(missing)) + rounded),
             is_disturbed: pace.is_none(),
             is_over: false,
+            lacks_room: false,
+            fails: false,
         }
     }
 
@@ -117,7 +130,8 @@ impl World {
     }
 
     /// The native controllers are about to look. `None`: there is no way back, or what becomes of it is not the operator's doing alone.
-    pub fn standing(&self, name: &str) -> Option<Standing> {
+    pub fn standing(&mut self, name: &str) -> Option<Standing> {
+        self.note_room(name);
         let deployment = self.deployment(name)?;
         let way = self.watchman.watched.get(name)?.way_back.as_ref()?;
         let is_ours =
@@ -126,9 +140,10 @@ impl World {
         let native = self.native(name);
         let active: Vec<&Set> = native.sets.iter().filter(|set| set.replicas > 0).collect();
         let is_scaled = active.iter().any(|set| i64::from(set.desired) != replicas);
-        if !is_ours || way.is_disturbed || is_scaled || replicas == 0 || !self.always_had_room(name) {
+        if !is_ours || way.is_disturbed || is_scaled || replicas == 0 {
             return None;
         }
+        let was_full = !self.always_had_room(name);
         let stable = native.sets.iter().find(|set| set.template == way.template);
         let is_stable = |set: &str| stable.is_some_and(|stable| stable.name == set);
         let ready = native
@@ -137,7 +152,26 @@ impl World {
             .filter(|pod| pod.ready_since.is_some() && pod.terminating_since.is_none())
             .map(|pod| (pod.name.clone(), is_stable(&pod.set)));
         let old = active.iter().filter(|set| !is_stable(&set.name)).count();
-        Some(Standing { replicas, ready: ready.collect(), old })
+        Some(Standing { replicas, ready: ready.collect(), old, was_full })
+    }
+
+    /// Whether pods that serve may make room for stable ones by now. What the operator is told of it is no more than what is so.
+    fn note_room(&mut self, name: &str) {
+        let known = self.watchman.watched.get(name).and_then(|watched| watched.way_back.as_ref());
+        let Some(way) = known.filter(|way| !way.is_over && !self.always_had_room(name)) else { return };
+        // By its own clock it may be later.
+        let patience = if self.watchman.clocks_jumped { 0 } else { FINDS_ROOM };
+        let (native, now) = (self.native(name), stamp(self.now));
+        let is_stable =
+            |pod: &Pod| native.sets.iter().any(|set| set.name == pod.set && set.template == way.template);
+        let has_waited = |pod: &Pod| pod.born + Duration::from_millis(patience) <= now;
+        let lacks_room =
+            native.pods.iter().any(|pod| self.waits_for_room(name, pod) && is_stable(pod) && has_waited(pod));
+        let fails = native.pods.iter().any(|pod| !is_stable(pod) && self.fails(name, pod));
+        if let Some(way) = &mut self.watchman.of(name).way_back {
+            way.lacks_room |= lacks_room;
+            way.fails |= fails;
+        }
     }
 
     /// 8, on the way back: the native controllers have looked. The rule for Ready pods is about what they take: nodes and kubelets may take others.
@@ -150,6 +184,9 @@ impl World {
         let stable = taken.iter().filter(|is_stable| **is_stable).count();
         let taken = taken.len();
         let (ready, alive) = (counted(native.ready()), counted(native.alive()));
+        if before.was_full {
+            return self.check_room_is_made(name, before, taken, ready);
+        }
         self.check("8 (stable pods stay on the way back)", stable == 0, || {
             format!("{stable} Ready stable pods are taken, {ready} pods are left Ready")
         });
@@ -176,6 +213,24 @@ impl World {
                 format!("{alive} pods, {most} allowed of {replicas} replicas")
             });
         }
+    }
+
+    /// 8, on the way back on full nodes: until a stable pod has found no room for a while, nothing more is taken than where there is room; then as many
+    /// more as the owner lets be unavailable, and at least one. Each leaves its place to a stable pod.
+    fn check_room_is_made(&mut self, name: &str, before: &Standing, taken: usize, ready: i64) {
+        let replicas = before.replicas;
+        let pace = self.owners_pace(name, replicas);
+        let watched = self.watchman.of(name);
+        let is_exempt = watched.mitigates || watched.was_scaled || replicas == 1;
+        let Some(way) = watched.way_back.as_ref().filter(|way| !way.is_over && !way.fails) else { return };
+        let lacks_room = way.lacks_room;
+        let Some((_, unavailable)) = pace.filter(|_| taken > 0 && before.old < 2 && !is_exempt) else {
+            return;
+        };
+        let may_lack = unavailable + if lacks_room { unavailable.max(1) } else { 0 };
+        self.check("8 (enough pods Ready on the way back)", ready >= replicas - may_lack, || {
+            format!("{taken} Ready pods are taken on full nodes, and {ready} are left of {replicas} replicas, of which {may_lack} may lack")
+        });
     }
 
     /// 6: whatever a run stands on, the stable template is kept where it is looked for: by its fingerprint, and without a Release by the name that
@@ -321,6 +376,23 @@ mod tests {
                 world.watchman.violations
             );
             assert_eq!(looked(&world, ENOUGH), release == json!({}));
+        }
+    }
+
+    #[test]
+    fn on_full_nodes_pods_that_make_room_too_early_are_seen_and_too_many_at_once() {
+        for (waited, unavailable, seen) in [(0, 1, 0), (0, 2, 1), (40_000, 2, 0), (40_000, 3, 1)] {
+            let mut world = moved(&json!({}), (3, 0));
+            world.cluster(TARGET).expect("it has one").make_room(4, 5_000);
+            order(&mut world, 0, (0, 3));
+            settle(&mut world, 5_100);
+            settle(&mut world, 5_100 + waited);
+            assert_eq!(world.native(TARGET).ready(), 4, "nobody has made room");
+            order(&mut world, 0, (unavailable, 3));
+            settle(&mut world, 5_200 + waited);
+            let shown = || format!("{waited} {unavailable}: {:?}", world.watchman.violations);
+            assert_eq!(said(&world, ENOUGH), seen, "{}", shown());
+            assert!(looked(&world, ENOUGH), "{}", shown());
         }
     }
 

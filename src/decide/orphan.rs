@@ -229,9 +229,10 @@ fn of_the_deployment(snapshot: &Snapshot) -> Left {
     }
     // The label goes last: who waits for it to go, to remove the operator next, leaves nothing behind.
     drop_templates(decision, snapshot);
-    if let Some(mut patch) = wanted.labelled(None).patch(target) {
+    let wanted = wanted.labelled(None);
+    if let Some(mut patch) = wanted.patch(target) {
         patch.extend(managed_no_more(target));
-        push(decision, target, patch, "the Release is gone: nothing of it is left");
+        push(decision, target, &wanted, patch, "the Release is gone: nothing of it is left");
     }
     decision
         .notices
@@ -444,14 +445,14 @@ fn drop_templates(decision: &mut Decision, snapshot: &Snapshot) {
 
 fn order(decision: &mut Decision, target: &Workload, wanted: &Wanted, why: &str) {
     if let Some(patch) = wanted.patch(target) {
-        push(decision, target, patch, why);
+        push(decision, target, wanted, patch, why);
     }
 }
 
-fn push(decision: &mut Decision, target: &Workload, patch: Vec<Value>, why: &str) {
-    // No status is there that would remember what the API server makes of it.
+fn push(decision: &mut Decision, target: &Workload, wanted: &Wanted, patch: Vec<Value>, why: &str) {
     let (name, why) = (target.name.clone(), why.into());
-    decision.intents.push(Intent::PatchWorkload { name, patch, why, template: None });
+    let template = wanted.template().map(str::to_owned);
+    decision.intents.push(Intent::PatchWorkload { name, patch, why, template });
 }
 
 #[cfg(test)]

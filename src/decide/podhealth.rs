@@ -30,6 +30,8 @@ pub struct Failing {
     pub message: String,
     /// Nothing of the version has begun in them, and most of its pods are Ready: what is wrong is about these pods, and not in the version.
     pub is_of_surroundings: bool,
+    /// Half of the version's pods do, or more.
+    pub is_of_many: bool,
 }
 
 /// How canary pods fail by themselves, what their version is to blame for first. `began`: when the run did.
@@ -57,6 +59,7 @@ fn found_in(scene: &Scene<'_>, canary: &[&Pod], began: Timestamp) -> Vec<Failing
             reason: reason.to_owned(),
             message: sentence("canary", canary, reason)?,
             is_of_surroundings: most_are_ready && !has_begun,
+            is_of_many: 2 * Share::among(canary, |pod| has(pod, reason)).pods >= canary.len(),
         })
     };
     let reasons = reasons(canary).into_iter().filter(|reason| !is_excused(reason));

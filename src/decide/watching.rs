@@ -14,12 +14,15 @@ use super::plan::Plan;
 use super::podhealth::Failing;
 use super::rest;
 use super::scene::Scene;
+use super::snapshot::Pod;
 use super::unheard;
 use crate::api::status::{Run, SignatureOf, Stage, Stamp, StepStatus};
 use crate::api::{Action, Outcome, Phase};
 
 /// Canary pods fail by themselves, and it stands still for that.
 const PODS_FAILING: &str = "PodsFailing";
+/// What a container waits for that is only being made.
+const BEGINS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 /// What canary pods that fail by themselves lead to: back; in the watch, to what its stage says of a breached limit. There the version is not undone
 /// for what is about a few of its pods, and not in it.
@@ -42,7 +45,7 @@ pub fn note_failing(
     leads_to: OnLimit,
 ) {
     let mut holds = Vec::new();
-    for Failing { reason, message, is_of_surroundings } in failing {
+    for Failing { reason, message, is_of_surroundings, is_of_many } in failing {
         match (leads_to, is_of_surroundings) {
             (OnLimit::Undo, _) => {}
             (OnLimit::Hold, true) => {
@@ -51,8 +54,17 @@ pub fn note_failing(
             }
             (OnLimit::Hold, false) => holds.push(message.clone()),
             (OnLimit::Notify, _) => {
-                let note = format!("canary pods failed by themselves: {reason}");
-                evidence::tell_once(draft, note, PODS_FAILING, message);
+                // That a few did once is no word about many.
+                let which = if *is_of_many { "most canary pods" } else { "canary pods" };
+                evidence::tell_once(
+                    draft,
+                    format!("{which} failed by themselves: {reason}"),
+                    PODS_FAILING,
+                    message,
+                );
+                if *is_of_many {
+                    holds.push(format!("{message}; it does not become stable so"));
+                }
             }
         }
     }
@@ -73,7 +85,11 @@ pub fn note_failing(
 /// What is tried again and again is not called the same all the time: it is over when the pods are Ready.
 fn still_unready(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<String> {
     draft.release.status.blocked_by.as_ref().filter(|known| known.reason == PODS_FAILING)?;
-    let unready = scene.canary_pods().filter(|pod| pod.ready_since.is_none()).count();
+    // One that finds no node, or is not ready for what it says itself, has not failed.
+    let waits = |pod: &Pod| pod.waiting.as_deref().is_some_and(|reason| !BEGINS.contains(&reason));
+    let has_failed = |pod: &&Pod| waits(pod) || pod.ended.is_some();
+    let unready = scene.canary_pods().filter(|pod| pod.ready_since.is_none());
+    let unready = unready.filter(|pod| pod.unschedulable_since.is_none()).filter(has_failed).count();
     (unready > 0).then(|| format!("{unready} canary pods failed by themselves, and are not Ready yet"))
 }
 

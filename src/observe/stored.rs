@@ -69,6 +69,10 @@ fn is_made_of_it(
     templates: &BTreeMap<String, StoredTemplate>,
 ) -> bool {
     let stands = &target.fingerprint;
+    // Where a Release has just been made there is nothing to hold it against.
+    if status.stable.is_none() {
+        return false;
+    }
     let known = status.stable.iter().chain(&status.canary).map(|known| &known.fingerprint);
     let mut known = known.chain(status.rejected.iter().map(|known| &known.fingerprint));
     if target.too_much.is_some() || known.any(|known| known == stands) {

@@ -114,9 +114,12 @@ impl GoingBack<'_> {
         }
     }
 
-    /// Whether stable pods are on their way without anybody making room: one is starting, or somebody's place is about to be free, or just is. Whether
-    /// others have taken a place that is held by nobody of the Deployment is not seen: that is waited for as long as its owner waits.
+    /// Whether stable pods are on their way without anybody making room: one is starting, or somebody's place is about to be free, or just is. One may
+    /// hang, a pod may not go, and others may have taken a place that is held by nobody of the Deployment: it is waited for as long as its owner waits.
     fn is_coming(&self) -> bool {
+        if self.is_late {
+            return false;
+        }
         let has_place = |pod: &&Pod| pod.unschedulable_since.is_none();
         // On a silent node nothing starts, and no place is free.
         let starts = |pod: &Pod| pod.ready_since.is_none() && !pod.cut_off && podhealth::fault(pod).is_none();
@@ -124,7 +127,7 @@ impl GoingBack<'_> {
         let placed = self.snapshot.live_pods(|_| true).filter(has_place).count();
         self.stable_pods().filter(has_place).any(starts)
             || self.snapshot.pods.iter().filter(has_place).any(leaves)
-            || (count(placed) < self.stand.replicas && !self.is_late)
+            || count(placed) < self.stand.replicas
     }
 
     fn stable_pods(&self) -> impl Iterator<Item = &Pod> {

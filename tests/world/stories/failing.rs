@@ -163,6 +163,22 @@ fn pods_that_fail_in_a_stage_that_notifies_are_told_once_for_each_way_and_stop_n
 }
 
 #[test]
+fn a_version_of_which_most_pods_fail_does_not_become_stable_in_a_stage_that_notifies() {
+    let mut world = watching(Some("Notify"));
+    wait(&mut world, "v2", 1, "CrashLoopBackOff");
+    world.pass(Duration::from_secs(10));
+    assert_eq!(told(&world).len(), 1, "{}", world.describe());
+    wait(&mut world, "v2", 4, "CrashLoopBackOff");
+    world.until("held", |world| world.phase() == "Held");
+    let (by, message) = blocked(&world);
+    assert_eq!(by, "PodsFailing", "{}", world.describe());
+    assert!(message.starts_with("4 of 4 canary pods: CrashLoopBackOff (pod "), "{message}");
+    assert_eq!(told(&world).len(), 2, "{}", world.describe());
+    pods_of(&mut world, "v2").for_each(|pod| pod.waits = None);
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+}
+
+#[test]
 fn what_keeps_a_few_pods_from_beginning_in_the_watch_undoes_no_version_whose_other_pods_are_ready() {
     for (reason, another) in
         [("ImagePullBackOff", Some("ErrImagePull")), ("CreateContainerConfigError", None)]

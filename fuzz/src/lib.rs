@@ -33,7 +33,7 @@ use tidegate::decide::refusal::{Refusal, Why};
 use tidegate::decide::snapshot::Template;
 use tidegate::decide::workload::room::Nodes;
 use tidegate::decide::workload::{self, Around, Subject, Wanted};
-use tidegate::decide::{self, Key, promotion};
+use tidegate::decide::{self, Key, promotion, rights};
 use tidegate::observe::measure::counters::Totals;
 use tidegate::observe::measure::exposition::{self, Limits};
 use tidegate::observe::measure::instant;
@@ -412,6 +412,9 @@ fn index_of(world: &Value) -> Index {
     let kinds = ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"];
     let names = ["tidegate-workload-hold", "tidegate-workload-pace"];
     index.policies = kinds.iter().flat_map(|kind| names.map(|name| format!("{kind}/{name}"))).collect();
+    let kinds = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+    let guards = kinds.iter().flat_map(|kind| rights::POLICIES.map(|name| format!("{kind}/{name}")));
+    index.policies.extend(guards);
     index
 }
 

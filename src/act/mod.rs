@@ -378,6 +378,7 @@ mod tests {
             spec: Err("it is not looked at here".to_owned()),
             meaning: Arc::default(),
             status: Arc::new(ReleaseStatus::default()),
+            withheld: None,
         };
         (Key { namespace: "ns".to_owned(), name: "shop".to_owned() }, release)
     }

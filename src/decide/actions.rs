@@ -58,7 +58,7 @@ pub fn apply(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 /// Whether an action counts at all: known author, about the run that is under way.
 fn admit(draft: &Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<(), String> {
     if !action.action.stops() && !scene.snapshot.served.rights {
-        return Err("policy tidegate-action-rights is not installed: who says this cannot be known".into());
+        return Err("policy tidegate-action-rights is not in force: who says this cannot be known".into());
     }
     let run = draft.status.run.as_ref().map(|run| run.id.clone());
     match (&action.run, run) {

@@ -33,7 +33,7 @@ pub fn outcome_word(outcome: Outcome) -> &'static str {
 }
 
 /// Blockers that only a person can take away: kstatus calls that stalled.
-const STALLED: [&str; 19] = [
+const STALLED: [&str; 20] = [
     "TargetMissing",
     "TargetTaken",
     "InvalidSpec",
@@ -48,6 +48,7 @@ const STALLED: [&str; 19] = [
     "TemplateTooLarge",
     "HandedBack",
     "MissingRight",
+    "PolicyMissing",
     "WriteRefused",
     "WindowTooShort",
     "WindowNeverOpens",
@@ -56,7 +57,7 @@ const STALLED: [&str; 19] = [
 ];
 
 /// Reasons of holds, by which whoever is told of holds can choose. The wait for an approval is no hold to them.
-pub const HOLDS: [&str; 39] = [
+pub const HOLDS: [&str; 40] = [
     "AboveLimit",
     "AboveTarget",
     "AwaitingAttestation",
@@ -85,6 +86,7 @@ pub const HOLDS: [&str; 39] = [
     "PilotsMissing",
     "PilotsUnknown",
     "PodsFailing",
+    "PolicyMissing",
     "StableAsBad",
     "StablePodsFailing",
     "StablePodsNotReady",

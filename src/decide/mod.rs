@@ -41,6 +41,7 @@ mod record;
 pub mod refusal;
 mod rest;
 mod retention;
+pub mod rights;
 mod run;
 mod scene;
 mod sight;
@@ -100,6 +101,7 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
         }
     }
     marks::mark(&mut draft);
+    rights::mention(&mut draft);
     back::say_what_is_lost(&mut draft);
     notify::note(&mut draft);
     back::watch_communication(&mut draft);

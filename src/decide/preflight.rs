@@ -12,6 +12,7 @@ use super::locks;
 use super::migrations;
 use super::plan::{CheckKind, Plan, PlannedCheck};
 use super::rest;
+use super::rights;
 use super::scene::Scene;
 use super::unheard;
 use crate::api::status::{CheckState, CheckStatus, Progress, Stage};
@@ -40,8 +41,8 @@ fn ready<'s>(draft: &mut Draft<'_>, scene: &'s Scene<'_>) -> Option<&'s Plan> {
     let plan = match scene.plan {
         Ok(plan) => plan,
         Err(problem) => {
-            let unblock = draft.edit();
-            draft.held("InvalidSpec", problem.to_string(), unblock);
+            let (reason, message, unblock) = rights::refused(draft, problem);
+            draft.held(reason, message, unblock);
             return None;
         }
     };

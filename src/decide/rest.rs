@@ -11,6 +11,7 @@ use super::migrations;
 use super::orphan::{self, TakenUp};
 use super::overwriting;
 use super::pace::Stand;
+use super::rights;
 use super::scene::{Scene, revision};
 use super::snapshot::Workload;
 use super::workload;
@@ -392,8 +393,8 @@ fn changed(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     }
     keep(draft, scene, &canary);
     if let Err(problem) = scene.plan {
-        draft.held("InvalidSpec", problem.to_string(), draft.edit());
-        return;
+        let (reason, message, unblock) = rights::refused(draft, problem);
+        return draft.held(reason, message, unblock);
     }
     if scene.plan.is_ok_and(|plan| plan.suspend) {
         draft.held("Suspended", "a new template is held: spec.suspend is true", "set spec.suspend to false");

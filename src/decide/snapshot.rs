@@ -188,6 +188,17 @@ pub struct ReleaseFacts {
     /// What that spec means.
     pub meaning: Arc<Meaning>,
     pub status: Arc<ReleaseStatus>,
+    /// What of that is not done.
+    pub withheld: Option<Withheld>,
+}
+
+/// What a Release asks for is not done, since nobody has seen to it that its author has the rights that it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// The policy that is not in force.
+    pub policy: &'static str,
+    /// Where it is written; never empty.
+    pub fields: Vec<String>,
 }
 
 impl ReleaseFacts {
@@ -445,13 +456,15 @@ pub struct FreezeFacts {
     pub grounds: Vec<String>,
 }
 
-/// What the API server enforces for us.
+/// What the API server enforces for us: policies with bindings that have an effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Served {
     /// MutatingAdmissionPolicies that hold a changed template and guard the paced fields, with their bindings.
     pub hold: bool,
     /// The ValidatingAdmissionPolicy that says who may act, with its binding: without it `spec.by` proves nothing.
     pub rights: bool,
+    /// One of those that keep a Release from lending the operator's rights to its author, which is not in force.
+    pub lends: Option<&'static str>,
 }
 
 /// One try of one check of one run.

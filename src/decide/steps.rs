@@ -20,6 +20,7 @@ use super::pace::{self, Limits, Next, Pace, Stand};
 use super::pilots::{self, Pilots};
 use super::plan::{Plan, PlannedStep};
 use super::rest;
+use super::rights;
 use super::scene::Scene;
 use super::soak;
 use super::unheard;
@@ -162,7 +163,7 @@ fn stopped(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<(&'static str, St
         return Some(("Paused", said.sentence("pause"), draft.command(Action::Resume)));
     }
     match scene.plan {
-        Err(problem) => Some(("InvalidSpec", problem.to_string(), draft.edit())),
+        Err(problem) => Some(rights::refused(draft, problem)),
         Ok(plan) if plan.suspend => {
             Some(("Suspended", "spec.suspend is true".into(), "set spec.suspend to false".into()))
         }

@@ -13,6 +13,7 @@ use super::migrations;
 use super::plan::Plan;
 use super::podhealth::Failing;
 use super::rest;
+use super::rights;
 use super::scene::Scene;
 use super::snapshot::Pod;
 use super::unheard;
@@ -104,10 +105,13 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     };
     let wanted = rest::at_rest_fields(scene.capture, originals);
     draft.want(scene.target, &wanted, "give the owner's fields back");
-    let Ok(plan) = scene.plan else {
-        let problem = scene.plan.err().map(ToString::to_string).unwrap_or_default();
-        migrations::let_others_go_first(draft.run());
-        return draft.held("InvalidSpec", problem, draft.edit());
+    let plan = match scene.plan {
+        Ok(plan) => plan,
+        Err(problem) => {
+            migrations::let_others_go_first(draft.run());
+            let (reason, message, unblock) = rights::refused(draft, problem);
+            return draft.held(reason, message, unblock);
+        }
     };
     let since = draft.run().all_since.map_or(scene.now(), |since| since.0);
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);

@@ -30,6 +30,7 @@ use crate::api::{Action, Authors, DEFINITION_LABEL, FreezeSpec, QUARANTINED_UNTI
 use crate::decide::fields::REVISION;
 use crate::decide::notify::Told;
 use crate::decide::refusal::{DoneWithout, Missed};
+use crate::decide::rights;
 use crate::decide::snapshot::{
     ActionFacts, Exit, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, JobState, LastWrite, LockFacts,
     Measured, OUT_OF_MEMORY, Placed, Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served,
@@ -100,7 +101,12 @@ pub fn observe(
         return Err(lacking);
     }
     let found = again.release(index, &name);
-    let release = found.map(|release| reading.of(key, release));
+    let served = served(index);
+    let release = found.map(|found| {
+        let mut release = reading.of(key, found);
+        rights::withhold(&mut release, served.lends);
+        release
+    });
     if release.is_none() {
         reading.forget(key);
     }
@@ -137,7 +143,7 @@ pub fn observe(
         locks: locks(index, key, release.as_ref()),
         actions: actions(index, &name, release.as_ref()),
         freezes: freezes(index, &name, found),
-        served: served(index),
+        served,
         looking_since: findings.looking_since,
         unheard: unheard(index, key, now),
         probes: findings.probes,
@@ -553,10 +559,12 @@ fn served(index: &Index) -> Served {
         index.policies.contains(&format!("{kind}/{name}"))
             && index.policies.contains(&format!("{kind}Binding/{name}"))
     };
-    let mutating = |name| both("MutatingAdmissionPolicy", name);
+    let mutating = |name: &str| both("MutatingAdmissionPolicy", name);
+    let validating = |name: &str| both("ValidatingAdmissionPolicy", name);
     Served {
         hold: mutating("tidegate-workload-hold") && mutating("tidegate-workload-pace"),
-        rights: both("ValidatingAdmissionPolicy", "tidegate-action-rights"),
+        rights: validating("tidegate-action-rights"),
+        lends: rights::POLICIES.into_iter().find(|name| !validating(name)),
     }
 }
 

@@ -64,6 +64,7 @@ impl Reading {
             spec: read.spec.clone(),
             meaning: read.meaning.clone(),
             status: read.status.clone(),
+            withheld: None,
         };
         if facts.status.run.is_some() {
             // In the place of the one before, which is free again.

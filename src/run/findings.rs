@@ -447,6 +447,7 @@ mod tests {
             spec: Err("nobody asks for it".into()),
             meaning: Arc::default(),
             status: Arc::new(serde_json::from_value(status).expect("a status")),
+            withheld: None,
         }
     }
 

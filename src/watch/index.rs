@@ -41,7 +41,7 @@ pub struct Index {
     pub unread: BTreeMap<String, String>,
     /// Kinds that cannot be done without and cannot be listed and watched at present, by the name of the watch.
     pub unheard: BTreeMap<String, Unheard>,
-    /// Admission policies and bindings of ours that are there, as `Kind/name`.
+    /// Admission policies and bindings of ours that are there, as `Kind/name`; of bindings those that have an effect.
     pub policies: BTreeSet<String>,
     /// Whose Deployments are.
     pub(super) claims: Claims,

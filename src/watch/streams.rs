@@ -269,7 +269,7 @@ impl Starter<'_> {
         });
     }
 
-    /// Policies are known by name only; a change may concern every Release.
+    /// Policies are known by name only, and bindings that have no effect not at all; a change may concern every Release.
     fn policies(&mut self, kind: &'static str, wake: &(impl Fn(Vec<Key>) + Clone + Send + 'static)) {
         let resource =
             ApiResource::from_gvk(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind));
@@ -285,13 +285,14 @@ impl Starter<'_> {
             let before = index.policies.clone();
             let name = |object: &DynamicObject| format!("{kind}/{}", object.name_any());
             match event {
-                Event::Apply(object) => {
+                Event::Apply(object) if is_in_force(kind, &object) => {
                     index.policies.insert(name(&object));
                 }
-                Event::InitApply(object) => {
+                Event::InitApply(object) if is_in_force(kind, &object) => {
                     listing.insert(name(&object));
                 }
-                Event::Delete(object) => {
+                Event::InitApply(_) => {}
+                Event::Apply(object) | Event::Delete(object) => {
                     index.policies.remove(&name(&object));
                 }
                 Event::Init => listing.clear(),
@@ -365,6 +366,13 @@ impl Starter<'_> {
             }
         });
     }
+}
+
+/// Whether it has an effect: the binding of a validating policy that denies nothing, as one on trial, has none.
+fn is_in_force(kind: &str, object: &DynamicObject) -> bool {
+    let actions = object.data["spec"]["validationActions"].as_array();
+    kind != "ValidatingAdmissionPolicyBinding"
+        || actions.is_some_and(|actions| actions.iter().any(|action| action == "Deny"))
 }
 
 fn plural(kind: &str) -> String {

@@ -25,6 +25,7 @@ mod traffic;
 mod trial;
 mod undoing;
 mod windows;
+mod withheld;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Deref, DerefMut};
@@ -64,6 +65,8 @@ pub struct World {
     pub others: Vec<Value>,
     pub reports: BTreeMap<String, ReleaseReportSpec>,
     pub policy: bool,
+    /// A policy that is not in force, of those that ask whether the author of a Release may do what it does.
+    pub unguarded: Option<&'static str>,
     /// Somebody's admission: what it makes of each template that is written.
     pub mutates: Option<fn(&mut Value)>,
     pub ready_after: Duration,
@@ -212,6 +215,7 @@ impl World {
             others: Vec::new(),
             reports: BTreeMap::new(),
             policy: true,
+            unguarded: None,
             mutates: None,
             ready_after: Duration::from_millis(1000),
             without_room: Vec::new(),

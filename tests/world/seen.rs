@@ -299,18 +299,19 @@ impl World {
     }
 
     fn policies(&self) -> BTreeSet<String> {
-        let mut policies = vec![
-            "ValidatingAdmissionPolicy/tidegate-action-rights",
-            "ValidatingAdmissionPolicyBinding/tidegate-action-rights",
-        ];
+        let validating = ["tidegate-action-rights", "tidegate-release-rights", "tidegate-release-undo"];
+        let mut policies: Vec<(&str, &str)> = validating.map(|name| ("Validating", name)).to_vec();
         if self.policy {
-            policies.extend([
-                "MutatingAdmissionPolicy/tidegate-workload-hold",
-                "MutatingAdmissionPolicyBinding/tidegate-workload-hold",
-                "MutatingAdmissionPolicy/tidegate-workload-pace",
-                "MutatingAdmissionPolicyBinding/tidegate-workload-pace",
-            ]);
+            let mutating = ["tidegate-workload-hold", "tidegate-workload-pace"];
+            policies.extend(mutating.map(|name| ("Mutating", name)));
         }
-        policies.into_iter().map(str::to_owned).collect()
+        let both = |(kind, name): (&str, &str)| {
+            let binding = format!("{kind}AdmissionPolicyBinding/{name}");
+            // One that denies nothing is as good as none.
+            let is_bound = self.unguarded != Some(name);
+            let policy = format!("{kind}AdmissionPolicy/{name}");
+            is_bound.then_some(binding).into_iter().chain([policy]).collect::<Vec<_>>()
+        };
+        policies.into_iter().flat_map(both).collect()
     }
 }

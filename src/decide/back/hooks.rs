@@ -10,6 +10,7 @@ use crate::decide::checks::Found;
 use crate::decide::decision::{Errand, ErrandKind, Notice};
 use crate::decide::jobs::{self, PlannedJob, Seen, Stands};
 use crate::decide::plan::{HookKind, PlannedHook, PlannedUndo};
+use crate::decide::rights;
 use crate::decide::scene::Scene;
 use crate::decide::snapshot::{ProbeId, ProbeResult};
 
@@ -44,11 +45,17 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let is_open = |(_, known): &(usize, HookStatus)| known.state == HookState::Started;
     for (place, mut known) in hooks.into_iter().enumerate().filter(is_open) {
         let planned = scene.undo.hooks.iter().find(|hook| hook.name == known.name);
-        let (state, message) = match planned.map(|hook| &hook.kind) {
-            None => (HookState::Failed, "it is not written any more".to_owned()),
-            Some(HookKind::Call(call)) => done_by_us(draft, &known, ErrandKind::Call(call.clone())),
-            Some(HookKind::Patch(patch)) => done_by_us(draft, &known, ErrandKind::Patch(patch.clone())),
-            Some(HookKind::Job(job)) => done_by_a_job(draft, scene, &mut known, job),
+        let planned = planned.map(|hook| &hook.kind);
+        let release = draft.release;
+        let withheld = release.withheld.as_ref().filter(|_| planned.is_some_and(rights::hook));
+        let (state, message) = match (planned, withheld) {
+            (None, _) => (HookState::Failed, "it is not written any more".to_owned()),
+            (Some(_), Some(withheld)) => (HookState::Failed, withheld.sentence()),
+            (Some(HookKind::Call(call)), None) => done_by_us(draft, &known, ErrandKind::Call(call.clone())),
+            (Some(HookKind::Patch(patch)), None) => {
+                done_by_us(draft, &known, ErrandKind::Patch(patch.clone()))
+            }
+            (Some(HookKind::Job(job)), None) => done_by_a_job(draft, scene, &mut known, job),
         };
         if state == HookState::Failed {
             let note = format!("run {run}: hook {} failed: {message}", known.name);

@@ -13,6 +13,7 @@ use super::conditions::HOLDS;
 use super::decision::Notice;
 use super::draft::Draft;
 use super::plan::PlanError;
+use super::rights;
 use super::snapshot::{Key, Snapshot};
 use crate::api::ReleaseSpec;
 use crate::api::ReleaseStatus;
@@ -392,6 +393,9 @@ pub fn owed(snapshot: &Snapshot) -> Vec<Delivery> {
     for owed in &known.owed {
         for name in owed.to.iter().filter(|name| !is_told(&owed.id, name)) {
             let Some(notify) = spec.notify.iter().find(|notify| notify.name == **name) else { continue };
+            if release.withheld.is_some() && rights::notify(notify) {
+                continue;
+            }
             let Some(channel) = Channel::of(notify) else { continue };
             // One that is not understood holds the run; that it does is told in our own words.
             let template = notify.template.as_deref().map(Template::parse).and_then(Result::ok);

@@ -70,10 +70,15 @@ fn that_cannot_say(mutating: Arc<AtomicBool>) -> Client {
             Some(kind) if kind.starts_with("/mutating") && !mutating.load(Ordering::Relaxed) => {
                 Said(StatusCode::NOT_FOUND, Answered::text("404 page not found"))
             }
-            Some(_) => list(&[json!({"metadata": {"name": "tidegate", "resourceVersion": "1"}})]),
+            Some(_) => list(&[policy("tidegate", &["Deny"])]),
             None => list(&[]),
         }
     })
+}
+
+/// A policy or a binding that does this where something is against it, as far as bindings say so.
+fn policy(name: &str, actions: &[&str]) -> Value {
+    json!({"metadata": {"name": name, "resourceVersion": "1"}, "spec": {"validationActions": actions}})
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,6 +99,26 @@ async fn policies_that_are_not_served_keep_nobody_waiting_and_are_known_once_the
     tokio::time::sleep(2 * LONGEST_PAUSE).await;
     let all = [["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"], validating].concat();
     assert_eq!(known(), named(&all));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binding_that_denies_nothing_counts_as_none() {
+    let client = server(|path, watches| match path.strip_prefix("/apis/admissionregistration.k8s.io/v1") {
+        _ if watches => quiet(),
+        Some("") => trouble(),
+        Some(_) => list(&[policy("denies", &["Audit", "Deny"]), policy("on-trial", &["Audit", "Warn"])]),
+        None => list(&[]),
+    });
+    let index = SharedIndex::default();
+    let watching = start(&client, &index, &[], |_| {}, |_| {}, began).await;
+    let listed = watching.first_lists.complete();
+    tokio::time::timeout(Duration::from_secs(60), listed).await.expect("everything is listed");
+    let known = index.lock().policies.clone();
+    let is_known = |kind: &str, name: &str| known.contains(&format!("{kind}/{name}"));
+    assert!(is_known("ValidatingAdmissionPolicy", "on-trial"), "{known:?}");
+    assert!(is_known("ValidatingAdmissionPolicyBinding", "denies"), "{known:?}");
+    assert!(!is_known("ValidatingAdmissionPolicyBinding", "on-trial"), "{known:?}");
+    assert!(is_known("MutatingAdmissionPolicyBinding", "on-trial"), "those have no such actions: {known:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -219,7 +219,9 @@ impl World {
             NAMESPACE,
             json!({"metadata": {"name": FLAGS}, "data": {"new": "on"}}),
         );
-        let mut names = vec![("validatingadmissionpolicies", "tidegate-action-rights")];
+        let mut names = ["tidegate-action-rights", "tidegate-release-rights", "tidegate-release-undo"]
+            .map(|name| ("validatingadmissionpolicies", name))
+            .to_vec();
         if self.policies {
             names.push(("mutatingadmissionpolicies", "tidegate-workload-hold"));
             names.push(("mutatingadmissionpolicies", "tidegate-workload-pace"));
@@ -231,7 +233,10 @@ impl World {
             };
             for plural in [plural, binding] {
                 let labels = json!({"app.kubernetes.io/part-of": "tidegate"});
-                self.make(&Who::Cluster, plural, "", json!({"metadata": {"name": name, "labels": labels}}));
+                let object = json!({
+                    "metadata": {"name": name, "labels": labels}, "spec": {"validationActions": ["Deny"]},
+                });
+                self.make(&Who::Cluster, plural, "", object);
             }
         }
     }

@@ -1,10 +1,11 @@
 //! A Release lends nobody the operator's rights: who writes it must hold each right that it uses.
 
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use tidegate_real::stage::{self, Stage};
+use tidegate_real::stage::{self, Stage, usual};
 use tidegate_real::story::{Story, on_stage};
 
-use crate::given::{halves, with};
+use crate::given::{ended, halves, with};
 
 /// A role of this namespace, and that bob has it.
 async fn give(story: &Story<'_>, namespace: &str, name: &str, rules: Value) {
@@ -311,5 +312,36 @@ fn a_check_of_what_surrounds_a_workload_or_came_before_it_takes_the_right_to_see
         until_told(&story, &pilots, "").await;
         // Metrics are read as the Release says anyway.
         until_told(&story, &json!({"criteria": [{"name": "errors", "errorRate": {"limit": "5%"}}], "preflight": [{"name": "telemetry", "telemetry": {}}]}), "").await;
+    });
+}
+
+/// What the binding of the policy that asks for rights does from now on.
+async fn bind(story: &Story<'_>, actions: &[&str]) {
+    let kind =
+        json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding"});
+    let bindings = stage::api_of(&story.client, &kind).expect("a kind");
+    let patch = Patch::Merge(json!({"spec": {"validationActions": actions}}));
+    bindings.patch("tidegate-release-rights", &PatchParams::default(), &patch).await.expect("bound");
+}
+
+#[test]
+fn while_the_policy_is_on_trial_nothing_is_lent_and_the_release_says_so() {
+    on_stage(async {
+        let stage = Stage::own(usual()).await.expect("a stage");
+        let story = Story::begin(&stage, "on-trial").await;
+        let map = json!({"name": "kube-root-ca.crt", "keys": [{"key": "ca.crt"}]});
+        let check = json!({"name": "config", "config": {"configMaps": [map]}});
+        let spec = with(halves(), json!({"preflight": [check]}));
+        story.adopt(story.deployment(2), story.release(spec)).await;
+        bind(&story, &["Audit"]).await;
+        story.until_blocked("PolicyMissing").await;
+        story.ship_paper("v2", json!({})).await;
+        story.until_phase("Held").await;
+        let blocker = story.status().await["blockedBy"].take();
+        assert_eq!(blocker["reason"], "PolicyMissing", "{}", story.describe().await);
+        let message = blocker["message"].as_str().unwrap_or_default();
+        assert!(message.contains("the rights for spec.preflight[0], and"), "{message}");
+        bind(&story, &["Deny"]).await;
+        ended(&story, 1, "Succeeded").await;
     });
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use tidegate_real::stage::Stage;
+use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::{Story, on_stage};
 
 use crate::given::{adopted, grant, quick, says, shipped, ships, stands_still, until_at, version, with};
@@ -134,6 +135,67 @@ fn who_changed_it_before_somebody_else_did_may_not_approve_it_and_the_next_versi
         until_asked(&story, "carol").await;
         says(&story, "alice", approve).await;
         assert_eq!(story.until_ended(3).await["outcome"], "Succeeded", "{}", story.describe().await);
+    });
+}
+
+/// What the API server says when somebody merges this into the Deployment through its status; empty where it takes it.
+async fn said_of_status(somebody: &Story<'_>, metadata: &Value, dry_run: bool) -> String {
+    let params = PatchParams { dry_run, ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"metadata": metadata}));
+    let patched = somebody.api("apps/v1", "Deployment").patch_status("shop", &params, &patch).await;
+    patched.map(|_| String::new()).unwrap_or_else(|error| error.to_string())
+}
+
+#[test]
+fn through_the_status_of_a_deployment_nobody_forges_who_changed_it_nor_gives_it_another_owner() {
+    on_stage(async {
+        let story = adopted("forged-status", 4, signed_before(json!({"roles": ["qa-manager"]}))).await;
+        for user in ["alice", "bob"] {
+            grant(&story, user, "tidegate-sign-as-qa-manager").await;
+        }
+        let writer = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "story-status-writer"},
+            "rules": [{"apiGroups": ["apps"], "resources": ["deployments/status"], "verbs": ["patch"]}],
+        });
+        stage::apply(&story.client, &writer, "story").await.expect("a role");
+        grant(&story, "bob", "story-status-writer").await;
+        // Under a pause of the owner's the annotation is all that remembers who it was.
+        story.patch(json!({"spec": {"paused": true}})).await;
+        ships(&story, "bob", "v2").await;
+        story.until_blocked("PausedByOwner").await;
+        let client = story.stage.cluster.client("bob").await.expect("a client");
+        let bob = &Story { stage: story.stage, namespace: story.namespace.clone(), client };
+        let place = format!("Deployment {}/shop through its status: nobody may", story.namespace);
+        let refused = &format!("bob may not write annotations tidegate.dev/* of {place}");
+        let forged = &json!({"annotations": {"tidegate.dev/changed-by": null}});
+        story
+            .until(refused, |_| async move { said_of_status(bob, forged, true).await.contains(refused) })
+            .await;
+        for annotations in [
+            json!(null),
+            json!({"tidegate.dev/changed-by": null}),
+            json!({"tidegate.dev/changed-by": "carol"}),
+            json!({"tidegate.dev/held": "true"}),
+            json!({"tidegate.dev/originals": ""}),
+        ] {
+            let said = said_of_status(bob, &json!({"annotations": annotations}), false).await;
+            assert!(said.contains(refused), "{annotations}: {said}");
+        }
+        let nobody = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": "no-such-uid"});
+        let said = said_of_status(bob, &json!({"ownerReferences": [nobody]}), false).await;
+        assert!(said.contains(&format!("bob may not write who owns {place}")), "{said}");
+        // What is not ours to guard is taken.
+        assert_eq!(said_of_status(bob, &json!({"annotations": {"team": "a"}}), false).await, "");
+        assert_eq!(noted(&story).await, "bob", "{}", story.describe().await);
+        bob.patch(json!({"spec": {"paused": false}})).await;
+        until_asked(&story, "bob").await;
+        let approve = json!({"action": "Approve", "role": "qa-manager"});
+        let said = story.say("bob", approve.clone()).await.expect_err("his own");
+        let sentence = format!("bob made the change that release {}/shop is about", story.namespace);
+        assert!(said.to_string().contains(&sentence), "{said}");
+        // The native controller writes its status as ever.
+        says(&story, "alice", approve).await;
+        assert_eq!(story.until_ended(1).await["outcome"], "Succeeded", "{}", story.describe().await);
     });
 }
 

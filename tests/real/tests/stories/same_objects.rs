@@ -26,10 +26,17 @@ struct Write {
     what: &'static str,
     user: &'static str,
     patch: Value,
+    /// By the subresource.
+    through_status: bool,
 }
 
 fn by(user: &'static str, what: &'static str, patch: Value) -> Write {
-    Write { what, user, patch }
+    Write { what, user, patch, through_status: false }
+}
+
+/// The same through its status, which takes more than the status.
+fn through_status(user: &'static str, what: &'static str, patch: Value) -> Write {
+    Write { through_status: true, ..by(user, what, patch) }
 }
 
 /// A new template, and more of the spec.
@@ -59,6 +66,9 @@ fn annotations(annotations: Value) -> Value {
 fn writes() -> Vec<Write> {
     let nothing: Map<String, Value> =
         forged().as_object().expect("annotations").keys().map(|name| (name.clone(), Value::Null)).collect();
+    let nothing = annotations(Value::Object(nothing));
+    let native = annotations(json!({"deployment.kubernetes.io/revision": "9"}));
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": "no-such-uid"});
     let release = |name: Value| json!({"metadata": {"labels": {RELEASE_LABEL: name}}});
     let joins = json!({"metadata": {"labels": {RELEASE_LABEL: "another"}, "annotations": forged()}});
     let mut joins_anew = joins.clone();
@@ -81,7 +91,7 @@ fn writes() -> Vec<Write> {
         by(OWNER, "a new template that goes on", template_and(json!({"paused": false}))),
         by(OWNER, "a label", json!({"metadata": {"labels": {"team": "a"}}})),
         by(OWNER, "forged annotations", annotations(forged())),
-        by(OWNER, "annotations taken away", annotations(Value::Object(nothing))),
+        by(OWNER, "annotations taken away", nothing.clone()),
         by(OWNER, "all annotations taken away", annotations(Value::Null)),
         by(OWNER, "another Release", release(json!("another"))),
         by(OWNER, "no Release", release(Value::Null)),
@@ -91,7 +101,28 @@ fn writes() -> Vec<Write> {
         by(OPERATOR, "a new template", template_and(json!({}))),
         by(OPERATOR, "paced fields and no pause", json!({"spec": {"paused": false, "minReadySeconds": 7}})),
         by(OPERATOR, "annotations of its own", annotations(forged())),
-        by(NATIVE, "its own annotation", annotations(json!({"deployment.kubernetes.io/revision": "9"}))),
+        by(NATIVE, "its own annotation", native.clone()),
+        through_status(NATIVE, "a status", json!({"status": {"observedGeneration": 1}})),
+        through_status(NATIVE, "its own annotation by the status", native),
+        through_status(OWNER, "no Release and a new template by the status", {
+            let mut all = release(Value::Null);
+            all["spec"] = template_and(json!({}))["spec"].take();
+            all
+        }),
+        through_status(OWNER, "forged annotations by the status", annotations(forged())),
+        through_status(
+            OWNER,
+            "an empty annotation by the status",
+            annotations(json!({"tidegate.dev/run": ""})),
+        ),
+        through_status(OWNER, "annotations taken away by the status", nothing),
+        through_status(OWNER, "all annotations taken away by the status", annotations(Value::Null)),
+        through_status(
+            OWNER,
+            "another owner by the status",
+            json!({"metadata": {"ownerReferences": [owner]}}),
+        ),
+        through_status(OPERATOR, "annotations of its own by the status", annotations(forged())),
     ]
 }
 
@@ -102,20 +133,37 @@ fn shown(object: &Value) -> Value {
     let some = |field: &str| metadata[field].as_object().filter(|all| !all.is_empty());
     json!({
         "spec": object["spec"], "labels": some("labels"), "annotations": some("annotations"),
-        "generation": metadata["generation"],
+        "generation": metadata["generation"], "owners": metadata["ownerReferences"],
     })
 }
 
+/// What is shown of a write that a policy refuses.
+fn refused() -> Value {
+    json!({"refused": 403})
+}
+
 /// What would come of it on the real API server.
-async fn really(story: &Story<'_>, user: &str, params: PatchParams, patch: &Patch<Value>) -> Value {
+async fn really(story: &Story<'_>, write: &Write, params: PatchParams, patch: &Patch<Value>) -> Value {
+    let (user, what) = (write.user, write.what);
     let client = story.stage.cluster.client_in_place_of(user).await.expect("a client");
     let target =
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": story.namespace}});
     let api = stage::api_of(&client, &target).expect("a kind");
     let params = PatchParams { dry_run: true, ..params };
-    let answer = api.patch(TARGET, &params, patch).await;
-    let answer = answer.unwrap_or_else(|error| panic!("{user}: {patch:?}: {error}"));
-    shown(&serde_json::to_value(answer).expect("JSON"))
+    let answer = match write.through_status {
+        true => api.patch_status(TARGET, &params, patch).await,
+        false => api.patch(TARGET, &params, patch).await,
+    };
+    match answer {
+        Ok(answer) => shown(&serde_json::to_value(answer).expect("JSON")),
+        Err(kube::Error::Api(status)) if status.code == 403 => refused(),
+        Err(error) => panic!("{what} by {user}: {patch:?}: {error}"),
+    }
+}
+
+/// The same of what somebody merges.
+async fn really_merged(story: &Story<'_>, write: &Write) -> Value {
+    really(story, write, PatchParams::default(), &Patch::Merge(write.patch.clone())).await
 }
 
 /// What comes of it on the model's, which begins with this Deployment.
@@ -128,10 +176,11 @@ fn modelled(base: &Value, write: &Write) -> Value {
         NATIVE => Who::Cluster,
         person => Who::Person(person),
     };
+    let below = if write.through_status { "/status" } else { "" };
     let request = Request {
         who,
         method: Method::PATCH,
-        path: format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{TARGET}"),
+        path: format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{TARGET}{below}"),
         query: String::new(),
         content_type: "application/merge-patch+json".to_owned(),
         metadata_only: false,
@@ -140,6 +189,7 @@ fn modelled(base: &Value, write: &Write) -> Value {
     };
     match requests::answer(&mut world, &request) {
         Answer::Whole(200, text) => shown(&serde_json::from_slice::<Value>(&text).expect("JSON")),
+        Answer::Whole(403, _) => refused(),
         Answer::Whole(code, text) => panic!("{}: {code} {}", write.what, String::from_utf8_lossy(&text)),
         Answer::Watch(_) => panic!("{}: a write is no watch", write.what),
     }
@@ -160,7 +210,8 @@ async fn really_applied(story: &Story<'_>, fields: &Map<String, Value>) -> Value
     let document = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": TARGET, "namespace": story.namespace}, "spec": fields,
     });
-    really(story, TOOL, PatchParams::apply(TOOL).force(), &Patch::Apply(document)).await
+    let write = by(TOOL, "a manifest", document.clone());
+    really(story, &write, PatchParams::apply(TOOL).force(), &Patch::Apply(document)).await
 }
 
 fn modelled_applied(base: &Value, fields: &Map<String, Value>) -> Value {
@@ -177,9 +228,14 @@ async fn until_in_force(story: &Story<'_>) {
         .until("the policies are in force", |story| async move {
             let joins =
                 json!({"metadata": {"labels": {RELEASE_LABEL: "another"}}, "spec": template_and(json!({}))["spec"]});
-            let answer = really(story, OWNER, PatchParams::default(), &Patch::Merge(joins)).await;
-            let authors = answer["annotations"][CHANGED_BY].as_str().unwrap_or_default();
+            let answer = really_merged(story, &by(OWNER, "a label", joins)).await;
+            let forged = through_status(OWNER, "forged annotations", annotations(forged()));
             let target = story.target().await;
+            let is_guarded = target["metadata"]["labels"][RELEASE_LABEL].is_string();
+            if is_guarded && really_merged(story, &forged).await != refused() {
+                return false;
+            }
+            let authors = answer["annotations"][CHANGED_BY].as_str().unwrap_or_default();
             authors.contains(OWNER) && target["status"]["observedGeneration"] == target["metadata"]["generation"]
         })
         .await;
@@ -191,8 +247,7 @@ async fn agree(state: &str, story: &Story<'_>) -> Vec<Value> {
     let base = story.target().await;
     let (mut answers, mut others) = (Vec::new(), Vec::new());
     for write in writes() {
-        let real =
-            really(story, write.user, PatchParams::default(), &Patch::Merge(write.patch.clone())).await;
+        let real = really_merged(story, &write).await;
         let modelled = modelled(&base, &write);
         if modelled != real {
             others.push(format!("{} by {}: {modelled:#}\nand not {real:#}", write.what, write.user));
@@ -209,12 +264,18 @@ async fn agree(state: &str, story: &Story<'_>) -> Vec<Value> {
     answers
 }
 
+/// How many of the writes are refused.
+fn refusals(answers: &[Value]) -> usize {
+    answers.iter().filter(|answer| **answer == refused()).count()
+}
+
 /// Nobody's: there is no Release.
 async fn without_a_release() {
     let story = Story::begin(Stage::shared().await, "same-nobodys").await;
     story.apply(story.deployment(4)).await;
     let answers = agree("without a Release", &story).await;
     assert!(answers[1]["spec"]["paused"].is_null(), "a new template goes out: {:#}", answers[1]);
+    assert_eq!(refusals(&answers), 0, "nobody is kept from what is nobody's");
 }
 
 async fn at_rest() {
@@ -227,6 +288,8 @@ async fn at_rest() {
     let answers = agree("at rest", &story).await;
     assert_eq!(answers[1]["spec"]["paused"], true, "a new template is held: {:#}", answers[1]);
     assert_eq!(answers[4]["spec"]["minReadySeconds"], 7, "paced fields are the owner's: {:#}", answers[4]);
+    // What is not there cannot be taken away.
+    assert_eq!(refusals(&answers), 4, "all that somebody forges through the status");
 }
 
 async fn held_before_the_first_pod() {
@@ -249,6 +312,7 @@ async fn in_mid_run() {
     let story = at_half("same-run", 4).await;
     let answers = agree("in mid-run", &story).await;
     assert_eq!(answers[4], answers[0], "paced fields stay as they are");
+    assert_eq!(refusals(&answers), 6, "all that somebody forges or takes away through the status");
 }
 
 #[test]

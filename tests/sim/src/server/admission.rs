@@ -1,6 +1,6 @@
 //! What the chart's admission policies do to a Deployment and to a ReleaseAction, as a model of charts/tidegate/templates/policies-*.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tidegate::api::{Authors, CHANGED_BY, HELD, HELD_BY_OWNER, ON_DELETE, ORIGINALS, RELEASE_LABEL, STABLE};
 
 /// Annotations that are nobody's but the operator's. The last is one that it does not write: the policies speak for it all the same.
@@ -59,6 +59,27 @@ fn pace(before: &Value, object: &mut Value) {
     }
     let changed = before["spec"]["template"] != object["spec"]["template"];
     object["spec"]["paused"] = json!(changed || before["spec"]["paused"] == true);
+}
+
+/// Somebody, the operator or not, writes a Deployment through its status, and more than the status: `tidegate-workload-status`. What is refused.
+pub fn through_status(before: &Value, object: &Value) -> Result<(), &'static str> {
+    if before["metadata"]["labels"].get(RELEASE_LABEL).is_none() {
+        return Ok(());
+    }
+    if guarded(before) != guarded(object) {
+        return Err("annotations tidegate.dev/*");
+    }
+    match before["metadata"]["ownerReferences"] == object["metadata"]["ownerReferences"] {
+        true => Ok(()),
+        false => Err("who owns it"),
+    }
+}
+
+/// Annotations that nobody writes through the status.
+fn guarded(object: &Value) -> Map<String, Value> {
+    let all = object["metadata"]["annotations"].as_object().into_iter().flatten();
+    let guarded = all.filter(|(name, _)| name.starts_with("tidegate.dev/"));
+    guarded.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// `tidegate-action-identity` and `tidegate-action-run`: who said it, about which run, and what is signed.

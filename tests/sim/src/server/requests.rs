@@ -456,11 +456,28 @@ pub fn update(
         ));
     }
     if status {
-        // The status subresource changes nothing else.
+        // The status subresource changes nothing else; but these two of a Deployment.
+        let also = ["annotations", "ownerReferences"].into_iter().filter(|_| plural == "deployments");
+        let also = also.map(|field| (field, object["metadata"].get(field).cloned().unwrap_or_default()));
+        let also: Vec<(&str, Value)> =
+            also.filter(|(field, value)| *value != before["metadata"][*field]).collect();
         for field in ["metadata", "spec"] {
             if object[field] != before[field] {
                 object[field] = before[field].clone();
             }
+        }
+        for (field, value) in also {
+            match value {
+                Value::Null => drop(object["metadata"].as_object_mut().map(|all| all.remove(field))),
+                value => object["metadata"][field] = value,
+            }
+        }
+        if plural == "deployments" {
+            admission::through_status(before, &object).map_err(|what| {
+                let words =
+                    format!("deployments.apps \"{}\" is forbidden: {what} through its status", name.1);
+                Refusal::new(403, "Forbidden", words)
+            })?;
         }
     } else {
         match before.get("status") {

@@ -1,0 +1,157 @@
+//! Policies that ask whether the author of a Release may do what it does, and are not in force: nothing of that is done, going back is.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate::api::undo::HookState;
+use tidegate::decide::{self, ErrandKind, Key};
+use tidegate::observe::reading::Reading;
+
+use super::{WELL, World, snapshot_of, template};
+
+const SECOND: Duration = Duration::from_secs(1);
+const RIGHTS: &str = "tidegate-release-rights";
+
+/// A Deployment under a Release of steps and more.
+fn released(more: Value) -> World {
+    let strategy =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}});
+    let steps =
+        json!([{"name": "half", "replicas": "50%", "soak": "5s"}, {"name": "all", "replicas": "100%"}]);
+    let mut spec = json!({"steps": steps, "watch": [{"for": "5s", "every": "1s"}]});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    World::new(4, strategy, spec)
+}
+
+fn job() -> Value {
+    json!({"template": {"spec": {"template": {"spec": {}}}}})
+}
+
+fn reason(world: &World) -> &str {
+    world.status.blocked_by.as_ref().map_or("", |blocker| blocker.reason.as_str())
+}
+
+fn message(world: &World) -> &str {
+    world.status.summary.as_ref().map_or("", |summary| summary.message.as_str())
+}
+
+fn outcome(world: &mut World) -> String {
+    world.until("the end", |world| world.status.last_run.is_some());
+    format!("{:?}", world.status.last_run.as_ref().unwrap().outcome)
+}
+
+#[test]
+fn what_takes_a_right_of_its_author_waits_until_the_policies_are_in_force_and_says_which_is_missing() {
+    let checks = [
+        json!({"name": "tests", "job": job()}),
+        json!({"name": "tests", "config": {"secrets": [{"name": "stripe", "keys": [{"key": "key"}]}]}}),
+        json!({"name": "tests", "tls": {"secret": "certificate"}}),
+        json!({"name": "tests", "promotion": {"namespace": "staging"}}),
+        json!({"name": "tests", "object": {"apiVersion": "v1", "resource": "services", "name": "shop", "namespace": "other"}}),
+        json!({"name": "tests", "http": {"podPath": "/health", "podPort": 80}}),
+        json!({"name": "tests", "workload": {}}),
+    ];
+    for check in checks {
+        for policy in [RIGHTS, "tidegate-release-undo"] {
+            let mut world = released(json!({"preflight": [check]}));
+            world.unguarded = Some(policy);
+            world.job_ends.insert("tests", WELL);
+            world.push(template("v2", false));
+            world.until("held", |world| reason(world) == "PolicyMissing");
+            world.pass(20 * SECOND);
+            let blocker = world.status.blocked_by.clone().unwrap();
+            let words = format!("policy {policy} is not in force: ");
+            assert!(blocker.message.starts_with(&words), "{blocker:?}");
+            assert!(blocker.message.contains("the rights for spec.preflight[0], and"), "{blocker:?}");
+            assert!(blocker.unblock.contains(RIGHTS), "{blocker:?}");
+            let stalled =
+                world.status.conditions.iter().any(|it| it.type_ == "Stalled" && it.status == "True");
+            assert!(stalled, "{:?}", world.status.conditions);
+            assert!(world.jobs.is_empty() && world.asked.is_empty() && world.trials.is_empty(), "{check}");
+            world.unguarded = None;
+            world.until("it is done", |world| {
+                !world.jobs.is_empty() || !world.asked.is_empty() || !world.trials.is_empty()
+            });
+            assert_ne!(reason(&world), "PolicyMissing", "{check}");
+        }
+    }
+}
+
+#[test]
+fn a_release_that_takes_no_right_of_its_author_goes_on_without_the_policies() {
+    let http = json!({"name": "ready", "http": {"url": "http://shop/"}});
+    let pods = json!({"name": "smoke", "http": {"podPath": "/health"}});
+    let probes = json!({"name": "written", "workload": {"probes": "Required"}});
+    let mut world = released(json!({"preflight": [http, probes]}));
+    world.release.as_mut().unwrap()["steps"][0]["checks"] = json!([pods]);
+    world.unguarded = Some(RIGHTS);
+    world.push(template("v2", false));
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(reason(&world), "");
+}
+
+#[test]
+fn in_mid_run_it_stands_still_and_goes_back_as_ever_without_the_hooks_that_take_a_right() {
+    let hooks = json!([
+        {"name": "flag", "http": {"url": "http://flags/"}},
+        {"name": "key", "http": {"url": "http://flags/", "secretHeader": {"name": "Authorization", "secret": "flags"}}},
+        {"name": "map", "configMap": {"name": "flags", "key": "payments", "value": "off"}},
+        {"name": "dump", "job": job()},
+    ]);
+    let undo = json!({"hooks": hooks, "quarantine": {"pods": 1, "for": "1h"}});
+    let mut world = released(json!({"undo": undo}));
+    world.release.as_mut().unwrap()["steps"][0]["soak"] = json!("1h");
+    world.push(template("v2", false));
+    world.until("half of them", |world| world.phase() == "Soaking");
+    world.unguarded = Some(RIGHTS);
+    world.until("held", |world| reason(world) == "PolicyMissing");
+    world.pass(20 * SECOND);
+    assert_eq!(world.phase(), "Held", "{}", world.describe());
+    world.say("Abort");
+    assert_eq!(outcome(&mut world), "Aborted", "{}", world.describe());
+    let version = &world.deployment()["spec"]["template"]["metadata"]["annotations"]["version"];
+    assert_eq!((version, world.ready()), (&json!("v1"), 4), "{}", world.describe());
+    let report = &world.reports[&world.status.last_run.as_ref().unwrap().report];
+    let undo = report.undo.clone().expect("a way back");
+    let states: Vec<HookState> = undo.hooks.iter().map(|hook| hook.state).collect();
+    assert_eq!(states, [HookState::Done, HookState::Failed, HookState::Failed, HookState::Failed]);
+    assert!(undo.hooks[1].message.starts_with("policy tidegate-release-rights is not in force"), "{undo:#?}");
+    let begun = world.errands.iter().filter(|errand| !matches!(errand.kind, ErrandKind::Gather(_)));
+    let begun: Vec<&str> = begun.map(|errand| errand.name.as_str()).collect();
+    assert_eq!(begun, ["hook/flag"]);
+    assert!(undo.quarantined.is_empty() && world.quarantined.is_empty(), "{undo:#?}");
+}
+
+/// Who is to be told now.
+fn deliveries(world: &mut World) -> Vec<String> {
+    let key = Key { namespace: "ns".into(), name: "shop".into() };
+    let (findings, index) = (world.findings(), world.index());
+    let snapshot = snapshot_of(&index, &Reading::default(), &key, findings, world.now);
+    let mut to: Vec<String> = decide::notify::owed(&snapshot).into_iter().map(|one| one.to).collect();
+    to.dedup();
+    to
+}
+
+#[test]
+fn who_is_told_by_a_secret_is_told_once_the_policies_are_in_force_and_at_rest_it_is_said_too() {
+    let team = json!({"name": "team", "slack": {"secret": "slack"}, "events": ["Started"]});
+    let open = json!({"name": "open", "webhook": {"url": "https://chat.test/"}, "events": ["Started"]});
+    let mut world = released(json!({"notify": [team, open]}));
+    world.push(template("v2", false));
+    world.until("it has begun", |world| world.status.run.is_some());
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    world.unguarded = Some(RIGHTS);
+    world.pass(SECOND);
+    assert_eq!(reason(&world), "PolicyMissing", "{}", world.describe());
+    assert!(message(&world).contains("the rights for spec.notify[0], and"), "{}", message(&world));
+    assert_eq!(deliveries(&mut world), ["open"]);
+    let writes = world.status_writes;
+    world.pass(60 * SECOND);
+    assert_eq!(world.status_writes, writes, "it is said once");
+    world.unguarded = None;
+    world.pass(SECOND);
+    assert_eq!(reason(&world), "");
+    let mut told = deliveries(&mut world);
+    told.sort();
+    assert_eq!(told, ["open", "team"]);
+}

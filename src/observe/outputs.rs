@@ -218,7 +218,11 @@ pub(super) fn printable(line: &str) -> String {
                 }
             }
             '\t' => text.push_str("  "),
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {}
+            '\u{061c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{feff}' => {}
             letter if letter.is_control() => {}
             letter => text.push(letter),
         }

@@ -1,4 +1,5 @@
-//! What an API server answers in tests: the body of a text, or of one that never comes. For tests only; who answers what, and when, is theirs.
+//! What an API server answers in tests: the body of a text, or of one that never comes, or never to its end. For tests only; who answers what, and
+//! when, is theirs.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,6 +12,8 @@ use http_body::Frame;
 pub enum Answered {
     /// All of it at once, and then its end.
     Text(Bytes),
+    /// It begins with this, and never ends.
+    Begun(Bytes),
     /// It begins, has nothing to tell, and never ends.
     Silence,
 }
@@ -18,6 +21,10 @@ pub enum Answered {
 impl Answered {
     pub fn text(text: impl Into<Bytes>) -> Self {
         Self::Text(text.into())
+    }
+
+    pub fn begun(text: impl Into<Bytes>) -> Self {
+        Self::Begun(text.into())
     }
 }
 
@@ -32,6 +39,11 @@ impl http_body::Body for Answered {
         match &mut *self {
             Self::Text(text) if text.is_empty() => Poll::Ready(None),
             Self::Text(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
+            Self::Begun(text) => {
+                let text = std::mem::take(text);
+                *self = Self::Silence;
+                Poll::Ready(Some(Ok(Frame::data(text))))
+            }
             Self::Silence => Poll::Pending,
         }
     }

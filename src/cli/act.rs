@@ -149,7 +149,7 @@ pub fn forbidden(sentence: &str, saying: &Saying, namespace: &str) -> String {
 /// What came of it, in a line.
 pub fn outcome(saying: &Saying, namespace: &str, status: &ReleaseActionStatus) -> (Code, String) {
     let what = format!("{} {namespace}/{}", saying.action.command(), saying.release);
-    let message = if status.message.is_empty() { status.result.clone() } else { plain(&status.message) };
+    let message = plain(if status.message.is_empty() { &status.result } else { &status.message });
     if status.result == "Done" {
         (Code::Yes, format!("{what}: {message}"))
     } else {

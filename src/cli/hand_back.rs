@@ -13,6 +13,11 @@ use super::view::plain;
 use super::{Code, terminal};
 use crate::api::{CHANGED_BY, GROUP, HELD, ORIGINALS, RELEASE_LABEL, Release, STABLE};
 
+/// The fields of `spec` that a run owns. Nothing else is given back: whoever could write more into the annotation would have it written with the
+/// rights of whoever hands back.
+const OWNED: [&str; 4] = ["minReadySeconds", "paused", "progressDeadlineSeconds", "strategy"];
+/// Letters that are shown of a field that is none of them.
+const SHOWN: usize = 64;
 /// How often to try again when somebody else wrote in between.
 const TRIES: usize = 5;
 
@@ -107,6 +112,8 @@ pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
         ),
         None => Map::new(),
     };
+    let (originals, others): (Map<String, Value>, Map<String, Value>) =
+        originals.into_iter().partition(|(field, _)| OWNED.contains(&field.as_str()));
     // Whatever version of an operator put it there. Who has changed the template stays: it is still true.
     let ours = |key: &&String| key.starts_with(&format!("{GROUP}/")) && *key != CHANGED_BY;
     let present: Vec<&String> = annotations.keys().filter(ours).collect();
@@ -115,6 +122,7 @@ pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
     }
     let mut lines: Vec<String> =
         originals.iter().map(|(field, value)| change(field, &spec[field], value)).collect();
+    lines.extend(others.keys().next().map(|field| left_alone(field, others.len())));
     lines.extend(present.iter().map(|key| format!("annotation {key} taken off")));
     lines.extend(labelled.map(|_| format!("label {RELEASE_LABEL} taken off")));
     let gone: Map<String, Value> = present.into_iter().map(|key| (key.clone(), Value::Null)).collect();
@@ -134,6 +142,12 @@ fn put_back(before: &DynamicObject, after: &DynamicObject, patch: &Value) -> boo
     patch["spec"].as_object().is_some_and(|spec| {
         spec.iter().any(|(field, wanted)| as_it_was(field) && before.data["spec"][field] != *wanted)
     })
+}
+
+fn left_alone(field: &str, fields: usize) -> String {
+    let field: String = plain(field).chars().take(SHOWN).collect();
+    let more = if fields > 1 { format!(" and {} more", fields - 1) } else { String::new() };
+    format!("spec.{field}{more} left alone: {ORIGINALS} names what no run owns; who wrote it there?")
 }
 
 fn change(field: &str, now: &Value, then: &Value) -> String {

@@ -23,10 +23,20 @@ pub struct Look {
 /// Joins words that are not to be parted by a line break.
 pub const TIE: char = '\u{a0}';
 
-/// Text with control characters taken out. Reasons are written by people and messages by servers: none of them may move the
-/// cursor of whoever reads them.
+/// Text without control characters and line breaks, and without what turns the direction of writing. Reasons are written by people and
+/// messages by servers: none of them may move the cursor of whoever reads them, or be read as other words than it is written in.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+    let shown = text.chars().filter(|letter| !turns(*letter));
+    shown.map(|letter| if breaks(letter) { ' ' } else { letter }).collect()
+}
+
+/// Whether it shows what follows in another order than it is written in.
+fn turns(letter: char) -> bool {
+    matches!(letter, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn breaks(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')
 }
 
 /// The field in which authors stand, a name a line (`api::Authors`): shown they are one line all the same.
@@ -36,7 +46,9 @@ const AUTHORS: &str = "changedBy";
 pub fn harmless<T: Serialize + DeserializeOwned + Clone>(object: &T) -> T {
     fn clean(value: &mut Value) {
         match value {
-            Value::String(text) if text.chars().any(char::is_control) => *text = plain(text),
+            Value::String(text) if text.chars().any(|letter| breaks(letter) || turns(letter)) => {
+                *text = plain(text);
+            }
             Value::Array(values) => values.iter_mut().for_each(clean),
             Value::Object(map) => map.iter_mut().for_each(|(name, value)| match value {
                 Value::String(names) if name == AUTHORS => {

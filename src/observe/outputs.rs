@@ -16,7 +16,6 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::client::Body;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use super::probes::in_turn;
 use super::probes::list::{List, each};
@@ -25,6 +24,7 @@ use crate::api::check::JobResult;
 use crate::decide::jobs::{self, EndedJob};
 use crate::decide::snapshot::{JobAnswer, LogEnd};
 use crate::observe::measure::shortened;
+use crate::turns::Turns;
 
 /// Bytes of a log that are read.
 const READ: usize = 64 * 1024;
@@ -38,8 +38,8 @@ const MOST_PAGES: usize = 4;
 /// For all of it together.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What must hold of what Jobs said is told of so many at once.
-static TURNS: Semaphore = Semaphore::const_new(2);
+/// What must hold of what Jobs said is told of so many at once, and of one namespace.
+static TURNS: Turns = Turns::of(2, 1);
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
@@ -70,11 +70,12 @@ pub async fn read(client: &Client, namespace: &str, job: &EndedJob) -> Said {
     }
 }
 
-/// Whether what must hold of it does. Off the threads that everything else runs on, and in turn. `None`: nothing must, or it broke off.
-pub async fn answer(result: Option<JobResult>, said: &Said) -> Option<JobAnswer> {
+/// Whether what must hold of it does. Off the threads that everything else runs on, and in this namespace's turn. `None`: nothing must, or it broke
+/// off.
+pub async fn answer(namespace: &str, result: Option<JobResult>, said: &Said) -> Option<JobAnswer> {
     let result = result?;
     let (log, termination) = said.clone();
-    let turn = TURNS.acquire().await.ok();
+    let turn = TURNS.take(namespace).await;
     in_turn(turn, move || jobs::answer(&result, &log, &termination)).await.ok()
 }
 
@@ -84,7 +85,8 @@ async fn pod(client: &Client, namespace: &str, job: &str) -> Result<(Pod, String
     let label = format!("batch.kubernetes.io/job-name={job}");
     let selectors = [("labelSelector", label.as_str())];
     let words = format!("pods in namespace {namespace}");
-    let list = List { path: &path, selectors: &selectors, words: &words, most_pages: MOST_PAGES };
+    let list =
+        List { asker: namespace, path: &path, selectors: &selectors, words: &words, most_pages: MOST_PAGES };
     let mut best: Option<(Rank, Pod)> = None;
     each(client, &list, |pod| {
         let Ok(pod) = serde_json::from_value::<Pod>(pod) else { return };
@@ -218,7 +220,11 @@ pub(super) fn printable(line: &str) -> String {
                 }
             }
             '\t' => text.push_str("  "),
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {}
+            '\u{061c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{feff}' => {}
             letter if letter.is_control() => {}
             letter => text.push(letter),
         }

@@ -45,7 +45,8 @@ async fn places(
     let path = format!("/api/v1/namespaces/{namespace}/pods");
     let selectors = [("labelSelector", labels.join(","))];
     let selectors = selectors.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let list = List { path: &path, selectors: &selectors, words: "pods", most_pages: MOST_PAGES };
+    let list =
+        List { asker: namespace, path: &path, selectors: &selectors, words: "pods", most_pages: MOST_PAGES };
     let mut found: BTreeMap<String, (Known, Option<String>)> = BTreeMap::new();
     each(client, &list, |pod| {
         let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
@@ -56,7 +57,7 @@ async fn places(
     })
     .await?;
     let names: BTreeSet<String> = found.values().filter_map(|(_, node)| node.clone()).collect();
-    let nodes = if wanted.nodes { nodes(client, names).await? } else { BTreeMap::new() };
+    let nodes = if wanted.nodes { nodes(client, namespace, names).await? } else { BTreeMap::new() };
     let place = |(uid, (labels, node)): (String, (Known, Option<String>))| {
         let node_labels = node.and_then(|node| nodes.get(&node).cloned());
         (uid, Place { labels, node_labels })
@@ -65,20 +66,33 @@ async fn places(
 }
 
 /// The labels of these nodes; of one that is gone nothing.
-async fn nodes(client: &Client, names: BTreeSet<String>) -> Result<BTreeMap<String, Known>, String> {
+async fn nodes(
+    client: &Client,
+    namespace: &str,
+    names: BTreeSet<String>,
+) -> Result<BTreeMap<String, Known>, String> {
     if names.len() > MOST_NODES {
         return Err(format!("they are on {} nodes, and no more than {MOST_NODES} are read", names.len()));
     }
-    let read: Vec<Option<(String, Known)>> =
-        stream::iter(names).map(|name| node(client, name)).buffer_unordered(AT_A_TIME).try_collect().await?;
+    let read: Vec<Option<(String, Known)>> = stream::iter(names)
+        .map(|name| node(client, namespace, name))
+        .buffer_unordered(AT_A_TIME)
+        .try_collect()
+        .await?;
     Ok(read.into_iter().flatten().collect())
 }
 
 /// A list of one, which takes no other right than `workload` checks do; to the API server it is as little work as a get.
-async fn node(client: &Client, name: String) -> Result<Option<(String, Known)>, String> {
+async fn node(client: &Client, namespace: &str, name: String) -> Result<Option<(String, Known)>, String> {
     let field = format!("metadata.name={name}");
     let selectors = [("fieldSelector", field.as_str())];
-    let list = List { path: "/api/v1/nodes", selectors: &selectors, words: "nodes", most_pages: 1 };
+    let list = List {
+        asker: namespace,
+        path: "/api/v1/nodes",
+        selectors: &selectors,
+        words: "nodes",
+        most_pages: 1,
+    };
     let mut found = None;
     each(client, &list, |node| {
         if node["metadata"]["name"] == name.as_str() {

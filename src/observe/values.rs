@@ -14,7 +14,7 @@ use super::measure::servers::{JSON_OF_ONE, Server, Servers};
 use super::measure::{ReadError, shortened};
 use super::probes::{self, GetError, LOOKED_AT};
 use super::reach::Client;
-use crate::decide::values::{Found, Gauge, MOST_SERIES, Point};
+use crate::decide::values::{Found, Gauge, MOST_SERIES, Point, without_query};
 
 /// How often numbers are read, but in the watch.
 pub const EVERY: Duration = Duration::from_secs(5);
@@ -183,8 +183,9 @@ fn of_numbers<'a>(
 pub enum JsonError {
     #[error(transparent)]
     Get(#[from] GetError),
-    #[error("{url} answered with status {status}")]
-    Status { url: String, status: u16 },
+    /// `address`: its URL without the query.
+    #[error("{address} answered with status {status}")]
+    Status { address: String, status: u16 },
     #[error("no answer within {} ms", .0.as_millis())]
     Late(Duration),
     #[error(
@@ -225,7 +226,7 @@ pub async fn of_json(
         let response = probes::get(client, url, std::iter::empty()).await?;
         if response.status() != reqwest::StatusCode::OK {
             let status = response.status().as_u16();
-            return Err(JsonError::Status { url: url.to_owned(), status });
+            return Err(JsonError::Status { address: without_query(url).to_owned(), status });
         }
         Ok(probes::beginning(response).await?)
     };

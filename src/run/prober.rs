@@ -141,7 +141,7 @@ impl Hands {
 
     async fn read(self: Arc<Self>, key: Key, name: String, job: EndedJob) {
         let said = outputs::read(&self.client, &key.namespace, &job).await;
-        let answer = outputs::answer(job.result, &said).await;
+        let answer = outputs::answer(&key.namespace, job.result, &said).await;
         let (log, termination) = said;
         self.findings.add_output(&key, name, JobOutput { at: self.clock.now(), log, termination, answer });
     }

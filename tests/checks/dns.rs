@@ -182,7 +182,7 @@ async fn asked(server: SocketAddr, fields: Value) -> (ProbeResult, String) {
     let mut all = json!({"server": server.to_string()});
     all.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
     let check: DnsCheck = serde_json::from_value(all).expect("a check");
-    dns::ask(&reach(), &check).await
+    dns::ask(&reach(), "shop", &check).await
 }
 
 async fn is(server: SocketAddr, fields: Value, result: ProbeResult, words: &str) {
@@ -307,7 +307,7 @@ async fn a_server_must_be_one_that_a_release_may_send_the_operator_to() {
     ] {
         let check = json!({"name": "shop.example.com", "type": "A", "absent": true, "server": server});
         let check: DnsCheck = serde_json::from_value(check).expect("a check");
-        let (result, said) = dns::ask(&reach, &check).await;
+        let (result, said) = dns::ask(&reach, "shop", &check).await;
         assert_eq!(result, ProbeResult::Failed, "{server}: {said}");
         assert!(said.contains(words), "{server}: {said}");
     }

@@ -91,4 +91,6 @@ fn what_came_of_it_is_one_line() {
         outcome(&said, "shop", &status("Refused")),
         (Code::No, "skip shop/checkout refused: there is no run".into())
     );
+    let turned = ReleaseActionStatus { result: "No\u{202e}\nwhere".into(), message: String::new(), at: None };
+    assert_eq!(outcome(&said, "shop", &turned), (Code::No, "skip shop/checkout refused: No where".into()));
 }

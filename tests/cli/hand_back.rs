@@ -54,6 +54,42 @@ fn the_owners_fields_go_back_in_one_patch_with_all_that_is_ours() {
 }
 
 #[test]
+fn only_what_a_run_owns_is_given_back_and_what_else_stands_there_moves_no_cursor() {
+    let originals = json!({
+        "minReadySeconds": 5, "paused": null, "progressDeadlineSeconds": null, "strategy": {"type": "RollingUpdate\u{202e}"},
+        "replicas": 0, "template": {"spec": {"serviceAccountName": "admin"}}, "\u{1b}[2Jrevision\u{202e}HistoryLimit": 0,
+    });
+    let annotations = json!({ "tidegate.dev/originals": originals.to_string() });
+    let paced = json!({ "replicas": 3, "minReadySeconds": 2_147_483_646, "paused": true });
+    let plan = plan(&deployment(&of_checkout(), &annotations, &paced), "checkout").unwrap();
+    let fields: Vec<&String> = plan.patch["spec"].as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["minReadySeconds", "paused", "progressDeadlineSeconds", "strategy"]);
+    assert_eq!(
+        plan.lines,
+        [
+            "spec.minReadySeconds 2147483646 → 5",
+            "spec.paused true → absent",
+            "spec.progressDeadlineSeconds stays absent",
+            r#"spec.strategy absent → {"type":"RollingUpdate"}"#,
+            "spec. [2JrevisionHistoryLimit and 2 more left alone: tidegate.dev/originals names what no run owns; who wrote it there?",
+            "annotation tidegate.dev/originals taken off",
+            "label tidegate.dev/release taken off",
+        ]
+    );
+}
+
+#[test]
+fn where_nothing_that_a_run_owns_is_noted_no_field_is_written() {
+    let annotations = json!({ "tidegate.dev/originals": r#"{"template":{"spec":{}}}"# });
+    let plan = plan(&deployment(&of_checkout(), &annotations, &json!({})), "checkout").unwrap();
+    assert_eq!(plan.patch.get("spec"), None);
+    assert_eq!(
+        plan.lines[0],
+        "spec.template left alone: tidegate.dev/originals names what no run owns; who wrote it there?"
+    );
+}
+
+#[test]
 fn a_deployment_that_was_only_held_is_unpaused() {
     let held =
         deployment(&of_checkout(), &json!({ "tidegate.dev/held": "true" }), &json!({ "paused": true }));

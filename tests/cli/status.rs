@@ -191,6 +191,15 @@ fn what_people_write_cannot_move_the_cursor() {
 }
 
 #[test]
+fn what_people_write_is_read_in_the_order_it_is_written_in() {
+    let turned = release(json!({ "phase": "Idle", "summary": { "message": "un\u{202e}do\u{2066}ne" } }));
+    let table = table(std::slice::from_ref(&turned), false, Look { wide: true, ..look(None) });
+    for text in [render(&turned, look(None)), explain(&turned, &[], look(None)), line(&turned, true), table] {
+        assert!(text.contains("undone") && !text.contains(['\u{202e}', '\u{2066}']), "{text:?}");
+    }
+}
+
+#[test]
 fn whoever_changed_a_template_is_named_apart_from_whoever_else_did() {
     let authors = json!({ "step": 1, "changedBy": "alice\nci\u{1b}[2Jbot\n*" });
     let held = release(json!({ "phase": "Held", "run": run("Steps", authors) }));

@@ -13,6 +13,16 @@ fn words_are_wrapped_by_what_is_seen_of_them() {
 #[test]
 fn control_characters_do_not_reach_the_terminal() {
     assert_eq!(plain("ok\u{1b}[2J\nno"), "ok [2J no");
+    assert_eq!(plain("ok\u{2028}no\u{2029}"), "ok no ");
+}
+
+#[test]
+fn nothing_is_shown_in_another_order_than_it_is_written_in() {
+    let turning = ['\u{200e}', '\u{200f}', '\u{061c}'].into_iter();
+    for letter in turning.chain('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}') {
+        assert_eq!(plain(&format!("un{letter}done")), "undone", "{}", letter.escape_unicode());
+    }
+    assert_eq!(plain("שלום, мир, 世界"), "שלום, мир, 世界", "letters of any direction are letters");
 }
 
 #[test]

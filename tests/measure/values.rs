@@ -274,6 +274,33 @@ async fn a_number_is_read_where_the_pointer_points() {
 }
 
 #[tokio::test]
+async fn what_stands_in_the_query_of_a_url_is_told_to_nobody() {
+    let away = |status: StatusCode| get(move || async move { status });
+    let router = Router::new()
+        .route("/refused", away(StatusCode::UNAUTHORIZED))
+        .route("/broken", away(StatusCode::INTERNAL_SERVER_ERROR))
+        .route("/text", get(|| async { "12 orders" }))
+        .route("/slow", get(|| async { std::future::pending::<&str>().await }));
+    let port = serve(router).await;
+    let client = client(Trust::Nothing, &Reach::anywhere()).expect("a client");
+    let host = format!("http://127.0.0.1:{port}");
+    let cases = [
+        (format!("{host}/refused"), format!("{host}/refused answered with status 401")),
+        (format!("{host}/broken"), format!("{host}/broken answered with status 500")),
+        (format!("{host}/text"), "the answer is no JSON".to_owned()),
+        (format!("{host}/slow"), "no answer within 300 ms".to_owned()),
+        ("http://127.0.0.1:1/".to_owned(), "no answer: ".to_owned()),
+    ];
+    for (url, said) in cases {
+        for behind in ["?api_key=k-4711", "?a=b&key=k-4711#k-4711", "#k-4711"] {
+            let read = of_json(&client, &format!("{url}{behind}"), "", Duration::from_millis(300)).await;
+            let why = read.expect_err("no number").to_string();
+            assert!(why.starts_with(&said) && !why.contains("4711"), "{url}{behind}: {why}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn json_answers_are_read_a_few_at_a_time_and_who_is_silent_keeps_no_other_namespace_waiting() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);

@@ -1,8 +1,8 @@
 //! What people are told: the words, the shapes of seven receivers, and how it is handed over.
 
-mod endless;
 mod every_kind;
 mod handing_over;
+mod mail_servers;
 mod shapes;
 mod words;
 

@@ -299,7 +299,7 @@ fn a_record_holds_all_that_each_verdict_rests_on() {
         {"name": "latency", "latency": {"quantile": 0.99, "target": "500ms", "limit": "2s"}},
         {"name": "worse", "errorRate": {"relativeTo": "stable", "limit": "100%"}},
         {"name": "slower", "latency": {"quantile": 0.95, "relativeTo": "stable", "limit": "50%"}},
-        {"name": "backlog", "value": {"json": {"url": "http://shop/stats", "pointer": "/queue"}, "limit": "value > 100"}},
+        {"name": "backlog", "value": {"json": {"url": "http://shop/stats?key=k-4711", "pointer": "/queue"}, "limit": "value > 100"}},
         {"name": "ready", "availability": {"limit": "90%"}},
         {"name": "restarts", "restarts": {"limit": 1}},
     ]);
@@ -356,6 +356,9 @@ fn a_record_holds_all_that_each_verdict_rests_on() {
         let suspicion = &evidence["errors"]["suspicion"];
         assert_eq!(suspicion.is_null() || suspicion["bad"] == json!(0), errors == 0, "{suspicion}");
         assert_eq!(evidence["backlog"]["counted"], "samples");
+        // A record is handed on: a key in the query does not go with it.
+        assert_eq!(evidence["backlog"]["source"], "http://shop/stats, /queue");
+        assert!(!json!(evidence).to_string().contains("k-4711"), "{evidence:#?}");
     }
 }
 

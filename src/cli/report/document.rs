@@ -452,14 +452,7 @@ fn pair((what, said): &mut (String, String)) {
     line(said);
 }
 
-/// One line, blanks once, and nothing that shows a text in another order than it is written in.
+/// One line, [`plain`], blanks once.
 fn line(text: &mut String) {
-    let turns = |letter: char| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let breaks = |letter: char| matches!(letter, '\u{2028}' | '\u{2029}');
-    let shown: String = plain(text)
-        .chars()
-        .map(|letter| if breaks(letter) { ' ' } else { letter })
-        .filter(|letter| !turns(*letter))
-        .collect();
-    *text = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    *text = plain(text).split_whitespace().collect::<Vec<_>>().join(" ");
 }

@@ -138,13 +138,13 @@ impl Kind {
         if self.is_of_pods() { 1 } else { LEAST_SAMPLES }
     }
 
-    /// Where the number comes from, for people.
+    /// Where the number comes from, for people; of a URL only what may be told ([`without_query`]).
     pub fn source(&self) -> String {
         match self {
             Self::PodGauge(gauge) => format!("{gauge} of each canary pod"),
             Self::Promql { query, by: None } => query.clone(),
             Self::Promql { query, by: Some(label) } => format!("{query}, by {label}"),
-            Self::Json { url, pointer } => format!("{url}, {pointer}"),
+            Self::Json { url, pointer } => format!("{}, {pointer}", without_query(url)),
             Self::Availability => "the canary pods' condition Ready".to_owned(),
             Self::Restarts => "the canary pods' containers' restart counts".to_owned(),
         }
@@ -255,7 +255,12 @@ impl Criterion {
     fn fingerprint(&self) -> String {
         let Self { kind, limit, target, held_for, no_data, .. } = self;
         let target = target.map(|target| target.to_string()).unwrap_or_default();
-        format!("{} | {limit} | {target} | {} | {no_data:?}", kind.source(), held_for.as_secs())
+        let source = match kind {
+            // The whole of it: with another query it is another number.
+            Kind::Json { url, pointer } => format!("{url}, {pointer}"),
+            Kind::PodGauge(_) | Kind::Promql { .. } | Kind::Availability | Kind::Restarts => kind.source(),
+        };
+        format!("{source} | {limit} | {target} | {} | {no_data:?}", held_for.as_secs())
     }
 
     fn seconds(&self) -> i64 {
@@ -269,6 +274,11 @@ impl Criterion {
             None => format!("the limit ({})", self.kind.show_bound(self.limit)),
         }
     }
+}
+
+/// A URL as far as it may be told to people who do not read the Release: in what follows its path, authors write keys.
+pub fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
 }
 
 /// Six significant digits.

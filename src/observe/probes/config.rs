@@ -112,7 +112,7 @@ async fn verify(place: &Place<'_>, kind: Kind, wanted: &ConfigObject) -> Result<
                 key.key
             )));
         };
-        is_as_wanted(&of, key, value).await?;
+        is_as_wanted(place.namespace, &of, key, value).await?;
         if let Some(other) = &key.differs_from {
             differs(place, kind, wanted, (key, value), other).await?;
         }
@@ -120,7 +120,7 @@ async fn verify(place: &Place<'_>, kind: Kind, wanted: &ConfigObject) -> Result<
     Ok(wanted.keys.len())
 }
 
-async fn is_as_wanted(of: &str, key: &ConfigKey, value: &[u8]) -> Result<(), Answer> {
+async fn is_as_wanted(namespace: &str, of: &str, key: &ConfigKey, value: &[u8]) -> Result<(), Answer> {
     let text = String::from_utf8_lossy(value).into_owned();
     if !key.allow_placeholder && is_placeholder(&text) {
         return Err(failed(format!(
@@ -132,7 +132,7 @@ async fn is_as_wanted(of: &str, key: &ConfigKey, value: &[u8]) -> Result<(), Ans
         return Err(failed(format!("{of} is shorter than {least} characters")));
     }
     if let Some(pattern) = &key.pattern {
-        match found(pattern, text).await {
+        match found(namespace, pattern, text).await {
             Err(long @ Untried::TooLong) => return Err(failed(format!("{of} {long}"))),
             Err(Untried::NoPattern(_) | Untried::BrokenOff) => {
                 return Err(failed(format!("pattern of {of} is no regular expression")));

@@ -31,14 +31,14 @@ const SHOWN: usize = 5;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Asks once.
-pub async fn ask(reach: &Reach, check: &DnsCheck) -> Answer {
-    match asked(reach, check).await {
+pub async fn ask(reach: &Reach, namespace: &str, check: &DnsCheck) -> Answer {
+    match asked(reach, namespace, check).await {
         Ok(evidence) => passed(evidence),
         Err(answer) => answer,
     }
 }
 
-async fn asked(reach: &Reach, check: &DnsCheck) -> Result<String, Answer> {
+async fn asked(reach: &Reach, namespace: &str, check: &DnsCheck) -> Result<String, Answer> {
     let (name, kind) = (&check.name, check.kind);
     let asked = Name::from_str_relaxed(name).map(|mut asked| {
         asked.set_fqdn(true);
@@ -75,7 +75,7 @@ async fn asked(reach: &Reach, check: &DnsCheck) -> Result<String, Answer> {
         }
         (None, Some(pattern), None) => {
             for record in &records {
-                match found(pattern, record.clone()).await {
+                match found(namespace, pattern, record.clone()).await {
                     Ok(true) => {
                         let record = shortened(record, 100);
                         return Ok(format!("{name} has {word} {record}, which matches (from {from})"));

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use super::{Answer, LOOKED_AT, Untried, failed, found, in_turn, passed, unknown};
 use crate::api::check::{Expect, HttpCheck};
@@ -13,33 +12,43 @@ use crate::decide::expression::Expression;
 use crate::decide::snapshot::ProbeResult;
 use crate::observe::measure::{self, Trust};
 use crate::observe::reach::{self, Denied, Reach};
+use crate::turns::Turns;
 
 /// Pods that are asked at the same time.
 const AT_ONCE: usize = 8;
 /// Pods of one check that are asked at all.
 const MOST_PODS: usize = 100;
-/// Expressions of the process that are evaluated at the same time.
-static TURNS: Semaphore = Semaphore::const_new(2);
+/// Expressions of the process that are evaluated at the same time, and of one namespace.
+static TURNS: Turns = Turns::of(2, 1);
+
+/// What is asked, and for whom.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    reach: &'a Reach,
+    namespace: &'a str,
+    check: &'a HttpCheck,
+}
 
 /// Asks a URL, or each of these pods: the first that does not answer as expected decides.
-pub async fn ask(check: &HttpCheck, pods: &[ProbedPod], reach: &Reach) -> Answer {
+pub async fn ask(reach: &Reach, namespace: &str, check: &HttpCheck, pods: &[ProbedPod]) -> Answer {
+    let asked = Asked { reach, namespace, check };
     match (&check.url, &check.pod_path) {
-        (Some(url), None) => within(check, url, reach).await,
-        (None, Some(path)) => each(check, path, pods, reach).await,
+        (Some(url), None) => within(asked, url).await,
+        (None, Some(path)) => each(asked, path, pods).await,
         _ => failed("http needs exactly one of: url, podPath".to_owned()),
     }
 }
 
-async fn each(check: &HttpCheck, path: &str, pods: &[ProbedPod], reach: &Reach) -> Answer {
+async fn each(asked: Asked<'_>, path: &str, pods: &[ProbedPod]) -> Answer {
     if pods.is_empty() {
         return unknown("no pod to ask is Ready".to_owned());
     }
     // A list first: a stream that borrows from a closure is not Send enough to be spawned.
-    let mut asked = Vec::new();
+    let mut questions = Vec::new();
     for pod in pods.iter().take(MOST_PODS) {
-        asked.push(of_pod(check, path, pod, reach));
+        questions.push(of_pod(asked, path, pod));
     }
-    let mut answers = futures::stream::iter(asked).buffered(AT_ONCE);
+    let mut answers = futures::stream::iter(questions).buffered(AT_ONCE);
     let (mut last, mut not_known) = (String::new(), None);
     while let Some((result, message)) = answers.next().await {
         match result {
@@ -59,33 +68,34 @@ async fn each(check: &HttpCheck, path: &str, pods: &[ProbedPod], reach: &Reach) 
     }
 }
 
-async fn of_pod(check: &HttpCheck, path: &str, pod: &ProbedPod, reach: &Reach) -> Answer {
+async fn of_pod(asked: Asked<'_>, path: &str, pod: &ProbedPod) -> Answer {
     let ProbedPod { name, ip, port, on_trial } = pod;
     let kind = if *on_trial { "trial pod" } else { "pod" };
-    let port = check.pod_port.and_then(|port| u16::try_from(port).ok()).or(*port);
+    let port = asked.check.pod_port.and_then(|port| u16::try_from(port).ok()).or(*port);
     let Some(port) = port else {
         return failed(format!("{kind} {name}: its containers name no port: write podPort"));
     };
     let host = if ip.contains(':') { format!("[{ip}]") } else { ip.clone() };
     // Whoever reads it later finds no trial pod of this name any more.
     let at = if *on_trial { format!(" ({host}:{port})") } else { String::new() };
-    let (result, message) = within(check, &format!("http://{host}:{port}{path}"), reach).await;
+    let (result, message) = within(asked, &format!("http://{host}:{port}{path}")).await;
     (result, format!("{kind} {name}{at}: {message}"))
 }
 
 /// A whole answer that comes too late is one that is not as expected.
-async fn within(check: &HttpCheck, url: &str, reach: &Reach) -> Answer {
-    let Some(latency) = &check.expect.within else { return once(check, url, reach).await };
+async fn within(asked: Asked<'_>, url: &str) -> Answer {
+    let Some(latency) = &asked.check.expect.within else { return once(asked, url).await };
     let Some(seconds) = latency.seconds() else {
         return failed(format!("expect.within: '{}' is not a latency: write 500ms", latency.0));
     };
-    match tokio::time::timeout(Duration::from_secs_f64(seconds), once(check, url, reach)).await {
+    match tokio::time::timeout(Duration::from_secs_f64(seconds), once(asked, url)).await {
         Ok(answer) => answer,
         Err(_) => failed(format!("took longer than {}", latency.0)),
     }
 }
 
-async fn once(check: &HttpCheck, url: &str, reach: &Reach) -> Answer {
+async fn once(asked: Asked<'_>, url: &str) -> Answer {
+    let Asked { reach, namespace, check } = asked;
     let trust = if url.starts_with("https:") { Trust::System } else { Trust::Nothing };
     let client = match measure::client(trust, reach) {
         Ok(client) => client,
@@ -99,17 +109,17 @@ async fn once(check: &HttpCheck, url: &str, reach: &Reach) -> Answer {
             return unknown(error.to_string());
         }
     };
-    match expected(&check.expect, response).await {
+    match expected(namespace, &check.expect, response).await {
         Ok(status) => passed(format!("answered {status}")),
         Err(answer) => answer,
     }
 }
 
-/// Holds an answer against what is expected of it; its status.
+/// Holds an answer against what is expected of it, in this namespace's turn; its status.
 ///
 /// # Errors
 /// In what it differs, or why that cannot be told.
-pub async fn expected(expect: &Expect, response: reqwest::Response) -> Result<i32, Answer> {
+pub async fn expected(namespace: &str, expect: &Expect, response: reqwest::Response) -> Result<i32, Answer> {
     let status = i32::from(response.status().as_u16());
     if status != expect.status {
         return Err(failed(format!("answered {status}, expected {}", expect.status)));
@@ -124,7 +134,7 @@ pub async fn expected(expect: &Expect, response: reqwest::Response) -> Result<i3
         if values.is_empty() {
             return Err(failed(format!("answered {status}, without the header {name}")));
         }
-        match found(pattern, values.join(", ")).await {
+        match found(namespace, pattern, values.join(", ")).await {
             Err(long @ Untried::TooLong) => {
                 return Err(failed(format!("answered {status}, but the header {name} {long}")));
             }
@@ -144,7 +154,7 @@ pub async fn expected(expect: &Expect, response: reqwest::Response) -> Result<i3
         // What is no text grows when it is made one.
         let mut text = String::from_utf8_lossy(&body).into_owned();
         text.truncate(text.floor_char_boundary(LOOKED_AT));
-        match found(pattern, text).await {
+        match found(namespace, pattern, text).await {
             Err(problem) => return Err(failed(format!("bodyMatches {problem}"))),
             Ok(false) => {
                 return Err(failed(format!("answered {status}, but the body does not match {pattern}")));
@@ -153,20 +163,20 @@ pub async fn expected(expect: &Expect, response: reqwest::Response) -> Result<i3
         }
     }
     if let Some(text) = &expect.expression {
-        holds(text, &body).await?;
+        holds(namespace, text, &body).await?;
     }
     Ok(status)
 }
 
 /// Whether what is expected holds of a body. Off the threads that everything else runs on.
-async fn holds(text: &str, body: &[u8]) -> Result<(), Answer> {
+async fn holds(namespace: &str, text: &str, body: &[u8]) -> Result<(), Answer> {
     let body: Value = serde_json::from_slice(body).map_err(|_| {
         let most = LOOKED_AT / 1024;
         failed(format!("the body is no JSON of at most {most} KiB, as expect.expression needs"))
     })?;
     let expression = Expression::parse(text, &["body"])
         .map_err(|problem| failed(format!("expect.expression {problem}")))?;
-    let turn = TURNS.acquire().await.ok();
+    let turn = TURNS.take(namespace).await;
     match in_turn(turn, move || expression.holds(&[("body", &body)])).await {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err(failed(format!("the body is not as expected: {text}"))),

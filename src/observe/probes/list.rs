@@ -1,7 +1,7 @@
 //! Lists of the API server, page by page: each page is looked at and let go of, so that all pods of a large cluster are never in memory.
 //!
 //! Pages of the watch (`watch/pages.rs`) are others: they become slim views, so only what is on its way is bounded there. Here a page becomes values, and
-//! has its turn until they are let go of.
+//! has its turn until they are let go of. Turns are by namespace: whose lists are large keeps others waiting for one page at a time.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use kube::Client;
 use kube::client::Body;
 use reqwest::Url;
 use serde_json::Value;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::object::{Come, read_on};
 use crate::api::Right;
 use crate::observe::measure::shortened;
+use crate::turns::{Turn, Turns};
 
 /// Objects of one page.
 const PAGE: usize = 250;
@@ -28,11 +28,13 @@ const SMALL: usize = 64 << 10;
 /// What is left of a page comes in this time: others wait for their turn.
 const REST: Duration = Duration::from_secs(10);
 
-/// One larger page of the process is in memory at a time: as values it is many times its bytes.
-static TURN: Semaphore = Semaphore::const_new(1);
+/// One larger page of the process is in memory at a time: as values it is many times its bytes. Of a namespace no more than one is next.
+static TURN: Turns = Turns::of(1, 1);
 
 /// What is listed.
 pub struct List<'a> {
+    /// The namespace that wants to know, in whose turn it is read.
+    pub asker: &'a str,
     /// Where the API server has it: `/api/v1/nodes`.
     pub path: &'a str,
     /// Selectors, by the names of their parameters.
@@ -79,12 +81,12 @@ pub async fn each(client: &Client, list: &List<'_>, mut see: impl FnMut(Value)) 
 /// A page, in its turn.
 struct Page {
     answer: Value,
-    _turn: Option<SemaphorePermit<'static>>,
+    _turn: Option<Turn<'static>>,
 }
 
 /// `None`: it is too large.
 async fn page(client: &Client, list: &List<'_>, limit: usize, next: &str) -> Result<Option<Page>, String> {
-    let List { path, selectors, words, most_pages: _ } = *list;
+    let List { asker, path, selectors, words, most_pages: _ } = *list;
     let unread = || format!("{words} could not be read");
     let limit = limit.to_string();
     let own = [("limit", limit.as_str()), ("continue", next)];
@@ -94,7 +96,7 @@ async fn page(client: &Client, list: &List<'_>, limit: usize, next: &str) -> Res
     let request = Request::get(uri).body(Body::empty()).map_err(|_| unread())?;
     let response = client.send(request).await.map_err(|_| unread())?;
     let status = response.status();
-    let page = match read(response.into_body()).await {
+    let page = match read(asker, response.into_body()).await {
         Read::Whole(page) => page,
         Read::TooLarge => return Ok(None),
         Read::BrokenOff => return Err(unread()),
@@ -119,7 +121,7 @@ enum Read {
     BrokenOff,
 }
 
-async fn read(mut body: Body) -> Read {
+async fn read(asker: &str, mut body: Body) -> Read {
     let mut bytes = Vec::new();
     match read_on(&mut body, &mut bytes, SMALL).await {
         Come::Whole => {
@@ -129,7 +131,7 @@ async fn read(mut body: Body) -> Read {
         Come::More => {}
         Come::BrokenOff => return Read::BrokenOff,
     }
-    let turn = TURN.acquire().await.ok();
+    let turn = TURN.take(asker).await;
     let rest = tokio::time::timeout(REST, read_on(&mut body, &mut bytes, LARGEST)).await;
     match rest.unwrap_or(Come::BrokenOff) {
         Come::Whole => {}
@@ -139,7 +141,36 @@ async fn read(mut body: Body) -> Read {
     // Off the threads that everything else runs on. The turn goes with the page: where nobody waits for it any more, it ends with it.
     let read = tokio::task::spawn_blocking(move || Page {
         answer: serde_json::from_slice(&bytes).unwrap_or_default(),
-        _turn: turn,
+        _turn: Some(turn),
     });
     read.await.map_or(Read::BrokenOff, Read::Whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_reads_many_large_pages_keeps_another_namespace_waiting_for_one_of_them() {
+        let before = TURN.take("somebody").await;
+        let page = |asker| {
+            let page = serde_json::json!({"items": [{"text": "x".repeat(SMALL)}]});
+            Box::pin(read(asker, Body::from(page.to_string().into_bytes())))
+        };
+        let mut noisy: Vec<_> = (0..8).map(|_| page("noisy")).collect();
+        let mut shop = page("shop");
+        let waits = noisy.iter_mut().chain([&mut shop]).all(|page| page.as_mut().now_or_never().is_none());
+        assert!(waits, "it is somebody's turn");
+        drop(before);
+        let come = async {
+            // The first that came is before it. The others are not asked what becomes of them.
+            let first = noisy[0].as_mut().await;
+            assert!(matches!(&first, Read::Whole(page) if page.answer["items"][0]["text"].is_string()));
+            drop(first);
+            matches!(shop.await, Read::Whole(_))
+        };
+        assert_eq!(tokio::time::timeout(Duration::from_secs(10), come).await, Ok(true));
+    }
 }

@@ -16,7 +16,6 @@ mod workload;
 use jiff::Timestamp;
 use kube::Client;
 use regex_lite::RegexBuilder;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinError;
 
 pub(super) use http::{GetError, beginning, get};
@@ -27,6 +26,7 @@ use super::reach::Reach;
 use crate::decide::plan::Question;
 use crate::decide::snapshot::ProbeResult;
 use crate::decide::{About, Probe};
+use crate::turns::{Turn, Turns};
 
 /// Bytes of an answer that are looked at.
 pub(super) const LOOKED_AT: usize = 64 * 1024;
@@ -34,8 +34,8 @@ pub(super) const LOOKED_AT: usize = 64 * 1024;
 /// What a regular expression may take when it is understood.
 const PATTERN_BYTES: usize = 64 * 1024;
 
-/// Patterns of the process that are tried at the same time.
-static PATTERNS: Semaphore = Semaphore::const_new(2);
+/// Patterns of the process that are tried at the same time, and of one namespace.
+static PATTERNS: Turns = Turns::of(2, 1);
 
 /// What came of asking, and a sentence.
 type Answer = (ProbeResult, String);
@@ -68,10 +68,10 @@ pub async fn ask(means: Means<'_>, namespace: &str, probe: &Probe, now: Timestam
     let Means { client, reach, pages: _, servers: _ } = means;
     let asked = async {
         match (&probe.question, &probe.about) {
-            (Question::Http(check), _) => http::ask(check, &probe.pods, reach).await,
+            (Question::Http(check), _) => http::ask(reach, namespace, check, &probe.pods).await,
             (Question::Config(check), _) => config::ask(client, namespace, check).await,
             (Question::Tls(check), _) => tls::ask(client, reach, namespace, check, now).await,
-            (Question::Dns(check), _) => dns::ask(reach, check).await,
+            (Question::Dns(check), _) => dns::ask(reach, namespace, check).await,
             (Question::Objects(objects), _) => object::ask(client, namespace, objects, now).await,
             (Question::Traffic(wanted), _) => traffic::ask(means, namespace, wanted, now).await,
             (Question::Workload(wanted), About::Workload(subject)) => {
@@ -97,7 +97,7 @@ pub async fn ask(means: Means<'_>, namespace: &str, probe: &Probe, now: Timestam
 /// Does what keeps a thread busy off those that everything else runs on. The turn ends with the work: nobody may wait for it any more, and it takes
 /// its memory and its thread all the same.
 pub(super) async fn in_turn<T: Send + 'static>(
-    turn: Option<SemaphorePermit<'static>>,
+    turn: Turn<'static>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
     let done = tokio::task::spawn_blocking(move || {
@@ -119,14 +119,14 @@ enum Untried {
     BrokenOff,
 }
 
-/// Whether a text has something that matches. Off the threads that everything else runs on, and in turn: a pattern can be slow, and goes on when
-/// nobody waits for it any more.
-async fn found(pattern: &str, text: String) -> Result<bool, Untried> {
+/// Whether a text has something that matches. Off the threads that everything else runs on, and in this namespace's turn: a pattern can be slow, and
+/// goes on when nobody waits for it any more.
+async fn found(namespace: &str, pattern: &str, text: String) -> Result<bool, Untried> {
     if text.len() > LOOKED_AT {
         return Err(Untried::TooLong);
     }
     let pattern = pattern.to_owned();
-    let turn = PATTERNS.acquire().await.ok();
+    let turn = PATTERNS.take(namespace).await;
     let searched = in_turn(turn, move || matches(&pattern, &text)).await;
     searched.map_err(|_| Untried::BrokenOff)?.map_err(Untried::NoPattern)
 }
@@ -138,4 +138,27 @@ async fn found(pattern: &str, text: String) -> Result<bool, Untried> {
 pub fn matches(pattern: &str, text: &str) -> Result<bool, String> {
     let wanted = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build();
     Ok(wanted.map_err(|error| error.to_string())?.is_match(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn patterns_that_wait_in_one_namespace_keep_no_other_waiting() {
+        let slow = PATTERNS.take("noisy").await;
+        let tried = |namespace| Box::pin(found(namespace, "b+", "abc".to_owned()));
+        let mut noisy: Vec<_> = (0..64).map(|_| tried("noisy")).collect();
+        assert!(noisy.iter_mut().all(|waits| waits.as_mut().now_or_never().is_none()));
+        let shop = tokio::time::timeout(Duration::from_secs(10), tried("shop")).await;
+        assert_eq!(shop, Ok(Ok(true)));
+        assert!(noisy.iter_mut().all(|waits| waits.as_mut().now_or_never().is_none()));
+        drop(slow);
+        let all = tokio::time::timeout(Duration::from_secs(10), futures::future::join_all(noisy)).await;
+        assert!(all.is_ok_and(|all| all.iter().all(|found| *found == Ok(true))));
+    }
 }

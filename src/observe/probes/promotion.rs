@@ -128,7 +128,9 @@ impl Asked<'_> {
         let namespace = self.namespace;
         let path = &format!("/apis/tidegate.dev/v1alpha1/namespaces/{namespace}/{resource}");
         let words = &format!("{resource} of namespace {namespace}");
-        each(self.client, &List { path, selectors: &[selector], words, most_pages: RECORDS }, see).await
+        let asker = &self.subject.namespace;
+        let list = List { asker, path, selectors: &[selector], words, most_pages: RECORDS };
+        each(self.client, &list, see).await
     }
 }
 

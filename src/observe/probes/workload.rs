@@ -21,11 +21,11 @@ pub async fn ask(client: &Client, namespace: &str, wanted: Wanted, subject: &Sub
     let mut around = Around::default();
     if wanted.budget {
         let path = format!("/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets");
-        around.budgets = Some(all(client, &path, "poddisruptionbudgets").await);
+        around.budgets = Some(all(client, namespace, &path, "poddisruptionbudgets").await);
     }
     if wanted.room {
         let path = format!("/api/v1/namespaces/{namespace}/resourcequotas");
-        around.quotas = Some(all(client, &path, "resourcequotas").await);
+        around.quotas = Some(all(client, namespace, &path, "resourcequotas").await);
         around.nodes = Some(nodes(client, namespace, subject).await);
     }
     let subject = subject.clone();
@@ -33,9 +33,9 @@ pub async fn ask(client: &Client, namespace: &str, wanted: Wanted, subject: &Sub
     judged.unwrap_or_else(|_| unknown("it could not be judged".to_owned()))
 }
 
-async fn all(client: &Client, path: &str, words: &str) -> Result<Vec<Value>, String> {
+async fn all(client: &Client, namespace: &str, path: &str, words: &str) -> Result<Vec<Value>, String> {
     let mut found = Vec::new();
-    let list = List { path, selectors: &[], words, most_pages: FEW };
+    let list = List { asker: namespace, path, selectors: &[], words, most_pages: FEW };
     each(client, &list, |mut object| {
         // Annotations, and who manages what, may be large, and nobody looks at them.
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -50,10 +50,12 @@ async fn all(client: &Client, path: &str, words: &str) -> Result<Vec<Value>, Str
 /// Nodes, and of all pods in the cluster what they ask for.
 async fn nodes(client: &Client, namespace: &str, subject: &Subject) -> Result<Nodes, String> {
     let mut nodes = Nodes::of(&subject.template.value());
-    let list = List { path: "/api/v1/nodes", selectors: &[], words: "nodes", most_pages: NODES };
+    let path = "/api/v1/nodes";
+    let list = List { asker: namespace, path, selectors: &[], words: "nodes", most_pages: NODES };
     each(client, &list, |node| nodes.see_node(&node)).await?;
     let on_nodes = [("fieldSelector", "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed")];
-    let list = List { path: "/api/v1/pods", selectors: &on_nodes, words: "pods", most_pages: PODS };
+    let path = "/api/v1/pods";
+    let list = List { asker: namespace, path, selectors: &on_nodes, words: "pods", most_pages: PODS };
     let own: &BTreeSet<String> = &subject.own;
     each(client, &list, |pod| {
         let metadata = &pod["metadata"];

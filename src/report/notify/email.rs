@@ -1,5 +1,5 @@
 //! A mail, and the conversation with the server that takes it. The connection is made by [`Reach`], and handed to the library; without the
-//! encryption that was asked for nothing is said on it.
+//! encryption that was asked for nothing is said on it, and nothing that came before it is taken for an answer to what is said under it.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use lettre::transport::smtp::extension::ClientId;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio_rustls::TlsConnector;
 
 use super::attempt::Failure;
@@ -113,7 +113,7 @@ pub async fn send(
         }
         MailTls::StartTls => {
             // The library puts TLS over it.
-            let stream = Bounded::new(stream, peer, MOST_ENCRYPTED);
+            let stream = Bounded::new(LineByLine::new(stream), peer, MOST_ENCRYPTED);
             let mut connection =
                 AsyncSmtpConnection::connect_with_transport(Box::new(stream), &us).await.map_err(failed)?;
             if !connection.can_starttls() {
@@ -256,5 +256,51 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
 impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug> AsyncTokioStream for Bounded<S> {
     fn peer_addr(&self) -> std::io::Result<SocketAddr> {
         self.peer.ok_or_else(|| std::io::ErrorKind::NotConnected.into())
+    }
+}
+
+/// A connection of which no read goes past the end of a line. The library keeps what it has read ahead when TLS begins: whoever is on the way and
+/// sends more with the answer to STARTTLS would have answered all that is said under TLS. So it has nothing to keep, and what follows that answer
+/// comes to the handshake, which fails of it.
+#[derive(Debug)]
+struct LineByLine<S>(BufReader<S>);
+
+impl<S: AsyncRead> LineByLine<S> {
+    fn new(stream: S) -> Self {
+        Self(BufReader::new(stream))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for LineByLine<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let mut stream = Pin::new(&mut self.get_mut().0);
+        let ahead = ready!(stream.as_mut().poll_fill_buf(context))?;
+        let line = ahead.iter().position(|byte| *byte == b'\n').map_or(ahead.len(), |end| end + 1);
+        let taken = line.min(into.remaining());
+        into.put_slice(&ahead[..taken]);
+        stream.consume(taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for LineByLine<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(context)
     }
 }

@@ -191,9 +191,9 @@ mod tests {
             serde_json::from_value(json!({"key": "roots", "pattern": "^-----BEGIN"})).unwrap();
         let of = "configmap shop, key roots";
         let value = |length: usize| format!("-----BEGIN{}", "x".repeat(length - 10)).into_bytes();
-        assert_eq!(is_as_wanted(of, &key, &value(64 << 10)).await, Ok(()));
+        assert_eq!(is_as_wanted("ns", of, &key, &value(64 << 10)).await, Ok(()));
         let long = format!("{of} is longer than 64 KiB: a pattern is not tried on so much");
-        assert_eq!(is_as_wanted(of, &key, &value((64 << 10) + 1)).await, Err(failed(long)));
+        assert_eq!(is_as_wanted("ns", of, &key, &value((64 << 10) + 1)).await, Err(failed(long)));
     }
 
     #[test]

@@ -187,7 +187,10 @@ impl World {
         if before.was_full {
             return self.check_room_is_made(name, before, taken, ready);
         }
-        self.check("8 (stable pods stay on the way back)", stable == 0, || {
+        // Paused in mid-run by somebody and scaled, the native controller makes more of them than there are to be.
+        let stood = before.ready.iter().filter(|(_, is_stable)| *is_stable).count();
+        let too_many = counted(stood) - before.replicas;
+        self.check("8 (stable pods stay on the way back)", counted(stable) <= too_many.max(0), || {
             format!("{stable} Ready stable pods are taken, {ready} pods are left Ready")
         });
         let replicas = before.replicas;

@@ -60,7 +60,11 @@ pub fn http_answer(data: &[u8]) {
     let response = response(answer);
     let (status, body) = (response.status(), response.body().clone());
     let headers = response.headers().clone();
-    match awaited(http_check::expected("shop", &expect, response.into())) {
+    let looked_at = async {
+        let answered = http_check::read(&expect, response.into()).await?;
+        http_check::expected("shop", &expect, answered).await
+    };
+    match awaited(looked_at) {
         Ok(told) => {
             assert_eq!((told, i32::from(status.as_u16())), (expect.status, expect.status));
             assert!(expect.headers.keys().all(|name| headers.contains_key(name.as_str())), "{headers:?}");

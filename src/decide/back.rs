@@ -92,19 +92,8 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
     let now = draft.now();
     let run = draft.run();
     let stage = run.back.as_ref().and_then(|back| back.resume).unwrap_or(run.stage);
-    let resume = match why.cause {
-        Cause::NoReplicas | Cause::TooMany => {
-            Some(if stage == Stage::Preflight { Stage::Preflight } else { Stage::Steps })
-        }
-        Cause::Breach
-        | Cause::Undecided
-        | Cause::PodsFailing
-        | Cause::OldPodsRemain
-        | Cause::CheckFailed
-        | Cause::Abort
-        | Cause::Reverted
-        | Cause::Superseded => None,
-    };
+    let from = if stage == Stage::Preflight { Stage::Preflight } else { Stage::Steps };
+    let resume = causes::goes_on(why.cause).then_some(from);
     // Before the first pod there is nothing to keep, and no flag that was on.
     let had_pods = stage != Stage::Preflight && why.cause != Cause::OldPodsRemain;
     let (hooks, worst, quarantined) = match is_undo(why.cause) && had_pods {

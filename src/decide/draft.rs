@@ -108,6 +108,21 @@ impl<'a> Draft<'a> {
         self.status.blocked_by = Some(blocker);
     }
 
+    /// Says it beside what is said already. Where nothing else stands in the way it is what people see first; a run goes on with it, or back, so that it
+    /// blocks none.
+    pub fn mention(&mut self, reason: &str, sentence: String, unblock: String) {
+        let said = &mut self.status.summary.get_or_insert_default().message;
+        if !said.contains(&sentence) {
+            if !said.is_empty() {
+                said.push_str("; ");
+            }
+            said.push_str(&sentence);
+        }
+        if self.status.run.is_none() && self.status.blocked_by.is_none() {
+            self.blocked(reason, sentence, unblock);
+        }
+    }
+
     /// Held: the phase and the blocker in one.
     pub fn held(&mut self, reason: &str, message: impl Into<String>, unblock: impl Into<String>) {
         debug_assert!(reason == AWAITING_APPROVAL || HOLDS.contains(&reason), "{reason} is missing in HOLDS");

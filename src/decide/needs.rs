@@ -12,6 +12,7 @@ use super::judge::{Revision, WARM_UP};
 use super::pace::Limits;
 use super::pilots::{self, Placing};
 use super::plan::{CheckKind, Measuring, Plan, PlannedCheck, Question, Source};
+use super::rights;
 use super::snapshot::{ProbeId, ReleaseFacts, Snapshot};
 use super::values::Kind;
 use super::{promotion, telemetry, trial, workload};
@@ -376,6 +377,9 @@ fn pods_of(snapshot: &Snapshot, revision: Revision) -> Vec<ProbedPod> {
 
 /// What is to be read, by the names that the Release gives.
 fn sampled(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, measuring: &Measuring) -> Option<Sampling> {
+    if snapshot.release.as_ref().is_some_and(rights::server_is_withheld) {
+        return None;
+    }
     let metrics = spec.metrics.clone().unwrap_or_default();
     let mut sampling = sampling(snapshot, run, measuring)?;
     sampling.requests = metrics.requests.map(|requests| (requests.name, requests.status_label));

@@ -123,16 +123,6 @@ pub fn decide(snapshot: &Snapshot, refusal: &Refusal) -> Decision {
 /// Says what is done without, beside what is said already. Where nothing else stands in the way it is what people see first; a run goes on with it,
 /// or back, so that it blocks none.
 pub fn mention(draft: &mut Draft<'_>, refusal: &Refusal, what_of_it: &str) {
-    let sentence = format!("{what_of_it}: {}", refusal.sentence());
-    let said = &mut draft.status.summary.get_or_insert_default().message;
-    if !said.contains(&sentence) {
-        if !said.is_empty() {
-            said.push_str("; ");
-        }
-        said.push_str(&sentence);
-    }
-    if draft.status.run.is_none() && draft.status.blocked_by.is_none() {
-        let unblock = refusal.unblock(&draft.snapshot.key);
-        draft.blocked(refusal.reason(), sentence, unblock);
-    }
+    let unblock = refusal.unblock(&draft.snapshot.key);
+    draft.mention(refusal.reason(), format!("{what_of_it}: {}", refusal.sentence()), unblock);
 }

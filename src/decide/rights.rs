@@ -66,21 +66,17 @@ pub fn refused(draft: &Draft<'_>, problem: &PlanError) -> (&'static str, String,
 pub fn mention(draft: &mut Draft<'_>) {
     let release = draft.release;
     let Some(withheld) = &release.withheld else { return };
-    let sentence = withheld.sentence();
-    let said = &mut draft.status.summary.get_or_insert_default().message;
-    if !said.contains(&sentence) {
-        if !said.is_empty() {
-            said.push_str("; ");
-        }
-        said.push_str(&sentence);
-    }
-    if draft.status.run.is_none() && draft.status.blocked_by.is_none() {
-        draft.blocked(POLICY_MISSING, sentence, withheld.unblock());
-    }
+    draft.mention(POLICY_MISSING, withheld.sentence(), withheld.unblock());
 }
 
-/// The same spec, as far as measuring and going back go by it, without what uses such rights. A server is asked without credentials then; what it
-/// does not answer is Unknown.
+/// Whether a run is measured by a server that is asked with such rights. It is not asked meanwhile: what it says without credentials may be of something else.
+pub fn server_is_withheld(release: &ReleaseFacts) -> bool {
+    let metrics = release.spec.as_ref().ok().and_then(|spec| spec.metrics.as_ref());
+    let server = metrics.and_then(|metrics| metrics.prometheus.as_ref());
+    release.withheld.is_some() && server.is_some_and(|server| server.auth.is_some() || server.ca.is_some())
+}
+
+/// The same spec, as far as measuring and going back go by it, without what uses such rights.
 pub fn without(spec: &ReleaseSpec) -> ReleaseSpec {
     let mut spec = spec.clone();
     if let Some(server) = spec.metrics.as_mut().and_then(|metrics| metrics.prometheus.as_mut()) {

@@ -122,6 +122,23 @@ fn in_mid_run_it_stands_still_and_goes_back_as_ever_without_the_hooks_that_take_
     assert!(undo.quarantined.is_empty() && world.quarantined.is_empty(), "{undo:#?}");
 }
 
+#[test]
+fn in_mid_run_who_is_asked_to_sign_may_refuse_it_all_the_same() {
+    let mut world =
+        released(json!({"signOff": {"roles": ["qa"]}, "undo": {"hooks": [{"name": "dump", "job": job()}]}}));
+    world.release.as_mut().unwrap()["steps"][0]["soak"] = json!("1h");
+    world.push(template("v2", false));
+    world.until("half of them", |world| world.phase() == "Soaking");
+    world.unguarded = Some(RIGHTS);
+    world.until("held", |world| reason(world) == "PolicyMissing");
+    world.say_of("Reject", json!({"role": "qa"}));
+    world.until("it goes back", |world| world.phase() == "Undoing");
+    assert!(world.jobs.is_empty(), "{}", world.describe());
+    // The policies are back in time for the hook.
+    world.unguarded = None;
+    world.until("the hook begins", |world| !world.jobs.is_empty());
+}
+
 /// Who is to be told now.
 fn deliveries(world: &mut World) -> Vec<String> {
     let key = Key { namespace: "ns".into(), name: "shop".into() };

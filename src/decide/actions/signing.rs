@@ -33,6 +33,7 @@ pub fn asked_of<'s>(scene: &'s Scene<'_>) -> (Vec<&'s Signers>, Vec<&'s Attest>)
 /// Somebody says that it goes on.
 pub fn approve(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
     let role = action.role.clone().unwrap_or_default();
+    scene.plan.map_err(ToString::to_string)?;
     let (approvals, _) = asked_of(scene);
     let asked: Vec<&Signers> =
         approvals.into_iter().filter(|approval| approval.roles.contains(&role)).collect();

@@ -18,9 +18,24 @@ pub fn is_undo(cause: Cause) -> bool {
     }
 }
 
-/// Whether a run is back for a while only: it goes on with the same version once stable stands, unless somebody says that it does not.
+/// Whether the run goes on with the same version once stable stands.
+pub fn goes_on(cause: Cause) -> bool {
+    match cause {
+        Cause::NoReplicas | Cause::TooMany => true,
+        Cause::Breach
+        | Cause::Undecided
+        | Cause::PodsFailing
+        | Cause::OldPodsRemain
+        | Cause::CheckFailed
+        | Cause::Abort
+        | Cause::Reverted
+        | Cause::Superseded => false,
+    }
+}
+
+/// Whether a run is back for a while only: it goes on, unless somebody says that it does not.
 pub fn is_for_a_while(run: &Run) -> bool {
-    run.back.as_ref().is_some_and(|back| matches!(back.cause, Cause::NoReplicas | Cause::TooMany))
+    run.back.as_ref().is_some_and(|back| goes_on(back.cause))
 }
 
 /// How a run ends that goes back for this cause.

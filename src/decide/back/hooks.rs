@@ -47,10 +47,15 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         let planned = scene.undo.hooks.iter().find(|hook| hook.name == known.name);
         let planned = planned.map(|hook| &hook.kind);
         let release = draft.release;
-        let withheld = release.withheld.as_ref().filter(|_| planned.is_some_and(rights::hook));
+        // A Job that is made is looked at.
+        let begins = known.job.is_none();
+        let withheld = release.withheld.as_ref().filter(|_| begins && planned.is_some_and(rights::hook));
+        let is_late = draft.run().back.clone().is_some_and(|back| is_late(draft, &back));
         let (state, message) = match (planned, withheld) {
             (None, _) => (HookState::Failed, "it is not written any more".to_owned()),
-            (Some(_), Some(withheld)) => (HookState::Failed, withheld.sentence()),
+            // The policies may be back before anybody has stopped waiting for it.
+            (Some(_), Some(withheld)) if is_late => (HookState::Failed, withheld.sentence()),
+            (Some(_), Some(withheld)) => (HookState::Started, withheld.sentence()),
             (Some(HookKind::Call(call)), None) => done_by_us(draft, &known, ErrandKind::Call(call.clone())),
             (Some(HookKind::Patch(patch)), None) => {
                 done_by_us(draft, &known, ErrandKind::Patch(patch.clone()))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use super::{Answer, LOOKED_AT, Untried, failed, found, in_turn, passed, unknown};
@@ -33,7 +34,7 @@ struct Asked<'a> {
 pub async fn ask(reach: &Reach, namespace: &str, check: &HttpCheck, pods: &[ProbedPod]) -> Answer {
     let asked = Asked { reach, namespace, check };
     match (&check.url, &check.pod_path) {
-        (Some(url), None) => within(asked, url).await,
+        (Some(url), None) => once(asked, url).await,
         (None, Some(path)) => each(asked, path, pods).await,
         _ => failed("http needs exactly one of: url, podPath".to_owned()),
     }
@@ -78,55 +79,84 @@ async fn of_pod(asked: Asked<'_>, path: &str, pod: &ProbedPod) -> Answer {
     let host = if ip.contains(':') { format!("[{ip}]") } else { ip.clone() };
     // Whoever reads it later finds no trial pod of this name any more.
     let at = if *on_trial { format!(" ({host}:{port})") } else { String::new() };
-    let (result, message) = within(asked, &format!("http://{host}:{port}{path}")).await;
+    let (result, message) = once(asked, &format!("http://{host}:{port}{path}")).await;
     (result, format!("{kind} {name}{at}: {message}"))
 }
 
-/// A whole answer that comes too late is one that is not as expected.
-async fn within(asked: Asked<'_>, url: &str) -> Answer {
-    let Some(latency) = &asked.check.expect.within else { return once(asked, url).await };
-    let Some(seconds) = latency.seconds() else {
-        return failed(format!("expect.within: '{}' is not a latency: write 500ms", latency.0));
-    };
-    match tokio::time::timeout(Duration::from_secs_f64(seconds), once(asked, url)).await {
-        Ok(answer) => answer,
-        Err(_) => failed(format!("took longer than {}", latency.0)),
-    }
+/// What has been answered, as far as it is looked at.
+pub struct Answered {
+    status: i32,
+    headers: HeaderMap,
+    /// Where nothing is expected of it, there is none.
+    body: Vec<u8>,
 }
 
 async fn once(asked: Asked<'_>, url: &str) -> Answer {
-    let Asked { reach, namespace, check } = asked;
+    let answered = match within(asked, url).await {
+        Ok(answered) => answered,
+        Err(answer) => return answer,
+    };
+    match expected(asked.namespace, &asked.check.expect, answered).await {
+        Ok(status) => passed(format!("answered {status}")),
+        Err(answer) => answer,
+    }
+}
+
+/// A whole answer that comes too late is one that is not as expected. How long it takes us to look at it does not count.
+async fn within(asked: Asked<'_>, url: &str) -> Result<Answered, Answer> {
+    let Some(latency) = &asked.check.expect.within else { return answer_of(asked, url).await };
+    let Some(seconds) = latency.seconds() else {
+        return Err(failed(format!("expect.within: '{}' is not a latency: write 500ms", latency.0)));
+    };
+    match tokio::time::timeout(Duration::from_secs_f64(seconds), answer_of(asked, url)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(failed(format!("took longer than {}", latency.0))),
+    }
+}
+
+async fn answer_of(asked: Asked<'_>, url: &str) -> Result<Answered, Answer> {
+    let Asked { reach, namespace: _, check } = asked;
     let trust = if url.starts_with("https:") { Trust::System } else { Trust::Nothing };
     let client = match measure::client(trust, reach) {
         Ok(client) => client,
-        Err(error) => return unknown(error.to_string()),
+        Err(error) => return Err(unknown(error.to_string())),
     };
     let headers = check.headers.iter().map(|(name, value)| (name.as_str(), value.0.as_str()));
     let response = match get(&client, url, headers).await {
         Ok(response) => response,
-        Err(error @ (GetError::Unusable | GetError::Denied(_))) => return failed(error.to_string()),
+        Err(error @ (GetError::Unusable | GetError::Denied(_))) => return Err(failed(error.to_string())),
         Err(error @ (GetError::Refused | GetError::NoAnswer(_) | GetError::Broken(_))) => {
-            return unknown(error.to_string());
+            return Err(unknown(error.to_string()));
         }
     };
-    match expected(namespace, &check.expect, response).await {
-        Ok(status) => passed(format!("answered {status}")),
-        Err(answer) => answer,
+    read(&check.expect, response).await
+}
+
+/// Reads an answer, as far as it is looked at.
+///
+/// # Errors
+/// It breaks off.
+pub async fn read(expect: &Expect, mut response: reqwest::Response) -> Result<Answered, Answer> {
+    let status = i32::from(response.status().as_u16());
+    let headers = std::mem::take(response.headers_mut());
+    if status != expect.status {
+        return Ok(Answered { status, headers, body: Vec::new() });
     }
+    let body = beginning(response).await.map_err(|error| unknown(error.to_string()))?;
+    Ok(Answered { status, headers, body })
 }
 
 /// Holds an answer against what is expected of it, in this namespace's turn; its status.
 ///
 /// # Errors
 /// In what it differs, or why that cannot be told.
-pub async fn expected(namespace: &str, expect: &Expect, response: reqwest::Response) -> Result<i32, Answer> {
-    let status = i32::from(response.status().as_u16());
+pub async fn expected(namespace: &str, expect: &Expect, answered: Answered) -> Result<i32, Answer> {
+    let Answered { status, headers, body } = answered;
     if status != expect.status {
         return Err(failed(format!("answered {status}, expected {}", expect.status)));
     }
     for (name, pattern) in &expect.headers {
-        let values: Vec<String> = response
-            .headers()
+        let values: Vec<String> = headers
             .get_all(name.as_str())
             .iter()
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -149,7 +179,6 @@ pub async fn expected(namespace: &str, expect: &Expect, response: reqwest::Respo
             Ok(true) => {}
         }
     }
-    let body = beginning(response).await.map_err(|error| unknown(error.to_string()))?;
     if let Some(pattern) = &expect.body_matches {
         // What is no text grows when it is made one.
         let mut text = String::from_utf8_lossy(&body).into_owned();

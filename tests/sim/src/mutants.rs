@@ -43,16 +43,16 @@ pub const MUTANTS: [Mutant; 33] = [
     Mutant {
         name: "an undo that waits for the soak to end",
         file: "src/decide/run.rs",
-        finds: "if let Some(failing) = podhealth::failing(scene).filter(|_| !goes_on) {",
-        becomes: "if let Some(failing) = podhealth::failing(scene).filter(|_| !goes_on && stage == Stage::Watch) {",
+        finds: "let failing = if goes_on { Vec::new() }",
+        becomes: "let failing = if goes_on || stage != Stage::Watch { Vec::new() }",
         noticed_by: PLAYS,
     },
     Mutant {
         // Noticed by what is closed and frozen there while pods of a bad version are out.
         name: "an undo waits for a window",
         file: "src/decide/back.rs",
-        finds: "    let Some(is_ordered) = order(draft, scene, &originals, back.cause) else { return };",
-        becomes: "    let hold = scene.plan.ok().zip(draft.status.run.clone()).and_then(|(plan, run)| super::gate::before_a_move(scene.snapshot, plan, &run));\n    if let Some(hold) = hold { return draft.held_by(hold); }\n    let Some(is_ordered) = order(draft, scene, &originals, back.cause) else { return };",
+        finds: "    let Some(is_ordered) = order(draft, scene, &originals, &back) else { return };",
+        becomes: "    let hold = scene.plan.ok().zip(draft.status.run.clone()).and_then(|(plan, run)| super::gate::before_a_move(scene.snapshot, plan, &run));\n    if let Some(hold) = hold { return draft.held_by(hold); }\n    let Some(is_ordered) = order(draft, scene, &originals, &back) else { return };",
         noticed_by: WORLD,
     },
     Mutant {

@@ -76,12 +76,9 @@ pub fn server_is_withheld(release: &ReleaseFacts) -> bool {
     release.withheld.is_some() && server.is_some_and(|server| server.auth.is_some() || server.ca.is_some())
 }
 
-/// The same spec, as far as measuring and going back go by it, without what uses such rights.
+/// The same spec, as far as going back goes by it, without what uses such rights.
 pub fn without(spec: &ReleaseSpec) -> ReleaseSpec {
     let mut spec = spec.clone();
-    if let Some(server) = spec.metrics.as_mut().and_then(|metrics| metrics.prometheus.as_mut()) {
-        (server.auth, server.ca) = (None, None);
-    }
     if let Some(undo) = &mut spec.undo {
         undo.quarantine = None;
         if undo.evidence.as_ref().is_some_and(keeps_logs) {

@@ -3,15 +3,13 @@
 //! Pages of the watch (`watch/pages.rs`) are others: they become slim views, so only what is on its way is bounded there. Here a page becomes values, and
 //! has its turn until they are let go of. Turns are by namespace: whose lists are large keeps others waiting for one page at a time.
 
-use std::time::Duration;
-
 use http::{Request, StatusCode};
 use kube::Client;
 use kube::client::Body;
 use reqwest::Url;
 use serde_json::Value;
 
-use super::object::{Come, read_on};
+use super::body::{self, Arrived, Come};
 use crate::api::Right;
 use crate::observe::measure::shortened;
 use crate::turns::{Turn, Turns};
@@ -22,11 +20,6 @@ const PAGE: usize = 250;
 const FEW: usize = 8;
 /// Bytes of one page.
 const LARGEST: usize = 16 << 20;
-/// Bytes of a page that takes no turn: it is read into values and looked at without waiting for anything between, so that there are never more of
-/// them than threads.
-const SMALL: usize = 64 << 10;
-/// What is left of a page comes in this time: others wait for their turn.
-const REST: Duration = Duration::from_secs(10);
 
 /// One larger page of the process is in memory at a time: as values it is many times its bytes. Of a namespace no more than one is next.
 static TURN: Turns = Turns::of(1, 1);
@@ -121,23 +114,18 @@ enum Read {
     BrokenOff,
 }
 
-async fn read(asker: &str, mut body: Body) -> Read {
-    let mut bytes = Vec::new();
-    match read_on(&mut body, &mut bytes, SMALL).await {
-        Come::Whole => {
-            let answer = serde_json::from_slice(&bytes).unwrap_or_default();
-            return Read::Whole(Page { answer, _turn: None });
-        }
-        Come::More => {}
-        Come::BrokenOff => return Read::BrokenOff,
-    }
-    let turn = TURN.take(asker).await;
-    let rest = tokio::time::timeout(REST, read_on(&mut body, &mut bytes, LARGEST)).await;
-    match rest.unwrap_or(Come::BrokenOff) {
+async fn read(asker: &str, body: Body) -> Read {
+    let Arrived { come, bytes, turn } = body::read(body, asker, &TURN, LARGEST).await;
+    match come {
         Come::Whole => {}
         Come::More => return Read::TooLarge,
         Come::BrokenOff => return Read::BrokenOff,
     }
+    let Some(turn) = turn else {
+        // It is looked at without waiting for anything between, so that there are never more of them than threads.
+        let answer = serde_json::from_slice(&bytes).unwrap_or_default();
+        return Read::Whole(Page { answer, _turn: None });
+    };
     // Off the threads that everything else runs on. The turn goes with the page: where nobody waits for it any more, it ends with it.
     let read = tokio::task::spawn_blocking(move || Page {
         answer: serde_json::from_slice(&bytes).unwrap_or_default(),
@@ -148,8 +136,11 @@ async fn read(asker: &str, mut body: Body) -> Read {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::FutureExt;
 
+    use super::super::body::SMALL;
     use super::*;
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! An outage on the way is Unknown; an answer that is not the expected one is Failed, and says what to do.
 
+mod body;
 mod config;
 pub mod dns;
 pub mod http;

@@ -1,18 +1,14 @@
 //! Answers of `object` and `backup` checks: reads the objects, as JSON. What they say is judged in `decide/objects.rs`, off the threads
 //! that everything else runs on. Turns are by namespace, and nobody is waited for in one that others of all namespaces wait for.
 
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::time::Duration;
-
 use http::{Request, StatusCode};
-use http_body::Body as _;
 use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use reqwest::Url;
 use serde_json::Value;
 
+use super::body::{self, Arrived, Come};
 use super::{Answer, failed, in_turn, unknown};
 use crate::api::Right;
 use crate::decide::objects::{Objects, Which};
@@ -21,10 +17,6 @@ use crate::turns::{Turn, Turns};
 
 /// Bytes of an answer of the API server.
 const LARGEST: usize = 4 << 20;
-/// Bytes of one that is read without waiting for anybody.
-const SMALL: usize = 64 << 10;
-/// What is left of a larger one comes in this time: others wait to read theirs.
-const REST: Duration = Duration::from_secs(10);
 /// Objects that one selector may find.
 const MOST: usize = 500;
 
@@ -67,16 +59,10 @@ struct Reply {
     _reading: Option<Turn<'static>>,
 }
 
-async fn read(namespace: &str, status: StatusCode, mut body: Body, words: &str) -> Result<Reply, Answer> {
-    let (mut bytes, mut reading) = (Vec::new(), None);
-    let mut come = read_on(&mut body, &mut bytes, SMALL).await;
-    if matches!(come, Come::More) {
-        reading = Some(READING.take(namespace).await);
-        let rest = tokio::time::timeout(REST, read_on(&mut body, &mut bytes, LARGEST)).await;
-        come = rest.unwrap_or(Come::BrokenOff);
-    }
+async fn read(namespace: &str, status: StatusCode, body: Body, words: &str) -> Result<Reply, Answer> {
+    let Arrived { come, bytes, turn } = body::read(body, namespace, &READING, LARGEST).await;
     match come {
-        Come::Whole => Ok(Reply { status, bytes, _reading: reading }),
+        Come::Whole => Ok(Reply { status, bytes, _reading: turn }),
         Come::More => {
             let most = LARGEST >> 20;
             Err(unknown(format!("{words}: more than {most} MiB: write a narrower selector")))
@@ -159,26 +145,6 @@ fn forbidden(objects: &Objects, words: &str, message: &str) -> String {
     }
 }
 
-/// How far a body has come.
-pub(super) enum Come {
-    Whole,
-    /// It is more than was wanted.
-    More,
-    BrokenOff,
-}
-
-/// Reads on in a body, until there is more of it than so many bytes, or no more.
-pub(super) async fn read_on(body: &mut Body, bytes: &mut Vec<u8>, most: usize) -> Come {
-    while bytes.len() <= most {
-        match poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
-            None => return Come::Whole,
-            Some(Err(_)) => return Come::BrokenOff,
-            Some(Ok(frame)) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
-        }
-    }
-    Come::More
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -188,6 +154,7 @@ mod tests {
     use http::Response;
     use serde_json::json;
 
+    use super::super::body::{REST, SMALL};
     use super::*;
     use crate::answered::Answered;
     use crate::decide::snapshot::ProbeResult;

@@ -18,11 +18,11 @@ pub const LEFT: &str = "the template is written again as often as stable is put 
 pub fn is_due(draft: &mut Draft<'_>) -> bool {
     let now = draft.now();
     let known = draft.status.overwritten;
-    if let Some(Overwritten { times, at }) = known {
+    // The clock may have been set back.
+    if let Some(Overwritten { times, at }) = known.filter(|known| known.at <= now) {
         let place = usize::try_from(times.saturating_sub(1)).unwrap_or(0);
         let due = at.0 + LEFT_FOR[place.min(LEFT_FOR.len() - 1)];
-        // The clock may have been set back.
-        if at <= now && now.0 < due {
+        if now.0 < due {
             draft.wake_at(due);
             return false;
         }

@@ -41,16 +41,16 @@ pub fn id(run: &str, hook: &str) -> ProbeId {
 /// Begins those that are not begun, and notes what came of them.
 pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let run = draft.run().id.clone();
-    let Some(Back { hooks, .. }) = draft.run().back.clone() else { return };
+    let Some(back) = draft.run().back.clone() else { return };
+    let is_late = is_late(draft, &back);
     let is_open = |(_, known): &(usize, HookStatus)| known.state == HookState::Started;
-    for (place, mut known) in hooks.into_iter().enumerate().filter(is_open) {
+    for (place, mut known) in back.hooks.into_iter().enumerate().filter(is_open) {
         let planned = scene.undo.hooks.iter().find(|hook| hook.name == known.name);
         let planned = planned.map(|hook| &hook.kind);
         let release = draft.release;
         // A Job that is made is looked at.
         let begins = known.job.is_none();
         let withheld = release.withheld.as_ref().filter(|_| begins && planned.is_some_and(rights::hook));
-        let is_late = draft.run().back.clone().is_some_and(|back| is_late(draft, &back));
         let (state, message) = match (planned, withheld) {
             (None, _) => (HookState::Failed, "it is not written any more".to_owned()),
             // The policies may be back before anybody has stopped waiting for it.
@@ -164,5 +164,6 @@ fn is_late(draft: &Draft<'_>, back: &Back) -> bool {
 
 /// Until when the record waits for them, once stable stands.
 pub fn awaited_until(back: &Back) -> Option<jiff::Timestamp> {
-    Some(back.restored_at?.0 + LONGEST)
+    // Anybody may have written the status.
+    Some(back.restored_at?.0.checked_add(LONGEST).unwrap_or(jiff::Timestamp::MAX))
 }

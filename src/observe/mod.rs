@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::api::labels::Labels;
-use crate::api::status::LocksStatus;
+use crate::api::status::{LocksStatus, sensible};
 use crate::api::{Action, Authors, DEFINITION_LABEL, FreezeSpec, QUARANTINED_UNTIL, ReleaseActionSpec};
 use crate::decide::fields::REVISION;
 use crate::decide::notify::Told;
@@ -287,7 +287,7 @@ fn counted(set: &slim::ReplicaSet) -> Option<i32> {
 /// Pods that are kept for a Release and not on their way out. One that does not say until when is not ours to end.
 fn quarantined(index: &Index, key: &Key) -> Vec<Quarantined> {
     let of = |(name, pod): (&ObjectKey, &slim::Pod)| {
-        let until = pod.metadata.annotation(QUARANTINED_UNTIL)?.parse().ok()?;
+        let until = sensible(pod.metadata.annotation(QUARANTINED_UNTIL)?.parse().ok()?);
         let (name, uid) = (name.name().to_owned(), pod.metadata.uid.to_string());
         (!pod.metadata.deleted).then_some(Quarantined { name, uid, until })
     };

@@ -164,6 +164,5 @@ fn is_late(draft: &Draft<'_>, back: &Back) -> bool {
 
 /// Until when the record waits for them, once stable stands.
 pub fn awaited_until(back: &Back) -> Option<jiff::Timestamp> {
-    // Anybody may have written the status.
-    Some(back.restored_at?.0.checked_add(LONGEST).unwrap_or(jiff::Timestamp::MAX))
+    Some(back.restored_at?.0 + LONGEST)
 }

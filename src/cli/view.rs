@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::letters::turns_writing;
+
 /// What a rendering depends on besides what it shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
@@ -26,13 +28,8 @@ pub const TIE: char = '\u{a0}';
 /// Text without control characters and line breaks, and without what turns the direction of writing. Reasons are written by people and
 /// messages by servers: none of them may move the cursor of whoever reads them, or be read as other words than it is written in.
 pub fn plain(text: &str) -> String {
-    let shown = text.chars().filter(|letter| !turns(*letter));
+    let shown = text.chars().filter(|letter| !turns_writing(*letter));
     shown.map(|letter| if breaks(letter) { ' ' } else { letter }).collect()
-}
-
-/// Whether it shows what follows in another order than it is written in.
-fn turns(letter: char) -> bool {
-    matches!(letter, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn breaks(letter: char) -> bool {
@@ -46,7 +43,7 @@ const AUTHORS: &str = "changedBy";
 pub fn harmless<T: Serialize + DeserializeOwned + Clone>(object: &T) -> T {
     fn clean(value: &mut Value) {
         match value {
-            Value::String(text) if text.chars().any(|letter| breaks(letter) || turns(letter)) => {
+            Value::String(text) if text.chars().any(|letter| breaks(letter) || turns_writing(letter)) => {
                 *text = plain(text);
             }
             Value::Array(values) => values.iter_mut().for_each(clean),

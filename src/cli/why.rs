@@ -8,7 +8,6 @@ use super::status::{UNSEEN, check_state, full_name, phase, replicas, verdict};
 use super::view::{Look, Page, ago, harmless, moment, seconds, sentence, span};
 use super::{steps, undo};
 use crate::api::notify::Trouble;
-use crate::api::release::WatchStage;
 use crate::api::status::{
     Back, Cause, CheckState, CheckStatus, JobStatus, LastRun, MigrationStatus, Pass, Passed, ReleaseStatus,
     Run, Said, Signature, SignatureOf, Stage, UndoTimes, VerdictStatus,
@@ -17,7 +16,7 @@ use crate::api::undo::{
     Communication, HookState, HookStatus, QuarantineState, QuarantinedPod, Validation, ValidationResult,
 };
 use crate::api::{OnLimit, Phase, Release, ReleaseAction};
-use crate::decide::VALIDATION;
+use crate::decide::{VALIDATION, plan};
 
 /// Explains a release. `actions` are the [`ReleaseAction`]s about it, in any order; what could not be read is left out.
 pub fn explain(release: &Release, actions: &[ReleaseAction], look: Look) -> String {
@@ -141,14 +140,10 @@ fn stage(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, 
     }
 }
 
-/// What comes of a breach in the present stage of the watch. While it waits to be signed off, the last one goes on.
+/// What comes of a breach in the present stage of the watch.
 fn breach_does(release: &Release, run: &Run, look: Look) -> &'static str {
-    let stages = release.spec.watch.as_deref().unwrap_or_default();
-    let goes_on = |stage: &&WatchStage| {
-        let ends = run.all_since.zip(stage.r#for.parse()).map(|(since, length)| since.0.checked_add(length));
-        ends.is_some_and(|at| at.is_ok_and(|at| look.now < at))
-    };
-    let stage = stages.iter().find(goes_on).or(stages.last());
+    let measuring = plan::measuring(&release.spec).ok();
+    let stage = measuring.as_ref().and_then(|measuring| measuring.stage(run, look.now));
     match stage.and_then(|stage| stage.on_limit) {
         None | Some(OnLimit::Undo) => "a breach goes back",
         Some(OnLimit::Hold) => "a breach holds it, and pods that fail do",

@@ -342,11 +342,7 @@ fn remembered(draft: &mut Draft<'_>) -> judge::State {
 
 /// What a breach does now: in the watch the stage may say so.
 pub fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, usual: OnLimit) -> OnLimit {
-    let Some(since) = draft.run().all_since else { return usual };
-    let Some(measuring) = scene.measuring else { return usual };
-    // While it waits to be signed off, the last stage goes on.
-    let stage = measuring.watch.iter().find(|stage| scene.now() < since.0 + stage.until);
-    let stage = stage.or(measuring.watch.last());
+    let stage = scene.measuring.and_then(|measuring| measuring.stage(draft.run(), scene.now()));
     stage.and_then(|stage| stage.on_limit).unwrap_or(usual)
 }
 

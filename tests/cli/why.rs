@@ -192,6 +192,8 @@ fn what_comes_of_a_breach_in_this_stage_of_the_watch_is_said() {
         ("2026-11-21T12:00:00Z", "a breach is only told, and so are pods that fail."),
         // It waits to be signed off.
         ("2026-11-20T12:00:00Z", "a breach is only told, and so are pods that fail."),
+        // Somebody else wrote it.
+        ("9999-12-30T22:00:00Z", "a breach goes back."),
     ] {
         let mut watching =
             release(json!({ "phase": "Watching", "run": run("Watch", json!({ "allSince": since })) }));

@@ -6,7 +6,7 @@ use owo_colors::OwoColorize;
 
 use super::status::{UNSEEN, check_state, full_name, phase, replicas, verdict};
 use super::view::{Look, Page, ago, harmless, moment, seconds, sentence, span};
-use super::{steps, undo};
+use super::{breach, steps, undo};
 use crate::api::notify::Trouble;
 use crate::api::status::{
     Back, Cause, CheckState, CheckStatus, JobStatus, LastRun, MigrationStatus, Pass, Passed, ReleaseStatus,
@@ -15,8 +15,8 @@ use crate::api::status::{
 use crate::api::undo::{
     Communication, HookState, HookStatus, QuarantineState, QuarantinedPod, Validation, ValidationResult,
 };
-use crate::api::{OnLimit, Phase, Release, ReleaseAction};
-use crate::decide::{VALIDATION, plan};
+use crate::api::{Phase, Release, ReleaseAction};
+use crate::decide::VALIDATION;
 
 /// Explains a release. `actions` are the [`ReleaseAction`]s about it, in any order; what could not be read is left out.
 pub fn explain(release: &Release, actions: &[ReleaseAction], look: Look) -> String {
@@ -124,7 +124,7 @@ fn stage(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, 
                 "  ",
                 &format!(
                     "Everything is on the new revision{since} and still measured: {}.",
-                    breach_does(release, run, look)
+                    breach::does(release, run, look.now)
                 ),
             );
             if let Some(until) = status.step.as_ref().and_then(|step| step.until) {
@@ -137,17 +137,6 @@ fn stage(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, 
                 going_back(page, run, back, look);
             }
         }
-    }
-}
-
-/// What comes of a breach in the present stage of the watch.
-fn breach_does(release: &Release, run: &Run, look: Look) -> &'static str {
-    let measuring = plan::measuring(&release.spec).ok();
-    let stage = measuring.as_ref().and_then(|measuring| measuring.stage(run, look.now));
-    match stage.and_then(|stage| stage.on_limit) {
-        None | Some(OnLimit::Undo) => "a breach goes back",
-        Some(OnLimit::Hold) => "a breach holds it, and pods that fail do",
-        Some(OnLimit::Notify) => "a breach is only told, and so are pods that fail",
     }
 }
 

@@ -342,8 +342,8 @@ fn remembered(draft: &mut Draft<'_>) -> judge::State {
 
 /// What a breach does now: in the watch the stage may say so.
 pub fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, usual: OnLimit) -> OnLimit {
-    let stage = scene.measuring.and_then(|measuring| measuring.stage(draft.run(), scene.now()));
-    stage.and_then(|stage| stage.on_limit).unwrap_or(usual)
+    let Some(measuring) = scene.measuring else { return usual };
+    measuring.on_limit(draft.run(), scene.now(), usual)
 }
 
 /// Once in a run, and only told.

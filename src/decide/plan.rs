@@ -84,6 +84,11 @@ impl Measuring {
         let since = run.all_since?.0;
         self.watch.iter().find(|stage| now < since + stage.until).or(self.watch.last())
     }
+
+    /// What a breach does now that usually does this: in the watch the stage may say so.
+    pub fn on_limit(&self, run: &Run, now: Timestamp, usual: OnLimit) -> OnLimit {
+        self.stage(run, now).and_then(|stage| stage.on_limit).unwrap_or(usual)
+    }
 }
 
 /// A step with its numbers.

@@ -10,6 +10,7 @@ use super::scene::Scene;
 use super::snapshot::Measured;
 use super::{sight, values};
 use crate::api::status::{Memory, Progress, Stamp, VerdictStatus, Window};
+use crate::letters::on_one_line;
 
 /// What the measurements say.
 #[derive(Debug, Default)]
@@ -428,7 +429,7 @@ fn window((from, until): (i64, i64)) -> Option<Window> {
 
 /// As much of a message as is kept.
 pub fn shortened(message: &str) -> String {
-    message.chars().take(1024).collect()
+    on_one_line(message).take(1024).collect()
 }
 
 /// Target and limit as people write them.

@@ -38,6 +38,7 @@ use crate::decide::snapshot::{
 };
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
+use crate::letters;
 use crate::observe::reading::Reading;
 use crate::watch::ObjectKey;
 use crate::watch::again::{Again, Outlined};
@@ -504,7 +505,7 @@ fn actions(index: &Index, name: &ObjectKey, release: Option<&ReleaseFacts>) -> V
             ground: said.ground,
             run: said.run,
             by: said.by,
-            reason: said.reason.unwrap_or_default(),
+            reason: letters::in_order(&said.reason.unwrap_or_default()),
         })
     };
     said.into_iter().filter_map(facts).collect()
@@ -538,7 +539,7 @@ fn freezes(index: &Index, name: &ObjectKey, release: Option<&slim::Release>) -> 
             uid,
             from: from.map_or(Timestamp::MIN, |from| from.0),
             until: to.map_or(Timestamp::MAX, |to| to.0),
-            reason,
+            reason: letters::in_order(&reason),
             grounds: passes.into_iter().map(|pass| pass.ground).collect(),
         })
     };

@@ -21,6 +21,7 @@
 //! | [`act`] | carries a decision out | decide |
 //! | [`report`] | log lines, events, metrics | delay or fail `act` |
 //! | [`run`] | wiring, leader election, the queue, the clocks | decide |
+//! | `letters` | letters that turn the direction of writing or begin a line, for `observe`, `decide`, `report` and `cli` | know where a text goes |
 //! | `lines` | what waits, by namespace, for `report` and `run` | know what it is that waits |
 //! | [`turns`] | turns at what is done so many times at once: so many for all, so many for one namespace | know what is done |
 //! | [`cli`] | `kubectl tidegate` | write anything but ReleaseActions, and a hand-back when asked to |
@@ -51,6 +52,7 @@ mod answered;
 pub mod api;
 pub mod cli;
 pub mod decide;
+mod letters;
 mod lines;
 pub mod observe;
 pub mod report;

@@ -176,12 +176,13 @@ impl Date {
 }
 
 impl Span {
-    /// The length of time, or `None` when the text is not one.
+    /// The length of time, 116 years at most, or `None` when the text is not one.
     ///
     /// ```
     /// use tidegate::api::text::Span;
     /// assert_eq!(Span("1h30m".into()).parse().map(|d| d.as_secs()), Some(5400));
     /// assert_eq!(Span("7d".into()).parse(), None);
+    /// assert_eq!(Span("1000000h".into()).parse(), None);
     /// ```
     pub fn parse(&self) -> Option<Duration> {
         let mut seconds = 0u64;

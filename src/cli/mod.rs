@@ -6,6 +6,7 @@
 
 pub mod act;
 pub mod backtest;
+mod breach;
 pub mod connect;
 pub mod follow;
 pub mod hand_back;

@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::letters::{breaks_line, on_one_line, turns_writing};
+
 /// What a rendering depends on besides what it shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
@@ -26,17 +28,7 @@ pub const TIE: char = '\u{a0}';
 /// Text without control characters and line breaks, and without what turns the direction of writing. Reasons are written by people and
 /// messages by servers: none of them may move the cursor of whoever reads them, or be read as other words than it is written in.
 pub fn plain(text: &str) -> String {
-    let shown = text.chars().filter(|letter| !turns(*letter));
-    shown.map(|letter| if breaks(letter) { ' ' } else { letter }).collect()
-}
-
-/// Whether it shows what follows in another order than it is written in.
-fn turns(letter: char) -> bool {
-    matches!(letter, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn breaks(letter: char) -> bool {
-    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')
+    on_one_line(text).collect()
 }
 
 /// The field in which authors stand, a name a line (`api::Authors`): shown they are one line all the same.
@@ -46,7 +38,9 @@ const AUTHORS: &str = "changedBy";
 pub fn harmless<T: Serialize + DeserializeOwned + Clone>(object: &T) -> T {
     fn clean(value: &mut Value) {
         match value {
-            Value::String(text) if text.chars().any(|letter| breaks(letter) || turns(letter)) => {
+            Value::String(text)
+                if text.chars().any(|letter| breaks_line(letter) || turns_writing(letter)) =>
+            {
                 *text = plain(text);
             }
             Value::Array(values) => values.iter_mut().for_each(clean),

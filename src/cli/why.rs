@@ -6,9 +6,8 @@ use owo_colors::OwoColorize;
 
 use super::status::{UNSEEN, check_state, full_name, phase, replicas, verdict};
 use super::view::{Look, Page, ago, harmless, moment, seconds, sentence, span};
-use super::{steps, undo};
+use super::{breach, steps, undo};
 use crate::api::notify::Trouble;
-use crate::api::release::WatchStage;
 use crate::api::status::{
     Back, Cause, CheckState, CheckStatus, JobStatus, LastRun, MigrationStatus, Pass, Passed, ReleaseStatus,
     Run, Said, Signature, SignatureOf, Stage, UndoTimes, VerdictStatus,
@@ -16,7 +15,7 @@ use crate::api::status::{
 use crate::api::undo::{
     Communication, HookState, HookStatus, QuarantineState, QuarantinedPod, Validation, ValidationResult,
 };
-use crate::api::{OnLimit, Phase, Release, ReleaseAction};
+use crate::api::{Phase, Release, ReleaseAction};
 use crate::decide::VALIDATION;
 
 /// Explains a release. `actions` are the [`ReleaseAction`]s about it, in any order; what could not be read is left out.
@@ -125,7 +124,7 @@ fn stage(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, 
                 "  ",
                 &format!(
                     "Everything is on the new revision{since} and still measured: {}.",
-                    breach_does(release, run, look)
+                    breach::does(release, run, look.now)
                 ),
             );
             if let Some(until) = status.step.as_ref().and_then(|step| step.until) {
@@ -138,21 +137,6 @@ fn stage(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, 
                 going_back(page, run, back, look);
             }
         }
-    }
-}
-
-/// What comes of a breach in the present stage of the watch. While it waits to be signed off, the last one goes on.
-fn breach_does(release: &Release, run: &Run, look: Look) -> &'static str {
-    let stages = release.spec.watch.as_deref().unwrap_or_default();
-    let goes_on = |stage: &&WatchStage| {
-        let ends = run.all_since.zip(stage.r#for.parse()).map(|(since, length)| since.0.checked_add(length));
-        ends.is_some_and(|at| at.is_ok_and(|at| look.now < at))
-    };
-    let stage = stages.iter().find(goes_on).or(stages.last());
-    match stage.and_then(|stage| stage.on_limit) {
-        None | Some(OnLimit::Undo) => "a breach goes back",
-        Some(OnLimit::Hold) => "a breach holds it, and pods that fail do",
-        Some(OnLimit::Notify) => "a breach is only told, and so are pods that fail",
     }
 }
 

@@ -21,6 +21,7 @@ use super::snapshot::{ActionFacts, FreezeFacts};
 use crate::api::status::{Cause, CheckState, CheckStatus, Handled, LastRun, Pass, Passed, Run, Said, Stage};
 use crate::api::undo::ValidationResult;
 use crate::api::{Action, Authors, Outcome};
+use crate::letters::on_one_line;
 use signing::{agree, approve, asked_of, attest, refuse_undo};
 
 /// Windows and freezes that a run passes at most.
@@ -51,6 +52,7 @@ pub fn apply(draft: &mut Draft<'_>, scene: &Scene<'_>) {
             let note = format!("{who}: {:?}: {message}", action.action);
             draft.notices.push(Notice::normal("ActionTaken", note));
         }
+        let message = on_one_line(&message).collect();
         draft.status.handled.push(Handled { uid: action.uid.clone(), action: action.action, done, message });
     }
 }
@@ -353,7 +355,8 @@ fn pass_over(check: &mut CheckStatus, said: &Said) -> bool {
     if is_open {
         check.state = CheckState::Skipped;
         check.retry_at = None;
-        check.message = format!("skipped by {}: {}", said.by, said.reason).chars().take(512).collect();
+        let message = format!("skipped by {}: {}", said.by, said.reason);
+        check.message = on_one_line(&message).take(512).collect();
     }
     is_open
 }

@@ -40,6 +40,7 @@ use crate::api::report::Undo;
 use crate::api::status::{Back, Cause, CheckStatus, Progress, RevisionStatus, Run, Stage, Stamp};
 use crate::api::undo::UndoPhase;
 use crate::api::{Action, Authors, Outcome, Phase, ReleaseSpec};
+use crate::letters::on_one_line;
 use causes::outcome;
 
 pub use causes::{is_for_a_while, is_undo};
@@ -69,7 +70,8 @@ pub struct Why {
 
 impl Why {
     pub fn new(cause: Cause, message: impl Into<String>) -> Self {
-        Self { cause, message: message.into(), by: None, breach_at: None }
+        let message: String = message.into();
+        Self { cause, message: on_one_line(&message).collect(), by: None, breach_at: None }
     }
 
     pub fn said_by(mut self, by: Option<String>) -> Self {

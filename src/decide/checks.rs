@@ -23,6 +23,7 @@ use super::trial;
 use crate::api::Action;
 use crate::api::check::Severity;
 use crate::api::status::{CheckState, CheckStatus, Run, Stamp};
+use crate::letters::on_one_line;
 
 /// The longest wait before another try.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(600);
@@ -48,7 +49,7 @@ impl Found {
             Self::Answer(ProbeResult::Unknown, message) => (CheckState::Unknown, message),
             Self::Answer(ProbeResult::Failed, message) => (CheckState::Failed, message),
         };
-        (state, message.chars().take(MESSAGE).collect())
+        (state, on_one_line(&message).take(MESSAGE).collect())
     }
 }
 

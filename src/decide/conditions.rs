@@ -9,6 +9,7 @@ use super::lint::{Finding, Severity};
 use crate::api::status::{Memory, Stamp, Summary};
 use crate::api::undo::{Validation, ValidationResult};
 use crate::api::{Outcome, Phase, ReleaseStatus};
+use crate::letters::on_one_line;
 
 /// `Succeeded`, `Undone` ... as a reason.
 pub fn outcome_reason(outcome: Outcome) -> &'static str {
@@ -153,7 +154,7 @@ pub fn derive(status: &mut ReleaseStatus, generation: i64, now: Timestamp, remar
                 type_: type_.into(),
                 status: is.into(),
                 reason,
-                message: message.chars().take(1024).collect(),
+                message: on_one_line(&message).take(1024).collect(),
                 observed_generation: Some(generation),
                 last_transition_time: since
                     .map_or_else(|| Time(whole_second(now)), |old| old.last_transition_time.clone()),

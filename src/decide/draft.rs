@@ -17,6 +17,7 @@ use super::retention;
 use super::snapshot::{ReleaseFacts, Snapshot, Workload};
 use crate::api::status::{Back, Blocker, CaptureStatus, KeptReport, LastRun, Run, Stamp};
 use crate::api::{Action, CaptureMode, Outcome, Phase, ReleaseStatus};
+use crate::letters::on_one_line;
 
 /// No decision sleeps longer: nothing depends on an event arriving.
 pub const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
@@ -98,19 +99,19 @@ impl<'a> Draft<'a> {
     /// Where it stands, and what is happening in a sentence.
     pub fn phase(&mut self, phase: Phase, message: impl Into<String>) {
         self.status.phase = Some(phase);
-        self.status.summary.get_or_insert_default().message = message.into();
+        self.status.summary.get_or_insert_default().message = shown(message);
     }
 
     /// Standing still, with a named blocker and what takes it away.
     pub fn blocked(&mut self, reason: &str, message: impl Into<String>, unblock: impl Into<String>) {
-        let blocker =
-            Blocker { reason: reason.into(), message: message.into(), until: None, unblock: unblock.into() };
-        self.status.blocked_by = Some(blocker);
+        let (message, unblock) = (shown(message), shown(unblock));
+        self.status.blocked_by = Some(Blocker { reason: reason.into(), message, until: None, unblock });
     }
 
     /// Says it beside what is said already. Where nothing else stands in the way it is what people see first; a run goes on with it, or back, so that it
     /// blocks none.
     pub fn mention(&mut self, reason: &str, sentence: String, unblock: String) {
+        let sentence = shown(sentence);
         let said = &mut self.status.summary.get_or_insert_default().message;
         if !said.contains(&sentence) {
             if !said.is_empty() {
@@ -229,7 +230,7 @@ impl<'a> Draft<'a> {
         (self.note_first, self.only_noted) = (false, false);
         back::communicate(self);
         let Some(run) = self.status.run.take() else { return };
-        let message = message.into();
+        let message = shown(message);
         let canary = self.status.canary.take().unwrap_or_default();
         let note = format!("run {} {}: {message}", run.id, conditions::outcome_word(outcome));
         self.notices.push(match outcome {
@@ -340,6 +341,12 @@ impl<'a> Draft<'a> {
         let since = written.map_or(every, |at| Duration::try_from(self.snapshot.now - at).unwrap_or(every));
         Some(every.saturating_sub(since))
     }
+}
+
+/// A sentence as status has it: names and reasons of other people's may be in it.
+fn shown(sentence: impl Into<String>) -> String {
+    let sentence: String = sentence.into();
+    on_one_line(&sentence).collect()
 }
 
 /// Generation of the Deployment that a status is about.

@@ -10,6 +10,7 @@ use super::scene::Scene;
 use super::snapshot::Measured;
 use super::{sight, values};
 use crate::api::status::{Memory, Progress, Stamp, VerdictStatus, Window};
+use crate::letters::on_one_line;
 
 /// What the measurements say.
 #[derive(Debug, Default)]
@@ -342,12 +343,8 @@ fn remembered(draft: &mut Draft<'_>) -> judge::State {
 
 /// What a breach does now: in the watch the stage may say so.
 pub fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, usual: OnLimit) -> OnLimit {
-    let Some(since) = draft.run().all_since else { return usual };
     let Some(measuring) = scene.measuring else { return usual };
-    // While it waits to be signed off, the last stage goes on.
-    let stage = measuring.watch.iter().find(|stage| scene.now() < since.0 + stage.until);
-    let stage = stage.or(measuring.watch.last());
-    stage.and_then(|stage| stage.on_limit).unwrap_or(usual)
+    measuring.on_limit(draft.run(), scene.now(), usual)
 }
 
 /// Once in a run, and only told.
@@ -432,7 +429,7 @@ fn window((from, until): (i64, i64)) -> Option<Window> {
 
 /// As much of a message as is kept.
 pub fn shortened(message: &str) -> String {
-    message.chars().take(1024).collect()
+    on_one_line(message).take(1024).collect()
 }
 
 /// Target and limit as people write them.

@@ -27,6 +27,7 @@ use crate::api::migration::{Migration, MigrationKind};
 use crate::api::status::{Cause, CheckState, JobStatus, MigrationStatus, Run, Said, Stage, Stamp};
 use crate::api::text::Span;
 use crate::api::{Action, Phase};
+use crate::letters::on_one_line;
 
 /// The reason while nothing goes back by itself any more, and something would.
 pub const IRREVERSIBLE: &str = "Irreversible";
@@ -475,7 +476,7 @@ pub fn skip(run: &mut Run, said: &Said) -> Option<String> {
         let part = { parts }.find(is_stuck)?;
         part.state = CheckState::Skipped;
         let message = format!("skipped by {}: {}; {}", said.by, said.reason, part.message);
-        part.message = message.chars().take(MESSAGE).collect();
+        part.message = on_one_line(&message).take(MESSAGE).collect();
         Some(name.clone())
     })
 }

@@ -17,7 +17,7 @@ use super::snapshot::{ProbeId, ReleaseFacts, Snapshot};
 use super::values::Kind;
 use super::{promotion, telemetry, trial, workload};
 use crate::api::ReleaseSpec;
-use crate::api::status::{Back, CheckState, CheckStatus, Run, Stage, Stamp};
+use crate::api::status::{Back, CheckState, CheckStatus, Run, Stage};
 
 /// A canary counts as young for so long after each step begins: it is measured every second.
 const YOUNG: Duration = Duration::from_secs(120);
@@ -431,12 +431,7 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
     // Before the first canary pod too: what a new pod gets wrong while it starts is counted only by who was there before it.
     pods.sort_by(|one, other| one.name.cmp(&other.name));
     let since = run.all_since.or(run.progress.begun).unwrap_or(run.started_at).0;
-    // While it waits to be signed off, the last stage goes on.
-    let stage = |all: Stamp| {
-        let stages = &measuring.watch;
-        stages.iter().find(|stage| snapshot.now < all.0 + stage.until).or(stages.last())
-    };
-    let every = run.all_since.and_then(stage);
+    let stage = measuring.stage(run, snapshot.now);
     Some(Sampling {
         run: run.id.clone(),
         source: measuring.source.clone(),
@@ -445,7 +440,7 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
         requests: None,
         latency: None,
         ignore_paths,
-        every: every.map(|stage| stage.every),
+        every: stage.map(|stage| stage.every),
         young: snapshot.now < since + YOUNG,
         history: !run.judge.has("lastSlot"),
         pods,

@@ -8,6 +8,8 @@ mod undo;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 pub use checks::{CheckKind, LONGEST_QUESTION, PlannedCheck, PlannedRetries, Question};
 use checks::{checks, preflight, signers};
 pub use meaning::Meaning;
@@ -22,6 +24,7 @@ use super::traffic::{self, Traffic};
 use super::{judge, notify, pilots, telemetry, values};
 use crate::api::criterion::{Criterion, NoData, OnLimit, OnUnknown, Reference, ValueBound};
 use crate::api::release::Pilot;
+use crate::api::status::Run;
 use crate::api::text::{Condition, Latency, Percent, Share, Span};
 use crate::api::{Capacity, CaptureMode, OnDelete, ReleaseSpec};
 
@@ -73,6 +76,19 @@ pub struct Measuring {
     pub values: Vec<values::Criterion>,
     pub watch: Vec<PlannedWatch>,
     pub source: Source,
+}
+
+impl Measuring {
+    /// The stage of the watch that a run is in; none before all pods are on the new revision. While it waits to be signed off, the last one goes on.
+    pub fn stage(&self, run: &Run, now: Timestamp) -> Option<&PlannedWatch> {
+        let since = run.all_since?.0;
+        self.watch.iter().find(|stage| now < since + stage.until).or(self.watch.last())
+    }
+
+    /// What a breach does now that usually does this: in the watch the stage may say so.
+    pub fn on_limit(&self, run: &Run, now: Timestamp, usual: OnLimit) -> OnLimit {
+        self.stage(run, now).and_then(|stage| stage.on_limit).unwrap_or(usual)
+    }
 }
 
 /// A step with its numbers.

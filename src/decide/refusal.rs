@@ -11,6 +11,7 @@ use super::notify;
 use super::snapshot::{Key, Snapshot};
 use crate::api::right::Right;
 use crate::api::{Action, Phase};
+use crate::letters::on_one_line;
 
 /// Reason while a right is missing.
 pub const MISSING_RIGHT: &str = "MissingRight";
@@ -81,8 +82,7 @@ impl Refusal {
             Why::Right(right) => right.to_string(),
             Why::Taken { words, remedy: _ } => format!("{} failed: {words}", self.what),
             Why::Words(words) => {
-                let printable = |one: char| if one.is_control() { ' ' } else { one };
-                let words: String = words.chars().map(printable).take(MOST_WORDS).collect();
+                let words: String = on_one_line(words).take(MOST_WORDS).collect();
                 format!("{} was refused: {}", self.what, words.trim())
             }
         }
@@ -125,4 +125,16 @@ pub fn decide(snapshot: &Snapshot, refusal: &Refusal) -> Decision {
 pub fn mention(draft: &mut Draft<'_>, refusal: &Refusal, what_of_it: &str) {
     let unblock = refusal.unblock(&draft.snapshot.key);
     draft.mention(refusal.reason(), format!("{what_of_it}: {}", refusal.sentence()), unblock);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_whoever_refuses_are_told_in_order_and_on_one_line() {
+        let words = "denied:\u{202e} yb\u{2066} us\u{2028}and\u{2029}by\u{85}them\n".to_owned();
+        let refusal = Refusal { what: "the creation of Job backup".to_owned(), why: Why::Words(words) };
+        assert_eq!(refusal.sentence(), "the creation of Job backup was refused: denied: yb us and by them");
+    }
 }

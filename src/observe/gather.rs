@@ -8,19 +8,22 @@ use futures::{AsyncRead, AsyncReadExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{Api, LogParams};
-use tokio::sync::Semaphore;
 
 use super::happened::{About, Happened};
 use super::kept::{Unread, shown};
 use crate::api::undo::{ContainerLog, PodEvidence};
 use crate::decide::{Gather, Witness};
+use crate::turns::Turns;
 
-/// For each log.
+/// For each log, once it is its turn.
 const DEADLINE: Duration = Duration::from_secs(4);
-/// For a pod's events, those who asked before included.
-const DEADLINE_OF_EVENTS: Duration = Duration::from_secs(8);
-/// Logs that are read at the same time.
-const LOGS_AT_ONCE: usize = 16;
+/// For a pod's events, and for each of its logs, those who asked before included. What takes longer is named, and the rest kept: soon after that the
+/// record waits for none of it.
+const DEADLINE_OF_ALL: Duration = Duration::from_secs(8);
+/// Logs that are read at the same time, of all namespaces and of one: each is a request to a node, and one that says nothing takes its whole time.
+/// Twice so many of one are read, where no node answers, before their time is over.
+const LOGS_AT_ONCE: usize = 32;
+const LOGS_OF_A_NAMESPACE: usize = 8;
 /// Bytes of a log that are read, and those of its end that are kept.
 const READ: u64 = 1024 * 1024;
 const KEPT: usize = 16 * 1024;
@@ -33,13 +36,13 @@ const UNREAD: usize = 8;
 pub struct Gatherer {
     client: Client,
     happened: Happened,
-    /// Each log is a request to a node.
-    logs: Semaphore,
+    logs: Turns,
 }
 
 impl Gatherer {
     pub fn start(client: Client) -> Self {
-        Self { happened: Happened::start(client.clone()), client, logs: Semaphore::new(LOGS_AT_ONCE) }
+        let logs = Turns::of(LOGS_AT_ONCE, LOGS_OF_A_NAMESPACE);
+        Self { happened: Happened::start(client.clone()), client, logs }
     }
 
     /// Reads events and logs of pods, all at the same time.
@@ -56,11 +59,14 @@ impl Gatherer {
             .filter(|_| *log_lines > 0)
             .flat_map(|name| times.iter().map(move |previous| (name, *previous)));
         let logs = asked.map(|(container, previous)| async move {
-            let _turn = self.logs.acquire().await;
-            let lines = log(&self.client, namespace, pod, container, previous, *log_lines).await;
-            (container, previous, lines)
+            let read = async {
+                let _turn = self.logs.take(namespace).await;
+                log(&self.client, namespace, pod, container, previous, *log_lines).await
+            };
+            let lines = tokio::time::timeout(DEADLINE_OF_ALL, read).await;
+            (container, previous, lines.unwrap_or_else(|_| Err(Unread::because("not read in time"))))
         });
-        let events = tokio::time::timeout(DEADLINE_OF_EVENTS, self.happened.about(namespace, pod));
+        let events = tokio::time::timeout(DEADLINE_OF_ALL, self.happened.about(namespace, pod));
         let (events, logs) = futures::join!(events, join_all(logs));
         let events = events.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         evidence(pod, events, logs)
@@ -158,4 +164,68 @@ pub fn last_lines(wrote: &[u8], most: u32) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let skipped = lines.len().saturating_sub(usize::try_from(most).unwrap_or(usize::MAX));
     lines.into_iter().skip(skipped).map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::pending;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    /// An API server with no events, and with a log of each pod but of those in one namespace: the nodes of all but one there say nothing.
+    fn server() -> Client {
+        let service = tower::service_fn(async |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            if path.ends_with("/log") && path.contains("/noisy/") && !path.contains("/well/") {
+                pending::<()>().await;
+            }
+            let events = json!({"apiVersion": "v1", "kind": "EventList", "metadata": {}, "items": []});
+            let answer = if path.ends_with("/log") { "panic\n".to_owned() } else { events.to_string() };
+            Ok::<_, Infallible>(Response::new(Body::from(answer.into_bytes())))
+        });
+        Client::new(service, "default")
+    }
+
+    fn wanted(pods: usize) -> Gather {
+        let witness = |number: usize| Witness { pod: format!("shop-{number}"), began_again: false };
+        Gather { pods: (0..pods).map(witness).collect(), containers: vec!["app".to_owned()], log_lines: 50 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_logs_than_can_be_read_in_time_are_named_and_the_rest_is_there() {
+        let gatherer = Gatherer::start(server());
+        let mut all = wanted(3 * LOGS_OF_A_NAMESPACE);
+        all.pods.insert(0, Witness { pod: "well".to_owned(), began_again: false });
+        let read = tokio::time::timeout(DEADLINE_OF_ALL + DEADLINE / 4, gatherer.gather("noisy", &all));
+        let read = read.await.expect("before the record waits for none of it any more");
+        let named =
+            |why: &str| read.iter().filter(|pod| pod.unread == [format!("log of app: {why}")]).count();
+        let (silent, late) = (named("no answer in time"), named("not read in time"));
+        assert!(silent >= LOGS_OF_A_NAMESPACE && late >= LOGS_OF_A_NAMESPACE, "{read:?}");
+        assert_eq!(silent + late, 3 * LOGS_OF_A_NAMESPACE, "{read:?}");
+        assert_eq!((read[0].pod.as_str(), read[0].logs.len()), ("well", 1), "{read:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_whose_nodes_say_nothing_keeps_no_others_logs_waiting() {
+        let gatherer = Gatherer::start(server());
+        let (many, one) = (wanted(3 * LOGS_AT_ONCE), wanted(1));
+        let noisy = gatherer.gather("noisy", &many);
+        // Less than a log that says nothing takes, and more than its events do.
+        let other = tokio::time::timeout(DEADLINE / 2, gatherer.gather("shop", &one));
+        tokio::select! {
+            biased;
+            _ = noisy => panic!("its nodes say nothing"),
+            read = other => {
+                let read = read.expect("its turn comes at once");
+                assert_eq!(read[0].logs.len(), 1, "{read:?}");
+                assert_eq!(read[0].logs[0].lines, ["panic"]);
+            }
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! What events say about pods.
 //!
 //! The API server keeps no index of events: each question makes it read all of a namespace's, and a hundred runs that go back in the same second would
-//! ask a hundred times, just when it has stable pods to bring back. Events outlive their pods. So one question is asked at a time, for all
-//! who wait for an answer, and none before their orders have had a start.
+//! ask a hundred times, just when it has stable pods to bring back. Events outlive their pods. So one question about a namespace is asked at a time, for
+//! all who wait for an answer, and none before their orders have had a start; and of a few namespaces at once, so that one whose events are slow to
+//! come costs no other its own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,14 +14,17 @@ use k8s_openapi::api::core::v1::Event;
 use kube::Client;
 use kube::api::{Api, ListParams};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::kept::{Unread, shown};
+use crate::turns::Turns;
 
 /// How long it is waited for others who ask.
 const START: Duration = Duration::from_secs(1);
 /// For each namespace.
 const DEADLINE: Duration = Duration::from_secs(4);
+/// Namespaces that are asked about at the same time: each makes the API server read all that there is of one.
+const AT_ONCE: usize = 4;
 /// Events about a pod that are kept.
 const EVENTS: usize = 20;
 /// Events of a page, and pages of a namespace that are read.
@@ -77,16 +82,23 @@ impl Drop for Happened {
 }
 
 async fn answer_all(client: Client, mut questions: mpsc::Receiver<Question>) {
+    let turns = Arc::new(Turns::of(AT_ONCE, 1));
+    let mut under_way = JoinSet::new();
     while let Some(first) = questions.recv().await {
         tokio::time::sleep(START).await;
+        while under_way.try_join_next().is_some() {}
         let mut asked = BTreeMap::<String, Vec<Question>>::new();
         let others = std::iter::from_fn(|| questions.try_recv().ok());
         for question in std::iter::once(first).chain(others) {
             asked.entry(question.namespace.clone()).or_default().push(question);
         }
         for (namespace, mut asked) in asked {
-            asked.retain(|question| !question.answer.is_closed());
-            answer(&client, &namespace, asked).await;
+            let (client, turns) = (client.clone(), turns.clone());
+            under_way.spawn(async move {
+                let _turn = turns.take(&namespace).await;
+                asked.retain(|question| !question.answer.is_closed());
+                answer(&client, &namespace, asked).await;
+            });
         }
     }
 }
@@ -239,5 +251,69 @@ mod tests {
         let happened = Happened::start(Client::new(silent, "default"));
         let answer = tokio::time::timeout(START + DEADLINE * 2, happened.about("ns", "a")).await;
         assert_eq!(answer.expect("in time"), Err("no answer in time".to_owned()));
+    }
+    /// An API server that says nothing of namespaces whose names begin with `a`, and of others that there are no events.
+    fn slow_of_some(asked: Asked) -> Client {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            let is_slow = path.contains("/namespaces/a");
+            asked.lock().unwrap().push(path);
+            async move {
+                if is_slow {
+                    std::future::pending::<()>().await;
+                }
+                let list = json!({"apiVersion": "v1", "kind": "EventList", "metadata": {}, "items": []});
+                Ok::<_, std::io::Error>(Response::new(Body::from(list.to_string().into_bytes())))
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn namespaces_whose_events_are_slow_to_come_cost_no_other_its_own() {
+        let happened = Happened::start(slow_of_some(Asked::default()));
+        let slow = futures::future::join(happened.about("a", "a"), happened.about("aa", "a"));
+        let other = tokio::time::timeout(START + DEADLINE / 2, happened.about("shop", "a"));
+        let mut slow = std::pin::pin!(slow);
+        tokio::select! {
+            biased;
+            _ = &mut slow => panic!("they say nothing"),
+            answer = other => assert_eq!(answer.expect("in time"), Ok(About::default())),
+        }
+        // Nor do they cost those who ask while they are read.
+        let later = tokio::time::timeout(START + DEADLINE / 4, happened.about("shop", "a"));
+        tokio::select! {
+            biased;
+            _ = &mut slow => panic!("they say nothing"),
+            answer = later => assert_eq!(answer.expect("in time"), Ok(About::default())),
+        }
+        let none = || -> Result<About, String> { Err("no answer in time".to_owned()) };
+        assert_eq!(slow.await, (none(), none()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_namespaces_are_asked_about_at_once_and_none_that_nobody_waits_for_any_more() {
+        let asked = Asked::default();
+        let happened = Happened::start(slow_of_some(asked.clone()));
+        let names: Vec<String> = (0..3 * AT_ONCE).map(|number| format!("a{number}")).collect();
+        let all = futures::future::join_all(names.iter().map(|name| happened.about(name, "a")));
+        assert!(tokio::time::timeout(START + DEADLINE / 2, all).await.is_err(), "they say nothing");
+        assert_eq!(asked.lock().unwrap().len(), AT_ONCE, "{asked:?}");
+        assert_eq!(happened.about("shop", "a").await, Ok(About::default()));
+        assert_eq!(asked.lock().unwrap().len(), AT_ONCE + 1, "{asked:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_is_asked_about_once_at_a_time() {
+        let asked = Asked::default();
+        let happened = Happened::start(slow_of_some(asked.clone()));
+        let count = || asked.lock().unwrap().len();
+        let mut first = std::pin::pin!(happened.about("a", "a"));
+        assert!(tokio::time::timeout(START + DEADLINE / 4, &mut first).await.is_err(), "it is being read");
+        let mut second = std::pin::pin!(happened.about("a", "b"));
+        assert!(tokio::time::timeout(START + DEADLINE / 4, &mut second).await.is_err(), "it waits");
+        assert_eq!(count(), 1);
+        assert!(first.await.is_err() && second.await.is_err());
+        assert_eq!(count(), 2);
     }
 }

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::api::labels::Labels;
-use crate::api::status::LocksStatus;
+use crate::api::status::{LocksStatus, sensible};
 use crate::api::{Action, Authors, DEFINITION_LABEL, FreezeSpec, QUARANTINED_UNTIL, ReleaseActionSpec};
 use crate::decide::fields::REVISION;
 use crate::decide::notify::Told;
@@ -38,6 +38,7 @@ use crate::decide::snapshot::{
 };
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
+use crate::letters;
 use crate::observe::reading::Reading;
 use crate::watch::ObjectKey;
 use crate::watch::again::{Again, Outlined};
@@ -287,7 +288,7 @@ fn counted(set: &slim::ReplicaSet) -> Option<i32> {
 /// Pods that are kept for a Release and not on their way out. One that does not say until when is not ours to end.
 fn quarantined(index: &Index, key: &Key) -> Vec<Quarantined> {
     let of = |(name, pod): (&ObjectKey, &slim::Pod)| {
-        let until = pod.metadata.annotation(QUARANTINED_UNTIL)?.parse().ok()?;
+        let until = sensible(pod.metadata.annotation(QUARANTINED_UNTIL)?.parse().ok()?);
         let (name, uid) = (name.name().to_owned(), pod.metadata.uid.to_string());
         (!pod.metadata.deleted).then_some(Quarantined { name, uid, until })
     };
@@ -504,7 +505,7 @@ fn actions(index: &Index, name: &ObjectKey, release: Option<&ReleaseFacts>) -> V
             ground: said.ground,
             run: said.run,
             by: said.by,
-            reason: said.reason.unwrap_or_default(),
+            reason: letters::in_order(&said.reason.unwrap_or_default()),
         })
     };
     said.into_iter().filter_map(facts).collect()
@@ -538,7 +539,7 @@ fn freezes(index: &Index, name: &ObjectKey, release: Option<&slim::Release>) -> 
             uid,
             from: from.map_or(Timestamp::MIN, |from| from.0),
             until: to.map_or(Timestamp::MAX, |to| to.0),
-            reason,
+            reason: letters::in_order(&reason),
             grounds: passes.into_iter().map(|pass| pass.ground).collect(),
         })
     };

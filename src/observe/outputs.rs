@@ -23,6 +23,7 @@ use crate::api::Right;
 use crate::api::check::JobResult;
 use crate::decide::jobs::{self, EndedJob};
 use crate::decide::snapshot::{JobAnswer, LogEnd};
+use crate::letters::turns_writing;
 use crate::observe::measure::shortened;
 use crate::turns::Turns;
 
@@ -220,12 +221,9 @@ pub(super) fn printable(line: &str) -> String {
                 }
             }
             '\t' => text.push_str("  "),
-            '\u{061c}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}'
-            | '\u{feff}' => {}
-            letter if letter.is_control() => {}
+            // They have no width.
+            '\u{200b}'..='\u{200d}' | '\u{feff}' => {}
+            letter if letter.is_control() || turns_writing(letter) => {}
             letter => text.push(letter),
         }
     }

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::Metrics;
 use crate::act::{ActError, Budget, Writer};
 use crate::decide::{Key, Notice, Snapshot};
+use crate::letters::on_one_line;
 pub use waiting::Waiting;
 
 /// A notice about a Release.
@@ -87,7 +88,7 @@ async fn write(writer: &Writer, telling: &Telling, metrics: &Metrics) {
 
 fn event(telling: &Telling) -> Event {
     let Telling { key, regarding, notice, at } = telling;
-    let note: String = notice.note.chars().take(1000).collect();
+    let note: String = on_one_line(&notice.note).take(1000).collect();
     Event {
         metadata: ObjectMeta {
             generate_name: Some(format!("{}-", key.name)),
@@ -139,6 +140,13 @@ mod tests {
             notice: Notice { warning, ..Notice::normal("Told", "something") },
             at: Timestamp::UNIX_EPOCH,
         }
+    }
+
+    #[test]
+    fn the_note_of_an_event_is_read_as_it_is_written_and_is_one_line() {
+        let said = "alice\u{202e} said: ko\u{2069}\u{2028}run r7\nhas ended\u{200f}";
+        let told = Telling { notice: Notice::normal("Told", said), ..telling("shop", 1, false) };
+        assert_eq!(event(&told).note.as_deref(), Some("alice said: ko run r7 has ended"));
     }
 
     #[tokio::test(start_paused = true)]

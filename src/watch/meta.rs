@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 
 use super::key::ObjectKey;
 use crate::api::RELEASE_LABEL;
+use crate::api::status::sensible;
 
 /// Bytes of a name: no object has a longer one. Whom an object belongs to is for whoever writes it to say, though.
 pub const LONGEST_NAME: usize = 253;
@@ -165,7 +166,7 @@ impl<M> From<Known<M>> for Meta {
             uid: known.uid.unwrap_or_default(),
             resource_version: known.resource_version.unwrap_or_default(),
             generation: known.generation.unwrap_or(0),
-            created: known.creation_timestamp,
+            created: known.creation_timestamp.map(sensible),
             deleted: known.deletion_timestamp.is_some(),
             labels: known.labels,
             annotations: known.annotations,

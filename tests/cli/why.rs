@@ -192,11 +192,58 @@ fn what_comes_of_a_breach_in_this_stage_of_the_watch_is_said() {
         ("2026-11-21T12:00:00Z", "a breach is only told, and so are pods that fail."),
         // It waits to be signed off.
         ("2026-11-20T12:00:00Z", "a breach is only told, and so are pods that fail."),
+        // Somebody else wrote it.
+        ("9999-12-30T22:00:00Z", "a breach goes back."),
     ] {
         let mut watching =
             release(json!({ "phase": "Watching", "run": run("Watch", json!({ "allSince": since })) }));
         watching.spec.watch = Some(serde_json::from_value(stages.clone()).unwrap());
         let text = bare(&explain(&watching, &[], look(None)));
         assert!(text.contains(&format!("still measured: {does}")), "{since}: {text}");
+    }
+}
+
+#[test]
+fn where_the_stage_says_nothing_a_breach_does_what_its_criterion_says() {
+    let criterion =
+        |name: &str, does: &str| json!({ "name": name, "errorRate": { "limit": "5%", "onLimit": does } });
+    let restarts = |does: &str| json!({ "name": "restarts", "restarts": { "limit": 3, "onLimit": does } });
+    let shadow = json!({ "name": "slower", "errorRate": { "limit": "5%", "shadow": true } });
+    for (criteria, stage, does) in [
+        (json!([criterion("errors", "Undo")]), None, "a breach goes back."),
+        (
+            json!([criterion("errors", "Hold"), shadow]),
+            None,
+            "a breach holds it, and pods that fail go back.",
+        ),
+        (json!([criterion("errors", "Notify")]), None, "a breach is only told, and pods that fail go back."),
+        (
+            json!([
+                criterion("errors", "Undo"),
+                restarts("Hold"),
+                criterion("more", "Undo"),
+                criterion("odd", "Notify")
+            ]),
+            None,
+            "a breach of errors or more goes back, one of restarts holds it, one of odd is only told, and pods that fail go back.",
+        ),
+        (json!([criterion("errors", "Hold"), restarts("Notify")]), Some("Undo"), "a breach goes back."),
+        (
+            json!([criterion("errors", "Undo"), restarts("Notify")]),
+            Some("Hold"),
+            "a breach holds it, and pods that fail do.",
+        ),
+        (json!([shadow]), None, "pods that fail go back."),
+        (json!([]), Some("Hold"), "pods that fail hold it."),
+    ] {
+        let status = json!({
+            "phase": "Watching", "run": run("Watch", json!({ "allSince": "2026-11-21T14:00:00Z" })),
+        });
+        let mut watching = release(status);
+        watching.spec.criteria = Some(serde_json::from_value(criteria).unwrap());
+        let stage = json!([{ "for": "1h", "every": "5s", "onLimit": stage }]);
+        watching.spec.watch = Some(serde_json::from_value(stage).unwrap());
+        let text = bare(&explain(&watching, &[], look(None)));
+        assert!(text.contains(&format!("still measured: {does}")), "{does}: {text}");
     }
 }

@@ -135,6 +135,26 @@ async fn each_kind_is_given_up_at_once_where_its_receiver_refuses_for_good() {
     }
 }
 
+#[tokio::test]
+async fn no_kind_is_told_a_value_that_turns_the_direction_of_writing() {
+    // Of a mail the letters are encoded; it is made of the same message.
+    for kind in KINDS.into_iter().filter(|kind| *kind != "email") {
+        let receiver = Receiver::default();
+        let address = format!("http://127.0.0.1:{}", receiver.start().await);
+        let telling = Telling::new(secrets(&address).await, Reach::anywhere());
+        let shop = key("shop");
+        let mut turned = delivery(channel(kind, &address, 0));
+        turned.message.owed.message = "alice said \u{202e}esuap\u{2069}".into();
+        telling.notifier.deliver(&shop, vec![turned]);
+        assert_eq!(telling.comes_to(&shop, |_| true).await, TellResult::Delivered, "{kind}");
+        let body = receiver.got()[0].body.to_string();
+        assert!(
+            body.contains("alice said esuap") && !body.contains(['\u{202e}', '\u{2069}']),
+            "{kind}: {body}"
+        );
+    }
+}
+
 /// Hands nothing over, and never says so.
 #[derive(Default)]
 struct Silent(AtomicUsize);

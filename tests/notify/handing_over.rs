@@ -29,7 +29,7 @@ const PLANTED: &str = "s3cr3t-planted-word";
 pub(super) struct Got {
     path: String,
     headers: HeaderMap,
-    body: Value,
+    pub(super) body: Value,
 }
 
 #[derive(Clone, Default)]

@@ -147,6 +147,18 @@ fn mail() -> Email {
 }
 
 #[test]
+fn no_letter_of_a_value_begins_a_line_of_a_card_or_of_a_mail() {
+    let hostile = saying(Event::Held, "one\u{2028}two\u{2029}three\u{85}four");
+    let shown = "checkout stands: one two three four";
+    let card = teams::body(&hostile, &words());
+    let blocks = &card["attachments"][0]["content"]["body"];
+    assert_eq!(*blocks, json!([{"type": "TextBlock", "text": shown, "wrap": true}]));
+    let letter = email::letter(&mail(), &hostile, &words()).unwrap();
+    let text = String::from_utf8(letter.formatted()).unwrap();
+    assert!(text.replace("\r\n", "\n").contains(&format!("\n\n{shown}\n")), "{text}");
+}
+
+#[test]
 fn a_mail_says_who_it_is_from_and_that_a_machine_wrote_it() {
     let letter = email::letter(&mail(), &held(), &Template::default()).unwrap();
     let text = String::from_utf8(letter.formatted()).unwrap();

@@ -7,6 +7,7 @@
 mod authors;
 mod checks;
 mod jobs;
+mod letters;
 mod locks;
 mod measured;
 mod migrations;

@@ -7,11 +7,9 @@ mod check;
 mod past;
 mod run;
 mod signed;
+mod stamp;
 mod verdict;
 
-use std::borrow::Cow;
-
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -22,29 +20,13 @@ pub use check::{CheckState, CheckStatus, JobStatus, MigrationStatus};
 pub use past::{KeptReport, LastRun, Outcome, ReportsStatus, UndoTimes};
 pub use run::{LockStanding, LocksStatus, Memory, Progress, Run, Stage, StepPassed};
 pub use signed::{Pass, Passed, Signature, SignatureOf};
+pub use stamp::{Stamp, sensible};
 pub use verdict::{VerdictStatus, Window};
 
 use super::action::Action;
 use super::authors::Authors;
 use super::notify::NotificationsStatus;
 use super::undo::QuarantinedPod;
-
-/// A moment, to the millisecond, in UTC.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(transparent)]
-pub struct Stamp(pub Timestamp);
-
-impl JsonSchema for Stamp {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Stamp".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "date-time" })
-    }
-}
 
 fn object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })

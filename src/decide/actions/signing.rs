@@ -13,6 +13,7 @@ use crate::decide::marks::MOST_HANDLED;
 use crate::decide::plan::{CheckKind, Plan, PlannedCheck};
 use crate::decide::scene::Scene;
 use crate::decide::snapshot::ActionFacts;
+use crate::letters::on_one_line;
 
 /// Everything that is approved or attested: before the first pod, at steps, after the watch.
 pub fn asked_of<'s>(scene: &'s Scene<'_>) -> (Vec<&'s Signers>, Vec<&'s Attest>) {
@@ -220,6 +221,6 @@ pub fn refuse_undo(draft: &mut Draft<'_>, action: &ActionFacts) -> Result<String
     let note = format!("{} decided as {role} not to go back: {}. {}", said.by, said.reason, asked.message);
     asked.refused = Some(said);
     run.notes.truncate(MOST_NOTES - 1);
-    run.notes.push(note.chars().take(1024).collect());
+    run.notes.push(on_one_line(&note).take(1024).collect());
     Ok("it does not go back: the run stands still".into())
 }

@@ -13,6 +13,7 @@ use crate::decide::plan::{HookKind, PlannedHook, PlannedUndo};
 use crate::decide::rights;
 use crate::decide::scene::Scene;
 use crate::decide::snapshot::{ProbeId, ProbeResult};
+use crate::letters::on_one_line;
 
 /// What has not ended by then, after stable stands, is not waited for.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -66,7 +67,7 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) {
             let note = format!("run {run}: hook {} failed: {message}", known.name);
             draft.notices.push(Notice::warning("HookFailed", note));
         }
-        (known.state, known.message) = (state, message.chars().take(MESSAGE).collect());
+        (known.state, known.message) = (state, on_one_line(&message).take(MESSAGE).collect());
         // At once: the next one's log has the room that this one leaves.
         if let Some(noted) = draft.run().back.as_mut().and_then(|back| back.hooks.get_mut(place)) {
             *noted = known;
@@ -164,6 +165,5 @@ fn is_late(draft: &Draft<'_>, back: &Back) -> bool {
 
 /// Until when the record waits for them, once stable stands.
 pub fn awaited_until(back: &Back) -> Option<jiff::Timestamp> {
-    // Anybody may have written the status.
-    Some(back.restored_at?.0.checked_add(LONGEST).unwrap_or(jiff::Timestamp::MAX))
+    Some(back.restored_at?.0 + LONGEST)
 }

@@ -13,6 +13,7 @@ use crate::api::{Capacity, QUARANTINE, QUARANTINED_LABELS, QUARANTINED_UNTIL};
 use crate::decide::decision::{Intent, Relabelled};
 use crate::decide::scene::Scene;
 use crate::decide::snapshot::{Pod, ProbeId, Snapshot};
+use crate::letters::on_one_line;
 
 /// A pod that is still in its ReplicaSet by then is let go with the others.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -88,7 +89,7 @@ fn stands<'s>(snapshot: &Snapshot, scene: &Scene<'s>, run: &str, known: &Quarant
         return Stands::Kept;
     }
     if let Some(answer) = snapshot.probes.get(&refusal(run, &known.pod)) {
-        return Stands::Refused(answer.message.chars().take(512).collect());
+        return Stands::Refused(on_one_line(&answer.message).take(512).collect());
     }
     scene.canary_pods().find(|pod| pod.name == known.pod).map_or(Stands::Gone, Stands::InItsSet)
 }

@@ -10,6 +10,7 @@ use crate::decide::decision::Notice;
 use crate::decide::judge::{self, Judgement, Measure, Revision, Slot, Verdict};
 use crate::decide::plan::{Measuring, PlannedValidation};
 use crate::decide::scene::Scene;
+use crate::letters::on_one_line;
 
 /// Where its checks stand among those of steps: no step can be called so.
 pub const PLACE: &str = "undo.validate";
@@ -148,7 +149,7 @@ pub fn cut_short(draft: &mut Draft<'_>, why: &str) {
 }
 
 fn end(draft: &mut Draft<'_>, result: ValidationResult, message: &str) {
-    let message: String = message.chars().take(MESSAGE).collect();
+    let message: String = on_one_line(message).take(MESSAGE).collect();
     let now = draft.now();
     let run = draft.run();
     let note = |what: &str| format!("run {}: what was put back {what}: {message}", run.id);

@@ -37,6 +37,7 @@ use std::time::Duration;
 use self::answer_room::{Held, ROOM};
 use super::reach::{Client, Denied, Reach};
 use crate::decide::judge::Bound;
+use crate::letters::on_one_line;
 
 /// The most series of the chosen families that one pod may have. More is [`ReadError::TooManySeries`].
 pub const SERIES_PER_POD: usize = 20_000;
@@ -461,9 +462,9 @@ pub fn innermost(error: &dyn std::error::Error) -> String {
     shortened(&deepest.to_string(), 200)
 }
 
-/// The first `most` characters, without line breaks and other control characters.
+/// The first `most` characters, on one line and in the order in which they are written.
 pub(super) fn shortened(text: &str, most: usize) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(most).collect()
+    on_one_line(text).take(most).collect()
 }
 
 /// Reads a body of at most `limit` bytes, after decompression: a small answer that unpacks to a large one stops here too. Waits where the

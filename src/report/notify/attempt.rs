@@ -9,9 +9,10 @@ use kube::Client;
 
 use super::post::{self, Address, Auth, Post};
 use super::{cloud_events, email, opsgenie, pager_duty, slack, teams, webhook};
-use crate::api::notify::{Endpoint, Pager, SecretUrl};
+use crate::api::notify::{Endpoint, Owed, Pager, SecretUrl};
 use crate::api::release::PrometheusAuth;
-use crate::decide::notify::{Channel, Delivery};
+use crate::decide::notify::{Channel, Delivery, Message};
+use crate::letters;
 use crate::observe::credentials;
 use crate::observe::measure::{ReadError, Trust};
 use crate::observe::reach::Reach;
@@ -82,6 +83,7 @@ pub async fn attempt(carrier: &dyn Carrier, delivery: &Delivery) -> Result<(), F
 
 async fn once(client: &Client, reach: &Reach, delivery: &Delivery) -> Result<(), Failure> {
     let Delivery { to: _, channel, template, message } = delivery;
+    let message = &in_order(message);
     let namespace = &message.key.namespace;
     match channel {
         Channel::Slack(SecretUrl { secret, key }) => {
@@ -134,6 +136,34 @@ async fn once(client: &Client, reach: &Reach, delivery: &Delivery) -> Result<(),
             let letter = email::letter(mail, message, template).map_err(Failure::Lasting)?;
             email::send(reach, mail, login, ca, &letter).await
         }
+    }
+}
+
+/// The same, with every text that is told to be read as it is written. What a template says besides them is its author's.
+fn in_order(message: &Message) -> Message {
+    let Message { key, uid, owed } = message;
+    let Owed { id, event, turn, at, to, run, phase, step, share, reason, message, unblock, images, report } =
+        owed;
+    let shown = |text: &String| letters::in_order(text);
+    Message {
+        key: key.clone(),
+        uid: uid.clone(),
+        owed: Owed {
+            id: shown(id),
+            event: *event,
+            turn: *turn,
+            at: *at,
+            to: to.clone(),
+            run: shown(run),
+            phase: shown(phase),
+            step: shown(step),
+            share: shown(share),
+            reason: shown(reason),
+            message: shown(message),
+            unblock: shown(unblock),
+            images: images.iter().map(shown).collect(),
+            report: shown(report),
+        },
     }
 }
 
@@ -204,4 +234,29 @@ async fn secret_url(
 ) -> Result<Address, Failure> {
     let text = credentials::token(client, namespace, field, secret, key).await?;
     Address::of_secret(&text, secret, key)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::decide::Key;
+
+    #[test]
+    fn no_text_of_a_message_turns_the_direction_of_writing() {
+        let written = "a\u{200e}\u{200f}\u{61c}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{5d0}";
+        let owed = |text: &str| -> Owed {
+            serde_json::from_value(json!({
+                "id": text, "event": "Held", "turn": "New", "at": "2026-11-28T09:30:00Z", "to": ["team"], "run": text,
+                "phase": text, "step": text, "share": text, "reason": text, "message": text, "unblock": text,
+                "images": [text, text], "report": text,
+            }))
+            .unwrap()
+        };
+        let key = Key { namespace: "shop".into(), name: "checkout".into() };
+        let message = Message { key, uid: "6f1e".into(), owed: owed(written) };
+        let shown = Message { owed: owed("a\u{5d0}"), ..message.clone() };
+        assert_eq!(in_order(&message), shown);
+    }
 }

@@ -25,6 +25,7 @@ use tokio_rustls::TlsConnector;
 use super::attempt::Failure;
 use crate::api::notify::{Email, MailTls};
 use crate::decide::notify::{Message, Template};
+use crate::letters::on_one_line;
 use crate::observe::measure::innermost;
 use crate::observe::reach::{ConnectError, Reach};
 
@@ -69,7 +70,7 @@ pub fn letter(mail: &Email, message: &Message, template: &Template) -> Result<Le
 
 /// Without line breaks and other control characters: a value begins no header and no line of its own.
 fn one_line(value: &str) -> String {
-    value.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    on_one_line(value).collect()
 }
 
 /// Hands the mail over.

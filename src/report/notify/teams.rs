@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::decide::notify::{Message, Template};
+use crate::letters::breaks_line;
 
 /// One block of text for each line: a card joins lines of one block.
 pub fn body(message: &Message, template: &Template) -> Value {
@@ -24,7 +25,7 @@ pub fn body(message: &Message, template: &Template) -> Value {
     })
 }
 
-/// Text of a card is Markdown: what a value holds stays as it is.
+/// Text of a card is Markdown: what a value holds stays as it is, on one line.
 fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for letter in value.chars() {
@@ -32,7 +33,7 @@ fn escaped(value: &str) -> String {
             '\\' | '`' | '*' | '_' | '[' | ']' | '(' | ')' | '#' | '~' | '|' | '<' | '>' => {
                 text.extend(['\\', letter]);
             }
-            '\n' | '\r' => text.push(' '),
+            letter if breaks_line(letter) => text.push(' '),
             letter => text.push(letter),
         }
     }

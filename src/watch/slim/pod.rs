@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
+use crate::api::status::sensible;
 use crate::watch::meta::Meta;
 
 /// A pod.
@@ -179,14 +180,11 @@ fn containers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<[Contain
     Ok(all.into())
 }
 
-/// The latest moment that a status is believed to name: in the year 9000. What is added to it stays a moment.
-const LATEST: Timestamp = Timestamp::constant(221_845_392_000, 0);
-
 /// A moment that somebody wrote into a status: one that is none is left out, one that is out of all sense is taken for the nearest that is not.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     let time = text.and_then(|text| text.parse::<Timestamp>().ok());
-    Ok(time.map(|time| time.clamp(Timestamp::UNIX_EPOCH, LATEST)))
+    Ok(time.map(sensible))
 }
 
 /// Characters of a text that a container may write as it likes.
@@ -218,13 +216,14 @@ mod tests {
         for written in ["9999-12-30T22:00:00Z", "-009999-01-02T02:00:00Z"] {
             let condition = json!({"type": "Ready", "status": "True", "lastTransitionTime": written});
             let pod: Pod = serde_json::from_value(
-                json!({"metadata": {"name": "a", "uid": "u"}, "status": {"conditions": [condition]}}),
+                json!({"metadata": {"name": "a", "uid": "u", "creationTimestamp": written}, "status": {"conditions": [condition]}}),
             )
             .unwrap();
-            let since =
-                pod.status.condition(PodIs::Ready).and_then(|ready| ready.last_transition_time).unwrap();
+            let since = pod.status.condition(PodIs::Ready).and_then(|ready| ready.last_transition_time);
             let long = jiff::SignedDuration::from_secs(i32::MAX.into());
-            assert!(since.checked_add(long).is_ok() && since.checked_sub(long).is_ok(), "{since}");
+            for at in [since.unwrap(), pod.metadata.created.unwrap()] {
+                assert!(at.checked_add(long).is_ok() && at.checked_sub(long).is_ok(), "{at}");
+            }
         }
     }
 

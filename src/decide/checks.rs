@@ -18,7 +18,7 @@ use super::jobs::{self, PlannedJob};
 use super::needs::ASK_AGAIN;
 use super::plan::{CheckKind, Plan, PlannedCheck};
 use super::scene::Scene;
-use super::snapshot::{ProbeAnswer, ProbeId, ProbeResult};
+use super::snapshot::{ProbeAnswer, ProbeId, ProbeResult, Withheld};
 use super::trial;
 use crate::api::Action;
 use crate::api::check::Severity;
@@ -236,7 +236,10 @@ pub fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, s
             None if known.state == CheckState::Passed => return,
             // What the last try said stands until this one is answered.
             None if known.retried > 0 => Found::Waiting(known.message.clone()),
-            None => Found::Waiting("asked".to_owned()),
+            None => {
+                let withheld = draft.release.withheld.as_ref().filter(|_| check.lent);
+                Found::Waiting(withheld.map_or_else(|| "asked".to_owned(), Withheld::sentence))
+            }
             Some(answer) => {
                 if let Some(at) = due_again(check, answer) {
                     draft.wake_at(at);
@@ -287,6 +290,12 @@ pub fn open_job(known: &CheckStatus, planned: &[PlannedCheck]) -> Option<(String
         CheckKind::Trial(_) => Some((known.job.clone()?, Arc::new(PlannedJob::keeping_its_log(Value::Null)))),
         CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Asked(_) => None,
     }
+}
+
+/// Whether a check is written as it was when this try of it began.
+pub fn is_as_it_began(known: &CheckStatus, planned: &[PlannedCheck]) -> bool {
+    let planned = planned.iter().find(|check| check.name == known.name);
+    planned.is_some_and(|check| known.definition.as_ref() == Some(&check.definition))
 }
 
 /// Tried again later, or failed for good.

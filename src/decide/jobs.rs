@@ -296,19 +296,18 @@ pub fn to_read<'p>(
         return Vec::new();
     }
     let Some(plan) = plan() else { return Vec::new() };
-    let is_as_written = |name: &str, definition: &str| {
-        let job = snapshot.jobs.get(name);
-        release.withheld.is_none() || job.is_some_and(|job| job.definition.as_deref() == Some(definition))
-    };
+    let is_withheld = release.withheld.is_some();
     let of_checks = of_run().filter_map(|known| {
         let here = plan.checks_at(known.step.as_deref());
         let (name, job) = checks::open_job(known, here)?;
-        let check = here.iter().find(|check| check.name == known.name)?;
-        is_as_written(&name, &check.definition).then(|| wanted(snapshot, &name, &job)).flatten()
+        let is_read = !is_withheld || checks::is_as_it_began(known, here);
+        is_read.then(|| wanted(snapshot, &name, &job)).flatten()
     });
-    let of_migrations = migrations::open(run, plan)
-        .filter(|&(name, job)| is_as_written(name, &job.definition))
-        .filter_map(|(name, job)| wanted(snapshot, name, job));
+    let of_migrations = migrations::open(run, plan).filter_map(|(name, job)| {
+        let made_as = snapshot.jobs.get(name)?.definition.as_ref();
+        let is_read = !is_withheld || made_as == Some(&job.definition);
+        is_read.then(|| wanted(snapshot, name, job)).flatten()
+    });
     of_checks.chain(of_migrations).collect()
 }
 

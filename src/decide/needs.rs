@@ -234,7 +234,11 @@ fn asked(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, here: &Here<'_>) ->
         Stage::Back => Revision::Stable,
         Stage::Preflight | Stage::Steps | Stage::Watch => Revision::Canary,
     };
+    let is_withheld = snapshot.release.as_ref().is_some_and(|release| release.withheld.is_some());
     let due = |check: &PlannedCheck| {
+        if check.lent && is_withheld {
+            return None;
+        }
         let place = |known: &&CheckStatus| known.name == check.name && known.step.as_deref() == step;
         let known = run.checks.iter().find(place)?;
         let is_open = match known.state {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate::api::undo::HookState;
+use tidegate::api::undo::{HookState, ValidationResult};
+use tidegate::decide::snapshot::ProbeResult;
 use tidegate::decide::{self, ErrandKind, Key};
 use tidegate::observe::reading::Reading;
 
@@ -278,4 +279,75 @@ fn how_a_job_of_a_step_ended_while_the_run_was_paused_is_noted() {
     world.say("Resume");
     assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
     assert_eq!(world.jobs.len(), 1, "it ran once");
+}
+
+/// A version that is aborted at half; what was put back has three checks, of which only the first takes no right.
+fn put_back() -> World {
+    let keys = json!({"secrets": [{"name": "stripe", "keys": [{"key": "key"}]}]});
+    let checks = json!([
+        {"name": "smoke", "http": {"podPath": "/health"}},
+        {"name": "keys", "config": keys},
+        {"name": "load", "job": job()},
+    ]);
+    let mut world = released(json!({"undo": {"validate": {"checks": checks}}}));
+    world.release.as_mut().unwrap()["steps"][0]["soak"] = json!("1h");
+    world.job_ends.insert("load", Ending { after: 10 * SECOND, ..WELL });
+    world.push(template("v2", false));
+    world.until("half of them", |world| world.phase() == "Soaking");
+    world.say("Abort");
+    world
+}
+
+fn stands_again(world: &World) -> bool {
+    let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
+    back.is_some_and(|back| back.restored_at.is_some())
+}
+
+fn validation(world: &mut World) -> (ValidationResult, String) {
+    assert_eq!(outcome(world), "Aborted", "{}", world.describe());
+    let report = &world.reports[&world.status.last_run.as_ref().unwrap().report];
+    let found = report.undo.clone().expect("a way back").validation.expect("it was looked at");
+    (found.result, found.message)
+}
+
+#[test]
+fn what_was_put_back_is_asked_what_takes_no_right_and_what_is_left_out_is_named() {
+    let mut world = put_back();
+    world.unguarded = Some(RIGHTS);
+    world.until("stable stands", stands_again);
+    let mut failing = world.copy();
+    let mut in_time = world.copy();
+    let (result, message) = validation(&mut world);
+    assert_eq!(result, ValidationResult::Undecided, "{message}");
+    let words = format!("its other checks passed; left out: keys, load (policy {RIGHTS} is not in force: ");
+    assert!(message.starts_with(&words), "{message}");
+    assert!(message.contains("spec.undo.validate.checks[1], spec.undo.validate.checks[2]"), "{message}");
+    assert!(world.asked.iter().all(|probe| probe.id.check == "undo.validate/smoke"), "{:?}", world.asked);
+    assert!(!world.asked.is_empty() && world.jobs.is_empty(), "{:?}", world.jobs);
+
+    failing.answers.insert("undo.validate/smoke", (ProbeResult::Failed, "answered 500"));
+    failing.probes.clear();
+    let (result, message) = validation(&mut failing);
+    assert_eq!(
+        (result, message.as_str()),
+        (ValidationResult::ValidationFailed, "check smoke failed: answered 500")
+    );
+
+    in_time.pass(5 * SECOND);
+    in_time.unguarded = None;
+    let (result, message) = validation(&mut in_time);
+    assert_eq!((result, message.as_str()), (ValidationResult::Validated, "its checks passed"));
+    assert_eq!(in_time.jobs.len(), 1);
+}
+
+#[test]
+fn how_a_job_ends_that_asks_what_was_put_back_is_seen_though_the_policies_go_meanwhile() {
+    let mut world = put_back();
+    world.until("its Job is made, and the others are asked", |world| {
+        !world.jobs.is_empty() && world.asked.iter().any(|probe| probe.id.check == "undo.validate/keys")
+    });
+    world.unguarded = Some(RIGHTS);
+    let (result, message) = validation(&mut world);
+    assert_eq!((result, message.as_str()), (ValidationResult::Validated, "its checks passed"));
+    assert_eq!(world.jobs.len(), 1);
 }

@@ -297,12 +297,8 @@ fn skip(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Resul
     }
     let planned = scene.plan.ok();
     let kind_of = |known: &CheckStatus| {
-        let plan = planned?;
-        let checks = match known.step.as_deref() {
-            None => &plan.checks,
-            Some(step) => &plan.steps.iter().find(|planned| planned.name == step)?.checks,
-        };
-        checks.iter().find(|check| check.name == known.name).map(|check| &check.kind)
+        let mut checks = planned?.checks_at(known.step.as_deref()).iter();
+        checks.find(|check| check.name == known.name).map(|check| &check.kind)
     };
     let is_signed = |known: &CheckStatus| kind_of(known).is_some_and(CheckKind::is_signed);
     // What comes last is not what is waited for before it has begun.

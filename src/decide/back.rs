@@ -476,6 +476,10 @@ pub fn open_jobs(run: &Run, back: &Back, release: &ReleaseFacts) -> Vec<(String,
     let planned = release.undo();
     let mut jobs = hooks::open_jobs(back, planned);
     if let Some(validation) = &planned.validation {
+        let may_be_read = |known: &&CheckStatus| {
+            release.withheld.is_none() || checks::is_as_it_began(known, &validation.checks)
+        };
+        let checks = checks.filter(may_be_read);
         jobs.extend(checks.filter_map(|known| checks::open_job(known, &validation.checks)));
     }
     jobs

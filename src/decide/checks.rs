@@ -16,13 +16,13 @@ use super::decision::Notice;
 use super::draft::Draft;
 use super::jobs::{self, PlannedJob};
 use super::needs::ASK_AGAIN;
-use super::plan::{CheckKind, PlannedCheck};
+use super::plan::{CheckKind, Plan, PlannedCheck};
 use super::scene::Scene;
-use super::snapshot::{ProbeAnswer, ProbeId, ProbeResult};
+use super::snapshot::{ProbeAnswer, ProbeId, ProbeResult, Withheld};
 use super::trial;
 use crate::api::Action;
 use crate::api::check::Severity;
-use crate::api::status::{CheckState, CheckStatus, Run, Stamp};
+use crate::api::status::{CheckState, CheckStatus, Run, Stage, Stamp};
 use crate::letters::on_one_line;
 
 /// The longest wait before another try.
@@ -98,6 +98,30 @@ pub fn look(
     }
     for check in planned.iter().filter(|check| is_time(check)) {
         look_at(draft, scene, check, step);
+    }
+}
+
+/// Looks at the Jobs that were made for the checks where the run stands, and begins none: so it may be asked whatever holds the run. One that has ended
+/// may be gone by the time that the run goes on.
+pub fn look_at_jobs(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) {
+    // Whether one was made in a look whose status was lost is seen where none is made anyway.
+    let is_withheld = draft.release.withheld.is_some();
+    let run = draft.run();
+    let is_here = |known: &&CheckStatus| match (&known.step, run.stage) {
+        (None, Stage::Preflight) => true,
+        (Some(_), Stage::Steps) => known.since >= run.progress.begun,
+        (None | Some(_), Stage::Preflight | Stage::Steps | Stage::Watch | Stage::Back) => false,
+    };
+    let is_looked_at = |known: &&CheckStatus| known.state.is_open() && (known.job.is_some() || is_withheld);
+    let open: Vec<(String, Option<String>)> = {
+        let open = run.checks.iter().filter(is_here).filter(is_looked_at);
+        open.map(|known| (known.name.clone(), known.step.clone())).collect()
+    };
+    for (name, step) in open {
+        let planned = plan.checks_at(step.as_deref()).iter().find(|check| check.name == name);
+        if let Some(check) = planned.filter(|check| matches!(check.kind, CheckKind::Job(_))) {
+            look_at(draft, scene, check, step.as_deref());
+        }
     }
 }
 
@@ -213,7 +237,10 @@ pub fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, s
             None if known.state == CheckState::Passed => return,
             // What the last try said stands until this one is answered.
             None if known.retried > 0 => Found::Waiting(known.message.clone()),
-            None => Found::Waiting("asked".to_owned()),
+            None => {
+                let withheld = draft.release.withheld.as_ref().filter(|_| check.lent);
+                Found::Waiting(withheld.map_or_else(|| "asked".to_owned(), Withheld::sentence))
+            }
             Some(answer) => {
                 if let Some(at) = due_again(check, answer) {
                     draft.wake_at(at);
@@ -264,6 +291,12 @@ pub fn open_job(known: &CheckStatus, planned: &[PlannedCheck]) -> Option<(String
         CheckKind::Trial(_) => Some((known.job.clone()?, Arc::new(PlannedJob::keeping_its_log(Value::Null)))),
         CheckKind::Approval(_) | CheckKind::Attest(_) | CheckKind::Asked(_) => None,
     }
+}
+
+/// Whether a check is written as it was when this try of it began.
+pub fn is_as_it_began(known: &CheckStatus, planned: &[PlannedCheck]) -> bool {
+    let planned = planned.iter().find(|check| check.name == known.name);
+    planned.is_some_and(|check| known.definition.as_ref() == Some(&check.definition))
 }
 
 /// Tried again later, or failed for good.

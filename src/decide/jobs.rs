@@ -18,8 +18,8 @@ use super::plan::{Plan, PlanError};
 use super::scene::Scene;
 use super::snapshot::{JobAnswer, JobOutput, JobState, LogEnd, ProbeId, ProbeResult, ReleaseFacts, Snapshot};
 use crate::api::check::{JobCheck, JobLogs, JobResult, ResultFrom};
-use crate::api::status::{CheckStatus, Run, Stamp};
-use crate::api::{CHECK_LABEL, DEFINITION_LABEL, RELEASE_LABEL};
+use crate::api::status::{Run, Stamp};
+use crate::api::{CHECK_LABEL, DEFINITION_LABEL, RELEASE_LABEL, digest};
 
 /// For so long a Job that was made may not have been heard of.
 const UNHEARD_OF: Duration = Duration::from_secs(30);
@@ -37,6 +37,8 @@ pub struct PlannedJob {
     pub result: Option<JobResult>,
     /// The end of its log is kept.
     pub keeps_log: bool,
+    /// Tells it from anything else: the first digits of a digest.
+    pub definition: String,
 }
 
 impl PlannedJob {
@@ -51,12 +53,13 @@ impl PlannedJob {
             template: template.clone(),
             result: result.clone(),
             keeps_log: logs.unwrap_or_default() == JobLogs::LastLines,
+            definition: digest::short(&serde_json::to_string(job).unwrap_or_default()),
         })
     }
 
     /// One that nothing is asked of but how it ends.
     pub fn keeping_its_log(template: Value) -> Self {
-        Self { template, result: None, keeps_log: true }
+        Self { template, result: None, keeps_log: true, definition: String::new() }
     }
 
     /// What is to be read of it, once it has ended: the log, and the termination message.
@@ -100,12 +103,16 @@ pub struct Seen {
 }
 
 /// How a try stands. Its Job is made once for each run and try; its name says which, so that it is found again after a restart.
-/// One that was made and is gone again is not made a second time: what it did it may have done.
+/// One that was made and is gone again is not made a second time: what it did it may have done. While what takes rights is withheld none is made, and
+/// those that were made are looked at as ever.
 pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, this: Try<'_>) -> Seen {
     let (name, body) = match stands(draft, scene, &this) {
         Stands::Seen(seen) => return seen,
         Stands::Unmade { name, body } => (name, body),
     };
+    if let Some(withheld) = &draft.release.withheld {
+        return Seen { found: Found::Waiting(withheld.sentence()), made: None, log: Vec::new() };
+    }
     // Checks may share one.
     let is_same = |intent: &Intent| matches!(intent, Intent::CreateJob { name: known, .. } if *known == name);
     if !draft.intents.iter().any(is_same) {
@@ -268,7 +275,8 @@ pub fn kept(run: &Run, before: &[String], log: Vec<String>) -> Vec<String> {
     if others + length(&log) > KEPT_IN_A_RUN { Vec::new() } else { log }
 }
 
-/// Jobs that have ended, and of which something is wanted that was not read yet, or could not be. `plan` is asked for only where one has.
+/// Jobs that have ended, and of which something is wanted that was not read yet, or could not be. `plan` is asked for only where one has. While what
+/// takes rights is withheld, one is read only where it was made as it is written now: to read a log takes a right, too.
 pub fn to_read<'p>(
     snapshot: &Snapshot,
     run: &Run,
@@ -288,18 +296,18 @@ pub fn to_read<'p>(
         return Vec::new();
     }
     let Some(plan) = plan() else { return Vec::new() };
-    let planned_here = |known: &CheckStatus| match &known.step {
-        None => plan.checks.as_slice(),
-        Some(name) => {
-            let step = plan.steps.iter().find(|step| step.name == *name);
-            step.map(|step| step.checks.as_slice()).unwrap_or_default()
-        }
-    };
+    let is_withheld = release.withheld.is_some();
     let of_checks = of_run().filter_map(|known| {
-        let (name, job) = checks::open_job(known, planned_here(known))?;
-        wanted(snapshot, &name, &job)
+        let here = plan.checks_at(known.step.as_deref());
+        let (name, job) = checks::open_job(known, here)?;
+        let is_read = !is_withheld || checks::is_as_it_began(known, here);
+        is_read.then(|| wanted(snapshot, &name, &job)).flatten()
     });
-    let of_migrations = migrations::open(run, plan).filter_map(|(name, job)| wanted(snapshot, name, job));
+    let of_migrations = migrations::open(run, plan).filter_map(|(name, job)| {
+        let made_as = snapshot.jobs.get(name)?.definition.as_ref();
+        let is_read = !is_withheld || made_as == Some(&job.definition);
+        is_read.then(|| wanted(snapshot, name, job)).flatten()
+    });
     of_checks.chain(of_migrations).collect()
 }
 

@@ -200,11 +200,11 @@ pub fn hold_instead(draft: &mut Draft<'_>, scene: &Scene<'_>, cause: Cause, mess
         };
         draft.want(scene.target, &wanted, "stand still: an irreversible migration has begun");
     }
-    match (scene.plan, stage) {
+    match (scene.written, stage) {
         (_, Stage::Steps) => soak::rest(draft),
         // A Job that ends meanwhile goes some time after: how it ended is seen now.
-        (Ok(plan), Stage::Preflight | Stage::Watch) => look(draft, scene, plan),
-        (Ok(_) | Err(_), Stage::Preflight | Stage::Watch | Stage::Back) => {}
+        (Some(plan), Stage::Preflight | Stage::Watch) => look(draft, scene, plan),
+        (Some(_) | None, Stage::Preflight | Stage::Watch | Stage::Back) => {}
     }
     let is_new = draft.release.status.blocked_by.as_ref().is_none_or(|known| known.reason != IRREVERSIBLE);
     if is_new {
@@ -223,10 +223,12 @@ pub fn hold_instead(draft: &mut Draft<'_>, scene: &Scene<'_>, cause: Cause, mess
 
 /// Looks at Jobs that were made. Begins none: so it may be asked whatever holds the run.
 pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) {
+    // Whether one was made in a look whose status was lost is seen where none is made anyway.
+    let is_withheld = draft.release.withheld.is_some();
     for planned in &plan.migrations {
         for part in [Part::Work, Part::Verify] {
-            let was_made = of(draft.run(), &planned.name, part).is_some_and(|known| known.job.is_some());
-            if was_made {
+            let known = of(draft.run(), &planned.name, part);
+            if known.is_some_and(|known| known.job.is_some() || is_withheld) {
                 look_at(draft, scene, planned, part);
             }
         }
@@ -397,7 +399,12 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
         }
     };
     let this = jobs::Try {
-        id: ProbeId { run: id.clone(), check, attempt: known.attempt, definition: None },
+        id: ProbeId {
+            run: id.clone(),
+            check,
+            attempt: known.attempt,
+            definition: Some(job.definition.clone()),
+        },
         label,
         timeout: planned.timeout,
         job,

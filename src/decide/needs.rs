@@ -133,8 +133,9 @@ pub fn needs(snapshot: &Snapshot) -> Needs {
     let Some(release) = &snapshot.release else { return Needs::default() };
     let (Some(run), Ok(spec)) = (&release.status.run, &release.spec) else { return Needs::default() };
     // Understood only where something asks for it.
-    let plan = || release.plan(run.originals["strategy"]["type"] == "Recreate").ok();
-    let outputs = jobs::to_read(snapshot, run, release, plan);
+    let recreate = run.originals["strategy"]["type"] == "Recreate";
+    let plan = || release.plan(recreate).ok();
+    let outputs = jobs::to_read(snapshot, run, release, || release.written(recreate));
     match run.stage {
         Stage::Preflight => Needs { probes: probes(snapshot, run, spec, plan), outputs, ..Needs::default() },
         Stage::Steps | Stage::Watch => {
@@ -233,7 +234,11 @@ fn asked(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, here: &Here<'_>) ->
         Stage::Back => Revision::Stable,
         Stage::Preflight | Stage::Steps | Stage::Watch => Revision::Canary,
     };
+    let is_withheld = snapshot.release.as_ref().is_some_and(|release| release.withheld.is_some());
     let due = |check: &PlannedCheck| {
+        if check.lent && is_withheld {
+            return None;
+        }
         let place = |known: &&CheckStatus| known.name == check.name && known.step.as_deref() == step;
         let known = run.checks.iter().find(place)?;
         let is_open = match known.state {

@@ -67,6 +67,15 @@ pub struct Plan {
     pub capture: Option<CaptureMode>,
 }
 
+impl Plan {
+    /// The checks of one place. `step`: at which; `None`: before the first pod.
+    pub fn checks_at(&self, step: Option<&str>) -> &[PlannedCheck] {
+        let Some(name) = step else { return &self.checks };
+        let step = self.steps.iter().find(|step| step.name == name);
+        step.map(|step| step.checks.as_slice()).unwrap_or_default()
+    }
+}
+
 /// What is measured, and where. Understood by itself: whatever else is wrong with a spec, a breach still goes back.
 #[derive(Clone, Debug)]
 pub struct Measuring {

@@ -41,6 +41,10 @@ fn ready<'s>(draft: &mut Draft<'_>, scene: &'s Scene<'_>) -> Option<&'s Plan> {
     let plan = match scene.plan {
         Ok(plan) => plan,
         Err(problem) => {
+            if let Some(written) = scene.written {
+                checks::look_at_jobs(draft, scene, written);
+                migrations::look(draft, scene, written);
+            }
             let (reason, message, unblock) = rights::refused(draft, problem);
             draft.held(reason, message, unblock);
             return None;

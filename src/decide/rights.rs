@@ -76,17 +76,13 @@ pub fn server_is_withheld(release: &ReleaseFacts) -> bool {
     release.withheld.is_some() && server.is_some_and(|server| server.auth.is_some() || server.ca.is_some())
 }
 
-/// The same spec, as far as going back goes by it, without what uses such rights.
+/// The same spec, as far as going back goes by it, without what uses such rights, but for hooks and checks: what becomes of each of those is told.
 pub fn without(spec: &ReleaseSpec) -> ReleaseSpec {
     let mut spec = spec.clone();
     if let Some(undo) = &mut spec.undo {
         undo.quarantine = None;
         if undo.evidence.as_ref().is_some_and(keeps_logs) {
             undo.evidence = None;
-        }
-        if undo.validate.as_ref().is_some_and(|validate| validate.checks.iter().any(|one| check(one, false)))
-        {
-            undo.validate = None;
         }
     }
     spec
@@ -182,8 +178,8 @@ fn fields(spec: &ReleaseSpec) -> Vec<String> {
     fields
 }
 
-/// `first`: before the first pod, where a path of pods is asked of one that is started for it.
-fn check(check: &Check, first: bool) -> bool {
+/// Whether a check does. `first`: before the first pod, where a path of pods is asked of one that is started for it.
+pub fn check(check: &Check, first: bool) -> bool {
     let Check {
         name: _,
         timeout: _,

@@ -19,6 +19,8 @@ pub struct Scene<'a> {
     pub target: &'a Workload,
     /// `Err`: what the author wrote cannot be carried out. Going back still can.
     pub plan: Result<&'a Plan, &'a PlanError>,
+    /// The plan, also while some of it is withheld: for what was begun by it.
+    pub written: Option<&'a Plan>,
     /// What is measured, also when the rest of the plan cannot be carried out.
     pub measuring: Option<&'a Measuring>,
     /// The owner's fields; `Err` when nobody knows them any more.
@@ -60,6 +62,7 @@ impl<'a> Scene<'a> {
             snapshot,
             target,
             plan: release.plan(recreate),
+            written: release.written(recreate),
             measuring: release.measuring(),
             limits: Limits::of(strategy, target.replicas),
             tampered,

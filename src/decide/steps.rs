@@ -42,6 +42,9 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         return draft.held("OriginalsLost", lost, draft.command(Action::Abort));
     };
     if let Some((reason, message, unblock)) = stopped(draft, scene) {
+        if let Some(written) = scene.written {
+            checks::look_at_jobs(draft, scene, written);
+        }
         freeze(draft, scene, &originals);
         return draft.held(reason, message, unblock);
     }

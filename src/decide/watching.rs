@@ -108,6 +108,9 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     let plan = match scene.plan {
         Ok(plan) => plan,
         Err(problem) => {
+            if let Some(written) = scene.written {
+                migrations::look(draft, scene, written);
+            }
             migrations::let_others_go_first(draft.run());
             let (reason, message, unblock) = rights::refused(draft, problem);
             return draft.held(reason, message, unblock);

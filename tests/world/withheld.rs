@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate::api::undo::HookState;
+use tidegate::api::undo::{HookState, ValidationResult};
+use tidegate::decide::snapshot::ProbeResult;
 use tidegate::decide::{self, ErrandKind, Key};
 use tidegate::observe::reading::Reading;
 
-use super::{WELL, World, snapshot_of, template};
+use super::{BADLY, Ending, WELL, World, snapshot_of, template};
 
 const SECOND: Duration = Duration::from_secs(1);
 const RIGHTS: &str = "tidegate-release-rights";
@@ -171,4 +172,182 @@ fn who_is_told_by_a_secret_is_told_once_the_policies_are_in_force_and_at_rest_it
     let mut told = deliveries(&mut world);
     told.sort();
     assert_eq!(told, ["open", "team"]);
+}
+
+/// The Job that was made last is gone again.
+fn collect(world: &mut World) {
+    let job = world.jobs.last().expect("a Job was made");
+    world.job_objects.remove(job).expect("it is there");
+    // Longer than one that was made may not have been heard of.
+    world.pass(60 * SECOND);
+}
+
+#[test]
+fn how_a_job_ended_is_noted_meanwhile_since_it_may_be_gone_by_the_time_that_the_policies_are_in_force() {
+    let check = json!({"name": "tests", "job": job(), "onFailure": "Hold"});
+    let slow = |ending: Ending| Ending { after: 10 * SECOND, ..ending };
+    let step = json!([
+        {"name": "half", "replicas": "50%", "soak": "5s", "checks": [check]},
+        {"name": "all", "replicas": "100%"},
+    ]);
+    let contract = json!([{"name": "clean", "kind": "Contract", "job": job()}]);
+    let expand = json!([{"name": "clean", "kind": "Expand", "job": job()}]);
+    let said = json!({"result": {"from": "LastLogLine", "expression": "result.failed == 0"}});
+    let mut judged = job();
+    judged.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+    let places = [
+        ("tests", json!({"preflight": [{"name": "tests", "job": job()}]})),
+        ("tests", json!({"preflight": [{"name": "tests", "job": judged}]})),
+        ("tests", json!({"steps": step})),
+        ("migration.clean", json!({"migrations": expand})),
+        ("migration.clean", json!({"migrations": contract})),
+    ];
+    for (label, spec) in places {
+        for is_noted in [true, false] {
+            let mut world = released(spec.clone());
+            world.job_ends.insert(label, slow(Ending { says: Some("{\"failed\": 0}"), ..WELL }));
+            world.push(template("v2", false));
+            world.until("its Job is made", |world| !world.jobs.is_empty());
+            if !is_noted {
+                // The look that has made it dies before status is written.
+                forget_jobs(&mut world);
+            }
+            world.unguarded = Some(RIGHTS);
+            world.until("held", |world| reason(world) == "PolicyMissing");
+            world.pass(20 * SECOND);
+            collect(&mut world);
+            assert_eq!(reason(&world), "PolicyMissing", "{spec}\n{}", world.describe());
+            world.unguarded = None;
+            assert_eq!(outcome(&mut world), "Succeeded", "{spec}\n{}", world.describe());
+            assert_eq!(world.jobs.len(), 1, "{spec}: it ran once");
+        }
+        let mut world = released(spec.clone());
+        world.job_ends.insert(label, slow(BADLY));
+        world.push(template("v2", false));
+        world.until("its Job is made", |world| !world.jobs.is_empty());
+        world.unguarded = Some(RIGHTS);
+        world.pass(20 * SECOND);
+        collect(&mut world);
+        world.unguarded = None;
+        world.until("it has failed", |world| ["CheckFailed", "MigrationFailed"].contains(&reason(world)));
+        let failed = world.status.blocked_by.clone().unwrap().message;
+        assert!(failed.contains("it failed; it said: no such table"), "{spec}: {failed}");
+    }
+}
+
+/// Status knows of no Job.
+fn forget_jobs(world: &mut World) {
+    let run = world.status.run.as_mut().expect("a run");
+    for check in &mut run.checks {
+        check.job = None;
+    }
+    for migration in &mut run.migrations {
+        migration.work.job = None;
+    }
+}
+
+#[test]
+fn a_log_that_somebody_wants_kept_meanwhile_is_not_read() {
+    let silent = json!({"name": "tests", "job": {"template": job()["template"], "logs": "None"}});
+    let mut world = released(json!({"preflight": [silent]}));
+    world.job_ends.insert("tests", Ending { after: 10 * SECOND, ..BADLY });
+    world.push(template("v2", false));
+    world.until("its Job is made", |world| !world.jobs.is_empty());
+    world.unguarded = Some(RIGHTS);
+    world.release.as_mut().unwrap()["preflight"][0]["job"]["logs"] = json!("LastLines");
+    world.pass(60 * SECOND);
+    assert_eq!(reason(&world), "PolicyMissing", "{}", world.describe());
+    assert!(world.outputs.is_empty(), "{:?}", world.outputs);
+    let run = world.status.run.as_ref().unwrap();
+    assert!(!world.describe().contains("no such table") && run.checks[0].log.is_empty(), "{run:#?}");
+}
+
+#[test]
+fn how_a_job_of_a_step_ended_while_the_run_was_paused_is_noted() {
+    let step = json!([
+        {"name": "half", "replicas": "50%", "soak": "5s", "checks": [{"name": "tests", "job": job()}]},
+        {"name": "all", "replicas": "100%"},
+    ]);
+    let mut world = released(json!({"steps": step}));
+    world.job_ends.insert("tests", Ending { after: 10 * SECOND, ..WELL });
+    world.push(template("v2", false));
+    world.until("its Job is made", |world| !world.jobs.is_empty());
+    world.say("Pause");
+    world.until("paused", |world| reason(world) == "Paused");
+    world.pass(20 * SECOND);
+    collect(&mut world);
+    world.say("Resume");
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(world.jobs.len(), 1, "it ran once");
+}
+
+/// A version that is aborted at half; what was put back has three checks, of which only the first takes no right.
+fn put_back() -> World {
+    let keys = json!({"secrets": [{"name": "stripe", "keys": [{"key": "key"}]}]});
+    let checks = json!([
+        {"name": "smoke", "http": {"podPath": "/health"}},
+        {"name": "keys", "config": keys},
+        {"name": "load", "job": job()},
+    ]);
+    let mut world = released(json!({"undo": {"validate": {"checks": checks}}}));
+    world.release.as_mut().unwrap()["steps"][0]["soak"] = json!("1h");
+    world.job_ends.insert("load", Ending { after: 10 * SECOND, ..WELL });
+    world.push(template("v2", false));
+    world.until("half of them", |world| world.phase() == "Soaking");
+    world.say("Abort");
+    world
+}
+
+fn stands_again(world: &World) -> bool {
+    let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
+    back.is_some_and(|back| back.restored_at.is_some())
+}
+
+fn validation(world: &mut World) -> (ValidationResult, String) {
+    assert_eq!(outcome(world), "Aborted", "{}", world.describe());
+    let report = &world.reports[&world.status.last_run.as_ref().unwrap().report];
+    let found = report.undo.clone().expect("a way back").validation.expect("it was looked at");
+    (found.result, found.message)
+}
+
+#[test]
+fn what_was_put_back_is_asked_what_takes_no_right_and_what_is_left_out_is_named() {
+    let mut world = put_back();
+    world.unguarded = Some(RIGHTS);
+    world.until("stable stands", stands_again);
+    let mut failing = world.copy();
+    let mut in_time = world.copy();
+    let (result, message) = validation(&mut world);
+    assert_eq!(result, ValidationResult::Undecided, "{message}");
+    let words = format!("its other checks passed; left out: keys, load (policy {RIGHTS} is not in force: ");
+    assert!(message.starts_with(&words), "{message}");
+    assert!(message.contains("spec.undo.validate.checks[1], spec.undo.validate.checks[2]"), "{message}");
+    assert!(world.asked.iter().all(|probe| probe.id.check == "undo.validate/smoke"), "{:?}", world.asked);
+    assert!(!world.asked.is_empty() && world.jobs.is_empty(), "{:?}", world.jobs);
+
+    failing.answers.insert("undo.validate/smoke", (ProbeResult::Failed, "answered 500"));
+    failing.probes.clear();
+    let (result, message) = validation(&mut failing);
+    assert_eq!(
+        (result, message.as_str()),
+        (ValidationResult::ValidationFailed, "check smoke failed: answered 500")
+    );
+
+    in_time.pass(5 * SECOND);
+    in_time.unguarded = None;
+    let (result, message) = validation(&mut in_time);
+    assert_eq!((result, message.as_str()), (ValidationResult::Validated, "its checks passed"));
+    assert_eq!(in_time.jobs.len(), 1);
+}
+
+#[test]
+fn how_a_job_ends_that_asks_what_was_put_back_is_seen_though_the_policies_go_meanwhile() {
+    let mut world = put_back();
+    world.until("its Job is made, and the others are asked", |world| {
+        !world.jobs.is_empty() && world.asked.iter().any(|probe| probe.id.check == "undo.validate/keys")
+    });
+    world.unguarded = Some(RIGHTS);
+    let (result, message) = validation(&mut world);
+    assert_eq!((result, message.as_str()), (ValidationResult::Validated, "its checks passed"));
+    assert_eq!(world.jobs.len(), 1);
 }

@@ -3,6 +3,7 @@
 
 use super::{Back, Cause, Draft, GoingBack, Scene, Why, is_undo, named};
 use crate::api::Authors;
+use crate::api::status::RevisionStatus;
 use crate::decide::fields::{PARKED_DEADLINE, Wanted, parked};
 use crate::decide::orphan;
 use crate::decide::snapshot::{StoredTemplate, Workload};
@@ -31,7 +32,11 @@ pub fn reverted(scene: &Scene<'_>) -> Why {
 /// The stable template stands there. Where it is no order of ours that put it there, its owner has done so after what was to come: that does not
 /// come any more.
 pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
-    let Some(back) = draft.run().back.as_mut().filter(|back| is_of_its_owner(scene, back)) else { return };
+    let canary = draft.status.canary.clone().unwrap_or_default();
+    let Some(back) = draft.run().back.as_mut() else { return };
+    if !is_of_its_owner(scene, back) && !has_ended(scene, back, &canary) {
+        return;
+    }
     back.next = None;
     if !is_undo(back.cause) {
         let Why { cause, message, by, breach_at: _ } = reverted(scene);
@@ -55,6 +60,16 @@ fn is_of_its_owner(scene: &Scene<'_>, back: &Back) -> bool {
             false => is_open,
         };
     parked(scene.target) || (is_paused && (is_open || keeps_deadline)) || is_at_theirs
+}
+
+/// Whether the owner has the fields again, and nothing of what was to come after stable, though that is kept: a look has taken it for theirs before, and
+/// was killed before status said so. Until then an order leaves the fields noted, and what is put back after it does.
+fn has_ended(scene: &Scene<'_>, back: &Back, canary: &RevisionStatus) -> bool {
+    let Workload { progress_deadline_seconds, originals, stable, .. } = scene.target;
+    let is_given_back = originals.is_none() && stable.is_none();
+    let is_kept = scene.kept(&back.next.as_ref().unwrap_or(canary).fingerprint).is_some();
+    let is_parked = parked(scene.target) || *progress_deadline_seconds == Some(PARKED_DEADLINE);
+    back.restored_at.is_some() && is_given_back && !is_parked && is_kept
 }
 
 /// Somebody has the Deployment handed back while a run goes back, or a Release takes up the way back of an earlier one: which template does not come

@@ -1,14 +1,15 @@
 //! Whether the version that was put back works: its checks, and stable pods held against the limits, as if they were a canary that has
-//! nothing beside it. A failure is told, loudly; nothing is undone a second time.
+//! nothing beside it. A failure is told, loudly; nothing is undone a second time. Checks that take rights are left out while nobody asks whether their
+//! author has these: that is told, too, and settles nothing.
 
-use super::Draft;
+use super::{Draft, hooks};
 use crate::api::criterion::OnLimit;
-use crate::api::status::{Back, Memory, Stamp};
+use crate::api::status::{Back, CheckStatus, Memory, Stamp};
 use crate::api::undo::{Validating, Validation, ValidationResult};
 use crate::decide::checks::{self, Standing};
 use crate::decide::decision::Notice;
 use crate::decide::judge::{self, Judgement, Measure, Revision, Slot, Verdict};
-use crate::decide::plan::{Measuring, PlannedValidation};
+use crate::decide::plan::{Measuring, PlannedCheck, PlannedValidation};
 use crate::decide::scene::Scene;
 use crate::letters::on_one_line;
 
@@ -51,8 +52,9 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<String> {
     }
     checks::look(draft, scene, &planned.checks, Some(PLACE), |_| true);
     let judgements = measure(draft, scene, planned, &back);
-    let standing = checks::standing(draft.run(), &planned.checks, Some(PLACE));
-    match found(scene, planned, &standing, &judgements, restored) {
+    let mut standing = checks::standing(draft.run(), &planned.checks, Some(PLACE));
+    let left_out = LeftOut::of(scene, planned, &mut standing, &back);
+    match found(scene, planned, &standing, left_out.as_ref(), &judgements, restored) {
         Found::Over(result, message) => {
             end(draft, result, &message);
             None
@@ -72,13 +74,53 @@ enum Found {
     Over(ValidationResult, String),
 }
 
+/// Checks that are not begun while the policies are missing that ask for the rights they take.
+struct LeftOut {
+    count: usize,
+    /// Which, and why.
+    words: String,
+    /// The policies may be back before anybody has stopped waiting for hooks.
+    is_waited_for: bool,
+}
+
+impl LeftOut {
+    /// Takes them out of what is waited for. A Job that was made is waited for all the same.
+    fn of(
+        scene: &Scene<'_>,
+        planned: &PlannedValidation,
+        standing: &mut Standing,
+        back: &Back,
+    ) -> Option<Self> {
+        let withheld = scene.snapshot.release.as_ref()?.withheld.as_ref()?;
+        let is_left_out = |known: &CheckStatus| {
+            let is_lent = |check: &PlannedCheck| check.name == known.name && check.lent;
+            known.job.is_none() && planned.checks.iter().any(is_lent)
+        };
+        let waiting = std::mem::take(&mut standing.waiting);
+        let (left_out, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_left_out);
+        standing.waiting = waiting;
+        let names: Vec<&str> = left_out.iter().map(|check| check.name.as_str()).collect();
+        let until = hooks::awaited_until(back);
+        (!names.is_empty()).then(|| Self {
+            count: names.len(),
+            words: format!("left out: {} ({})", names.join(", "), withheld.sentence()),
+            is_waited_for: until.is_some_and(|until| scene.now() < until),
+        })
+    }
+}
+
 fn found(
     scene: &Scene<'_>,
     planned: &PlannedValidation,
     standing: &Standing,
+    left_out: Option<&LeftOut>,
     judgements: &[Judgement],
     restored: Stamp,
 ) -> Found {
+    let and_left_out = |message: String| match left_out {
+        Some(LeftOut { words, .. }) => format!("{message}; {words}"),
+        None => message,
+    };
     let said = |judgement: &Judgement| {
         format!("{}: {}", judgement.criterion, judgement.message.trim_end_matches('.'))
     };
@@ -91,10 +133,11 @@ fn found(
         return Found::Over(ValidationResult::ValidationFailed, said(breach));
     }
     let is_measured = scene.now() >= restored.0 + planned.measured;
+    let is_late = scene.now() >= restored.0 + planned.longest;
     let waiting: Vec<&str> = standing.waiting.iter().map(|check| check.name.as_str()).collect();
-    if !waiting.is_empty() && scene.now() >= restored.0 + planned.longest {
+    if !waiting.is_empty() && is_late {
         let message = format!("no answer in time from: {}", waiting.join(", "));
-        return Found::Over(ValidationResult::Undecided, message);
+        return Found::Over(ValidationResult::Undecided, and_left_out(message));
     }
     if !waiting.is_empty() {
         return Found::Waiting(format!("checks of what was put back: {}", waiting.join(", ")));
@@ -102,16 +145,24 @@ fn found(
     if !is_measured {
         return Found::Waiting(format!("its pods are measured for {} s", planned.measured.as_secs()));
     }
+    if let Some(left_out) = left_out.filter(|left_out| left_out.is_waited_for && !is_late) {
+        return Found::Waiting(format!("checks of what was put back, {}", left_out.words));
+    }
     if let Some(unknown) = of(Verdict::Unknown) {
-        return Found::Over(ValidationResult::Undecided, said(unknown));
+        return Found::Over(ValidationResult::Undecided, and_left_out(said(unknown)));
     }
     let word = |judgement: &Judgement| format!("{} {:?}", judgement.criterion, judgement.verdict);
     let mut words: Vec<String> = judgements.iter().map(word).collect();
-    if !planned.checks.is_empty() {
-        words.insert(0, "its checks passed".to_owned());
+    if planned.checks.len() > left_out.map_or(0, |left_out| left_out.count) {
+        let which = if left_out.is_some() { "its other checks passed" } else { "its checks passed" };
+        words.insert(0, which.to_owned());
     }
     let message = if words.is_empty() { "nothing speaks against it".to_owned() } else { words.join(", ") };
-    Found::Over(ValidationResult::Validated, message)
+    let result = match left_out {
+        Some(_) => ValidationResult::Undecided,
+        None => ValidationResult::Validated,
+    };
+    Found::Over(result, and_left_out(message))
 }
 
 /// Adds what stable pods answered since they stand again, and judges that alone.

@@ -17,7 +17,7 @@ use crate::decide::expression::Expression;
 use crate::decide::jobs::PlannedJob;
 use crate::decide::objects::Objects;
 use crate::decide::traffic::Traffic;
-use crate::decide::{promotion, workload};
+use crate::decide::{promotion, rights, workload};
 
 /// How long a trial pod may take to start and answer, where nothing is said.
 const TRIAL: Duration = Duration::from_secs(300);
@@ -37,6 +37,8 @@ pub struct PlannedCheck {
     pub retries: Option<PlannedRetries>,
     pub every: Option<Duration>,
     pub on_failure: OnFailure,
+    /// It takes a right that its author must have.
+    pub lent: bool,
     pub kind: CheckKind,
 }
 
@@ -164,6 +166,7 @@ pub(super) fn preflight(written: &[Check]) -> Result<Vec<PlannedCheck>, PlanErro
         CheckKind::Asked(Question::Http(http)) if http.pod_path.is_some() => PlannedCheck {
             timeout: if written.timeout.is_some() { planned.timeout } else { TRIAL },
             every: None,
+            lent: true,
             kind: CheckKind::Trial(Box::new(http)),
             ..planned
         },
@@ -302,6 +305,7 @@ fn check(check: &Check, field: &str) -> Result<PlannedCheck, PlanError> {
         retries,
         every: of(every, "every")?.map(|every| every.max(Duration::from_secs(1))),
         on_failure: on_failure.unwrap_or_default(),
+        lent: rights::check(check, false),
         kind,
     })
 }

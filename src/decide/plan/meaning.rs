@@ -15,6 +15,8 @@ use crate::decide::snapshot::ReleaseFacts;
 pub struct Meaning {
     /// By whether the strategy is Recreate.
     plans: [OnceLock<Result<Plan, PlanError>>; 2],
+    /// The same, of what is withheld too.
+    written: [OnceLock<Option<Plan>>; 2],
     measuring: OnceLock<Option<Measuring>>,
     undo: OnceLock<PlannedUndo>,
 }
@@ -31,6 +33,15 @@ impl ReleaseFacts {
             (Err(problem), _) => Err(PlanError { field: "spec".into(), problem: problem.clone() }),
         };
         self.meaning.plans[usize::from(recreate)].get_or_init(understood).as_ref()
+    }
+
+    /// The plan, also while some of it is withheld: what was begun by it is looked at, and nothing is begun.
+    pub fn written(&self, recreate: bool) -> Option<&Plan> {
+        if self.withheld.is_none() {
+            return self.plan(recreate).ok();
+        }
+        let understood = || self.spec.as_deref().ok().and_then(|spec| plan(spec, recreate).ok());
+        self.meaning.written[usize::from(recreate)].get_or_init(understood).as_ref()
     }
 
     /// What is measured, also when the rest of the plan cannot be carried out.

@@ -162,3 +162,38 @@ fn a_pause_without_replicas_holds_the_run_once_there_are_some_until_it_is_resume
     resumed.scale(4);
     assert_eq!(ends(&mut resumed, 1), "Succeeded", "{}", resumed.describe());
 }
+
+#[test]
+fn killed_after_any_write_of_a_revert_nothing_comes_after_stable_all_the_same() {
+    let is_put_back = |version: &'static str| {
+        move |world: &World| {
+            let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
+            let stands = back.is_some_and(|back| back.restored_at.is_some());
+            stands && world.deployment()["spec"]["template"] == template(version, false)
+        }
+    };
+    let mut scaled = without_replicas(quick());
+    scaled.scale(4);
+    scaled.until("its own template is put back", is_put_back("v2"));
+    let mut overtaken = World::new(4, quarter(), quick());
+    overtaken.push(template("v2", false));
+    overtaken.until("soaking", |world| world.phase() == "Soaking");
+    overtaken.push(template("v3", false));
+    overtaken.until("the newer one is put back", is_put_back("v3"));
+    for put_back in [scaled, overtaken] {
+        for after in 0..4 {
+            let mut world = World { dies_after: Some(after), ..put_back.copy() };
+            world.push(template("v1", false));
+            world.tick();
+            assert!(world.status.run.is_some(), "nothing of it is noted");
+            world.begin_anew();
+            assert_eq!(ends(&mut world, 1), "Undone", "after {after}: {}", world.describe());
+            let message = &world.status.last_run.as_ref().expect("a run has ended").message;
+            assert!(message.contains("put the stable template back"), "after {after}: {message}");
+            makes_no_new_pod(&mut world);
+            let spec = &world.deployment()["spec"];
+            assert_eq!(spec["template"], template("v1", false), "after {after}: {}", world.describe());
+            assert_eq!((world.reports.len(), world.ready(), world.alive()), (1, 4, 4), "after {after}");
+        }
+    }
+}

@@ -204,13 +204,19 @@ pub async fn kubeconfig(cluster: &Cluster, account: &str) -> Result<PathBuf> {
 /// The same, and between the two is a proxy of our own cluster's (`POST /proxy`), which is told what to do by this name.
 pub async fn kubeconfig_behind(cluster: &Cluster, proxy: &str) -> Result<PathBuf> {
     let token = token(cluster, "tidegate").await?;
-    let mut config = config(cluster, AuthInfo { token: Some(token.into()), ..AuthInfo::default() })?;
+    let user = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
+    write_private(&config_behind(cluster, proxy, user).await?)
+}
+
+/// The same with these credentials.
+pub async fn config_behind(cluster: &Cluster, proxy: &str, user: AuthInfo) -> Result<Kubeconfig> {
+    let mut config = config(cluster, user)?;
     let made: Value = serde_json::from_str(&cluster.control(&format!("proxy?name={proxy}")).await?)?;
     let server = made["server"].as_str().context("the proxy has no address")?;
     for named in &mut config.clusters {
         named.cluster.get_or_insert_default().server = Some(server.to_owned());
     }
-    write_private(&config)
+    Ok(config)
 }
 
 /// A token of a ServiceAccount of the operator's namespace.

@@ -2,21 +2,24 @@
 //! moment between a write and knowing about it, at which a process can be killed. It also makes the weather: an API server that is
 //! slow, broken, or asks to be left alone, a write that is never answered, and watches that fall silent.
 //!
-//! Plain HTTP on the operator's side. What it forwards it sends as the operator's own ServiceAccount.
+//! Plain HTTP on the operator's side. What it forwards it sends as the operator's own ServiceAccount; or, where it only makes the weather,
+//! with the credentials that came, many requests side by side. Where there is no API server it closes the connection, as whoever stood
+//! there without it would find it closed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use kube::config::{
-    Cluster as KubeCluster, Context, KubeConfigOptions, Kubeconfig, NamedCluster, NamedContext,
+    AuthInfo, Cluster as KubeCluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster,
+    NamedContext,
 };
 use kube::{Client, Config};
 use tokio::sync::{Mutex, Notify, watch};
@@ -38,6 +41,8 @@ pub struct Relay {
 
 struct Shared {
     client: Client,
+    /// Whether it only makes the weather: counts nothing, and has no credentials of its own.
+    only_weather: bool,
     gate: Mutex<Gate>,
     closed: Notify,
     weather: watch::Sender<Weather>,
@@ -90,10 +95,23 @@ impl Relay {
         let token = operator::kubeconfig(cluster, "tidegate").await?;
         let read = Kubeconfig::read_from(&token)?;
         std::fs::remove_file(token)?;
-        let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+        Self::between(None, read).await
+    }
+
+    /// Only makes the weather, for an operator whose token is in this file; between it and the API server is a proxy of our own
+    /// cluster's, of this name.
+    pub async fn before(cluster: &Cluster, proxy: &str, token: &Path) -> Result<Self> {
+        let user = AuthInfo { token_file: Some(token.display().to_string()), ..AuthInfo::default() };
+        let server = operator::config_behind(cluster, proxy, AuthInfo::default()).await?;
+        Self::between(Some(user), server).await
+    }
+
+    async fn between(user: Option<AuthInfo>, server: Kubeconfig) -> Result<Self> {
+        let mut config = Config::from_custom_kubeconfig(server, &KubeConfigOptions::default()).await?;
         config.default_retry = false;
         let shared = Arc::new(Shared {
             client: Client::try_from(config)?,
+            only_weather: user.is_some(),
             gate: Mutex::default(),
             closed: Notify::new(),
             weather: watch::Sender::default(),
@@ -107,7 +125,7 @@ impl Relay {
         let task = tokio::spawn(async move {
             let _ended = axum::serve(listener, router).await;
         });
-        let kubeconfig = operator::write_private(&to(server))?;
+        let kubeconfig = operator::write_private(&to(server, user))?;
         Ok(Self { kubeconfig, shared, task })
     }
 
@@ -170,7 +188,7 @@ impl Drop for Relay {
     }
 }
 
-fn to(server: String) -> Kubeconfig {
+fn to(server: String, user: Option<AuthInfo>) -> Kubeconfig {
     let name = "relay".to_owned();
     Kubeconfig {
         clusters: vec![NamedCluster {
@@ -180,9 +198,21 @@ fn to(server: String) -> Kubeconfig {
         }],
         contexts: vec![NamedContext {
             name: name.clone(),
-            context: Some(Context { cluster: name.clone(), user: None, ..Context::default() }),
+            context: Some(Context {
+                cluster: name.clone(),
+                user: user.is_some().then(|| name.clone()),
+                ..Context::default()
+            }),
             ..NamedContext::default()
         }],
+        auth_infos: user
+            .map(|user| NamedAuthInfo {
+                name: name.clone(),
+                auth_info: Some(user),
+                ..NamedAuthInfo::default()
+            })
+            .into_iter()
+            .collect(),
         current_context: Some(name),
         ..Kubeconfig::default()
     }
@@ -205,10 +235,10 @@ async fn relay(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         }
     }
     if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
-        return heard(&shared, forward(&shared.client, request).await);
+        return heard(&shared, forward(&shared, request).await);
     }
-    if !counts(&request) {
-        return forward(&shared.client, request).await;
+    if shared.only_weather || !counts(&request) {
+        return forward(&shared, request).await;
     }
     let path = request.uri().path().to_owned();
     if shared.hanging.lock().await.take_if(|end| path.ends_with(end.as_str())).is_some() {
@@ -221,7 +251,7 @@ async fn relay(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         return std::future::pending().await;
     }
     let what = format!("{} {}", request.method(), request.uri().path());
-    let response = forward(&shared.client, request).await;
+    let response = forward(&shared, request).await;
     if response.status().is_success() {
         gate.writes.push(what);
     }
@@ -257,23 +287,24 @@ fn counts(request: &Request) -> bool {
     !reads && !path.contains("/leases") && !path.contains("/events")
 }
 
-async fn forward(client: &Client, request: Request) -> Response {
+async fn forward(shared: &Shared, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    for name in [
-        header::HOST,
-        header::CONTENT_LENGTH,
-        header::CONNECTION,
-        header::AUTHORIZATION,
-        header::ACCEPT_ENCODING,
-    ] {
+    for name in [header::HOST, header::CONTENT_LENGTH, header::CONNECTION, header::ACCEPT_ENCODING] {
         parts.headers.remove(name);
+    }
+    if !shared.only_weather {
+        parts.headers.remove(header::AUTHORIZATION);
     }
     let Ok(body) = to_bytes(body, LONGEST).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let request = axum::http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
-    match client.send(request).await {
+    match shared.client.send(request).await {
         Ok(response) => response.map(Body::new),
-        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+        // An answer that breaks off before anything of it is sent: the connection is closed.
+        Err(error) => {
+            let nothing = futures::stream::once(std::future::ready(Err::<Bytes, _>(error)));
+            (StatusCode::BAD_GATEWAY, Body::from_stream(nothing)).into_response()
+        }
     }
 }

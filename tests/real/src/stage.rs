@@ -143,6 +143,27 @@ pub async fn install_from(client: &Client, path: &str, mutating: bool) -> Result
     established(client).await
 }
 
+/// The CRD of Releases, as this build has it.
+pub fn releases_crd() -> Result<Value> {
+    let path = repository().join("crds/releases.yaml");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    documents(&text)?.into_iter().next().context("no CRD")
+}
+
+/// The same as a later build may have it: another version is served, `v1beta1`, and a spec has a field that this build does not know,
+/// `dreams`.
+pub fn newer_releases_crd() -> Result<Value> {
+    let mut crd = releases_crd()?;
+    let mut newer = crd["spec"]["versions"][0].clone();
+    newer["name"] = json!("v1beta1");
+    newer["storage"] = json!(false);
+    newer["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["dreams"] =
+        json!({"type": "string"});
+    crd["spec"]["versions"][0]["schema"] = newer["schema"].clone();
+    crd["spec"]["versions"].as_array_mut().context("no versions")?.push(newer);
+    Ok(crd)
+}
+
 /// Documents of a YAML text.
 pub fn documents(text: &str) -> Result<Vec<Value>> {
     let mut documents = Vec::new();

@@ -20,7 +20,7 @@ pub mod native;
 pub mod network;
 pub mod outside;
 pub mod pages;
-mod panics;
+pub mod panics;
 pub mod play;
 pub mod process;
 pub mod prometheus;

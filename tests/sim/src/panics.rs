@@ -1,14 +1,21 @@
 //! Panics, wherever a story is played: each is noticed, and said together with the story in which it came, also where a panic ends
-//! the whole program (`panic = "abort"`).
+//! the whole program (`panic = "abort"`), which has its last words then.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
 use crate::story::Story;
 
 thread_local! {
     static PLAYED: RefCell<Option<Story>> = const { RefCell::new(None) };
     static PANICS: Cell<u64> = const { Cell::new(0) };
+}
+
+static LAST_WORDS: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
+
+/// What the program says last where a panic ends it. The first who says so is the program itself.
+pub fn last_words(say: impl Fn() + Send + Sync + 'static) {
+    let _first_stays = LAST_WORDS.set(Box::new(say));
 }
 
 /// From here on this story is played on this thread.
@@ -24,6 +31,11 @@ pub fn begin(story: &Story) {
                 }
             });
             before(panic);
+            if cfg!(panic = "abort")
+                && let Some(say) = LAST_WORDS.get()
+            {
+                say();
+            }
         }));
     });
     PLAYED.set(Some(story.clone()));

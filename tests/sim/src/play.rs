@@ -4,6 +4,7 @@
 mod people;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -87,7 +88,9 @@ pub fn play_within(story: &Story, seed: u64, steps: u64) -> Outcome {
         .start_paused(true)
         .build()
         .expect("a runtime without threads");
-    let mut outcome = runtime.block_on(async { Player::new(story, steps).play().await });
+    let played = || runtime.block_on(async { Player::new(story, steps).play().await });
+    // A panic in a task ends the task; of one here nothing is left but that it came.
+    let mut outcome = catch_unwind(AssertUnwindSafe(played)).unwrap_or_default();
     // What waits for ever is dropped with it.
     runtime.shutdown_background();
     if panics::end() > 0 {

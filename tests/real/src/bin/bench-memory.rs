@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tidegate_real::cluster::Options;
 use tidegate_real::crowd::{self, Releases};
-use tidegate_real::figures::Figures;
+use tidegate_real::figures::{self, Figures};
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, paper_deployment};
 
@@ -18,16 +18,13 @@ const LONGEST: Duration = Duration::from_secs(900);
 /// From the last change to rest.
 const SETTLE: Duration = Duration::from_secs(20);
 
-fn main() -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let held = runtime.block_on(bench())?;
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+fn main() -> ExitCode {
+    figures::run("bench-memory", bench)
 }
 
-async fn bench() -> Result<bool> {
+async fn bench(figures: &mut Figures) -> Result<()> {
     let stage = Stage::own(Options { paper_nodes: 3, ..Options::default() }).await?;
     let story = Story::begin(&stage, "memory").await;
-    let mut figures = Figures::new("bench-memory");
     let releases = Releases::watch(&story);
     crowd::make(&story, 0..1, deployment).await?;
     crowd::make(&story, 0..1, release).await?;
@@ -59,7 +56,7 @@ async fn bench() -> Result<bool> {
     figures.aim("resident memory with a thousand Releases, in MB", thousand, 40.0);
     stage.operator.lock().await.take();
     stage.cluster.stop().await?;
-    figures.end()
+    Ok(())
 }
 
 fn deployment(number: usize) -> Value {

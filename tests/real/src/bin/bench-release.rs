@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate_real::audit::Requests;
 use tidegate_real::cluster::{Options, scratch};
-use tidegate_real::figures::Figures;
+use tidegate_real::figures::{self, Figures};
 use tidegate_real::load::Load;
 use tidegate_real::operator::{binary, unique};
 use tidegate_real::stage::Stage;
@@ -20,13 +20,11 @@ const REST: Duration = Duration::from_secs(60);
 /// From the adoption to rest, and from the end of the run to its last write.
 const SETTLE: Duration = Duration::from_secs(5);
 
-fn main() -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let held = runtime.block_on(bench())?;
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+fn main() -> ExitCode {
+    figures::run("bench-release", bench)
 }
 
-async fn bench() -> Result<bool> {
+async fn bench(figures: &mut Figures) -> Result<()> {
     let shop = binary("shop")?.display().to_string();
     let audit = scratch()?.join(format!("audit-{}.log", unique()));
     let images = vec![("shop".into(), shop)];
@@ -51,7 +49,6 @@ async fn bench() -> Result<bool> {
 
     let rest = Requests::read(&audit, rested, shipped)?;
     let run = Requests::read(&audit, shipped, done)?;
-    let mut figures = Figures::new("bench-release");
     figures.must(&format!("the run ended as {}", ended["outcome"]), ended["outcome"] == "Succeeded");
     println!("\nrequests of a run, but the Lease's and watches");
     run.print();
@@ -81,7 +78,7 @@ async fn bench() -> Result<bool> {
     stage.operator.lock().await.take();
     stage.cluster.stop().await?;
     std::fs::remove_file(audit)?;
-    figures.end()
+    Ok(())
 }
 
 fn spec() -> Value {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use tidegate_real::audit::{self, Requests};
 use tidegate_real::by_hand;
 use tidegate_real::cluster::{Options, scratch};
 use tidegate_real::crowd::{self, Crowd, Releases};
-use tidegate_real::figures::{Figures, Spread};
+use tidegate_real::figures::{self, Figures, Spread};
 use tidegate_real::operator::{Operator, unique};
 use tidegate_real::stage::Stage;
 use tidegate_real::story::{Story, paper_deployment};
@@ -57,39 +57,37 @@ struct Flags {
     share: String,
 }
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
     let flags = Flags::parse();
-    if flags.breaches + SPARED >= flags.runs {
-        bail!("--breaches must be fewer than --runs by more than {SPARED}: the others breach one by one");
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let held = runtime.block_on(bench(&flags))?;
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    figures::run("bench-scale", async |figures: &mut Figures| bench(&flags, figures).await)
 }
 
-async fn bench(flags: &Flags) -> Result<bool> {
+async fn bench(flags: &Flags, figures: &mut Figures) -> Result<()> {
+    ensure!(
+        flags.breaches + SPARED < flags.runs,
+        "--breaches must be fewer than --runs by more than {SPARED}: the others breach one by one"
+    );
     let audit = scratch()?.join(format!("audit-{}.log", unique()));
     let options = Options { paper_nodes: 30, audit: Some(audit.clone()), ..Options::default() };
     let stage = Stage::own(options).await?;
-    let mut figures = Figures::new("bench-scale");
     let resting = Story::begin(&stage, "resting").await;
     let first = flags.releases.min(1000);
-    adoption(&stage, &resting, 0, first, &mut figures).await?;
-    rest(&stage, &audit, first, &mut figures).await?;
+    adoption(&stage, &resting, 0, first, figures).await?;
+    rest(&stage, &audit, first, figures).await?;
     if flags.releases > first {
-        adoption(&stage, &resting, first, flags.releases, &mut figures).await?;
-        rest(&stage, &audit, flags.releases, &mut figures).await?;
+        adoption(&stage, &resting, first, flags.releases, figures).await?;
+        rest(&stage, &audit, flags.releases, figures).await?;
     }
-    runs(&stage, &audit, flags, &mut figures).await?;
+    runs(&stage, &audit, flags, figures).await?;
     stage.kill_operator().await?;
     let by_hand = Story::begin(&stage, "by-hand").await;
-    by_hand_alone(&by_hand, flags.breaches, &mut figures).await?;
+    by_hand_alone(&by_hand, flags.breaches, figures).await?;
     stage.operator.lock().await.take();
     stage.cluster.stop().await?;
     std::fs::remove_file(audit)?;
     figures.add("releases", flags.releases);
     figures.add("runs", flags.runs);
-    figures.end()
+    Ok(())
 }
 
 /// New Releases are there when the operator starts; then it is started again.

@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
 use tidegate_real::cluster::Options;
-use tidegate_real::figures::{Figures, Spread};
+use tidegate_real::figures::{self, Figures, Spread};
 use tidegate_real::load::Load;
 use tidegate_real::operator::binary;
 use tidegate_real::stage::Stage;
@@ -72,11 +72,9 @@ fn steps(steps: Value) -> Value {
     })
 }
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
     let flags = Flags::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let held = runtime.block_on(bench(&flags))?;
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    figures::run("bench-undo", async |figures: &mut Figures| bench(&flags, figures).await)
 }
 
 /// What one undo took, in seconds.
@@ -90,19 +88,18 @@ struct Undo {
     most_pods: usize,
 }
 
-async fn bench(flags: &Flags) -> Result<bool> {
+async fn bench(flags: &Flags, figures: &mut Figures) -> Result<()> {
     let shop = binary("shop")?.display().to_string();
     let options = Options { process_nodes: 1, images: vec![("shop".into(), shop)], ..Options::default() };
     let stage = Stage::own(options).await?;
-    let mut figures = Figures::new("bench-undo");
     println!("seconds; each: least, median, most of {} runs", flags.runs);
     for place in PLACES {
         let undos = at(&stage, &place, flags.runs).await?;
-        sum_up(&mut figures, &place, &undos);
+        sum_up(figures, &place, &undos);
     }
     stage.operator.lock().await.take();
     stage.cluster.stop().await?;
-    figures.end()
+    Ok(())
 }
 
 async fn at(stage: &Stage, place: &Place, runs: usize) -> Result<Vec<Undo>> {

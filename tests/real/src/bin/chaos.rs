@@ -1,9 +1,11 @@
 //! `make chaos`: good versions go out, bad ones come back and runs are aborted while faults happen at random, for a stated time.
 //!
 //! What must hold of every run: it ends as it must, and once; the owner's limits are kept to all along; the Deployment's fields are
-//! the owner's again; and no write of an operator took effect after the other one had been told that it leads.
+//! the owner's again; and no write of an operator took effect after the other one had been told that it leads. What happens is undone
+//! each time, and has to heal; and in ten minutes each kind of fault has to come.
 
-use std::panic::AssertUnwindSafe;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,7 @@ use anyhow::Result;
 use clap::Parser;
 use futures::FutureExt;
 use futures::future::join_all;
+use kube::api::ListParams;
 use serde_json::{Value, json};
 use tidegate_real::chaos::{Dice, Pair};
 use tidegate_real::cluster::{Options, scratch};
@@ -23,7 +26,9 @@ use tokio::sync::watch;
 /// Pods of each Deployment.
 const PODS: usize = 8;
 /// The longest that a run may take among all the faults.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(360);
+/// Minutes in which each kind of fault comes.
+const ALL_KINDS: u64 = 10;
 
 /// Stories among faults, for a stated time.
 #[derive(Parser)]
@@ -44,15 +49,45 @@ enum Kind {
 
 const KINDS: [Kind; 6] = [Kind::Good, Kind::Bad, Kind::Good, Kind::Aborted, Kind::Bad, Kind::Good];
 
-fn main() -> Result<ExitCode> {
-    let settings = Settings::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let violations = runtime.block_on(chaos(&settings))?;
-    Ok(if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+/// What there has been.
+#[derive(Default)]
+struct Found {
+    runs: usize,
+    faults: usize,
+    invariants: usize,
+    violations: Vec<String>,
 }
 
-async fn chaos(settings: &Settings) -> Result<usize> {
+fn main() -> ExitCode {
+    let settings = Settings::parse();
     let began = Instant::now();
+    let mut found = Found::default();
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(chaos(&settings, began, &mut found))
+    }));
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => found.violated(format!("the stage failed: {error:#}")),
+        Err(panic) => found.violated(format!("it broke off: {}", text_of(&*panic))),
+    }
+    let minutes = began.elapsed().as_secs_f64() / 60.0;
+    let Found { runs, faults, invariants, violations } = found;
+    let violated = violations.len();
+    println!(
+        "chaos: minutes={minutes:.1} runs={runs} faults={faults} invariants={invariants} violations={violated}"
+    );
+    if violated == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl Found {
+    fn violated(&mut self, what: String) {
+        println!("\nviolated: {what}");
+        self.violations.push(what);
+    }
+}
+
+async fn chaos(settings: &Settings, began: Instant, found: &mut Found) -> Result<()> {
     let seed = settings.seed.unwrap_or_else(|| {
         u64::from(std::process::id()) ^ jiff::Timestamp::now().as_millisecond().unsigned_abs()
     });
@@ -61,8 +96,7 @@ async fn chaos(settings: &Settings) -> Result<usize> {
     let stage = Stage::without_operator(Options { audit: Some(log.clone()), ..usual() }).await?;
     let mut pair = Pair::start(&stage).await?;
     let mut dice = Dice::new(seed);
-    let (mut runs, mut faults, mut invariants, mut violations) = (0, 0, 0, Vec::<String>::new());
-    while began.elapsed() < Duration::from_secs(settings.minutes * 60) && violations.is_empty() {
+    while began.elapsed() < Duration::from_secs(settings.minutes * 60) && found.violations.is_empty() {
         let (stop, stopped) = watch::channel(false);
         let stories = async {
             let ends = join_all(KINDS.map(|kind| told(&stage, kind))).await;
@@ -70,49 +104,59 @@ async fn chaos(settings: &Settings) -> Result<usize> {
             ends
         };
         let (ends, suffered) = futures::join!(stories, pair.suffer(&mut dice, stopped));
-        faults += suffered?;
+        found.faults = pair.faults();
+        // What does not heal is said first: the stories that end badly thereafter may do so because of it.
+        if let Err(error) = suffered {
+            found.violated(format!("it does not heal: {error:#}"));
+        }
         for end in ends {
-            runs += 1;
+            found.runs += 1;
             match end {
-                Ok(held) => invariants += held,
-                Err(violated) => violations.push(violated),
+                Ok(held) => found.invariants += held,
+                Err(violated) => found.violated(violated),
             }
         }
-        let two_writers = writers::of_deposed(&writers::requests(&log)?);
-        invariants += 1;
-        violations.extend(two_writers.into_iter().map(|write| format!("a deposed operator wrote: {write}")));
+        found.invariants += 1;
+        for write in writers::of_deposed(&writers::requests(&log)?) {
+            found.violated(format!("a deposed operator wrote: {write}"));
+        }
         println!(
-            "{} s: {runs} runs, {faults} faults, {} violations",
+            "{} s: {} runs, {} faults, {} violations",
             began.elapsed().as_secs(),
-            violations.len()
+            found.runs,
+            found.faults,
+            found.violations.len()
         );
     }
-    for violation in &violations {
-        println!("\nviolated: {violation}");
+    println!("faults of each kind: {}", pair.of_each_kind());
+    // One that found something has ended before its time.
+    if settings.minutes >= ALL_KINDS && found.violations.is_empty() {
+        found.invariants += 1;
+        let lacking = pair.not_played();
+        if !lacking.is_empty() {
+            let lacking = lacking.join(", ");
+            found.violated(format!("in {ALL_KINDS} minutes these kinds of faults did not come: {lacking}"));
+        }
     }
-    if violations.is_empty() {
+    if found.violations.is_empty() {
         std::fs::remove_file(log)?;
     } else {
         println!("\nseed {seed}\n{}{}", pair.logs(), log.display());
     }
     drop(pair);
-    stage.cluster.stop().await?;
-    let minutes = began.elapsed().as_secs_f64() / 60.0;
-    let violated = violations.len();
-    println!(
-        "chaos: minutes={minutes:.1} runs={runs} faults={faults} invariants={invariants} violations={violated}"
-    );
-    Ok(violated)
+    stage.cluster.stop().await
+}
+
+/// What a panic says.
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic, see above").to_owned()
 }
 
 /// Plays one, and says how many things held.
 async fn told(stage: &Stage, kind: Kind) -> Result<usize, String> {
     let told = AssertUnwindSafe(tell(stage, kind)).catch_unwind().await;
-    told.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        Err(text.unwrap_or_else(|| "a story broke off".to_owned()))
-    })
-    .map_err(|violated| format!("{kind:?}: {violated}"))
+    told.unwrap_or_else(|panic| Err(text_of(&*panic))).map_err(|violated| format!("{kind:?}: {violated}"))
 }
 
 async fn tell(stage: &Stage, kind: Kind) -> Result<usize, String> {
@@ -145,9 +189,10 @@ async fn tell(stage: &Stage, kind: Kind) -> Result<usize, String> {
     let worst = guard.worst();
     drop(guard);
     // A quarter each of eight may be missing or over; on the way back the missing stable pods are surged all at once: half of them, or all
-    // where a fault kept the word from being said until the last step had begun.
-    let reports = story.list("tidegate.dev/v1alpha1", "ReleaseReport").await;
-    let passed = reports.iter().filter_map(|report| report["spec"]["steps"].as_array()).flatten();
+    // where a fault kept the word from being said until the second step had begun.
+    let reports = story.api("tidegate.dev/v1alpha1", "ReleaseReport");
+    let reports = until_some(|| async { reports.list(&ListParams::default()).await.ok() }).await;
+    let passed = reports.items.iter().filter_map(|report| report.data["spec"]["steps"].as_array()).flatten();
     let most = match kind {
         Kind::Good => PODS + 2,
         Kind::Aborted if passed.into_iter().any(|step| step["name"] == "half") => PODS + PODS,
@@ -156,8 +201,8 @@ async fn tell(stage: &Stage, kind: Kind) -> Result<usize, String> {
     if worst.least_ready < PODS - 2 || worst.most_ordered > most {
         return Err(format!("the owner's limits: {worst:?}\n{}", story.describe().await));
     }
-    let number = story.status().await["lastRun"]["number"].take();
-    if number != json!(1) {
+    let number = until_some(|| async { story.status().await["lastRun"]["number"].as_i64() }).await;
+    if number != 1 {
         return Err(format!("one run, not {number}\n{}", story.describe().await));
     }
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": story.namespace}});
@@ -168,10 +213,12 @@ async fn tell(stage: &Stage, kind: Kind) -> Result<usize, String> {
 }
 
 async fn begin<'s>(stage: &'s Stage, kind: Kind) -> Story<'s> {
+    // An abort is heard before the run is through, however long a fault keeps it from being said.
+    let half = if matches!(kind, Kind::Aborted) { "1h" } else { "3s" };
     let release = json!({
         "steps": [
             {"name": "quarter", "replicas": "25%", "soak": "3s"},
-            {"name": "half", "replicas": "50%", "soak": "3s"},
+            {"name": "half", "replicas": "50%", "soak": half},
             {"name": "all", "replicas": "100%"},
         ],
         "criteria": [],

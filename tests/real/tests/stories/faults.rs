@@ -244,15 +244,7 @@ fn a_crd_is_upgraded_under_a_running_operator() {
         story.ship_paper("v2", json!({})).await;
         until_soaking(&story, "half").await;
 
-        let text = std::fs::read_to_string(tidegate_real::cluster::repository().join("crds/releases.yaml"));
-        let mut crd = stage::documents(&text.expect("the CRD")).expect("YAML").remove(0);
-        let mut newer = crd["spec"]["versions"][0].clone();
-        newer["name"] = json!("v1beta1");
-        newer["storage"] = json!(false);
-        newer["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["dreams"] =
-            json!({"type": "string"});
-        crd["spec"]["versions"][0]["schema"] = newer["schema"].clone();
-        crd["spec"]["versions"].as_array_mut().expect("versions").push(newer);
+        let crd = stage::newer_releases_crd().expect("the CRD");
         stage::apply(&story.client, &crd, "upgrade").await.expect("upgraded");
         story
             .until("the new version is served, with the new field", |story| async move {

@@ -1,19 +1,39 @@
 //! Kills the operator after each write of a dozen stories, and says how many ends differed.
 
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tidegate_sim::crash::{Crashed, crash, plots};
+use tidegate_sim::panics;
 use tidegate_sim::play::play;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What came of each plot that was played, by its place among them.
+type Results = Vec<(usize, Crashed)>;
+
+/// Says what came of them; `more`: violations that no plot has noted. How many there were in all.
+fn last_line(stories: usize, results: &[(usize, Crashed)], more: usize) -> usize {
+    let (mut points, mut checks, mut violations) = (0, 0, more);
+    for (_, crashed) in results {
+        points += crashed.points;
+        checks += crashed.checks;
+        violations += crashed.wrong.len();
+    }
+    println!("crash: stories={stories} points={points} invariants={checks} violations={violations}");
+    violations
+}
+
 fn main() -> ExitCode {
     let plots = plots();
     let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, Crashed)>> = Mutex::default();
+    let results: Arc<Mutex<Results>> = Arc::default();
+    let (stories, so_far) = (plots.len(), results.clone());
+    panics::last_words(move || {
+        last_line(stories, &so_far.lock().unwrap_or_else(PoisonError::into_inner), 1);
+    });
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -30,14 +50,10 @@ fn main() -> ExitCode {
             });
         }
     });
-    let mut results = results.into_inner().unwrap_or_default();
+    let mut results = std::mem::take(&mut *results.lock().unwrap_or_else(PoisonError::into_inner));
     results.sort_by_key(|(index, _)| *index);
-    let (mut points, mut checks, mut violations) = (0, 0, 0);
     for (index, crashed) in &results {
         println!("{}: {} points", plots[*index].name, crashed.points);
-        points += crashed.points;
-        checks += crashed.checks;
-        violations += crashed.wrong.len();
         for (_, what) in &crashed.wrong {
             println!("  {what}");
         }
@@ -47,6 +63,5 @@ fn main() -> ExitCode {
         let outcome = play(story, 0);
         println!("\n{what}\n{story}\n{}\n{}", outcome.log.join("\n"), outcome.described);
     }
-    println!("crash: stories={} points={points} invariants={checks} violations={violations}", plots.len());
-    if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if last_line(stories, &results, 0) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

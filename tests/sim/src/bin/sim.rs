@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use tidegate_sim::panics;
 use tidegate_sim::play::{MOST_STEPS, play, play_within};
 use tidegate_sim::reach::Reach;
 use tidegate_sim::seeds;
@@ -41,6 +42,22 @@ struct Asked {
     /// Failing seeds that are shown; the others are counted.
     #[arg(long, default_value_t = 3)]
     show: usize,
+}
+
+/// What came of the seeds so far.
+#[derive(Default)]
+struct Counts {
+    played: AtomicU64,
+    steps: AtomicU64,
+    checks: AtomicU64,
+    /// Seeds in which something did not hold, and what.
+    failed: Mutex<Vec<(u64, String)>>,
+}
+
+impl Counts {
+    fn failed(&self) -> MutexGuard<'_, Vec<(u64, String)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Seeds under way, and since when.
@@ -83,8 +100,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let asked = Asked::parse();
     let next = AtomicU64::new(asked.first);
-    let (played, steps, checks) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    let failed: Mutex<Vec<(u64, String)>> = Mutex::default();
+    let counts: &'static Counts = Box::leak(Box::default());
     let reach: Mutex<Reach> = Mutex::default();
     let (under_way, over) = (UnderWay::default(), AtomicBool::new(false));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -98,9 +114,9 @@ fn main() -> ExitCode {
             let story = seeds::story(seed);
             let (outcome, took) = under_way.during(seed, || play_within(&story, seed, asked.steps));
             reach.lock().unwrap_or_else(PoisonError::into_inner).add(&story, &outcome);
-            played.fetch_add(1, Ordering::Relaxed);
-            steps.fetch_add(outcome.steps, Ordering::Relaxed);
-            checks.fetch_add(outcome.checks, Ordering::Relaxed);
+            counts.played.fetch_add(1, Ordering::Relaxed);
+            counts.steps.fetch_add(outcome.steps, Ordering::Relaxed);
+            counts.checks.fetch_add(outcome.checks, Ordering::Relaxed);
             if asked.log {
                 println!("seed {seed}\n{story}\n{}\n{}", outcome.log.join("\n"), outcome.described);
             }
@@ -118,29 +134,28 @@ fn main() -> ExitCode {
                         .get_or_insert(format!("not the same story twice: {first:?}, and then {second:?}"));
                 }
             }
-            if let Some(violation) = violation
-                && let Ok(mut failed) = failed.lock()
-            {
-                failed.push((seed, violation));
+            if let Some(violation) = violation {
+                counts.failed().push((seed, violation));
             }
         }
     };
-    let last_line = |violations: usize| {
+    let last_line = move |violations: usize| {
         println!(
             "sim: seeds={} steps={} invariants={} violations={violations} seconds={:.1}",
-            played.load(Ordering::Relaxed),
-            steps.load(Ordering::Relaxed),
-            checks.load(Ordering::Relaxed),
+            counts.played.load(Ordering::Relaxed),
+            counts.steps.load(Ordering::Relaxed),
+            counts.checks.load(Ordering::Relaxed),
             began.elapsed().as_secs_f64(),
         );
     };
-    // A story that does not end is one more.
-    let given_up = || last_line(failed.lock().unwrap_or_else(PoisonError::into_inner).len() + 1);
+    // A story that does not end is one more, and one whose panic ends the program.
+    let given_up = move || last_line(counts.failed().len() + 1);
+    panics::last_words(given_up);
     let failed = std::thread::scope(|scope| {
         let watching = scope.spawn(|| under_way.watch(&over, &given_up));
         let working: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         working.into_iter().for_each(|thread| drop(thread.join()));
-        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut failed = counts.failed().clone();
         failed.sort();
         for (seed, violation) in failed.iter().take(asked.show) {
             under_way.during(*seed, || show(*seed, violation));

@@ -196,4 +196,6 @@ targets! {
     a_lease_may_hold_anything: "lease", FEWER;
     what_status_and_why_show_may_hold_anything: "cli_status", FEWER;
     what_receivers_answer_may_hold_anything: "receivers", FEWEST;
+    what_the_api_server_answers_may_hold_anything: "answers_of_the_api_server", FEWER;
+    what_is_given_back_without_an_operator_may_hold_anything: "cli_hand_back", FEWER;
 }

@@ -16,3 +16,4 @@ mod reach;
 mod tls;
 mod values;
 mod world;
+mod yaml;

@@ -124,7 +124,7 @@ pub fn left_of_pods(data: &[u8]) {
 }
 
 /// No letter in it colours a terminal, moves its cursor or turns the direction of writing.
-fn harmless(line: &str, most: usize) {
+pub(super) fn harmless(line: &str, most: usize) {
     let turns = |letter: char| matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     assert!(line.chars().count() <= most, "{line:?}");
     assert!(!line.chars().any(|letter| letter.is_control() || turns(letter)), "{line:?}");

@@ -1,7 +1,11 @@
 //! What objects of a cluster say, as text that comes over a watch.
 
-use serde_json::json;
-use tidegate::api::{Authors, CHANGED_BY, ORIGINALS};
+use std::collections::BTreeMap;
+
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+use tidegate::api::{self, Authors, CHANGED_BY, ON_DELETE, ORIGINALS, RELEASE_LABEL, STABLE};
+use tidegate::cli::hand_back;
 use tidegate::decide::fields::Originals;
 use tidegate::watch::index::{self, Index, Indexed};
 use tidegate::watch::slim;
@@ -9,10 +13,11 @@ use tidegate::watch::slim;
 use super::{a_world, index_of, look, split};
 
 /// Places of worlds: one in mid-run, and one without a run whose Deployment is held.
-const IN_MID_RUN: usize = 8;
+pub(super) const IN_MID_RUN: usize = 8;
 const HELD: usize = 5;
 
-/// What annotations of a Deployment say: who has changed its template, and what its owner's fields were.
+/// What annotations of a Deployment say: who has changed its template, what its owner's fields were, which template is stable, whether it is held, and what
+/// becomes of it without its Release.
 pub fn annotations(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Some(authors) = Authors::read(text) {
@@ -34,11 +39,83 @@ pub fn annotations(data: &[u8]) {
         Err(lost) => assert!(lost.to_string().chars().count() < 300, "{lost}"),
     }
     for place in [IN_MID_RUN, HELD] {
-        let mut world = a_world(place);
-        let annotations = &mut world["deployments"][0]["metadata"]["annotations"];
-        annotations[ORIGINALS] = json!(text);
-        annotations[CHANGED_BY] = json!(text);
-        look(&index_of(&world));
+        look(&index_of(&annotated(a_world(place), &[ORIGINALS, CHANGED_BY], text)));
+        look(&index_of(&annotated(a_world(place), &[STABLE, api::HELD], text)));
+    }
+    look(&index_of(&annotated(a_world(IN_MID_RUN), &[ON_DELETE], text)));
+    for names in [&[ON_DELETE][..], &[STABLE], &[ORIGINALS, api::HELD]] {
+        look(&index_of(&annotated(without_release(a_world(IN_MID_RUN)), names, text)));
+    }
+}
+
+/// A world in which these annotations of the Deployment say this.
+fn annotated(mut world: Value, names: &[&str], text: &str) -> Value {
+    for name in names {
+        world["deployments"][0]["metadata"]["annotations"][*name] = json!(text);
+    }
+    world
+}
+
+/// The same world, whose Release is gone: it is looked at by the name of `gone`.
+fn without_release(mut world: Value) -> Value {
+    world["releases"] = json!([]);
+    for kind in ["deployments", "templates"] {
+        for object in world[kind].as_array_mut().into_iter().flatten() {
+            object["metadata"]["labels"][RELEASE_LABEL] = json!("gone");
+        }
+    }
+    world
+}
+
+/// Fields of `spec` that a run owns.
+const OWNED: [&str; 4] = ["minReadySeconds", "paused", "progressDeadlineSeconds", "strategy"];
+
+/// The originals on a Deployment that is in a run, a line break, and its other annotations as JSON: what `hand-back --without-operator` writes. Only what
+/// a run owns, as it is said there, and nothing where that cannot be read.
+pub fn cli_hand_back(data: &[u8]) {
+    let (originals, others) = split(data);
+    let Ok(text) = std::str::from_utf8(originals) else { return };
+    let mut annotations: BTreeMap<String, String> = serde_json::from_slice(others).unwrap_or_default();
+    // As the API server lets names through.
+    let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    annotations.retain(|name, _| name.bytes().all(is_of_a_name));
+    if !text.is_empty() {
+        annotations.insert(ORIGINALS.to_owned(), text.to_owned());
+    }
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {
+            "name": "checkout", "namespace": "shop", "resourceVersion": "41", "labels": {RELEASE_LABEL: "checkout"},
+            "annotations": annotations,
+        },
+        "spec": {"replicas": 3, "minReadySeconds": 2_147_483_646, "paused": true},
+    });
+    let deployment: DynamicObject = serde_json::from_value(deployment).expect("a Deployment");
+    let said: Value =
+        annotations.get(ORIGINALS).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let planned = match hand_back::plan(&deployment, "checkout") {
+        Ok(planned) => planned,
+        Err(error) => return assert!(!said.is_object() && !error.to_string().is_empty(), "{error}"),
+    };
+    let is_held = annotations.get(api::HELD).is_some_and(|held| held == "true");
+    assert!(said.is_object() || (is_held && !annotations.contains_key(ORIGINALS)), "nothing is guessed");
+    let patch = planned.patch.as_object().expect("a merge patch");
+    assert!(patch.keys().all(|part| ["metadata", "spec"].contains(&part.as_str())), "{patch:?}");
+    let metadata = &patch["metadata"];
+    let taken_off = metadata["annotations"].as_object().expect("annotations");
+    let is_taken_off = |(name, value): (&String, &Value)| {
+        name.starts_with("tidegate.dev/") && value.is_null() && annotations.contains_key(name)
+    };
+    assert!(taken_off.iter().all(is_taken_off), "{taken_off:?}");
+    let label = json!({RELEASE_LABEL: null});
+    assert_eq!((&metadata["labels"], &metadata["resourceVersion"]), (&label, &json!("41")));
+    let spec = patch.get("spec").and_then(Value::as_object);
+    for (field, value) in spec.into_iter().flatten() {
+        assert!(OWNED.contains(&field.as_str()), "no run owns {field}");
+        assert_eq!(*value, said[field], "{field}");
+    }
+    for line in &planned.lines {
+        assert!(!line.is_empty() && !line.chars().any(char::is_control), "{line:?}");
     }
 }
 

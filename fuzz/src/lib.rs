@@ -3,6 +3,7 @@
 //! and mutations, in the test suite.
 
 mod answers;
+mod api_server;
 mod checks;
 mod cluster;
 mod leads;
@@ -48,8 +49,9 @@ use tidegate::watch::index::{self, Index};
 use tidegate::watch::slim;
 
 pub use answers::{http_answer, job_result, left_of_pods};
+pub use api_server::answers_of_the_api_server;
 pub use checks::{config, objects};
-pub use cluster::{annotations, watched};
+pub use cluster::{annotations, cli_hand_back, watched};
 pub use leads::lease;
 pub use past::past;
 pub use people::{cli_status, notification, records, secrets};
@@ -60,7 +62,7 @@ pub use times::windows;
 pub type Target = fn(&[u8]);
 
 /// Every target and its name.
-pub const TARGETS: [(&str, Target); 34] = [
+pub const TARGETS: [(&str, Target); 36] = [
     ("exposition", exposition),
     ("prometheus", prometheus),
     ("numbers", numbers),
@@ -95,6 +97,8 @@ pub const TARGETS: [(&str, Target); 34] = [
     ("lease", lease),
     ("cli_status", cli_status),
     ("receivers", receivers),
+    ("answers_of_the_api_server", answers_of_the_api_server),
+    ("cli_hand_back", cli_hand_back),
 ];
 
 /// A pod's page, text format or OpenMetrics.
@@ -446,7 +450,7 @@ fn look(index: &Index) {
     }
 }
 
-/// Durations, latencies, percentages, shares, conditions, bounds, and refusals of the API server.
+/// Durations, latencies, percentages, shares, conditions, bounds, stretches of time, and refusals of the API server.
 pub fn texts(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Some(span) = Span(text.to_owned()).parse() {
@@ -470,8 +474,10 @@ pub fn texts(data: &[u8]) {
         }
     }
     if let Some(right) = Right::lacking(text) {
-        assert!(right.verb.len() <= 100 && !right.to_string().is_empty());
+        let said = right.to_string();
+        assert!(said.chars().count() <= 1024 && !said.chars().any(char::is_control), "{said:?}");
     }
+    times::of_backtest(text);
 }
 
 /// A regular expression, a line break, a text.

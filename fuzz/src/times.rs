@@ -1,4 +1,4 @@
-//! When runs may go on: windows, and how little must go on meanwhile.
+//! When runs may go on: windows, and how little must go on meanwhile. And when they went on: what `backtest` is told of the past.
 
 use std::time::Duration;
 
@@ -6,6 +6,8 @@ use serde_json::json;
 use tidegate::api::ReleaseSpec;
 use tidegate::api::text::{CronForm, Span, ZoneName};
 use tidegate::api::windows::{LowMark, LowTraffic, Mark, Window, Windows};
+use tidegate::cli::backtest::a_share;
+use tidegate::cli::backtest::spans::{When, moment, revision_of, shown};
 use tidegate::decide::calendar::{Fit, calendar};
 use tidegate::decide::plan::Source;
 use tidegate::decide::traffic::{self, PlannedMark};
@@ -71,5 +73,22 @@ fn low_traffic(windows: &Windows) {
         Err(wrong) => {
             assert!(wrong.field.starts_with("spec.windows.lowTraffic") && !wrong.problem.is_empty())
         }
+    }
+}
+
+/// Stretches of time, moments, shares and names of pods, as `kubectl tidegate backtest` reads them.
+pub(super) fn of_backtest(text: &str) {
+    if let Ok(when) = text.parse::<When>() {
+        assert!(when.from < when.to && when.overlaps(when), "{text}: {when:?}");
+        assert!([when.from, when.to].iter().all(|at| !shown(*at).is_empty()), "{text}");
+    }
+    if let Ok(at) = moment(text) {
+        assert!(!shown(at).is_empty(), "{text}");
+    }
+    if let Ok(share) = a_share(text) {
+        assert!((0.0..=1.0).contains(&share), "{text}: {share}");
+    }
+    if let Some(set) = revision_of(text) {
+        assert!(text.starts_with(set) && set.contains('-'), "{text}: {set}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Longer words are none of ours.
+/// Longer words are none of ours, nor those with a gap in them: whoever has a request refused can write anything around them.
 const LONGEST: usize = 100;
 
 /// What the operator may not do.
@@ -41,7 +41,8 @@ impl Right {
         let (resource, rest) = rest.split_once("\" in API group \"")?;
         let (group, rest) = rest.split_once('"')?;
         let namespace = rest.split_once("in the namespace \"").and_then(|(_, rest)| rest.split_once('"'));
-        if [verb, resource, group].iter().any(|word| word.len() > LONGEST) {
+        let is_word = |word: &&str| word.len() <= LONGEST && word.bytes().all(|byte| byte.is_ascii_graphic());
+        if ![verb, resource, group].iter().chain(&namespace).all(is_word) {
             return None;
         }
         Some(Self {
@@ -84,5 +85,28 @@ impl fmt::Display for Right {
             write!(f, " in namespace {namespace}")?;
         }
         write!(f, ": {}", self.remedy())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_no_verb_resource_or_namespace_is_no_right() {
+        let lacking = |verb: &str, resource: &str, group: &str, namespace: &str| {
+            Right::lacking(&format!(
+                r#"x is forbidden: User "u" cannot {verb} resource "{resource}" in API group "{group}" in the namespace "{namespace}""#
+            ))
+        };
+        let right = lacking("patch", "releases/status", "tidegate.dev", "shop").expect("a right");
+        assert_eq!((right.resource.as_str(), right.namespace.as_deref()), ("releases/status", Some("shop")));
+        let long = "x".repeat(LONGEST + 1);
+        for odd in [long.as_str(), "two words", "\u{1b}[2J", "a\nb", "\u{202e}"] {
+            assert_eq!(lacking(odd, "pods", "", "shop"), None, "{odd:?}");
+            assert_eq!(lacking("list", odd, "", "shop"), None, "{odd:?}");
+            assert_eq!(lacking("list", "pods", odd, "shop"), None, "{odd:?}");
+            assert_eq!(lacking("list", "pods", "", odd), None, "{odd:?}");
+        }
     }
 }

@@ -109,7 +109,7 @@ pub struct Asked {
 /// # Errors
 /// Says which field is wrong, and what to write.
 pub fn parse(text: &str) -> Result<Asked> {
-    let document: Value = serde_saphyr::from_str(text).context("not YAML")?;
+    let document: Value = serde_saphyr::from_str(text).context("not YAML, or too much of it")?;
     let history = document.get("history").and_then(Value::as_str).map(str::to_owned);
     let list = match &document {
         Value::Array(_) => &document,

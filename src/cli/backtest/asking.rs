@@ -119,10 +119,10 @@ fn from_file(path: &Path, name: Option<&str>) -> Result<(Release, Option<Value>)
 /// The same from a file's text. `shown`: how the file is called.
 ///
 /// # Errors
-/// When it is no YAML, or which Release is meant cannot be told.
+/// When it is no YAML, or so much of it that nobody wrote it, or which Release is meant cannot be told.
 pub fn release_in(text: &str, shown: &str, name: Option<&str>) -> Result<(Release, Option<Value>)> {
-    let documents =
-        serde_saphyr::from_multiple::<Value>(text).with_context(|| format!("{shown} is no YAML"))?;
+    let documents = serde_saphyr::from_multiple::<Value>(text)
+        .with_context(|| format!("{shown} is not YAML, or too much of it"))?;
     let wanted = |document: &&Value| {
         document["kind"] == "Release" && name.is_none_or(|name| document["metadata"]["name"] == name)
     };

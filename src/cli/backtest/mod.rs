@@ -124,7 +124,11 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-fn a_share(text: &str) -> Result<f64, String> {
+/// A part of a whole: `0.01` or `1%`.
+///
+/// # Errors
+/// Says what to write.
+pub fn a_share(text: &str) -> Result<f64, String> {
     let number = match text.strip_suffix('%') {
         Some(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
         None => text.parse(),

@@ -1,5 +1,5 @@
 //! The model of the native controllers (`tests/sim`) held against the native controllers: the same writes, and as many pods of each
-//! version on both when nothing moves any more, by the same way; Jobs that end in the same words; an autoscaler whose bounds change; and what is left
+//! version on both when nothing moves any more, by the same way, and as many of them in a Service; Jobs that end in the same words; an autoscaler whose bounds change; and what is left
 //! of a Deployment that is deleted. An autoscaler's measurements are not held against anything: nobody serves metrics on our control plane.
 
 use std::cell::Cell;
@@ -20,7 +20,7 @@ use tidegate_real::story::{Story, on_stage};
 use tidegate_sim::autoscaler::{self, BEGINS_WITH, TURNS, Turn};
 use tidegate_sim::removals::{self, Left, names, second_version};
 use tidegate_sim::scripts::{
-    Counts, Rest, Script, Way, end_of_job, job, job_on_the_model, on_the_model, scripts,
+    Counts, Rest, Script, Way, end_of_job, ending_on_the_model, job, job_on_the_model, on_the_model, scripts,
 };
 use tokio::task::JoinHandle;
 
@@ -135,6 +135,29 @@ async fn stands(story: &Story<'_>, wanted: &Rest) -> bool {
     seen && ordered == wanted.ordered && there == wanted.ordered && ready == wanted.ready
 }
 
+/// The pods that a Service's EndpointSlices name as Ready, by version. One that is not there any more has none.
+async fn served(story: &Story<'_>) -> Counts {
+    let slices = story.list("discovery.k8s.io/v1", "EndpointSlice").await;
+    let endpoints = slices.iter().flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
+    let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true);
+    let named: BTreeSet<&str> = ready.filter_map(|endpoint| endpoint["targetRef"]["name"].as_str()).collect();
+    let pods = story.list("v1", "Pod").await;
+    let mut served = Counts::new();
+    for name in named {
+        let pod = pods.iter().find(|pod| pod["metadata"]["name"] == name).cloned().unwrap_or_default();
+        count(&mut served, &pod, 1);
+    }
+    served
+}
+
+/// A Service before the pods of a story.
+fn service() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop"},
+        "spec": {"selector": {"app": "shop"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    })
+}
+
 fn is_ready(pod: &Value) -> bool {
     let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
     conditions.any(|one| one["type"] == "Ready" && one["status"] == "True")
@@ -175,6 +198,19 @@ fn one_a_node() -> Value {
     }]}})
 }
 
+async fn until_available(story: &Story<'_>, replicas: i32) {
+    story
+        .until("all of it Ready", |story| async move {
+            story.target().await["status"]["availableReplicas"] == replicas
+        })
+        .await;
+}
+
+async fn until_served(story: &Story<'_>, wanted: &Counts) {
+    let what = format!("{wanted:?} in the Service");
+    story.until(&what, |story| async move { served(story).await == *wanted }).await;
+}
+
 async fn agrees(stage: &Stage, script: Script) {
     let story = Story::begin(stage, "model").await;
     let mut deployment = story.deployment(script.replicas);
@@ -185,11 +221,8 @@ async fn agrees(stage: &Stage, script: Script) {
     // Nobody's Deployment: no Release, no label, no policy.
     deployment["spec"]["replicas"] = json!(script.replicas);
     story.apply(deployment).await;
-    story
-        .until("all of it Ready", |story| async move {
-            story.target().await["status"]["availableReplicas"] == script.replicas
-        })
-        .await;
+    story.apply(service()).await;
+    until_available(&story, script.replicas).await;
     let watched = &Watched::start(&story).await;
     watched.rest();
     for (spec, outcome) in script.writes.iter().zip(&modelled) {
@@ -204,6 +237,7 @@ async fn agrees(stage: &Stage, script: Script) {
                 in_a_row.look(stands(story, wanted).await && watched.is_at(wanted))
             })
             .await;
+        until_served(&story, &outcome.served).await;
         let way = watched.rest();
         assert_eq!(way.turns(), outcome.way.turns(), "{what}: {way:?}");
         if script.has_one_way {
@@ -217,6 +251,33 @@ fn the_model_and_the_native_controllers_have_as_many_pods_of_each_version_after_
     on_stage(async {
         let stage = Stage::shared().await;
         join_all(scripts().into_iter().map(|script| agrees(stage, script))).await;
+    });
+}
+
+#[test]
+fn pods_that_are_ordered_away_are_in_no_service_of_the_model_and_in_no_real_one_while_they_end() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "model-service").await;
+        let mut deployment = story.deployment(4);
+        // Longer than it takes to see it.
+        deployment["spec"]["template"]["metadata"]["annotations"]["paper.tidegate.dev/terminate-after"] =
+            json!("150s");
+        let modelled = &ending_on_the_model(&deployment, [4, 1]);
+        story.apply(deployment).await;
+        story.apply(service()).await;
+        until_available(&story, 4).await;
+        let (there, one) = modelled;
+        until_served(&story, there).await;
+        write(&story, &json!({"replicas": 1})).await;
+        story
+            .until(&format!("{modelled:?}"), |story| async move {
+                let mut pods = Counts::new();
+                for pod in story.list("v1", "Pod").await {
+                    count(&mut pods, &pod, 1);
+                }
+                pods == *there && served(story).await == *one
+            })
+            .await;
     });
 }
 
@@ -307,12 +368,7 @@ async fn is_deleted_and_made_anew(stage: &Stage, alone: bool) {
     let deployment = story.deployment(4);
     let [begun, gone, anew] = removals::on_the_model(&deployment, alone);
     story.apply(deployment.clone()).await;
-    story
-        .until(
-            "all of it Ready",
-            |story| async move { story.target().await["status"]["availableReplicas"] == 4 },
-        )
-        .await;
+    until_available(&story, 4).await;
     story.until("another second", |story| async move { may_make_another(story).await }).await;
     write(&story, &second_version()).await;
     until_left(&story, &BTreeSet::new(), &Left { stayed: 0, ..begun.clone() }).await;

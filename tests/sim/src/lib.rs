@@ -15,6 +15,7 @@ pub mod autoscaler;
 pub mod cluster;
 pub mod crash;
 pub mod dice;
+pub mod losses;
 pub mod mutants;
 pub mod native;
 pub mod network;

@@ -28,6 +28,7 @@ pub mod prometheus;
 pub mod reach;
 pub mod receivers;
 pub mod removals;
+pub mod scrapes;
 pub mod scripts;
 pub mod seeds;
 pub mod server;

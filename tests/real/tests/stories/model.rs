@@ -1,6 +1,6 @@
 //! The model of the native controllers (`tests/sim`) held against the native controllers: the same writes, and as many pods of each
-//! version on both when nothing moves any more, by the same way, and as many of them in a Service; Jobs that end in the same words; an autoscaler whose bounds change; and what is left
-//! of a Deployment that is deleted. An autoscaler's measurements are not held against anything: nobody serves metrics on our control plane.
+//! version on both when nothing moves any more, by the same way, and as many of them in a Service; Jobs that end in the same
+//! words; an autoscaler whose bounds change, and one that goes by what comes; and what is left of a Deployment that is deleted.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -15,13 +15,14 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tidegate_real::guard::watch;
-use tidegate_real::stage::Stage;
+use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::{Story, on_stage};
-use tidegate_sim::autoscaler::{self, BEGINS_WITH, TURNS, Turn};
+use tidegate_sim::autoscaler::{self, BEGINS_WITH, RATED, RATES, TURNS, Turn};
 use tidegate_sim::removals::{self, Left, names, second_version};
 use tidegate_sim::scripts::{
     Counts, Rest, Script, Way, end_of_job, ending_on_the_model, job, job_on_the_model, on_the_model, scripts,
 };
+use tidegate_sim::story::USUAL;
 use tokio::task::JoinHandle;
 
 use crate::given::autoscale;
@@ -349,6 +350,101 @@ fn when_the_bounds_of_an_autoscaler_change_the_model_and_a_real_one_come_to_as_m
                     in_a_row.look(has_looked && stands(story, wanted).await)
                 })
                 .await;
+        }
+    });
+}
+
+/// The kind by which a metric is told, and the metric's name: autoscalers list what is of its name, whoever serves it.
+const METRIC: (&str, &str) = ("ExternalMetricValue", "externalmetricvalues");
+
+/// Metrics that are objects: in place of a server that measures.
+fn metrics() -> Value {
+    let (kind, plural) = METRIC;
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("{plural}.external.metrics.k8s.io"),
+            "annotations": {"api-approved.kubernetes.io": "unapproved, in place of a metrics server in tests"},
+        },
+        "spec": {
+            "group": "external.metrics.k8s.io", "scope": "Namespaced",
+            "names": {
+                "kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase(),
+            },
+            "versions": [{"name": "v1beta1", "served": true, "storage": true, "schema": schema}],
+        },
+    })
+}
+
+/// So many requests come a second.
+async fn come(story: &Story<'_>, rate: u64) {
+    let (kind, metric) = METRIC;
+    story
+        .apply(json!({
+            "apiVersion": "external.metrics.k8s.io/v1beta1", "kind": kind, "metadata": {"name": "shop"},
+            "metricName": metric, "metricLabels": {}, "timestamp": Timestamp::now().to_string(), "value": rate.to_string(),
+        }))
+        .await;
+}
+
+/// Has an autoscaler keep as many pods as come requests for. How long pods stay that it has wanted is not waited for.
+async fn autoscale_by_rate(story: &Story<'_>, (least, most): (i32, i32)) {
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+    let each = json!({"type": "AverageValue", "averageValue": USUAL.to_string()});
+    story
+        .apply(json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "shop"},
+            "spec": {
+                "scaleTargetRef": target, "minReplicas": least, "maxReplicas": most,
+                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+                "metrics": [{"type": "External", "external": {"metric": {"name": METRIC.1}, "target": each}}],
+            },
+        }))
+        .await;
+}
+
+/// Whether the autoscaler has seen that so many requests come to so many pods.
+async fn has_seen(story: &Story<'_>, rate: u64, pods: i64) -> bool {
+    let autoscaler = story.get("autoscaling/v2", "HorizontalPodAutoscaler", "shop").await;
+    let shown = &autoscaler["status"]["currentMetrics"][0]["external"]["current"]["averageValue"];
+    let milli = |text: &str| match text.strip_suffix('m') {
+        Some(milli) => milli.parse().ok(),
+        None => text.parse::<u64>().ok().map(|whole| whole * 1000),
+    };
+    shown.as_str().and_then(milli) == Some((rate * 1000).div_ceil(pods.unsigned_abs()))
+}
+
+#[test]
+fn by_what_comes_the_model_of_an_autoscaler_and_a_real_one_take_the_same_steps_to_as_many_pods() {
+    // A cluster of the user's may have metrics of its own, and these would take their place.
+    if std::env::var_os("TIDEGATE_TEST_KUBECONFIG").is_some() {
+        return;
+    }
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "model-rates").await;
+        let (replicas, bounds) = RATED;
+        stage::apply(&story.client, &metrics(), "story").await.expect("a kind of metrics");
+        come(&story, RATES[0]).await;
+        story.apply(story.deployment(replicas)).await;
+        until_available(&story, replicas).await;
+        let watched = &Watched::start(&story).await;
+        watched.rest();
+        autoscale_by_rate(&story, bounds).await;
+        for (rate, sizes) in RATES.into_iter().zip(autoscaler::by_rates_on_the_model()) {
+            come(&story, rate).await;
+            let last = sizes.last().copied().expect("it has a size");
+            let pods = Counts::from([("v1".to_owned(), last)]);
+            let wanted = &Rest { ordered: pods.clone(), ready: pods };
+            let in_a_row = &InARow::default();
+            story
+                .until(&format!("{last} pods for {rate} requests a second"), |story| async move {
+                    let has_seen = has_seen(story, rate, last).await;
+                    in_a_row.look(has_seen && stands(story, wanted).await && watched.is_at(wanted))
+                })
+                .await;
+            let way = watched.rest();
+            assert_eq!(way.sizes.get("v1"), Some(&sizes), "{rate} requests a second");
         }
     });
 }

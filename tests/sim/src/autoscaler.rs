@@ -1,6 +1,9 @@
 //! A HorizontalPodAutoscaler of the first Deployment, by the rules and defaults of the real one: every 15 s it wants as many pods as what comes
-//! to the Service takes, each of which has what it is used to. It starts pods at once, and takes none that it has wanted within five minutes. What is
-//! outside its bounds it mends at once, whatever comes: that part is held against a real one in `tests/real`, where nobody serves metrics.
+//! to the Service takes, each of which has what it is used to. It starts pods at once, as many as the usual policy lets it, and takes none that it has wanted
+//! within five minutes. What is outside its bounds it mends at once, whatever comes. Held against a real one in `tests/real`, but for the five minutes.
+//!
+//! It has one metric, which is of the Service and not of pods: so pods that are not Ready yet, or of which nothing is measured, change nothing. Left out
+//! are behaviours other than the usual ones, several metrics, and metrics that cannot be read.
 
 use std::collections::VecDeque;
 
@@ -109,6 +112,31 @@ pub fn on_the_model() -> Vec<i32> {
     TURNS.into_iter().map(rest_after).collect()
 }
 
+/// Pods, and the bounds of an autoscaler that goes by what comes.
+pub const RATED: (i32, (i32, i32)) = (4, (2, 30));
+
+/// Requests a second that come then, one after the other: a little more and a little less than the pods are used to, much more, more than there may be
+/// pods for, much less, and none.
+pub const RATES: [u64; 6] = [4 * USUAL + 15, 4 * USUAL - 15, 18 * USUAL - 3, 100 * USUAL, 5 * USUAL, 0];
+
+/// How many pods the model has with each of them, one size after the other, from one rest to the next.
+pub fn by_rates_on_the_model() -> Vec<Vec<i64>> {
+    let (mut replicas, bounds) = RATED;
+    let mut autoscaler = Autoscaler::within(bounds);
+    let mut now = 0;
+    let sizes = |rate: u64| {
+        let mut sizes = vec![i64::from(replicas)];
+        for _ in 0..2 * STAYS / PERIOD {
+            now += PERIOD;
+            replicas = autoscaler.look(now, replicas, rate);
+            sizes.push(i64::from(replicas));
+        }
+        sizes.dedup();
+        sizes
+    };
+    RATES.into_iter().map(sizes).collect()
+}
+
 impl World {
     /// The autoscaler looks, where there is one and it is due.
     pub fn autoscale(&mut self) {
@@ -156,6 +184,13 @@ mod tests {
         (autoscaler.least, autoscaler.most) = (1, 3);
         assert_eq!(autoscaler.look(PERIOD, 20, 20 * USUAL), 3, "none stays that was wanted");
         assert_eq!(on_the_model(), [6, 20, 3, 0, 3, 5, 5]);
+    }
+
+    #[test]
+    fn more_pods_come_in_steps_and_fewer_at_once() {
+        let sizes = by_rates_on_the_model();
+        let expected: [&[i64]; 6] = [&[4], &[4], &[4, 8, 16, 18], &[18, 30], &[30, 5], &[5, 2]];
+        assert_eq!(sizes, expected);
     }
 
     #[test]

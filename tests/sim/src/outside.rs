@@ -80,7 +80,7 @@ fn arrived(shared: &Shared, process: usize, request: &Request) -> Reply {
     }
     let body = request.body().and_then(Body::as_bytes).unwrap_or_default();
     match request.url().host_str() {
-        Some(prometheus::HOST) => world.queried(body),
+        Some(prometheus::HOST) => world.prometheus.answer(body),
         Some(FLAGS_HOST) => {
             world.watchman.hooks_arrived += 1;
             flags(world.flags)

@@ -48,6 +48,15 @@ impl Counted {
     pub fn waiting(&self) -> u64 {
         if self.failed > 0 { LONG_QUEUE } else { SHORT_QUEUE }
     }
+
+    /// The page that says so; `at`: when it was so, in unix milliseconds.
+    pub fn page(&self, at: Option<i64>) -> String {
+        let Self { good, failed } = self;
+        let (waiting, at) = (self.waiting(), at.map(|at| format!(" {at}")).unwrap_or_default());
+        format!(
+            "# TYPE http_requests_total counter\nhttp_requests_total{{code=\"200\"}} {good}{at}\nhttp_requests_total{{code=\"500\"}} {failed}{at}\n# TYPE {GAUGE} gauge\n{GAUGE} {waiting}{at}\n"
+        )
+    }
 }
 
 fn page(shared: &Shared, target: &Target) -> Result<Page, ReadError> {
@@ -56,20 +65,13 @@ fn page(shared: &Shared, target: &Target) -> Result<Page, ReadError> {
     let refused = || ReadError::Refused { asked: Asked::Pod, problem: "connection refused".to_owned() };
     let mut clusters = world.clusters.iter_mut();
     let counted = clusters.find_map(|cluster| cluster.at(target.ip, now)).ok_or_else(refused)?;
-    let shown = |counted: Counted| {
-        let Counted { good, failed } = counted;
-        let waiting = counted.waiting();
-        format!(
-            "# TYPE http_requests_total counter\nhttp_requests_total{{code=\"200\"}} {good}\nhttp_requests_total{{code=\"500\"}} {failed}\n# TYPE {GAUGE} gauge\n{GAUGE} {waiting}\n"
-        )
-    };
     let text = match world.pages {
-        world::Pages::Honest => shown(counted),
+        world::Pages::Honest => counted.page(None),
         world::Pages::Silent => return Err(refused()),
         world::Pages::Nonsense => {
             "http_requests_total{code=\"200\"} NaN\nhttp_requests_total{code=\"500\"} NaN\n".to_owned()
         }
-        world::Pages::Stuck => shown(Counted { good: 7, failed: 0 }),
+        world::Pages::Stuck => Counted { good: 7, failed: 0 }.page(None),
     };
     Ok(Page::text(text.into_bytes()))
 }

@@ -1,5 +1,7 @@
 //! A Prometheus server: it scrapes the pods that serve, keeps what they said, and answers the queries that the operator makes of it. Or it
 //! lies, in one of the ways in which such servers, and what stands before them, do.
+//!
+//! It knows the queries that the operator makes, and no PromQL. What it says when it does not lie is held against a real one (`scrapes`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
@@ -105,7 +107,16 @@ pub struct Prometheus {
     /// Milliseconds between two scrapes; none: nobody asks it in this world.
     every: Option<u64>,
     due: u64,
-    samples: BTreeMap<String, VecDeque<Sample>>,
+    /// By pod.
+    scraped: BTreeMap<String, Scraped>,
+}
+
+/// What a pod said.
+#[derive(Default)]
+struct Scraped {
+    samples: VecDeque<Sample>,
+    /// When it answered no more, after the last of them.
+    gone_at: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -122,7 +133,7 @@ impl Prometheus {
             source["scrapeInterval"].as_str().and_then(|text| text.trim_end_matches('s').parse().ok());
         let every = source.is_object().then(|| seconds.unwrap_or(15).max(1) * 1000);
         let due = if every.is_some() { 0 } else { u64::MAX };
-        Self { lies: Lies::Honest, every, due, samples: BTreeMap::new() }
+        Self { lies: Lies::Honest, every, due, scraped: BTreeMap::new() }
     }
 
     /// When it scrapes next.
@@ -141,18 +152,31 @@ impl World {
         if prometheus.lies == Lies::Stale {
             return;
         }
-        for (pod, counted) in clusters.iter_mut().flat_map(|cluster| cluster.counted(now)) {
-            let samples = prometheus.samples.entry(pod.to_owned()).or_default();
+        prometheus.take(now, clusters.iter_mut().flat_map(|cluster| cluster.counted(now)));
+    }
+}
+
+impl Prometheus {
+    /// A scrape: what the pods say that answer. Who answered the last time is marked as gone.
+    pub fn take<'p>(&mut self, now: u64, pods: impl Iterator<Item = (&'p str, Counted)>) {
+        for (pod, counted) in pods {
+            let Scraped { samples, gone_at } = self.scraped.entry(pod.to_owned()).or_default();
+            *gone_at = None;
             samples.push_back(Sample { at: now, counted });
             if samples.len() > KEPT {
                 samples.pop_front();
             }
         }
+        for Scraped { samples, gone_at } in self.scraped.values_mut() {
+            if samples.back().is_some_and(|last| last.at < now) {
+                gone_at.get_or_insert(now);
+            }
+        }
     }
 
     /// What the server says to a form with a query.
-    pub fn queried(&self, form: &[u8]) -> Reply {
-        let Prometheus { lies, samples, .. } = &self.prometheus;
+    pub fn answer(&self, form: &[u8]) -> Reply {
+        let Self { lies, scraped, .. } = self;
         match lies {
             Lies::Down => return Reply::Refused,
             Lies::Hanging => return Reply::Nothing,
@@ -184,7 +208,11 @@ impl World {
         };
         let mut series = Vec::new();
         for pod in asked.pods.iter().filter(|_| *lies != Lies::Empty) {
-            let Some(samples) = samples.get(*pod) else { continue };
+            let Some(Scraped { samples, gone_at }) = scraped.get(*pod) else { continue };
+            // Its samples are still there for who asks for a range.
+            if !asked.is_range && gone_at.is_some_and(|at| at <= asked.until) {
+                continue;
+            }
             let from = samples.partition_point(|sample| sample.at + asked.window <= asked.until);
             let to = samples.partition_point(|sample| sample.at <= asked.until);
             if from < to {
@@ -261,8 +289,8 @@ impl<'q> Asked<'q> {
         let mut text = format!(
             r#"{{"metric":{{{metric},"job":"shop","namespace":"{NAMESPACE}","pod":"{other}{pod}"}},"#
         );
-        let mut say = |before: &str, sample: &Sample| {
-            let (at, count) = (second_of(sample.at), count(&sample.counted));
+        let mut say = |before: &str, at: u64, sample: &Sample| {
+            let (at, count) = (second_of(at), count(&sample.counted));
             let written = match lies {
                 Lies::Nan => write!(text, r#"{before}[{at},"NaN"]"#),
                 Lies::Infinite => write!(text, r#"{before}[{at},"+Inf"]"#),
@@ -284,12 +312,13 @@ impl<'q> Asked<'q> {
         if self.is_range {
             let mut before = r#""values":["#;
             for sample in samples {
-                say(before, sample);
+                say(before, sample.at, sample);
                 before = ",";
             }
             text.push(']');
         } else if let Some(last) = samples.next_back() {
-            say(r#""value":"#, last);
+            // It says what holds at the moment that was asked about.
+            say(r#""value":"#, self.until, last);
         }
         text.push('}');
         text

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::cluster::named;
-use crate::native::Native;
+use crate::native::{Native, Pod};
 use crate::server::Who;
+use crate::service::endpoints;
 use crate::story::Setup;
 use crate::time::stamp;
 use crate::world::{NAMESPACE, World};
@@ -35,6 +36,8 @@ pub type Counts = BTreeMap<String, i64>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     pub rest: Rest,
+    /// The pods to which a Service's requests go at that rest.
+    pub served: Counts,
     pub way: Way,
 }
 
@@ -274,9 +277,22 @@ pub fn on_the_model(deployment: &Value, script: &Script) -> Vec<Outcome> {
     let play = |write: &Value| {
         json_patch::merge(&mut spec, write);
         settle(&mut native, &mut now, &spec, room, &mut way);
-        Outcome { rest: Rest { ordered: ordered(&native), ready: there(&native, true) }, way: way.rest() }
+        let rest = Rest { ordered: ordered(&native), ready: there(&native, true) };
+        Outcome { rest, served: served(&native), way: way.rest() }
     };
     script.writes.iter().map(play).collect()
+}
+
+/// A Deployment is scaled from so many pods to so many, and none has ended yet: the pods that are there, and those to which a Service's
+/// requests go.
+pub fn ending_on_the_model(deployment: &Value, [from, to]: [i32; 2]) -> (Counts, Counts) {
+    let mut spec = deployment["spec"].clone();
+    spec["replicas"] = json!(from);
+    let mut native = Native::new(stamp(0));
+    settle(&mut native, &mut 0, &spec, usize::MAX, &mut Way::default());
+    spec["replicas"] = json!(to);
+    native.round(Some(&spec));
+    (there(&native, false), served(&native))
 }
 
 /// A minute, in which pods become Ready after a moment and are gone after another.
@@ -304,7 +320,7 @@ fn become_ready(native: &mut Native, room: usize) {
         .collect();
     let free = room.saturating_sub(native.ready());
     let now = native.now;
-    let waits = |pod: &&mut crate::native::Pod| {
+    let waits = |pod: &&mut Pod| {
         pod.ready_since.is_none() && pod.born < now && !pod.crashing && !never.contains(&pod.set)
     };
     for pod in native.pods.iter_mut().filter(waits).take(free) {
@@ -322,8 +338,16 @@ fn ordered(native: &Native) -> Counts {
 
 /// Pods, those on their way out included; or the Ready ones.
 fn there(native: &Native, ready: bool) -> Counts {
+    by_version(native, native.pods.iter().filter(|pod| !ready || pod.ready_since.is_some()))
+}
+
+fn served(native: &Native) -> Counts {
+    by_version(native, endpoints(native))
+}
+
+fn by_version<'n>(native: &Native, pods: impl Iterator<Item = &'n Pod>) -> Counts {
     let mut counts = Counts::new();
-    for pod in native.pods.iter().filter(|pod| !ready || pod.ready_since.is_some()) {
+    for pod in pods {
         let set = native.sets.iter().find(|set| set.name == pod.set);
         let version = set.map(|set| version_of(&set.template)).unwrap_or_default();
         *counts.entry(version).or_default() += 1;
@@ -413,6 +437,13 @@ mod tests {
         assert!(recreated.iter().all(|outcome| outcome.way.versions_at_once == 1), "{recreated:#?}");
         let full: Vec<_> = played("the nodes are full").iter().map(pods).collect();
         assert_eq!(full, [(2, 1), (0, 2), (0, 4), (0, 2)]);
+    }
+
+    #[test]
+    fn requests_go_to_no_pod_that_is_on_its_way_out() {
+        let deployment = json!({"spec": {"template": {"metadata": {"annotations": {"version": "v1"}}}}});
+        let pods = |pods| Counts::from([("v1".to_owned(), pods)]);
+        assert_eq!(ending_on_the_model(&deployment, [4, 1]), (pods(4), pods(1)));
     }
 
     #[test]

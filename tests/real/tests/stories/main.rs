@@ -37,6 +37,7 @@ mod refused;
 mod rights;
 mod same_objects;
 mod same_words;
+mod scrapes;
 mod secrets;
 mod signing;
 mod superseded;

@@ -1,6 +1,6 @@
 //! The model of the native controllers (`tests/sim`) held against the native controllers: the same writes, and as many pods of each
-//! version on both when nothing moves any more, by the same way; Jobs that end in the same words; an autoscaler whose bounds change; and what is left
-//! of a Deployment that is deleted. An autoscaler's measurements are not held against anything: nobody serves metrics on our control plane.
+//! version on both when nothing moves any more, by the same way, and as many of them in a Service; Jobs that end in the same
+//! words; an autoscaler whose bounds change, and one that goes by what comes; and what is left of a Deployment that is deleted.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -15,13 +15,14 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tidegate_real::guard::watch;
-use tidegate_real::stage::Stage;
+use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::{Story, on_stage};
-use tidegate_sim::autoscaler::{self, BEGINS_WITH, TURNS, Turn};
+use tidegate_sim::autoscaler::{self, BEGINS_WITH, RATED, RATES, TURNS, Turn};
 use tidegate_sim::removals::{self, Left, names, second_version};
 use tidegate_sim::scripts::{
-    Counts, Rest, Script, Way, end_of_job, job, job_on_the_model, on_the_model, scripts,
+    Counts, Rest, Script, Way, end_of_job, ending_on_the_model, job, job_on_the_model, on_the_model, scripts,
 };
+use tidegate_sim::story::USUAL;
 use tokio::task::JoinHandle;
 
 use crate::given::autoscale;
@@ -135,6 +136,29 @@ async fn stands(story: &Story<'_>, wanted: &Rest) -> bool {
     seen && ordered == wanted.ordered && there == wanted.ordered && ready == wanted.ready
 }
 
+/// The pods that a Service's EndpointSlices name as Ready, by version. One that is not there any more has none.
+async fn served(story: &Story<'_>) -> Counts {
+    let slices = story.list("discovery.k8s.io/v1", "EndpointSlice").await;
+    let endpoints = slices.iter().flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
+    let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true);
+    let named: BTreeSet<&str> = ready.filter_map(|endpoint| endpoint["targetRef"]["name"].as_str()).collect();
+    let pods = story.list("v1", "Pod").await;
+    let mut served = Counts::new();
+    for name in named {
+        let pod = pods.iter().find(|pod| pod["metadata"]["name"] == name).cloned().unwrap_or_default();
+        count(&mut served, &pod, 1);
+    }
+    served
+}
+
+/// A Service before the pods of a story.
+fn service() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop"},
+        "spec": {"selector": {"app": "shop"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    })
+}
+
 fn is_ready(pod: &Value) -> bool {
     let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
     conditions.any(|one| one["type"] == "Ready" && one["status"] == "True")
@@ -175,6 +199,19 @@ fn one_a_node() -> Value {
     }]}})
 }
 
+async fn until_available(story: &Story<'_>, replicas: i32) {
+    story
+        .until("all of it Ready", |story| async move {
+            story.target().await["status"]["availableReplicas"] == replicas
+        })
+        .await;
+}
+
+async fn until_served(story: &Story<'_>, wanted: &Counts) {
+    let what = format!("{wanted:?} in the Service");
+    story.until(&what, |story| async move { served(story).await == *wanted }).await;
+}
+
 async fn agrees(stage: &Stage, script: Script) {
     let story = Story::begin(stage, "model").await;
     let mut deployment = story.deployment(script.replicas);
@@ -185,11 +222,8 @@ async fn agrees(stage: &Stage, script: Script) {
     // Nobody's Deployment: no Release, no label, no policy.
     deployment["spec"]["replicas"] = json!(script.replicas);
     story.apply(deployment).await;
-    story
-        .until("all of it Ready", |story| async move {
-            story.target().await["status"]["availableReplicas"] == script.replicas
-        })
-        .await;
+    story.apply(service()).await;
+    until_available(&story, script.replicas).await;
     let watched = &Watched::start(&story).await;
     watched.rest();
     for (spec, outcome) in script.writes.iter().zip(&modelled) {
@@ -204,6 +238,7 @@ async fn agrees(stage: &Stage, script: Script) {
                 in_a_row.look(stands(story, wanted).await && watched.is_at(wanted))
             })
             .await;
+        until_served(&story, &outcome.served).await;
         let way = watched.rest();
         assert_eq!(way.turns(), outcome.way.turns(), "{what}: {way:?}");
         if script.has_one_way {
@@ -217,6 +252,33 @@ fn the_model_and_the_native_controllers_have_as_many_pods_of_each_version_after_
     on_stage(async {
         let stage = Stage::shared().await;
         join_all(scripts().into_iter().map(|script| agrees(stage, script))).await;
+    });
+}
+
+#[test]
+fn pods_that_are_ordered_away_are_in_no_service_of_the_model_and_in_no_real_one_while_they_end() {
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "model-service").await;
+        let mut deployment = story.deployment(4);
+        // Longer than it takes to see it.
+        deployment["spec"]["template"]["metadata"]["annotations"]["paper.tidegate.dev/terminate-after"] =
+            json!("150s");
+        let modelled = &ending_on_the_model(&deployment, [4, 1]);
+        story.apply(deployment).await;
+        story.apply(service()).await;
+        until_available(&story, 4).await;
+        let (there, one) = modelled;
+        until_served(&story, there).await;
+        write(&story, &json!({"replicas": 1})).await;
+        story
+            .until(&format!("{modelled:?}"), |story| async move {
+                let mut pods = Counts::new();
+                for pod in story.list("v1", "Pod").await {
+                    count(&mut pods, &pod, 1);
+                }
+                pods == *there && served(story).await == *one
+            })
+            .await;
     });
 }
 
@@ -292,6 +354,101 @@ fn when_the_bounds_of_an_autoscaler_change_the_model_and_a_real_one_come_to_as_m
     });
 }
 
+/// The kind by which a metric is told, and the metric's name: autoscalers list what is of its name, whoever serves it.
+const METRIC: (&str, &str) = ("ExternalMetricValue", "externalmetricvalues");
+
+/// Metrics that are objects: in place of a server that measures.
+fn metrics() -> Value {
+    let (kind, plural) = METRIC;
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("{plural}.external.metrics.k8s.io"),
+            "annotations": {"api-approved.kubernetes.io": "unapproved, in place of a metrics server in tests"},
+        },
+        "spec": {
+            "group": "external.metrics.k8s.io", "scope": "Namespaced",
+            "names": {
+                "kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase(),
+            },
+            "versions": [{"name": "v1beta1", "served": true, "storage": true, "schema": schema}],
+        },
+    })
+}
+
+/// So many requests come a second.
+async fn come(story: &Story<'_>, rate: u64) {
+    let (kind, metric) = METRIC;
+    story
+        .apply(json!({
+            "apiVersion": "external.metrics.k8s.io/v1beta1", "kind": kind, "metadata": {"name": "shop"},
+            "metricName": metric, "metricLabels": {}, "timestamp": Timestamp::now().to_string(), "value": rate.to_string(),
+        }))
+        .await;
+}
+
+/// Has an autoscaler keep as many pods as come requests for. How long pods stay that it has wanted is not waited for.
+async fn autoscale_by_rate(story: &Story<'_>, (least, most): (i32, i32)) {
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
+    let each = json!({"type": "AverageValue", "averageValue": USUAL.to_string()});
+    story
+        .apply(json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "shop"},
+            "spec": {
+                "scaleTargetRef": target, "minReplicas": least, "maxReplicas": most,
+                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+                "metrics": [{"type": "External", "external": {"metric": {"name": METRIC.1}, "target": each}}],
+            },
+        }))
+        .await;
+}
+
+/// Whether the autoscaler has seen that so many requests come to so many pods.
+async fn has_seen(story: &Story<'_>, rate: u64, pods: i64) -> bool {
+    let autoscaler = story.get("autoscaling/v2", "HorizontalPodAutoscaler", "shop").await;
+    let shown = &autoscaler["status"]["currentMetrics"][0]["external"]["current"]["averageValue"];
+    let milli = |text: &str| match text.strip_suffix('m') {
+        Some(milli) => milli.parse().ok(),
+        None => text.parse::<u64>().ok().map(|whole| whole * 1000),
+    };
+    shown.as_str().and_then(milli) == Some((rate * 1000).div_ceil(pods.unsigned_abs()))
+}
+
+#[test]
+fn by_what_comes_the_model_of_an_autoscaler_and_a_real_one_take_the_same_steps_to_as_many_pods() {
+    // A cluster of the user's may have metrics of its own, and these would take their place.
+    if std::env::var_os("TIDEGATE_TEST_KUBECONFIG").is_some() {
+        return;
+    }
+    on_stage(async {
+        let story = Story::begin(Stage::shared().await, "model-rates").await;
+        let (replicas, bounds) = RATED;
+        stage::apply(&story.client, &metrics(), "story").await.expect("a kind of metrics");
+        come(&story, RATES[0]).await;
+        story.apply(story.deployment(replicas)).await;
+        until_available(&story, replicas).await;
+        let watched = &Watched::start(&story).await;
+        watched.rest();
+        autoscale_by_rate(&story, bounds).await;
+        for (rate, sizes) in RATES.into_iter().zip(autoscaler::by_rates_on_the_model()) {
+            come(&story, rate).await;
+            let last = sizes.last().copied().expect("it has a size");
+            let pods = Counts::from([("v1".to_owned(), last)]);
+            let wanted = &Rest { ordered: pods.clone(), ready: pods };
+            let in_a_row = &InARow::default();
+            story
+                .until(&format!("{last} pods for {rate} requests a second"), |story| async move {
+                    let has_seen = has_seen(story, rate, last).await;
+                    in_a_row.look(has_seen && stands(story, wanted).await && watched.is_at(wanted))
+                })
+                .await;
+            let way = watched.rest();
+            assert_eq!(way.sizes.get("v1"), Some(&sizes), "{rate} requests a second");
+        }
+    });
+}
+
 async fn until_left(story: &Story<'_>, before: &BTreeSet<String>, wanted: &Left) {
     let in_a_row = &InARow::default();
     story
@@ -307,12 +464,7 @@ async fn is_deleted_and_made_anew(stage: &Stage, alone: bool) {
     let deployment = story.deployment(4);
     let [begun, gone, anew] = removals::on_the_model(&deployment, alone);
     story.apply(deployment.clone()).await;
-    story
-        .until(
-            "all of it Ready",
-            |story| async move { story.target().await["status"]["availableReplicas"] == 4 },
-        )
-        .await;
+    until_available(&story, 4).await;
     story.until("another second", |story| async move { may_make_another(story).await }).await;
     write(&story, &second_version()).await;
     until_left(&story, &BTreeSet::new(), &Left { stayed: 0, ..begun.clone() }).await;

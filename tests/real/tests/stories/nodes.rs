@@ -1,12 +1,18 @@
 //! Nodes that are drained, or lost, while pods of a new version are on their way: nobody's fault, and least of all the version's. What an eviction
-//! takes is not the operator's to hold; how many pods are ordered is.
+//! takes is not the operator's to hold; how many pods are ordered is. The model's nodes (`tests/sim`) are held against these.
 
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
+use tidegate_real::guard::watch;
 use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::{Story, on_stage};
+use tidegate_sim::losses::{self, Fate, Pods, Seen, Shown};
+use tokio::task::JoinHandle;
 
 use crate::given::{by_hand, ended, finish, owners, paste, pods_of, quick, until_soaking};
 
@@ -68,8 +74,88 @@ async fn until_all_ready(story: &Story<'_>) {
         .await;
 }
 
-/// A good version whose first pods are drained, with half of the stable ones: it goes out, and within the owner's limits once the drain is over.
-async fn goes_out(stage: &Stage) {
+/// How long pods stay on a node that is not heard from.
+fn tolerates(seconds: u32) -> Value {
+    let stays = |taint: &str| json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds});
+    json!([stays("node.kubernetes.io/unreachable"), stays("node.kubernetes.io/not-ready")])
+}
+
+/// A Deployment beside a story, and nobody releases it: what becomes of its pods is held against the model.
+struct Beside<'s> {
+    story: Story<'s>,
+    deployment: Value,
+    fate: Fate,
+    /// Where its pods were.
+    nodes: BTreeMap<String, String>,
+    /// Its pods after each change.
+    history: Arc<Mutex<Vec<Pods>>>,
+    task: JoinHandle<()>,
+}
+
+impl<'s> Beside<'s> {
+    /// With pods on both of the nodes that only report.
+    async fn begin(stage: &'s Stage, fate: Fate) -> Self {
+        let story = Story::begin(stage, &format!("model-{fate:?}").to_lowercase()).await;
+        let mut deployment = story.deployment(4);
+        let spec = &mut deployment["spec"]["template"]["spec"];
+        spec["topologySpreadConstraints"] = json!([{
+            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": {"app": "shop"}},
+        }]);
+        spec["tolerations"] = match fate {
+            Fate::Lost => tolerates(20),
+            // As long as the node is away, and longer.
+            Fate::Back => tolerates(3600),
+            Fate::Drained => json!([]),
+        };
+        story.apply(deployment.clone()).await;
+        story
+            .until("all of it Ready", |story| async move {
+                story.target().await["status"]["availableReplicas"] == 4
+            })
+            .await;
+        let history: Arc<Mutex<Vec<Pods>>> = Arc::default();
+        let noted = history.clone();
+        let as_shown = |pod: &Pod| serde_json::to_value(pod).ok().map(|pod| Shown::of(&pod));
+        let (task, listed) = watch(&story.client, &story.namespace, as_shown, move |pods| {
+            noted.lock().expect("no panic while noting").push(pods.clone());
+        });
+        let _listed = listed.await;
+        let node = |pod: &Value| {
+            let node = pod["spec"]["nodeName"].as_str()?;
+            Some((pod["metadata"]["name"].as_str()?.to_owned(), node.to_owned()))
+        };
+        let nodes = story.pods().await.iter().filter_map(node).collect();
+        Self { story, deployment, fate, nodes, history, task }
+    }
+
+    fn seen(&self, on_it: &BTreeSet<String>) -> Seen {
+        Seen::read(&self.history.lock().expect("no panic while noting"), on_it)
+    }
+
+    /// What has become of its pods on this node becomes of as many on the model.
+    async fn agrees(&self, node: &str) {
+        let mut on_it: BTreeSet<String> = self.nodes.keys().cloned().collect();
+        on_it.retain(|pod| self.nodes[pod] == node);
+        assert!(!on_it.is_empty() && on_it.len() < self.nodes.len(), "on both nodes: {:?}", self.nodes);
+        let (on_it, modelled) = (&on_it, &losses::on_the_model(&self.deployment, self.fate, on_it.len()));
+        self.story
+            .until(&format!("{modelled:?}"), |_| async move { self.seen(on_it).came_through(modelled) })
+            .await;
+        let seen = self.seen(on_it);
+        assert_eq!(seen.ways, modelled.ways, "{:?}: {seen:?}", self.fate);
+    }
+}
+
+impl Drop for Beside<'_> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A good version whose first pods are drained, with half of the stable ones: it goes out, and within the owner's limits once the drain is over. Which
+/// node was drained.
+async fn goes_out(stage: &Stage) -> String {
     let story = Story::begin(stage, "drain-good").await;
     story.adopt(story.deployment(8), story.release(by_hand())).await;
     let before = owners(&story.target().await);
@@ -89,6 +175,7 @@ async fn goes_out(stage: &Stage) {
     let (orders, pods) = (orders.worst(), pods.worst());
     assert!(orders.most_ordered <= PODS + A_QUARTER, "{orders:?}");
     assert!(pods.least_ready >= PODS - A_QUARTER, "{pods:?}");
+    node
 }
 
 /// A bad one: it goes back all the same, and what was drained of the stable pods is there again.
@@ -116,7 +203,9 @@ async fn goes_back(stage: &Stage) {
 fn a_node_that_is_drained_in_the_middle_of_a_move_keeps_no_good_version_back_and_no_bad_one_out() {
     on_stage(async {
         let stage = stage().await;
-        goes_out(&stage).await;
+        let beside = Beside::begin(&stage, Fate::Drained).await;
+        let node = goes_out(&stage).await;
+        beside.agrees(&node).await;
         goes_back(&stage).await;
     });
 }
@@ -125,13 +214,12 @@ fn a_node_that_is_drained_in_the_middle_of_a_move_keeps_no_good_version_back_and
 fn a_node_lost_in_the_middle_of_a_move_undoes_nothing() {
     on_stage(async {
         let stage = stage().await;
+        let beside = join_all([Fate::Lost, Fate::Back].map(|fate| Beside::begin(&stage, fate))).await;
         let story = Story::begin(&stage, "node-loss-moving").await;
         let mut deployment = story.deployment(8);
         // Much longer than it takes to notice that a node is silent, and shorter than until its pods are made elsewhere.
         deployment["spec"]["progressDeadlineSeconds"] = json!(25);
-        let stays = |taint: &str| json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 35});
-        deployment["spec"]["template"]["spec"]["tolerations"] =
-            json!([stays("node.kubernetes.io/unreachable"), stays("node.kubernetes.io/not-ready")]);
+        deployment["spec"]["template"]["spec"]["tolerations"] = tolerates(35);
         story.adopt(deployment, story.release(quick())).await;
         let orders = story.guard().await;
         story.ship_paper("v2", json!({"paper.tidegate.dev/ready-after": "4s"})).await;
@@ -151,5 +239,9 @@ fn a_node_lost_in_the_middle_of_a_move_undoes_nothing() {
         assert!(stands && pods_of(&story, "v2").await == PODS, "{}", story.describe().await);
         let orders = orders.worst();
         assert!(orders.most_ordered <= PODS + A_QUARTER, "{orders:?}");
+        stage.cluster.control(&format!("nodes/{node}/return")).await.expect("back");
+        for one in &beside {
+            one.agrees(&node).await;
+        }
     });
 }

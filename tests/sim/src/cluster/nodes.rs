@@ -4,6 +4,7 @@
 //!
 //! Containers on silent nodes run on meanwhile: what Services send there they answer. Whoever else asks them waits, as who cannot reach their node. No Node
 //! shows any of it: which pods are on a silent one is said by who tells the story. There are no disruption budgets.
+//! What becomes of pods on nodes that are heard from again, and on drained ones, is held against a real control plane (`losses`).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -96,6 +96,15 @@ fn one_that_is_cut_off_from_the_lease_writes_no_more_when_another_leads() {
 }
 
 #[test]
+fn what_is_not_answered_is_waited_for_as_long_as_is_promised_and_no_longer() {
+    // The first soak ends while nothing comes through: what is written then is not answered for half a minute.
+    let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
+    let outcome = told(&format!("{release}\nat 1000 push v2 good\nat 4500 cut-off 40"));
+    assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
+    assert!(outcome.looked.contains_key("2 (a deadline)"), "{:?}", outcome.looked);
+}
+
+#[test]
 fn a_lease_that_somebody_deletes_is_made_anew_by_who_leads_and_nobody_else_writes() {
     let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"half","replicas":"50%","soak":"5s"}],"watch":[{"for":"5s","every":"1s"}]}"#;
     // Each time a little later after a renewal.

@@ -38,6 +38,9 @@ const WAY: u64 = 1;
 /// Milliseconds after which a connection breaks on which nothing comes.
 const SILENCE: u64 = 60_000;
 
+/// Milliseconds in which most requests are answered: who has waited for no longer has shown no patience.
+const SOON: u64 = 1_000;
+
 type Reply = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 
 /// A client of one process of the operator, as patient as in production.
@@ -60,6 +63,7 @@ pub fn alone() -> (Shared, Client) {
 async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> Result<Reply, BoxError> {
     let request = read(process, request).await?;
     let purpose = purpose(&request);
+    let _until_dropped = Waiting::begin(&shared, process, purpose, &request);
     let about_leading = purpose == Purpose::Lease;
     let is_change = matches!(request.method.as_str(), "PATCH" | "PUT");
     let (fault, wait) = {
@@ -145,6 +149,31 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
     // A process that has died right after its write does not learn of it.
     alive(&shared, process).await;
     reply(answer)
+}
+
+/// Somebody waits for an answer. It is dropped when they have it, or wait no more: then the watchman is told for how long they did.
+struct Waiting {
+    shared: Shared,
+    process: usize,
+    purpose: Purpose,
+    what: String,
+    since: u64,
+}
+
+impl Waiting {
+    fn begin(shared: &Shared, process: usize, purpose: Purpose, request: &Request) -> Self {
+        let what = format!("{} {}", request.method, request.path);
+        Self { shared: shared.clone(), process, purpose, what, since: shared.epoch.now() }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let waited = self.shared.epoch.now().saturating_sub(self.since);
+        if waited > SOON {
+            self.shared.lock().check_waited(self.process, self.purpose, waited, &self.what);
+        }
+    }
 }
 
 fn purpose(request: &Request) -> Purpose {

@@ -4,6 +4,7 @@
 mod beside;
 mod borrowed;
 mod calendar;
+mod deadlines;
 mod evidence;
 mod locks;
 mod looks;
@@ -32,8 +33,9 @@ pub const RECENTLY: u64 = 5_000;
 const AT_ONCE: u64 = 1_000;
 
 /// All that the watchman holds a world to, but for what is said once of a whole story: whether it comes to rest, turns in circles, panics.
-pub const RULES: [&str; 45] = [
+pub const RULES: [&str; 46] = [
     "1 (the same snapshot, the same decision)",
+    "2 (a deadline)",
     "2 (field manager)",
     "2 (late, when another leads)",
     "2 (one leader)",

@@ -28,6 +28,7 @@ use tower::BoxError;
 
 use crate::network::{Fault, Purpose};
 use crate::story::Setup;
+use crate::watchman::Campaign;
 use crate::world::{Shared, World};
 pub use requests::{Answer, Request, Who};
 pub use store::{Name, Object, Store};
@@ -63,7 +64,8 @@ pub fn alone() -> (Shared, Client) {
 async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> Result<Reply, BoxError> {
     let request = read(process, request).await?;
     let purpose = purpose(&request);
-    let _until_dropped = Waiting::begin(&shared, process, purpose, &request);
+    let waiting = Waiting::begin(&shared, process, purpose, &request);
+    let campaign = Campaign::of(&request);
     let about_leading = purpose == Purpose::Lease;
     let is_change = matches!(request.method.as_str(), "PATCH" | "PUT");
     let (fault, wait) = {
@@ -148,6 +150,9 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
     };
     // A process that has died right after its write does not learn of it.
     alive(&shared, process).await;
+    if let (Some(campaign), Answer::Whole(200..300, _)) = (campaign, &answer) {
+        shared.lock().campaigned(process, campaign, waiting.since);
+    }
     reply(answer)
 }
 

@@ -6,6 +6,7 @@ mod borrowed;
 mod calendar;
 mod deadlines;
 mod evidence;
+mod fence;
 mod locks;
 mod looks;
 mod lost;
@@ -24,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+pub use self::fence::Campaign;
 use crate::server::Who;
 use crate::world::World;
 
@@ -33,12 +35,13 @@ pub const RECENTLY: u64 = 5_000;
 const AT_ONCE: u64 = 1_000;
 
 /// All that the watchman holds a world to, but for what is said once of a whole story: whether it comes to rest, turns in circles, panics.
-pub const RULES: [&str; 46] = [
+pub const RULES: [&str; 47] = [
     "1 (the same snapshot, the same decision)",
     "2 (a deadline)",
     "2 (field manager)",
     "2 (late, when another leads)",
     "2 (one leader)",
+    "2 (the fence)",
     "4 (guarded)",
     "4 (one status write a look)",
     "4 (status last)",
@@ -117,6 +120,8 @@ pub struct Watchman {
     pub hooks_arrived: u64,
     /// Those that were answered as they should be, by process, since it leads.
     hooks_answered: BTreeMap<usize, usize>,
+    /// When each process that knows that it has the Lease has sent the request that it knows it from.
+    leads_from: BTreeMap<usize, u64>,
     /// When each process has last sent a renewal of the Lease.
     renewing: BTreeMap<usize, u64>,
     /// When the request was sent that is answered just now, where it was long on its way.

@@ -15,7 +15,7 @@ use crate::world::World;
 /// `minReadySeconds` of a parked Deployment.
 pub const PARKED: i64 = 2_147_483_646;
 /// Milliseconds for which a process leads, from when it began to renew the Lease.
-const RENEW_DEADLINE: u64 = 10_000;
+pub const RENEW_DEADLINE: u64 = 10_000;
 
 impl World {
     /// A request of the operator goes out.
@@ -37,6 +37,7 @@ impl World {
                 format!("{what} by operator-{process}, and {} leads", other.unwrap_or_default())
             });
         }
+        self.check_fence(process, &what);
         if request.path.contains("/deployments") {
             self.check_borrowed(request);
         }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
 use self::people::{Manifest, freeze, make_deployment, make_release, push, say, say_as, write_release};
-use crate::cluster::{Cluster, named};
+use crate::cluster::{Cluster, ELSEWHERE, named};
 use crate::network::{Befallen, Fault};
 use crate::panics;
 use crate::process::Process;
@@ -352,7 +352,7 @@ impl<'s> Player<'s> {
                 if let Some(cluster) = world.cluster(name) {
                     cluster.lose(*pods, now, until, *comes_back);
                 }
-                world.watchman.of(name).excuse(until + 120_000);
+                world.watchman.of(name).note_away(until + ELSEWHERE, *pods);
             }
             Event::Drain(node, seconds) => world.drain(node, now + seconds * 1000),
             Event::Flap(pods, seconds) => {
@@ -360,7 +360,7 @@ impl<'s> Player<'s> {
                 if let Some(cluster) = world.cluster(name) {
                     cluster.flap(*pods, now, until);
                 }
-                world.watchman.of(name).excuse(until + 120_000);
+                world.watchman.of(name).note_away(until + ELSEWHERE, *pods);
             }
             Event::Fail => {
                 if let Some(cluster) = world.cluster(name) {

@@ -184,6 +184,8 @@ pub struct Watched {
     allowed: Option<i64>,
     /// Counts of pods say nothing before.
     excused_until: u64,
+    /// So many pods that served may not be Ready, by their nodes or kubelets, and others may stand for them: until then.
+    away: Vec<(u64, usize)>,
     /// When the operator wrote it last.
     ordered_at: u64,
     /// So often it has written the status of its Release since.
@@ -218,6 +220,21 @@ impl Watched {
     /// What was ordered last is being carried out, or nobody has looked since: whoever ordered it wrote status, and no more.
     fn is_unattended(&self, now: u64) -> bool {
         now < self.ordered_at + AT_ONCE || self.looks < 2
+    }
+
+    /// Until then so many pods that served may not be Ready, whoever does what.
+    pub fn note_away(&mut self, until: u64, pods: usize) {
+        self.away.push((until, pods));
+    }
+
+    /// How many are. Where some are not any more, and did not come back either, nothing is promised until there are as many as before.
+    fn are_away(&mut self, now: u64) -> i64 {
+        let before = self.away.len();
+        self.away.retain(|(until, _)| now < *until);
+        if self.away.len() < before {
+            (self.served, self.promised, self.allowed) = (false, 0, None);
+        }
+        i64::try_from(self.away.iter().map(|(_, pods)| pods).sum::<usize>()).unwrap_or(i64::MAX)
     }
 
     /// Counts of pods say nothing before then.

@@ -113,6 +113,8 @@ struct Player<'s> {
     last: End,
     /// Writes that each process lives for.
     mortal: Option<u32>,
+    /// What Releases said before somebody wrote what means no good, until that is taken out.
+    hostile: BTreeMap<&'static str, Value>,
     /// Deployments that their owners have mended.
     mended: BTreeSet<&'static str>,
     writes_before: u32,
@@ -148,6 +150,7 @@ impl<'s> Player<'s> {
             most_steps,
             last: End::default(),
             mortal: None,
+            hostile: BTreeMap::new(),
             mended: BTreeSet::new(),
             writes_before: 0,
         }
@@ -183,7 +186,8 @@ impl<'s> Player<'s> {
                     self.shared.lock().calm();
                     now
                 });
-                if now > over + CALM {
+                let stays = !self.hostile.is_empty();
+                if now > over + CALM && !stays {
                     self.shared.lock().check_let_go();
                 }
                 match self.rests() {
@@ -191,14 +195,21 @@ impl<'s> Player<'s> {
                     Ok(()) => rested = true,
                     Err(why) => {
                         rested = false;
-                        if now >= help_at {
+                        let is_taken_out = stays && self.hostile.is_empty();
+                        if now >= help_at && !is_taken_out {
                             helps += 1;
                             // Who has said the same ten times says it less often.
                             help_at = now + if helps < 10 { LOOK } else { SELDOM };
                             self.help(now > over + LONG);
                         }
-                        if now > over + PATIENCE + 3 * self.story.setup.soaks() {
-                            self.shared.lock().violated("9 (it comes to rest)", why);
+                        if is_taken_out {
+                            over_at = Some(now);
+                        } else if now > over + PATIENCE + 3 * self.story.setup.soaks() {
+                            let mut world = self.shared.lock();
+                            match stays {
+                                true => world.check_others(Some(&why)),
+                                false => world.violated("9 (it comes to rest)", why),
+                            }
                             break;
                         }
                     }
@@ -339,6 +350,12 @@ impl<'s> Player<'s> {
                 world.write_target(name, "owner", |object| json_patch::merge(&mut object["spec"], change));
             }
             Event::Amend(change) => write_release(&mut world, name, |spec| json_patch::merge(spec, change)),
+            Event::Hostile(change) => {
+                if let Some(release) = world.release(name) {
+                    self.hostile.entry(name).or_insert_with(|| release["spec"].clone());
+                }
+                write_release(&mut world, name, |spec| json_patch::merge(spec, change));
+            }
             Event::Suspend(suspend) => {
                 write_release(&mut world, name, |spec| spec["suspend"] = json!(suspend))
             }
@@ -464,8 +481,8 @@ impl<'s> Player<'s> {
     }
 
     fn rests(&mut self) -> Result<(), String> {
-        let world = self.shared.lock();
-        for name in world.targets() {
+        let mut world = self.shared.lock();
+        for name in world.targets().filter(|name| !self.hostile.contains_key(name)) {
             world.at_rest(name).map_err(|why| format!("{name}: {why}"))?;
             world.is_paused_as_written(name).map_err(|why| format!("{name}: {why}"))?;
             if world.status(name)["blockedBy"]["reason"] == "PausedByOwner" {
@@ -474,6 +491,15 @@ impl<'s> Player<'s> {
             if let Some(open) = world.not_answered(name) {
                 return Err(format!("{name}: {open}"));
             }
+        }
+        if !self.hostile.is_empty() {
+            if self.hostile.len() < world.targets().count() {
+                world.check_others(None);
+            }
+            for (name, spec) in std::mem::take(&mut self.hostile) {
+                write_release(&mut world, name, |written| *written = spec);
+            }
+            return Err("what meant no good was taken out a moment ago".to_owned());
         }
         let end = end(&world);
         if end != self.last {

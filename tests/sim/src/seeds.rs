@@ -1,6 +1,7 @@
 //! Stories from seeds: worlds of every shape, people and machines at their worst, and a network that fails.
 
 mod calendar;
+mod hostile;
 mod leading;
 
 use std::collections::BTreeMap;
@@ -60,6 +61,7 @@ pub fn story(seed: u64) -> Story {
     clocks(&mut Dice::new(seed, 15), &mut story);
     calendar::calendar(&mut Dice::new(seed, 20), &mut story);
     leading::deleted(&mut Dice::new(seed, 21), &mut story);
+    hostile::hostile(&mut Dice::new(seed, 22), &mut story);
     story
 }
 

@@ -148,6 +148,8 @@ pub enum Event {
     Set(Value),
     /// Somebody merges this into the Release's spec.
     Amend(Value),
+    /// The same, and it means no good. Its owner takes it out once every other Release has come to rest.
+    Hostile(Value),
     /// The Release's `spec.suspend`.
     Suspend(bool),
     /// Somebody freezes everything, or lets it go on.
@@ -244,6 +246,7 @@ impl fmt::Display for Event {
             Self::Edit(strategy) => write!(out, "edit {strategy}"),
             Self::Set(change) => write!(out, "set {change}"),
             Self::Amend(change) => write!(out, "amend {change}"),
+            Self::Hostile(change) => write!(out, "hostile {change}"),
             Self::Suspend(suspend) => write!(out, "suspend {suspend}"),
             Self::Freeze(freeze) => write!(out, "freeze {freeze}"),
             Self::DeleteRelease => out.write_str("delete-release"),
@@ -328,6 +331,7 @@ impl FromStr for Event {
             "edit" => Self::Edit(serde_json::from_str(rest).map_err(|error| error.to_string())?),
             "set" => Self::Set(serde_json::from_str(rest).map_err(|error| error.to_string())?),
             "amend" => Self::Amend(serde_json::from_str(rest).map_err(|error| error.to_string())?),
+            "hostile" => Self::Hostile(serde_json::from_str(rest).map_err(|error| error.to_string())?),
             "suspend" => Self::Suspend(of(0) == "true"),
             "freeze" => Self::Freeze(of(0) == "true"),
             "delete-release" => Self::DeleteRelease,

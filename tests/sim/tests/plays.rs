@@ -6,6 +6,8 @@ mod beside;
 mod days;
 #[path = "plays/full_nodes.rs"]
 mod full_nodes;
+#[path = "plays/hostile.rs"]
+mod hostile;
 #[path = "plays/left_behind.rs"]
 mod left_behind;
 #[path = "plays/lost.rs"]

@@ -11,6 +11,7 @@ mod locks;
 mod looks;
 mod lost;
 mod once;
+mod others;
 mod owner;
 mod people;
 mod pods;
@@ -35,7 +36,7 @@ pub const RECENTLY: u64 = 5_000;
 const AT_ONCE: u64 = 1_000;
 
 /// All that the watchman holds a world to, but for what is said once of a whole story: whether it comes to rest, turns in circles, panics.
-pub const RULES: [&str; 47] = [
+pub const RULES: [&str; 48] = [
     "1 (the same snapshot, the same decision)",
     "2 (a deadline)",
     "2 (field manager)",
@@ -66,6 +67,7 @@ pub const RULES: [&str; 47] = [
     "10 (nothing owed is lost)",
     "10 (the end of a run is told)",
     "10 (told once)",
+    "11 (others go on)",
     "12 (a template that somebody wrote)",
     "12 (nothing else is touched)",
     "13 (never unpaused and unparked)",

@@ -127,6 +127,7 @@ impl<'s> Player<'s> {
         // Of two that lead one after the other each has its own: to who reads what the other wrote it is as if one had jumped.
         world.watchman.clocks_jumped = !setup.clocks.is_empty();
         world.watchman.clock_off = setup.slowest_clock();
+        world.watchman.several_lead = setup.several_lead();
         let manifest = Manifest { template: template(1, Conduct::Good), strategy: setup.strategy.clone() };
         let manifests: BTreeMap<&'static str, Manifest> =
             world.targets().map(|name| (name, manifest.clone())).collect();
@@ -276,7 +277,7 @@ impl<'s> Player<'s> {
             self.next_process = now + NEXT_PROCESS;
         }
         let elects = self.story.setup.candidates > 0;
-        if self.processes.len() < self.story.setup.candidates.max(1) && now >= self.next_process {
+        if self.processes.len() < self.story.setup.processes() && now >= self.next_process {
             let (setup, silences) = (&self.story.setup, self.story.silences());
             let process = Process::start(&self.shared, setup, &self.clock_off, elects, silences);
             if let Some(writes) = self.mortal {
@@ -288,7 +289,7 @@ impl<'s> Player<'s> {
     }
 
     fn next_turn(&self) -> u64 {
-        let missing = self.processes.len() < self.story.setup.candidates.max(1);
+        let missing = self.processes.len() < self.story.setup.processes();
         let world = self.shared.lock();
         let due = world.clusters.iter().map(Cluster::due).fold(world.store.flush_due(), u64::min);
         let due = due.min(world.prometheus.due());

@@ -244,6 +244,7 @@ fn setup(dice: &mut Dice) -> Setup {
         ready_after: *dice.pick(&[100, 500, 1000, 1500, 4000, 20_000]),
         policies: !dice.once_in(4),
         candidates,
+        leaders: 1,
         beside: 0,
         traffic: Vec::new(),
         page: 0,

@@ -28,6 +28,8 @@ mod records;
 mod scaled;
 #[path = "plays/too_old.rs"]
 mod too_old;
+#[path = "plays/two_leaders.rs"]
+mod two_leaders;
 #[path = "plays/unheard.rs"]
 mod unheard;
 #[path = "plays/way_back.rs"]

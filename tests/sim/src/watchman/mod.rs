@@ -138,6 +138,8 @@ pub struct Watchman {
     recorded: BTreeMap<String, u64>,
     /// Pods that were taken out of their ReplicaSet, by run.
     kept: BTreeMap<RunOf, BTreeSet<String>>,
+    /// There is no election, and several processes write at the same time.
+    pub several_lead: bool,
     /// Identity of each process in the Lease, where there is an election.
     pub identities: BTreeMap<usize, String>,
     /// Messages that a status has owed.
@@ -188,8 +190,9 @@ pub struct Watched {
     excused_until: u64,
     /// So many pods that served may not be Ready, by their nodes or kubelets, and others may stand for them: until then.
     away: Vec<(u64, usize)>,
-    /// When the operator wrote it last.
+    /// When the operator wrote it last, and which process of it.
     ordered_at: u64,
+    ordered_by: Option<usize>,
     /// So often it has written the status of its Release since.
     looks: u32,
     /// Replicas asked for lately.
@@ -293,6 +296,7 @@ impl World {
                 let now = self.now;
                 let watched = self.watchman.of(name);
                 (watched.ordered_at, watched.looks) = (now, 0);
+                watched.ordered_by = Some(*process);
                 if std::mem::take(&mut watched.unseen) {
                     watched.excuse(now + 2 * RECENTLY);
                 }
@@ -310,7 +314,7 @@ impl World {
                 self.watchman.of(name).looks += 1;
                 self.note_status(*process, name, before, after);
                 self.note_said(name, before, after);
-                self.check_status(name, before, after);
+                self.check_status(*process, name, before, after);
                 self.check_success(name, before, after);
                 self.check_beside(name, before, after);
                 self.check_owed(before, after);

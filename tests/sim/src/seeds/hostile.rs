@@ -17,6 +17,7 @@ const KINDS: u64 = 10;
 /// Of so many replicas no other Release is put beside it: two of those take too long.
 const MANY: i32 = 10;
 
+/// Somebody writes it, once or a few times, into the Release of the first Deployment.
 pub fn hostile(dice: &mut Dice, story: &mut Story) {
     let setup = &mut story.setup;
     if !setup.release["locks"].is_null() || super::measures(setup) || !dice.once_in(25) {

@@ -14,7 +14,7 @@ use crate::world::TARGETS;
 
 /// How many there are.
 const KINDS: u64 = 10;
-/// Of so many replicas no other Release is put beside it: two of those take too long.
+/// Where there are more replicas no other Release is put beside it: two of those take too long.
 const MANY: i32 = 10;
 
 /// Somebody writes it, once or a few times, into the Release of the first Deployment.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use self::nodes::Silence;
-pub use self::nodes::{GRACE, TOLERATED};
+pub use self::nodes::{ELSEWHERE, GRACE, TOLERATED};
 use self::shown::{ShownPod, ShownSet};
 use crate::native::{Native, Pod};
 use crate::pages::Counted;

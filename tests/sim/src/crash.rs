@@ -4,8 +4,6 @@
 use crate::play::{End, Outcome, play};
 use crate::story::{Event, Story};
 
-/// Most points of one story; stories are short.
-const MOST: u32 = 80;
 /// Lives of so many writes each.
 const LIVES: [u32; 4] = [1, 2, 3, 5];
 
@@ -120,7 +118,7 @@ pub fn crash(plot: &Plot, one_in: usize) -> Crashed {
         crashed.wrong.push((plot.story.clone(), format!("{}: {violation}", plot.name)));
         return crashed;
     }
-    let once = (1..=usual.writes_in_story.min(MOST)).map(Event::Kill);
+    let once = (1..=usual.writes_in_story).map(Event::Kill);
     // Two looks of one life, seconds apart, are the least that counters can be read with; and what a hook came to is known to the life that
     // did it until status knows.
     let has = |at: &str| {

@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 33] = [
+pub const MUTANTS: [Mutant; 35] = [
     Mutant {
         name: "a move grows late while nobody looks",
         file: "src/decide/moving.rs",
@@ -38,6 +38,20 @@ pub const MUTANTS: [Mutant; 33] = [
         file: "src/run/leader.rs",
         finds: "Duration::from_millis(until.saturating_sub(self.milliseconds(clock::instant())))",
         becomes: "Duration::from_millis(until)",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a leader writes for longer than it can be sure to lead",
+        file: "src/run/leader.rs",
+        finds: "self.fence.extend(began);",
+        becomes: "self.fence.extend(began + RETRY_PERIOD);",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a write is waited for twice as long",
+        file: "src/act/writer.rs",
+        finds: "match tokio::time::timeout(DEADLINE.min(led_for), request).await {",
+        becomes: "match tokio::time::timeout((DEADLINE * 2).min(led_for), request).await {",
         noticed_by: PLAYS,
     },
     Mutant {

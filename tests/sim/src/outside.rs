@@ -7,6 +7,7 @@ use futures::{FutureExt, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use reqwest::{Body, Request, Response};
+use serde_json::json;
 use tidegate::observe::reach::Wire;
 
 use crate::prometheus;
@@ -20,6 +21,8 @@ const WAY: u64 = 2;
 const SLOW: u64 = 8_000;
 /// What pods are asked that takes them long, and the milliseconds that it takes.
 const SELF_TEST: (&str, u64) = ("/self-test", 60_000);
+/// What pods are asked that have much to say.
+pub const LARGE: &str = "/large";
 /// Where flags are, behind a URL.
 pub const FLAGS_HOST: &str = "flags.shop";
 
@@ -91,12 +94,17 @@ fn arrived(shared: &Shared, process: usize, request: &Request) -> Reply {
             Ok(address) if world.is_served_at(address) => {
                 let (path, takes) = SELF_TEST;
                 let after = if request.url().path() == path { takes } else { 0 };
-                Reply::Said { status: 200, body: "ok".to_owned(), after }
+                let body = if request.url().path() == LARGE { large() } else { "ok".to_owned() };
+                Reply::Said { status: 200, body, after }
             }
             Ok(_) | Err(_) => Reply::Refused,
         },
         None => Reply::Refused,
     }
+}
+
+fn large() -> String {
+    json!({"list": (0..12).collect::<Vec<u32>>(), "text": "a".repeat(1000)}).to_string()
 }
 
 fn flags(flags: Flags) -> Reply {

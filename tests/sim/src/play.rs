@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
 use self::people::{Manifest, freeze, make_deployment, make_release, push, say, say_as, write_release};
-use crate::cluster::{Cluster, named};
+use crate::cluster::{Cluster, ELSEWHERE, named};
 use crate::network::{Befallen, Fault};
 use crate::panics;
 use crate::process::Process;
@@ -116,6 +116,8 @@ struct Player<'s> {
     last: End,
     /// Writes that each process lives for.
     mortal: Option<u32>,
+    /// What Releases said before somebody wrote what means no good, until that is taken out.
+    hostile: BTreeMap<&'static str, Value>,
     /// Deployments that their owners have mended.
     mended: BTreeSet<&'static str>,
     writes_before: u32,
@@ -128,6 +130,7 @@ impl<'s> Player<'s> {
         // Of two that lead one after the other each has its own: to who reads what the other wrote it is as if one had jumped.
         world.watchman.clocks_jumped = !setup.clocks.is_empty();
         world.watchman.clock_off = setup.slowest_clock();
+        world.watchman.several_lead = setup.several_lead();
         let manifest = Manifest { template: template(1, Conduct::Good), strategy: setup.strategy.clone() };
         let manifests: BTreeMap<&'static str, Manifest> =
             world.targets().map(|name| (name, manifest.clone())).collect();
@@ -151,6 +154,7 @@ impl<'s> Player<'s> {
             most_steps,
             last: End::default(),
             mortal: None,
+            hostile: BTreeMap::new(),
             mended: BTreeSet::new(),
             writes_before: 0,
         }
@@ -186,7 +190,8 @@ impl<'s> Player<'s> {
                     self.shared.lock().calm();
                     now
                 });
-                if now > over + CALM {
+                let stays = !self.hostile.is_empty();
+                if now > over + CALM && !stays {
                     self.shared.lock().check_let_go();
                 }
                 match self.rests() {
@@ -194,14 +199,21 @@ impl<'s> Player<'s> {
                     Ok(()) => rested = true,
                     Err(why) => {
                         rested = false;
-                        if now >= help_at {
+                        let is_taken_out = stays && self.hostile.is_empty();
+                        if now >= help_at && !is_taken_out {
                             helps += 1;
                             // Who has said the same ten times says it less often.
                             help_at = now + if helps < 10 { LOOK } else { SELDOM };
                             self.help(now > over + LONG);
                         }
-                        if now > over + PATIENCE + 3 * self.story.setup.soaks() {
-                            self.shared.lock().violated("9 (it comes to rest)", why);
+                        if is_taken_out {
+                            over_at = Some(now);
+                        } else if now > over + PATIENCE + 3 * self.story.setup.soaks() {
+                            let mut world = self.shared.lock();
+                            match stays {
+                                true => world.check_others(Some(&why)),
+                                false => world.violated("9 (it comes to rest)", why),
+                            }
                             break;
                         }
                     }
@@ -268,7 +280,7 @@ impl<'s> Player<'s> {
             self.next_process = now + NEXT_PROCESS;
         }
         let elects = self.story.setup.candidates > 0;
-        if self.processes.len() < self.story.setup.candidates.max(1) && now >= self.next_process {
+        if self.processes.len() < self.story.setup.processes() && now >= self.next_process {
             let (setup, silences) = (&self.story.setup, self.story.silences());
             let process = Process::start(&self.shared, setup, &self.clock_off, elects, silences);
             if let Some(writes) = self.mortal {
@@ -280,7 +292,7 @@ impl<'s> Player<'s> {
     }
 
     fn next_turn(&self) -> u64 {
-        let missing = self.processes.len() < self.story.setup.candidates.max(1);
+        let missing = self.processes.len() < self.story.setup.processes();
         let world = self.shared.lock();
         let due = world.clusters.iter().map(Cluster::due).fold(world.store.flush_due(), u64::min);
         let due = due.min(world.prometheus.due());
@@ -342,6 +354,12 @@ impl<'s> Player<'s> {
                 world.write_target(name, "owner", |object| json_patch::merge(&mut object["spec"], change));
             }
             Event::Amend(change) => write_release(&mut world, name, |spec| json_patch::merge(spec, change)),
+            Event::Hostile(change) => {
+                if let Some(release) = world.release(name) {
+                    self.hostile.entry(name).or_insert_with(|| release["spec"].clone());
+                }
+                write_release(&mut world, name, |spec| json_patch::merge(spec, change));
+            }
             Event::Suspend(suspend) => {
                 write_release(&mut world, name, |spec| spec["suspend"] = json!(suspend))
             }
@@ -355,7 +373,7 @@ impl<'s> Player<'s> {
                 if let Some(cluster) = world.cluster(name) {
                     cluster.lose(*pods, now, until, *comes_back);
                 }
-                world.watchman.of(name).excuse(until + 120_000);
+                world.watchman.of(name).note_away(until + ELSEWHERE, *pods);
             }
             Event::Drain(node, seconds) => world.drain(node, now + seconds * 1000),
             Event::Flap(pods, seconds) => {
@@ -363,7 +381,7 @@ impl<'s> Player<'s> {
                 if let Some(cluster) = world.cluster(name) {
                     cluster.flap(*pods, now, until);
                 }
-                world.watchman.of(name).excuse(until + 120_000);
+                world.watchman.of(name).note_away(until + ELSEWHERE, *pods);
             }
             Event::Fail => {
                 if let Some(cluster) = world.cluster(name) {
@@ -467,8 +485,8 @@ impl<'s> Player<'s> {
     }
 
     fn rests(&mut self) -> Result<(), String> {
-        let world = self.shared.lock();
-        for name in world.targets() {
+        let mut world = self.shared.lock();
+        for name in world.targets().filter(|name| !self.hostile.contains_key(name)) {
             world.at_rest(name).map_err(|why| format!("{name}: {why}"))?;
             world.is_paused_as_written(name).map_err(|why| format!("{name}: {why}"))?;
             if world.status(name)["blockedBy"]["reason"] == "PausedByOwner" {
@@ -477,6 +495,15 @@ impl<'s> Player<'s> {
             if let Some(open) = world.not_answered(name) {
                 return Err(format!("{name}: {open}"));
             }
+        }
+        if !self.hostile.is_empty() {
+            if self.hostile.len() < world.targets().count() {
+                world.check_others(None);
+            }
+            for (name, spec) in std::mem::take(&mut self.hostile) {
+                write_release(&mut world, name, |written| *written = spec);
+            }
+            return Err("what meant no good was taken out a moment ago".to_owned());
         }
         let end = end(&world);
         if end != self.last {

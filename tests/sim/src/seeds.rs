@@ -1,6 +1,8 @@
 //! Stories from seeds: worlds of every shape, people and machines at their worst, and a network that fails.
 
 mod calendar;
+mod hostile;
+mod leading;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -49,7 +51,7 @@ pub fn story(seed: u64) -> Story {
     traffic(&mut Dice::new(seed, 5), &mut story);
     beside_an_undo(&mut Dice::new(seed, 6), &mut story);
     more_faults(&mut Dice::new(seed, 7), &mut story);
-    leading(&mut Dice::new(seed, 8), &mut story);
+    leading::troubled(&mut Dice::new(seed, 8), &mut story);
     forgetting(&mut Dice::new(seed, 9), &mut story);
     autoscaler(&mut Dice::new(seed, 10), &mut story);
     missing_images(&mut Dice::new(seed, 11), &mut story);
@@ -58,6 +60,8 @@ pub fn story(seed: u64) -> Story {
     drains(&mut Dice::new(seed, 14), &mut story);
     clocks(&mut Dice::new(seed, 15), &mut story);
     calendar::calendar(&mut Dice::new(seed, 20), &mut story);
+    leading::deleted(&mut Dice::new(seed, 21), &mut story);
+    hostile::hostile(&mut Dice::new(seed, 22), &mut story);
     story
 }
 
@@ -240,6 +244,7 @@ fn setup(dice: &mut Dice) -> Setup {
         ready_after: *dice.pick(&[100, 500, 1000, 1500, 4000, 20_000]),
         policies: !dice.once_in(4),
         candidates,
+        leaders: 1,
         beside: 0,
         traffic: Vec::new(),
         page: 0,
@@ -563,27 +568,6 @@ fn forgetting(dice: &mut Dice, story: &mut Story) {
     }
     story.events.sort_by_key(|(at, _)| *at);
     story.faults.extend((0..dice.below(20)).map(|_| (dice.below(200) + 1, Fault::Forgotten)));
-}
-
-/// The Lease cannot be renewed, or nobody says that it was.
-fn leading(dice: &mut Dice, story: &mut Story) {
-    if story.setup.candidates == 0 || dice.once_in(2) {
-        return;
-    }
-    // Who does not know that a Lease is still theirs begins anew, and calls hooks again that were called; what the watchman goes by is what
-    // is written. So where there are hooks nothing is written of which nobody is told.
-    let hooks = story.setup.release.pointer("/undo/hooks").and_then(Value::as_array);
-    let has_hooks = hooks.is_some_and(|hooks| !hooks.is_empty());
-    let fault = |dice: &mut Dice| match dice.below(if has_hooks { 4 } else { 8 }) {
-        0 => Fault::Failed,
-        1 | 2 => Fault::Lost,
-        3 => Fault::Throttled(dice.below(2)),
-        4 | 5 => Fault::Answerless,
-        6 => Fault::Swallowed,
-        _ => Fault::Late(dice.below(14_000)),
-    };
-    let many = *dice.pick(&[2, 5, 20]);
-    story.lease_faults = (0..many).map(|_| (dice.below(60) + 1, fault(dice))).collect();
 }
 
 /// Where clocks jump, each process has one of its own.

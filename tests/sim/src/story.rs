@@ -27,8 +27,10 @@ pub struct Setup {
     pub ready_after: u64,
     /// The API server has mutating admission policies.
     pub policies: bool,
-    /// Processes of the operator, which elect a leader; 0: one, which leads by itself.
+    /// Processes of the operator, which elect a leader; 0: there is no election.
     pub candidates: usize,
+    /// Without an election: processes that all lead, each by itself, as where two believe that they do.
+    pub leaders: usize,
     /// Deployments beside the first, each with such a Release.
     pub beside: usize,
     /// Requests a second that come to each Deployment's Service: one minute after the other, and from the first again. None: as many as its
@@ -55,6 +57,19 @@ impl Setup {
             [] => vec![u64::from(self.replicas.unsigned_abs()) * USUAL],
             rates => rates.to_vec(),
         }
+    }
+
+    /// Processes of the operator that there are to be.
+    pub fn processes(&self) -> usize {
+        match self.candidates {
+            0 => self.leaders.max(1),
+            candidates => candidates,
+        }
+    }
+
+    /// Whether more than one of them writes at the same time.
+    pub fn several_lead(&self) -> bool {
+        self.candidates == 0 && self.leaders > 1
     }
 
     /// By how many milliseconds the clock of a process is ahead that has this number.
@@ -98,6 +113,7 @@ impl Default for Setup {
             ready_after: 1000,
             policies: true,
             candidates: 0,
+            leaders: 1,
             beside: 0,
             traffic: Vec::new(),
             page: 0,
@@ -148,6 +164,8 @@ pub enum Event {
     Set(Value),
     /// Somebody merges this into the Release's spec.
     Amend(Value),
+    /// The same, and it means no good. Its owner takes it out once every other Release has come to rest.
+    Hostile(Value),
     /// The Release's `spec.suspend`.
     Suspend(bool),
     /// Somebody freezes everything, or lets it go on.
@@ -244,6 +262,7 @@ impl fmt::Display for Event {
             Self::Edit(strategy) => write!(out, "edit {strategy}"),
             Self::Set(change) => write!(out, "set {change}"),
             Self::Amend(change) => write!(out, "amend {change}"),
+            Self::Hostile(change) => write!(out, "hostile {change}"),
             Self::Suspend(suspend) => write!(out, "suspend {suspend}"),
             Self::Freeze(freeze) => write!(out, "freeze {freeze}"),
             Self::DeleteRelease => out.write_str("delete-release"),
@@ -328,6 +347,7 @@ impl FromStr for Event {
             "edit" => Self::Edit(serde_json::from_str(rest).map_err(|error| error.to_string())?),
             "set" => Self::Set(serde_json::from_str(rest).map_err(|error| error.to_string())?),
             "amend" => Self::Amend(serde_json::from_str(rest).map_err(|error| error.to_string())?),
+            "hostile" => Self::Hostile(serde_json::from_str(rest).map_err(|error| error.to_string())?),
             "suspend" => Self::Suspend(of(0) == "true"),
             "freeze" => Self::Freeze(of(0) == "true"),
             "delete-release" => Self::DeleteRelease,
@@ -416,6 +436,7 @@ impl fmt::Display for Story {
             ready_after,
             policies,
             candidates,
+            leaders,
             beside,
             traffic,
             page,
@@ -431,6 +452,9 @@ impl fmt::Display for Story {
         writeln!(out, "ready-after {ready_after}")?;
         writeln!(out, "policies {policies}")?;
         writeln!(out, "candidates {candidates}")?;
+        if *leaders > 1 {
+            writeln!(out, "leaders {leaders}")?;
+        }
         writeln!(out, "beside {beside}")?;
         if !traffic.is_empty() {
             let rates: Vec<String> = traffic.iter().map(u64::to_string).collect();
@@ -480,6 +504,7 @@ impl FromStr for Story {
                 "ready-after" => setup.ready_after = rest.parse().map_err(|error| wrong(&error))?,
                 "policies" => setup.policies = rest == "true",
                 "candidates" => setup.candidates = rest.parse().map_err(|error| wrong(&error))?,
+                "leaders" => setup.leaders = rest.parse().map_err(|error| wrong(&error))?,
                 "beside" => setup.beside = rest.parse().map_err(|error| wrong(&error))?,
                 "page" => setup.page = rest.parse().map_err(|error| wrong(&error))?,
                 "refuses-old" => setup.refuses_old = rest == "true",

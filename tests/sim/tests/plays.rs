@@ -6,6 +6,8 @@ mod beside;
 mod days;
 #[path = "plays/full_nodes.rs"]
 mod full_nodes;
+#[path = "plays/hostile.rs"]
+mod hostile;
 #[path = "plays/left_behind.rs"]
 mod left_behind;
 #[path = "plays/lost.rs"]
@@ -26,6 +28,8 @@ mod records;
 mod scaled;
 #[path = "plays/too_old.rs"]
 mod too_old;
+#[path = "plays/two_leaders.rs"]
+mod two_leaders;
 #[path = "plays/unheard.rs"]
 mod unheard;
 #[path = "plays/way_back.rs"]
@@ -93,6 +97,35 @@ fn one_that_is_cut_off_from_the_lease_writes_no_more_when_another_leads() {
     assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
     let wrote = |who: &str| outcome.log.iter().any(|line| line.contains(&format!("{who} wrote deployments")));
     assert!(wrote("operator 0") && wrote("operator 1"), "{}", outcome.log.join("\n"));
+}
+
+#[test]
+fn who_cannot_renew_the_lease_writes_nothing_after_ten_seconds_though_nobody_else_leads() {
+    // A step each second or two: something is written all the time. The Lease is not renewed for half a minute, from the beginning on.
+    let steps: Vec<String> =
+        (1..=10).map(|step| format!(r#"{{"name":"s{step}","replicas":"{step}0%","soak":"1s"}}"#)).collect();
+    let release = format!(
+        r#"release {{"criteria":[],"steps":[{}],"watch":[{{"for":"3s","every":"1s"}}]}}"#,
+        steps.join(",")
+    );
+    let faults: Vec<String> = (1..=15).map(|number| format!("lease-request {number} failed")).collect();
+    let outcome = told(&format!(
+        "replicas 10\ncandidates 1\n{release}\nready-after 300\nat 100 push v2 good\nat 60000 pages honest\n{}",
+        faults.join("\n")
+    ));
+    assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
+    // It has waited for the Lease, with the run under way.
+    let passed = ["s1", "s9"].map(|step| second(&outcome, &format!("step {step} passed")));
+    assert!(matches!(passed, [Some(first), Some(last)] if first < 10.0 && last > 25.0), "{passed:?}");
+}
+
+#[test]
+fn what_is_not_answered_is_waited_for_as_long_as_is_promised_and_no_longer() {
+    // The first soak ends while nothing comes through: what is written then is not answered for half a minute.
+    let release = r#"release {"criteria":[],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"3s","every":"1s"}]}"#;
+    let outcome = told(&format!("{release}\nat 1000 push v2 good\nat 4500 cut-off 40"));
+    assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
+    assert!(outcome.looked.contains_key("2 (a deadline)"), "{:?}", outcome.looked);
 }
 
 #[test]

@@ -15,8 +15,8 @@ use crate::service::endpoints;
 use crate::time::stamp;
 use crate::world::{NODES, World};
 
-/// Milliseconds in which pods come elsewhere that were evicted.
-const ELSEWHERE: u64 = 120_000;
+/// Milliseconds in which pods are back, or others in their place, that were evicted, or not Ready by their nodes or kubelets.
+pub const ELSEWHERE: u64 = 120_000;
 /// Milliseconds for which a node may say nothing before its pods are said not to be Ready: the default of v1.37, and of others ten seconds less.
 pub const GRACE: u64 = 50_000;
 /// Milliseconds from then on for which pods are left there: the usual toleration.
@@ -99,8 +99,8 @@ impl Cluster {
         self.elsewhere.get(&number).copied().unwrap_or(usual)
     }
 
-    /// The pods of a node are evicted, and it takes no new ones until then.
-    fn drain(&mut self, node: usize, now: u64, until: u64) {
+    /// The pods of a node are evicted, and it takes no new ones until then. How many they are.
+    fn drain(&mut self, node: usize, now: u64, until: u64) -> usize {
         self.service.count(&self.native, now);
         let on_it = |pod: &&Pod| self.has_a_node(pod) && self.node_of(pod) == node;
         let evicted: BTreeSet<String> =
@@ -110,6 +110,7 @@ impl Cluster {
         }
         self.cordoned.insert(node, until);
         self.touch(now, 0);
+        evicted.len()
     }
 
     fn has_a_node(&self, pod: &Pod) -> bool {
@@ -137,9 +138,9 @@ impl World {
         if !(0..NODES.len()).any(takes) {
             return;
         }
-        self.clusters.iter_mut().for_each(|cluster| cluster.drain(node, now, until));
-        for name in self.targets() {
-            self.watchman.of(name).excuse(now + ELSEWHERE);
+        for cluster in &mut self.clusters {
+            let evicted = cluster.drain(node, now, until);
+            self.watchman.of(cluster.name).note_away(now + ELSEWHERE, evicted);
         }
     }
 

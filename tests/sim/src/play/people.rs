@@ -37,6 +37,9 @@ impl Player<'_> {
         let shared = self.shared.clone();
         let mut world = shared.lock();
         for name in world.targets() {
+            if self.hostile.contains_key(name) {
+                continue;
+            }
             if world.at_rest(name).is_err() || world.status(name)["blockedBy"]["reason"] == "PausedByOwner" {
                 self.help_one(&mut world, name, long);
             }

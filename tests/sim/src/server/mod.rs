@@ -28,6 +28,7 @@ use tower::BoxError;
 
 use crate::network::{Fault, Purpose};
 use crate::story::Setup;
+use crate::watchman::Campaign;
 use crate::world::{Shared, World};
 pub use requests::{Answer, Request, Who};
 pub use store::{Name, Object, Store};
@@ -37,6 +38,9 @@ const WAY: u64 = 1;
 
 /// Milliseconds after which a connection breaks on which nothing comes.
 const SILENCE: u64 = 60_000;
+
+/// Milliseconds in which most requests are answered: who has waited for no longer has shown no patience.
+const SOON: u64 = 1_000;
 
 type Reply = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 
@@ -60,6 +64,8 @@ pub fn alone() -> (Shared, Client) {
 async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> Result<Reply, BoxError> {
     let request = read(process, request).await?;
     let purpose = purpose(&request);
+    let waiting = Waiting::begin(&shared, process, purpose, &request);
+    let campaign = Campaign::of(&request);
     let about_leading = purpose == Purpose::Lease;
     let is_change = matches!(request.method.as_str(), "PATCH" | "PUT");
     let (fault, wait) = {
@@ -144,7 +150,35 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
     };
     // A process that has died right after its write does not learn of it.
     alive(&shared, process).await;
+    if let (Some(campaign), Answer::Whole(200..300, _)) = (campaign, &answer) {
+        shared.lock().campaigned(process, campaign, waiting.since);
+    }
     reply(answer)
+}
+
+/// Somebody waits for an answer. It is dropped when they have it, or wait no more: then the watchman is told for how long they did.
+struct Waiting {
+    shared: Shared,
+    process: usize,
+    purpose: Purpose,
+    what: String,
+    since: u64,
+}
+
+impl Waiting {
+    fn begin(shared: &Shared, process: usize, purpose: Purpose, request: &Request) -> Self {
+        let what = format!("{} {}", request.method, request.path);
+        Self { shared: shared.clone(), process, purpose, what, since: shared.epoch.now() }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let waited = self.shared.epoch.now().saturating_sub(self.since);
+        if waited > SOON {
+            self.shared.lock().check_waited(self.process, self.purpose, waited, &self.what);
+        }
+    }
 }
 
 fn purpose(request: &Request) -> Purpose {

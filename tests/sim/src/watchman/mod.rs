@@ -4,11 +4,14 @@
 mod beside;
 mod borrowed;
 mod calendar;
+mod deadlines;
 mod evidence;
+mod fence;
 mod locks;
 mod looks;
 mod lost;
 mod once;
+mod others;
 mod owner;
 mod people;
 mod pods;
@@ -23,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+pub use self::fence::Campaign;
 use crate::server::Who;
 use crate::world::World;
 
@@ -32,11 +36,13 @@ pub const RECENTLY: u64 = 5_000;
 const AT_ONCE: u64 = 1_000;
 
 /// All that the watchman holds a world to, but for what is said once of a whole story: whether it comes to rest, turns in circles, panics.
-pub const RULES: [&str; 45] = [
+pub const RULES: [&str; 48] = [
     "1 (the same snapshot, the same decision)",
+    "2 (a deadline)",
     "2 (field manager)",
     "2 (late, when another leads)",
     "2 (one leader)",
+    "2 (the fence)",
     "4 (guarded)",
     "4 (one status write a look)",
     "4 (status last)",
@@ -61,6 +67,7 @@ pub const RULES: [&str; 45] = [
     "10 (nothing owed is lost)",
     "10 (the end of a run is told)",
     "10 (told once)",
+    "11 (others go on)",
     "12 (a template that somebody wrote)",
     "12 (nothing else is touched)",
     "13 (never unpaused and unparked)",
@@ -115,6 +122,8 @@ pub struct Watchman {
     pub hooks_arrived: u64,
     /// Those that were answered as they should be, by process, since it leads.
     hooks_answered: BTreeMap<usize, usize>,
+    /// When each process that knows that it has the Lease has sent the request that it knows it from.
+    leads_from: BTreeMap<usize, u64>,
     /// When each process has last sent a renewal of the Lease.
     renewing: BTreeMap<usize, u64>,
     /// When the request was sent that is answered just now, where it was long on its way.
@@ -129,6 +138,8 @@ pub struct Watchman {
     recorded: BTreeMap<String, u64>,
     /// Pods that were taken out of their ReplicaSet, by run.
     kept: BTreeMap<RunOf, BTreeSet<String>>,
+    /// There is no election, and several processes write at the same time.
+    pub several_lead: bool,
     /// Identity of each process in the Lease, where there is an election.
     pub identities: BTreeMap<usize, String>,
     /// Messages that a status has owed.
@@ -177,8 +188,11 @@ pub struct Watched {
     allowed: Option<i64>,
     /// Counts of pods say nothing before.
     excused_until: u64,
-    /// When the operator wrote it last.
+    /// So many pods that served may not be Ready, by their nodes or kubelets, and others may stand for them: until then.
+    away: Vec<(u64, usize)>,
+    /// When the operator wrote it last, and which process of it.
     ordered_at: u64,
+    ordered_by: Option<usize>,
     /// So often it has written the status of its Release since.
     looks: u32,
     /// Replicas asked for lately.
@@ -211,6 +225,21 @@ impl Watched {
     /// What was ordered last is being carried out, or nobody has looked since: whoever ordered it wrote status, and no more.
     fn is_unattended(&self, now: u64) -> bool {
         now < self.ordered_at + AT_ONCE || self.looks < 2
+    }
+
+    /// Until then so many pods that served may not be Ready, whoever does what.
+    pub fn note_away(&mut self, until: u64, pods: usize) {
+        self.away.push((until, pods));
+    }
+
+    /// How many are. Where some are not any more, and did not come back either, nothing is promised until there are as many as before.
+    fn are_away(&mut self, now: u64) -> i64 {
+        let before = self.away.len();
+        self.away.retain(|(until, _)| now < *until);
+        if self.away.len() < before {
+            (self.served, self.promised, self.allowed) = (false, 0, None);
+        }
+        i64::try_from(self.away.iter().map(|(_, pods)| pods).sum::<usize>()).unwrap_or(i64::MAX)
     }
 
     /// Counts of pods say nothing before then.
@@ -267,6 +296,7 @@ impl World {
                 let now = self.now;
                 let watched = self.watchman.of(name);
                 (watched.ordered_at, watched.looks) = (now, 0);
+                watched.ordered_by = Some(*process);
                 if std::mem::take(&mut watched.unseen) {
                     watched.excuse(now + 2 * RECENTLY);
                 }
@@ -284,7 +314,7 @@ impl World {
                 self.watchman.of(name).looks += 1;
                 self.note_status(*process, name, before, after);
                 self.note_said(name, before, after);
-                self.check_status(name, before, after);
+                self.check_status(*process, name, before, after);
                 self.check_success(name, before, after);
                 self.check_beside(name, before, after);
                 self.check_owed(before, after);

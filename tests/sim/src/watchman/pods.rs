@@ -79,6 +79,8 @@ impl World {
         let undoing = !self.status(name)["run"]["back"].is_null()
             || self.goes_back_alone(name, &deployment)
             || self.goes_back_unnoted(name, &deployment);
+        // Those that are away are no doing of ours, and what takes their place comes in addition.
+        let away = self.watchman.of(name).are_away(now);
         if now < self.watchman.of(name).excused_until || self.watchman.of(name).unseen {
             self.watchman.of(name).served = false;
             self.watchman.of(name).promised = 0;
@@ -88,10 +90,10 @@ impl World {
         self.watchman.of(name).promised =
             if ready >= floor { floor } else { self.watchman.of(name).promised.min(floor) };
         let promised = self.watchman.of(name).promised;
-        self.check("8 (enough pods Ready)", ready >= promised || undoing, || {
-            format!("{ready} Ready of {alive} pods, {promised} promised of {least} replicas")
+        self.check("8 (enough pods Ready)", ready >= promised - away || undoing, || {
+            format!("{ready} Ready of {alive} pods, {promised} promised of {least} replicas, {away} away")
         });
-        self.check_service(name, floor, replicas, undoing);
+        self.check_service(name, floor, away, replicas, undoing);
         if undoing {
             self.watchman.of(name).allowed = None;
             self.watchman.of(name).promised = self.watchman.of(name).promised.min(ready);
@@ -104,21 +106,22 @@ impl World {
             None | Some(_) => ceiling,
         };
         self.watchman.of(name).allowed = Some(allowed);
-        self.check("8 (not too many pods)", alive <= ceiling, || {
-            format!("{alive} pods, {ceiling} allowed of {most} replicas")
+        self.check("8 (not too many pods)", alive <= ceiling + away, || {
+            format!("{alive} pods, {ceiling} allowed of {most} replicas, {away} away")
         });
     }
 
     /// 8, as users see it: there is always somebody who answers, on the way back too. Unless the owner allows that there is nobody, or wants bad
-    /// pods gone first; or it is the only one there is to be, and makes room.
-    fn check_service(&mut self, name: &str, floor: i64, replicas: i64, undoing: bool) {
+    /// pods gone first; or it is the only one there is to be, and makes room. Nor while so many are `away` that all of those may be who are promised, or it
+    /// goes back meanwhile: whom it counted on may be gone.
+    fn check_service(&mut self, name: &str, floor: i64, away: i64, replicas: i64, undoing: bool) {
         let ready = i64::try_from(endpoints(self.native(name)).count()).unwrap_or(0);
         let mitigates =
             self.release(name).is_some_and(|it| it["spec"]["undo"]["capacity"] == "MitigateFirst");
         let makes_room = self.only_pod_makes_room(name, replicas);
         let watched = self.watchman.of(name);
         watched.served |= ready >= floor.max(1);
-        let is_allowed = floor < 1 || (undoing && (mitigates || makes_room));
+        let is_allowed = floor - away < 1 || (undoing && (mitigates || makes_room || away > 0));
         if is_allowed {
             watched.served = false;
         }
@@ -169,5 +172,50 @@ impl World {
         let gone = self.release(name).is_none();
         let forgotten = self.status(name)["stable"].is_null();
         (gone || forgotten) && !deployment["metadata"]["annotations"][STABLE].is_null()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{said, world};
+    use super::*;
+    use crate::world::TARGET;
+
+    const ENOUGH: &str = "8 (enough pods Ready)";
+
+    /// Of four pods, three of which are promised, so many are not Ready, and so many are known to be away for three minutes.
+    fn stands(unready: usize, away: usize) -> World {
+        let mut world = world(&json!({}));
+        world.check_pods(TARGET);
+        world.cluster(TARGET).expect("it is there").flap(unready, 0, 600_000);
+        world.watchman.of(TARGET).note_away(180_000, away);
+        world.check_pods(TARGET);
+        world
+    }
+
+    #[test]
+    fn of_pods_that_are_away_as_many_may_be_missing_more_and_no_others() {
+        for (unready, away, expected) in [(1, 0, 0), (2, 0, 1), (2, 1, 0), (3, 1, 1), (3, 2, 0)] {
+            let world = stands(unready, away);
+            let found = said(&world, ENOUGH);
+            assert_eq!(found, expected, "{unready} {away}: {:?}", world.watchman.violations);
+        }
+    }
+
+    #[test]
+    fn somebody_serves_as_long_as_those_that_are_away_are_not_all_that_are_promised() {
+        for (away, expected) in [(2, 1), (3, 0)] {
+            let world = stands(4, away);
+            let found = said(&world, "8 (somebody serves)");
+            assert_eq!(found, expected, "{away}: {:?}", world.watchman.violations);
+        }
+    }
+
+    #[test]
+    fn those_that_were_away_for_long_enough_are_waited_for_until_there_are_as_many_as_are_promised() {
+        let mut world = stands(2, 1);
+        world.now = 180_000;
+        world.check_pods(TARGET);
+        assert_eq!(said(&world, ENOUGH), 0, "{:?}", world.watchman.violations);
     }
 }

@@ -198,7 +198,7 @@ impl World {
         let now = self.now;
         let watched = self.watchman.of(name);
         let (mitigates, was_scaled) = (watched.mitigates, watched.was_scaled);
-        let is_excused = now < watched.excused_until;
+        let is_excused = now < watched.excused_until || watched.are_away(now) > 0;
         let Some(way) = watched.way_back.as_mut().filter(|way| !way.is_over) else { return };
         if is_excused {
             way.most = None;

@@ -15,7 +15,7 @@ use crate::world::World;
 /// `minReadySeconds` of a parked Deployment.
 pub const PARKED: i64 = 2_147_483_646;
 /// Milliseconds for which a process leads, from when it began to renew the Lease.
-const RENEW_DEADLINE: u64 = 10_000;
+pub const RENEW_DEADLINE: u64 = 10_000;
 
 impl World {
     /// A request of the operator goes out.
@@ -37,6 +37,7 @@ impl World {
                 format!("{what} by operator-{process}, and {} leads", other.unwrap_or_default())
             });
         }
+        self.check_fence(process, &what);
         if request.path.contains("/deployments") {
             self.check_borrowed(request);
         }
@@ -170,7 +171,7 @@ impl World {
         });
     }
 
-    pub(super) fn check_status(&mut self, name: &str, before: Option<&Value>, after: &Value) {
+    pub(super) fn check_status(&mut self, process: usize, name: &str, before: Option<&Value>, after: &Value) {
         let nothing = Value::Null;
         let (old, new) = (before.map_or(&nothing, |before| &before["status"]), &after["status"]);
         let revision = |status: &Value| status["revision"].as_i64().unwrap_or(0);
@@ -185,8 +186,10 @@ impl World {
             // It says what was so when it was sent.
             let watched = self.watchman.of(name);
             let (ordered_at, unseen) = (watched.ordered_at, watched.unseen);
+            // Where several lead another one may have ordered it, and not yet said so.
+            let is_anothers = watched.ordered_by != Some(process) && self.watchman.several_lead;
             let overtaken = self.watchman.sent_late.is_some_and(|sent| sent < ordered_at);
-            let holds = overtaken || unseen || !(ours && moves);
+            let holds = overtaken || is_anothers || unseen || !(ours && moves);
             self.check("13 (paused between moves)", holds, || {
                 format!("it is {} and may move: {}", new["phase"], new["blockedBy"]["reason"])
             });
@@ -322,6 +325,19 @@ mod tests {
         let mut world = in_a_run(false);
         tell(&mut world, |status| status["run"] = json!({"id": "r1", "back": {"cause": "NoReplicas"}}));
         assert_eq!(says(&mut world, "Held", "NoReplicas"), 0);
+    }
+
+    #[test]
+    fn where_several_lead_what_stands_still_by_one_may_just_have_been_ordered_by_another() {
+        for (several_lead, expected) in [(true, 0), (false, 1)] {
+            let mut world = in_a_run(true);
+            world.watchman.several_lead = several_lead;
+            write(&mut world, &Who::Operator(1), |it| it["spec"]["paused"] = json!(false));
+            assert_eq!(says(&mut world, "Soaking", ""), expected);
+        }
+        let mut world = in_a_run(false);
+        world.watchman.several_lead = true;
+        assert_eq!(says(&mut world, "Soaking", ""), 1);
     }
 
     /// A patch of process 0 that tests this generation, once process 1 leads and has written generation 7.

@@ -1,0 +1,70 @@
+//! What goes wrong with the Lease, where there is an election.
+
+use serde_json::Value;
+
+use crate::dice::Dice;
+use crate::network::Fault;
+use crate::story::{Event, Story};
+
+/// The Lease cannot be renewed, or nobody says that it was.
+pub fn troubled(dice: &mut Dice, story: &mut Story) {
+    if story.setup.candidates == 0 || dice.once_in(2) {
+        return;
+    }
+    // Who does not know that a Lease is still theirs begins anew, and calls hooks again that were called; what the watchman goes by is what
+    // is written. So where there are hooks nothing is written of which nobody is told.
+    let hooks = story.setup.release.pointer("/undo/hooks").and_then(Value::as_array);
+    let has_hooks = hooks.is_some_and(|hooks| !hooks.is_empty());
+    let fault = |dice: &mut Dice| match dice.below(if has_hooks { 4 } else { 8 }) {
+        0 => Fault::Failed,
+        1 | 2 => Fault::Lost,
+        3 => Fault::Throttled(dice.below(2)),
+        4 | 5 => Fault::Answerless,
+        6 => Fault::Swallowed,
+        _ => Fault::Late(dice.below(14_000)),
+    };
+    let many = *dice.pick(&[2, 5, 20]);
+    story.lease_faults = (0..many).map(|_| (dice.below(60) + 1, fault(dice))).collect();
+}
+
+/// Milliseconds after which whoever waits for the Lease has seen it, however late they began.
+const SEEN: u64 = 3_000;
+
+/// Somebody deletes the Lease. Only a process that has never seen one makes it at once, and may write beside the one that leads (docs/faults.md): so it is done
+/// where no process comes after the first ones, and nothing keeps these from reading it.
+pub fn deleted(dice: &mut Dice, story: &mut Story) {
+    if story.setup.candidates == 0
+        || !story.lease_faults.is_empty()
+        || story.events.iter().any(|(_, event)| brings_another(event))
+        || dice.once_in(2)
+    {
+        return;
+    }
+    let end = story.events.last().map_or(0, |(at, _)| *at);
+    for _ in 0..dice.between(1, 4) {
+        story.events.push((SEEN + dice.below(end + 1), Event::DeleteLease));
+    }
+    story.events.sort_by_key(|(at, _)| *at);
+}
+
+/// Whether a process comes that was not there before.
+fn brings_another(event: &Event) -> bool {
+    matches!(event, Event::Kill(_) | Event::Mortal(_) | Event::Restart)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seeds::story;
+
+    #[test]
+    fn the_lease_is_deleted_in_some_stories_and_in_none_to_which_another_process_comes() {
+        let is_deleted = |story: &Story| story.events.iter().any(|(_, event)| *event == Event::DeleteLease);
+        let stories: Vec<Story> = (0..1000).map(story).filter(is_deleted).collect();
+        assert!(stories.len() > 10, "{}", stories.len());
+        for story in stories {
+            assert!(!story.events.iter().any(|(_, event)| brings_another(event)), "{story}");
+            assert!(story.setup.candidates > 0 && story.lease_faults.is_empty(), "{story}");
+        }
+    }
+}

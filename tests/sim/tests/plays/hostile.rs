@@ -1,0 +1,27 @@
+//! Releases in which somebody has written what means no good: they trouble no other, and come to rest once it is taken out.
+
+use super::told;
+
+#[test]
+fn what_means_no_good_in_a_release_keeps_no_other_waiting_and_leaves_nothing_when_it_is_taken_out() {
+    let deep = format!("{}true{}", "(".repeat(500), ")".repeat(500));
+    let nested = "body.list.all(a, body.list.all(b, body.list.all(c, body.list.all(d, a + b + c + d >= 0))))";
+    let check = |expect: String| {
+        format!(r#"{{"preflight":[{{"name":"odd","http":{{"podPath":"/large","expect":{expect}}}}}]}}"#)
+    };
+    for written in [
+        check(format!(r#"{{"expression":"{deep}"}}"#)),
+        check(format!(r#"{{"expression":"{nested}"}}"#)),
+        check(format!(r#"{{"bodyMatches":"{}"}}"#, "(a?){99}".repeat(32))),
+        r#"{"windows":{"allow":[{"cron":"* * * * *","for":"744h"}]}}"#.to_owned(),
+        r#"{"windows":{"allow":[{"cron":"59 23 31 2 *","for":"1s"}]}}"#.to_owned(),
+        r#"{"steps":[{"name":"ever","replicas":1,"soak":"999999h999999m999999s"}]}"#.to_owned(),
+    ] {
+        let outcome = told(&format!(
+            "beside 1\nat 500 hostile {written}\nat 1000 push v2 good\nat 1000 beside till push v2 good"
+        ));
+        let log = outcome.log.join("\n");
+        assert_eq!(outcome.end.version, "v2", "{written}\n{log}");
+        assert!(outcome.looked.contains_key("11 (others go on)"), "{written}\n{log}");
+    }
+}

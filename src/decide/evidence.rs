@@ -496,6 +496,7 @@ mod tests {
             pod: format!("shop-{pod}"),
             requests: 15,
             errors: u64::from((t / 15 + pod) % 40 == 0),
+            untold: 0,
             le: Default::default(),
             warming: false,
         };

@@ -346,6 +346,7 @@ mod tests {
                 pod: "a".into(),
                 requests: 1,
                 errors: 0,
+                untold: 0,
                 le: BTreeMap::new(),
                 warming: false,
             };
@@ -454,7 +455,16 @@ mod tests {
     /// A slot of some pod with so many bounds.
     fn slot(t: i64, bounds: u32) -> Slot {
         let le = (0..bounds).map(|bound| (Bound::new(f64::from(bound)).unwrap(), 1)).collect();
-        Slot { t, revision: Revision::Stable, pod: "a".into(), requests: 1, errors: 0, le, warming: false }
+        Slot {
+            t,
+            revision: Revision::Stable,
+            pod: "a".into(),
+            requests: 1,
+            errors: 0,
+            untold: 0,
+            le,
+            warming: false,
+        }
     }
 
     #[test]

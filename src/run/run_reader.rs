@@ -144,6 +144,11 @@ impl RunReader {
         self.history = Some(Err(ReadError::NoRoom));
     }
 
+    /// What is to be said where nobody can tell which requests failed.
+    pub(super) fn unlabelled(&self) -> Option<ReadError> {
+        self.detected.as_ref().map(Detected::unlabelled)
+    }
+
     /// Where counts come from.
     pub(super) fn origin(&self, namespace: &str, wanted: &Sampling) -> Origin {
         let query = match (&wanted.source, &self.detected) {

@@ -178,7 +178,7 @@ impl Rounds {
                 self.findings.add_samples(&self.key, gauges.iter().enumerate().map(sample).collect());
             }
             if let Some(counting) = counting {
-                let (mut taken, trouble) = counting.end();
+                let (mut taken, trouble) = counting.end(self.reader.unlabelled().as_ref());
                 mark_warm_up(&wanted, &mut taken.slots);
                 // Before the first slots: what is learnt later is learnt by nobody.
                 if let Some(slots) = self.reader.take_history()
@@ -293,6 +293,7 @@ mod tests {
             pod: pod.name.clone(),
             requests: 1,
             errors: 0,
+            untold: 0,
             le: Default::default(),
             warming: false,
         };

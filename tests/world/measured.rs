@@ -26,6 +26,8 @@ pub struct Traffic {
     pub slow_at_first: u64,
     /// Errors of a stable pod.
     pub stable_errors: u64,
+    /// Of a canary pod: nobody can tell whether they failed.
+    pub untold: u64,
 }
 
 /// Who reads all that, once a second.
@@ -87,7 +89,7 @@ impl Meters {
 }
 
 fn slot(pod: &Pod, is_canary: bool, traffic: Traffic, t: i64) -> Slot {
-    let Traffic { requests, errors, slow, slow_at_first, stable_errors } = traffic;
+    let Traffic { requests, errors, slow, slow_at_first, stable_errors, untold } = traffic;
     let warm = pod.ready_since.is_some_and(|since| since.as_second() + WARM_UP <= t);
     let slow = if !is_canary {
         0
@@ -103,6 +105,7 @@ fn slot(pod: &Pod, is_canary: bool, traffic: Traffic, t: i64) -> Slot {
         pod: pod.name.clone(),
         requests,
         errors: if is_canary { errors } else { stable_errors },
+        untold: if is_canary { untold } else { 0 },
         le: [
             ("0.1", requests - slow - requests / 20),
             ("0.5", requests - slow),
@@ -283,6 +286,35 @@ fn errors_while_it_warms_up_count_against_a_fixed_limit() {
     assert_eq!(format!("{:?}", last.outcome), "Undone", "{}", world.describe());
     let seconds = last.ended_at.0.as_second() - last.started_at.0.as_second();
     assert!(seconds < 15, "{seconds} s");
+}
+
+#[test]
+fn requests_without_a_status_are_no_good_ones_and_latency_is_judged_all_the_same() {
+    let criteria = || {
+        json!([
+            {"name": "errors", "errorRate": {"limit": "5%"}},
+            {"name": "latency", "latency": {"quantile": 0.95, "limit": "500ms"}},
+        ])
+    };
+    let traffic = |untold| Traffic { requests: 100, untold, ..Traffic::default() };
+    let mut world = begun(criteria(), json!({"soak": "5s"}), traffic(100));
+    world.pass(Duration::from_secs(60));
+    let said: Vec<(&str, &str)> = world
+        .status
+        .verdicts
+        .iter()
+        .map(|verdict| (verdict.verdict.as_str(), verdict.reason.as_str()))
+        .collect();
+    assert_eq!(said[0], ("Unknown", "MissingData"), "{}", world.describe());
+    assert_eq!(said[1].0, "Pass", "{}", world.describe());
+    let step = world.status.run.as_ref().map(|run| run.step);
+    assert_eq!(step, Some(0), "{}", world.describe());
+
+    // Few of them are left out.
+    let mut world = begun(criteria(), json!({"soak": "5s"}), traffic(10));
+    world.until("the end", is_over);
+    let outcome = format!("{:?}", world.status.last_run.as_ref().unwrap().outcome);
+    assert_eq!(outcome, "Succeeded", "{}", world.describe());
 }
 
 /// Evidence of a record, criterion by criterion.

@@ -24,7 +24,7 @@ pub const SERIES_APART: usize = 5_000;
 /// Bytes that one of these takes.
 const SERIES: usize = size_of::<Kept>();
 /// Bytes that the sums of all others of a pod take, in nodes that may be half empty.
-const SUMS: usize = 2 * size_of::<(Counts, f64)>() * (BOUNDS_PER_RUN + 2);
+const SUMS: usize = 2 * size_of::<(Counts, f64)>() * (BOUNDS_PER_RUN + 3);
 /// How many pods that went away are remembered, in case they come back (a StatefulSet's pods keep their names).
 const GONE_KEPT: usize = 4_096;
 /// How many seconds a pod's status may lag behind what its counters say.
@@ -63,6 +63,8 @@ pub struct Totals {
     pub requests: f64,
     /// Failed requests.
     pub errors: f64,
+    /// Requests of which nobody can tell.
+    pub untold: f64,
     /// Requests that took at most so long.
     pub le: BTreeMap<Bound, f64>,
 }
@@ -73,17 +75,22 @@ impl Totals {
         match counts {
             Counts::Requests { error } => {
                 self.requests += value;
-                self.errors += if error { value } else { 0.0 };
+                match error {
+                    Some(true) => self.errors += value,
+                    Some(false) => {}
+                    None => self.untold += value,
+                }
             }
             Counts::Bucket(bound) => *self.le.entry(bound).or_default() += value,
         }
     }
 
-    /// Whole numbers that fit together: errors are at most the requests (the two may have been written at different
+    /// Whole numbers that fit together: errors, and what nobody can tell of, are at most the requests (the two may have been written at different
     /// moments), and no bucket holds less than the one below it.
     pub fn into_slot(self, t: i64, revision: Revision, pod: String) -> Slot {
-        let Totals { requests, errors, le } = self;
+        let Totals { requests, errors, untold, le } = self;
         let requests = whole(requests);
+        let (errors, untold) = (whole(errors).min(requests), whole(untold).min(requests));
         let mut below = 0;
         let le = le
             .into_iter()
@@ -92,7 +99,7 @@ impl Totals {
                 (bound, below)
             })
             .collect();
-        Slot { t, revision, pod, requests, errors: whole(errors).min(requests), le, warming: false }
+        Slot { t, revision, pod, requests, errors, untold, le, warming: false }
     }
 }
 

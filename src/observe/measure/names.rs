@@ -4,7 +4,8 @@
 //! The choice is made once a run, over several pods together, and then kept: a choice made anew in every round would jump to
 //! another family when one appears, and count its past as if it had just happened.
 //!
-//! A counter without a label that tells failed requests is not taken: no errors seen would look like no errors.
+//! A counter without a label that tells failed requests is not taken: no errors seen would look like no errors. For the same reason
+//! the requests of a series without that label, as another version of the program may have them, are told as neither good nor failed.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,9 @@ const OTHERS_KEPT: usize = 500;
 const LONGEST_NAME: usize = 256;
 /// How many of them a message lists.
 const OTHERS_SAID: usize = 6;
+/// How many values of status labels that are no codes are remembered of a counter, and how much of each.
+const WORDS_KEPT: usize = 16;
+const LONGEST_WORD: usize = 32;
 /// How many counters with a prefix of the user's are remembered.
 const PREFIXED_KEPT: usize = 32;
 
@@ -65,6 +69,8 @@ pub struct LatencyMetric {
 pub struct Survey {
     wanted: BTreeSet<String>,
     named: bool,
+    /// The label that the Release says holds the status.
+    status_label: Option<String>,
     ignored: Vec<String>,
     found: BTreeMap<String, Found>,
     prefixed: BTreeSet<String>,
@@ -77,6 +83,8 @@ pub struct Survey {
 struct Found {
     /// The labels that the choice depends on.
     labels: BTreeSet<String>,
+    /// Values that are no codes, with their labels.
+    words: BTreeSet<(String, String)>,
     /// The label that holds the path.
     path: Option<String>,
     /// Whether it is there as a series of its own, not only within a native histogram.
@@ -143,8 +151,13 @@ impl Survey {
                 seen.path = Some(label.clone().into_owned());
             }
             // Only the labels that the choice depends on are kept.
-            let is_status = STATUS_LABELS.iter().chain(&GRPC_STATUS_LABELS).any(|known| *known == label);
-            let matters = label == "le" || (is_status && tells_errors(grpc, &label, value));
+            let is_written = self.status_label.as_deref() == Some(label.as_ref());
+            let is_status =
+                is_written || STATUS_LABELS.iter().chain(&GRPC_STATUS_LABELS).any(|known| *known == label);
+            if is_status && is_word(value) && seen.words.len() < WORDS_KEPT {
+                seen.words.insert((label.clone().into_owned(), super::shortened(value, LONGEST_WORD)));
+            }
+            let matters = label == "le" || is_written || (is_status && tells_errors(grpc, &label, value));
             if matters && !value.is_empty() && !seen.labels.contains(label.as_ref()) {
                 seen.labels.insert(label.into_owned());
             }
@@ -165,6 +178,18 @@ impl Survey {
     fn first_label(&self, name: &str, labels: &[&str]) -> Option<String> {
         let seen = self.found.get(name)?;
         labels.iter().find(|label| seen.labels.contains(**label)).map(|label| (*label).to_owned())
+    }
+
+    fn has_label(&self, name: &str, label: &str) -> bool {
+        self.found.get(name).is_some_and(|found| found.labels.contains(label))
+    }
+
+    /// What a label holds that is no code, a few of them.
+    fn words(&self, name: &str, label: &str) -> String {
+        let all = self.found.get(name).into_iter().flat_map(|found| &found.words);
+        let words: Vec<&str> =
+            all.filter(|(of, _)| of == label).map(|(_, word)| word.as_str()).take(OTHERS_SAID).collect();
+        words.join(", ")
     }
 
     fn has_buckets(&self, base: &str) -> bool {
@@ -217,6 +242,11 @@ impl Names {
         Survey {
             wanted: self.candidates().into_iter().collect(),
             named: self.requests.is_some(),
+            status_label: self
+                .requests
+                .as_ref()
+                .and_then(|metric| metric.status_label.as_deref())
+                .map(|label| legacy(label).into_owned()),
             ignored: self.ignored(),
             found: BTreeMap::new(),
             prefixed: BTreeSet::new(),
@@ -293,6 +323,7 @@ impl Names {
             path_label: survey.found.get(&requests).and_then(|found| found.path.clone()),
             other_histograms: if buckets.is_none() { survey.others(true) } else { String::new() },
             only: preset.map_or(&[], |preset| preset.only),
+            words: survey.words(&requests, &status_label),
             requests,
             status_label,
             buckets,
@@ -321,13 +352,13 @@ fn named(metric: &RequestsMetric, survey: &Survey) -> Result<Chosen, ReadError> 
             .first_label(&requests, &STATUS_LABELS)
             .or_else(|| survey.first_label(&requests, &GRPC_STATUS_LABELS))
     };
-    let label = metric
-        .status_label
-        .clone()
-        .or_else(detected)
-        .ok_or_else(|| ReadError::NoStatusLabel { name: requests.clone() })?;
+    let status_label = match &survey.status_label {
+        Some(label) if survey.has_label(&requests, label) => label.clone(),
+        Some(label) => return Err(ReadError::NoSuchLabel { name: requests, label: label.clone() }),
+        None => detected().ok_or_else(|| ReadError::NoStatusLabel { name: requests.clone() })?,
+    };
     let preset = preset_of(&requests);
-    Ok(Chosen { requests, status_label: legacy(&label).into_owned(), preset })
+    Ok(Chosen { requests, status_label, preset })
 }
 
 /// The first well-known counter that tells errors; else the one with a known ending.
@@ -409,6 +440,8 @@ pub struct Detected {
     only: &'static [Only],
     buckets: Option<Buckets>,
     path_label: Option<String>,
+    /// Values of the status label that are no codes.
+    words: String,
     other_histograms: String,
     ignored: Vec<String>,
 }
@@ -419,6 +452,12 @@ impl Detected {
         let only: Vec<_> = self.only.iter().map(|only| only.sentence()).collect();
         let only = if only.is_empty() { String::new() } else { format!(" where {}", only.join(" and ")) };
         let failed = if self.grpc { "a server-side gRPC code" } else { "beginning with 5" };
+        // A word for an error that is not known shows here.
+        let words = if self.grpc || self.words.is_empty() {
+            String::new()
+        } else {
+            format!(" or a word for an error (it holds {})", self.words)
+        };
         let kind = |native: bool| if native { " (native histogram)" } else { "" };
         let latency = match &self.buckets {
             Some(buckets) if buckets.native => format!("latency from {} (native histogram)", buckets.base),
@@ -442,7 +481,7 @@ impl Detected {
             None => "probes count too: no label tells paths".to_owned(),
         };
         format!(
-            "requests from {}{}{only}, errors by its label {} {failed}, {latency}; {probes}",
+            "requests from {}{}{only}, errors by its label {} {failed}{words}, {latency}; {probes}",
             self.requests,
             kind(self.native),
             self.status_label
@@ -533,18 +572,30 @@ impl Detected {
         self.only.iter().all(|only| only.fits(labels)) && !is_ignored(&self.ignored, labels)
     }
 
-    fn is_error(&self, labels: &[Label<'_>]) -> bool {
-        match find(labels, &self.status_label) {
-            Some(code) if self.grpc => is_grpc_error(code),
+    /// Why a pod's requests tell nothing of errors, where its series have not the status label.
+    pub fn unlabelled(&self) -> ReadError {
+        ReadError::NoSuchLabel { name: self.requests.clone(), label: self.status_label.clone() }
+    }
+
+    /// `None`: nobody can tell.
+    fn is_error(&self, labels: &[Label<'_>]) -> Option<bool> {
+        let is_there = |value: &&str| !value.is_empty();
+        match find(labels, &self.status_label).filter(is_there) {
+            Some(code) if self.grpc => Some(is_grpc_error(code)),
             // A mesh counts a failed gRPC call as an answered HTTP request.
-            Some(code) if !code.is_empty() => {
+            Some(code) => {
                 let mesh = || MESH_GRPC_STATUS.iter().filter_map(|label| find(labels, label));
-                is_http_error(code) || mesh().any(is_grpc_error)
+                Some(is_http_error(code) || mesh().any(is_grpc_error))
             }
             // OpenTelemetry: a request that ended without any status has only a type of error.
-            Some(_) | None => find(labels, "error_type").is_some_and(|kind| !kind.is_empty()),
+            None => find(labels, "error_type").filter(is_there).map(|_| true),
         }
     }
+}
+
+/// Whether a status is no code and no class of codes.
+fn is_word(status: &str) -> bool {
+    status.starts_with(|letter: char| !letter.is_ascii_digit())
 }
 
 /// How a counter's samples may be named for a name in the spec.

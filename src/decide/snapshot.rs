@@ -496,6 +496,8 @@ pub enum ProbeResult {
 /// What was measured since status was written.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
+    /// What slots, history and missing pods were read with (see [`definition`](super::definition)); empty: with what is asked for.
+    pub definition: String,
     pub slots: Vec<Slot>,
     /// What stable pods did before the run, where a server still knows it: the judge learns from it before the first slot.
     pub history: Arc<Vec<Slot>>,
@@ -509,6 +511,13 @@ pub struct Measured {
     pub query: String,
     /// Why there is nothing, when there is nothing.
     pub trouble: Option<String>,
+}
+
+impl Measured {
+    /// Whether what was counted is what is asked for.
+    pub fn is_of(&self, definition: &str) -> bool {
+        self.definition.is_empty() || self.definition == definition
+    }
 }
 
 impl Workload {

@@ -570,7 +570,8 @@ fn served(index: &Index) -> Served {
 
 /// What status already counts in is not counted twice.
 fn since_written(mut measured: Measured, release: Option<&ReleaseFacts>, now: Timestamp) -> Measured {
-    let Measured { slots, missing, values, history: _, source: _, trouble: _, query: _ } = &measured;
+    let Measured { slots, missing, values, definition: _, history: _, source: _, trouble: _, query: _ } =
+        &measured;
     if slots.is_empty() && missing.is_empty() && values.is_empty() {
         return measured;
     }

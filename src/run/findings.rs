@@ -35,6 +35,8 @@ const AT_BOUND: usize = 24;
 
 /// Where counts come from, for people.
 pub struct Origin {
+    /// What they are read with.
+    pub definition: String,
     /// Which series are read.
     pub source: String,
     /// How they are asked for.
@@ -95,8 +97,13 @@ impl SharedFindings {
     /// A round of measuring.
     pub fn add_round(&self, key: &Key, at: i64, taken: Taken, origin: Origin, why_not: Option<String>) {
         let mut known = self.lock();
-        let Measured { slots, history: _, missing, values: _, source, query, trouble } =
+        let Measured { definition, slots, history, missing, values: _, source, query, trouble } =
             &mut known.all.entry(key.clone()).or_default().measured;
+        if !definition.is_empty() && *definition != origin.definition {
+            slots.clear();
+            missing.clear();
+            *history = Arc::default();
+        }
         slots.extend(taken.slots);
         let excess = slots.len().saturating_sub(MOST_SLOTS);
         slots.drain(..excess);
@@ -106,7 +113,7 @@ impl SharedFindings {
             let excess = missing.len().saturating_sub(MOST_SLOTS);
             missing.drain(..excess);
         }
-        Origin { source: *source, query: *query } = origin;
+        Origin { definition: *definition, source: *source, query: *query } = origin;
         *trouble = why_not;
         known.fit(key, &self.room);
     }
@@ -302,7 +309,8 @@ impl Known {
 
 /// What was measured, in memory.
 fn bytes(measured: &Measured) -> usize {
-    let Measured { slots, history, values, missing: _, source: _, query: _, trouble: _ } = measured;
+    let Measured { slots, history, values, definition: _, missing: _, source: _, query: _, trouble: _ } =
+        measured;
     let of_slot = |slot: &Slot| size_of::<Slot>() + slot.pod.len() + AT_BOUND * slot.le.len();
     let of_point = |point: &Point| size_of::<Point>() + point.series.len();
     let of_sample = |sample: &Sample| {
@@ -350,7 +358,7 @@ mod tests {
                 le: BTreeMap::new(),
                 warming: false,
             };
-            let origin = Origin { source: String::new(), query: String::new() };
+            let origin = origin("");
             findings.add_round(&key, at, Taken { slots: vec![slot], missing: Vec::new() }, origin, None);
         };
         let looks = || {
@@ -452,6 +460,28 @@ mod tests {
         }
     }
 
+    fn origin(definition: &str) -> Origin {
+        Origin { definition: definition.to_owned(), source: String::new(), query: String::new() }
+    }
+
+    #[test]
+    fn what_was_counted_with_another_definition_is_not_kept_beside_what_is_counted_now() {
+        let key = Key { namespace: "ns".into(), name: "shop".into() };
+        let clock = Clock::machine();
+        let findings = SharedFindings::new(clock.clone());
+        let round = |at: i64, definition: &str| {
+            let missing = vec![(Revision::Canary, "b".to_owned())];
+            let taken = Taken { slots: vec![slot(at, 1)], missing };
+            findings.add_round(&key, at, taken, origin(definition), None);
+            let Measured { definition, slots, missing, .. } = findings.of(&key, clock.now()).measured;
+            let slots: Vec<i64> = slots.iter().map(|slot| slot.t).collect();
+            (definition, slots, missing)
+        };
+        assert_eq!(round(1, "calls"), ("calls".into(), vec![1], vec![(1, 1)]));
+        assert_eq!(round(2, "calls"), ("calls".into(), vec![1, 2], vec![(1, 1), (2, 1)]));
+        assert_eq!(round(3, "requests"), ("requests".into(), vec![3], vec![(3, 1)]));
+    }
+
     /// A slot of some pod with so many bounds.
     fn slot(t: i64, bounds: u32) -> Slot {
         let le = (0..bounds).map(|bound| (Bound::new(f64::from(bound)).unwrap(), 1)).collect();
@@ -474,7 +504,7 @@ mod tests {
         let clock = Clock::machine();
         let findings = SharedFindings { room: Room::of(40 * one), ..SharedFindings::new(clock.clone()) };
         let round = |namespace: &str, at: i64| {
-            let origin = Origin { source: String::new(), query: String::new() };
+            let origin = origin("");
             let taken = Taken { slots: vec![slot(at, 100)], missing: Vec::new() };
             findings.add_round(&key(namespace), at, taken, origin, None);
         };

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::decide::judge::{Revision, Settings, Slot, State, WARM_UP, fold};
-use tidegate::decide::plan;
 use tidegate::decide::snapshot::Measured;
 use tidegate::decide::values::{Found, Point, Sample};
+use tidegate::decide::{definition, plan};
 use tidegate::watch::slim;
 use tidegate_sim::native::{Native, Pod};
 
@@ -35,6 +35,8 @@ pub struct Traffic {
 pub struct Meters {
     /// `None`: nothing is counted.
     pub traffic: Option<Traffic>,
+    /// What it is counted with; empty: with what is asked for.
+    pub definition: String,
     /// Why nothing can be counted.
     pub trouble: Option<String>,
     /// What other criteria read, every five seconds.
@@ -76,6 +78,7 @@ impl Meters {
             }));
         }
         Measured {
+            definition: self.definition.clone(),
             // Status has counted in what is older.
             slots: self.slots.iter().filter(|slot| slot.t > now - 120).cloned().collect(),
             history: Arc::default(),
@@ -317,6 +320,31 @@ fn requests_without_a_status_are_no_good_ones_and_latency_is_judged_all_the_same
     assert_eq!(outcome, "Succeeded", "{}", world.describe());
 }
 
+#[test]
+fn what_was_counted_with_other_metrics_says_nothing_once_they_are_changed() {
+    let approved = json!({"soak": "5s", "approval": {"roles": ["qa"]}});
+    let mut world = begun(errors(), approved, Traffic { requests: 200, ..Traffic::default() });
+    let said = |world: &World| {
+        let verdict = &world.status.verdicts[0];
+        (verdict.verdict.clone(), verdict.have)
+    };
+    world.until("it passes", |world| said(world).0 == "Pass");
+    let before = definition::of_sampling(world.sampling.as_ref().expect("it is measured"));
+    world.meters.definition.clone_from(&before);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(said(&world).0, "Pass", "it is the same: {}", world.describe());
+
+    // The pages of before are still read, and say nothing any more.
+    world.release.as_mut().unwrap()["metrics"] =
+        json!({"requests": {"name": "calls", "statusLabel": "result"}});
+    world.pass(Duration::from_secs(30));
+    assert_eq!(said(&world), ("Unknown".to_owned(), 0), "{}", world.describe());
+    let after = definition::of_sampling(world.sampling.as_ref().expect("it is measured"));
+    assert_ne!(after, before);
+    world.meters.definition = after;
+    world.until("it passes again", |world| said(world).0 == "Pass");
+}
+
 /// Evidence of a record, criterion by criterion.
 fn recorded(world: &World) -> BTreeMap<String, Value> {
     let record = json!(world.reports.values().next().expect("a record"));
@@ -422,6 +450,7 @@ fn what_status_remembers_of_a_run_is_what_a_replay_of_its_slots_gives_byte_for_b
     let slots: Vec<Slot> =
         world.meters.slots.iter().filter(|slot| (first..=last).contains(&slot.t)).cloned().collect();
     let mut replayed = State::default();
+    replayed.read_with(live["definition"].as_str().unwrap());
     fold(&criteria, &mut replayed, &slots, &Settings::default());
     assert_eq!(live.to_string(), serde_json::to_value(&replayed).unwrap().to_string());
 }

@@ -7,6 +7,7 @@ use crate::api::status::{Back, Memory, Stamp};
 use crate::api::undo::{Validating, Validation, ValidationResult};
 use crate::decide::checks::{self, Standing};
 use crate::decide::decision::Notice;
+use crate::decide::evidence;
 use crate::decide::judge::{self, Judgement, Measure, Revision, Slot, Verdict};
 use crate::decide::plan::{Measuring, PlannedValidation};
 use crate::decide::scene::Scene;
@@ -126,13 +127,16 @@ fn measure(
         return Vec::new();
     }
     let since = restored.0.as_second();
+    let mut state: judge::State =
+        back.validating.as_ref().and_then(|validating| validating.judge.read()).unwrap_or_default();
+    let measured = evidence::asked_for(scene, measuring, &mut state);
+    let slots = measured.map(|measured| measured.slots.as_slice()).unwrap_or_default();
     let is_of_now = |slot: &&Slot| slot.revision == Revision::Stable && slot.t >= since;
     let as_canary = |slot: &Slot| Slot { revision: Revision::Canary, ..slot.clone() };
-    let slots: Vec<Slot> = scene.snapshot.measured.slots.iter().filter(is_of_now).map(as_canary).collect();
+    let slots: Vec<Slot> = slots.iter().filter(is_of_now).map(as_canary).collect();
     let Some(validating) = draft.run().back.as_mut().and_then(|back| back.validating.as_mut()) else {
         return Vec::new();
     };
-    let mut state: judge::State = validating.judge.read().unwrap_or_default();
     let settings = judge::Settings::default();
     judge::fold(&criteria, &mut state, &slots, &settings);
     validating.judge = Memory::of(&state);

@@ -318,7 +318,7 @@ fn bytes(measured: &Measured) -> usize {
             Ok(found) => found.trouble.len() + found.points.iter().map(of_point).sum::<usize>(),
             Err(why) => why.len(),
         };
-        size_of::<Sample>() + sample.criterion.len() + found
+        size_of::<Sample>() + sample.criterion.len() + sample.definition.len() + found
     };
     let slots: usize = slots.iter().chain(history.iter()).map(of_slot).sum();
     slots + values.iter().map(of_sample).sum::<usize>()

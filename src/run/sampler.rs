@@ -16,7 +16,7 @@ use super::run_reader::{RunReader, Sources};
 use super::values::{self, ValueRounds};
 use crate::decide::judge::{Revision, Slot};
 use crate::decide::plan::Source;
-use crate::decide::values::{Gauge, Sample};
+use crate::decide::values::{Gauge, Kind, Sample};
 use crate::decide::{Key, Sampling};
 use crate::observe::measure::counters::Ledger;
 use crate::observe::measure::kept::SERIES;
@@ -168,9 +168,10 @@ impl Rounds {
             }
             if !pages.is_empty() {
                 gauged_at = at;
-                let sample = |(place, (criterion, _)): (usize, &(&str, &Gauge))| Sample {
+                let sample = |(place, (criterion, gauge)): (usize, &(&str, &Gauge))| Sample {
                     t: at,
                     criterion: (*criterion).to_owned(),
+                    definition: Kind::PodGauge((*gauge).clone()).definition(),
                     every: values::whole(gauges_every),
                     blameless: false,
                     found: of_pages(place, &pages),
@@ -251,7 +252,6 @@ mod tests {
     use super::*;
     use crate::api::release::PrometheusSource;
     use crate::decide::SampledPod;
-    use crate::decide::values::Kind;
 
     #[test]
     fn only_pods_that_are_read_one_by_one_count_for_the_cap() {

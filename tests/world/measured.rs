@@ -72,6 +72,7 @@ impl Meters {
             self.samples.extend(self.numbers.iter().map(|(criterion, found)| Sample {
                 t: now,
                 criterion: (*criterion).to_owned(),
+                definition: String::new(),
                 every: 5,
                 blameless: canaries == 0,
                 found: found.clone(),

@@ -185,6 +185,7 @@ impl State {
                 // Two changes within a second are two.
                 t: known.map_or(now, |memory| now.max(memory.last.saturating_add(1))),
                 criterion: criterion.name.clone(),
+                definition: String::new(),
                 every: OF_CHANGES,
                 blameless,
                 found: Ok(found),
@@ -195,7 +196,7 @@ impl State {
 }
 
 /// Adds the samples that are later than what is known. What is not among the criteria any more is forgotten; a criterion that asks for
-/// something else than before starts afresh.
+/// something else than before starts afresh, and what was read for it before that is not taken for what it asks for now.
 pub fn fold(criteria: &[Criterion], state: &mut State, samples: &[Sample]) {
     state.criteria.retain(|name, _| criteria.iter().any(|criterion| criterion.name == *name));
     for criterion in criteria {
@@ -206,6 +207,10 @@ pub fn fold(criteria: &[Criterion], state: &mut State, samples: &[Sample]) {
         }
         let mut new: Vec<&Sample> =
             samples.iter().filter(|sample| sample.criterion == criterion.name).collect();
+        if !new.is_empty() {
+            let definition = criterion.kind.definition();
+            new.retain(|sample| sample.definition.is_empty() || sample.definition == definition);
+        }
         new.sort_by_key(|sample| sample.t);
         for sample in new {
             if sample.t > memory.last {

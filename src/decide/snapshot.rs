@@ -503,6 +503,8 @@ pub struct Measured {
     pub history: Arc<Vec<Slot>>,
     /// Canary pods that should have reported and did not: how many in the round that ended at this second.
     pub missing: Vec<(i64, u32)>,
+    /// The same of stable pods, while it is measured whether what was put back works.
+    pub stable_missing: Vec<(i64, u32)>,
     /// Of criteria that do not count requests.
     pub values: Vec<Sample>,
     /// Which series are read, for people.

@@ -97,21 +97,33 @@ impl SharedFindings {
     /// A round of measuring.
     pub fn add_round(&self, key: &Key, at: i64, taken: Taken, origin: Origin, why_not: Option<String>) {
         let mut known = self.lock();
-        let Measured { definition, slots, history, missing, values: _, source, query, trouble } =
-            &mut known.all.entry(key.clone()).or_default().measured;
+        let Measured {
+            definition,
+            slots,
+            history,
+            missing,
+            stable_missing,
+            values: _,
+            source,
+            query,
+            trouble,
+        } = &mut known.all.entry(key.clone()).or_default().measured;
         if !definition.is_empty() && *definition != origin.definition {
             slots.clear();
             missing.clear();
+            stable_missing.clear();
             *history = Arc::default();
         }
         slots.extend(taken.slots);
         let excess = slots.len().saturating_sub(MOST_SLOTS);
         slots.drain(..excess);
-        let canary = taken.missing.iter().filter(|(revision, _)| *revision == Revision::Canary).count();
-        if canary > 0 {
-            missing.push((at, u32::try_from(canary).unwrap_or(u32::MAX)));
-            let excess = missing.len().saturating_sub(MOST_SLOTS);
-            missing.drain(..excess);
+        for (of, missing) in [(Revision::Canary, missing), (Revision::Stable, stable_missing)] {
+            let pods = taken.missing.iter().filter(|(revision, _)| *revision == of).count();
+            if pods > 0 {
+                missing.push((at, u32::try_from(pods).unwrap_or(u32::MAX)));
+                let excess = missing.len().saturating_sub(MOST_SLOTS);
+                missing.drain(..excess);
+            }
         }
         Origin { definition: *definition, source: *source, query: *query } = origin;
         *trouble = why_not;
@@ -251,12 +263,16 @@ impl Known {
         if let Some(state) = run.values.read::<values::State>() {
             found.measured.values.retain(|sample| state.lacks(sample, now));
         }
+        if run.back.as_ref().is_none_or(|back| back.validating.is_none()) {
+            found.measured.stable_missing.clear();
+        }
         let Some(state) = run.judged().read::<State>() else { return };
         if state.last_slot.is_some() {
             found.measured.history = Arc::default();
         }
         found.measured.slots.retain(|slot| state.lacks(slot.t, now));
         found.measured.missing.retain(|(t, _)| state.lacks_missing(*t, now));
+        found.measured.stable_missing.retain(|(t, _)| state.lacks_missing(*t, now));
     }
 
     /// What was measured of a run takes room. Where there is none for all of it, what was before the run goes first (it is learnt in the run instead), then the
@@ -297,9 +313,10 @@ impl Known {
         for found in self.all.values_mut() {
             found.looking_since = found.looking_since.map(|_| now);
             if jump.is_negative() {
-                let Measured { slots, missing, values, .. } = &mut found.measured;
+                let Measured { slots, missing, stable_missing, values, .. } = &mut found.measured;
                 slots.clear();
                 missing.clear();
+                stable_missing.clear();
                 values.clear();
                 found.probes.values_mut().for_each(|answer| answer.at = answer.at.min(now));
             }
@@ -309,8 +326,17 @@ impl Known {
 
 /// What was measured, in memory.
 fn bytes(measured: &Measured) -> usize {
-    let Measured { slots, history, values, definition: _, missing: _, source: _, query: _, trouble: _ } =
-        measured;
+    let Measured {
+        slots,
+        history,
+        values,
+        definition: _,
+        missing: _,
+        stable_missing: _,
+        source: _,
+        query: _,
+        trouble: _,
+    } = measured;
     let of_slot = |slot: &Slot| size_of::<Slot>() + slot.pod.len() + AT_BOUND * slot.le.len();
     let of_point = |point: &Point| size_of::<Point>() + point.series.len();
     let of_sample = |sample: &Sample| {

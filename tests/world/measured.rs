@@ -41,8 +41,11 @@ pub struct Meters {
     pub trouble: Option<String>,
     /// What other criteria read, every five seconds.
     pub numbers: BTreeMap<&'static str, Result<Found, String>>,
+    /// Stable pods that do not answer, of those that are Ready.
+    pub silent: usize,
     slots: Vec<Slot>,
     missing: Vec<(i64, u32)>,
+    stable_missing: Vec<(i64, u32)>,
     samples: Vec<Sample>,
 }
 
@@ -59,10 +62,20 @@ impl Meters {
             .iter()
             .filter(|pod| pod.ready_since.is_some() && pod.terminating_since.is_none())
             .collect();
+        let silent: Vec<&str> = ready
+            .iter()
+            .filter(|pod| !is_canary(pod))
+            .map(|pod| pod.name.as_str())
+            .take(self.silent)
+            .collect();
         if let Some(traffic) = self.traffic
             && self.slots.last().is_none_or(|last| last.t < now - 1)
         {
-            self.slots.extend(ready.iter().map(|pod| slot(pod, is_canary(pod), traffic, now - 1)));
+            let answers = ready.iter().filter(|pod| !silent.contains(&pod.name.as_str()));
+            self.slots.extend(answers.map(|pod| slot(pod, is_canary(pod), traffic, now - 1)));
+            if !silent.is_empty() {
+                self.stable_missing.push((now, u32::try_from(silent.len()).unwrap()));
+            }
         }
         let canaries = ready.iter().filter(|pod| is_canary(pod)).count();
         if self.trouble.is_some() && canaries > 0 && self.missing.last().is_none_or(|(last, _)| *last < now) {
@@ -84,6 +97,7 @@ impl Meters {
             slots: self.slots.iter().filter(|slot| slot.t > now - 120).cloned().collect(),
             history: Arc::default(),
             missing: self.missing.clone(),
+            stable_missing: self.stable_missing.clone(),
             values: self.samples.clone(),
             source: "requests from http_requests_total".to_owned(),
             query: "GET :8080/metrics of each pod".to_owned(),

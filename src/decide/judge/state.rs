@@ -41,6 +41,9 @@ pub struct State {
     pub last_slot: Option<i64>,
     /// End of the last slot folded, seconds; 0 before the first.
     pub measured_until: i64,
+    /// The most canary pods that were counted in one slot.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub pods: u64,
     /// Canary pod-slots that reported lately, since the step began.
     pub reported: Recent,
     /// Canary pod-slots that should have reported lately, since the step began, and did not.
@@ -301,7 +304,7 @@ impl State {
         }
         self.first_slot = None;
         (self.reported, self.missing) = (Recent::default(), Recent::default());
-        (self.pod_seconds, self.pod_requests) = (0, 0);
+        (self.pod_seconds, self.pod_requests, self.pods) = (0, 0, 0);
         for memory in self.criteria.values_mut() {
             // Evidence about nothing that is asked: its share of α is handed on.
             memory.measure.clear();

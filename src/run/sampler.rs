@@ -90,6 +90,7 @@ impl Sampler {
             clock: self.clock.clone(),
             reader: RunReader::new(self.sources.clone()),
             wanted: receiver.clone(),
+            began: self.clock.now().as_second(),
             findings: self.findings.clone(),
             queue: self.queue.clone(),
             runs: self.runs.clone(),
@@ -131,6 +132,8 @@ struct Rounds {
     clock: Clock,
     reader: RunReader,
     wanted: watch::Receiver<Sampling>,
+    /// Before the first pod was ordered: with a server that scrapes now and then, the first round comes when pods have long started.
+    began: i64,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
     runs: Arc<Mutex<HashMap<Key, Measured>>>,
@@ -140,7 +143,7 @@ struct Rounds {
 impl Rounds {
     async fn go_on(mut self) {
         let of = ObjectKey::from(&self.key);
-        let mut ledger = Ledger::within(&SERIES, &of);
+        let mut ledger = Ledger::within(&SERIES, &of).beginning(self.began);
         let mut gauged_at = i64::MIN;
         loop {
             let every = self.every();

@@ -190,6 +190,22 @@ fn a_pod_without_a_counter_yet_counts_from_its_first_request() {
 }
 
 #[test]
+fn what_a_new_pod_gets_wrong_before_the_first_round_counts_when_the_ledger_had_begun() {
+    let mut ledger = Ledger::new().beginning(100);
+    let first =
+        ledger.take(115, vec![canary("b", 102, 5.0, 3.0), stable("a", 70.0, 1.0), canary("c", 99, 9.0, 0.0)]);
+    assert_eq!(counts(&first), [(100, 8, 3)], "others were there before");
+    assert_eq!(first.slots[0].pod, "b");
+    let next =
+        ledger.take(130, vec![canary("b", 102, 6.0, 3.0), stable("a", 72.0, 1.0), canary("c", 99, 9.0, 4.0)]);
+    assert_eq!(counts(&next), [(115, 2, 0), (115, 1, 0), (115, 4, 4)]);
+
+    // Begun by its first round, it knows nothing of what started before.
+    let late = rounds([(115, canary("b", 102, 5.0, 3.0)), (130, canary("b", 102, 6.0, 3.0))]);
+    assert_eq!(late, [vec![], vec![(115, 1, 0)]]);
+}
+
+#[test]
 fn a_pod_that_went_away_and_came_back_is_not_counted_twice() {
     let mut ledger = Ledger::new();
     ledger.take(100, vec![stable("a", 0.0, 0.0)]);

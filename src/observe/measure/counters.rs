@@ -6,7 +6,7 @@
 //! - A pod that could not be read is *missing*, never zero. Its next good reading covers the gap: one slot, with the start that
 //!   all slots of that round have. One that was never read, and of which there need not be anything to read yet, is not missing.
 //! - The first errors of a new pod count: a pod whose process started after this ledger began counts from 0, however late
-//!   it could first be read. Any other pod's first reading is only something to compare the second one with.
+//!   it could first be read, in the first round too. Any other pod's first reading is only something to compare the second one with.
 //! - A value lower than before, and a new process, count from 0; so does a series that is new on a known pod.
 //! - A pod whose series find no room (see [`super::kept`]), or bring more bounds than a run has, could not be read.
 //!
@@ -113,14 +113,14 @@ fn whole(count: f64) -> u64 {
     count.round() as u64
 }
 
-/// What every pod of a run had counted when it was last read. In memory only: a new ledger begins with a round that gives no
+/// What every pod of a run had counted when it was last read. In memory only: of pods that were there before it, a new ledger's first round gives no
 /// slots.
 ///
-/// Its first round should come before the first canary pod, even if nothing can be read yet (hand in why, such as
-/// [`ReadError::NoCounter`], for every pod): only what starts after that round counts from 0.
+/// It should begin before the first canary pod ([`Ledger::beginning`], or a round, even if nothing can be read yet: hand in why, such
+/// as [`ReadError::NoCounter`], for every pod): only what starts after that counts from 0.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    /// The last round.
+    /// The last round, or when it began.
     previous: Option<i64>,
     /// What pods counted before this moment was not for this ledger, or has been told already.
     began: i64,
@@ -177,6 +177,11 @@ impl Ledger {
     /// The same, in this room. `of`: for whom it reads.
     pub fn within(room: &Room, of: &ObjectKey) -> Ledger {
         Ledger { place: Some(room.empty_place(of)), ..Ledger::default() }
+    }
+
+    /// It begins at this moment (unix seconds), and its first round may come later: what starts in between counts from 0 in it.
+    pub fn beginning(self, at: i64) -> Ledger {
+        Ledger { previous: Some(at), began: at, ..self }
     }
 
     /// Takes one round as a whole: see [`Ledger::begin`]. `readings`: one entry for each pod of the run that should be read, missing ones among them.

@@ -477,3 +477,14 @@ fn a_criterion_that_asks_for_something_else_is_not_judged_by_what_was_read_befor
     fold(&stricter, &mut state, &late);
     assert_eq!(format!("{:?}", judge(&stricter, &state, T0 + 25)[0].verdict), "Breach");
 }
+
+#[test]
+fn a_breach_tells_the_number_of_the_series_that_it_names() {
+    let usual = criterion("> 0.8", "", 10);
+    let judgement = after(&usual, 5, "a=0.81,b=0.1 a=0.81,b=0.1 a=0.82,b=0.99");
+    assert_eq!(judgement.value, Some(0.82), "{}", judgement.message);
+    assert!(judgement.message.starts_with("The value is 0.82 (country a)"), "{}", judgement.message);
+    // Of several that have been over for as long, the worst one.
+    let judgement = after(&usual, 5, "a=0.81,b=0.85 a=0.81,b=0.9 a=0.82,b=0.99");
+    assert!(judgement.message.starts_with("The value is 0.99 (country b)"), "{}", judgement.message);
+}

@@ -337,10 +337,11 @@ impl Memory {
                 None => found.trouble.clone(),
             });
         }
-        self.notice_breach(criterion);
+        self.notice_breach(criterion, &worst);
     }
 
-    fn notice_breach(&mut self, criterion: &Criterion) {
+    /// `now`: the worst number of each series, of those that were read.
+    fn notice_breach(&mut self, criterion: &Criterion, now: &BTreeMap<&str, f64>) {
         let least = criterion.kind.least_samples();
         let decided = self
             .over
@@ -351,9 +352,11 @@ impl Memory {
         let (None, Some((series, streak)), Some(worst)) = (&self.breached, decided, &self.worst) else {
             return;
         };
-        // The worst series now, if it is one of those; else the one that has been longest.
+        // The worst series now, if it is one of those; else the one that has been longest, with its own number.
         let counts = self.over.get(&worst.series).is_some_and(|over| over.streak == streak);
-        let worst = if counts { worst.clone() } else { Point { series, value: worst.value } };
+        let own = now.get(series.as_str()).filter(|_| !counts);
+        let worst =
+            own.map_or_else(|| worst.clone(), |value| Point { series: series.clone(), value: *value });
         self.breached = Some(Breached { streak, worst });
     }
 }

@@ -43,7 +43,8 @@ mod tests {
 
     fn word_of(metrics: Value) -> String {
         let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
-        let spec = serde_json::from_value(json!({"targetRef": target, "metrics": metrics})).expect("a spec");
+        let spec: ReleaseSpec =
+            serde_json::from_value(json!({"targetRef": target, "metrics": metrics})).expect("a spec");
         of_spec(&spec, &plan::measuring(&spec).expect("it is understood"))
     }
 

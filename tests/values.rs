@@ -52,7 +52,7 @@ fn sample(t: i64, every: u32, word: &str) -> Sample {
             Ok(Found { points, missing, trouble: "pod x is silent".into() })
         }
     };
-    Sample { t, criterion: "memory".into(), every, blameless, found }
+    Sample { t, criterion: "memory".into(), definition: String::new(), every, blameless, found }
 }
 
 /// Verdicts after each sample, by their first letters; `.` is a sample that never came.
@@ -440,4 +440,51 @@ fn what_is_written_is_understood_or_refused_with_the_field() {
         of(serde_json::json!([{"name": "a"}])).unwrap_err(),
         "spec.criteria[0]: needs exactly one of: errorRate, latency, value, availability, restarts"
     );
+}
+
+#[test]
+fn a_criterion_that_asks_for_something_else_is_not_judged_by_what_was_read_before() {
+    let of = |query: &str, limit: &str| Criterion {
+        kind: Kind::Promql { query: query.into(), by: None },
+        ..criterion(limit, "", 10)
+    };
+    // Bytes are fine below a thousand million, and would be far above 800 MiB.
+    let (bytes, mebibytes) = (of("memory", "> 1e9"), of("memory / 1048576", "> 800"));
+    let read = |t: i64, criterion: &Criterion, word: &str| Sample {
+        definition: criterion.kind.definition(),
+        ..sample(T0 + t, 5, word)
+    };
+    let late: Vec<Sample> = (0..6).map(|place| read(5 * place, &bytes, "5e8")).collect();
+    let mut state = State::default();
+    fold(std::slice::from_ref(&bytes), &mut state, &late[..2]);
+    let asked = std::slice::from_ref(&mebibytes);
+    let said = |state: &State, t: i64| format!("{:?}", judge(asked, state, T0 + t)[0].verdict);
+    fold(asked, &mut state, &late);
+    assert_eq!(said(&state, 25), "Unknown", "{state:?}");
+    let now: Vec<Sample> = (6..9).map(|place| read(5 * place, &mebibytes, "477")).collect();
+    fold(asked, &mut state, &now);
+    assert_eq!(said(&state, 40), "Pass", "{state:?}");
+
+    // Neither does what was well with another query make it pass.
+    let mut state = State::default();
+    fold(std::slice::from_ref(&bytes), &mut state, &late);
+    assert_eq!(format!("{:?}", judge(std::slice::from_ref(&bytes), &state, T0 + 25)[0].verdict), "Pass");
+    let other = [of("errors", "> 1e9")];
+    fold(&other, &mut state, &late);
+    assert_eq!(format!("{:?}", judge(&other, &state, T0 + 25)[0].verdict), "Unknown");
+    // With another limit on the same number, what was read counts.
+    let stricter = [of("memory", "> 1e8")];
+    fold(&stricter, &mut state, &late);
+    assert_eq!(format!("{:?}", judge(&stricter, &state, T0 + 25)[0].verdict), "Breach");
+}
+
+#[test]
+fn a_breach_tells_the_number_of_the_series_that_it_names() {
+    let usual = criterion("> 0.8", "", 10);
+    let judgement = after(&usual, 5, "a=0.81,b=0.1 a=0.81,b=0.1 a=0.82,b=0.99");
+    assert_eq!(judgement.value, Some(0.82), "{}", judgement.message);
+    assert!(judgement.message.starts_with("The value is 0.82 (country a)"), "{}", judgement.message);
+    // Of several that have been over for as long, the worst one.
+    let judgement = after(&usual, 5, "a=0.81,b=0.85 a=0.81,b=0.9 a=0.82,b=0.99");
+    assert!(judgement.message.starts_with("The value is 0.99 (country b)"), "{}", judgement.message);
 }

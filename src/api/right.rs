@@ -41,6 +41,7 @@ impl Right {
         let (resource, rest) = rest.split_once("\" in API group \"")?;
         let (group, rest) = rest.split_once('"')?;
         let namespace = rest.split_once("in the namespace \"").and_then(|(_, rest)| rest.split_once('"'));
+        let namespace = namespace.map(|(namespace, _)| namespace);
         let is_word = |word: &&str| word.len() <= LONGEST && word.bytes().all(|byte| byte.is_ascii_graphic());
         if ![verb, resource, group].iter().chain(&namespace).all(is_word) {
             return None;
@@ -49,7 +50,7 @@ impl Right {
             verb: verb.to_owned(),
             group: group.to_owned(),
             resource: resource.to_owned(),
-            namespace: namespace.map(|(namespace, _)| namespace.to_owned()),
+            namespace: namespace.map(str::to_owned),
         })
     }
 

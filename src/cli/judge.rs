@@ -224,6 +224,8 @@ struct Line {
     #[serde(default)]
     errors: f64,
     #[serde(default)]
+    untold: f64,
+    #[serde(default)]
     le: BTreeMap<String, f64>,
     #[serde(default)]
     warming: bool,
@@ -251,6 +253,7 @@ impl Line {
             pod: self.pod,
             requests: count("requests", self.requests)?,
             errors: count("errors", self.errors)?,
+            untold: count("untold", self.untold)?,
             le: self.le.into_iter().map(bucket).collect::<Result<_, String>>()?,
             warming: self.warming,
         })

@@ -7,8 +7,8 @@ use super::draft::Draft;
 use super::judge::{self, Judgement, Measure, OnLimit, OnUnknown, Revision, Slot, Verdict};
 use super::plan::{Measuring, Source};
 use super::scene::Scene;
-use super::snapshot::Measured;
-use super::{sight, values};
+use super::snapshot::{Measured, Snapshot};
+use super::{definition, sight, values};
 use crate::api::status::{Memory, Progress, Stamp, VerdictStatus, Window};
 use crate::letters::on_one_line;
 
@@ -155,6 +155,21 @@ fn learn(criteria: &[judge::Criterion], state: &mut judge::State, measured: &Mea
     judge::learn(criteria, state, &history);
 }
 
+/// What was counted of what is asked for now; what was counted before that was changed says nothing of it, whoever still has it.
+pub fn asked_for<'s>(
+    scene: &Scene<'s>,
+    measuring: &Measuring,
+    state: &mut judge::State,
+) -> Option<&'s Measured> {
+    let snapshot: &'s Snapshot = scene.snapshot;
+    let measured = &snapshot.measured;
+    let spec = snapshot.release.as_ref().and_then(|release| release.spec.as_ref().ok());
+    let Some(spec) = spec else { return Some(measured) };
+    let definition = definition::of_spec(spec, measuring);
+    state.read_with(&definition);
+    measured.is_of(&definition).then_some(measured)
+}
+
 /// A judgement, and what is made of it.
 struct Weighed {
     judgement: Judgement,
@@ -189,16 +204,20 @@ fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, measuring: &Measuring) -> C
     };
     let settings = judge::Settings { slot_seconds, ..judge::Settings::default() };
     let mut state = remembered(draft);
-    let measured = &scene.snapshot.measured;
     let now = scene.now().as_second();
     if state.is_ahead(now) {
         state.set_back(now);
         draft.clock_was_set_back();
     }
-    learn(criteria, &mut state, measured);
-    judge::fold(criteria, &mut state, &measured.slots, &settings);
-    for (t, pods) in &measured.missing {
-        judge::note_missing(&mut state, *t, *pods);
+    match asked_for(scene, measuring, &mut state) {
+        Some(measured) => {
+            learn(criteria, &mut state, measured);
+            judge::fold(criteria, &mut state, &measured.slots, &settings);
+            for (t, pods) in &measured.missing {
+                judge::note_missing(&mut state, *t, *pods);
+            }
+        }
+        None => judge::fold(criteria, &mut state, &[], &settings),
     }
     let standing = standing(scene, &state, settings);
     let weigh = |mut judgement: Judgement| {
@@ -497,6 +516,7 @@ mod tests {
             pod: format!("shop-{pod}"),
             requests: 15,
             errors: u64::from((t / 15 + pod) % 40 == 0),
+            untold: 0,
             le: Default::default(),
             warming: false,
         };

@@ -13,6 +13,7 @@ mod conditions;
 pub mod content;
 pub mod cron;
 pub mod decision;
+pub mod definition;
 mod draft;
 mod evidence;
 pub mod expression;

@@ -496,11 +496,15 @@ pub enum ProbeResult {
 /// What was measured since status was written.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
+    /// What slots, history and missing pods were read with (see [`definition`](super::definition)); empty: with what is asked for.
+    pub definition: String,
     pub slots: Vec<Slot>,
     /// What stable pods did before the run, where a server still knows it: the judge learns from it before the first slot.
     pub history: Arc<Vec<Slot>>,
     /// Canary pods that should have reported and did not: how many in the round that ended at this second.
     pub missing: Vec<(i64, u32)>,
+    /// The same of stable pods, while it is measured whether what was put back works.
+    pub stable_missing: Vec<(i64, u32)>,
     /// Of criteria that do not count requests.
     pub values: Vec<Sample>,
     /// Which series are read, for people.
@@ -509,6 +513,13 @@ pub struct Measured {
     pub query: String,
     /// Why there is nothing, when there is nothing.
     pub trouble: Option<String>,
+}
+
+impl Measured {
+    /// Whether what was counted is what is asked for.
+    pub fn is_of(&self, definition: &str) -> bool {
+        self.definition.is_empty() || self.definition == definition
+    }
 }
 
 impl Workload {

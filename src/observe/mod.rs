@@ -571,8 +571,18 @@ fn served(index: &Index) -> Served {
 
 /// What status already counts in is not counted twice.
 fn since_written(mut measured: Measured, release: Option<&ReleaseFacts>, now: Timestamp) -> Measured {
-    let Measured { slots, missing, values, history: _, source: _, trouble: _, query: _ } = &measured;
-    if slots.is_empty() && missing.is_empty() && values.is_empty() {
+    let Measured {
+        slots,
+        missing,
+        stable_missing,
+        values,
+        definition: _,
+        history: _,
+        source: _,
+        trouble: _,
+        query: _,
+    } = &measured;
+    if slots.is_empty() && missing.is_empty() && stable_missing.is_empty() && values.is_empty() {
         return measured;
     }
     let run = release.and_then(|release| release.status.run.as_ref());
@@ -580,6 +590,7 @@ fn since_written(mut measured: Measured, release: Option<&ReleaseFacts>, now: Ti
     let now = now.as_second();
     measured.slots.retain(|slot| state.lacks(slot.t, now));
     measured.missing.retain(|(t, _)| state.lacks_missing(*t, now));
+    measured.stable_missing.retain(|(t, _)| state.lacks_missing(*t, now));
     let known = run.and_then(|run| run.values.read::<ValuesState>()).unwrap_or_default();
     measured.values.retain(|sample| known.lacks(sample, now));
     measured

@@ -1,12 +1,13 @@
 //! A round of counting: what each pod says goes into the run's ledger as it comes, so that no more than one pod's series are in memory beside it; and why there is
 //! nothing to judge, where there is nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::decide::judge::Revision;
+use crate::decide::judge::count::MOST_UNTOLD;
 use crate::decide::{SampledPod, Sampling};
-use crate::observe::measure::counters::{Ledger, Reading, Taken, Taking};
-use crate::observe::measure::{ReadError, SeriesValue};
+use crate::observe::measure::counters::{Ledger, Reading, Taken, Taking, Totals};
+use crate::observe::measure::{Counts, ReadError, SeriesValue};
 
 /// One round of one run.
 pub(super) struct Counting<'a> {
@@ -17,6 +18,8 @@ pub(super) struct Counting<'a> {
     open: HashMap<&'a str, &'a SampledPod>,
     /// What is wrong with others.
     errors: HashMap<&'a str, ReadError>,
+    /// Pods of whose requests nobody can tell which failed.
+    untold: HashSet<&'a str>,
 }
 
 impl<'a> Counting<'a> {
@@ -24,12 +27,15 @@ impl<'a> Counting<'a> {
         let open: HashMap<&str, &SampledPod> =
             wanted.pods.iter().map(|pod| (pod.name.as_str(), pod)).collect();
         let round = ledger.begin(at, open.keys().copied());
-        Self { wanted, at, round, open, errors: HashMap::new() }
+        Self { wanted, at, round, open, errors: HashMap::new(), untold: HashSet::new() }
     }
 
     /// What a pod said, once for each.
     pub(super) fn add(&mut self, pod: &str, said: Result<Vec<SeriesValue>, ReadError>) {
         let Some((name, pod)) = self.open.remove_entry(pod) else { return };
+        if said.as_deref().is_ok_and(is_untold) {
+            self.untold.insert(name);
+        }
         if let Err(error) = self.round.add(reading(pod, self.at, said)) {
             self.errors.insert(name, error);
         }
@@ -43,9 +49,11 @@ impl<'a> Counting<'a> {
         }
     }
 
-    /// What the round came to, and why there is nothing to judge. Pods that nobody could be asked about are missing, too.
-    pub(super) fn end(mut self) -> (Taken, Option<String>) {
-        let trouble = trouble(self.wanted, &self.errors, self.at);
+    /// What the round came to, and why there is nothing to judge. Pods that nobody could be asked about are missing, too. `unlabelled`: what is to
+    /// be said where nobody can tell which requests failed.
+    pub(super) fn end(mut self, unlabelled: Option<&ReadError>) -> (Taken, Option<String>) {
+        let untold = || unlabelled.and_then(|why| of_untold(self.wanted, &self.untold, why));
+        let trouble = trouble(self.wanted, &self.errors, self.at).or_else(untold);
         for pod in self.open.into_values() {
             let _why = self.round.add(reading(pod, self.at, Err(ReadError::NoSamples)));
         }
@@ -62,6 +70,28 @@ fn reading(pod: &SampledPod, at: i64, result: Result<Vec<SeriesValue>, ReadError
         is_due: pod.is_due(at),
         result,
     }
+}
+
+/// Whether too many of all its requests have no status.
+fn is_untold(series: &[SeriesValue]) -> bool {
+    let mut totals = Totals::default();
+    let is_count = |one: &&SeriesValue| one.value.is_finite() && one.value >= 0.0;
+    series
+        .iter()
+        .filter(is_count)
+        .filter(|one| matches!(one.counts, Counts::Requests { .. }))
+        .for_each(|one| totals.add(one.counts, one.value));
+    totals.untold > MOST_UNTOLD * totals.requests
+}
+
+/// Why errors cannot be judged: a canary pod, or each of stable's, does not tell which of its requests failed.
+fn of_untold(wanted: &Sampling, untold: &HashSet<&str>, why: &ReadError) -> Option<String> {
+    let of = |revision| wanted.pods.iter().filter(move |pod| pod.revision == revision);
+    let is_untold = |pod: &&SampledPod| untold.contains(pod.name.as_str());
+    let of_stable =
+        || of(Revision::Stable).next().filter(|_| of(Revision::Stable).all(|pod| is_untold(&pod)));
+    let pod = of(Revision::Canary).find(is_untold).or_else(of_stable)?;
+    Some(format!("pod {}: {why}", pod.name))
 }
 
 /// Why there is nothing to judge: no pod of a revision could be read. What is wrong with one of several shows in their number.
@@ -85,7 +115,6 @@ pub(super) mod tests {
     use super::*;
     use crate::decide::judge::Bound;
     use crate::decide::plan::Source;
-    use crate::observe::measure::Counts;
     use crate::watch::ObjectKey;
     use crate::watch::room::Room;
 
@@ -117,6 +146,30 @@ pub(super) mod tests {
         }
     }
 
+    fn unlabelled() -> ReadError {
+        ReadError::NoSuchLabel { name: "http_requests_total".to_owned(), label: "code".to_owned() }
+    }
+
+    #[test]
+    fn a_pod_of_whose_requests_nobody_can_tell_which_failed_says_which_label_it_lacks() {
+        let pods = wanted(&[("a", Revision::Stable), ("b", Revision::Stable), ("c", Revision::Canary)]);
+        let series = |series, error, value| SeriesValue { series, counts: Counts::Requests { error }, value };
+        let told = |untold: f64| Ok(vec![series(1, Some(false), 80.0), series(2, None, untold)]);
+        let said = |untold: [f64; 3]| {
+            let said = ["a", "b", "c"].into_iter().zip(untold.map(told)).collect();
+            let mut ledger = Ledger::new();
+            let (taken, trouble) = first(&pods, 1, &mut ledger, said);
+            assert!(taken.missing.is_empty(), "they were read");
+            trouble
+        };
+        let of = |pod: &str| Some(format!("pod {pod}: {}", unlabelled()));
+        assert!(of("c").is_some_and(|why| why.contains("metrics.requests.statusLabel")));
+        assert_eq!(said([0.0, 0.0, 20.0]), None, "few of them are left out");
+        assert_eq!(said([0.0, 0.0, 21.0]), of("c"));
+        assert_eq!(said([21.0, 0.0, 0.0]), None, "others of stable tell");
+        assert_eq!(said([21.0, 21.0, 0.0]), of("a"));
+    }
+
     /// What a first round says in which these pods answer so, one after the other.
     fn first(
         wanted: &Sampling,
@@ -126,7 +179,7 @@ pub(super) mod tests {
     ) -> (Taken, Option<String>) {
         let mut counting = Counting::begin(ledger, wanted, at);
         said.into_iter().for_each(|(pod, said)| counting.add(pod, said));
-        counting.end()
+        counting.end(Some(&unlabelled()))
     }
 
     #[test]
@@ -171,14 +224,14 @@ pub(super) mod tests {
         let mut ledger = Ledger::new();
         let mut counting = Counting::begin(&mut ledger, &pods, 1);
         counting.fail(&ReadError::NoSamples);
-        let (taken, trouble) = counting.end();
+        let (taken, trouble) = counting.end(None);
         assert_eq!((taken.missing.len(), trouble), (2, Some(ReadError::NoSamples.to_string())));
     }
 
     #[test]
     fn a_namespace_whose_pods_answer_with_ever_more_series_is_told_so_and_others_are_counted() {
         let series = |from: u64, many: u64| {
-            let counts = Counts::Requests { error: false };
+            let counts = Counts::Requests { error: Some(false) };
             Ok((from..from + many).map(|series| SeriesValue { series, counts, value: 1.0 }).collect())
         };
         let room = Room::of(64 << 10);

@@ -35,6 +35,8 @@ const AT_BOUND: usize = 24;
 
 /// Where counts come from, for people.
 pub struct Origin {
+    /// What they are read with.
+    pub definition: String,
     /// Which series are read.
     pub source: String,
     /// How they are asked for.
@@ -95,18 +97,35 @@ impl SharedFindings {
     /// A round of measuring.
     pub fn add_round(&self, key: &Key, at: i64, taken: Taken, origin: Origin, why_not: Option<String>) {
         let mut known = self.lock();
-        let Measured { slots, history: _, missing, values: _, source, query, trouble } =
-            &mut known.all.entry(key.clone()).or_default().measured;
+        let Measured {
+            definition,
+            slots,
+            history,
+            missing,
+            stable_missing,
+            values: _,
+            source,
+            query,
+            trouble,
+        } = &mut known.all.entry(key.clone()).or_default().measured;
+        if !definition.is_empty() && *definition != origin.definition {
+            slots.clear();
+            missing.clear();
+            stable_missing.clear();
+            *history = Arc::default();
+        }
         slots.extend(taken.slots);
         let excess = slots.len().saturating_sub(MOST_SLOTS);
         slots.drain(..excess);
-        let canary = taken.missing.iter().filter(|(revision, _)| *revision == Revision::Canary).count();
-        if canary > 0 {
-            missing.push((at, u32::try_from(canary).unwrap_or(u32::MAX)));
-            let excess = missing.len().saturating_sub(MOST_SLOTS);
-            missing.drain(..excess);
+        for (of, missing) in [(Revision::Canary, missing), (Revision::Stable, stable_missing)] {
+            let pods = taken.missing.iter().filter(|(revision, _)| *revision == of).count();
+            if pods > 0 {
+                missing.push((at, u32::try_from(pods).unwrap_or(u32::MAX)));
+                let excess = missing.len().saturating_sub(MOST_SLOTS);
+                missing.drain(..excess);
+            }
         }
-        Origin { source: *source, query: *query } = origin;
+        Origin { definition: *definition, source: *source, query: *query } = origin;
         *trouble = why_not;
         known.fit(key, &self.room);
     }
@@ -244,12 +263,16 @@ impl Known {
         if let Some(state) = run.values.read::<values::State>() {
             found.measured.values.retain(|sample| state.lacks(sample, now));
         }
+        if run.back.as_ref().is_none_or(|back| back.validating.is_none()) {
+            found.measured.stable_missing.clear();
+        }
         let Some(state) = run.judged().read::<State>() else { return };
         if state.last_slot.is_some() {
             found.measured.history = Arc::default();
         }
         found.measured.slots.retain(|slot| state.lacks(slot.t, now));
         found.measured.missing.retain(|(t, _)| state.lacks_missing(*t, now));
+        found.measured.stable_missing.retain(|(t, _)| state.lacks_missing(*t, now));
     }
 
     /// What was measured of a run takes room. Where there is none for all of it, what was before the run goes first (it is learnt in the run instead), then the
@@ -290,9 +313,10 @@ impl Known {
         for found in self.all.values_mut() {
             found.looking_since = found.looking_since.map(|_| now);
             if jump.is_negative() {
-                let Measured { slots, missing, values, .. } = &mut found.measured;
+                let Measured { slots, missing, stable_missing, values, .. } = &mut found.measured;
                 slots.clear();
                 missing.clear();
+                stable_missing.clear();
                 values.clear();
                 found.probes.values_mut().for_each(|answer| answer.at = answer.at.min(now));
             }
@@ -302,7 +326,17 @@ impl Known {
 
 /// What was measured, in memory.
 fn bytes(measured: &Measured) -> usize {
-    let Measured { slots, history, values, missing: _, source: _, query: _, trouble: _ } = measured;
+    let Measured {
+        slots,
+        history,
+        values,
+        definition: _,
+        missing: _,
+        stable_missing: _,
+        source: _,
+        query: _,
+        trouble: _,
+    } = measured;
     let of_slot = |slot: &Slot| size_of::<Slot>() + slot.pod.len() + AT_BOUND * slot.le.len();
     let of_point = |point: &Point| size_of::<Point>() + point.series.len();
     let of_sample = |sample: &Sample| {
@@ -310,7 +344,7 @@ fn bytes(measured: &Measured) -> usize {
             Ok(found) => found.trouble.len() + found.points.iter().map(of_point).sum::<usize>(),
             Err(why) => why.len(),
         };
-        size_of::<Sample>() + sample.criterion.len() + found
+        size_of::<Sample>() + sample.criterion.len() + sample.definition.len() + found
     };
     let slots: usize = slots.iter().chain(history.iter()).map(of_slot).sum();
     slots + values.iter().map(of_sample).sum::<usize>()
@@ -346,10 +380,11 @@ mod tests {
                 pod: "a".into(),
                 requests: 1,
                 errors: 0,
+                untold: 0,
                 le: BTreeMap::new(),
                 warming: false,
             };
-            let origin = Origin { source: String::new(), query: String::new() };
+            let origin = origin("");
             findings.add_round(&key, at, Taken { slots: vec![slot], missing: Vec::new() }, origin, None);
         };
         let looks = || {
@@ -451,10 +486,41 @@ mod tests {
         }
     }
 
+    fn origin(definition: &str) -> Origin {
+        Origin { definition: definition.to_owned(), source: String::new(), query: String::new() }
+    }
+
+    #[test]
+    fn what_was_counted_with_another_definition_is_not_kept_beside_what_is_counted_now() {
+        let key = Key { namespace: "ns".into(), name: "shop".into() };
+        let clock = Clock::machine();
+        let findings = SharedFindings::new(clock.clone());
+        let round = |at: i64, definition: &str| {
+            let missing = vec![(Revision::Canary, "b".to_owned())];
+            let taken = Taken { slots: vec![slot(at, 1)], missing };
+            findings.add_round(&key, at, taken, origin(definition), None);
+            let Measured { definition, slots, missing, .. } = findings.of(&key, clock.now()).measured;
+            let slots: Vec<i64> = slots.iter().map(|slot| slot.t).collect();
+            (definition, slots, missing)
+        };
+        assert_eq!(round(1, "calls"), ("calls".into(), vec![1], vec![(1, 1)]));
+        assert_eq!(round(2, "calls"), ("calls".into(), vec![1, 2], vec![(1, 1), (2, 1)]));
+        assert_eq!(round(3, "requests"), ("requests".into(), vec![3], vec![(3, 1)]));
+    }
+
     /// A slot of some pod with so many bounds.
     fn slot(t: i64, bounds: u32) -> Slot {
         let le = (0..bounds).map(|bound| (Bound::new(f64::from(bound)).unwrap(), 1)).collect();
-        Slot { t, revision: Revision::Stable, pod: "a".into(), requests: 1, errors: 0, le, warming: false }
+        Slot {
+            t,
+            revision: Revision::Stable,
+            pod: "a".into(),
+            requests: 1,
+            errors: 0,
+            untold: 0,
+            le,
+            warming: false,
+        }
     }
 
     #[test]
@@ -464,7 +530,7 @@ mod tests {
         let clock = Clock::machine();
         let findings = SharedFindings { room: Room::of(40 * one), ..SharedFindings::new(clock.clone()) };
         let round = |namespace: &str, at: i64| {
-            let origin = Origin { source: String::new(), query: String::new() };
+            let origin = origin("");
             let taken = Taken { slots: vec![slot(at, 100)], missing: Vec::new() };
             findings.add_round(&key(namespace), at, taken, origin, None);
         };

@@ -15,7 +15,7 @@ use crate::api::release::PrometheusSource;
 use crate::decide::judge::{Revision, Slot};
 use crate::decide::plan::Source;
 use crate::decide::values::Gauge;
-use crate::decide::{SampledPod, Sampling};
+use crate::decide::{SampledPod, Sampling, definition};
 use crate::observe::credentials;
 use crate::observe::measure::ReadError;
 use crate::observe::measure::kept::{Passage, SERIES};
@@ -144,6 +144,11 @@ impl RunReader {
         self.history = Some(Err(ReadError::NoRoom));
     }
 
+    /// What is to be said where nobody can tell which requests failed.
+    pub(super) fn unlabelled(&self) -> Option<ReadError> {
+        self.detected.as_ref().map(Detected::unlabelled)
+    }
+
     /// Where counts come from.
     pub(super) fn origin(&self, namespace: &str, wanted: &Sampling) -> Origin {
         let query = match (&wanted.source, &self.detected) {
@@ -165,7 +170,8 @@ impl RunReader {
             }
             (Source::Prometheus { .. }, None) => String::new(),
         };
-        Origin { source: self.sentence(), query: query.chars().take(QUERY_SHOWN).collect() }
+        let definition = definition::of_sampling(wanted);
+        Origin { definition, source: self.sentence(), query: query.chars().take(QUERY_SHOWN).collect() }
     }
 
     /// Which series are read, and how much is known from before the run.

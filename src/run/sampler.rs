@@ -16,7 +16,7 @@ use super::run_reader::{RunReader, Sources};
 use super::values::{self, ValueRounds};
 use crate::decide::judge::{Revision, Slot};
 use crate::decide::plan::Source;
-use crate::decide::values::{Gauge, Sample};
+use crate::decide::values::{Gauge, Kind, Sample};
 use crate::decide::{Key, Sampling};
 use crate::observe::measure::counters::Ledger;
 use crate::observe::measure::kept::SERIES;
@@ -90,6 +90,7 @@ impl Sampler {
             clock: self.clock.clone(),
             reader: RunReader::new(self.sources.clone()),
             wanted: receiver.clone(),
+            began: self.clock.now().as_second(),
             findings: self.findings.clone(),
             queue: self.queue.clone(),
             runs: self.runs.clone(),
@@ -131,6 +132,8 @@ struct Rounds {
     clock: Clock,
     reader: RunReader,
     wanted: watch::Receiver<Sampling>,
+    /// Before the first pod was ordered: with a server that scrapes now and then, the first round comes when pods have long started.
+    began: i64,
     findings: Arc<SharedFindings>,
     queue: Arc<Queue>,
     runs: Arc<Mutex<HashMap<Key, Measured>>>,
@@ -140,7 +143,7 @@ struct Rounds {
 impl Rounds {
     async fn go_on(mut self) {
         let of = ObjectKey::from(&self.key);
-        let mut ledger = Ledger::within(&SERIES, &of);
+        let mut ledger = Ledger::within(&SERIES, &of).beginning(self.began);
         let mut gauged_at = i64::MIN;
         loop {
             let every = self.every();
@@ -168,9 +171,10 @@ impl Rounds {
             }
             if !pages.is_empty() {
                 gauged_at = at;
-                let sample = |(place, (criterion, _)): (usize, &(&str, &Gauge))| Sample {
+                let sample = |(place, (criterion, gauge)): (usize, &(&str, &Gauge))| Sample {
                     t: at,
                     criterion: (*criterion).to_owned(),
+                    definition: Kind::PodGauge((*gauge).clone()).definition(),
                     every: values::whole(gauges_every),
                     blameless: false,
                     found: of_pages(place, &pages),
@@ -178,7 +182,7 @@ impl Rounds {
                 self.findings.add_samples(&self.key, gauges.iter().enumerate().map(sample).collect());
             }
             if let Some(counting) = counting {
-                let (mut taken, trouble) = counting.end();
+                let (mut taken, trouble) = counting.end(self.reader.unlabelled().as_ref());
                 mark_warm_up(&wanted, &mut taken.slots);
                 // Before the first slots: what is learnt later is learnt by nobody.
                 if let Some(slots) = self.reader.take_history()
@@ -251,7 +255,6 @@ mod tests {
     use super::*;
     use crate::api::release::PrometheusSource;
     use crate::decide::SampledPod;
-    use crate::decide::values::Kind;
 
     #[test]
     fn only_pods_that_are_read_one_by_one_count_for_the_cap() {
@@ -293,6 +296,7 @@ mod tests {
             pod: pod.name.clone(),
             requests: 1,
             errors: 0,
+            untold: 0,
             le: Default::default(),
             warming: false,
         };

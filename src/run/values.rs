@@ -157,6 +157,7 @@ impl ValueRounds {
             samples.push(Sample {
                 t: at,
                 criterion: value.criterion.clone(),
+                definition: value.kind.definition(),
                 every: whole(apart(&value.kind, &wanted.source, every)),
                 blameless: canary.is_empty(),
                 found: found.map_err(|error| error.why),

@@ -69,6 +69,7 @@ async fn pages() -> u16 {
         .route("/both", get(async || format!("{COUNTED}{TIMED}")))
         .route("/counted", get(async || format!("{COUNTED}heap_bytes 8e8\n")))
         .route("/idle", get(async || "go_goroutines 5\n"))
+        .route("/other", get(async || "http_requests_total{state=\"200\"} 7\n"))
         .route("/html", get(async || "<html><body>It works</body></html>"))
         .route("/broken", get(async || StatusCode::SERVICE_UNAVAILABLE))
         .route("/json", get(async || axum::Json(json!({"queue": {"length": 12}, "name": "mail"}))));
@@ -113,6 +114,9 @@ async fn a_source_that_answers_without_data_fails_and_says_why() {
     let (result, words) = of_errors(&["/counted", "/html"]).await;
     assert_eq!(result, ProbeResult::Failed);
     assert!(words.contains("1 of 2 pods, such as shop-html: not a metrics page"), "{words}");
+    let (result, words) = of_errors(&["/counted", "/other"]).await;
+    assert_eq!(result, ProbeResult::Failed);
+    assert!(words.contains("http_requests_total has no label code here"), "{words}");
     let gauge = json!({"criteria": [{"name": "heap", "value": {"podGauge": {"name": "heap_bytes"}, "limit": "value > 9e8"}}]});
     let (result, words) = asked(gauge.clone(), port, &["/idle"]).await;
     assert_eq!(

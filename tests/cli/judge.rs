@@ -13,6 +13,7 @@ fn slots(count: i64, errors: u64) -> Vec<Slot> {
         pod: format!("{revision:?}"),
         requests: 100,
         errors,
+        untold: 0,
         le: Default::default(),
         warming: false,
     };

@@ -36,7 +36,7 @@ fn latency(quantile: f64, target: f64, limit: f64) -> Criterion {
 
 fn slot(t: i64, revision: Revision, requests: u64, errors: u64) -> Slot {
     let pod = format!("{revision:?}-1").to_lowercase();
-    Slot { t, revision, pod, requests, errors, le: BTreeMap::new(), warming: false }
+    Slot { t, revision, pod, requests, errors, untold: 0, le: BTreeMap::new(), warming: false }
 }
 
 fn canary(t: i64, requests: u64, errors: u64) -> Slot {

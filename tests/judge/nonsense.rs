@@ -38,6 +38,7 @@ fn line() -> impl Strategy<Value = Slot> {
             pod: pod.to_string(),
             requests,
             errors,
+            untold: if requests % 5 == 1 { errors } else { 0 },
             le: le
                 .into_iter()
                 .filter_map(|(bound, count)| Some((Bound::new(bound)?, count)))

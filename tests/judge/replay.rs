@@ -4,7 +4,7 @@ use tidegate::decide::judge::{
     Memory, Revision, Settings, Slot, State, Verdict, begin_step, fold, judge, note_missing,
 };
 
-use super::{Dice, errors, latency, slot, with_le};
+use super::{Dice, canary, errors, latency, slot, with_le};
 
 /// Three pods, a latency histogram, some errors, lines of a slot in no order.
 fn traffic(slots: i64) -> Vec<Slot> {
@@ -190,4 +190,34 @@ fn late_bets_never_exceed_the_cash_however_often_a_step_begins() {
     let all = Schedule::default().cash;
     assert!(spent <= all);
     assert!((spent + schedule.cash - all).abs() < 1e-9);
+}
+
+#[test]
+fn what_was_counted_with_something_else_is_forgotten_and_what_older_builds_counted_is_not() {
+    let criteria = [errors(0.05, 0.05)];
+    let settings = Settings::default();
+    let good = |from: i64| -> Vec<Slot> { (from..from + 60).map(|t| canary(t, 20, 0)).collect() };
+    let said = |state: &State| {
+        let judgement = judge(&criteria, state, &settings).remove(0);
+        (judgement.verdict, judgement.have)
+    };
+    // An older build wrote nothing of what it counted with.
+    let mut state = State::default();
+    fold(&criteria, &mut state, &good(0), &settings);
+    let mut state: State = serde_json::from_value(serde_json::to_value(&state).unwrap()).unwrap();
+    state.read_with("calls");
+    assert_eq!(said(&state), (Verdict::Pass, 1200));
+    state.read_with("calls");
+    fold(&criteria, &mut state, &good(60), &settings);
+    assert_eq!(said(&state), (Verdict::Pass, 2400));
+
+    state.read_with("requests");
+    fold(&criteria, &mut state, &good(60), &settings);
+    assert_eq!(said(&state), (Verdict::Unknown, 0), "slots of before are not folded again");
+    assert_eq!(state.window(), None);
+    let share = state.criteria["errors"].share.0;
+    assert!(share > 0.0 && share <= 1.0, "{share}");
+    fold(&criteria, &mut state, &good(120), &settings);
+    assert_eq!(said(&state), (Verdict::Pass, 1200));
+    assert_eq!(state.window(), Some((120, 180)));
 }

@@ -281,3 +281,28 @@ fn every_verdict_says_what_would_change_it_and_over_what_time_it_was_reached() {
     let (from, until) = passing.window.expect("a window");
     assert_eq!(until - from, 100);
 }
+
+#[test]
+fn requests_without_a_status_are_missing_of_error_rates_and_not_good() {
+    let untold = |untold: u64, requests: u64| -> Vec<Slot> {
+        (0..60).map(|t| Slot { untold, ..canary(t, requests, 0) }).collect()
+    };
+    let criterion = errors(0.001, 0.05);
+    let judgement = judged(&criterion, &untold(20, 20));
+    assert_eq!(said(&judgement), (Verdict::Unknown, Reason::MissingData), "{judgement:?}");
+    assert_eq!(judgement.have, 0);
+    // Up to a fifth of a slot is left out of the count, and one more says nothing of the slot.
+    let judgement = judged(&criterion, &untold(4, 20));
+    assert_eq!((judgement.verdict, judgement.have), (Verdict::Pass, 60 * 16), "{judgement:?}");
+    let judgement = judged(&criterion, &untold(5, 20));
+    assert_eq!(said(&judgement), (Verdict::Unknown, Reason::MissingData), "{judgement:?}");
+    // Those that failed count all the same.
+    let failed: Vec<Slot> = untold(4, 20).into_iter().map(|slot| Slot { errors: 8, ..slot }).collect();
+    assert_eq!(judged(&criterion, &failed).verdict, Verdict::Breach);
+
+    // Latency does not need to know.
+    let timed = untold(20, 20).into_iter();
+    let timed: Vec<Slot> =
+        timed.map(|slot| with_le(slot, &[("0.1", 20), ("0.5", 20), ("+Inf", 20)])).collect();
+    assert_eq!(judged(&latency(0.95, 0.5, 0.5), &timed).verdict, Verdict::Pass);
+}

@@ -8,8 +8,9 @@ use tidegate::observe::measure::{Asked, Counts, ReadError, SeriesValue};
 use tidegate::watch::ObjectKey;
 use tidegate::watch::room::Room;
 
-const GOOD: Counts = Counts::Requests { error: false };
-const BAD: Counts = Counts::Requests { error: true };
+const GOOD: Counts = Counts::Requests { error: Some(false) };
+const BAD: Counts = Counts::Requests { error: Some(true) };
+const UNTOLD: Counts = Counts::Requests { error: None };
 
 fn series(series: u64, counts: Counts, value: f64) -> SeriesValue {
     SeriesValue { series, counts, value }
@@ -189,6 +190,22 @@ fn a_pod_without_a_counter_yet_counts_from_its_first_request() {
 }
 
 #[test]
+fn what_a_new_pod_gets_wrong_before_the_first_round_counts_when_the_ledger_had_begun() {
+    let mut ledger = Ledger::new().beginning(100);
+    let first =
+        ledger.take(115, vec![canary("b", 102, 5.0, 3.0), stable("a", 70.0, 1.0), canary("c", 99, 9.0, 0.0)]);
+    assert_eq!(counts(&first), [(100, 8, 3)], "others were there before");
+    assert_eq!(first.slots[0].pod, "b");
+    let next =
+        ledger.take(130, vec![canary("b", 102, 6.0, 3.0), stable("a", 72.0, 1.0), canary("c", 99, 9.0, 4.0)]);
+    assert_eq!(counts(&next), [(115, 2, 0), (115, 1, 0), (115, 4, 4)]);
+
+    // Begun by its first round, it knows nothing of what started before.
+    let late = rounds([(115, canary("b", 102, 5.0, 3.0)), (130, canary("b", 102, 6.0, 3.0))]);
+    assert_eq!(late, [vec![], vec![(115, 1, 0)]]);
+}
+
+#[test]
 fn a_pod_that_went_away_and_came_back_is_not_counted_twice() {
     let mut ledger = Ledger::new();
     ledger.take(100, vec![stable("a", 0.0, 0.0)]);
@@ -236,6 +253,7 @@ fn errors_are_at_most_the_requests_and_buckets_never_fall() {
         pod: "a".to_owned(),
         requests: 3,
         errors: 3,
+        untold: 0,
         le: le.into_iter().collect(),
         warming: false,
     };
@@ -245,8 +263,23 @@ fn errors_are_at_most_the_requests_and_buckets_never_fall() {
 #[test]
 fn errors_beyond_the_requests_are_cut() {
     use tidegate::observe::measure::counters::Totals;
-    let torn = Totals { requests: 2.0, errors: 3.0, le: [].into() };
+    let torn = Totals { requests: 2.0, errors: 3.0, untold: 0.0, le: [].into() };
     assert_eq!(torn.into_slot(0, Revision::Canary, "a".to_owned()).errors, 2);
+}
+
+#[test]
+fn requests_without_a_status_are_told_apart_from_good_ones() {
+    let reading = |untold: f64| Reading {
+        result: Ok(vec![
+            SeriesValue { series: 1, counts: GOOD, value: 7.0 },
+            SeriesValue { series: 2, counts: UNTOLD, value: untold },
+        ]),
+        ..stable("a", 0.0, 0.0)
+    };
+    let mut ledger = Ledger::new();
+    ledger.take(1, vec![reading(2.0)]);
+    let slot = ledger.take(2, vec![reading(5.0)]).slots.remove(0);
+    assert_eq!((slot.requests, slot.errors, slot.untold), (3, 0, 3));
 }
 
 #[test]

@@ -80,6 +80,7 @@ async fn an_hour_of_nine_pods_is_enough_to_need_no_assumption() {
             pod: pod.to_owned(),
             requests: 75,
             errors: 0,
+            untold: 0,
             le: Default::default(),
             warming: false,
         };

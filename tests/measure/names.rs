@@ -1,4 +1,5 @@
 use tidegate::decide::judge::Bound;
+use tidegate::observe::measure::counters::Totals;
 use tidegate::observe::measure::names::{LatencyMetric, Names, RequestsMetric};
 
 use super::{GO, MICROMETER, OPENTELEMETRY, PROM_CLIENT, chosen, totals, values};
@@ -217,4 +218,45 @@ payment_client_http_requests_total{status="500"} 99
              them as metrics.requests.name"
             .to_owned())
     );
+}
+
+#[test]
+fn a_status_label_that_no_series_has_is_told_and_not_taken_for_no_errors() {
+    let page = "shop_calls_total{status=\"500\"} 2\nshop_calls_total{status=\"200\"} 8\n";
+    assert_eq!(
+        chosen(&named("shop_calls_total", Some("staus")), page),
+        Err("shop_calls_total has no label staus here, so nobody can tell which requests failed; write the label that \
+             holds their status as metrics.requests.statusLabel, or another counter as metrics.requests.name"
+            .to_owned())
+    );
+    assert_eq!(measured(&named("shop_calls_total", Some("status")), page), (10.0, 2.0, vec![]));
+}
+
+#[test]
+fn requests_of_series_without_the_status_label_are_neither_good_nor_failed() {
+    let old = "http_requests_total{code=\"200\"} 8\nhttp_requests_total{code=\"500\"} 1\n";
+    let detected = chosen(&Names::default(), old).expect("fits");
+    let counted = |page: &str| {
+        let Totals { requests, errors, untold, le: _ } = totals(&values(&detected, page));
+        (requests, errors, untold)
+    };
+    assert_eq!(counted(old), (9.0, 1.0, 0.0));
+    // The new version's library calls the label otherwise.
+    let new = "http_requests_total{status=\"500\"} 90\nhttp_requests_total{status=\"200\"} 10\n";
+    assert_eq!(counted(new), (100.0, 0.0, 100.0));
+    // Of requests that ended without an answer some libraries know no status, and OpenTelemetry what went wrong.
+    let mixed =
+        format!("{old}http_requests_total{{code=\"\"}} 2\nhttp_requests_total{{error_type=\"timeout\"}} 3\n");
+    assert_eq!(counted(&mixed), (14.0, 4.0, 2.0));
+}
+
+#[test]
+fn words_of_a_status_label_are_told_so_that_those_that_are_not_known_show() {
+    let page = "shop_calls_total{result=\"ok\"} 8\nshop_calls_total{result=\"KO\"} 1\nshop_calls_total{result=\"refused\"} 2\n";
+    let detected = chosen(&named("shop_calls_total", Some("result")), page).expect("fits");
+    assert_eq!(totals(&values(&detected, page)).errors, 1.0);
+    let sentence = detected.sentence();
+    let wanted =
+        "errors by its label result beginning with 5 or a word for an error (it holds KO, ok, refused)";
+    assert!(sentence.contains(wanted), "{sentence}");
 }

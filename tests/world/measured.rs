@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::decide::judge::{Revision, Settings, Slot, State, WARM_UP, fold};
-use tidegate::decide::plan;
 use tidegate::decide::snapshot::Measured;
 use tidegate::decide::values::{Found, Point, Sample};
+use tidegate::decide::{definition, plan};
 use tidegate::watch::slim;
 use tidegate_sim::native::{Native, Pod};
 
@@ -26,6 +26,8 @@ pub struct Traffic {
     pub slow_at_first: u64,
     /// Errors of a stable pod.
     pub stable_errors: u64,
+    /// Of a canary pod: nobody can tell whether they failed.
+    pub untold: u64,
 }
 
 /// Who reads all that, once a second.
@@ -33,12 +35,17 @@ pub struct Traffic {
 pub struct Meters {
     /// `None`: nothing is counted.
     pub traffic: Option<Traffic>,
+    /// What it is counted with; empty: with what is asked for.
+    pub definition: String,
     /// Why nothing can be counted.
     pub trouble: Option<String>,
     /// What other criteria read, every five seconds.
     pub numbers: BTreeMap<&'static str, Result<Found, String>>,
+    /// Stable pods that do not answer, of those that are Ready.
+    pub silent: usize,
     slots: Vec<Slot>,
     missing: Vec<(i64, u32)>,
+    stable_missing: Vec<(i64, u32)>,
     samples: Vec<Sample>,
 }
 
@@ -55,10 +62,20 @@ impl Meters {
             .iter()
             .filter(|pod| pod.ready_since.is_some() && pod.terminating_since.is_none())
             .collect();
+        let silent: Vec<&str> = ready
+            .iter()
+            .filter(|pod| !is_canary(pod))
+            .map(|pod| pod.name.as_str())
+            .take(self.silent)
+            .collect();
         if let Some(traffic) = self.traffic
             && self.slots.last().is_none_or(|last| last.t < now - 1)
         {
-            self.slots.extend(ready.iter().map(|pod| slot(pod, is_canary(pod), traffic, now - 1)));
+            let answers = ready.iter().filter(|pod| !silent.contains(&pod.name.as_str()));
+            self.slots.extend(answers.map(|pod| slot(pod, is_canary(pod), traffic, now - 1)));
+            if !silent.is_empty() {
+                self.stable_missing.push((now, u32::try_from(silent.len()).unwrap()));
+            }
         }
         let canaries = ready.iter().filter(|pod| is_canary(pod)).count();
         if self.trouble.is_some() && canaries > 0 && self.missing.last().is_none_or(|(last, _)| *last < now) {
@@ -68,16 +85,19 @@ impl Meters {
             self.samples.extend(self.numbers.iter().map(|(criterion, found)| Sample {
                 t: now,
                 criterion: (*criterion).to_owned(),
+                definition: String::new(),
                 every: 5,
                 blameless: canaries == 0,
                 found: found.clone(),
             }));
         }
         Measured {
+            definition: self.definition.clone(),
             // Status has counted in what is older.
             slots: self.slots.iter().filter(|slot| slot.t > now - 120).cloned().collect(),
             history: Arc::default(),
             missing: self.missing.clone(),
+            stable_missing: self.stable_missing.clone(),
             values: self.samples.clone(),
             source: "requests from http_requests_total".to_owned(),
             query: "GET :8080/metrics of each pod".to_owned(),
@@ -87,7 +107,7 @@ impl Meters {
 }
 
 fn slot(pod: &Pod, is_canary: bool, traffic: Traffic, t: i64) -> Slot {
-    let Traffic { requests, errors, slow, slow_at_first, stable_errors } = traffic;
+    let Traffic { requests, errors, slow, slow_at_first, stable_errors, untold } = traffic;
     let warm = pod.ready_since.is_some_and(|since| since.as_second() + WARM_UP <= t);
     let slow = if !is_canary {
         0
@@ -103,6 +123,7 @@ fn slot(pod: &Pod, is_canary: bool, traffic: Traffic, t: i64) -> Slot {
         pod: pod.name.clone(),
         requests,
         errors: if is_canary { errors } else { stable_errors },
+        untold: if is_canary { untold } else { 0 },
         le: [
             ("0.1", requests - slow - requests / 20),
             ("0.5", requests - slow),
@@ -285,6 +306,83 @@ fn errors_while_it_warms_up_count_against_a_fixed_limit() {
     assert!(seconds < 15, "{seconds} s");
 }
 
+#[test]
+fn requests_without_a_status_are_no_good_ones_and_latency_is_judged_all_the_same() {
+    let criteria = || {
+        json!([
+            {"name": "errors", "errorRate": {"limit": "5%"}},
+            {"name": "latency", "latency": {"quantile": 0.95, "limit": "500ms"}},
+        ])
+    };
+    let traffic = |untold| Traffic { requests: 100, untold, ..Traffic::default() };
+    let mut world = begun(criteria(), json!({"soak": "5s"}), traffic(100));
+    world.pass(Duration::from_secs(60));
+    let said: Vec<(&str, &str)> = world
+        .status
+        .verdicts
+        .iter()
+        .map(|verdict| (verdict.verdict.as_str(), verdict.reason.as_str()))
+        .collect();
+    assert_eq!(said[0], ("Unknown", "MissingData"), "{}", world.describe());
+    assert_eq!(said[1].0, "Pass", "{}", world.describe());
+    let step = world.status.run.as_ref().map(|run| run.step);
+    assert_eq!(step, Some(0), "{}", world.describe());
+
+    // Few of them are left out.
+    let mut world = begun(criteria(), json!({"soak": "5s"}), traffic(10));
+    world.until("the end", is_over);
+    let outcome = format!("{:?}", world.status.last_run.as_ref().unwrap().outcome);
+    assert_eq!(outcome, "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn what_was_counted_with_other_metrics_says_nothing_once_they_are_changed() {
+    let approved = json!({"soak": "5s", "approval": {"roles": ["qa"]}});
+    let mut world = begun(errors(), approved, Traffic { requests: 200, ..Traffic::default() });
+    let said = |world: &World| {
+        let verdict = &world.status.verdicts[0];
+        (verdict.verdict.clone(), verdict.have)
+    };
+    world.until("it passes", |world| said(world).0 == "Pass");
+    let before = definition::of_sampling(world.sampling.as_ref().expect("it is measured"));
+    world.meters.definition.clone_from(&before);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(said(&world).0, "Pass", "it is the same: {}", world.describe());
+
+    // The pages of before are still read, and say nothing any more.
+    world.release.as_mut().unwrap()["metrics"] =
+        json!({"requests": {"name": "calls", "statusLabel": "result"}});
+    world.pass(Duration::from_secs(30));
+    assert_eq!(said(&world), ("Unknown".to_owned(), 0), "{}", world.describe());
+    let after = definition::of_sampling(world.sampling.as_ref().expect("it is measured"));
+    assert_ne!(after, before);
+    world.meters.definition = after;
+    world.until("it passes again", |world| said(world).0 == "Pass");
+}
+
+#[test]
+fn limits_that_nobody_can_judge_are_refused_before_a_pod_moves() {
+    let refused = |criterion: Value| {
+        let spec = json!({
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}, "criteria": [criterion],
+        });
+        plan::measuring(&serde_json::from_value(spec).unwrap()).err().map(|refused| refused.field)
+    };
+    let latency = |more: Value| {
+        let mut latency = json!({"quantile": 0.99});
+        latency.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"name": "latency", "latency": latency})
+    };
+    let of_stable = |ignored: &str| json!({"name": "errors", "errorRate": {"relativeTo": "stable", "limit": "50%", "ignoreBelow": ignored}});
+    let field = |kind: &str| Some(format!("spec.criteria[0].{kind}"));
+    assert_eq!(refused(latency(json!({"limit": "0ms"}))), field("latency"));
+    assert_eq!(refused(latency(json!({"limit": "1s", "target": "0s"}))), field("latency"));
+    assert_eq!(refused(latency(json!({"limit": "0%", "relativeTo": "stable"}))), field("latency"));
+    assert_eq!(refused(of_stable("100%")), field("errorRate"));
+    assert_eq!(refused(latency(json!({"limit": "1ms"}))), None);
+    assert_eq!(refused(of_stable("99%")), None);
+}
+
 /// Evidence of a record, criterion by criterion.
 fn recorded(world: &World) -> BTreeMap<String, Value> {
     let record = json!(world.reports.values().next().expect("a record"));
@@ -390,6 +488,7 @@ fn what_status_remembers_of_a_run_is_what_a_replay_of_its_slots_gives_byte_for_b
     let slots: Vec<Slot> =
         world.meters.slots.iter().filter(|slot| (first..=last).contains(&slot.t)).cloned().collect();
     let mut replayed = State::default();
+    replayed.read_with(live["definition"].as_str().unwrap());
     fold(&criteria, &mut replayed, &slots, &Settings::default());
     assert_eq!(live.to_string(), serde_json::to_value(&replayed).unwrap().to_string());
 }

@@ -119,8 +119,9 @@ impl World {
             && self.readings.last().is_none_or(|last| t >= last.t + 5)
         {
             let found = Found { points: vec![Point { series: "pod".into(), value }], ..Found::default() };
-            let criterion = "memory".into();
-            self.readings.push(Sample { t, criterion, every: 5, blameless: false, found: Ok(found) });
+            let (criterion, definition) = ("memory".into(), String::new());
+            let (every, blameless, found) = (5, false, Ok(found));
+            self.readings.push(Sample { t, criterion, definition, every, blameless, found });
         }
         let stable = self.status.stable.as_ref().map(|stable| stable.fingerprint.clone()).unwrap_or_default();
         let mut measured: Measured = self.meters.read(&self.native, &stable);

@@ -123,6 +123,7 @@ impl Kept {
         let sample = |(at, found): &Moment| Sample {
             t: *at,
             criterion: criterion.name.clone(),
+            definition: String::new(),
             every: u32::try_from(EVERY.as_secs()).unwrap_or(u32::MAX),
             blameless: *at <= from,
             found: found.clone().map(|mut found| {

@@ -8,6 +8,7 @@ use crate::api::status::{Back, CheckStatus, Memory, Stamp};
 use crate::api::undo::{Validating, Validation, ValidationResult};
 use crate::decide::checks::{self, Standing};
 use crate::decide::decision::Notice;
+use crate::decide::evidence;
 use crate::decide::judge::{self, Judgement, Measure, Revision, Slot, Verdict};
 use crate::decide::plan::{Measuring, PlannedCheck, PlannedValidation};
 use crate::decide::scene::Scene;
@@ -15,6 +16,8 @@ use crate::letters::on_one_line;
 
 /// Where its checks stand among those of steps: no step can be called so.
 pub const PLACE: &str = "undo.validate";
+/// Where nothing says anything of it.
+const NOTHING: &str = "nothing says whether it works: there are no checks, and no criterion that is enforced counts the requests of one version";
 /// Characters of a message that are kept.
 const MESSAGE: usize = 1024;
 
@@ -51,10 +54,10 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<String> {
         draft.run().back.as_mut()?.validating = Some(validating);
     }
     checks::look(draft, scene, &planned.checks, Some(PLACE), |_| true);
-    let judgements = measure(draft, scene, planned, &back);
+    let measured = measure(draft, scene, planned, &back);
     let mut standing = checks::standing(draft.run(), &planned.checks, Some(PLACE));
     let left_out = LeftOut::of(scene, planned, &mut standing, &back);
-    match found(scene, planned, &standing, left_out.as_ref(), &judgements, restored) {
+    match found(scene, planned, &standing, left_out.as_ref(), &measured, restored) {
         Found::Over(result, message) => {
             end(draft, result, &message);
             None
@@ -109,12 +112,20 @@ impl LeftOut {
     }
 }
 
+/// What stable pods' answers come to.
+#[derive(Default)]
+struct Judged {
+    judgements: Vec<Judgement>,
+    /// The most of them that were counted at once.
+    pods: u64,
+}
+
 fn found(
     scene: &Scene<'_>,
     planned: &PlannedValidation,
     standing: &Standing,
     left_out: Option<&LeftOut>,
-    judgements: &[Judgement],
+    Judged { judgements, pods }: &Judged,
     restored: Stamp,
 ) -> Found {
     let and_left_out = |message: String| match left_out {
@@ -153,42 +164,58 @@ fn found(
     }
     let word = |judgement: &Judgement| format!("{} {:?}", judgement.criterion, judgement.verdict);
     let mut words: Vec<String> = judgements.iter().map(word).collect();
+    if !words.is_empty() {
+        let stable = u64::try_from(scene.stand.stable).unwrap_or_default();
+        words.push(format!("measured on {pods} of {} pods", stable.max(*pods)));
+    }
     if planned.checks.len() > left_out.map_or(0, |left_out| left_out.count) {
         let which = if left_out.is_some() { "its other checks passed" } else { "its checks passed" };
         words.insert(0, which.to_owned());
     }
-    let message = if words.is_empty() { "nothing speaks against it".to_owned() } else { words.join(", ") };
+    if words.is_empty() {
+        return Found::Over(ValidationResult::Undecided, and_left_out(NOTHING.to_owned()));
+    }
     let result = match left_out {
         Some(_) => ValidationResult::Undecided,
         None => ValidationResult::Validated,
     };
-    Found::Over(result, and_left_out(message))
+    Found::Over(result, and_left_out(words.join(", ")))
 }
 
 /// Adds what stable pods answered since they stand again, and judges that alone.
-fn measure(
-    draft: &mut Draft<'_>,
-    scene: &Scene<'_>,
-    planned: &PlannedValidation,
-    back: &Back,
-) -> Vec<Judgement> {
-    let (Some(measuring), Some(restored)) = (scene.measuring, back.restored_at) else { return Vec::new() };
+fn measure(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedValidation, back: &Back) -> Judged {
+    let (Some(measuring), Some(restored)) = (scene.measuring, back.restored_at) else {
+        return Judged::default();
+    };
     let criteria = criteria(measuring);
     if planned.measured.is_zero() || criteria.is_empty() {
-        return Vec::new();
+        return Judged::default();
     }
-    let since = restored.0.as_second();
+    let now = scene.now().as_second();
+    // After the clock was set back, all that is read now is later.
+    let since = Some(restored.0.as_second()).filter(|since| !judge::is_ahead(Some(*since), now));
+    let since = since.unwrap_or(i64::MIN);
+    let mut state: judge::State =
+        back.validating.as_ref().and_then(|validating| validating.judge.read()).unwrap_or_default();
+    if state.is_ahead(now) {
+        state.set_back(now);
+        draft.clock_was_set_back();
+    }
     let is_of_now = |slot: &&Slot| slot.revision == Revision::Stable && slot.t >= since;
     let as_canary = |slot: &Slot| Slot { revision: Revision::Canary, ..slot.clone() };
-    let slots: Vec<Slot> = scene.snapshot.measured.slots.iter().filter(is_of_now).map(as_canary).collect();
-    let Some(validating) = draft.run().back.as_mut().and_then(|back| back.validating.as_mut()) else {
-        return Vec::new();
-    };
-    let mut state: judge::State = validating.judge.read().unwrap_or_default();
+    let measured = evidence::asked_for(scene, measuring, &mut state);
+    let slots = measured.iter().flat_map(|measured| &measured.slots).filter(is_of_now);
+    let slots: Vec<Slot> = slots.map(as_canary).collect();
     let settings = judge::Settings::default();
     judge::fold(&criteria, &mut state, &slots, &settings);
-    validating.judge = Memory::of(&state);
-    judge::judge(&criteria, &state, &settings)
+    let missing = measured.iter().flat_map(|measured| &measured.stable_missing);
+    for (t, pods) in missing.filter(|(t, _)| *t >= since) {
+        judge::note_missing(&mut state, *t, *pods);
+    }
+    if let Some(validating) = draft.run().back.as_mut().and_then(|back| back.validating.as_mut()) {
+        validating.judge = Memory::of(&state);
+    }
+    Judged { judgements: judge::judge(&criteria, &state, &settings), pods: state.pods }
 }
 
 /// Ends it before anything is known.

@@ -130,12 +130,21 @@ fn nearest(usual: &BTreeMap<Bound, u64>, tail: f64) -> Option<Bound> {
     nearest.map(|(bound, _)| *bound)
 }
 
+/// More than this share of a slot's requests without a status: it says nothing of errors.
+pub const MOST_UNTOLD: f64 = 0.2;
+
 /// What the slot says to the criterion; `None` when it should say something and cannot: no
-/// histogram, or one without the bounds in use.
+/// histogram, or one without the bounds in use; of errors, when too many requests have no status. Few of those are left out: they are
+/// no good ones.
 pub(super) fn read(slot: &Slot, terms: &Terms, bounds: Option<&Bounds>) -> Option<Counts> {
     if terms.slow.is_none() {
-        let bad = slot.errors.min(slot.requests);
-        return Some(Counts { requests: slot.requests, limit: bad, target: bad, pass: bad });
+        let untold = slot.untold.min(slot.requests);
+        if untold as f64 > MOST_UNTOLD * slot.requests as f64 {
+            return None;
+        }
+        let requests = slot.requests - untold;
+        let bad = slot.errors.min(requests);
+        return Some(Counts { requests, limit: bad, target: bad, pass: bad });
     }
     if slot.le.is_empty() && slot.requests == 0 {
         return Some(Counts::default());

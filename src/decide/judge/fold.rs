@@ -54,8 +54,9 @@ pub fn fold(criteria: &[Criterion], state: &mut State, slots: &[Slot], settings:
         state.first_slot.get_or_insert(t);
         state.last_slot = Some(t);
         state.measured_until = t.saturating_add(seconds.round() as i64);
-        let canaries = lines.iter().filter(|slot| slot.revision == Revision::Canary);
-        state.reported.add(t, canaries.count() as u64);
+        let canaries = lines.iter().filter(|slot| slot.revision == Revision::Canary).count() as u64;
+        state.pods = state.pods.max(canaries);
+        state.reported.add(t, canaries);
         state.missing.turn(t);
         let measured = (seconds * lines.len() as f64).round() as u64;
         state.pod_seconds = state.pod_seconds.saturating_add(measured);

@@ -37,6 +37,9 @@ pub struct Slot {
     /// Failed requests in the slot. More errors than requests (counters read at different
     /// moments) counts as all requests failed.
     pub errors: u64,
+    /// Requests of which nobody can tell whether they failed: their series has no status. Error rates miss them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub untold: u64,
     /// Requests answered within each bound, cumulative as in a Prometheus histogram.
     #[serde(default)]
     pub le: BTreeMap<Bound, u64>,
@@ -44,6 +47,10 @@ pub struct Slot {
     /// compared with stable, whose pods are warm.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub warming: bool,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Seconds from when a pod is Ready in which it warms up: caches fill, code is compiled, connections are made.

@@ -30,6 +30,9 @@ pub const SET_BACK: i64 = 5;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct State {
+    /// What the counts were read with, in a word of the caller's; absent where nothing was said of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
     /// Start of the first slot folded, seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_slot: Option<i64>,
@@ -38,6 +41,9 @@ pub struct State {
     pub last_slot: Option<i64>,
     /// End of the last slot folded, seconds; 0 before the first.
     pub measured_until: i64,
+    /// The most canary pods that were counted in one slot.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub pods: u64,
     /// Canary pod-slots that reported lately, since the step began.
     pub reported: Recent,
     /// Canary pod-slots that should have reported lately, since the step began, and did not.
@@ -286,6 +292,22 @@ impl State {
             memory.stable_served.iter_mut().for_each(earlier);
             memory.breached_at.iter_mut().for_each(earlier);
             memory.rank.iter_mut().for_each(|rank| earlier(&mut rank.until));
+        }
+    }
+
+    /// Says what counts are read with from now on. What was counted with something else was other requests: each criterion starts afresh with the next
+    /// [`fold`](fn@super::fold), as with another threshold, and no slot of before is folded any more. Where nothing was said so far, it was the same.
+    pub fn read_with(&mut self, definition: &str) {
+        let before = self.definition.replace(definition.to_owned());
+        if before.is_none_or(|before| before == definition) {
+            return;
+        }
+        self.first_slot = None;
+        (self.reported, self.missing) = (Recent::default(), Recent::default());
+        (self.pod_seconds, self.pod_requests, self.pods) = (0, 0, 0);
+        for memory in self.criteria.values_mut() {
+            // Evidence about nothing that is asked: its share of α is handed on.
+            memory.measure.clear();
         }
     }
 

@@ -185,6 +185,7 @@ impl State {
                 // Two changes within a second are two.
                 t: known.map_or(now, |memory| now.max(memory.last.saturating_add(1))),
                 criterion: criterion.name.clone(),
+                definition: String::new(),
                 every: OF_CHANGES,
                 blameless,
                 found: Ok(found),
@@ -195,7 +196,7 @@ impl State {
 }
 
 /// Adds the samples that are later than what is known. What is not among the criteria any more is forgotten; a criterion that asks for
-/// something else than before starts afresh.
+/// something else than before starts afresh, and what was read for it before that is not taken for what it asks for now.
 pub fn fold(criteria: &[Criterion], state: &mut State, samples: &[Sample]) {
     state.criteria.retain(|name, _| criteria.iter().any(|criterion| criterion.name == *name));
     for criterion in criteria {
@@ -206,6 +207,10 @@ pub fn fold(criteria: &[Criterion], state: &mut State, samples: &[Sample]) {
         }
         let mut new: Vec<&Sample> =
             samples.iter().filter(|sample| sample.criterion == criterion.name).collect();
+        if !new.is_empty() {
+            let definition = criterion.kind.definition();
+            new.retain(|sample| sample.definition.is_empty() || sample.definition == definition);
+        }
         new.sort_by_key(|sample| sample.t);
         for sample in new {
             if sample.t > memory.last {
@@ -332,10 +337,11 @@ impl Memory {
                 None => found.trouble.clone(),
             });
         }
-        self.notice_breach(criterion);
+        self.notice_breach(criterion, &worst);
     }
 
-    fn notice_breach(&mut self, criterion: &Criterion) {
+    /// `now`: the worst number of each series, of those that were read.
+    fn notice_breach(&mut self, criterion: &Criterion, now: &BTreeMap<&str, f64>) {
         let least = criterion.kind.least_samples();
         let decided = self
             .over
@@ -346,9 +352,11 @@ impl Memory {
         let (None, Some((series, streak)), Some(worst)) = (&self.breached, decided, &self.worst) else {
             return;
         };
-        // The worst series now, if it is one of those; else the one that has been longest.
+        // The worst series now, if it is one of those; else the one that has been longest, with its own number.
         let counts = self.over.get(&worst.series).is_some_and(|over| over.streak == streak);
-        let worst = if counts { worst.clone() } else { Point { series, value: worst.value } };
+        let own = now.get(series.as_str()).filter(|_| !counts);
+        let worst =
+            own.map_or_else(|| worst.clone(), |value| Point { series: series.clone(), value: *value });
         self.breached = Some(Breached { streak, worst });
     }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::judge::{OnLimit, OnUnknown};
 use crate::api::criterion::NoData;
+use crate::api::digest::short;
 
 mod memory;
 mod verdict;
@@ -88,6 +89,8 @@ pub struct Sample {
     /// Unix seconds.
     pub t: i64,
     pub criterion: String,
+    /// What was read ([`Kind::definition`]); empty: whatever the criterion asks for.
+    pub definition: String,
     /// Seconds to the next one.
     pub every: u32,
     /// Whatever it says is not the canary's doing: there was none yet, or stable does the same.
@@ -148,6 +151,19 @@ impl Kind {
             Self::Availability => "the canary pods' condition Ready".to_owned(),
             Self::Restarts => "the canary pods' containers' restart counts".to_owned(),
         }
+    }
+
+    /// The whole of what is read, with all of a URL: with another query it is another number.
+    fn whole(&self) -> String {
+        match self {
+            Self::Json { url, pointer } => format!("{url}, {pointer}"),
+            Self::PodGauge(_) | Self::Promql { .. } | Self::Availability | Self::Restarts => self.source(),
+        }
+    }
+
+    /// The same in a word: a reading of something else that a criterion of this name asked for says nothing.
+    pub fn definition(&self) -> String {
+        short(&self.whole())
     }
 
     /// The number as people read it.
@@ -255,11 +271,7 @@ impl Criterion {
     fn fingerprint(&self) -> String {
         let Self { kind, limit, target, held_for, no_data, .. } = self;
         let target = target.map(|target| target.to_string()).unwrap_or_default();
-        let source = match kind {
-            // The whole of it: with another query it is another number.
-            Kind::Json { url, pointer } => format!("{url}, {pointer}"),
-            Kind::PodGauge(_) | Kind::Promql { .. } | Kind::Availability | Kind::Restarts => kind.source(),
-        };
+        let source = kind.whole();
         format!("{source} | {limit} | {target} | {} | {no_data:?}", held_for.as_secs())
     }
 

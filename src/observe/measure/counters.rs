@@ -6,7 +6,7 @@
 //! - A pod that could not be read is *missing*, never zero. Its next good reading covers the gap: one slot, with the start that
 //!   all slots of that round have. One that was never read, and of which there need not be anything to read yet, is not missing.
 //! - The first errors of a new pod count: a pod whose process started after this ledger began counts from 0, however late
-//!   it could first be read. Any other pod's first reading is only something to compare the second one with.
+//!   it could first be read, in the first round too. Any other pod's first reading is only something to compare the second one with.
 //! - A value lower than before, and a new process, count from 0; so does a series that is new on a known pod.
 //! - A pod whose series find no room (see [`super::kept`]), or bring more bounds than a run has, could not be read.
 //!
@@ -24,7 +24,7 @@ pub const SERIES_APART: usize = 5_000;
 /// Bytes that one of these takes.
 const SERIES: usize = size_of::<Kept>();
 /// Bytes that the sums of all others of a pod take, in nodes that may be half empty.
-const SUMS: usize = 2 * size_of::<(Counts, f64)>() * (BOUNDS_PER_RUN + 2);
+const SUMS: usize = 2 * size_of::<(Counts, f64)>() * (BOUNDS_PER_RUN + 3);
 /// How many pods that went away are remembered, in case they come back (a StatefulSet's pods keep their names).
 const GONE_KEPT: usize = 4_096;
 /// How many seconds a pod's status may lag behind what its counters say.
@@ -63,6 +63,8 @@ pub struct Totals {
     pub requests: f64,
     /// Failed requests.
     pub errors: f64,
+    /// Requests of which nobody can tell.
+    pub untold: f64,
     /// Requests that took at most so long.
     pub le: BTreeMap<Bound, f64>,
 }
@@ -73,17 +75,22 @@ impl Totals {
         match counts {
             Counts::Requests { error } => {
                 self.requests += value;
-                self.errors += if error { value } else { 0.0 };
+                match error {
+                    Some(true) => self.errors += value,
+                    Some(false) => {}
+                    None => self.untold += value,
+                }
             }
             Counts::Bucket(bound) => *self.le.entry(bound).or_default() += value,
         }
     }
 
-    /// Whole numbers that fit together: errors are at most the requests (the two may have been written at different
+    /// Whole numbers that fit together: errors, and what nobody can tell of, are at most the requests (the two may have been written at different
     /// moments), and no bucket holds less than the one below it.
     pub fn into_slot(self, t: i64, revision: Revision, pod: String) -> Slot {
-        let Totals { requests, errors, le } = self;
+        let Totals { requests, errors, untold, le } = self;
         let requests = whole(requests);
+        let (errors, untold) = (whole(errors).min(requests), whole(untold).min(requests));
         let mut below = 0;
         let le = le
             .into_iter()
@@ -92,7 +99,7 @@ impl Totals {
                 (bound, below)
             })
             .collect();
-        Slot { t, revision, pod, requests, errors: whole(errors).min(requests), le, warming: false }
+        Slot { t, revision, pod, requests, errors, untold, le, warming: false }
     }
 }
 
@@ -106,14 +113,14 @@ fn whole(count: f64) -> u64 {
     count.round() as u64
 }
 
-/// What every pod of a run had counted when it was last read. In memory only: a new ledger begins with a round that gives no
+/// What every pod of a run had counted when it was last read. In memory only: of pods that were there before it, a new ledger's first round gives no
 /// slots.
 ///
-/// Its first round should come before the first canary pod, even if nothing can be read yet (hand in why, such as
-/// [`ReadError::NoCounter`], for every pod): only what starts after that round counts from 0.
+/// It should begin before the first canary pod ([`Ledger::beginning`], or a round, even if nothing can be read yet: hand in why, such
+/// as [`ReadError::NoCounter`], for every pod): only what starts after that counts from 0.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    /// The last round.
+    /// The last round, or when it began.
     previous: Option<i64>,
     /// What pods counted before this moment was not for this ledger, or has been told already.
     began: i64,
@@ -170,6 +177,11 @@ impl Ledger {
     /// The same, in this room. `of`: for whom it reads.
     pub fn within(room: &Room, of: &ObjectKey) -> Ledger {
         Ledger { place: Some(room.empty_place(of)), ..Ledger::default() }
+    }
+
+    /// It begins at this moment (unix seconds), and its first round may come later: what starts in between counts from 0 in it.
+    pub fn beginning(self, at: i64) -> Ledger {
+        Ledger { previous: Some(at), began: at, ..self }
     }
 
     /// Takes one round as a whole: see [`Ledger::begin`]. `readings`: one entry for each pod of the run that should be read, missing ones among them.

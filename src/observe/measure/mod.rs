@@ -51,10 +51,10 @@ pub const BOUNDS_PER_RUN: usize = 2 * BOUNDS_PER_POD;
 /// What one series of a chosen family counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Counts {
-    /// Requests; `error` when the series' status label says that they failed.
+    /// Requests; `error` is what the series' status label says.
     Requests {
-        /// Whether these requests failed.
-        error: bool,
+        /// Whether these requests failed. `None`: the series has no status, so nobody can tell.
+        error: Option<bool>,
     },
     /// Requests that took at most this long.
     Bucket(Bound),
@@ -286,6 +286,16 @@ pub enum ReadError {
         /// The sample's name.
         name: String,
     },
+    /// Requests without the label that is to say which of them failed.
+    #[error(
+        "{name} has no label {label} here, so nobody can tell which requests failed; write the label that holds their status as metrics.requests.statusLabel, or another counter as metrics.requests.name"
+    )]
+    NoSuchLabel {
+        /// The sample's name.
+        name: String,
+        /// The label.
+        label: String,
+    },
     /// Prometheus knows nothing of this pod.
     #[error(
         "prometheus has no samples of this pod; it must scrape the pod and give its series the labels namespace and pod"
@@ -400,7 +410,8 @@ impl ReadError {
             | ReadError::SeveralCounters { .. }
             | ReadError::NoSuchCounter { .. }
             | ReadError::NotACounter { .. }
-            | ReadError::NoStatusLabel { .. } => "no_counter",
+            | ReadError::NoStatusLabel { .. }
+            | ReadError::NoSuchLabel { .. } => "no_counter",
             ReadError::NoSamples | ReadError::Stale { .. } => "stale",
             ReadError::Api(_) => "api",
         }
@@ -441,6 +452,7 @@ impl ReadError {
             | ReadError::SeveralCounters { .. }
             | ReadError::NoSuchCounter { .. }
             | ReadError::NoStatusLabel { .. }
+            | ReadError::NoSuchLabel { .. }
             | ReadError::NoSamples
             | ReadError::Stale { .. }
             | ReadError::NotPrometheus(_) => false,

@@ -4,7 +4,10 @@
 //! The choice is made once a run, over several pods together, and then kept: a choice made anew in every round would jump to
 //! another family when one appears, and count its past as if it had just happened.
 //!
-//! A counter without a label that tells failed requests is not taken: no errors seen would look like no errors.
+//! A counter without a label that tells failed requests is not taken: no errors seen would look like no errors. For the same reason
+//! the requests of a series without that label, as another version of the program may have them, are told as neither good nor failed.
+
+mod survey;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,22 +19,17 @@ pub use super::presets::IGNORED_PATHS;
 use super::presets::{
     ENDINGS, GRPC_STATUS_LABELS, HTTP_LATENCY, IGNORED_VIEW, LATENCY_ENDINGS, MESH_GRPC_STATUS, Only,
     PATH_LABELS, PRESETS, Preset, RPC_HEALTH, RPC_LABELS, STATUS_LABELS, is_grpc, is_grpc_error,
-    is_http_error, prefix, tells_errors, units_per_second,
+    is_http_error, prefix, units_per_second,
 };
 use super::{Counts, ReadError, SeriesValue};
 use crate::decide::Sampling;
 use crate::decide::judge::Bound;
+pub use survey::Survey;
 
 /// From how many pods names are detected.
 pub(super) const PODS_SURVEYED: usize = 16;
-/// How many names of counters, and of histograms, that fit nothing are remembered for the message.
-const OTHERS_KEPT: usize = 500;
-/// Longer names are not remembered.
-const LONGEST_NAME: usize = 256;
-/// How many of them a message lists.
+/// How many names, or words, a message lists.
 const OTHERS_SAID: usize = 6;
-/// How many counters with a prefix of the user's are remembered.
-const PREFIXED_KEPT: usize = 32;
 
 /// What the Release says about names. Everything may be absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -58,134 +56,6 @@ pub struct RequestsMetric {
 pub struct LatencyMetric {
     /// With or without `_bucket`. Seconds, unless it ends with `_milliseconds`, `_ms`, `_microseconds` or `_nanoseconds`.
     pub name: String,
-}
-
-/// What is there to choose from: the candidates among the series of one or more pods.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Survey {
-    wanted: BTreeSet<String>,
-    named: bool,
-    ignored: Vec<String>,
-    found: BTreeMap<String, Found>,
-    prefixed: BTreeSet<String>,
-    others: BTreeSet<String>,
-    series: usize,
-}
-
-/// One candidate.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Found {
-    /// The labels that the choice depends on.
-    labels: BTreeSet<String>,
-    /// The label that holds the path.
-    path: Option<String>,
-    /// Whether it is there as a series of its own, not only within a native histogram.
-    classic: bool,
-}
-
-impl Survey {
-    /// How many series it has seen.
-    pub fn series(&self) -> usize {
-        self.series
-    }
-
-    /// Takes note of one series.
-    pub fn see(&mut self, name: &str, labels: &[Label<'_>]) {
-        self.series += 1;
-        self.note(legacy(name).as_ref(), labels, true);
-    }
-
-    /// Takes note of a native histogram: it counts requests and holds buckets at once.
-    pub fn see_native(&mut self, base: &str, labels: &[Label<'_>]) {
-        self.series += 1;
-        let base = legacy(base);
-        self.note(&format!("{base}_count"), labels, false);
-        let with_bound: Vec<_> =
-            labels.iter().cloned().chain([(Cow::Borrowed("le"), Cow::Borrowed("+Inf"))]).collect();
-        self.note(&format!("{base}_bucket"), &with_bound, false);
-    }
-
-    /// Takes note of a counter or histogram only to name it when nothing fits.
-    pub fn see_other(&mut self, name: &str) {
-        let is_bound = |name: &str| name.ends_with("_bucket");
-        if (name.ends_with("_total") || name.ends_with("_count") || is_bound(name))
-            && !name.starts_with("promhttp_")
-            && name.len() <= LONGEST_NAME
-            && self.others.len() < OTHERS_KEPT
-            && !self.others.contains(name)
-        {
-            self.others.insert(name.to_owned());
-        }
-    }
-
-    fn note(&mut self, name: &str, labels: &[Label<'_>], classic: bool) {
-        let known = self.wanted.contains(name);
-        if !known && !self.is_prefixed(name) {
-            self.see_other(name);
-            return;
-        }
-        if is_ignored(&self.ignored, labels) {
-            return;
-        }
-        let preset = preset_of(name);
-        if preset.is_some_and(|preset| !preset.only.iter().all(|only| only.fits(labels))) {
-            return;
-        }
-        if !known {
-            self.prefixed.insert(name.to_owned());
-        }
-        let grpc = is_grpc(name);
-        let seen = self.found.entry(name.to_owned()).or_default();
-        seen.classic |= classic;
-        for (label, value) in labels {
-            let label = legacy(label);
-            if seen.path.is_none() && PATH_LABELS.contains(&label.as_ref()) {
-                seen.path = Some(label.clone().into_owned());
-            }
-            // Only the labels that the choice depends on are kept.
-            let is_status = STATUS_LABELS.iter().chain(&GRPC_STATUS_LABELS).any(|known| *known == label);
-            let matters = label == "le" || (is_status && tells_errors(grpc, &label, value));
-            if matters && !value.is_empty() && !seen.labels.contains(label.as_ref()) {
-                seen.labels.insert(label.into_owned());
-            }
-        }
-    }
-
-    /// Whether this is a counter with a prefix of the user's, or a histogram that goes with one.
-    fn is_prefixed(&self, name: &str) -> bool {
-        let counter = prefix(name).is_some();
-        let histogram =
-            || name.strip_suffix("_bucket").is_some_and(|base| prefix(&format!("{base}_count")).is_some());
-        !self.named
-            && name.len() <= LONGEST_NAME
-            && (counter || histogram())
-            && (self.prefixed.len() < PREFIXED_KEPT || self.prefixed.contains(name))
-    }
-
-    fn first_label(&self, name: &str, labels: &[&str]) -> Option<String> {
-        let seen = self.found.get(name)?;
-        labels.iter().find(|label| seen.labels.contains(**label)).map(|label| (*label).to_owned())
-    }
-
-    fn has_buckets(&self, base: &str) -> bool {
-        self.found.get(&format!("{base}_bucket")).is_some_and(|found| found.labels.contains("le"))
-    }
-
-    fn is_native(&self, name: &str) -> bool {
-        self.found.get(name).is_some_and(|found| !found.classic)
-    }
-
-    /// A few counters that were seen and fit nothing, those that look like requests first.
-    fn others(&self, buckets: bool) -> String {
-        let is_about_requests =
-            |name: &&String| ["http", "request", "rpc", "response"].iter().any(|part| name.contains(part));
-        let of_kind = || self.others.iter().filter(|name| name.ends_with("_bucket") == buckets);
-        let mut names: Vec<_> = of_kind().filter(is_about_requests).collect();
-        names.extend(of_kind().filter(|name| !is_about_requests(name)));
-        names.truncate(OTHERS_SAID);
-        let names: Vec<_> = names.into_iter().map(String::as_str).collect();
-        super::shortened(&names.join(", "), 300)
-    }
 }
 
 fn preset_of(name: &str) -> Option<&'static Preset> {
@@ -217,6 +87,11 @@ impl Names {
         Survey {
             wanted: self.candidates().into_iter().collect(),
             named: self.requests.is_some(),
+            status_label: self
+                .requests
+                .as_ref()
+                .and_then(|metric| metric.status_label.as_deref())
+                .map(|label| legacy(label).into_owned()),
             ignored: self.ignored(),
             found: BTreeMap::new(),
             prefixed: BTreeSet::new(),
@@ -293,6 +168,7 @@ impl Names {
             path_label: survey.found.get(&requests).and_then(|found| found.path.clone()),
             other_histograms: if buckets.is_none() { survey.others(true) } else { String::new() },
             only: preset.map_or(&[], |preset| preset.only),
+            words: survey.words(&requests, &status_label),
             requests,
             status_label,
             buckets,
@@ -321,13 +197,13 @@ fn named(metric: &RequestsMetric, survey: &Survey) -> Result<Chosen, ReadError> 
             .first_label(&requests, &STATUS_LABELS)
             .or_else(|| survey.first_label(&requests, &GRPC_STATUS_LABELS))
     };
-    let label = metric
-        .status_label
-        .clone()
-        .or_else(detected)
-        .ok_or_else(|| ReadError::NoStatusLabel { name: requests.clone() })?;
+    let status_label = match &survey.status_label {
+        Some(label) if survey.has_label(&requests, label) => label.clone(),
+        Some(label) => return Err(ReadError::NoSuchLabel { name: requests, label: label.clone() }),
+        None => detected().ok_or_else(|| ReadError::NoStatusLabel { name: requests.clone() })?,
+    };
     let preset = preset_of(&requests);
-    Ok(Chosen { requests, status_label: legacy(&label).into_owned(), preset })
+    Ok(Chosen { requests, status_label, preset })
 }
 
 /// The first well-known counter that tells errors; else the one with a known ending.
@@ -409,6 +285,8 @@ pub struct Detected {
     only: &'static [Only],
     buckets: Option<Buckets>,
     path_label: Option<String>,
+    /// Values of the status label that are no codes.
+    words: String,
     other_histograms: String,
     ignored: Vec<String>,
 }
@@ -419,6 +297,12 @@ impl Detected {
         let only: Vec<_> = self.only.iter().map(|only| only.sentence()).collect();
         let only = if only.is_empty() { String::new() } else { format!(" where {}", only.join(" and ")) };
         let failed = if self.grpc { "a server-side gRPC code" } else { "beginning with 5" };
+        // A word for an error that is not known shows here.
+        let words = if self.grpc || self.words.is_empty() {
+            String::new()
+        } else {
+            format!(" or a word for an error (it holds {})", self.words)
+        };
         let kind = |native: bool| if native { " (native histogram)" } else { "" };
         let latency = match &self.buckets {
             Some(buckets) if buckets.native => format!("latency from {} (native histogram)", buckets.base),
@@ -442,7 +326,7 @@ impl Detected {
             None => "probes count too: no label tells paths".to_owned(),
         };
         format!(
-            "requests from {}{}{only}, errors by its label {} {failed}, {latency}; {probes}",
+            "requests from {}{}{only}, errors by its label {} {failed}{words}, {latency}; {probes}",
             self.requests,
             kind(self.native),
             self.status_label
@@ -533,16 +417,23 @@ impl Detected {
         self.only.iter().all(|only| only.fits(labels)) && !is_ignored(&self.ignored, labels)
     }
 
-    fn is_error(&self, labels: &[Label<'_>]) -> bool {
-        match find(labels, &self.status_label) {
-            Some(code) if self.grpc => is_grpc_error(code),
+    /// Why a pod's requests tell nothing of errors, where its series have not the status label.
+    pub fn unlabelled(&self) -> ReadError {
+        ReadError::NoSuchLabel { name: self.requests.clone(), label: self.status_label.clone() }
+    }
+
+    /// `None`: nobody can tell.
+    fn is_error(&self, labels: &[Label<'_>]) -> Option<bool> {
+        let is_there = |value: &&str| !value.is_empty();
+        match find(labels, &self.status_label).filter(is_there) {
+            Some(code) if self.grpc => Some(is_grpc_error(code)),
             // A mesh counts a failed gRPC call as an answered HTTP request.
-            Some(code) if !code.is_empty() => {
+            Some(code) => {
                 let mesh = || MESH_GRPC_STATUS.iter().filter_map(|label| find(labels, label));
-                is_http_error(code) || mesh().any(is_grpc_error)
+                Some(is_http_error(code) || mesh().any(is_grpc_error))
             }
             // OpenTelemetry: a request that ended without any status has only a type of error.
-            Some(_) | None => find(labels, "error_type").is_some_and(|kind| !kind.is_empty()),
+            None => find(labels, "error_type").filter(is_there).map(|_| true),
         }
     }
 }

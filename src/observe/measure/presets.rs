@@ -118,7 +118,18 @@ const GRPC_ERRORS: [&str; 12] = [
     "15",
 ];
 /// What some write in place of a status that begins with 5.
-const ERROR_WORDS: [&str; 5] = ["error", "failed", "failure", "server_error", "internal_error"];
+const ERROR_WORDS: [&str; 10] = [
+    "error",
+    "err",
+    "failed",
+    "failure",
+    "fail",
+    "ko",
+    "exception",
+    "timeout",
+    "server_error",
+    "internal_error",
+];
 
 /// Whether a gRPC code is the server's fault.
 pub(super) fn is_grpc_error(code: &str) -> bool {

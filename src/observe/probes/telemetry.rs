@@ -118,7 +118,12 @@ impl Asking<'_> {
         match self.series().await {
             Err(error) => (without(&error), without(&error)),
             Ok((detected, answers)) => {
-                let requests = of(&detected, &answers, |counts| matches!(counts, Counts::Requests { .. }));
+                let is_told = |counts: &Counts| matches!(counts, Counts::Requests { error: Some(_) });
+                let is_untold = |counts: &Counts| matches!(counts, Counts::Requests { error: None });
+                let requests = match of(&detected, &answers, is_untold) {
+                    Gave::Data(_) => Gave::Nothing(detected.unlabelled().to_string()),
+                    Gave::Nothing(_) | Gave::NoAnswer(_) => of(&detected, &answers, is_told),
+                };
                 let latency = match detected.has_latency() {
                     true => of(&detected, &answers, |counts| matches!(counts, Counts::Bucket(_))),
                     false => Gave::Nothing(detected.sentence()),
@@ -213,10 +218,13 @@ impl Asking<'_> {
     }
 }
 
-/// Of each kind one: it is only asked whether there are any, and all series of all pods may be many.
+/// Of each kind one: it is only asked whether there are any, and all series of all pods may be many. Requests without a status only where it has
+/// no others.
 fn one_of_each(series: &[SeriesValue]) -> Vec<SeriesValue> {
     let is_bucket = |one: &&SeriesValue| matches!(one.counts, Counts::Bucket(_));
-    let requests = series.iter().find(|one| !is_bucket(one));
+    let is_told = |one: &&SeriesValue| matches!(one.counts, Counts::Requests { error: Some(_) });
+    let is_counted = |one: &&SeriesValue| !is_bucket(one) && one.value > 0.0;
+    let requests = series.iter().find(is_told).or_else(|| series.iter().find(is_counted));
     requests.into_iter().chain(series.iter().find(is_bucket)).copied().collect()
 }
 

@@ -151,7 +151,8 @@ impl Play {
         } else {
             BTreeMap::new()
         };
-        Slot { t, revision: pod.revision, pod: pod.name.clone(), requests, errors, le, warming: false }
+        let (revision, pod) = (pod.revision, pod.name.clone());
+        Slot { t, revision, pod, requests, errors, untold: 0, le, warming: false }
     }
 }
 

@@ -121,7 +121,7 @@ fn what_was_put_back_is_asked_and_measured_while_its_owner_has_the_fields_again(
     let undo = ended(&mut world);
     let found = undo.validation.unwrap();
     assert_eq!(found.result, ValidationResult::Validated, "{}", found.message);
-    assert_eq!(found.message, "its checks passed, errors Pass");
+    assert_eq!(found.message, "its checks passed, errors Pass, measured on 4 of 4 pods");
     assert!(
         undo.times.validated_at.unwrap().0 >= undo.times.restored_at.unwrap().0 + Duration::from_secs(60)
     );
@@ -224,7 +224,7 @@ fn the_rejected_template_that_comes_again_is_held_meanwhile() {
         world.pass(Duration::from_secs(20));
         assert!(world.status.run.is_some() && world.ready() == 4, "{}", world.describe());
         let undo = ended(&mut world);
-        assert_eq!(undo.validation.unwrap().result, ValidationResult::Validated);
+        assert_eq!(undo.validation.unwrap().result, ValidationResult::Undecided, "nothing was measured");
         world.until("held", |world| world.phase() == "Rejected");
         // Where pods of it had started before it could be held, the stable template stands in its place.
         let spec = &world.deployment()["spec"];
@@ -236,12 +236,45 @@ fn the_rejected_template_that_comes_again_is_held_meanwhile() {
 
 #[test]
 fn killed_after_the_fields_were_given_back_it_goes_on_looking() {
-    let mut world = crashed(json!({"validate": {"for": "30s"}}));
+    let mut world = crashed(json!({"validate": {"for": "30s", "checks": smoke()["checks"]}}));
     world.until("stable stands", stands);
     world.dies_after = Some(1);
     world.tick();
     let undo = ended(&mut world);
     assert_eq!(undo.validation.unwrap().result, ValidationResult::Validated, "{}", world.describe());
+}
+
+#[test]
+fn nothing_is_said_to_work_of_which_nothing_was_measured() {
+    let of_stable = json!([{"name": "worse", "errorRate": {"relativeTo": "stable", "limit": "50%"}}]);
+    for criteria in [json!([]), of_stable] {
+        let mut spec = with(json!({"validate": {"for": "20s"}}));
+        spec["criteria"] = criteria;
+        let mut world = World::new(4, rolling(), spec);
+        world.meters.traffic = Some(Traffic { requests: 60, ..Traffic::default() });
+        world.push(template("v2", true));
+        let found = ended(&mut world).validation.unwrap();
+        assert_eq!(found.result, ValidationResult::Undecided, "{}", found.message);
+        assert!(found.message.starts_with("nothing says whether it works: "), "{}", found.message);
+        assert_eq!(condition(&world, "Validated"), None);
+    }
+}
+
+#[test]
+fn what_most_pods_do_not_tell_is_not_made_up_by_one_that_serves_well() {
+    for (silent, wanted) in [(0, ValidationResult::Validated), (3, ValidationResult::Undecided)] {
+        let mut spec = with(json!({"validate": {"for": "60s"}}));
+        spec["criteria"] = json!([{"name": "errors", "errorRate": {"limit": "5%"}}]);
+        let mut world = World::new(4, rolling(), spec);
+        world.meters.traffic = Some(Traffic { requests: 60, ..Traffic::default() });
+        world.push(template("v2", true));
+        world.until("stable stands", stands);
+        world.meters.silent = silent;
+        let found = ended(&mut world).validation.unwrap();
+        assert_eq!(found.result, wanted, "{}", found.message);
+        let words = if silent == 0 { "errors Pass, measured on 4 of 4 pods" } else { "measurements" };
+        assert!(found.message.contains(words), "{}", found.message);
+    }
 }
 
 /// A version whose check fails at half.

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     let world = World { defect: Defect::Slow { times: 1.0 }, mean: 0.001, ..World::usual(20.0, 5) };
     let mut play = Play::new(world, 1);
     let mut state = State::default();
+    state.read_with("0123456789ab");
     let history: Vec<_> = (-SLOTS..0).flat_map(|at| play.slots(at * 5)).collect();
     learn(&criteria, &mut state, &history);
     for at in 0..SLOTS {

@@ -10,14 +10,16 @@ use serde_json::{Map, Value, json};
 
 use super::connect::{Cluster, answer, code};
 use super::view::plain;
-use super::{Code, terminal};
-use crate::api::{CHANGED_BY, GROUP, HELD, ORIGINALS, RELEASE_LABEL, Release, STABLE};
+use super::{Code, act, terminal};
+use crate::api::{Action, CHANGED_BY, GROUP, HELD, ORIGINALS, RELEASE_LABEL, Release, STABLE};
 
 /// The fields of `spec` that a run owns. Nothing else is given back: whoever could write more into the annotation would have it written with the
 /// rights of whoever hands back.
 const OWNED: [&str; 4] = ["minReadySeconds", "paused", "progressDeadlineSeconds", "strategy"];
 /// Letters that are shown of a field that is none of them.
 const SHOWN: usize = 64;
+/// Characters of a reason, at least.
+const LEAST_REASON: usize = 3;
 /// How often to try again when somebody else wrote in between.
 const TRIES: usize = 5;
 
@@ -58,6 +60,7 @@ pub async fn without_operator(cluster: &Cluster, name: &str, reason: Option<&str
                     plan.lines.join("\n  "),
                     next(&deployment, &full_name, &target, &cluster.namespace)
                 ));
+                tell(cluster, name, reason).await;
                 return Ok(Code::Yes);
             }
             Err(error) if code(&error) == Some(409) && attempt < TRIES => {}
@@ -169,6 +172,48 @@ fn next(deployment: &DynamicObject, full_name: &str, target: &str, namespace: &s
     } else {
         format!("no run was under way in {full_name}")
     }
+}
+
+/// A Release that is still there is told, as by an operator's hand-back: one that returns leaves the Deployment to its owner then. The Deployment is given
+/// back whatever comes of it.
+async fn tell(cluster: &Cluster, name: &str, reason: Option<&str>) {
+    let namespace = &cluster.namespace;
+    match answer(cluster.api::<Release>().get_opt(name)).await {
+        Ok(None) => return,
+        Ok(Some(_)) => {}
+        Err(error) => return terminal::complain(&untold(name, namespace, &error.to_string())),
+    }
+    match act::say(cluster, &saying(name, reason)).await {
+        Ok(Code::Yes) => terminal::print(&format!(
+            "release {namespace}/{name} is still there: an operator that returns leaves the deployment alone until kubectl tidegate \
+             resume {name} -n {namespace}\n"
+        )),
+        Ok(Code::No | Code::Interrupted) => terminal::complain(&untold(name, namespace, "it is refused")),
+        Err(error) => terminal::complain(&untold(name, namespace, &error.to_string())),
+    }
+}
+
+/// What a Release is told. A reason that is too short for the API server is left out.
+pub fn saying(name: &str, reason: Option<&str>) -> act::Saying {
+    let reason = reason.filter(|reason| reason.chars().count() >= LEAST_REASON);
+    act::Saying {
+        action: Action::HandBack,
+        release: name.to_owned(),
+        role: None,
+        check: None,
+        undo: false,
+        pass: None,
+        reason: Some(reason.unwrap_or("handed back without the operator").to_owned()),
+        wait: None,
+    }
+}
+
+fn untold(name: &str, namespace: &str, why: &str) -> String {
+    format!(
+        "release {namespace}/{name} could not be told ({why}): where it is still there, an operator that returns may take the deployment \
+         again, and back to stable. Delete it first: kubectl delete release {name} -n {namespace}",
+        why = plain(why)
+    )
 }
 
 /// The Deployment's name: by its label, else as the Release says, else as the Release is called.

@@ -12,6 +12,9 @@ use super::connect::{Cluster, answer, code};
 use super::view::plain;
 use super::{Code, act, terminal};
 use crate::api::{Action, CHANGED_BY, GROUP, HELD, ORIGINALS, RELEASE_LABEL, Release, STABLE};
+use crate::decide::fields::{PARKED_DEADLINE, PARKED_MIN_READY};
+use crate::decide::snapshot::DIGITS_IN_NAME;
+use crate::watch::slim;
 
 /// The fields of `spec` that a run owns. Nothing else is given back: whoever could write more into the annotation would have it written with the
 /// rights of whoever hands back.
@@ -58,7 +61,7 @@ pub async fn without_operator(cluster: &Cluster, name: &str, reason: Option<&str
                 terminal::print(&format!(
                     "deployment {full_name} is its owner's again{because}:\n  {}\n{}\n",
                     plan.lines.join("\n  "),
-                    next(&deployment, &full_name, &target, &cluster.namespace)
+                    next(&deployment)
                 ));
                 tell(cluster, name, reason).await;
                 return Ok(Code::Yes);
@@ -162,16 +165,50 @@ fn change(field: &str, now: &Value, then: &Value) -> String {
     }
 }
 
-/// What happens to the pods now, and what to do if that is not wanted.
-fn next(deployment: &DynamicObject, full_name: &str, target: &str, namespace: &str) -> String {
-    if deployment.annotations().contains_key(ORIGINALS) && deployment.annotations().contains_key(STABLE) {
-        format!(
-            "the native controller now completes the template that is in {full_name}; to go back instead: kubectl rollout undo \
-             deployment/{target} -n {namespace}"
-        )
-    } else {
-        format!("no run was under way in {full_name}")
+/// What happens to the pods now, and what to do if that is not wanted. A native `rollout undo` takes the template before by its number: on the way back that
+/// is the version which is gone back from.
+pub fn next(deployment: &DynamicObject) -> String {
+    let (name, namespace) = (deployment.name_any(), deployment.namespace().unwrap_or_default());
+    let annotations = deployment.annotations();
+    let is_held = annotations.get(HELD).is_some_and(|held| held == "true");
+    match (annotations.get(ORIGINALS), annotations.get(STABLE)) {
+        (Some(_), Some(stable)) if is_back(deployment, stable) => format!(
+            "the stable template is in place in {namespace}/{name}, and the native controller brings its pods. Do not roll back: kubectl rollout undo \
+             would bring the version out that the run went back from"
+        ),
+        (Some(_), Some(stable)) => format!(
+            "the native controller now completes the template that is in {namespace}/{name}; to go back instead{}",
+            write_stable(&name, &namespace, stable)
+        ),
+        _ if is_held => format!(
+            "the native controller now completes whatever template is in {namespace}/{name}: it was held"
+        ),
+        _ => format!("no run had the fields of {namespace}/{name}: its pods stay as they are"),
     }
+}
+
+/// Whether the template that stands there is the stable one: by the name under which that is kept, or (where admission has changed it) by what only the
+/// order back leaves.
+fn is_back(deployment: &DynamicObject, stable: &str) -> bool {
+    let spec = &deployment.data["spec"];
+    let fingerprint: String = slim::fingerprint(&spec["template"]).chars().take(DIGITS_IN_NAME).collect();
+    let is_parked = spec["minReadySeconds"] == json!(PARKED_MIN_READY);
+    let is_ordered =
+        spec["progressDeadlineSeconds"] == json!(PARKED_DEADLINE) && !is_parked && spec["paused"] != true;
+    is_ordered || stable.strip_suffix(&fingerprint).is_some_and(|before| before.ends_with('-'))
+}
+
+/// The command that writes the stable template, where what is noted is a name: anybody may have written it.
+fn write_stable(name: &str, namespace: &str, stable: &str) -> String {
+    let is_name =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || matches!(letter, '-' | '.');
+    if stable.is_empty() || !stable.chars().all(is_name) {
+        return ", apply the manifest before".to_owned();
+    }
+    let data = format!("kubectl get controllerrevision {stable} -n {namespace} -o jsonpath='{{.data}}'");
+    format!(
+        r#": kubectl patch deployment {name} -n {namespace} --type json -p "[{{\"op\":\"replace\",\"path\":\"/spec/template\",\"value\":$({data})}}]""#
+    )
 }
 
 /// A Release that is still there is told, as by an operator's hand-back: one that returns leaves the Deployment to its owner then. The Deployment is given

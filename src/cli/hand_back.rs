@@ -107,16 +107,22 @@ pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
                  may be in kubectl get release {release} -n {namespace} -o jsonpath={{.status.run.originals}}"
             )
         })?,
-        // Held by the API server's policy and not yet taken up by an operator: only `paused` is not the owner's.
-        None if annotations.get(HELD).is_some_and(|held| held == "true") => {
-            Map::from_iter([("paused".to_owned(), Value::Null)])
-        }
-        None if spec["minReadySeconds"] == json!(2_147_483_646) => bail!(
-            "deployment {name} is in a run, but its annotation {ORIGINALS} is gone, so its owner's fields are not known: \
-             a copy may \
-             be in kubectl get release {release} -n {namespace} -o jsonpath={{.status.run.originals}}"
-        ),
-        None => Map::new(),
+        // Also where it was held before: in a run that is noted as well.
+        None => match parked_by(spec, labelled.is_some()) {
+            Some(field) => bail!(
+                "deployment {name} is in a run (spec.{field} is {value}), but its annotation {ORIGINALS} is gone, so its owner's fields are not known: a \
+                 copy may be in kubectl get release {release} -n {namespace} -o jsonpath={{.status.run.originals}}; write spec.paused, \
+                 minReadySeconds, progressDeadlineSeconds and strategy as they are to be, and take the label {RELEASE_LABEL} and the annotations \
+                 {GROUP}/* off in the same write: kubectl edit deployment {name} -n {namespace} (a progressDeadlineSeconds of 2147483647 may be its \
+                 owner's own: no deadline)",
+                value = spec[field]
+            ),
+            // Held by the API server's policy and not yet taken up by an operator: only `paused` is not the owner's.
+            None if annotations.get(HELD).is_some_and(|held| held == "true") => {
+                Map::from_iter([("paused".to_owned(), Value::Null)])
+            }
+            None => Map::new(),
+        },
     };
     let (originals, others): (Map<String, Value>, Map<String, Value>) =
         originals.into_iter().partition(|(field, _)| OWNED.contains(&field.as_str()));
@@ -140,6 +146,15 @@ pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
         patch["spec"] = Value::Object(originals);
     }
     Ok(Plan { patch, lines })
+}
+
+/// The field by which it is seen that a run has a Deployment, or goes back. An owner may want no deadline as well: without our label that is theirs.
+fn parked_by(spec: &Value, labelled: bool) -> Option<&'static str> {
+    let waits = |field: &str, parked: i32| spec[field] == json!(parked);
+    if waits("minReadySeconds", PARKED_MIN_READY) {
+        return Some("minReadySeconds");
+    }
+    (labelled && waits("progressDeadlineSeconds", PARKED_DEADLINE)).then_some("progressDeadlineSeconds")
 }
 
 /// Whether a field is as it was in spite of the patch: an admission policy put it back. With the label off, none does any more.

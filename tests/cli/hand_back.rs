@@ -113,7 +113,24 @@ fn nothing_is_guessed() {
         "there is nothing to hand back: deployment checkout carries no label or annotation of Tidegate"
     );
     let lost = refused(deployment(&of_checkout(), &json!({}), &json!({ "minReadySeconds": 2_147_483_646 })));
-    assert!(lost.contains("is in a run, but its annotation tidegate.dev/originals is gone"), "{lost}");
+    assert!(lost.contains("but its annotation tidegate.dev/originals is gone"), "{lost}");
+    let without_deadline = json!({ "progressDeadlineSeconds": 2_147_483_647 });
+    let theirs = refused(deployment(&json!({}), &json!({}), &without_deadline));
+    assert!(theirs.starts_with("there is nothing to hand back"), "{theirs}");
+    // Held at rest, as the policies and capture mode Paused have it, which a native rollout undo brings back in mid-run.
+    let held = json!({ "tidegate.dev/held": "true" });
+    for field in
+        [json!({ "minReadySeconds": 2_147_483_646 }), json!({ "progressDeadlineSeconds": 2_147_483_647 })]
+    {
+        let lost = refused(deployment(&of_checkout(), &held, &field));
+        let field = field.as_object().unwrap().keys().next().unwrap().clone();
+        assert!(lost.contains(&format!("is in a run (spec.{field} is 214748364")), "{lost}");
+        assert!(lost.contains("but its annotation tidegate.dev/originals is gone"), "{lost}");
+        assert!(
+            lost.contains("in kubectl get release checkout -n shop -o jsonpath={.status.run.originals}"),
+            "{lost}"
+        );
+    }
     let broken = refused(deployment(&of_checkout(), &json!({ "tidegate.dev/originals": "[" }), &json!({})));
     assert!(broken.contains("is not a JSON object"), "{broken}");
     let other = refused(deployment(&json!({ "tidegate.dev/release": "cart" }), &json!({}), &json!({})));

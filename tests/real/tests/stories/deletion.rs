@@ -136,6 +136,11 @@ fn a_guarded_release_may_be_deleted_once_its_deployment_is_its_owners_again() {
     tidegate_real::story::on_stage(async {
         let story = at_half("deletion-guarded", 2).await;
         guard(&story, Guarded::Here).await;
+        // What goes with a namespace or an owner: the account of controllers that have one for all of them.
+        let client = story.stage.cluster.client_in_place_of("system:kube-controller-manager").await;
+        let client = client.expect("a client");
+        let controllers = Story { stage: story.stage, namespace: story.namespace.clone(), client };
+        assert_eq!(said_of_deleting_release(&controllers).await, "");
         let errors = json!([{"name": "errors", "errorRate": {"limit": "5%"}}]);
         let looked_at = json!({"criteria": errors, "undo": {"validate": {"for": "1h"}}});
         story.apply(story.release(with(by_hand(), looked_at))).await;

@@ -268,23 +268,21 @@ fn untold(name: &str, namespace: &str, why: &str) -> String {
     )
 }
 
-/// The Deployment's name: by its label, else as the Release says, else as the Release is called.
+/// The Deployment's name: by its label, else as the Release says, else as the Release is called. A copy of it may have the label too.
 async fn find(cluster: &Cluster, deployments: &Api<DynamicObject>, release: &str) -> Result<String> {
     let labelled = ListParams::default().labels(&format!("{RELEASE_LABEL}={release}"));
     let found: Vec<String> =
         answer(deployments.list(&labelled)).await?.items.iter().map(ResourceExt::name_any).collect();
-    match &found[..] {
-        [one] => return Ok(one.clone()),
-        [] => {}
-        several => bail!(
-            "{} deployments carry the label {RELEASE_LABEL}={release}: {}",
-            several.len(),
-            several.join(", ")
-        ),
+    if let [one] = &found[..] {
+        return Ok(one.clone());
     }
     // The CRDs may be gone too: not found either way.
     let known = answer(cluster.api::<Release>().get_opt(release)).await?;
-    let name = known.map_or_else(|| release.to_owned(), |release| release.spec.target_ref.name);
+    let target = known.map(|release| release.spec.target_ref.name);
+    if !found.is_empty() {
+        return one_of(found, target, release);
+    }
+    let name = target.unwrap_or_else(|| release.to_owned());
     if answer(deployments.get_opt(&name)).await?.is_none() {
         let namespace = &cluster.namespace;
         bail!(
@@ -293,4 +291,20 @@ async fn find(cluster: &Cluster, deployments: &Api<DynamicObject>, release: &str
         );
     }
     Ok(name)
+}
+
+/// Of several that carry the label, the one that the Release names.
+///
+/// # Errors
+/// Where none of them is, or there is no Release: it is not guessed.
+pub fn one_of(labelled: Vec<String>, target: Option<String>, release: &str) -> Result<String> {
+    let all = labelled.join(", ");
+    match target.filter(|target| labelled.contains(target)) {
+        Some(target) => Ok(target),
+        None => bail!(
+            "{} deployments carry the label {RELEASE_LABEL}={release}: {all}; take it off those that are copies: kubectl label deployment NAME \
+             {RELEASE_LABEL}-",
+            labelled.len()
+        ),
+    }
 }

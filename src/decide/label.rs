@@ -3,13 +3,17 @@
 //! Deployment comes by its label, and loses it, while no run is under way, is not known here.
 
 use super::actions;
-use super::decision::Intent;
+use super::decision::{Intent, Notice};
 use super::draft::Draft;
-use super::fields::{Originals, guarded, labelling, parked};
+use super::fields::{Originals, Wanted, guarded, is_labelled, labelling, lent, parked};
+use super::orphan;
 use super::scene::Scene;
 use super::snapshot::Workload;
 use crate::api::RELEASE_LABEL;
 use crate::api::status::{Run, Said};
+
+/// What is told of a copy.
+const COPIED: &str = "DeploymentCopied";
 
 /// In a run it is put back.
 pub fn keep(draft: &mut Draft<'_>, target: &Workload) {
@@ -30,6 +34,7 @@ pub fn put_back(intents: &mut Vec<Intent>, target: &Workload, release: &str) {
         Intent::KeepTemplate { .. }
         | Intent::DropTemplate { .. }
         | Intent::StopManaging { .. }
+        | Intent::LetCopyGo { .. }
         | Intent::CreateJob { .. }
         | Intent::DeleteJob { .. }
         | Intent::KeepReport { .. }
@@ -74,4 +79,29 @@ fn is_given_back(target: &Workload, run: &Run) -> bool {
     // Nothing but the pause is a run's then.
     let recreates = Originals::from_value(&run.originals).is_some_and(|owners| owners.recreate());
     !is_left && knows_authors && !parked(target) && !(recreates && target.paused)
+}
+
+/// A copy of the Deployment that was made with its label is nobody's: policies would hold each template that is written to it, and nobody would release
+/// that. So what is ours is taken off, and it is told. Not in the middle of a run: which of its fields are to be its owner's is not for us to say.
+pub fn let_copy_go(draft: &mut Draft<'_>) {
+    let snapshot = draft.snapshot;
+    let Some(copy) = &snapshot.copy else { return };
+    let what =
+        format!("Deployment {} carries the label of this Release, which is not about it: a copy", copy.name);
+    if lent(copy) {
+        let line = orphan::line(&snapshot.key, &copy.name);
+        let note =
+            format!("{what} of one in a run, that is held, and that nobody releases; give it back: {line}");
+        return draft.notices.push(Notice::warning(COPIED, note).lasting());
+    }
+    let wanted = Wanted::given_back(&Originals::take(copy)).labelled(None);
+    if let Some(mut patch) = wanted.patch(copy) {
+        // No generation tells that somebody has taken it up meanwhile.
+        patch.insert(1, is_labelled(draft.name()));
+        draft.intents.push(Intent::LetCopyGo { name: copy.name.clone(), patch });
+        let note = format!(
+            "{what}; label and hold are taken off, and what is written to it is rolled out as by any Deployment"
+        );
+        draft.notices.push(Notice::warning(COPIED, note).lasting());
+    }
 }

@@ -100,6 +100,7 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
             rest::stop_managing(&mut draft, target);
             scene.describe(&mut draft);
             lint::note(&mut draft, &scene);
+            label::let_copy_go(&mut draft);
         }
     }
     marks::mark(&mut draft);

@@ -430,7 +430,7 @@ fn without_originals(snapshot: &Snapshot, target: &Workload, lost: &str) -> Kept
 }
 
 /// The line of docs/hand-back.md that gives a Deployment back.
-fn line(Key { namespace, .. }: &Key, name: &str) -> String {
+pub fn line(Key { namespace, .. }: &Key, name: &str) -> String {
     let deployment = format!("deploy {name} -n {namespace}");
     let originals = format!(
         r"$(kubectl get {deployment} -o jsonpath='{{.metadata.annotations.tidegate\.dev/originals}}')"

@@ -41,7 +41,7 @@ use crate::decide::snapshot::{
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
 use crate::observe::reading::Reading;
-use crate::observe::target::{deployment_of, in_hand, left_behind, waited_for_by};
+use crate::observe::target::{copy, deployment_of, in_hand, left_behind, waited_for_by};
 use crate::watch::ObjectKey;
 use crate::watch::again::{Again, Outlined};
 use crate::watch::index::{DESIRED, Index, is_of_trial, quarantine_of, trials_of};
@@ -128,9 +128,11 @@ pub fn observe(
         }
         (None, _) | (_, None) => Stored::default(),
     };
+    let copy = copy(index, &name).and_then(|copy| again.deployment(index, &copy)).map(workload);
     Ok(Snapshot {
         now,
         key: key.clone(),
+        copy,
         rival: release.as_ref().and(deployment).and_then(|deployment| rival(index, key, deployment)),
         content: release
             .as_ref()
@@ -174,8 +176,12 @@ fn unheard(index: &Index, key: &Key, now: Timestamp) -> Option<Unheard> {
 /// What may be looked at of a Release and is an outline: the Release, the Deployments that it may be about, and what was kept of those.
 fn lacking(index: &Index, again: &Again, name: &ObjectKey) -> Vec<Outlined> {
     let target = index.releases.get(name).and_then(|release| release.spec.target.as_deref());
-    let deployments =
-        [target.map(|target| name.beside(target)), in_hand(index, name), left_behind(index, name)];
+    let deployments = [
+        target.map(|target| name.beside(target)),
+        in_hand(index, name),
+        left_behind(index, name),
+        copy(index, name),
+    ];
     let templates = index.templates.children(name).take(MOST_TEMPLATES).map(|(key, _)| key.clone());
     let mut wanted = vec![Outlined::Release(name.clone())];
     wanted.extend(deployments.into_iter().flatten().map(Outlined::Deployment));

@@ -69,3 +69,12 @@ pub fn left_behind(index: &Index, name: &ObjectKey) -> Option<ObjectKey> {
     };
     labelled.next().map(|(key, _)| key.clone()).or_else(lost)
 }
+
+/// A Deployment that carries the name of a Release, and is nobody's: the Release is about another one, and has taken that up.
+pub fn copy(index: &Index, name: &ObjectKey) -> Option<ObjectKey> {
+    // Of one that cannot be read it is not known what it is about.
+    index.releases.get(name)?.target()?;
+    let is_nobodys = |found: &slim::Deployment| !found.metadata.deleted && index.holder(found).is_none();
+    let mut labelled = index.deployments.children(name).filter(|(_, found)| is_nobodys(found));
+    labelled.next().map(|(key, _)| key.clone())
+}

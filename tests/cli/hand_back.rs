@@ -1,7 +1,7 @@
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 use tidegate::api::Action;
-use tidegate::cli::hand_back::{next, plan, saying};
+use tidegate::cli::hand_back::{next, one_of, plan, saying};
 use tidegate::watch::slim::fingerprint;
 
 fn deployment(labels: &Value, annotations: &Value, spec: &Value) -> DynamicObject {
@@ -207,4 +207,16 @@ fn a_release_that_is_still_there_is_told_with_a_reason_that_is_taken() {
         assert_eq!((said.action, said.reason.as_deref(), said.wait), (Action::HandBack, Some(told), None));
     }
     assert_eq!(saying("checkout", Some("!!")).reason, saying("checkout", None).reason);
+}
+
+#[test]
+fn of_several_that_carry_the_label_the_one_that_the_release_names_is_given_back() {
+    let both = || vec!["checkout".to_owned(), "checkout-eu".to_owned()];
+    assert_eq!(one_of(both(), Some("checkout".to_owned()), "checkout").unwrap(), "checkout");
+    for target in [None, Some("cart".to_owned())] {
+        let refused = one_of(both(), target, "checkout").unwrap_err().to_string();
+        assert!(refused.starts_with(
+            "2 deployments carry the label tidegate.dev/release=checkout: checkout, checkout-eu;"
+        ));
+    }
 }

@@ -1,5 +1,5 @@
 //! Somebody takes the label off in the middle of a run: it comes back, and whoever needs it meanwhile finds the Deployment by what is kept for it. Where
-//! everything of ours went with it, the Deployment was handed back by hand.
+//! everything of ours went with it, the Deployment was handed back by hand. And a copy that was made with the label is nobody's.
 
 use std::time::Duration;
 
@@ -192,4 +192,60 @@ fn annotations_of_an_old_replica_set_on_a_deployment_without_a_label_are_nobodys
         world.describe()
     );
     assert!(world.templates.is_empty());
+}
+
+/// A copy of the Deployment as it stands, under another name.
+fn copy_of(world: &World) -> Value {
+    let mut copy = world.deployment().clone();
+    for (field, value) in [("name", "shop-eu"), ("uid", "d2")] {
+        copy["metadata"][field] = json!(value);
+    }
+    copy
+}
+
+#[test]
+fn a_copy_with_the_label_is_let_go_and_rolls_out_what_was_held() {
+    let mut world = World::new(10, quarter(), quick());
+    let before = world.deployment().clone();
+    let mut copy = copy_of(&world);
+    copy["metadata"]["annotations"]["tidegate.dev/held"] = json!("true");
+    copy["spec"]["paused"] = json!(true);
+    copy["spec"]["template"] = template("v2", false);
+    world.deployments = vec![copy, copy_of(&world)];
+    // Of one of them its owner wants it paused.
+    world.deployments[1]["metadata"]["name"] = json!("shop-us");
+    world.deployments[1]["spec"]["paused"] = json!(true);
+    world.pass(Duration::from_secs(1));
+    for (copy, paused) in world.deployments.iter().zip([Value::Null, json!(true)]) {
+        let ours =
+            [&copy["metadata"]["labels"][LABEL], &copy["metadata"]["annotations"]["tidegate.dev/held"]];
+        assert_eq!(ours, [&Value::Null, &Value::Null], "{copy:#}");
+        assert_eq!(copy["spec"]["paused"], paused, "{copy:#}");
+    }
+    assert_eq!(world.deployments[0]["spec"]["template"], template("v2", false));
+    assert_eq!(*world.deployment(), before, "the Deployment itself is let be");
+    let told = world.notices.iter().filter(|notice| notice.reason == "DeploymentCopied");
+    assert_eq!(told.count(), 2, "{}", world.describe());
+    world.push(template("v2", false));
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn a_copy_of_one_in_mid_run_is_told_of_and_not_touched_and_neither_is_one_that_another_release_is_about() {
+    let (mut world, _) = half_way();
+    let copy = copy_of(&world);
+    world.deployments = vec![copy.clone()];
+    world.tick();
+    let last = world.notices.iter().rfind(|notice| notice.reason == "DeploymentCopied").expect("told");
+    assert!(last.note.contains("Deployment shop-eu carries the label of this Release"), "{}", last.note);
+    assert!(
+        last.note.contains("kubectl patch deploy shop-eu -n ns --type merge -p ") && last.note.len() < 1000
+    );
+    assert_eq!(world.deployments, [copy]);
+    let mut of_another = World::new(10, quarter(), quick());
+    of_another.others.push(new_release("second", "shop-eu"));
+    of_another.deployments = vec![copy_of(&of_another)];
+    let before = of_another.deployments.clone();
+    of_another.pass(Duration::from_secs(1));
+    assert_eq!(of_another.deployments, before);
 }

@@ -332,7 +332,10 @@ fn templates(
     let is_owned = |metadata: &Meta, uid: &str| metadata.owners.is_empty() || metadata.is_owned_by(uid);
     let mine = |kept: &slim::StoredTemplate| match uid {
         Some(uid) => is_owned(&kept.metadata, uid),
-        None => waited_for_by(index, kept).is_none(),
+        None => waited_for_by(index, kept).is_none_or(|found| {
+            let known = again.deployment(index, &found.metadata.key);
+            known.is_some_and(|known| !known.is_in_a_run())
+        }),
     };
     let of = |(name, kept): (&ObjectKey, &slim::StoredTemplate)| {
         // The fingerprint is taken from the template itself: what an annotation says may have been changed.

@@ -35,6 +35,25 @@ fn no_enum_lists_null_and_no_key_is_a_word_that_yaml_reads_as_a_boolean() {
     }
 }
 
+#[test]
+fn the_notes_of_the_chart_uninstall_as_the_manual_does_the_guarded_too() {
+    let read =
+        |path: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let (notes, manual) = (read("charts/tidegate/templates/NOTES.txt"), read("docs/hand-back.md"));
+    let (_, uninstalling) = manual.split_once("## Uninstalling").expect("the chapter");
+    let (_, last) = notes.split_once("Before you uninstall it").expect("the last of the notes");
+    let commands = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(|line| line.split(" #").next().unwrap_or_default().trim());
+        let all = ["kubectl annotate releases", "kubectl delete releases", "kubectl get deployments"];
+        lines.filter(|line| all.iter().any(|wanted| line.starts_with(wanted))).map(str::to_owned).collect()
+    };
+    assert_eq!(commands(last), commands(uninstalling));
+    assert_eq!(commands(last).len(), 3, "{last}");
+    let guarded =
+        last.split_once("{{ if .Values.policies.guardDelete }}").expect("only where it is guarded").1;
+    assert!(guarded.trim_start().starts_with("kubectl annotate releases"), "{guarded}");
+}
+
 fn walk(value: &serde_json::Value, path: &str) {
     match value {
         serde_json::Value::Object(map) => {

@@ -209,6 +209,17 @@ async fn carry_out_one(
                 Err(error) => return Err(error),
             }
         }
+        Intent::LetCopyGo { name, patch } => {
+            match writer.patch_deployment(&key.namespace, name, patch).await {
+                Ok(_) => tracing::info!(release = %key, deployment = name, "a copy has the label no more"),
+                Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {
+                    tracing::warn!(release = %key, deployment = name, %error, "a copy of the Deployment keeps its label");
+                }
+                // Somebody has written or deleted it meanwhile.
+                Err(ActError::Stale(_) | ActError::Gone) => {}
+                Err(error) => return Err(error),
+            }
+        }
         Intent::KeepTemplate { name, fingerprint, template, owner, needed: _ } => {
             let body = json!({
                 "apiVersion": "apps/v1", "kind": "ControllerRevision",

@@ -10,14 +10,19 @@ use serde_json::{Map, Value, json};
 
 use super::connect::{Cluster, answer, code};
 use super::view::plain;
-use super::{Code, terminal};
-use crate::api::{CHANGED_BY, GROUP, HELD, ORIGINALS, RELEASE_LABEL, Release, STABLE};
+use super::{Code, act, terminal};
+use crate::api::{Action, CHANGED_BY, GROUP, HELD, ORIGINALS, RELEASE_LABEL, Release, STABLE};
+use crate::decide::fields::{PARKED_DEADLINE, PARKED_MIN_READY};
+use crate::decide::snapshot::DIGITS_IN_NAME;
+use crate::watch::slim;
 
 /// The fields of `spec` that a run owns. Nothing else is given back: whoever could write more into the annotation would have it written with the
 /// rights of whoever hands back.
 const OWNED: [&str; 4] = ["minReadySeconds", "paused", "progressDeadlineSeconds", "strategy"];
 /// Letters that are shown of a field that is none of them.
 const SHOWN: usize = 64;
+/// Characters of a reason, at least.
+const LEAST_REASON: usize = 3;
 /// How often to try again when somebody else wrote in between.
 const TRIES: usize = 5;
 
@@ -56,8 +61,9 @@ pub async fn without_operator(cluster: &Cluster, name: &str, reason: Option<&str
                 terminal::print(&format!(
                     "deployment {full_name} is its owner's again{because}:\n  {}\n{}\n",
                     plan.lines.join("\n  "),
-                    next(&deployment, &full_name, &target, &cluster.namespace)
+                    next(&deployment)
                 ));
+                tell(cluster, name, reason).await;
                 return Ok(Code::Yes);
             }
             Err(error) if code(&error) == Some(409) && attempt < TRIES => {}
@@ -101,16 +107,22 @@ pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
                  may be in kubectl get release {release} -n {namespace} -o jsonpath={{.status.run.originals}}"
             )
         })?,
-        // Held by the API server's policy and not yet taken up by an operator: only `paused` is not the owner's.
-        None if annotations.get(HELD).is_some_and(|held| held == "true") => {
-            Map::from_iter([("paused".to_owned(), Value::Null)])
-        }
-        None if spec["minReadySeconds"] == json!(2_147_483_646) => bail!(
-            "deployment {name} is in a run, but its annotation {ORIGINALS} is gone, so its owner's fields are not known: \
-             a copy may \
-             be in kubectl get release {release} -n {namespace} -o jsonpath={{.status.run.originals}}"
-        ),
-        None => Map::new(),
+        // Also where it was held before: in a run that is noted as well.
+        None => match parked_by(spec, labelled.is_some()) {
+            Some(field) => bail!(
+                "deployment {name} is in a run (spec.{field} is {value}), but its annotation {ORIGINALS} is gone, so its owner's fields are not known: a \
+                 copy may be in kubectl get release {release} -n {namespace} -o jsonpath={{.status.run.originals}}; write spec.paused, \
+                 minReadySeconds, progressDeadlineSeconds and strategy as they are to be, and take the label {RELEASE_LABEL} and the annotations \
+                 {GROUP}/* off in the same write: kubectl edit deployment {name} -n {namespace} (a progressDeadlineSeconds of 2147483647 may be its \
+                 owner's own: no deadline)",
+                value = spec[field]
+            ),
+            // Held by the API server's policy and not yet taken up by an operator: only `paused` is not the owner's.
+            None if annotations.get(HELD).is_some_and(|held| held == "true") => {
+                Map::from_iter([("paused".to_owned(), Value::Null)])
+            }
+            None => Map::new(),
+        },
     };
     let (originals, others): (Map<String, Value>, Map<String, Value>) =
         originals.into_iter().partition(|(field, _)| OWNED.contains(&field.as_str()));
@@ -136,6 +148,15 @@ pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
     Ok(Plan { patch, lines })
 }
 
+/// The field by which it is seen that a run has a Deployment, or goes back. An owner may want no deadline as well: without our label that is theirs.
+fn parked_by(spec: &Value, labelled: bool) -> Option<&'static str> {
+    let waits = |field: &str, parked: i32| spec[field] == json!(parked);
+    if waits("minReadySeconds", PARKED_MIN_READY) {
+        return Some("minReadySeconds");
+    }
+    (labelled && waits("progressDeadlineSeconds", PARKED_DEADLINE)).then_some("progressDeadlineSeconds")
+}
+
 /// Whether a field is as it was in spite of the patch: an admission policy put it back. With the label off, none does any more.
 fn put_back(before: &DynamicObject, after: &DynamicObject, patch: &Value) -> bool {
     let as_it_was = |field: &String| before.data["spec"][field] == after.data["spec"][field];
@@ -159,35 +180,109 @@ fn change(field: &str, now: &Value, then: &Value) -> String {
     }
 }
 
-/// What happens to the pods now, and what to do if that is not wanted.
-fn next(deployment: &DynamicObject, full_name: &str, target: &str, namespace: &str) -> String {
-    if deployment.annotations().contains_key(ORIGINALS) && deployment.annotations().contains_key(STABLE) {
-        format!(
-            "the native controller now completes the template that is in {full_name}; to go back instead: kubectl rollout undo \
-             deployment/{target} -n {namespace}"
-        )
-    } else {
-        format!("no run was under way in {full_name}")
+/// What happens to the pods now, and what to do if that is not wanted. A native `rollout undo` takes the template before by its number: on the way back that
+/// is the version which is gone back from.
+pub fn next(deployment: &DynamicObject) -> String {
+    let (name, namespace) = (deployment.name_any(), deployment.namespace().unwrap_or_default());
+    let annotations = deployment.annotations();
+    let is_held = annotations.get(HELD).is_some_and(|held| held == "true");
+    match (annotations.get(ORIGINALS), annotations.get(STABLE)) {
+        (Some(_), Some(stable)) if is_back(deployment, stable) => format!(
+            "the stable template is in place in {namespace}/{name}, and the native controller brings its pods. Do not roll back: kubectl rollout undo \
+             would bring the version out that the run went back from"
+        ),
+        (Some(_), Some(stable)) => format!(
+            "the native controller now completes the template that is in {namespace}/{name}; to go back instead{}",
+            write_stable(&name, &namespace, stable)
+        ),
+        _ if is_held => format!(
+            "the native controller now completes whatever template is in {namespace}/{name}: it was held"
+        ),
+        _ => format!("no run had the fields of {namespace}/{name}: its pods stay as they are"),
     }
 }
 
-/// The Deployment's name: by its label, else as the Release says, else as the Release is called.
+/// Whether the template that stands there is the stable one: by the name under which that is kept, or (where admission has changed it) by what only the
+/// order back leaves.
+fn is_back(deployment: &DynamicObject, stable: &str) -> bool {
+    let spec = &deployment.data["spec"];
+    let fingerprint: String = slim::fingerprint(&spec["template"]).chars().take(DIGITS_IN_NAME).collect();
+    let is_parked = spec["minReadySeconds"] == json!(PARKED_MIN_READY);
+    let is_ordered =
+        spec["progressDeadlineSeconds"] == json!(PARKED_DEADLINE) && !is_parked && spec["paused"] != true;
+    is_ordered || stable.strip_suffix(&fingerprint).is_some_and(|before| before.ends_with('-'))
+}
+
+/// The command that writes the stable template, where what is noted is a name: anybody may have written it.
+fn write_stable(name: &str, namespace: &str, stable: &str) -> String {
+    let is_name =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || matches!(letter, '-' | '.');
+    if stable.is_empty() || !stable.chars().all(is_name) {
+        return ", apply the manifest before".to_owned();
+    }
+    let data = format!("kubectl get controllerrevision {stable} -n {namespace} -o jsonpath='{{.data}}'");
+    format!(
+        r#": kubectl patch deployment {name} -n {namespace} --type json -p "[{{\"op\":\"replace\",\"path\":\"/spec/template\",\"value\":$({data})}}]""#
+    )
+}
+
+/// A Release that is still there is told, as by an operator's hand-back: one that returns leaves the Deployment to its owner then. The Deployment is given
+/// back whatever comes of it.
+async fn tell(cluster: &Cluster, name: &str, reason: Option<&str>) {
+    let namespace = &cluster.namespace;
+    match answer(cluster.api::<Release>().get_opt(name)).await {
+        Ok(None) => return,
+        Ok(Some(_)) => {}
+        Err(error) => return terminal::complain(&untold(name, namespace, &error.to_string())),
+    }
+    match act::say(cluster, &saying(name, reason)).await {
+        Ok(Code::Yes) => terminal::print(&format!(
+            "release {namespace}/{name} is still there: an operator that returns leaves the deployment alone until kubectl tidegate \
+             resume {name} -n {namespace}\n"
+        )),
+        Ok(Code::No | Code::Interrupted) => terminal::complain(&untold(name, namespace, "it is refused")),
+        Err(error) => terminal::complain(&untold(name, namespace, &error.to_string())),
+    }
+}
+
+/// What a Release is told. A reason that is too short for the API server is left out.
+pub fn saying(name: &str, reason: Option<&str>) -> act::Saying {
+    let reason = reason.filter(|reason| reason.chars().count() >= LEAST_REASON);
+    act::Saying {
+        action: Action::HandBack,
+        release: name.to_owned(),
+        role: None,
+        check: None,
+        undo: false,
+        pass: None,
+        reason: Some(reason.unwrap_or("handed back without the operator").to_owned()),
+        wait: None,
+    }
+}
+
+fn untold(name: &str, namespace: &str, why: &str) -> String {
+    format!(
+        "release {namespace}/{name} could not be told ({why}): where it is still there, an operator that returns may take the deployment \
+         again, and back to stable. Delete it first: kubectl delete release {name} -n {namespace}",
+        why = plain(why)
+    )
+}
+
+/// The Deployment's name: by its label, else as the Release says, else as the Release is called. A copy of it may have the label too.
 async fn find(cluster: &Cluster, deployments: &Api<DynamicObject>, release: &str) -> Result<String> {
     let labelled = ListParams::default().labels(&format!("{RELEASE_LABEL}={release}"));
     let found: Vec<String> =
         answer(deployments.list(&labelled)).await?.items.iter().map(ResourceExt::name_any).collect();
-    match &found[..] {
-        [one] => return Ok(one.clone()),
-        [] => {}
-        several => bail!(
-            "{} deployments carry the label {RELEASE_LABEL}={release}: {}",
-            several.len(),
-            several.join(", ")
-        ),
+    if let [one] = &found[..] {
+        return Ok(one.clone());
     }
     // The CRDs may be gone too: not found either way.
     let known = answer(cluster.api::<Release>().get_opt(release)).await?;
-    let name = known.map_or_else(|| release.to_owned(), |release| release.spec.target_ref.name);
+    let target = known.map(|release| release.spec.target_ref.name);
+    if !found.is_empty() {
+        return one_of(found, target, release);
+    }
+    let name = target.unwrap_or_else(|| release.to_owned());
     if answer(deployments.get_opt(&name)).await?.is_none() {
         let namespace = &cluster.namespace;
         bail!(
@@ -196,4 +291,20 @@ async fn find(cluster: &Cluster, deployments: &Api<DynamicObject>, release: &str
         );
     }
     Ok(name)
+}
+
+/// Of several that carry the label, the one that the Release names.
+///
+/// # Errors
+/// Where none of them is, or there is no Release: it is not guessed.
+pub fn one_of(labelled: Vec<String>, target: Option<String>, release: &str) -> Result<String> {
+    let all = labelled.join(", ");
+    match target.filter(|target| labelled.contains(target)) {
+        Some(target) => Ok(target),
+        None => bail!(
+            "{} deployments carry the label {RELEASE_LABEL}={release}: {all}; take it off those that are copies: kubectl label deployment NAME \
+             {RELEASE_LABEL}-",
+            labelled.len()
+        ),
+    }
 }

@@ -426,10 +426,17 @@ fn clear_rejection(draft: &mut Draft<'_>) -> Result<String, String> {
 fn hand_back(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
     let originals: &Originals =
         scene.originals.as_ref().map_err(|lost| format!("the owner's fields cannot be told: {lost}"))?;
-    let owed = back::not_put_back(draft, scene);
     let wanted = Wanted::given_back(originals).labelled(None);
     draft.want(scene.target, &wanted, "hand the Deployment back");
     let said = said(draft, action);
+    let owed = note_handed_back(draft, scene, said);
+    let owed = owed.map(|owed| format!("; {owed}")).unwrap_or_default();
+    Ok(format!("the Deployment is its owner's again{owed}"))
+}
+
+/// The Deployment is its owner's from here on, until somebody says resume. What is not put back any more, where something was to be.
+pub fn note_handed_back(draft: &mut Draft<'_>, scene: &Scene<'_>, said: Said) -> Option<String> {
+    let owed = back::not_put_back(draft, scene);
     let handed = format!("{} handed the Deployment back: {}", said.by, said.reason);
     // An event has no room for more than a thousand letters, and somebody's words may be as long: what has to be pushed again comes first.
     let message = match &owed {
@@ -443,6 +450,5 @@ fn hand_back(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> 
     draft.status.handed_back = Some(said);
     draft.end_run(Outcome::HandedBack, message);
     (draft.status.stable, draft.status.former) = (None, None);
-    let owed = owed.map(|owed| format!("; {owed}")).unwrap_or_default();
-    Ok(format!("the Deployment is its owner's again{owed}"))
+    owed
 }

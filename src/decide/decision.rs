@@ -108,6 +108,8 @@ pub enum Intent {
     PatchWorkload { name: String, patch: Vec<Value>, why: String, template: Option<String> },
     /// A JSON patch of the Deployment that begins so too, and takes us out of those who manage its fields. A refusal is told, and stops nothing.
     StopManaging { name: String, patch: Vec<Value> },
+    /// A JSON patch that begins so too, of another Deployment: it takes off what is ours of a copy of the target. A refusal stops nothing.
+    LetCopyGo { name: String, patch: Vec<Value> },
     /// A Job of a check. A refusal is an answer to the check.
     CreateJob { name: String, id: ProbeId, body: Value },
     /// Delete a Job whose pod need not run any more. A refusal is told, and stops nothing.
@@ -132,6 +134,7 @@ impl Intent {
             Self::DropTemplate { name, .. } => format!("the deletion of ControllerRevision {name}"),
             Self::PatchWorkload { name, why, .. } => format!("the patch of Deployment {name} ({why})"),
             Self::StopManaging { name, .. } => format!("the patch of managedFields of Deployment {name}"),
+            Self::LetCopyGo { name, .. } => format!("the patch of the label of Deployment {name}"),
             Self::CreateJob { name, .. } => format!("the creation of Job {name}"),
             Self::DeleteJob { name, .. } => format!("the deletion of Job {name}"),
             Self::KeepReport { name, .. } => format!("the creation of ReleaseReport {name}"),
@@ -153,6 +156,7 @@ impl Intent {
             | Self::DropTemplate { .. }
             | Self::PatchWorkload { .. }
             | Self::StopManaging { .. }
+            | Self::LetCopyGo { .. }
             | Self::CreateJob { .. }
             | Self::DeleteJob { .. }
             | Self::KeepReport { .. }
@@ -169,6 +173,7 @@ impl Intent {
             Self::PatchWorkload { .. } => 1,
             Self::DropTemplate { .. }
             | Self::StopManaging { .. }
+            | Self::LetCopyGo { .. }
             | Self::CreateJob { .. }
             | Self::DeleteJob { .. }
             | Self::KeepReport { .. }

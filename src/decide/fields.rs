@@ -142,6 +142,16 @@ pub fn managed_no_more(workload: &Workload) -> Vec<Value> {
     ]
 }
 
+/// A test that its label names this Release.
+pub fn is_labelled(release: &str) -> Value {
+    json!({"op": "test", "path": pointer("/metadata/labels", RELEASE_LABEL), "value": release})
+}
+
+/// The operations that put its label back; none where it is there.
+pub fn labelling(workload: &Workload, release: &str) -> Vec<Value> {
+    Wanted::default().labelled(Some(release.to_owned())).patch_label(workload)
+}
+
 /// What the Deployment shall look like. `None`: as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {

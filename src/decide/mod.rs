@@ -22,6 +22,7 @@ pub mod gate;
 pub mod images;
 pub mod jobs;
 pub mod judge;
+mod label;
 pub mod lint;
 pub mod locks;
 mod marks;
@@ -96,9 +97,11 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
             } else {
                 rest::decide(&mut draft, &scene);
             }
+            label::keep(&mut draft, target);
             rest::stop_managing(&mut draft, target);
             scene.describe(&mut draft);
             lint::note(&mut draft, &scene);
+            label::let_copy_go(&mut draft);
         }
     }
     marks::mark(&mut draft);

@@ -1,4 +1,4 @@
-//! A Release that is gone while a Deployment still carries its label: back to stable (or, by `onDelete: Finish`, not), then the
+//! A Release that is gone while a Deployment still carries its label, or has lost it in mid-run: back to stable (or, by `onDelete: Finish`, not), then the
 //! Deployment is its owner's again.
 //!
 //! There is no status any more: what is needed stands on the Deployment itself, also that stable has been ordered. That is done once: what its owner
@@ -12,6 +12,7 @@ use super::back::{self, GoingBack};
 use super::decision::{self, Decision, Intent, Notice};
 use super::draft::{Draft, LONGEST_SLEEP};
 use super::fields::{Originals, PARKED_DEADLINE, Wanted, managed_no_more, parked};
+use super::label;
 use super::podhealth;
 use super::rest::{self, LOOK_AGAIN};
 use super::scene::revision;
@@ -130,6 +131,9 @@ pub fn lost(then: &str) -> Notice {
 /// What to do about what a deleted Release left behind.
 pub fn decide(snapshot: &Snapshot) -> Decision {
     let Left { mut decision, kept_by } = of_the_deployment(snapshot);
+    if let Some(target) = snapshot.target.as_ref().filter(|target| target.release_label.is_none()) {
+        label::put_back(&mut decision.intents, target, &snapshot.key.name);
+    }
     if let Some((Kept { reason, what, unblock }, target)) = kept_by.zip(snapshot.target.as_ref()) {
         // An event has no room for more than a thousand letters, and the line that helps comes last.
         let note = format!(
@@ -151,6 +155,9 @@ pub fn give_back_first(draft: &mut Draft<'_>, former: &Workload) {
     let Left { decision, kept_by } = of_the_deployment(draft.snapshot);
     let Decision { intents, notices, wake, urgent, .. } = decision;
     draft.intents.extend(intents);
+    if former.release_label.is_none() {
+        label::put_back(&mut draft.intents, former, &draft.snapshot.key.name);
+    }
     draft.notices.extend(notices);
     if urgent {
         draft.urgent();
@@ -423,7 +430,7 @@ fn without_originals(snapshot: &Snapshot, target: &Workload, lost: &str) -> Kept
 }
 
 /// The line of docs/hand-back.md that gives a Deployment back.
-fn line(Key { namespace, .. }: &Key, name: &str) -> String {
+pub fn line(Key { namespace, .. }: &Key, name: &str) -> String {
     let deployment = format!("deploy {name} -n {namespace}");
     let originals = format!(
         r"$(kubectl get {deployment} -o jsonpath='{{.metadata.annotations.tidegate\.dev/originals}}')"

@@ -5,7 +5,7 @@ use super::draft::Draft;
 use super::evidence::{self, Evidence};
 use super::judge::OnLimit;
 use super::scene::Scene;
-use super::{asking, content, migrations, podhealth, preflight, rest, steps, unheard, watching};
+use super::{asking, content, label, migrations, podhealth, preflight, rest, steps, unheard, watching};
 use crate::api::status::{Cause, Stage};
 use crate::api::{CaptureMode, Outcome, Phase};
 
@@ -15,6 +15,9 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         content::note(draft, scene);
     }
     super::actions::apply(draft, scene);
+    if label::ends_run(draft, scene) {
+        return rest::decide(draft, scene);
+    }
     let Some(run) = &draft.status.run else { return };
     if run.back.is_some() {
         // What somebody says is noted in this look, and ordered. It may stand already, by a look whose status was lost: it ends in the next.

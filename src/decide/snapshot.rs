@@ -48,6 +48,8 @@ pub struct Snapshot {
     /// Another Release that has the same Deployment, and the older right to it.
     pub rival: Option<String>,
     pub target: Option<Workload>,
+    /// Another Deployment that carries the name of this Release, and is nobody's: a copy of the target, made with its label.
+    pub copy: Option<Workload>,
     /// What would be signed now. `None`: there is nothing to be released, or nobody can read how.
     pub content: Option<String>,
     /// ReplicaSets of the target.

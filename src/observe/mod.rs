@@ -2,7 +2,8 @@
 //!
 //! `probes`, `measure`, `outputs`, `gather`, `values` and `credentials` fetch what the cluster does not push: answers of checks, counters,
 //! what Jobs said, what pods wrote before they go, other numbers, and what it takes to ask for them; `places` reads where new pods are. They only read, and `reach` says
-//! where they may. `reading` keeps what Releases in a run say, and `stored` knows templates by what was written.
+//! where they may. `reading` keeps what Releases in a run say, `stored` knows templates by what was written, and
+//! `target` which Deployment it is.
 
 pub mod credentials;
 pub mod gather;
@@ -16,6 +17,7 @@ pub mod reach;
 pub mod reading;
 mod silent;
 mod stored;
+mod target;
 pub mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +42,7 @@ use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
 use crate::letters;
 use crate::observe::reading::Reading;
+use crate::observe::target::{copy, deployment_of, in_hand, left_behind, waited_for_by};
 use crate::watch::ObjectKey;
 use crate::watch::again::{Again, Outlined};
 use crate::watch::index::{DESIRED, Index, is_of_trial, quarantine_of, trials_of};
@@ -126,9 +129,11 @@ pub fn observe(
         }
         (None, _) | (_, None) => Stored::default(),
     };
+    let copy = copy(index, &name).and_then(|copy| again.deployment(index, &copy)).map(workload);
     Ok(Snapshot {
         now,
         key: key.clone(),
+        copy,
         rival: release.as_ref().and(deployment).and_then(|deployment| rival(index, key, deployment)),
         content: release
             .as_ref()
@@ -172,8 +177,12 @@ fn unheard(index: &Index, key: &Key, now: Timestamp) -> Option<Unheard> {
 /// What may be looked at of a Release and is an outline: the Release, the Deployments that it may be about, and what was kept of those.
 fn lacking(index: &Index, again: &Again, name: &ObjectKey) -> Vec<Outlined> {
     let target = index.releases.get(name).and_then(|release| release.spec.target.as_deref());
-    let deployments =
-        [target.map(|target| name.beside(target)), labelled(index, name), left_behind(index, name)];
+    let deployments = [
+        target.map(|target| name.beside(target)),
+        in_hand(index, name),
+        left_behind(index, name),
+        copy(index, name),
+    ];
     let templates = index.templates.children(name).take(MOST_TEMPLATES).map(|(key, _)| key.clone());
     let mut wanted = vec![Outlined::Release(name.clone())];
     wanted.extend(deployments.into_iter().flatten().map(Outlined::Deployment));
@@ -181,40 +190,6 @@ fn lacking(index: &Index, again: &Again, name: &ObjectKey) -> Vec<Outlined> {
     wanted.retain(|wanted| again.lacks(index, wanted));
     wanted.dedup();
     wanted
-}
-
-fn deployment_of<'i>(
-    index: &'i Index,
-    again: &'i Again,
-    name: &ObjectKey,
-    release: Option<&ReleaseFacts>,
-) -> Option<&'i slim::Deployment> {
-    let found = |key: ObjectKey| again.deployment(index, &key);
-    match release.map(|release| &release.spec) {
-        Some(Ok(spec)) => {
-            let target = found(name.beside(&spec.target_ref.name));
-            let is_new = release.is_some_and(|release| release.status.stable.is_none());
-            is_new.then(|| left_behind(index, name)).flatten().and_then(found).or(target)
-        }
-        // Going back must work with a spec that cannot be read, and with none: the label says which Deployment it is.
-        Some(Err(_)) | None => labelled(index, name).and_then(found),
-    }
-}
-
-/// The Deployment that carries the name of a Release.
-fn labelled(index: &Index, name: &ObjectKey) -> Option<ObjectKey> {
-    index.deployments.children(name).next().map(|(key, _)| key.clone())
-}
-
-/// A Deployment that carries the name of a Release that gives it back before it takes up its own.
-fn left_behind(index: &Index, name: &ObjectKey) -> Option<ObjectKey> {
-    let has_stable = index.releases.get(name).is_none_or(|release| release.has_stable);
-    if has_stable {
-        return None;
-    }
-    let mut labelled =
-        index.deployments.children(name).filter(|(_, found)| index.gives_back_first(name, found));
-    labelled.next().map(|(key, _)| key.clone())
 }
 
 /// The Release that has the older right to a Deployment, where that is another one.
@@ -352,10 +327,17 @@ fn templates(
     release: &ObjectKey,
     uid: Option<&str>,
 ) -> BTreeMap<String, StoredTemplate> {
-    // With no Deployment any more all of them are: what is left of a Release that is gone is forgotten.
+    // With no Deployment any more all of them are: what is left of a Release that is gone is forgotten. But for what a Deployment would go back to that has
+    // come into other hands in the middle of a run.
     // One without an owner was orphaned with its Deployment, or restored from a backup: it stands where ours would, and says what ours would.
     let is_owned = |metadata: &Meta, uid: &str| metadata.owners.is_empty() || metadata.is_owned_by(uid);
-    let mine = |kept: &slim::StoredTemplate| uid.is_none_or(|uid| is_owned(&kept.metadata, uid));
+    let mine = |kept: &slim::StoredTemplate| match uid {
+        Some(uid) => is_owned(&kept.metadata, uid),
+        None => waited_for_by(index, kept).is_none_or(|found| {
+            let known = again.deployment(index, &found.metadata.key);
+            known.is_some_and(|known| !known.is_in_a_run())
+        }),
+    };
     let of = |(name, kept): (&ObjectKey, &slim::StoredTemplate)| {
         // The fingerprint is taken from the template itself: what an annotation says may have been changed.
         let (fingerprint, template) = (kept.data.fingerprint.to_string(), kept.data.text.clone());

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::index::Index;
 use super::key::ObjectKey;
 use super::slim;
+use crate::api::STABLE;
 use crate::decide::Key;
 
 /// Releases by the Deployment that they are about.
@@ -53,7 +54,7 @@ impl Claims {
 }
 
 impl Index {
-    /// The Release that has the older right to a Deployment: the one that its label names, also when it is deleted, or made anew for another one, and
+    /// The Release that has the older right to a Deployment: the one that its label names, or in whose run it has lost that, also when it is deleted, or made anew for another one, and
     /// has not given the Deployment back yet; else the one made first.
     pub fn holder(&self, deployment: &slim::Deployment) -> Option<ObjectKey> {
         let holds = |name: &ObjectKey| match self.releases.get(name) {
@@ -61,8 +62,19 @@ impl Index {
             Some(release) if self.is_about(release, deployment) => true,
             Some(_) => self.gives_back_first(name, deployment),
         };
-        let labelled = deployment.metadata.release().filter(holds);
-        labelled.or_else(|| self.claims.oldest(&deployment.metadata.key).cloned())
+        let named = deployment.metadata.release().or_else(|| self.in_whose_run(deployment));
+        named.filter(holds).or_else(|| self.claims.oldest(&deployment.metadata.key).cloned())
+    }
+
+    /// The Release in whose run a Deployment is that has lost its label: the template that it would go back to is kept for that.
+    fn in_whose_run(&self, deployment: &slim::Deployment) -> Option<ObjectKey> {
+        let metadata = &deployment.metadata;
+        if metadata.release().is_some() || !deployment.is_in_a_run() {
+            return None;
+        }
+        let kept = &self.templates.get(&metadata.key.beside(metadata.annotation(STABLE)?))?.metadata;
+        let is_its = kept.owners.is_empty() || kept.is_owned_by(&metadata.uid);
+        kept.release().filter(|_| is_its)
     }
 
     /// Whether a Release is about another Deployment than this one, which carries its name, and has not taken that up yet: a former Release of that name

@@ -1,6 +1,8 @@
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
-use tidegate::cli::hand_back::plan;
+use tidegate::api::Action;
+use tidegate::cli::hand_back::{next, one_of, plan, saying};
+use tidegate::watch::slim::fingerprint;
 
 fn deployment(labels: &Value, annotations: &Value, spec: &Value) -> DynamicObject {
     serde_json::from_value(json!({
@@ -111,9 +113,110 @@ fn nothing_is_guessed() {
         "there is nothing to hand back: deployment checkout carries no label or annotation of Tidegate"
     );
     let lost = refused(deployment(&of_checkout(), &json!({}), &json!({ "minReadySeconds": 2_147_483_646 })));
-    assert!(lost.contains("is in a run, but its annotation tidegate.dev/originals is gone"), "{lost}");
+    assert!(lost.contains("but its annotation tidegate.dev/originals is gone"), "{lost}");
+    let without_deadline = json!({ "progressDeadlineSeconds": 2_147_483_647 });
+    let theirs = refused(deployment(&json!({}), &json!({}), &without_deadline));
+    assert!(theirs.starts_with("there is nothing to hand back"), "{theirs}");
+    // Held at rest, as the policies and capture mode Paused have it, which a native rollout undo brings back in mid-run.
+    let held = json!({ "tidegate.dev/held": "true" });
+    for field in
+        [json!({ "minReadySeconds": 2_147_483_646 }), json!({ "progressDeadlineSeconds": 2_147_483_647 })]
+    {
+        let lost = refused(deployment(&of_checkout(), &held, &field));
+        let field = field.as_object().unwrap().keys().next().unwrap().clone();
+        assert!(lost.contains(&format!("is in a run (spec.{field} is 214748364")), "{lost}");
+        assert!(lost.contains("but its annotation tidegate.dev/originals is gone"), "{lost}");
+        assert!(
+            lost.contains("in kubectl get release checkout -n shop -o jsonpath={.status.run.originals}"),
+            "{lost}"
+        );
+    }
     let broken = refused(deployment(&of_checkout(), &json!({ "tidegate.dev/originals": "[" }), &json!({})));
     assert!(broken.contains("is not a JSON object"), "{broken}");
     let other = refused(deployment(&json!({ "tidegate.dev/release": "cart" }), &json!({}), &json!({})));
     assert!(other.contains("belongs to release cart, not checkout"), "{other}");
+}
+
+/// What is said next, of a Deployment of this template whose stable one is that of `v1`.
+fn said_of(version: &str, fields: &Value) -> String {
+    let template = |version: &str| json!({"spec": {"containers": [{"name": "shop", "image": format!("shop:{version}")}]}});
+    let stable = format!("checkout-{}", &fingerprint(&template("v1"))[..10]);
+    let annotations =
+        json!({"tidegate.dev/originals": "{}", "tidegate.dev/stable": stable, "tidegate.dev/held": "true"});
+    let mut spec = fields.clone();
+    spec["template"] = template(version);
+    let said = next(&deployment(&of_checkout(), &annotations, &spec));
+    said.replace(&stable, "STABLE")
+}
+
+#[test]
+fn in_mid_run_it_is_said_how_to_write_the_stable_template_and_not_to_take_the_one_before() {
+    let moving = json!({"minReadySeconds": 2_147_483_646, "progressDeadlineSeconds": 2_147_483_647});
+    let mut soaking = moving.clone();
+    soaking["paused"] = json!(true);
+    let recreated = json!({"paused": true, "progressDeadlineSeconds": 600});
+    for fields in [moving, soaking, recreated] {
+        assert_eq!(
+            said_of("v2", &fields),
+            "the native controller now completes the template that is in shop/checkout; to go back instead: kubectl patch deployment checkout \
+             -n shop --type json -p \"[{\\\"op\\\":\\\"replace\\\",\\\"path\\\":\\\"/spec/template\\\",\\\"value\\\":$(kubectl get \
+             controllerrevision STABLE -n shop -o jsonpath='{.data}')}]\""
+        );
+    }
+}
+
+#[test]
+fn on_the_way_back_nobody_is_told_to_roll_back() {
+    let ordered = json!({"progressDeadlineSeconds": 2_147_483_647});
+    let put_back_by_somebody = json!({"minReadySeconds": 2_147_483_646, "paused": true});
+    // What admission made of the stable template is known by the order alone.
+    for (version, fields) in [("v1", &ordered), ("v1-as-admitted", &ordered), ("v1", &put_back_by_somebody)] {
+        let said = said_of(version, fields);
+        assert!(said.starts_with("the stable template is in place in shop/checkout"), "{said}");
+        assert!(
+            said.contains("Do not roll back: kubectl rollout undo would bring the version out"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn what_no_run_has_stays_and_what_was_held_goes_on() {
+    let of = |annotations: Value| next(&deployment(&of_checkout(), &annotations, &json!({"paused": true})));
+    assert_eq!(of(json!({})), "no run had the fields of shop/checkout: its pods stay as they are");
+    let held = of(json!({"tidegate.dev/held": "true"}));
+    assert_eq!(
+        held,
+        "the native controller now completes whatever template is in shop/checkout: it was held"
+    );
+}
+
+#[test]
+fn a_name_that_somebody_made_up_is_in_no_command() {
+    let annotations = json!({"tidegate.dev/originals": "{}", "tidegate.dev/stable": "x; rm -rf $HOME"});
+    let said = next(&deployment(&of_checkout(), &annotations, &json!({"template": {}})));
+    assert!(said.ends_with("to go back instead, apply the manifest before"), "{said}");
+}
+
+#[test]
+fn a_release_that_is_still_there_is_told_with_a_reason_that_is_taken() {
+    for (given, told) in
+        [(Some("fire in the hall"), "fire in the hall"), (None, "handed back without the operator")]
+    {
+        let said = saying("checkout", given);
+        assert_eq!((said.action, said.reason.as_deref(), said.wait), (Action::HandBack, Some(told), None));
+    }
+    assert_eq!(saying("checkout", Some("!!")).reason, saying("checkout", None).reason);
+}
+
+#[test]
+fn of_several_that_carry_the_label_the_one_that_the_release_names_is_given_back() {
+    let both = || vec!["checkout".to_owned(), "checkout-eu".to_owned()];
+    assert_eq!(one_of(both(), Some("checkout".to_owned()), "checkout").unwrap(), "checkout");
+    for target in [None, Some("cart".to_owned())] {
+        let refused = one_of(both(), target, "checkout").unwrap_err().to_string();
+        assert!(refused.starts_with(
+            "2 deployments carry the label tidegate.dev/release=checkout: checkout, checkout-eu;"
+        ));
+    }
 }

@@ -64,6 +64,8 @@ pub struct World {
     pub freezes: Vec<Value>,
     /// Other Releases of the namespace.
     pub others: Vec<Value>,
+    /// Other Deployments.
+    pub deployments: Vec<Value>,
     pub reports: BTreeMap<String, ReleaseReportSpec>,
     pub policy: bool,
     /// A policy that is not in force, of those that ask whether the author of a Release may do what it does.
@@ -214,6 +216,7 @@ impl World {
             actions: Vec::new(),
             freezes: Vec::new(),
             others: Vec::new(),
+            deployments: Vec::new(),
             reports: BTreeMap::new(),
             policy: true,
             unguarded: None,
@@ -380,6 +383,7 @@ impl World {
             actions: self.actions.clone(),
             freezes: self.freezes.clone(),
             others: self.others.clone(),
+            deployments: self.deployments.clone(),
             notices: self.notices.clone(),
             wanted_lately: self.wanted_lately.clone(),
             readings: self.readings.clone(),
@@ -630,6 +634,7 @@ fn word(intent: &Intent) -> &'static str {
     match intent {
         Intent::PatchWorkload { .. } => "patch",
         Intent::StopManaging { .. } => "stop managing",
+        Intent::LetCopyGo { .. } => "let a copy go",
         Intent::KeepTemplate { .. } => "keep",
         Intent::DropTemplate { .. } => "drop",
         Intent::MarkAction { .. } => "mark",

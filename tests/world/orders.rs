@@ -202,6 +202,11 @@ impl World {
             }
             // Nobody keeps these books here.
             Intent::StopManaging { .. } => {}
+            Intent::LetCopyGo { name, patch } => {
+                let is_it = |other: &&mut Value| other["metadata"]["name"] == **name;
+                let other = self.deployments.iter_mut().find(is_it).expect("another Deployment");
+                apply(other, patch).expect("the patch fits");
+            }
             Intent::KeepTemplate { name, template, .. } => {
                 self.templates.insert(name.clone(), template.value());
             }

@@ -166,7 +166,9 @@ impl Seen {
         }
         index.unheard = world.unheard_kinds();
         self.freezes.tell::<slim::Freeze>(index, objects(&world.freezes));
-        self.deployments.tell::<slim::Deployment>(index, world.deployment_object().into_iter().collect());
+        let mut deployments = objects(&world.deployments);
+        deployments.extend(world.deployment_object());
+        self.deployments.tell::<slim::Deployment>(index, deployments);
         self.sets.tell::<slim::ReplicaSet>(index, world.set_objects());
         let (trial_jobs, trial_pods) = world.trial_objects();
         let mut pods = objects(&world.quarantined);

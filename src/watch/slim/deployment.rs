@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::Document;
 use super::template::{self, KeptTemplate};
-use crate::api::FIELD_MANAGER;
+use crate::api::{FIELD_MANAGER, STABLE};
+use crate::decide::fields::{PARKED_DEADLINE, PARKED_MIN_READY};
 use crate::watch::meta::{Known, Meta, Texts};
 use crate::watch::room::Room;
 
@@ -35,6 +37,17 @@ impl Deployment {
         let annotations = self.metadata.annotations.as_ref().map_or(0, Texts::bytes);
         let beside = annotations + self.spec.strategy.text().len();
         beside <= BESIDE && self.spec.template.takes(room, &self.metadata.key)
+    }
+
+    /// Whether a run has its fields, or goes back, by what stands there: nobody else waits so long. Annotations alone say nothing, a native
+    /// `rollout undo` brings those of an old `ReplicaSet` back.
+    pub fn is_in_a_run(&self) -> bool {
+        let Self { metadata, spec, .. } = self;
+        let is_noted = metadata.annotation(STABLE).is_some();
+        let waits_back = spec.progress_deadline_seconds == Some(PARKED_DEADLINE);
+        let recreates = || spec.strategy.read::<Value>().is_ok_and(|strategy| strategy["type"] == "Recreate");
+        spec.min_ready_seconds == PARKED_MIN_READY
+            || (is_noted && (waits_back || (spec.paused && recreates())))
     }
 
     pub fn outline(&mut self) {

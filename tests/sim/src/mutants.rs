@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 35] = [
+pub const MUTANTS: [Mutant; 36] = [
     Mutant {
         name: "a move grows late while nobody looks",
         file: "src/decide/moving.rs",
@@ -229,6 +229,13 @@ pub const MUTANTS: [Mutant; 35] = [
         finds: "            rest::stop_managing(&mut draft, target);\n",
         becomes: "",
         noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a label that is taken off in a run stays off",
+        file: "src/decide/mod.rs",
+        finds: "            label::keep(&mut draft, target);\n",
+        becomes: "",
+        noticed_by: WORLD,
     },
     Mutant {
         name: "an undo waits for its hooks",

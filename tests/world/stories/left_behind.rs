@@ -14,7 +14,7 @@ use super::{blocker, quarter, quick};
 use crate::world::{World, template};
 
 /// Five of ten pods are of version 2; and what the Deployment's spec was before.
-fn half_way() -> (World, Value) {
+pub(super) fn half_way() -> (World, Value) {
     let mut world = World::new(10, quarter(), quick());
     let before = world.deployment()["spec"].clone();
     world.push(template("v2", false));
@@ -24,12 +24,12 @@ fn half_way() -> (World, Value) {
     (world, before)
 }
 
-fn version(world: &World) -> String {
+pub(super) fn version(world: &World) -> String {
     let version = &world.deployment()["spec"]["template"]["metadata"]["annotations"]["version"];
     version.as_str().expect("a version").to_owned()
 }
 
-fn is_labelled(world: &World) -> bool {
+pub(super) fn is_labelled(world: &World) -> bool {
     world.deployment()["metadata"]["labels"].get("tidegate.dev/release").is_some()
 }
 
@@ -72,7 +72,7 @@ fn only<'w>(world: &'w World, reason: &str) -> &'w str {
 }
 
 /// All pods are of this version, the fields are the owner's, and nothing of ours is left.
-fn is_its_owners_with(world: &World, wanted: &str, before: &Value) {
+pub(super) fn is_its_owners_with(world: &World, wanted: &str, before: &Value) {
     let mut spec = world.deployment()["spec"].clone();
     assert_eq!(version(world), wanted, "{}", world.describe());
     let serves = world.sets.iter().all(|set| set.replicas == 0 || set.template == spec["template"]);
@@ -418,7 +418,7 @@ fn what_is_refused_where_a_release_is_gone_is_told() {
 }
 
 /// A Release of this name, about this Deployment, of which nothing is known yet.
-fn new_release(name: &str, target: &str) -> Value {
+pub(super) fn new_release(name: &str, target: &str) -> Value {
     json!({
         "metadata": {"name": name, "namespace": "ns", "uid": name, "generation": 1, "resourceVersion": "1"},
         "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}},
@@ -431,7 +431,7 @@ fn make_anew_for_another(world: &mut World) {
     world.status = ReleaseStatus::default();
 }
 
-fn seen_by(world: &mut World, release: &str) -> Snapshot {
+pub(super) fn seen_by(world: &mut World, release: &str) -> Snapshot {
     let key = Key { namespace: "ns".into(), name: release.into() };
     let (index, findings) = (world.index(), world.findings());
     observe(&index, &Again::default(), &Reading::default(), &key, findings, world.now)

@@ -12,6 +12,7 @@ mod paused;
 mod settling;
 mod silent;
 mod unheard;
+mod unlabelled;
 mod waiting;
 
 use std::time::Duration;

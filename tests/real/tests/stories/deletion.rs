@@ -87,8 +87,17 @@ fn a_template_that_is_written_while_it_goes_back_without_a_release_stays_and_the
     });
 }
 
-/// The policy that the chart has for it (`policies.guardDelete`), where this story plays.
-async fn guard(story: &Story<'_>) {
+/// Where Releases are guarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarded {
+    /// In the story's namespace.
+    Here,
+    /// In all, as the chart has it.
+    Everywhere,
+}
+
+/// The policy that the chart has for it (`policies.guardDelete`), and waits until it is in force: the story's Release is in an active run.
+pub async fn guard(story: &Story<'_>, plays: Guarded) {
     let rendered = repository().join("tests/real/namespaced.yaml");
     let rendered = std::fs::read_to_string(rendered).expect("rendered");
     let mut documents = stage::documents(&rendered).expect("documents");
@@ -97,26 +106,41 @@ async fn guard(story: &Story<'_>) {
     for mut document in documents {
         if document["kind"] == "ValidatingAdmissionPolicyBinding" {
             let here = json!({"matchLabels": {"kubernetes.io/metadata.name": story.namespace}});
-            document["spec"]["matchResources"]["namespaceSelector"] = here;
+            document["spec"]["matchResources"]["namespaceSelector"] = match plays {
+                Guarded::Here => here,
+                Guarded::Everywhere => json!({}),
+            };
         }
         stage::apply(&story.client, &document, "story").await.expect("a guard");
     }
+    let phase = story.status().await["phase"].as_str().unwrap_or_default().to_owned();
+    let words = format!(
+        "release {}/shop is {phase}: first kubectl tidegate abort (undo) or hand-back",
+        story.namespace
+    );
+    let refused = &words;
+    story
+        .until(refused, |story| async move { said_of_deleting_release(story).await.contains(refused) })
+        .await;
+}
+
+/// What the API server says when somebody deletes the Release; empty where they may.
+async fn said_of_deleting_release(somebody: &Story<'_>) -> String {
+    let only_asked = DeleteParams { dry_run: true, ..DeleteParams::default() };
+    let deleted = somebody.api(RELEASE, "Release").delete("shop", &only_asked).await;
+    deleted.map(|_| String::new()).unwrap_or_else(|error| error.to_string())
 }
 
 #[test]
 fn a_guarded_release_may_be_deleted_once_its_deployment_is_its_owners_again() {
     tidegate_real::story::on_stage(async {
         let story = at_half("deletion-guarded", 2).await;
-        guard(&story).await;
-        let name = format!("release {}/shop", story.namespace);
-        let refused = format!("{name} is Soaking: first kubectl tidegate abort (undo) or hand-back");
-        let said = async |story: &Story<'_>| {
-            let only_asked = DeleteParams { dry_run: true, ..DeleteParams::default() };
-            let deleted = story.api(RELEASE, "Release").delete("shop", &only_asked).await;
-            deleted.map(|_| String::new()).unwrap_or_else(|error| error.to_string())
-        };
-        let (said, refused) = (&said, &refused);
-        story.until(refused, |story| async move { said(story).await.contains(refused) }).await;
+        guard(&story, Guarded::Here).await;
+        // What goes with a namespace or an owner: the account of controllers that have one for all of them.
+        let client = story.stage.cluster.client_in_place_of("system:kube-controller-manager").await;
+        let client = client.expect("a client");
+        let controllers = Story { stage: story.stage, namespace: story.namespace.clone(), client };
+        assert_eq!(said_of_deleting_release(&controllers).await, "");
         let errors = json!([{"name": "errors", "errorRate": {"limit": "5%"}}]);
         let looked_at = json!({"criteria": errors, "undo": {"validate": {"for": "1h"}}});
         story.apply(story.release(with(by_hand(), looked_at))).await;

@@ -12,6 +12,7 @@ use tidegate_real::guard::Guard;
 use tidegate_real::stage::{self, Stage, usual};
 use tidegate_real::story::{PATIENCE, Story, on_stage};
 
+use crate::deletion::{Guarded, guard};
 use crate::given::{may_patch, paste, pods_of, say, version};
 
 pub const RELEASE: &str = "tidegate.dev/v1alpha1";
@@ -282,21 +283,39 @@ fn uninstalled_in_mid_run() {
     on_stage(async {
         let stage = Stage::own(usual()).await.expect("a stage");
         let uninstalled = come_to_all(&stage).await;
-        let [first, second] =
-            ["kubectl delete releases -A", "kubectl get deployments -A -l tidegate.dev/release"]
-                .map(|words| line(|line| line.trim_start().starts_with(words)));
-        let story = &uninstalled[0].story;
-        paste(story, &first, &[]).await;
-        let none = format!("test -z \"$({second} -o name)\"");
-        let labelled = format!("for i in $(seq 600); do {none} && exit 0; sleep 0.1; done; exit 1");
-        paste(story, &labelled, &[]).await;
-        let last = line(|line| line.contains("kubectl delete -f install.yaml"));
-        assert!(last.contains("`kubectl delete -f install.yaml`"), "{last}");
-        stage.kill_operator().await.expect("removed");
-        let install = repository().join("install.yaml");
-        paste(story, &format!("kubectl delete --wait=false -f {}", install.display()), &[]).await;
-        join_all(uninstalled.iter().map(|one| one.comes_to(Event::Uninstalled))).await;
+        uninstall(&stage, &uninstalled, &["kubectl delete releases -A"]).await;
     });
+}
+
+#[test]
+fn uninstalled_in_mid_run_where_releases_are_guarded() {
+    on_stage(async {
+        let stage = Stage::own(usual()).await.expect("a stage");
+        let come_to = |moment| Standing::come_to(&stage, moment, "Policy", "Undo");
+        let uninstalled = join_all([Moment::Soaking, Moment::Watching, Moment::Idle].map(come_to)).await;
+        guard(&uninstalled[0].story, Guarded::Everywhere).await;
+        let commands = ["kubectl annotate releases -A", "kubectl delete releases -A"];
+        uninstall(&stage, &uninstalled, &commands).await;
+    });
+}
+
+/// By the commands of the manual, of which the first ones begin so, in their order.
+async fn uninstall(stage: &Stage, uninstalled: &[Standing<'_>], first: &[&str]) {
+    let story = &uninstalled[0].story;
+    let command = |words: &str| line(|line| line.trim_start().starts_with(words));
+    for words in first {
+        paste(story, &command(words), &[]).await;
+    }
+    let none =
+        format!("test -z \"$({} -o name)\"", command("kubectl get deployments -A -l tidegate.dev/release"));
+    let labelled = format!("for i in $(seq 600); do {none} && exit 0; sleep 0.1; done; exit 1");
+    paste(story, &labelled, &[]).await;
+    let last = line(|line| line.contains("kubectl delete -f install.yaml"));
+    assert!(last.contains("`kubectl delete -f install.yaml`"), "{last}");
+    stage.kill_operator().await.expect("removed");
+    let install = repository().join("install.yaml");
+    paste(story, &format!("kubectl delete --wait=false -f {}", install.display()), &[]).await;
+    join_all(uninstalled.iter().map(|one| one.comes_to(Event::Uninstalled))).await;
 }
 
 /// A Deployment in each phase. The shortest of them is come to last.

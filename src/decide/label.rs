@@ -1,0 +1,107 @@
+//! The label that names the Release, on a Deployment that is in somebody's hands: policies, people and the operator itself find it by that. Where somebody
+//! has taken it off it is put back; but where all that is ours went with it, the Deployment was given back by hand, and is left to its owner. How a
+//! Deployment comes by its label, and loses it, while no run is under way, is not known here.
+
+use super::actions;
+use super::decision::{Intent, Notice};
+use super::draft::Draft;
+use super::fields::{Originals, Wanted, guarded, is_labelled, labelling, lent, parked};
+use super::orphan;
+use super::scene::Scene;
+use super::snapshot::Workload;
+use crate::api::RELEASE_LABEL;
+use crate::api::status::{Run, Said};
+
+/// What is told of a copy.
+const COPIED: &str = "DeploymentCopied";
+
+/// In a run it is put back.
+pub fn keep(draft: &mut Draft<'_>, target: &Workload) {
+    if draft.status.run.is_some() {
+        let release = draft.name();
+        put_back(&mut draft.intents, target, release);
+    }
+}
+
+/// With what is ordered anyhow, else by itself. Nothing waits for it: a tool that takes it off again and again keeps nothing from going on.
+pub fn put_back(intents: &mut Vec<Intent>, target: &Workload, release: &str) {
+    let operations = labelling(target, release);
+    if operations.is_empty() {
+        return;
+    }
+    let mut orders = intents.iter_mut().filter_map(|intent| match intent {
+        Intent::PatchWorkload { patch, .. } => Some(patch),
+        Intent::KeepTemplate { .. }
+        | Intent::DropTemplate { .. }
+        | Intent::StopManaging { .. }
+        | Intent::LetCopyGo { .. }
+        | Intent::CreateJob { .. }
+        | Intent::DeleteJob { .. }
+        | Intent::KeepReport { .. }
+        | Intent::DropReport { .. }
+        | Intent::Quarantine { .. }
+        | Intent::DeletePod { .. }
+        | Intent::MarkAction { .. } => None,
+    });
+    if let Some(patch) = orders.next() {
+        patch.extend(operations);
+        return;
+    }
+    intents.push(Intent::PatchWorkload {
+        name: target.name.clone(),
+        patch: guarded(target, operations),
+        why: "put its label back".into(),
+        template: None,
+    });
+}
+
+/// Ends the run where the Deployment was given back by hand while it had the fields, and nobody has said so: whether it was. What was given back is
+/// not gone back from.
+pub fn ends_run(draft: &mut Draft<'_>, scene: &Scene<'_>) -> bool {
+    let run = draft.status.run.as_ref().filter(|run| run.has_the_fields());
+    if draft.has_ordered() || !run.is_some_and(|run| is_given_back(scene.target, run)) {
+        return false;
+    }
+    let reason = format!(
+        "its fields were written back, and label {RELEASE_LABEL} was taken off with what a run notes there"
+    );
+    let said = Said { by: "somebody".to_owned(), at: draft.now(), reason };
+    actions::note_handed_back(draft, scene, said);
+    true
+}
+
+/// Whether nothing of a run is left on it but who has changed its template. Where that is gone as well somebody has written the Deployment as a whole, who
+/// may know nothing of a run: it goes on.
+fn is_given_back(target: &Workload, run: &Run) -> bool {
+    let Workload { release_label, originals, stable, held, on_delete, .. } = target;
+    let is_left = [release_label, originals, stable, held, on_delete].into_iter().any(Option::is_some);
+    let knows_authors = target.changed_by.is_some() || run.changed_by.is_none();
+    // Nothing but the pause is a run's then.
+    let recreates = Originals::from_value(&run.originals).is_some_and(|owners| owners.recreate());
+    !is_left && knows_authors && !parked(target) && !(recreates && target.paused)
+}
+
+/// A copy of the Deployment that was made with its label is nobody's: policies would hold each template that is written to it, and nobody would release
+/// that. So what is ours is taken off, and it is told. Not in the middle of a run: which of its fields are to be its owner's is not for us to say.
+pub fn let_copy_go(draft: &mut Draft<'_>) {
+    let snapshot = draft.snapshot;
+    let Some(copy) = &snapshot.copy else { return };
+    let what =
+        format!("Deployment {} carries the label of this Release, which is not about it: a copy", copy.name);
+    if lent(copy) {
+        let line = orphan::line(&snapshot.key, &copy.name);
+        let note =
+            format!("{what} of one in a run, that is held, and that nobody releases; give it back: {line}");
+        return draft.notices.push(Notice::warning(COPIED, note).lasting());
+    }
+    let wanted = Wanted::given_back(&Originals::take(copy)).labelled(None);
+    if let Some(mut patch) = wanted.patch(copy) {
+        // No generation tells that somebody has taken it up meanwhile.
+        patch.insert(1, is_labelled(draft.name()));
+        draft.intents.push(Intent::LetCopyGo { name: copy.name.clone(), patch });
+        let note = format!(
+            "{what}; label and hold are taken off, and what is written to it is rolled out as by any Deployment"
+        );
+        draft.notices.push(Notice::warning(COPIED, note).lasting());
+    }
+}

@@ -1,0 +1,251 @@
+//! Somebody takes the label off in the middle of a run: it comes back, and whoever needs it meanwhile finds the Deployment by what is kept for it. Where
+//! everything of ours went with it, the Deployment was handed back by hand. And a copy that was made with the label is nobody's.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate::api::{Outcome, Phase, ReleaseStatus};
+
+use super::left_behind::{half_way, is_its_owners_with, is_labelled, new_release, seen_by, version};
+use super::{blocker, ends, quarter, quick, rolling};
+use crate::world::{World, template};
+
+const LABEL: &str = "tidegate.dev/release";
+const NOTED: [&str; 4] =
+    ["tidegate.dev/originals", "tidegate.dev/stable", "tidegate.dev/on-delete", "tidegate.dev/held"];
+
+/// Takes the label off. The API server raises no generation for that.
+fn take_off_label(world: &mut World) {
+    let labels = &mut world.deployment.as_mut().unwrap()["metadata"]["labels"];
+    labels.as_object_mut().unwrap().remove(LABEL);
+}
+
+/// The line of the manual: the owner's fields, and nothing of ours but who has changed the template.
+fn hand_back_by_hand(world: &mut World, before: &Value) {
+    take_off_label(world);
+    let deployment = world.deployment.as_mut().unwrap();
+    let template = deployment["spec"]["template"].take();
+    deployment["spec"] = before.clone();
+    deployment["spec"]["template"] = template;
+    let metadata = &mut deployment["metadata"];
+    let annotations = metadata["annotations"].as_object_mut().unwrap();
+    annotations.retain(|name, _| !NOTED.contains(&name.as_str()));
+    metadata["generation"] = json!(metadata["generation"].as_i64().unwrap() + 1);
+}
+
+fn come_to_the_watch() -> World {
+    let spec =
+        json!({"steps": [{"name": "all", "replicas": "100%"}], "watch": [{"for": "1h", "every": "1s"}]});
+    let mut world = World::new(10, quarter(), spec);
+    world.push(template("v2", false));
+    world.until("watched", |world| world.phase() == "Watching");
+    world.pass(Duration::from_secs(2));
+    world
+}
+
+#[test]
+fn a_label_that_is_taken_off_in_a_run_is_put_back_by_one_write_and_the_run_goes_on() {
+    for mut world in [half_way().0, come_to_the_watch()] {
+        let (phase, writes) = (world.phase(), world.writes_to_deployment);
+        take_off_label(&mut world);
+        world.tick();
+        assert!(is_labelled(&world), "{}", world.describe());
+        assert_eq!((world.phase(), world.writes_to_deployment), (phase, writes + 1), "{}", world.describe());
+    }
+}
+
+#[test]
+fn a_tool_that_takes_it_off_again_and_again_keeps_no_run_from_its_end_and_is_answered_once_each_time() {
+    let mut world = World::new(10, quarter(), quick());
+    let before = world.deployment()["spec"].clone();
+    world.push(template("v2", false));
+    world.until("a run", |world| world.status.run.is_some());
+    let (mut times, writes) = (0, world.writes_to_deployment);
+    while world.status.run.is_some() {
+        assert!(times < 6000, "{}", world.describe());
+        take_off_label(&mut world);
+        times += 1;
+        world.tick();
+    }
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    let answers = world.writes_to_deployment - writes;
+    assert!(answers <= times, "{answers} writes, and it was taken off {times} times");
+    world.pass(Duration::from_secs(5));
+    let mut after = world.deployment()["spec"].clone();
+    after["template"] = before["template"].clone();
+    assert_eq!(after, before, "{}", world.describe());
+}
+
+#[test]
+fn a_release_that_is_deleted_while_the_label_is_off_goes_back_and_gives_the_deployment_back() {
+    let recreate = || {
+        let spec = json!({"steps": [{"name": "all", "replicas": "100%"}]});
+        let mut world = World::new(10, json!({"type": "Recreate"}), spec);
+        let before = world.deployment()["spec"].clone();
+        world.ready_after = Duration::from_secs(5);
+        world.push(template("v2", false));
+        world.until("held", |world| world.status.run.is_some());
+        (world, before)
+    };
+    for (mut world, before) in [half_way(), recreate()] {
+        take_off_label(&mut world);
+        world.release = None;
+        world.look();
+        assert!(is_labelled(&world), "people find it: {}", world.describe());
+        world.until("given back", |world| !is_labelled(world));
+        world.pass(Duration::from_secs(10));
+        is_its_owners_with(&world, "v1", &before);
+    }
+}
+
+#[test]
+fn so_does_one_that_is_deleted_on_its_way_back() {
+    let (mut world, before) = half_way();
+    world.ready_after = Duration::from_secs(20);
+    world.say("Abort");
+    world.until("on its way back", |world| version(world) == "v1");
+    world.tick();
+    assert_eq!(world.phase(), "Undoing");
+    take_off_label(&mut world);
+    world.release = None;
+    world.pass(Duration::from_secs(60));
+    is_its_owners_with(&world, "v1", &before);
+}
+
+#[test]
+fn another_release_of_the_deployment_waits_until_one_that_is_gone_has_given_it_back() {
+    let (mut world, before) = half_way();
+    world.others.push(new_release("second", "shop"));
+    take_off_label(&mut world);
+    assert_eq!(seen_by(&mut world, "second").rival.as_deref(), Some("shop"), "it is in its run");
+    world.release = None;
+    assert_eq!(seen_by(&mut world, "second").rival.as_deref(), Some("shop"), "it is to be given back");
+    world.until("given back", |world| is_labelled(world) && version(world) == "v1");
+    world.until("given back", |world| !is_labelled(world));
+    world.pass(Duration::from_secs(5));
+    is_its_owners_with(&world, "v1", &before);
+    assert_eq!(seen_by(&mut world, "second").rival, None);
+}
+
+#[test]
+fn the_template_that_a_deployment_in_mid_run_would_go_back_to_is_kept_whoever_has_it_in_hand() {
+    let (mut world, _) = half_way();
+    world.others.push(new_release("second", "shop"));
+    world.deployment.as_mut().unwrap()["metadata"]["labels"][LABEL] = json!("second");
+    world.release = None;
+    let kept = world.templates.clone();
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.templates, kept, "{}", world.describe());
+}
+
+#[test]
+fn a_deployment_that_was_handed_back_by_hand_is_not_gone_back_from() {
+    for fixed in [rolling(json!(1), json!(0)), quarter()] {
+        let mut world = World::new(10, fixed, quick());
+        let before = world.deployment()["spec"].clone();
+        world.push(template("v2", false));
+        world.until("soaked", |world| world.phase() == "Soaking");
+        hand_back_by_hand(&mut world, &before);
+        for _ in 0..300 {
+            world.quiet_tick();
+        }
+        world.begin_anew();
+        world.pass(Duration::from_secs(60));
+        assert_eq!(version(&world), "v2", "{}", world.describe());
+        assert_eq!(world.status.last_run.as_ref().map(|last| last.outcome), Some(Outcome::HandedBack));
+        assert_eq!((world.status.phase, blocker(&world).0), (Some(Phase::Idle), "HandedBack"));
+        assert!(!is_labelled(&world), "{}", world.describe());
+        let mut after = world.deployment()["spec"].clone();
+        after["template"] = before["template"].clone();
+        assert_eq!(after, before, "{}", world.describe());
+        world.say("Resume");
+        world.until("taken up again", |world| is_labelled(world) && world.status.stable.is_some());
+    }
+}
+
+#[test]
+fn one_that_is_written_as_a_whole_in_mid_run_is_taken_in_hand_again() {
+    let (mut world, before) = half_way();
+    hand_back_by_hand(&mut world, &before);
+    let annotations = &mut world.deployment.as_mut().unwrap()["metadata"]["annotations"];
+    annotations.as_object_mut().unwrap().remove("tidegate.dev/changed-by");
+    let is_noted = |world: &World| world.deployment()["metadata"]["annotations"][NOTED[0]].is_string();
+    world.until("taken in hand", |world| is_labelled(world) && is_noted(world));
+    assert_eq!(world.status.handed_back, None);
+}
+
+#[test]
+fn annotations_of_an_old_replica_set_on_a_deployment_without_a_label_are_nobodys() {
+    let (mut world, before) = half_way();
+    let noted = world.deployment()["metadata"]["annotations"].clone();
+    hand_back_by_hand(&mut world, &before);
+    world.release = None;
+    world.status = ReleaseStatus::default();
+    // `kubectl rollout undo` to it.
+    world.deployment.as_mut().unwrap()["metadata"]["annotations"] = noted;
+    let writes = world.writes_to_deployment;
+    world.pass(Duration::from_secs(30));
+    assert_eq!(
+        (version(&world).as_str(), world.writes_to_deployment),
+        ("v2", writes),
+        "{}",
+        world.describe()
+    );
+    assert!(world.templates.is_empty());
+}
+
+/// A copy of the Deployment as it stands, under another name.
+fn copy_of(world: &World) -> Value {
+    let mut copy = world.deployment().clone();
+    for (field, value) in [("name", "shop-eu"), ("uid", "d2")] {
+        copy["metadata"][field] = json!(value);
+    }
+    copy
+}
+
+#[test]
+fn a_copy_with_the_label_is_let_go_and_rolls_out_what_was_held() {
+    let mut world = World::new(10, quarter(), quick());
+    let before = world.deployment().clone();
+    let mut copy = copy_of(&world);
+    copy["metadata"]["annotations"]["tidegate.dev/held"] = json!("true");
+    copy["spec"]["paused"] = json!(true);
+    copy["spec"]["template"] = template("v2", false);
+    world.deployments = vec![copy, copy_of(&world)];
+    // Of one of them its owner wants it paused.
+    world.deployments[1]["metadata"]["name"] = json!("shop-us");
+    world.deployments[1]["spec"]["paused"] = json!(true);
+    world.pass(Duration::from_secs(1));
+    for (copy, paused) in world.deployments.iter().zip([Value::Null, json!(true)]) {
+        let ours =
+            [&copy["metadata"]["labels"][LABEL], &copy["metadata"]["annotations"]["tidegate.dev/held"]];
+        assert_eq!(ours, [&Value::Null, &Value::Null], "{copy:#}");
+        assert_eq!(copy["spec"]["paused"], paused, "{copy:#}");
+    }
+    assert_eq!(world.deployments[0]["spec"]["template"], template("v2", false));
+    assert_eq!(*world.deployment(), before, "the Deployment itself is let be");
+    let told = world.notices.iter().filter(|notice| notice.reason == "DeploymentCopied");
+    assert_eq!(told.count(), 2, "{}", world.describe());
+    world.push(template("v2", false));
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn a_copy_of_one_in_mid_run_is_told_of_and_not_touched_and_neither_is_one_that_another_release_is_about() {
+    let (mut world, _) = half_way();
+    let copy = copy_of(&world);
+    world.deployments = vec![copy.clone()];
+    world.tick();
+    let last = world.notices.iter().rfind(|notice| notice.reason == "DeploymentCopied").expect("told");
+    assert!(last.note.contains("Deployment shop-eu carries the label of this Release"), "{}", last.note);
+    assert!(
+        last.note.contains("kubectl patch deploy shop-eu -n ns --type merge -p ") && last.note.len() < 1000
+    );
+    assert_eq!(world.deployments, [copy]);
+    let mut of_another = World::new(10, quarter(), quick());
+    of_another.others.push(new_release("second", "shop-eu"));
+    of_another.deployments = vec![copy_of(&of_another)];
+    let before = of_another.deployments.clone();
+    of_another.pass(Duration::from_secs(1));
+    assert_eq!(of_another.deployments, before);
+}

@@ -460,6 +460,7 @@ fn is_of_the_way(error: &ReadError) -> bool {
         | ReadError::SeveralCounters { .. }
         | ReadError::NoSuchCounter { .. }
         | ReadError::NoStatusLabel { .. }
+        | ReadError::NoSuchLabel { .. }
         | ReadError::NoSamples
         | ReadError::Stale { .. }
         | ReadError::Api(_)

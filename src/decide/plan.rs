@@ -340,9 +340,6 @@ pub fn criterion((place, criterion): (usize, &Criterion)) -> Result<Option<judge
     })
 }
 
-/// What can be judged.
-const SENSE: &str = "it cannot be judged: a limit is more than 0% or 0s, the target is not above it, ignoreBelow is less than 100%, and a quantile lies between 0 and 1";
-
 fn understood(place: usize, criterion: &Criterion) -> Result<Planned, PlanError> {
     let field = format!("spec.criteria[{place}]");
     let wrong = |problem: &str| PlanError { field: field.clone(), problem: problem.to_owned() };
@@ -350,11 +347,6 @@ fn understood(place: usize, criterion: &Criterion) -> Result<Planned, PlanError>
     let share = |percent: &Percent| percent.share().ok_or_else(|| wrong("write 0.1% or 5%"));
     let seconds = |latency: &Latency| latency.seconds().ok_or_else(|| wrong("write 500ms or 1.5s"));
     let factor = |factor: Option<f64>| factor.ok_or_else(|| wrong("write 50% or 150%"));
-    // What nobody can judge would be Unknown for ever, with pods out.
-    let sound = |kind: &str, measure: judge::Measure| match measure.makes_sense() {
-        true => Ok(measure),
-        false => Err(PlanError { field: format!("{field}.{kind}"), problem: SENSE.to_owned() }),
-    };
     let counted = |measure, on_limit: Option<OnLimit>, on_unknown: Option<OnUnknown>, shadow| {
         Planned::Counted(judge::Criterion {
             name: name.clone(),
@@ -392,7 +384,7 @@ fn understood(place: usize, criterion: &Criterion) -> Result<Planned, PlanError>
                     ignore_below: rate.ignore_below.as_ref().map_or(Ok(IGNORED_ERROR_RATE), share)?,
                 },
             };
-            counted(sound("errorRate", measure)?, rate.on_limit, rate.on_unknown, rate.shadow)
+            counted(measure, rate.on_limit, rate.on_unknown, rate.shadow)
         }
         (None, Some(bound), None, None, None) => {
             let quantile = bound.quantile;
@@ -408,7 +400,7 @@ fn understood(place: usize, criterion: &Criterion) -> Result<Planned, PlanError>
                     ignore_below: bound.ignore_below.as_ref().map_or(Ok(0.0), seconds)?,
                 },
             };
-            counted(sound("latency", measure)?, bound.on_limit, bound.on_unknown, bound.shadow)
+            counted(measure, bound.on_limit, bound.on_unknown, bound.shadow)
         }
         (None, None, Some(bound), None, None) => Planned::Value(value_bound(place, name, bound)?),
         (None, None, None, Some(bound), None) => {

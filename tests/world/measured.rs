@@ -360,29 +360,6 @@ fn what_was_counted_with_other_metrics_says_nothing_once_they_are_changed() {
     world.until("it passes again", |world| said(world).0 == "Pass");
 }
 
-#[test]
-fn limits_that_nobody_can_judge_are_refused_before_a_pod_moves() {
-    let refused = |criterion: Value| {
-        let spec = json!({
-            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}, "criteria": [criterion],
-        });
-        plan::measuring(&serde_json::from_value(spec).unwrap()).err().map(|refused| refused.field)
-    };
-    let latency = |more: Value| {
-        let mut latency = json!({"quantile": 0.99});
-        latency.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        json!({"name": "latency", "latency": latency})
-    };
-    let of_stable = |ignored: &str| json!({"name": "errors", "errorRate": {"relativeTo": "stable", "limit": "50%", "ignoreBelow": ignored}});
-    let field = |kind: &str| Some(format!("spec.criteria[0].{kind}"));
-    assert_eq!(refused(latency(json!({"limit": "0ms"}))), field("latency"));
-    assert_eq!(refused(latency(json!({"limit": "1s", "target": "0s"}))), field("latency"));
-    assert_eq!(refused(latency(json!({"limit": "0%", "relativeTo": "stable"}))), field("latency"));
-    assert_eq!(refused(of_stable("100%")), field("errorRate"));
-    assert_eq!(refused(latency(json!({"limit": "1ms"}))), None);
-    assert_eq!(refused(of_stable("99%")), None);
-}
-
 /// Evidence of a record, criterion by criterion.
 fn recorded(world: &World) -> BTreeMap<String, Value> {
     let record = json!(world.reports.values().next().expect("a record"));

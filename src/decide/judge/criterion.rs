@@ -68,11 +68,6 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// Whether it can be judged: its numbers lie within their range.
-    pub fn makes_sense(&self) -> bool {
-        self.terms().is_some()
-    }
-
     /// Whether it is of time that requests take.
     pub fn is_latency(&self) -> bool {
         matches!(self, Self::Latency { .. } | Self::LatencyOfStable { .. })

@@ -3,7 +3,7 @@
 use super::{Found, Subject};
 use crate::api::OnLimit;
 use crate::api::criterion::Criterion;
-use crate::api::text::{Latency, Percent};
+use crate::api::text::Percent;
 
 fn criteria<'s>(subject: &Subject<'s>) -> impl Iterator<Item = (usize, &'s Criterion)> {
     subject.spec.criteria.as_deref().unwrap_or_default().iter().enumerate()
@@ -92,9 +92,6 @@ pub fn limit(subject: &Subject<'_>, found: &mut Found) {
             }
             if rate.ignore_below.is_some() && rate.relative_to.is_none() {
                 found.add(field("errorRate.ignoreBelow"), "it goes with relativeTo: stable", "leave it out");
-            } else if rate.ignore_below.as_ref().and_then(Percent::share) == Some(1.0) {
-                let fix = "write less than 100%, or leave it out: 0.1% is ignored then";
-                found.add(field("errorRate.ignoreBelow"), "no release is worse than 100% errors", fix);
             }
         }
         if let Some(latency) = &criterion.latency {
@@ -107,13 +104,6 @@ pub fn limit(subject: &Subject<'_>, found: &mut Found) {
                 let fix =
                     "write a latency such as 500ms, or with relativeTo: stable a percentage such as 50%";
                 found.add(field("latency.limit"), problem, fix);
-            } else if [latency.limit.factor(), latency.limit.seconds()].contains(&Some(0.0)) {
-                let problem = format!("nothing can be held against {}", latency.limit.0);
-                found.add(field("latency.limit"), problem, "write more than 0, such as 500ms or 50%");
-            }
-            if latency.target.as_ref().and_then(Latency::seconds) == Some(0.0) {
-                let fix = "write one such as 300ms, or leave it out: the limit is the target then";
-                found.add(field("latency.target"), "no request takes no time", fix);
             }
             if latency.target.is_some() && latency.relative_to.is_some() {
                 found.add(

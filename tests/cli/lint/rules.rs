@@ -175,26 +175,6 @@ fn each_rule_finds_what_it_is_for() {
             none.clone(),
             "error limit spec.criteria[0].latency.limit",
         ),
-        (
-            criterion(json!({"latency": {"quantile": 0.9, "limit": "0ms"}})),
-            none.clone(),
-            "error limit spec.criteria[0].latency.limit",
-        ),
-        (
-            criterion(json!({"latency": {"quantile": 0.9, "target": "0s", "limit": "1s"}})),
-            none.clone(),
-            "error limit spec.criteria[0].latency.target",
-        ),
-        (
-            criterion(json!({"latency": {"quantile": 0.9, "relativeTo": "stable", "limit": "0%"}})),
-            none.clone(),
-            "error limit spec.criteria[0].latency.limit",
-        ),
-        (
-            criterion(json!({"errorRate": {"relativeTo": "stable", "limit": "50%", "ignoreBelow": "100%"}})),
-            none.clone(),
-            "error limit spec.criteria[0].errorRate.ignoreBelow",
-        ),
         (json!({"criteria": []}), none.clone(), "error no-limit spec.criteria"),
         (
             criterion(json!({"errorRate": {"limit": "5%", "shadow": true}})),

@@ -128,6 +128,23 @@ fn a_criterion_in_the_shadow_or_that_only_notifies_stops_nothing() {
 }
 
 #[test]
+fn of_more_breaches_than_a_run_has_room_for_notes_each_is_told_once() {
+    let one = |number: i32| json!({"name": format!("restarts-{number}"), "restarts": {"limit": 0, "onLimit": "Notify"}});
+    let mut world = World::new(4, quarter(), with_criteria((0..20).map(one).collect()));
+    world.push(template("v2", false));
+    at_half(&mut world);
+    canary_pods(&mut world).for_each(|pod| pod.restarts = 1);
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.status.run.as_ref().expect("a run").notes.len(), 16, "{}", world.describe());
+    for number in 0..20 {
+        let begins = format!("restarts-{number}: ");
+        let told =
+            world.notices.iter().filter(|one| one.reason == "LimitBreached" && one.note.starts_with(&begins));
+        assert_eq!(told.count(), 1, "{begins}");
+    }
+}
+
+#[test]
 fn restarts_and_lost_readiness_of_canary_pods_bring_the_old_version_back() {
     let criteria = json!([
         {"name": "ready", "availability": {"limit": "90%", "for": "20s"}},

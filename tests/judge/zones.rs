@@ -1,7 +1,7 @@
 //! The zones: what is seen, and what is said.
 
 use tidegate::decide::judge::{
-    Criterion, Judgement, Reason, Revision, Settings, Slot, State, Verdict, begin_step, fold, judge,
+    Criterion, Judgement, Measure, Reason, Revision, Settings, Slot, State, Verdict, begin_step, fold, judge,
     note_missing,
 };
 
@@ -280,4 +280,22 @@ fn every_verdict_says_what_would_change_it_and_over_what_time_it_was_reached() {
     assert!((1..20).contains(&in_a_row), "{}", passing.settle);
     let (from, until) = passing.window.expect("a window");
     assert_eq!(until - from, 100);
+}
+
+#[test]
+fn what_a_memory_says_of_itself_holds_the_test_of_what_is_ignored_where_something_is() {
+    let of = |name: &str, ignore_below: f64| {
+        let measure = Measure::ErrorRateOfStable { limit: 0.5, ignore_below };
+        Criterion { name: name.to_owned(), measure, ..errors(0.01, 0.01) }
+    };
+    let criteria = [of("some", 0.001), of("none", 0.0)];
+    let mut state = calm(&criteria);
+    let slots: Vec<Slot> = (0..30).flat_map(|t| [canary(t, 100, 50), stable(t, 900, 1)]).collect();
+    fold(&criteria, &mut state, &slots, &Settings::default());
+    // Status was read again.
+    let state: State = serde_json::from_value(serde_json::to_value(&state).unwrap()).unwrap();
+    let above = |name: &str| state.criteria[name].account(&Settings::default()).above_limit;
+    let some = above("some").expect("without it there is no breach");
+    assert!(some.log_e >= some.threshold, "{some:?}");
+    assert_eq!(above("none"), None);
 }

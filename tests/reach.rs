@@ -144,6 +144,22 @@ fn other_replicas_of_the_api_server_are_not_asked_once_they_are_known_and_no_lon
 }
 
 #[test]
+fn an_address_of_the_api_server_is_the_same_one_however_whoever_lists_it_has_written_it() {
+    let advertised = ["[::ffff:10.1.0.5]:6443".to_owned()];
+    let api = ApiServer::known("https://[::ffff:10.1.0.4]:6443", Some("::ffff:10.96.0.1"), &advertised);
+    let reach = Reach::guarded(api, false);
+    reach.api_server_is_at(BTreeSet::from(["[::ffff:10.1.0.6]:6443".parse().expect("a socket")]));
+    let denied = |url: &str| reach.allows(&Url::parse(url).expect("a url")).is_err();
+    for address in ["10.1.0.4:6443", "10.1.0.5:6443", "10.1.0.6:6443", "10.96.0.1:443"] {
+        let (host, port) = address.split_once(':').expect("a port");
+        for url in [format!("http://{address}"), format!("http://[::ffff:{host}]:{port}")] {
+            assert!(denied(&url), "{url}");
+        }
+    }
+    assert!(!denied("http://10.1.0.6:9100/metrics"), "something else on the same machine");
+}
+
+#[test]
 fn a_user_in_a_url_and_other_schemes_are_refused() {
     assert_eq!(
         said("http://prometheus@10.0.0.1/"),

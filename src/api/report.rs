@@ -148,7 +148,7 @@ pub struct Evidence {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 32))]
     pub divided_by: String,
-    /// Bucket bounds at which slow requests were counted, seconds: of the limit, the target, a pass, and stable's.
+    /// Bucket bounds at which slow requests were counted, seconds, each with what for: `limit 2`, `target 0.5`, `pass 2`, `stable 0.1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), inner(length(max = 32)))]
     pub bounds: Vec<String>,
@@ -175,7 +175,7 @@ pub struct Suspicion {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Test {
-    /// `worse than stable`, `above the limit`, `above the target`.
+    /// `worse than stable`, `above the limit`, `above what is ignored`, `above its quantile`, `above the target`.
     #[schemars(length(max = 64))]
     pub of: String,
     /// `8.41`

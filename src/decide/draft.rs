@@ -72,6 +72,11 @@ impl<'a> Draft<'a> {
         self.at_once = true;
     }
 
+    /// Status says now what else could wait: until it does, people are told of it in each look.
+    pub fn at_once(&mut self) {
+        self.at_once = true;
+    }
+
     pub fn now(&self) -> Stamp {
         Stamp(self.snapshot.now)
     }

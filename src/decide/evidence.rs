@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::back::MOST_NOTES;
 use super::decision::Notice;
 use super::draft::Draft;
 use super::judge::{self, Judgement, Measure, OnLimit, OnUnknown, Revision, Slot, Verdict};
@@ -11,6 +12,9 @@ use super::snapshot::{Measured, Snapshot};
 use super::{definition, sight, values};
 use crate::api::status::{Memory, Progress, Stamp, VerdictStatus, Window};
 use crate::letters::on_one_line;
+
+/// Reason of the event that says that a limit was breached and nothing is done for it.
+const LIMIT_BREACHED: &str = "LimitBreached";
 
 /// What the measurements say.
 #[derive(Debug, Default)]
@@ -95,8 +99,7 @@ pub fn weigh(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Evidence {
                 evidence.holds.get_or_insert(Reason { reason: "AboveLimit", message });
             }
             (Verdict::Breach, OnLimit::Notify) => {
-                let note = format!("{} breached its limit", judgement.criterion);
-                tell_once(draft, note, "LimitBreached", &message);
+                tell_breach(draft, judgement, &message);
             }
             (Verdict::Hold, OnLimit::Undo | OnLimit::Hold) => {
                 let reason = if judgement.reason == judge::Reason::StableAsBad {
@@ -366,10 +369,25 @@ pub fn on_limit(draft: &mut Draft<'_>, scene: &Scene<'_>, usual: OnLimit) -> OnL
     measuring.on_limit(draft.run(), scene.now(), usual)
 }
 
+/// A breach that is only told. A run has no room for so many notes as there may be criteria: of those without one the verdict in status says whether
+/// they were told.
+fn tell_breach(draft: &mut Draft<'_>, judgement: &Judgement, message: &str) {
+    let note = format!("{} breached its limit", judgement.criterion);
+    let notes = &draft.run().notes;
+    if notes.len() < MOST_NOTES || notes.contains(&note) {
+        return tell_once(draft, note, LIMIT_BREACHED, message);
+    }
+    let said = said(judgement);
+    let is_told = |known: &VerdictStatus| known.criterion == said.criterion && known.verdict == said.verdict;
+    if !draft.status.verdicts.iter().any(is_told) {
+        draft.notices.push(Notice::warning(LIMIT_BREACHED, message));
+    }
+}
+
 /// Once in a run, and only told.
 pub fn tell_once(draft: &mut Draft<'_>, note: String, event: &'static str, message: &str) {
     let run = draft.run();
-    if run.notes.contains(&note) || run.notes.len() >= 16 {
+    if run.notes.contains(&note) || run.notes.len() >= MOST_NOTES {
         return;
     }
     run.notes.push(note);

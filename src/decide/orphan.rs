@@ -19,9 +19,13 @@ use super::scene::revision;
 use super::snapshot::{Key, PodSet, Snapshot, StoredTemplate, WayBack, Workload};
 use crate::api::status::Back;
 use crate::api::{GROUP, ORIGINALS, Phase, RELEASE_LABEL};
+use crate::letters::on_one_line;
 
 /// What is told when a newer template of the owner's is left there, or put back.
 const NEWER: &str = "Superseded";
+
+/// Letters of the longest name that an object may have.
+const LONGEST_NAME: usize = 253;
 
 /// What is to be done about a Deployment, and what keeps it from being its owner's.
 #[derive(Default)]
@@ -48,8 +52,11 @@ struct Ordered {
 }
 
 impl Ordered {
+    /// Anybody may have written it: what cannot be a name is told as what could be one.
     fn noted(target: &Workload) -> Option<Self> {
-        serde_json::from_str(target.on_delete.as_deref()?).ok()
+        let noted: Self = serde_json::from_str(target.on_delete.as_deref()?).ok()?;
+        let then = noted.then.map(|then| on_one_line(&then).take(LONGEST_NAME).collect());
+        Some(Self { then, ..noted })
     }
 
     fn text(&self) -> String {

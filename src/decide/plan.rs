@@ -167,6 +167,7 @@ pub fn plan(spec: &ReleaseSpec, recreate: bool) -> Result<Plan, PlanError> {
     undo(spec)?;
     let checks = preflight(&spec.preflight)?;
     let (steps, measuring) = (steps(spec, recreate)?, measuring(spec)?);
+    judgeable(spec)?;
     for (index, check) in checks.iter().enumerate() {
         if let CheckKind::Asked(Question::Telemetry(names)) = &check.kind {
             telemetry::criteria(&measuring, names.as_deref()).map_err(|problem| PlanError {
@@ -420,6 +421,50 @@ fn understood(place: usize, criterion: &Criterion) -> Result<Planned, PlanError>
             return Err(wrong("needs exactly one of: errorRate, latency, value, availability, restarts"));
         }
     })
+}
+
+/// A criterion that nobody can judge would hold a run for ever that it stands in the way of. The plan alone says so, and not what is measured: a breach of
+/// the others goes back all the same.
+fn judgeable(spec: &ReleaseSpec) -> Result<(), PlanError> {
+    for written in spec.criteria.iter().flatten().enumerate() {
+        let place = written.0;
+        let Some(counted) = criterion(written)? else { continue };
+        let is_passed_over =
+            counted.shadow || counted.on_limit == OnLimit::Notify || counted.on_unknown == OnUnknown::Promote;
+        if !is_passed_over && !counted.measure.is_sound() {
+            let (below, problem) = unsound(&counted.measure);
+            return Err(PlanError {
+                field: format!("spec.criteria[{place}].{below}"),
+                problem: problem.into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Which field makes no sense of a measure that cannot be judged, and what to write.
+fn unsound(measure: &judge::Measure) -> (&'static str, &'static str) {
+    match *measure {
+        judge::Measure::ErrorRate { .. } => ("errorRate.target", "is at most the limit"),
+        judge::Measure::ErrorRateOfStable { limit, .. } if limit > 0.0 => {
+            ("errorRate.ignoreBelow", "is less than 100%: write 0.1%")
+        }
+        judge::Measure::ErrorRateOfStable { .. } => {
+            ("errorRate.limit", "is more than 0%: write 50% for half as much again")
+        }
+        judge::Measure::Latency { quantile, .. } | judge::Measure::LatencyOfStable { quantile, .. }
+            if !(quantile > 0.0 && quantile < 1.0) =>
+        {
+            ("latency.quantile", "is between 0 and 1: write 0.99")
+        }
+        judge::Measure::LatencyOfStable { .. } => {
+            ("latency.limit", "is more than 0%: write 50% for half as slow again")
+        }
+        judge::Measure::Latency { limit, .. } if limit <= 0.0 => {
+            ("latency.limit", "is more than 0ms: write 500ms or 1.5s")
+        }
+        judge::Measure::Latency { .. } => ("latency.target", "is more than 0ms and at most the limit"),
+    }
 }
 
 fn value_bound(place: usize, name: &str, bound: &ValueBound) -> Result<values::Criterion, PlanError> {

@@ -92,14 +92,22 @@ fn in_full(verdict: &VerdictStatus, memory: &judge::Memory) -> Evidence {
         evidence: format!("{:.2}", evidence.log_e),
         threshold: format!("{:.2}", evidence.threshold),
     };
+    let above = match (&memory.no_worse, &memory.bounds) {
+        (None, _) => "above the limit",
+        (Some(_), None) => "above what is ignored",
+        (Some(_), Some(_)) => "above its quantile",
+    };
     let tests = [
         Some(test("worse than stable", account.worse)),
-        account.above_limit.map(|evidence| test("above the limit", evidence)),
+        account.above_limit.map(|evidence| test(above, evidence)),
         account.above_target.map(|evidence| test("above the target", evidence)),
     ];
     let bounds = account.bounds.map(|bounds| {
-        let all = [Some(bounds.limit), Some(bounds.target), bounds.pass, bounds.stable];
-        all.into_iter().flatten().map(|bound| bound.to_string()).collect()
+        let judge::count::Bounds { limit, target, pass, stable } = bounds;
+        let all = [("limit", Some(limit)), ("target", Some(target)), ("pass", pass), ("stable", stable)];
+        let named = |(of, bound): (&str, Option<judge::Bound>)| Some(format!("{of} {}", bound?));
+        // Whoever serves them may write any number: a record is not refused for its length.
+        all.into_iter().filter_map(named).map(|bound| bound.chars().take(32).collect::<String>()).collect()
     });
     Evidence {
         verdict: verdict.clone(),

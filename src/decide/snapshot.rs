@@ -513,7 +513,7 @@ pub struct Measured {
     pub source: String,
     /// How they are asked for.
     pub query: String,
-    /// Why there is nothing, when there is nothing.
+    /// Why there is nothing, or not all, when that is so.
     pub trouble: Option<String>,
 }
 

@@ -86,8 +86,8 @@ impl ApiServer {
                 None => known.names.extend(url.host_str().map(plain_name)),
             }
         }
-        match service.map(|service| (service, service.parse())) {
-            Some((_, Ok(address))) => _ = known.addresses.insert(address),
+        match service.map(|service| (service, service.parse::<IpAddr>())) {
+            Some((_, Ok(address))) => _ = known.addresses.insert(address.to_canonical()),
             Some((name, Err(_))) => _ = known.names.insert(plain_name(name)),
             None => {}
         }
@@ -101,8 +101,12 @@ impl ApiServer {
     }
 }
 
+/// Whoever listed them may have written an IPv4 address as an IPv6 one (`::ffff:10.1.0.5`): it is the same host.
 fn is_among(sockets: &BTreeSet<SocketAddr>, address: IpAddr, port: Option<u16>) -> bool {
-    sockets.iter().any(|own| own.ip() == address && port.is_none_or(|port| port == own.port()))
+    let address = address.to_canonical();
+    let is =
+        |own: &SocketAddr| own.ip().to_canonical() == address && port.is_none_or(|port| port == own.port());
+    sockets.iter().any(is)
 }
 
 /// What must not be connected to, and what to do instead.

@@ -55,6 +55,9 @@ const PER_SECOND: usize = 25;
 /// namespace's alone.
 const AT_ONCE: usize = 32;
 
+/// Bytes of a note. The API server takes 1024, of whatever letters, and none of an event with more.
+const LONGEST_NOTE: usize = 1000;
+
 /// Writes events, without end.
 pub async fn write_all(writer: Writer, waiting: Arc<Waiting>, metrics: Arc<Metrics>) {
     let budget = Budget::per_second(PER_SECOND);
@@ -88,7 +91,6 @@ async fn write(writer: &Writer, telling: &Telling, metrics: &Metrics) {
 
 fn event(telling: &Telling) -> Event {
     let Telling { key, regarding, notice, at } = telling;
-    let note: String = on_one_line(&notice.note).take(1000).collect();
     Event {
         metadata: ObjectMeta {
             generate_name: Some(format!("{}-", key.name)),
@@ -98,7 +100,7 @@ fn event(telling: &Telling) -> Event {
         event_time: Some(MicroTime(*at)),
         action: Some(notice.reason.into()),
         reason: Some(notice.reason.into()),
-        note: Some(note),
+        note: Some(bounded(&notice.note)),
         type_: Some(if notice.warning { "Warning" } else { "Normal" }.into()),
         reporting_controller: Some("tidegate.dev/operator".into()),
         reporting_instance: Some("tidegate".into()),
@@ -112,6 +114,16 @@ fn event(telling: &Telling) -> Event {
         }),
         ..Event::default()
     }
+}
+
+/// As much of a note as an event takes.
+fn bounded(note: &str) -> String {
+    let mut note: String = on_one_line(note).take(LONGEST_NOTE + 1).collect();
+    if note.len() > LONGEST_NOTE {
+        note.truncate(note.floor_char_boundary(LONGEST_NOTE - '…'.len_utf8()));
+        note.push('…');
+    }
+    note
 }
 
 #[cfg(test)]
@@ -147,6 +159,20 @@ mod tests {
         let said = "alice\u{202e} said: ko\u{2069}\u{2028}run r7\nhas ended\u{200f}";
         let told = Telling { notice: Notice::normal("Told", said), ..telling("shop", 1, false) };
         assert_eq!(event(&told).note.as_deref(), Some("alice said: ko run r7 has ended"));
+    }
+
+    #[test]
+    fn a_note_takes_no_more_bytes_than_an_event_has_whatever_its_letters() {
+        let noted = |said: &str| {
+            let notice = Notice::normal("Told", said);
+            event(&Telling { notice, ..telling("shop", 1, false) }).note.unwrap()
+        };
+        let whole = "中".repeat(333);
+        assert_eq!(noted(&whole), whole, "999 bytes");
+        assert_eq!(noted(&"中".repeat(400)), "中".repeat(332) + "…");
+        assert_eq!(noted(&format!("a{}", "é".repeat(500))), format!("a{}…", "é".repeat(498)));
+        assert_eq!(noted(&"a".repeat(1000)), "a".repeat(1000));
+        assert_eq!(noted(&"a".repeat(5000)), "a".repeat(997) + "…");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 //!
 //! A restart, and another leader in between, lose it: counters are then taken up anew, and questions asked again. Nothing rests on it alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -32,6 +32,10 @@ const MOST_SAMPLES: usize = 5_000;
 const ROOM: usize = 64 << 20;
 /// Bytes that a count at a bound takes, in nodes that are not always full.
 const AT_BOUND: usize = 24;
+
+/// What is said while some of it is lost.
+const NO_ROOM: &str =
+    "there is no room for all that is measured until status counts it in: the oldest was dropped";
 
 /// Where counts come from, for people.
 pub struct Origin {
@@ -97,6 +101,7 @@ impl SharedFindings {
     /// A round of measuring.
     pub fn add_round(&self, key: &Key, at: i64, taken: Taken, origin: Origin, why_not: Option<String>) {
         let mut known = self.lock();
+        let measured = &mut known.all.entry(key.clone()).or_default().measured;
         let Measured {
             definition,
             slots,
@@ -107,7 +112,7 @@ impl SharedFindings {
             source,
             query,
             trouble,
-        } = &mut known.all.entry(key.clone()).or_default().measured;
+        } = measured;
         if !definition.is_empty() && *definition != origin.definition {
             slots.clear();
             missing.clear();
@@ -116,7 +121,6 @@ impl SharedFindings {
         }
         slots.extend(taken.slots);
         let excess = slots.len().saturating_sub(MOST_SLOTS);
-        slots.drain(..excess);
         for (of, missing) in [(Revision::Canary, missing), (Revision::Stable, stable_missing)] {
             let pods = taken.missing.iter().filter(|(revision, _)| *revision == of).count();
             if pods > 0 {
@@ -127,6 +131,7 @@ impl SharedFindings {
         }
         Origin { definition: *definition, source: *source, query: *query } = origin;
         *trouble = why_not;
+        drop_oldest(measured, excess);
         known.fit(key, &self.room);
     }
 
@@ -290,12 +295,13 @@ impl Known {
                 self.places.insert(key.clone(), place);
                 return;
             }
-            let Measured { slots, history, values, .. } = &mut found.measured;
-            if history.is_empty() {
-                slots.drain(..slots.len().div_ceil(2));
-                values.drain(..values.len().div_ceil(2));
+            let measured = &mut found.measured;
+            if measured.history.is_empty() {
+                let (slots, values) = (measured.slots.len().div_ceil(2), measured.values.len().div_ceil(2));
+                drop_oldest(measured, slots);
+                measured.values.drain(..values);
             } else {
-                *history = Arc::default();
+                measured.history = Arc::default();
             }
         }
     }
@@ -321,6 +327,34 @@ impl Known {
                 found.probes.values_mut().for_each(|answer| answer.at = answer.at.min(now));
             }
         }
+    }
+}
+
+/// Lets go of so many slots, the oldest. What canary pods reported in them is missing from here on, as if they had not: nothing passes by what is left.
+fn drop_oldest(measured: &mut Measured, count: usize) {
+    if count == 0 {
+        return;
+    }
+    let Measured { slots, missing, trouble, .. } = measured;
+    let mut rounds = BTreeMap::<i64, u32>::new();
+    let mut add = |t: i64, pods: u32| {
+        let known = rounds.entry(t).or_default();
+        *known = known.saturating_add(pods);
+    };
+    for (t, pods) in missing.drain(..) {
+        add(t, pods);
+    }
+    for slot in slots.drain(..count).filter(|slot| slot.revision == Revision::Canary) {
+        // A slot is known by when it began, and what was missing by when the round had ended.
+        add(slot.t.saturating_add(1), 1);
+    }
+    missing.extend(rounds);
+    let excess = missing.len().saturating_sub(MOST_SLOTS);
+    missing.drain(..excess);
+    match trouble {
+        Some(known) if known.ends_with(NO_ROOM) => {}
+        Some(known) => known.push_str(&format!("; {NO_ROOM}")),
+        None => *trouble = Some(NO_ROOM.to_owned()),
     }
 }
 
@@ -352,7 +386,6 @@ fn bytes(measured: &Measured) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicI64, Ordering};
     use std::time::Duration;
 
@@ -521,6 +554,35 @@ mod tests {
             le,
             warming: false,
         }
+    }
+
+    #[test]
+    fn what_canary_pods_reported_and_there_was_no_room_for_is_missing_and_that_is_said() {
+        let key = Key { namespace: "shop".into(), name: "shop".into() };
+        let one = size_of::<Slot>() + 1 + 100 * AT_BOUND;
+        let clock = Clock::machine();
+        let findings = SharedFindings { room: Room::of(40 * one), ..SharedFindings::new(clock.clone()) };
+        let round = |at: i64, missing: Vec<(Revision, String)>, why_not: Option<&str>| {
+            let origin = Origin { definition: String::new(), source: String::new(), query: String::new() };
+            let slot = Slot { revision: Revision::Canary, ..slot(at, 100) };
+            let taken = Taken { slots: vec![slot], missing };
+            findings.add_round(&key, at, taken, origin, why_not.map(str::to_owned));
+            findings.of(&key, clock.now()).measured
+        };
+        for at in 1..20 {
+            round(at, Vec::new(), None);
+        }
+        // As much as a namespace may have: what it leaves to all others.
+        let full = round(20, vec![(Revision::Canary, "b".into())], None);
+        assert_eq!((full.slots.len(), full.missing.as_slice()), (20, [(20, 1)].as_slice()));
+        assert_eq!(full.trouble, None);
+        let over = round(21, Vec::new(), Some("pod b is silent"));
+        assert_eq!(over.slots.len(), 10);
+        let dropped: Vec<(i64, u32)> = (2..=12).map(|at| (at, 1)).chain([(20, 1)]).collect();
+        assert_eq!(over.missing, dropped, "in their order: none is noted after a later one");
+        assert_eq!(over.trouble, Some(format!("pod b is silent; {NO_ROOM}")));
+        let after = round(22, Vec::new(), None);
+        assert_eq!((after.slots.len(), after.trouble), (11, None), "it is of this round");
     }
 
     #[test]

@@ -118,10 +118,10 @@ fn a_run_that_was_undone_is_a_report_in_the_form_of_a_runbooks() {
 
     ## Checks
 
-    | Check | Result | Try | Since | What was found |
-    | --- | --- | --- | --- | --- |
-    | smoke | Passed | 1 | 2026-11-20 09:00:04Z | status 200 in 41 ms |
-    | sign-off | Passed | 1 | 2026-11-20 09:01:00Z | signed as qa-manager |
+    | Check | Step | Result | Try | Since | What was found |
+    | --- | --- | --- | --- | --- | --- |
+    | smoke |  | Passed | 1 | 2026-11-20 09:00:04Z | status 200 in 41 ms |
+    | sign-off |  | Passed | 1 | 2026-11-20 09:01:00Z | signed as qa-manager |
 
     ## Sign-Off
 
@@ -210,6 +210,46 @@ fn a_run_that_went_well_has_no_issues_and_leaves_room_for_lessons() {
 }
 
 #[test]
+fn a_failed_check_is_told_with_where_it_was_done_and_what_came_of_it() {
+    let failed = |step: Value| json!({"name": "smoke", "step": step, "state": "Failed", "attempt": 1, "message": "status 500", "log": ["no"]});
+    let back = |cause: &str| {
+        json!({
+            "cause": cause, "message": "smoke: status 500",
+            "times": {"decidedAt": "2026-11-20T09:04:00Z", "restoredAt": "2026-11-20T09:04:01.700Z"},
+        })
+    };
+    let written = |spec: Value| markdown::render(&document(&report(spec)));
+    let issues = |written: &str| {
+        let (_, rest) = written.split_once("## Issues\n\n").expect("issues");
+        rest.split("\n\n").next().unwrap().to_owned()
+    };
+
+    let early = written(json!({"outcome": "Aborted", "checks": [failed(Value::Null)]}));
+    insta::assert_snapshot!(issues(&early), @r#"
+    1. check smoke failed: status 500
+       - Impact: none: it was done before the first pod
+    "#);
+
+    let checks = json!([failed(json!("half")), failed(json!("undo.validate"))]);
+    let of_steps = written(json!({"checks": checks, "undo": back("CheckFailed")}));
+    insta::assert_snapshot!(issues(&of_steps), @r#"
+    1. check smoke of step half failed: status 500
+       - Impact: new pods were in service
+       - Resolution: put back: stable stood again 1.70 s after the first sign
+    2. check smoke of undo.validate failed: status 500
+       - Impact: it was done on what was put back, after stable stood again
+    "#);
+    for line in
+        ["| smoke | half | Failed | 1 |", "| smoke | undo.validate | Failed | 1 |", "| smoke, half | no |"]
+    {
+        assert!(of_steps.contains(line), "{line}: {of_steps}");
+    }
+
+    let for_another_reason = written(json!({"checks": [failed(json!("half"))], "undo": back("Abort")}));
+    assert!(issues(&for_another_reason).contains("- Resolution: none by the run itself"));
+}
+
+#[test]
 fn the_page_holds_the_same_and_loads_nothing() {
     let page = html::render(&document(&undone()));
     for told in ["<h2>Lessons Learned</h2>", "alice@example.com", "1.60 s", "<td>12.5%</td>", "5m, kept"] {
@@ -226,7 +266,7 @@ fn all_of(text: &str) -> ReleaseReport {
         "release": text, "target": text, "run": text, "message": text, "changedBy": text, "writtenBy": text,
         "stable": {"revision": text, "fingerprint": text, "images": [text]},
         "canary": {"images": [text, text]},
-        "checks": [{"name": text, "state": "Failed", "message": text}],
+        "checks": [{"name": text, "step": text, "state": "Failed", "message": text}],
         "signatures": [{"role": text, "by": text, "at": "2026-11-20T09:01:00Z", "reason": text}],
         "steps": [{"name": text, "pods": 1, "of": 10, "left": "2026-11-20T09:02:05Z", "skippedBy": text}],
         "evidence": [{

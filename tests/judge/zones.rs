@@ -1,7 +1,7 @@
 //! The zones: what is seen, and what is said.
 
 use tidegate::decide::judge::{
-    Criterion, Judgement, Reason, Revision, Settings, Slot, State, Verdict, begin_step, fold, judge,
+    Criterion, Judgement, Measure, Reason, Revision, Settings, Slot, State, Verdict, begin_step, fold, judge,
     note_missing,
 };
 
@@ -305,4 +305,22 @@ fn requests_without_a_status_are_missing_of_error_rates_and_not_good() {
     let timed: Vec<Slot> =
         timed.map(|slot| with_le(slot, &[("0.1", 20), ("0.5", 20), ("+Inf", 20)])).collect();
     assert_eq!(judged(&latency(0.95, 0.5, 0.5), &timed).verdict, Verdict::Pass);
+}
+
+#[test]
+fn what_a_memory_says_of_itself_holds_the_test_of_what_is_ignored_where_something_is() {
+    let of = |name: &str, ignore_below: f64| {
+        let measure = Measure::ErrorRateOfStable { limit: 0.5, ignore_below };
+        Criterion { name: name.to_owned(), measure, ..errors(0.01, 0.01) }
+    };
+    let criteria = [of("some", 0.001), of("none", 0.0)];
+    let mut state = calm(&criteria);
+    let slots: Vec<Slot> = (0..30).flat_map(|t| [canary(t, 100, 50), stable(t, 900, 1)]).collect();
+    fold(&criteria, &mut state, &slots, &Settings::default());
+    // Status was read again.
+    let state: State = serde_json::from_value(serde_json::to_value(&state).unwrap()).unwrap();
+    let above = |name: &str| state.criteria[name].account(&Settings::default()).above_limit;
+    let some = above("some").expect("without it there is no breach");
+    assert!(some.log_e >= some.threshold, "{some:?}");
+    assert_eq!(above("none"), None);
 }

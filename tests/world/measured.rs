@@ -422,7 +422,17 @@ fn a_record_holds_all_that_each_verdict_rests_on() {
                 assert!(is_there, "{name} has no {part}: {one:#}");
             }
             if name == "latency" {
-                assert_eq!(one["bounds"], json!(["2", "0.5", "2"]), "{one:#}");
+                assert_eq!(one["bounds"], json!(["limit 2", "target 0.5", "pass 2"]), "{one:#}");
+            }
+            // What decides beside the comparison with stable.
+            let beside = match name.as_str() {
+                "worse" => "above what is ignored",
+                "slower" => "above its quantile",
+                _ => "worse than stable",
+            };
+            if one["canary"]["requests"].as_i64().is_some_and(|requests| requests > 0) && errors == 0 {
+                let tests = one["tests"].as_array().unwrap();
+                assert!(tests.iter().any(|test| test["of"] == beside), "{name}: {one:#}");
             }
             if ["errors", "latency"].contains(&name.as_str()) {
                 assert_eq!(one["tests"].as_array().unwrap().len(), 3, "{one:#}");

@@ -302,7 +302,26 @@ fn an_audience_that_is_taken_out_is_owed_nothing() {
     assert!(!known(&world).owed.is_empty());
     world.release.as_mut().unwrap()["notify"] = json!([]);
     world.pass(3 * SECOND);
-    assert_eq!(world.status.notifications, None);
+    assert_eq!(known(&world), NotificationsStatus { count: 4, ..NotificationsStatus::default() });
+    let dropped: Vec<_> = world.notices.iter().filter(|one| one.reason == "NotificationDropped").collect();
+    assert_eq!(dropped.len(), 1, "said once");
+    assert_eq!(dropped[0].note, "4 notifications were dropped: spec.notify is empty");
+    let writes = world.status_writes;
+    world.pass(MINUTE);
+    assert_eq!(world.status_writes, writes);
+}
+
+#[test]
+fn no_message_has_the_id_of_another_one_after_nobody_was_to_be_told_for_a_while() {
+    let mut world = released(&json!([team()]), &signed());
+    world.push(template("v2", false));
+    world.until("a wait", |world| owed(world, "team").len() == 2);
+    world.release.as_mut().unwrap()["notify"] = json!([]);
+    world.pass(3 * SECOND);
+    world.release.as_mut().unwrap()["notify"] = json!([team()]);
+    world.pass(3 * SECOND);
+    let ids: Vec<String> = known(&world).owed.into_iter().map(|owed| owed.id).collect();
+    assert_eq!(ids, ["r.r1.awaitingapproval.3"]);
 }
 
 #[test]

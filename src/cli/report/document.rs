@@ -8,8 +8,8 @@ use kube::ResourceExt;
 
 use crate::api::report::{Counted, Evidence, ReleaseReportSpec, Undo};
 use crate::api::status::{
-    CheckState, CheckStatus, JobStatus, MigrationStatus, RevisionStatus, Signature, SignatureOf, StepPassed,
-    VerdictStatus, Window,
+    Cause, CheckState, CheckStatus, JobStatus, MigrationStatus, RevisionStatus, Signature, SignatureOf,
+    StepPassed, VerdictStatus, Window,
 };
 use crate::api::undo::{
     ContainerLog, HookStatus, PhaseTook, PodEvidence, QuarantineState, QuarantinedPod, UndoPhase, Validation,
@@ -17,6 +17,7 @@ use crate::api::undo::{
 use crate::api::{Outcome, ReleaseReport};
 use crate::cli::undo;
 use crate::cli::view::{plain, seconds, span};
+use crate::decide::VALIDATION;
 
 /// A report.
 #[derive(Clone, Debug, PartialEq)]
@@ -190,8 +191,25 @@ fn issues(spec: &ReleaseReportSpec) -> Section {
     };
     let mut found = Vec::new();
     for check in spec.checks.iter().filter(|check| check.state == CheckState::Failed) {
-        let about = vec![fact("Impact", "none: checks come before the first pod".to_owned())];
-        found.push((format!("check {} failed: {}", check.name, check.message), about));
+        let CheckStatus { name, message, .. } = check;
+        let of_its_own = |at: &str| format!("check {name} of {at} failed: {message}");
+        found.push(match check.step.as_deref() {
+            None => {
+                let impact = "none: it was done before the first pod";
+                (format!("check {name} failed: {message}"), vec![fact("Impact", impact.to_owned())])
+            }
+            // Nothing more is put back for it.
+            Some(VALIDATION) => {
+                let impact = "it was done on what was put back, after stable stood again";
+                (of_its_own(VALIDATION), vec![fact("Impact", impact.to_owned())])
+            }
+            Some(step) => {
+                let sent_back = spec.undo.as_ref().is_some_and(|undo| undo.cause == Cause::CheckFailed);
+                let impact = "new pods were in service".to_owned();
+                let about = vec![fact("Impact", impact), fact("Resolution", resolution(sent_back))];
+                (of_its_own(&format!("step {step}")), about)
+            }
+        });
     }
     for evidence in spec.evidence.iter().filter(|evidence| evidence.verdict.verdict == "Breach") {
         let impact = evidence.canary.map_or_else(
@@ -322,6 +340,7 @@ fn checks(checks: &[CheckStatus]) -> Section {
         let since = check.since.map(|at| moment(at.0)).unwrap_or_default();
         vec![
             check.name.clone(),
+            check.step.clone().unwrap_or_default(),
             format!("{:?}", check.state),
             check.attempt.to_string(),
             since,
@@ -329,14 +348,19 @@ fn checks(checks: &[CheckStatus]) -> Section {
         ]
     };
     let rows: Vec<Vec<String>> = checks.iter().map(row).collect();
-    let head = vec!["Check", "Result", "Try", "Since", "What was found"];
+    let head = vec!["Check", "Step", "Result", "Try", "Since", "What was found"];
     let block = if rows.is_empty() {
         Block::Said("None were asked for.".to_owned())
     } else {
         Block::Table { head, rows }
     };
     let mut blocks = vec![block];
-    blocks.extend(logs(checks.iter().map(|check| (check.name.as_str(), check.log.as_slice()))));
+    let named = |check: &CheckStatus| match &check.step {
+        Some(step) => format!("{}, {step}", check.name),
+        None => check.name.clone(),
+    };
+    let said: Vec<_> = checks.iter().map(|check| (named(check), check.log.as_slice())).collect();
+    blocks.extend(logs(said.iter().map(|(name, log)| (name.as_str(), *log))));
     Section { title: "Checks", blocks }
 }
 

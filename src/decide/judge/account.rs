@@ -2,6 +2,7 @@
 
 use super::count::Bounds;
 use super::evidence::Trials;
+use super::lanes::Lanes;
 use super::state::{Memory, Suspicion};
 use super::{Evidence, Settings};
 
@@ -16,7 +17,8 @@ pub struct Account {
     pub suspicion: Option<(i64, Trials)>,
     /// That the canary is worse than stable.
     pub worse: Evidence,
-    /// That it is above the limit; `None` where the limit is stable's.
+    /// That it is above the limit; where that is stable's, above what is ignored, or what the quantile allows. `None`: nothing of it was bet on, as
+    /// where nothing is ignored.
     pub above_limit: Option<Evidence>,
     /// That it is above the target; `None` where target and limit are one.
     pub above_target: Option<Evidence>,
@@ -39,7 +41,8 @@ impl Memory {
             stable: self.spread.seen,
             suspicion: (self.limit.requests > 0).then(|| (self.limit.since, self.limit.trials())),
             worse: Evidence { log_e: self.log_worse_evidence(), threshold: thresholds.worse },
-            above_limit: self.no_worse.is_none().then(|| of(&self.limit)),
+            above_limit: (self.no_worse.is_none() || self.limit.lanes != Lanes::default())
+                .then(|| of(&self.limit)),
             above_target: self.target.as_ref().map(of),
             divided_by: self.tempered.0,
             bounds: self.bounds,

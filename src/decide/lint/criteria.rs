@@ -93,6 +93,10 @@ pub fn limit(subject: &Subject<'_>, found: &mut Found) {
             if rate.ignore_below.is_some() && rate.relative_to.is_none() {
                 found.add(field("errorRate.ignoreBelow"), "it goes with relativeTo: stable", "leave it out");
             }
+            if rate.ignore_below.as_ref().and_then(Percent::share).is_some_and(|share| share >= 1.0) {
+                let problem = "every error rate is at or below 100%: no canary would be too bad";
+                found.add(field("errorRate.ignoreBelow"), problem, "write less than 100%, such as 0.1%");
+            }
         }
         if let Some(latency) = &criterion.latency {
             if !(latency.quantile > 0.0 && latency.quantile < 1.0) {
@@ -104,6 +108,21 @@ pub fn limit(subject: &Subject<'_>, found: &mut Found) {
                 let fix =
                     "write a latency such as 500ms, or with relativeTo: stable a percentage such as 50%";
                 found.add(field("latency.limit"), problem, fix);
+            }
+            let nothing = |number: Option<f64>| number.is_some_and(|number| number <= 0.0);
+            if nothing(latency.limit.seconds()) {
+                let problem = format!("no request takes less than {}", latency.limit.0);
+                found.add(field("latency.limit"), problem, "write more than that, such as 500ms");
+            }
+            if nothing(latency.limit.factor()) {
+                let problem = format!("nothing can be held against {} more than stable's", latency.limit.0);
+                found.add(field("latency.limit"), problem, "write more than 0%, such as 50%");
+            }
+            if let Some(target) = &latency.target
+                && nothing(target.seconds())
+            {
+                let problem = format!("no request takes less than {}", target.0);
+                found.add(field("latency.target"), problem, "write more than that, such as 250ms");
             }
             if latency.target.is_some() && latency.relative_to.is_some() {
                 found.add(

@@ -304,11 +304,10 @@ pub fn note(draft: &mut Draft<'_>) {
     // A spec that cannot be read says nothing of who is told: what is known of it stays.
     let release = draft.release;
     let Ok(spec) = &release.spec else { return };
-    if spec.notify.is_empty() {
-        draft.status.notifications = None;
-        return;
-    }
     let mut known = draft.status.notifications.take().unwrap_or_default();
+    if spec.notify.is_empty() {
+        return keep_count(draft, &known);
+    }
     settle(draft, &mut known, &spec.notify);
     for happened in changes::between(&release.status, &draft.status, draft.snapshot.now) {
         let to = audience(&spec.notify, |one| one.after.is_none() && one.events.contains(&happened.event));
@@ -322,6 +321,18 @@ pub fn note(draft: &mut Draft<'_>) {
         known.owed.drain(..over);
     }
     draft.status.notifications = (known != NotificationsStatus::default()).then_some(known);
+}
+
+/// Nobody is told anything. Numbers go on from where they are all the same: a receiver takes what comes under an id that it knows for something that
+/// it was told before.
+fn keep_count(draft: &mut Draft<'_>, known: &NotificationsStatus) {
+    if !known.owed.is_empty() {
+        let note = format!("{} notifications were dropped: spec.notify is empty", known.owed.len());
+        draft.notices.push(Notice::warning(DROPPED, note));
+        draft.at_once();
+    }
+    let kept = NotificationsStatus { count: known.count, ..NotificationsStatus::default() };
+    draft.status.notifications = (kept.count > 0).then_some(kept);
 }
 
 /// Names of audiences.
@@ -424,9 +435,6 @@ pub fn overlook_delivered(new: &ReleaseStatus, old: &mut ReleaseStatus) {
     let is_old = |owed: &Owed| before.owed.iter().any(|before| before.id == owed.id);
     if owed.iter().all(is_old) {
         before.owed.clone_from(owed);
-    }
-    if new.notifications.is_none() && *before == (NotificationsStatus { count: before.count, ..empty }) {
-        old.notifications = None;
     }
 }
 

@@ -166,6 +166,26 @@ fn each_rule_finds_what_it_is_for() {
             "error limit spec.criteria[0].errorRate.limit",
         ),
         (
+            criterion(json!({"errorRate": {"relativeTo": "stable", "limit": "50%", "ignoreBelow": "100%"}})),
+            none.clone(),
+            "error limit spec.criteria[0].errorRate.ignoreBelow",
+        ),
+        (
+            criterion(json!({"latency": {"quantile": 0.9, "limit": "0ms"}})),
+            none.clone(),
+            "error limit spec.criteria[0].latency.limit",
+        ),
+        (
+            criterion(json!({"latency": {"quantile": 0.9, "relativeTo": "stable", "limit": "0%"}})),
+            none.clone(),
+            "error limit spec.criteria[0].latency.limit",
+        ),
+        (
+            criterion(json!({"latency": {"quantile": 0.9, "target": "0s", "limit": "500ms"}})),
+            none.clone(),
+            "error limit spec.criteria[0].latency.target",
+        ),
+        (
             criterion(json!({"latency": {"quantile": 99, "limit": "2s"}})),
             none.clone(),
             "error limit spec.criteria[0].latency.quantile",

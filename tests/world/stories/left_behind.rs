@@ -278,6 +278,25 @@ fn a_newer_template_that_no_status_names_is_released_though_the_first_order_for_
     }
 }
 
+#[test]
+fn what_anybody_has_noted_as_the_name_of_what_comes_next_is_told_on_one_line_and_no_longer_than_a_name() {
+    let (mut world, _) = half_way();
+    world.ready_after = Duration::from_secs(20);
+    world.release = None;
+    world.push(template("v3", false));
+    world.until("stable is ordered", |world| version(world) == "v1");
+    let noted = &mut world.deployment.as_mut().expect("a Deployment")["metadata"]["annotations"];
+    let noted = &mut noted["tidegate.dev/on-delete"];
+    let mut other: Value = serde_json::from_str(noted.as_str().expect("a note")).unwrap();
+    other["then"] = json!(format!("shop\u{202e}\n{}", "x".repeat(2000)));
+    *noted = json!(other.to_string());
+    world.until("the end", |world| !told(world, "TemplateLost").is_empty());
+    let name = format!("shop {}", "x".repeat(248));
+    let said =
+        format!("template {name}, which its owner wrote over the run's, could not be kept: push it again");
+    assert_eq!(only(&world, "TemplateLost"), said, "{}", world.describe());
+}
+
 /// Stable is ordered without a Release, version 3 comes after it, and the Release is made anew; and the name of version 3.
 fn made_anew_while_it_goes_back() -> (World, String) {
     let (mut world, _) = half_way();

@@ -128,6 +128,92 @@ fn a_criterion_in_the_shadow_or_that_only_notifies_stops_nothing() {
 }
 
 #[test]
+fn a_limit_that_nobody_can_judge_is_refused_before_the_first_pod_with_the_field_and_the_way_out() {
+    let stable = |kind: &str, mut more: Value| {
+        more["relativeTo"] = json!("stable");
+        json!({kind: more})
+    };
+    let cases = [
+        (
+            json!({"latency": {"quantile": 0.99, "limit": "0ms"}}),
+            "latency.limit: is more than 0ms: write 500ms or 1.5s",
+        ),
+        (
+            json!({"latency": {"quantile": 0.99, "limit": "1s", "target": "0s"}}),
+            "latency.target: is more than 0ms and at most the limit",
+        ),
+        (
+            json!({"latency": {"quantile": 1.0, "limit": "1s"}}),
+            "latency.quantile: is between 0 and 1: write 0.99",
+        ),
+        (
+            stable("latency", json!({"quantile": 0.99, "limit": "0%"})),
+            "latency.limit: is more than 0%: write 50% for half as slow again",
+        ),
+        (
+            stable("errorRate", json!({"limit": "50%", "ignoreBelow": "100%"})),
+            "errorRate.ignoreBelow: is less than 100%: write 0.1%",
+        ),
+        (
+            stable("errorRate", json!({"limit": "0%"})),
+            "errorRate.limit: is more than 0%: write 50% for half as much again",
+        ),
+        (json!({"errorRate": {"target": "2%", "limit": "1%"}}), "errorRate.target: is at most the limit"),
+    ];
+    for (mut criterion, problem) in cases {
+        criterion["name"] = json!("odd");
+        let mut world = World::new(4, quarter(), with_criteria(json!([criterion])));
+        world.push(template("v2", false));
+        let is_refused = |world: &World| {
+            world.status.blocked_by.as_ref().is_some_and(|blocker| blocker.reason == "InvalidSpec")
+        };
+        world.until("refused", is_refused);
+        let blocker = world.status.blocked_by.clone().expect("blocked");
+        assert_eq!(blocker.message, format!("spec.criteria[0].{problem}"));
+        assert_eq!((world.ready(), world.alive()), (4, 4), "no pod of it");
+    }
+}
+
+#[test]
+fn a_limit_that_nobody_can_judge_stops_no_run_that_goes_on_without_it_and_no_breach_of_another() {
+    for more in [json!({"shadow": true}), json!({"onLimit": "Notify"})] {
+        let mut odd = json!({"quantile": 0.99, "limit": "0ms"});
+        odd.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut world = World::new(4, quarter(), with_criteria(json!([{"name": "odd", "latency": odd}])));
+        world.push(template("v2", false));
+        assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    }
+    let mut world = World::new(4, quarter(), with_criteria(memory()));
+    world.memory = Some(50.0);
+    world.push(template("v2", false));
+    at_half(&mut world);
+    let odd = json!({"name": "odd", "latency": {"quantile": 0.99, "limit": "0ms"}});
+    let criteria = &mut world.release.as_mut().expect("a Release")["criteria"];
+    criteria.as_array_mut().expect("criteria").push(odd);
+    let blocked = |world: &World| world.status.blocked_by.clone().map(|blocker| blocker.reason);
+    world.until("held", |world| blocked(world).as_deref() == Some("InvalidSpec"));
+    world.memory = Some(500.0);
+    assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+}
+
+#[test]
+fn of_more_breaches_than_a_run_has_room_for_notes_each_is_told_once() {
+    let one = |number: i32| json!({"name": format!("restarts-{number}"), "restarts": {"limit": 0, "onLimit": "Notify"}});
+    let mut world = World::new(4, quarter(), with_criteria((0..20).map(one).collect()));
+    world.push(template("v2", false));
+    at_half(&mut world);
+    canary_pods(&mut world).for_each(|pod| pod.restarts = 1);
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.status.run.as_ref().expect("a run").notes.len(), 16, "{}", world.describe());
+    for number in 0..20 {
+        let begins = format!("restarts-{number}: ");
+        let told =
+            world.notices.iter().filter(|one| one.reason == "LimitBreached" && one.note.starts_with(&begins));
+        assert_eq!(told.count(), 1, "{begins}");
+    }
+}
+
+#[test]
 fn restarts_and_lost_readiness_of_canary_pods_bring_the_old_version_back() {
     let criteria = json!([
         {"name": "ready", "availability": {"limit": "90%", "for": "20s"}},

@@ -102,6 +102,6 @@ pub fn let_copy_go(draft: &mut Draft<'_>) {
         let note = format!(
             "{what}; label and hold are taken off, and what is written to it is rolled out as by any Deployment"
         );
-        draft.notices.push(Notice::warning(COPIED, note).lasting());
+        draft.notices.push(Notice::warning(COPIED, note));
     }
 }

@@ -148,23 +148,19 @@ impl World {
     }
 
     pub fn note(&mut self, decision: &Decision) {
-        if self.release.is_none() {
-            // What lasts is told once an hour; here, once.
-            for notice in &decision.notices {
-                if !notice.lasts || self.notices.iter().all(|known| known.reason != notice.reason) {
-                    self.notices.push(notice.clone());
-                }
+        // What lasts is told once an hour; here, once.
+        for notice in &decision.notices {
+            if !notice.lasts || self.notices.iter().all(|known| known.reason != notice.reason) {
+                self.notices.push(notice.clone());
             }
-            return;
         }
-        let Some(status) = &decision.status else { return };
+        let Some(status) = decision.status.as_ref().filter(|_| self.release.is_some()) else { return };
         self.status = serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap();
         self.status_writes += 1;
         if let Some(last) = &self.status.last_run {
             let report = self.reports.get(&last.report).expect("a run that has ended has its record");
             assert_eq!((&report.run, report.outcome), (&last.id, last.outcome));
         }
-        self.notices.extend(decision.notices.iter().cloned());
     }
 
     /// Why the API server does not do it, or what is there already is not what was to be made.

@@ -356,10 +356,14 @@ fn lanes_text<const K: usize>(lanes: &Lanes<K>) -> String {
     words.join(" ")
 }
 
+/// What a wealth, and a rest's distance from it, can be in what is read, in millionths of a nat: far beyond any evidence, and exact in what they are kept in.
+const MOST: f64 = 1e15;
+
 fn lanes<const K: usize>(numbers: &[f64]) -> Option<Lanes<K>> {
     let (wealth, rest) = numbers.split_at_checked(K)?;
     let wealth: [f64; K] = wealth.try_into().ok()?;
     let rest: [f64; K] = rest.try_into().ok()?;
+    let [wealth, rest] = [wealth, rest].map(|numbers| numbers.map(|number| number.clamp(-MOST, MOST)));
     let rest = std::array::from_fn(|k| (wealth[k] + rest[k]) / GRAIN);
     Some(Lanes { wealth: wealth.map(|log| log / GRAIN), rest })
 }

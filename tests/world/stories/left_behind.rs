@@ -288,7 +288,7 @@ fn what_anybody_has_noted_as_the_name_of_what_comes_next_is_told_on_one_line_and
     let noted = &mut world.deployment.as_mut().expect("a Deployment")["metadata"]["annotations"];
     let noted = &mut noted["tidegate.dev/on-delete"];
     let mut other: Value = serde_json::from_str(noted.as_str().expect("a note")).unwrap();
-    other["then"] = json!(format!("shop\u{202e}\n{}", "x".repeat(2000)));
+    other["then"] = json!(format!("shop\u{202e}\n{}", "x".repeat(500)));
     *noted = json!(other.to_string());
     world.until("the end", |world| !told(world, "TemplateLost").is_empty());
     let name = format!("shop {}", "x".repeat(248));

@@ -33,7 +33,7 @@ help: ## this list
 
 .PHONY: demo
 demo: ## a good version goes out, a bad one comes back (KUBECONFIG=... SHOP_IMAGE=... for a cluster of yours)
-	$(step) 'building the operator, the shop and the demo (two minutes or so the first time)'
+	$(step) 'building the operator, the shop and the demo'
 	cargo build --workspace --bins
 ifeq ($(yours),)
 	$(step) 'building the control plane (seven minutes or so the first time)'
@@ -45,7 +45,7 @@ endif
 EXAMPLES_SPEED ?= 14400
 .PHONY: examples
 examples: cluster prometheus ## the runbooks of examples/runbooks, each with a good version and a bad one (EXAMPLES_SPEED=14400 times faster)
-	$(step) 'building the operator, the shop and the runbooks (two minutes or so the first time)'
+	$(step) 'building the operator, the shop and the runbooks'
 	cargo build --workspace --bins
 	$(step) 'the examples'
 	target/debug/runbooks --speed $(EXAMPLES_SPEED)

@@ -340,23 +340,22 @@ impl Memory {
         self.notice_breach(criterion, &worst);
     }
 
-    /// `now`: the worst number of each series, of those that were read.
-    fn notice_breach(&mut self, criterion: &Criterion, now: &BTreeMap<&str, f64>) {
+    /// `read`: the worst number of each series in the newest sample. One that is not in it has not been over its limit any longer with it.
+    fn notice_breach(&mut self, criterion: &Criterion, read: &BTreeMap<&str, f64>) {
         let least = criterion.kind.least_samples();
         let decided = self
             .over
             .iter()
             .filter(|(_, over)| !over.blameless && over.streak.has_lasted(criterion.seconds(), least))
-            .map(|(series, over)| (series.clone(), over.streak))
-            .max_by_key(|(_, streak)| streak.samples);
-        let (None, Some((series, streak)), Some(worst)) = (&self.breached, decided, &self.worst) else {
+            .filter_map(|(series, over)| Some((series, *read.get(series.as_str())?, over.streak)))
+            .max_by_key(|(_, _, streak)| streak.samples);
+        let (None, Some((series, value, streak)), Some(worst)) = (&self.breached, decided, &self.worst)
+        else {
             return;
         };
         // The worst series now, if it is one of those; else the one that has been longest, with its own number.
         let counts = self.over.get(&worst.series).is_some_and(|over| over.streak == streak);
-        let own = now.get(series.as_str()).filter(|_| !counts);
-        let worst =
-            own.map_or_else(|| worst.clone(), |value| Point { series: series.clone(), value: *value });
+        let worst = if counts { worst.clone() } else { Point { series: series.clone(), value } };
         self.breached = Some(Breached { streak, worst });
     }
 }

@@ -166,19 +166,6 @@ fn numbers_become_verdicts() {
 }
 
 #[test]
-fn a_breach_names_the_series_that_has_lasted_with_its_own_number() {
-    let usual = criterion("> 10", "", 15);
-    let said = |words: &str| {
-        let Judgement { value, message, .. } = after(&usual, 5, words);
-        (value, message.split_once(':').expect("a sentence").0.to_owned())
-    };
-    let jumped = said("a=11,b=1 a=12,b=1 a=13,b=1 a=14,b=99");
-    assert_eq!(jumped, (Some(14.0), "The value is 14 (country a)".to_owned()), "b has just begun");
-    let both = said("a=11,b=12 a=11,b=12 a=11,b=12 a=11,b=12");
-    assert_eq!(both, (Some(12.0), "The value is 12 (country b)".to_owned()));
-}
-
-#[test]
 fn the_same_samples_give_the_same_state_in_any_batches() {
     let criterion = criterion("> 10", "< 8", 15);
     let words = ["7", "a=11,b=3", "error", "-", "12", "nan", "11", "11", "9", "11", "11", "11", "11", "2"];

@@ -12,7 +12,7 @@ use super::connect::{Cluster, answer, code};
 use super::view::plain;
 use super::{Code, act, terminal};
 use crate::api::{Action, CHANGED_BY, GROUP, HELD, ORIGINALS, RELEASE_LABEL, Release, STABLE};
-use crate::decide::fields::{PARKED_DEADLINE, PARKED_MIN_READY};
+use crate::decide::fields::{Originals, PARKED_DEADLINE, PARKED_MIN_READY};
 use crate::decide::snapshot::DIGITS_IN_NAME;
 use crate::watch::slim;
 
@@ -191,9 +191,9 @@ pub fn next(deployment: &DynamicObject) -> String {
             "the stable template is in place in {namespace}/{name}, and the native controller brings its pods. Do not roll back: kubectl rollout undo \
              would bring the version out that the run went back from"
         ),
-        (Some(_), Some(stable)) => format!(
+        (Some(_), stable) => format!(
             "the native controller now completes the template that is in {namespace}/{name}; to go back instead{}",
-            write_stable(&name, &namespace, stable)
+            write_stable(&name, &namespace, stable.map_or("", String::as_str))
         ),
         _ if is_held => format!(
             "the native controller now completes whatever template is in {namespace}/{name}: it was held"
@@ -203,13 +203,15 @@ pub fn next(deployment: &DynamicObject) -> String {
 }
 
 /// Whether the template that stands there is the stable one: by the name under which that is kept, or (where admission has changed it) by what only the
-/// order back leaves.
+/// order back leaves. Where all old pods go first a run parks nothing else, and a deadline that its owner wants as long says nothing.
 fn is_back(deployment: &DynamicObject, stable: &str) -> bool {
     let spec = &deployment.data["spec"];
     let fingerprint: String = slim::fingerprint(&spec["template"]).chars().take(DIGITS_IN_NAME).collect();
     let is_parked = spec["minReadySeconds"] == json!(PARKED_MIN_READY);
-    let is_ordered =
-        spec["progressDeadlineSeconds"] == json!(PARKED_DEADLINE) && !is_parked && spec["paused"] != true;
+    let originals = deployment.annotations().get(ORIGINALS).and_then(|text| Originals::parse(text).ok());
+    let is_theirs = originals.is_some_and(|theirs| theirs.recreate() && theirs.deadline().is_none());
+    let waits_back = spec["progressDeadlineSeconds"] == json!(PARKED_DEADLINE) && !is_theirs;
+    let is_ordered = waits_back && !is_parked && spec["paused"] != true;
     is_ordered || stable.strip_suffix(&fingerprint).is_some_and(|before| before.ends_with('-'))
 }
 
@@ -217,8 +219,9 @@ fn is_back(deployment: &DynamicObject, stable: &str) -> bool {
 fn write_stable(name: &str, namespace: &str, stable: &str) -> String {
     let is_name =
         |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || matches!(letter, '-' | '.');
-    if stable.is_empty() || !stable.chars().all(is_name) {
-        return ", apply the manifest before".to_owned();
+    // One that begins with a dash would be an option.
+    if !stable.starts_with(|letter: char| letter.is_ascii_alphanumeric()) || !stable.chars().all(is_name) {
+        return ", apply the previous manifest".to_owned();
     }
     let data = format!("kubectl get controllerrevision {stable} -n {namespace} -o jsonpath='{{.data}}'");
     format!(
@@ -280,7 +283,7 @@ async fn find(cluster: &Cluster, deployments: &Api<DynamicObject>, release: &str
     let known = answer(cluster.api::<Release>().get_opt(release)).await?;
     let target = known.map(|release| release.spec.target_ref.name);
     if !found.is_empty() {
-        return one_of(found, target, release);
+        return one_of(found, target, release, &cluster.namespace);
     }
     let name = target.unwrap_or_else(|| release.to_owned());
     if answer(deployments.get_opt(&name)).await?.is_none() {
@@ -297,13 +300,18 @@ async fn find(cluster: &Cluster, deployments: &Api<DynamicObject>, release: &str
 ///
 /// # Errors
 /// Where none of them is, or there is no Release: it is not guessed.
-pub fn one_of(labelled: Vec<String>, target: Option<String>, release: &str) -> Result<String> {
+pub fn one_of(
+    labelled: Vec<String>,
+    target: Option<String>,
+    release: &str,
+    namespace: &str,
+) -> Result<String> {
     let all = labelled.join(", ");
     match target.filter(|target| labelled.contains(target)) {
         Some(target) => Ok(target),
         None => bail!(
             "{} deployments carry the label {RELEASE_LABEL}={release}: {all}; take it off those that are copies: kubectl label deployment NAME \
-             {RELEASE_LABEL}-",
+             {RELEASE_LABEL}- -n {namespace}",
             labelled.len()
         ),
     }

@@ -193,9 +193,41 @@ fn what_no_run_has_stays_and_what_was_held_goes_on() {
 
 #[test]
 fn a_name_that_somebody_made_up_is_in_no_command() {
-    let annotations = json!({"tidegate.dev/originals": "{}", "tidegate.dev/stable": "x; rm -rf $HOME"});
-    let said = next(&deployment(&of_checkout(), &annotations, &json!({"template": {}})));
-    assert!(said.ends_with("to go back instead, apply the manifest before"), "{said}");
+    for stable in ["x; rm -rf $HOME", "--all-namespaces", ""] {
+        let annotations = json!({"tidegate.dev/originals": "{}", "tidegate.dev/stable": stable});
+        let said = next(&deployment(&of_checkout(), &annotations, &json!({"template": {}})));
+        assert!(said.ends_with("to go back instead, apply the previous manifest"), "{said}");
+    }
+}
+
+#[test]
+fn where_all_old_pods_go_first_a_deadline_that_its_owner_wants_is_no_order_to_go_back() {
+    let template = |version: &str| json!({"spec": {"containers": [{"name": "shop", "image": version}]}});
+    let owners = json!({
+        "paused": null, "minReadySeconds": null, "progressDeadlineSeconds": 2_147_483_647,
+        "strategy": {"type": "Recreate"},
+    });
+    let annotations = json!({
+        "tidegate.dev/originals": owners.to_string(),
+        "tidegate.dev/stable": format!("checkout-{}", &fingerprint(&template("v1"))[..10]),
+    });
+    for (version, begins) in
+        [("v1", "the stable template is in place"), ("v2", "the native controller now completes")]
+    {
+        let spec = json!({"progressDeadlineSeconds": 2_147_483_647, "template": template(version)});
+        let said = next(&deployment(&of_checkout(), &annotations, &spec));
+        assert!(said.starts_with(begins), "{version}: {said}");
+    }
+}
+
+#[test]
+fn where_nobody_noted_what_is_stable_it_is_not_said_that_no_run_had_the_fields() {
+    let annotations = json!({"tidegate.dev/originals": "{}"});
+    let said = next(&deployment(&of_checkout(), &annotations, &json!({"minReadySeconds": 2_147_483_646})));
+    assert_eq!(
+        said,
+        "the native controller now completes the template that is in shop/checkout; to go back instead, apply the previous manifest"
+    );
 }
 
 #[test]
@@ -212,11 +244,15 @@ fn a_release_that_is_still_there_is_told_with_a_reason_that_is_taken() {
 #[test]
 fn of_several_that_carry_the_label_the_one_that_the_release_names_is_given_back() {
     let both = || vec!["checkout".to_owned(), "checkout-eu".to_owned()];
-    assert_eq!(one_of(both(), Some("checkout".to_owned()), "checkout").unwrap(), "checkout");
+    assert_eq!(one_of(both(), Some("checkout".to_owned()), "checkout", "shop").unwrap(), "checkout");
     for target in [None, Some("cart".to_owned())] {
-        let refused = one_of(both(), target, "checkout").unwrap_err().to_string();
+        let refused = one_of(both(), target, "checkout", "shop").unwrap_err().to_string();
         assert!(refused.starts_with(
             "2 deployments carry the label tidegate.dev/release=checkout: checkout, checkout-eu;"
         ));
+        assert!(
+            refused.ends_with("kubectl label deployment NAME tidegate.dev/release- -n shop"),
+            "{refused}"
+        );
     }
 }

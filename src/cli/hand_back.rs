@@ -63,7 +63,7 @@ pub async fn without_operator(cluster: &Cluster, name: &str, reason: Option<&str
                     plan.lines.join("\n  "),
                     next(&deployment)
                 ));
-                tell(cluster, name, reason).await;
+                tell(cluster, name, &target, reason).await;
                 return Ok(Code::Yes);
             }
             Err(error) if code(&error) == Some(409) && attempt < TRIES => {}
@@ -231,10 +231,18 @@ fn write_stable(name: &str, namespace: &str, stable: &str) -> String {
 
 /// A Release that is still there is told, as by an operator's hand-back: one that returns leaves the Deployment to its owner then. The Deployment is given
 /// back whatever comes of it.
-async fn tell(cluster: &Cluster, name: &str, reason: Option<&str>) {
+async fn tell(cluster: &Cluster, name: &str, target: &str, reason: Option<&str>) {
     let namespace = &cluster.namespace;
     match answer(cluster.api::<Release>().get_opt(name)).await {
         Ok(None) => return,
+        Ok(Some(release)) if release.spec.target_ref.name != target => {
+            return terminal::complain(&about_another(
+                name,
+                namespace,
+                target,
+                &release.spec.target_ref.name,
+            ));
+        }
         Ok(Some(_)) => {}
         Err(error) => return terminal::complain(&untold(name, namespace, &error.to_string())),
     }
@@ -261,6 +269,15 @@ pub fn saying(name: &str, reason: Option<&str>) -> act::Saying {
         reason: Some(reason.unwrap_or("handed back without the operator").to_owned()),
         wait: None,
     }
+}
+
+/// A copy that has the label, or what the Release was about before: what is done with the one that it names is not for this command to say.
+pub fn about_another(name: &str, namespace: &str, target: &str, names: &str) -> String {
+    let names = plain(names);
+    format!(
+        "release {namespace}/{name} is about deployment {names}, and not about {target}: it is not told, and an operator that returns goes on with \
+         {names}"
+    )
 }
 
 fn untold(name: &str, namespace: &str, why: &str) -> String {

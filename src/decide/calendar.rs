@@ -14,6 +14,7 @@ use super::cron::Cron;
 use super::plan::PlanError;
 use crate::api::text::ZoneName;
 use crate::api::windows::{Blackout, Window, Windows};
+use crate::letters::on_one_line;
 
 /// Days ahead in which openings are looked for: a year and a month.
 pub const HORIZON_DAYS: i16 = 400;
@@ -150,7 +151,7 @@ fn zone(name: Option<&ZoneName>) -> Result<TimeZone, String> {
 
 /// What somebody wrote, as much of it as fits into a sentence.
 fn shown(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(64).collect()
+    on_one_line(text).take(64).collect()
 }
 
 /// The first moment at which the clocks of a zone show so much or more. Where they are put forward past it, that is when they are put

@@ -23,6 +23,8 @@ use cel::{Context, Env, ExecutionError};
 use regex_lite::RegexBuilder;
 use serde_json::Value;
 
+use crate::letters::on_one_line;
+
 /// Characters of a text.
 pub const LONGEST: usize = 1024;
 /// Terms (names, values, operators, calls) of an expression, with what its macros stand for.
@@ -603,5 +605,5 @@ fn said(error: &ExecutionError) -> String {
 }
 
 fn one_line(text: &str, most: usize) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(most).collect()
+    on_one_line(text).take(most).collect()
 }

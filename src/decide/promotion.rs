@@ -18,6 +18,7 @@ use crate::api::check::promotion::{PromotionCheck, RecordKey, RecordSource};
 use crate::api::labels::Labels;
 use crate::api::status::{LastRun, RevisionStatus};
 use crate::api::{Outcome, ReleaseStatus};
+use crate::letters::on_one_line;
 
 /// A moment may lie that far ahead of our clock.
 const CLOCKS_DIFFER: i64 = 300;
@@ -307,7 +308,7 @@ pub fn judged_together(
 
 /// As much of somebody's text as is shown.
 fn shown(text: &str, most: usize) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(most).collect()
+    on_one_line(text).take(most).collect()
 }
 
 fn of_record(report: &Value, release: &str) -> Option<Ended> {

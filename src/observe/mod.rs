@@ -299,10 +299,10 @@ fn pod(found: &slim::Pod, set_uid: &str) -> Pod {
         restarts: restarts().max().unwrap_or(0),
         restarts_in_all: restarts().fold(0, u32::saturating_add),
         waiting: waiting.and_then(|waiting| waiting.reason.as_deref()).map(str::to_owned),
-        waiting_message: waiting.and_then(|waiting| waiting.message.as_deref()).map(on_one_line),
+        waiting_message: waiting.and_then(|waiting| waiting.message.as_deref()).map(joined_lines),
         ended: end.and_then(|end| end.reason.as_deref()).map(str::to_owned),
         ended_at: end.and_then(|end| end.finished_at),
-        ended_message: end.and_then(|end| end.message.as_deref()).map(on_one_line),
+        ended_message: end.and_then(|end| end.message.as_deref()).map(joined_lines),
         unschedulable_since: says(PodIs::PodScheduled, Holds::False)
             .filter(|condition| condition.reason.as_deref() == Some("Unschedulable"))
             .map(|condition| condition.last_transition_time.unwrap_or(Timestamp::UNIX_EPOCH)),
@@ -316,7 +316,7 @@ fn later<'e>(one: &'e slim::Terminated, other: &'e slim::Terminated) -> &'e slim
 }
 
 /// What a container, or somebody about it, wrote at its end: it is told in sentences.
-fn on_one_line(text: &str) -> String {
+fn joined_lines(text: &str) -> String {
     let lines: Vec<String> = text.lines().map(outputs::printable).filter(|line| !line.is_empty()).collect();
     lines.join(" ")
 }
@@ -397,7 +397,7 @@ fn exit(pod: &slim::Pod) -> Option<Exit> {
 
 fn unplaced(pod: &slim::Pod) -> Option<String> {
     let condition = pod.status.condition(PodIs::PodScheduled)?;
-    let says = condition.message.as_deref().map(on_one_line).unwrap_or_default();
+    let says = condition.message.as_deref().map(joined_lines).unwrap_or_default();
     (condition.status == Holds::False).then_some(says)
 }
 

@@ -1,7 +1,7 @@
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 use tidegate::api::Action;
-use tidegate::cli::hand_back::{next, one_of, plan, saying};
+use tidegate::cli::hand_back::{about_another, next, one_of, plan, saying};
 use tidegate::watch::slim::fingerprint;
 
 fn deployment(labels: &Value, annotations: &Value, spec: &Value) -> DynamicObject {
@@ -239,6 +239,12 @@ fn a_release_that_is_still_there_is_told_with_a_reason_that_is_taken() {
         assert_eq!((said.action, said.reason.as_deref(), said.wait), (Action::HandBack, Some(told), None));
     }
     assert_eq!(saying("checkout", Some("!!")).reason, saying("checkout", None).reason);
+    // A copy has the label, and the one that the Release names does not.
+    let said = about_another("checkout", "shop", "checkout-eu", "checkout");
+    assert!(
+        said.contains("release shop/checkout is about deployment checkout, and not about checkout-eu"),
+        "{said}"
+    );
 }
 
 #[test]

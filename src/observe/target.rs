@@ -24,8 +24,13 @@ pub fn deployment_of<'i>(
         }
         // Going back must work with a spec that cannot be read, and with none: the label says which Deployment it is.
         Some(Err(_)) | None => {
-            let is_ours =
-                |found: &&slim::Deployment| found.metadata.release().is_some() || found.is_in_a_run();
+            // What a Release that is gone has kept for it, too, gives that no right to another's run.
+            let may_be_ours = |found: &slim::Deployment| {
+                release.is_some() || index.holder(found).is_none_or(|holder| holder == *name)
+            };
+            let is_ours = |found: &&slim::Deployment| {
+                found.metadata.release().is_some() || (found.is_in_a_run() && may_be_ours(found))
+            };
             in_hand(index, name).and_then(found).filter(is_ours)
         }
     }
@@ -75,6 +80,7 @@ pub fn copy(index: &Index, name: &ObjectKey) -> Option<ObjectKey> {
     // Of one that cannot be read it is not known what it is about.
     index.releases.get(name)?.target()?;
     let is_nobodys = |found: &slim::Deployment| !found.metadata.deleted && index.holder(found).is_none();
-    let mut labelled = index.deployments.children(name).filter(|(_, found)| is_nobodys(found));
-    labelled.next().map(|(key, _)| key.clone())
+    let labelled = index.deployments.children(name).filter(|(_, found)| is_nobodys(found));
+    // One that was made of a Deployment in a run stays as it is, and is to keep no other from being let go.
+    labelled.min_by_key(|(_, found)| found.is_in_a_run()).map(|(key, _)| key.clone())
 }

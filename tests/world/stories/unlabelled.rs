@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::api::{Outcome, Phase, ReleaseStatus};
+use tidegate::decide::Key;
+use tidegate::observe::observe;
+use tidegate::observe::reading::Reading;
+use tidegate::watch::again::Again;
+use tidegate::watch::index;
+use tidegate::watch::slim::StoredTemplate;
 
 use super::left_behind::{half_way, is_its_owners_with, is_labelled, new_release, seen_by, version};
 use super::{blocker, ends, quarter, quick, rolling};
@@ -139,6 +145,33 @@ fn the_template_that_a_deployment_in_mid_run_would_go_back_to_is_kept_whoever_ha
 }
 
 #[test]
+fn a_release_that_is_gone_takes_no_deployment_without_a_label_out_of_the_run_of_another() {
+    let (mut world, _) = half_way();
+    take_off_label(&mut world);
+    let mut all = world.index();
+    // Not the one that it would go back to.
+    let kept = json!({
+        "metadata": {
+            "name": "former", "namespace": "ns", "uid": "uid-former", "labels": {LABEL: "former"},
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop",
+                "uid": world.deployment()["metadata"]["uid"],
+            }],
+        },
+        "data": template("v0", false),
+    });
+    index::apply::<StoredTemplate>(&mut all, serde_json::from_value(kept).expect("a template"));
+    let mut target_of = |release: &str| {
+        let key = Key { namespace: "ns".into(), name: release.into() };
+        let seen = observe(&all, &Again::default(), &Reading::default(), &key, world.findings(), world.now);
+        let seen = seen.expect("nothing is an outline");
+        (seen.target.map(|target| target.name), seen.templates.len())
+    };
+    assert_eq!(target_of("former"), (None, 0), "nor is what it has kept dropped meanwhile");
+    assert_eq!(target_of("shop").0.as_deref(), Some("shop"));
+}
+
+#[test]
 fn a_deployment_that_was_handed_back_by_hand_is_not_gone_back_from() {
     for fixed in [rolling(json!(1), json!(0)), quarter()] {
         let mut world = World::new(10, fixed, quick());
@@ -248,4 +281,21 @@ fn a_copy_of_one_in_mid_run_is_told_of_and_not_touched_and_neither_is_one_that_a
     let before = of_another.deployments.clone();
     of_another.pass(Duration::from_secs(1));
     assert_eq!(of_another.deployments, before);
+}
+
+#[test]
+fn a_copy_of_one_in_mid_run_keeps_no_other_copy_from_being_let_go() {
+    let (mut world, before) = half_way();
+    let in_mid_run = copy_of(&world);
+    let mut at_rest = in_mid_run.clone();
+    (at_rest["metadata"]["name"], at_rest["metadata"]["uid"]) = (json!("shop-us"), json!("d3"));
+    at_rest["spec"] = before;
+    let annotations = at_rest["metadata"]["annotations"].as_object_mut().unwrap();
+    annotations.retain(|name, _| !NOTED.contains(&name.as_str()));
+    world.deployments = vec![in_mid_run.clone(), at_rest];
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.deployments[0], in_mid_run);
+    assert_eq!(world.deployments[1]["metadata"]["labels"][LABEL], Value::Null, "{}", world.describe());
+    let last = world.notices.iter().rfind(|notice| notice.reason == "DeploymentCopied").expect("told");
+    assert!(last.note.contains("Deployment shop-eu"), "it is told of once the other is gone: {}", last.note);
 }

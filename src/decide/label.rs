@@ -59,7 +59,10 @@ pub fn put_back(intents: &mut Vec<Intent>, target: &Workload, release: &str) {
 /// not gone back from.
 pub fn ends_run(draft: &mut Draft<'_>, scene: &Scene<'_>) -> bool {
     let run = draft.status.run.as_ref().filter(|run| run.has_the_fields());
-    if draft.has_ordered() || !run.is_some_and(|run| is_given_back(scene.target, run)) {
+    let canary = draft.status.canary.as_ref();
+    let is_of_run =
+        scene.at_stable() || canary.is_some_and(|canary| canary.fingerprint == scene.target.fingerprint);
+    if draft.has_ordered() || !is_of_run || !run.is_some_and(|run| is_given_back(scene.target, run)) {
         return false;
     }
     let reason = format!(
@@ -70,15 +73,14 @@ pub fn ends_run(draft: &mut Draft<'_>, scene: &Scene<'_>) -> bool {
     true
 }
 
-/// Whether nothing of a run is left on it but who has changed its template. Where that is gone as well somebody has written the Deployment as a whole, who
-/// may know nothing of a run: it goes on.
+/// Whether nothing of a run is left on it but who has changed its template. Where that is gone as well, or nobody notes it, somebody may have written the
+/// Deployment as a whole, who knows nothing of a run: it goes on.
 fn is_given_back(target: &Workload, run: &Run) -> bool {
-    let Workload { release_label, originals, stable, held, on_delete, .. } = target;
+    let Workload { release_label, originals, stable, held, on_delete, changed_by, .. } = target;
     let is_left = [release_label, originals, stable, held, on_delete].into_iter().any(Option::is_some);
-    let knows_authors = target.changed_by.is_some() || run.changed_by.is_none();
     // Nothing but the pause is a run's then.
     let recreates = Originals::from_value(&run.originals).is_some_and(|owners| owners.recreate());
-    !is_left && knows_authors && !parked(target) && !(recreates && target.paused)
+    !is_left && changed_by.is_some() && !parked(target) && !(recreates && target.paused)
 }
 
 /// A copy of the Deployment that was made with its label is nobody's: policies would hold each template that is written to it, and nobody would release

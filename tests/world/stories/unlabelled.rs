@@ -208,6 +208,20 @@ fn one_that_is_written_as_a_whole_in_mid_run_is_taken_in_hand_again() {
 }
 
 #[test]
+fn one_that_is_written_as_a_whole_with_another_template_is_not_handed_back_by_that() {
+    let (mut world, before) = half_way();
+    hand_back_by_hand(&mut world, &before);
+    world.push(template("v3", false));
+    world.pass(Duration::from_secs(2));
+    assert!(is_labelled(&world), "{}", world.describe());
+    assert_eq!(world.status.handed_back, None);
+    world.until("v3 is released", |world| {
+        let last = world.status.last_run.as_ref();
+        version(world) == "v3" && last.is_some_and(|last| last.outcome == Outcome::Succeeded)
+    });
+}
+
+#[test]
 fn annotations_of_an_old_replica_set_on_a_deployment_without_a_label_are_nobodys() {
     let (mut world, before) = half_way();
     let noted = world.deployment()["metadata"]["annotations"].clone();

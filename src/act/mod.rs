@@ -212,12 +212,13 @@ async fn carry_out_one(
         Intent::LetCopyGo { name, patch } => {
             match writer.patch_deployment(&key.namespace, name, patch).await {
                 Ok(_) => tracing::info!(release = %key, deployment = name, "a copy has the label no more"),
-                Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {
-                    tracing::warn!(release = %key, deployment = name, %error, "a copy of the Deployment keeps its label");
-                }
+                Err(error @ ActError::Fenced) => return Err(error),
                 // Somebody has written or deleted it meanwhile.
                 Err(ActError::Stale(_) | ActError::Gone) => {}
-                Err(error) => return Err(error),
+                // What is said of the Release itself does not wait for it.
+                Err(error) => {
+                    tracing::warn!(release = %key, deployment = name, %error, "a copy of the Deployment keeps its label");
+                }
             }
         }
         Intent::KeepTemplate { name, fingerprint, template, owner, needed: _ } => {

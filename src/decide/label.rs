@@ -77,10 +77,11 @@ pub fn ends_run(draft: &mut Draft<'_>, scene: &Scene<'_>) -> bool {
 /// Deployment as a whole, who knows nothing of a run: it goes on.
 fn is_given_back(target: &Workload, run: &Run) -> bool {
     let Workload { release_label, originals, stable, held, on_delete, changed_by, .. } = target;
-    let is_left = [release_label, originals, stable, held, on_delete].into_iter().any(Option::is_some);
+    let is_noted = [release_label, originals, stable, held, on_delete].into_iter().any(Option::is_some);
     // Nothing but the pause is a run's then.
     let recreates = Originals::from_value(&run.originals).is_some_and(|owners| owners.recreate());
-    !is_left && changed_by.is_some() && !parked(target) && !(recreates && target.paused)
+    let is_left = is_noted || parked(target) || recreates && target.paused;
+    changed_by.is_some() && !is_left
 }
 
 /// A copy of the Deployment that was made with its label is nobody's: policies would hold each template that is written to it, and nobody would release

@@ -188,7 +188,8 @@ mod tests {
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
             "template": {"metadata": {"labels": {"app": TARGET}, "annotations": {"version": "v1"}}},
         }});
-        let stories: [(Fate, &[Shown], &[(Shown, usize, usize)]); 3] = [
+        type Steps<'a> = &'a [(Shown, usize, usize)];
+        let stories: [(Fate, &[Shown], Steps<'_>); 3] = [
             (
                 Fate::Lost,
                 &[Ready, NotReady, Terminating, Gone],

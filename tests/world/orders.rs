@@ -150,7 +150,8 @@ impl World {
     pub fn note(&mut self, decision: &Decision) {
         // What lasts is told once an hour; here, once.
         for notice in &decision.notices {
-            if !notice.lasts || self.notices.iter().all(|known| known.reason != notice.reason) {
+            let is_known = self.notices.iter().any(|known| known.lasts && known.reason == notice.reason);
+            if !notice.lasts || !is_known {
                 self.notices.push(notice.clone());
             }
         }

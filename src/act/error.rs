@@ -65,6 +65,20 @@ impl ActError {
         matches!(self, Self::Stale(_) | Self::Gone)
     }
 
+    /// Whether nobody knows what became of it: it may have been done, or be yet.
+    pub fn may_have_gone_out(&self) -> bool {
+        match self {
+            Self::Deadline | Self::Unreachable(_) | Self::Stale(_) | Self::Gone => true,
+            Self::Fenced
+            | Self::NotServed(_)
+            | Self::Refused(_)
+            | Self::Forbidden(_)
+            | Self::Taken { .. }
+            | Self::WebhookSilent(_)
+            | Self::Throttled(_) => false,
+        }
+    }
+
     /// Why it was refused, where it was: the same write would be again, for as long as nobody mends anything.
     pub fn refusal(&self) -> Option<Why> {
         match self {

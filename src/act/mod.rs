@@ -23,6 +23,7 @@ use crate::api::{FINGERPRINT, RELEASE_LABEL, ReleaseStatus};
 use crate::decide::refusal::{DoneWithout, Refusal};
 use crate::decide::snapshot::{ProbeId, ReleaseFacts};
 use crate::decide::{Decision, Intent, Key, Owner, Relabelled};
+use crate::watch::slim::StoredTemplate;
 
 pub use budget::Budget;
 pub use error::ActError;
@@ -46,6 +47,8 @@ pub struct Applied {
     pub unreported: Option<String>,
     /// The record was written in a look whose status was lost: the digest of what stands there.
     pub recorded: Option<String>,
+    /// Kept templates whose deletion went out, by uid: it may have been answered, or not.
+    pub let_go: Vec<String>,
     /// Writes that are done without where they are refused: how each was, or that it went out.
     pub done_without: BTreeMap<DoneWithout, Option<Refusal>>,
     /// Writes that went out.
@@ -221,7 +224,7 @@ async fn carry_out_one(
                 }
             }
         }
-        Intent::KeepTemplate { name, fingerprint, template, owner, needed: _ } => {
+        Intent::KeepTemplate { name, fingerprint, template, owner, needed: _, let_go } => {
             let body = json!({
                 "apiVersion": "apps/v1", "kind": "ControllerRevision",
                 "metadata": {
@@ -233,11 +236,23 @@ async fn carry_out_one(
                 "revision": 1,
                 "data": template.value(),
             });
-            if let Some(found) = writer.create_revision(&key.namespace, name, &body).await? {
+            let mut found = writer.create_revision(&key.namespace, name, &body).await?;
+            let is_left = |found: &StoredTemplate| let_go.as_deref() == Some(&*found.metadata.uid);
+            if let Some(left) = found.as_ref().filter(|found| is_left(found)) {
+                writer.delete_revision(&key.namespace, name, &left.metadata.uid).await?;
+                found = writer.create_revision(&key.namespace, name, &body).await?;
+            }
+            if let Some(found) = found {
                 kept::is_kept(&found, key, fingerprint, owner)?;
             }
         }
-        Intent::DropTemplate { name, uid } => writer.delete_revision(&key.namespace, name, uid).await?,
+        Intent::DropTemplate { name, uid } => {
+            let deleted = writer.delete_revision(&key.namespace, name, uid).await;
+            if deleted.as_ref().err().is_none_or(ActError::may_have_gone_out) {
+                applied.let_go.push(uid.clone());
+            }
+            deleted?;
+        }
         Intent::CreateJob { name, id, body } => match writer.create_job(&key.namespace, body).await {
             Ok(()) => tracing::info!(release = %key, job = name, check = id.check, "made a job"),
             Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {
@@ -471,6 +486,7 @@ mod tests {
                 uid: "d1".to_owned(),
             },
             needed: true,
+            let_go: Some("k0".to_owned()),
         };
         (Decision { intents: vec![keep], ..Decision::default() }, template)
     }
@@ -521,5 +537,77 @@ mod tests {
         // It has gone in between.
         let (_, failed) = outcome(json!([])).await;
         assert_eq!(failed, Some(("stale", None)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_was_let_go_and_is_still_there_is_deleted_before_it_is_kept_anew() {
+        let (key, release) = shop();
+        let (keep, template) = keeping();
+        let there = Arc::new(Mutex::new(Some("k0")));
+        let asked = Asked::default();
+        let (stands, heard) = (there.clone(), asked.clone());
+        let service = tower::service_fn(move |request: Request<Body>| {
+            heard.lock().unwrap().push(request.method().to_string());
+            let mut stands = stands.lock().unwrap();
+            let (code, answer) = match request.method().as_str() {
+                "DELETE" => {
+                    *stands = None;
+                    (StatusCode::OK, json!({"kind": "Status", "status": "Success"}))
+                }
+                "POST" if stands.is_some() => (
+                    StatusCode::CONFLICT,
+                    json!({"kind": "Status", "reason": "AlreadyExists", "code": 409, "message": "there"}),
+                ),
+                "POST" => {
+                    *stands = Some("k1");
+                    (
+                        StatusCode::CREATED,
+                        json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {}}),
+                    )
+                }
+                _ => {
+                    let metadata = json!({"name": "shop-1", "namespace": "ns", "uid": *stands, "labels": {RELEASE_LABEL: "shop"}});
+                    let items = json!([{"metadata": metadata, "data": template}]);
+                    (
+                        StatusCode::OK,
+                        json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}),
+                    )
+                }
+            };
+            let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
+            *response.status_mut() = code;
+            async move { Ok::<_, std::io::Error>(response) }
+        });
+        let writer = Writer::new(Client::new(service, "default"), Arc::new(Leads(Duration::from_secs(10))));
+        let mut keeps = async || {
+            let (_, outcome) = carry_out(&writer, &key, Some(&release), &keep, &mut || false).await;
+            outcome.expect("it is kept");
+            (*there.lock().unwrap(), std::mem::take(&mut *asked.lock().unwrap()).join(" "))
+        };
+        assert_eq!(keeps().await, (Some("k1"), "POST GET DELETE POST".to_owned()));
+        // What was kept anew stays, though its watch has not brought it yet.
+        assert_eq!(keeps().await, (Some("k1"), "POST GET".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deletion_that_may_have_gone_out_is_remembered_and_no_other() {
+        let (key, release) = shop();
+        let drop = Intent::DropTemplate { name: "shop-1".to_owned(), uid: "k1".to_owned() };
+        let drop = Decision { intents: vec![drop], ..Decision::default() };
+        for (code, remembered) in [(200, true), (404, true), (500, true), (403, false), (429, false)] {
+            let service = tower::service_fn(move |_: Request<Body>| {
+                let status = json!({
+                    "kind": "Status", "status": if code == 200 { "Success" } else { "Failure" }, "code": code, "message": "so",
+                    "details": {"name": "shop-1", "retryAfterSeconds": 1},
+                });
+                let mut response = Response::new(Body::from(status.to_string().into_bytes()));
+                *response.status_mut() = StatusCode::from_u16(code).expect("a code");
+                async move { Ok::<_, std::io::Error>(response) }
+            });
+            let writer =
+                Writer::new(Client::new(service, "default"), Arc::new(Leads(Duration::from_secs(10))));
+            let (applied, _) = carry_out(&writer, &key, Some(&release), &drop, &mut || false).await;
+            assert_eq!(applied.let_go == ["k1"], remembered, "{code}");
+        }
     }
 }

@@ -40,6 +40,13 @@ pub struct Errand {
     pub kind: ErrandKind,
 }
 
+impl Errand {
+    /// What that of a hook is called.
+    pub fn of_hook(hook: &str) -> String {
+        format!("hook/{hook}")
+    }
+}
+
 /// What is done.
 #[derive(Clone, Debug)]
 pub enum ErrandKind {
@@ -99,8 +106,16 @@ impl Decision {
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Intent {
-    /// Keep a template as a ControllerRevision of the Deployment. Where it is not `needed`, a refusal is told, and stops nothing.
-    KeepTemplate { name: String, fingerprint: String, template: Template, owner: Owner, needed: bool },
+    /// Keep a template as a ControllerRevision of the Deployment. Where it is not `needed`, a refusal is told, and stops nothing. `let_go`: the uid of one that
+    /// this process has deleted. Where that is still there its deletion has not arrived, or may yet: it is deleted before.
+    KeepTemplate {
+        name: String,
+        fingerprint: String,
+        template: Template,
+        owner: Owner,
+        needed: bool,
+        let_go: Option<String>,
+    },
     /// Forget a kept template, if it still is this one.
     DropTemplate { name: String, uid: String },
     /// A JSON patch of the Deployment that begins with a test of its generation.

@@ -270,7 +270,9 @@ fn standing(scene: &Scene<'_>, state: &judge::State, settings: judge::Settings) 
     let Some(since) = scene.snapshot.looking_since.map(|since| since.as_second()) else {
         return Standing::OfNow;
     };
-    if scene.stand.canary <= 0 || state.first_slot.is_none() || state.measured_until >= since {
+    // What this process counts begins when it looks, or later. How long a slot is that began before is not known so exactly.
+    let is_of_now = state.last_slot.is_none_or(|last| last >= since);
+    if scene.stand.canary <= 0 || state.first_slot.is_none() || is_of_now {
         return Standing::OfNow;
     }
     let patience = READ_AGAIN_SECONDS.max(READ_AGAIN_ROUNDS.saturating_mul(settings.slot_seconds.into()));

@@ -305,7 +305,7 @@ fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
     }
     if !at_stable && then.is_some() && kept_as(way, &target.fingerprint).is_none() {
         // Going back waits for none of it: where this is refused, that is told, and that it has to be pushed again.
-        decision.intents.push(rest::keeping(target, false));
+        decision.intents.push(rest::keeping(target, false, None));
     }
     let noted = Ordered { ordered_at: known.map_or(snapshot.now, |known| known.ordered_at), then };
     order(decision, target, &way.order().on_deletion(noted.text()), "the Release is gone: go back to stable");

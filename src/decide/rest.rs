@@ -484,15 +484,16 @@ pub fn keep(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus) {
 /// The same; where that is not `needed`, what comes after it does not wait for it.
 pub fn keep_if(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus, needed: bool) {
     let target = scene.target;
+    let kept = scene.kept(&wanted.fingerprint).map(|(_, kept)| kept);
     // What is not read cannot be kept.
-    if scene.kept(&wanted.fingerprint).is_some() || target.too_much.is_some() {
+    if kept.is_some_and(|kept| !kept.let_go) || target.too_much.is_some() {
         return;
     }
-    draft.intents.push(keeping(scene.target, needed));
+    draft.intents.push(keeping(target, needed, kept.map(|kept| kept.uid.clone())));
 }
 
-/// To keep the Deployment's present template.
-pub fn keeping(target: &Workload, needed: bool) -> Intent {
+/// To keep the Deployment's present template; in the place of one that was let go, if there was one.
+pub fn keeping(target: &Workload, needed: bool, let_go: Option<String>) -> Intent {
     Intent::KeepTemplate {
         name: revision(target).revision,
         fingerprint: target.fingerprint.clone(),
@@ -504,6 +505,7 @@ pub fn keeping(target: &Workload, needed: bool) -> Intent {
             uid: target.uid.clone(),
         },
         needed,
+        let_go,
     }
 }
 

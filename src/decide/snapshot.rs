@@ -308,6 +308,8 @@ pub struct StoredTemplate {
     pub uid: String,
     pub fingerprint: String,
     pub template: Template,
+    /// This process has deleted it: that may not have been heard of yet, or be on its way. Who needs it keeps it anew.
+    pub let_go: bool,
 }
 
 /// Digits of a template's fingerprint that the name has under which it is kept.

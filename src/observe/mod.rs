@@ -73,6 +73,8 @@ pub struct Findings {
     pub way_back: Option<WayBack>,
     /// The last write to the Deployment.
     pub last_write: Option<LastWrite>,
+    /// Kept templates that this process has deleted, by uid.
+    pub let_go: BTreeSet<String>,
     /// Pods that say they are Ready since a moment that is yet to come, and when that was seen: a clock is wrong, theirs or ours.
     pub ready_ahead: BTreeMap<String, Timestamp>,
     /// Writes that were refused, and done without.
@@ -122,7 +124,7 @@ pub fn observe(
     }
     let uid = deployment.map(|deployment| &*deployment.metadata.uid);
     let mut target = deployment.filter(|deployment| !deployment.metadata.deleted).map(workload);
-    let mut templates = templates(index, again, &name, uid);
+    let mut templates = templates(index, again, &name, uid, &findings.let_go);
     let stored = match (&release, &mut target) {
         (Some(release), Some(target)) => {
             stored::known(&release.status, findings.last_write.as_ref(), target, &mut sets, &mut templates)
@@ -326,6 +328,7 @@ fn templates(
     again: &Again,
     release: &ObjectKey,
     uid: Option<&str>,
+    let_go: &BTreeSet<String>,
 ) -> BTreeMap<String, StoredTemplate> {
     // With no Deployment any more all of them are: what is left of a Release that is gone is forgotten. But for what a Deployment would go back to that has
     // come into other hands in the middle of a run.
@@ -342,7 +345,8 @@ fn templates(
         // The fingerprint is taken from the template itself: what an annotation says may have been changed.
         let (fingerprint, template) = (kept.data.fingerprint.to_string(), kept.data.text.clone());
         let uid = kept.metadata.uid.to_string();
-        (name.name().to_owned(), StoredTemplate { uid, fingerprint, template })
+        let let_go = let_go.contains(&uid);
+        (name.name().to_owned(), StoredTemplate { uid, fingerprint, template, let_go })
     };
     let known =
         index.templates.children(release).filter_map(|(key, _)| Some((key, again.template(index, key)?)));

@@ -13,7 +13,8 @@ use super::clock::Clock;
 use super::findings::SharedFindings;
 use super::queue::Queue;
 use crate::act::{ActError, Writer, call};
-use crate::api::undo::{HttpHook, SecretHeader};
+use crate::api::status::Run;
+use crate::api::undo::{HookStatus, HttpHook, SecretHeader};
 use crate::decide::plan::ObjectPatch;
 use crate::decide::snapshot::{Gathered, ProbeAnswer, ProbeResult};
 use crate::decide::{Errand, ErrandKind, Key, hook_id};
@@ -88,7 +89,25 @@ struct OfRun {
     names: HashSet<String>,
     /// Lives as long as anybody asks what came of them. A Release that is made anew counts its runs from 1 again: by the name of a run what
     /// came of the former one's would be taken for its own.
-    asked: Arc<()>,
+    asked: Arc<Asked>,
+}
+
+/// Somebody asks.
+#[derive(Default)]
+struct Asked {
+    /// Errands whose Jobs have been seen, by name: whether or not it was answered that they were made, and whether or not they are there any more.
+    made: Mutex<HashSet<String>>,
+}
+
+impl Asked {
+    fn note_made(&self, hooks: &[HookStatus]) {
+        let made = hooks.iter().filter(|hook| hook.job.is_some()).map(|hook| Errand::of_hook(&hook.name));
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+    }
+
+    fn is_made(&self, name: &str) -> bool {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
 }
 
 impl OfRun {
@@ -103,10 +122,13 @@ impl Errands {
     }
 
     /// Begins what has not been begun in this process. `run`: the one that is under way; of others nothing is asked any more.
-    pub fn begin(&self, key: &Key, run: Option<&str>, errands: &[Errand]) {
+    pub fn begin(&self, key: &Key, run: Option<&Run>, errands: &[Errand]) {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if begun.known.get(key).is_some_and(|of| Some(of.run.as_str()) != run) {
+        if begun.known.get(key).is_some_and(|of| run.is_none_or(|run| run.id != of.run)) {
             begun.known.remove(key);
+        }
+        if let Some((of, back)) = begun.known.get(key).zip(run.and_then(|run| run.back.as_ref())) {
+            of.asked.note_made(&back.hooks);
         }
         let Begun { known, hooks, reading } = &mut *begun;
         hooks.tidy();
@@ -144,7 +166,7 @@ enum Failed {
 }
 
 impl Hands {
-    async fn run(self, key: Key, run: String, name: &str, kind: ErrandKind, asked: &Weak<()>) {
+    async fn run(self, key: Key, run: String, name: &str, kind: ErrandKind, asked: &Weak<Asked>) {
         let answer = match kind {
             ErrandKind::Gather(wanted) => {
                 let pods = self.gatherer.gather(&key.namespace, &wanted).await;
@@ -158,9 +180,12 @@ impl Hands {
             ErrandKind::Patch(patch) => self.tried(asked, || self.patch(&key, &patch)).await,
             ErrandKind::MakeJob { body } => {
                 self.tried(asked, || async {
-                    // Who is gone has taken the Job along, if it was made: it is not made a second time.
-                    if asked.strong_count() == 0 {
+                    // Who is gone has taken the Job along, if it was made, and that may not have been heard of: it is not made a second time.
+                    let Some(run) = asked.upgrade() else {
                         return Err(Failed::ForGood("its run is over".to_owned()));
+                    };
+                    if run.is_made(name) {
+                        return Ok("made".to_owned());
                     }
                     let made = self.writer.create_job(&key.namespace, &body).await;
                     made.map(|()| "made".to_owned()).map_err(refused)
@@ -188,7 +213,7 @@ impl Hands {
 
     /// A few times, unless it is in vain; by the leader only. That this process may not act now says nothing of what it is asked to do: it waits
     /// until it may, which is no try. `None`: nobody asks any more.
-    async fn tried<F>(&self, asked: &Weak<()>, again: impl Fn() -> F) -> Option<Result<String, String>>
+    async fn tried<F>(&self, asked: &Weak<Asked>, again: impl Fn() -> F) -> Option<Result<String, String>>
     where
         F: Future<Output = Result<String, Failed>>,
     {
@@ -336,7 +361,12 @@ mod tests {
         let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "flag-off"}});
         let errand =
             Errand { run: "r1".into(), name: "hook/flag".into(), kind: ErrandKind::MakeJob { body } };
-        errands.begin(&key, Some("r1"), &[errand]);
+        errands.begin(&key, Some(&run()), &[errand]);
+    }
+
+    fn run() -> Run {
+        let run = json!({"id": "r1", "number": 1, "startedAt": "2026-01-01T00:00:00Z", "stage": "Steps"});
+        serde_json::from_value(run).expect("a run")
     }
 
     fn of(asked: &Asked, namespace: &str) -> usize {
@@ -406,6 +436,22 @@ mod tests {
         assert_eq!(of(&asked, "shop"), 4);
         let said = answer(&errands, 0).expect("an answer");
         assert!(said.ends_with("(tried 3 times)"), "{said}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_was_seen_is_not_made_again_though_nobody_has_answered_that_it_was_made() {
+        let (errands, asked) = to_nobody();
+        begin(&errands, "shop", 0);
+        until_begun().await;
+        assert_eq!(of(&asked, "shop"), 1);
+        let hook = json!({"name": "flag", "state": "Started", "job": "flag-off"});
+        let back =
+            json!({"cause": "Breach", "message": "", "decidedAt": "2026-01-01T00:00:00Z", "hooks": [hook]});
+        let seen = Run { back: serde_json::from_value(back).expect("a way back"), ..run() };
+        let key = Key { namespace: "shop".to_owned(), name: "shop-0".to_owned() };
+        errands.begin(&key, Some(&seen), &[]);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((of(&asked, "shop"), answer(&errands, 0).as_deref()), (1, Some("made")));
     }
 
     #[tokio::test(start_paused = true)]

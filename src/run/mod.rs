@@ -6,6 +6,7 @@ mod errands;
 mod findings;
 mod http;
 pub mod leader;
+mod let_go;
 pub mod link;
 mod looks;
 mod memory;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::clock::Clock;
 use super::errands::{Errands, Hands};
 use super::findings::SharedFindings;
+use super::let_go::LetGo;
 use super::link::UnderWay;
 use super::looks::Looks;
 use super::own_writes::OwnWrites;
@@ -158,6 +159,7 @@ impl Operator {
             findings,
             sampler,
             own: OwnWrites::default(),
+            let_go: LetGo::default(),
             under_way,
             rush: Rush::default(),
             onlooker,

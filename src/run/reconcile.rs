@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::clock::{self, Clock};
 use super::errands::Errands;
 use super::findings::{News, SharedFindings};
+use super::let_go::LetGo;
 use super::link::UnderWay;
 use super::own_writes::{BackOff, OwnWrites};
 use super::prober::{Asker, Prober};
@@ -69,6 +70,7 @@ pub struct Reconciler {
     pub notifier: Notifier,
     pub reporter: Reporter,
     pub own: OwnWrites,
+    pub let_go: LetGo,
     pub under_way: Arc<UnderWay>,
     pub rush: Rush,
     pub onlooker: Option<Onlooker>,
@@ -99,8 +101,8 @@ impl Reconciler {
         let runs = |release: &ReleaseFacts| release.status.run.is_some();
         self.under_way.note(key, decision.urgent || snapshot.release.as_ref().is_some_and(runs));
         let needs = decide::needs(snapshot);
-        let run = |release: &ReleaseFacts| Some(release.status.run.as_ref()?.id.clone());
-        self.errands.begin(key, snapshot.release.as_ref().and_then(run).as_deref(), &decision.errands);
+        let run = snapshot.release.as_ref().and_then(|release| release.status.run.as_ref());
+        self.errands.begin(key, run, &decision.errands);
         self.prober.ask(key, snapshot.release.as_ref().and_then(Asker::of), needs.probes);
         self.prober.read(key, needs.outputs);
         self.prober.place(key, needs.placing);
@@ -169,6 +171,7 @@ impl Reconciler {
         let mut findings = self.findings.of(key, now);
         findings.told = self.notifier.told(key);
         findings.last_write = self.own.last_write(key);
+        findings.let_go = self.let_go.of(key);
         observe::observe(&self.index.lock(), again, &self.reading, key, findings, now)
     }
 
@@ -216,6 +219,7 @@ impl Reconciler {
     fn note(&self, key: &Key, snapshot: &Snapshot, applied: &Applied, outcome: &Result<(), Failed>) {
         self.reporter.wrote(applied, outcome);
         self.own.note(key, snapshot, applied);
+        self.let_go.note(key, &applied.let_go);
         for (id, message) in &applied.refused {
             let answer =
                 ProbeAnswer { at: snapshot.now, result: ProbeResult::Failed, message: message.clone() };

@@ -82,7 +82,7 @@ fn begin(draft: &mut Draft<'_>, known: &HookStatus, kind: ErrandKind) {
         return;
     }
     let run = draft.run().id.clone();
-    draft.errands.push(Errand { run, name: format!("hook/{}", known.name), kind });
+    draft.errands.push(Errand { run, name: Errand::of_hook(&known.name), kind });
 }
 
 fn done_by_us(draft: &mut Draft<'_>, known: &HookStatus, kind: ErrandKind) -> (HookState, String) {

@@ -318,6 +318,7 @@ impl World {
             self.orphaned(of, uid.unwrap_or_default());
         }
         self.end_pods(of);
+        self.note_room(name);
         self.clusters[of].native.now = stamp(now);
         self.clusters[of].kubelet(now);
         let spec = deployment.as_ref().map(|deployment| &deployment["spec"]);

@@ -187,6 +187,9 @@ pub(super) fn write_release(world: &mut World, name: &str, change: impl FnOnce(&
     let (Some(before), Some(kind)) = (world.release(name).cloned(), kind_of("releases")) else { return };
     let mut object = (**before).clone();
     change(&mut object["spec"]);
+    if object["spec"]["preflight"] != before["spec"]["preflight"] {
+        world.watchman.more_tries += 1;
+    }
     drop(requests::update(world, &Who::Person("owner"), kind, &named(name), &before, object, false));
 }
 
@@ -208,7 +211,7 @@ pub(super) fn say(world: &mut World, name: &str, action: &str, role: Option<&str
 
 pub(super) fn say_as(world: &mut World, who: &'static str, name: &str, action: &str, role: Option<&str>) {
     if matches!(action, "Retry") {
-        world.watchman.retried = true;
+        world.watchman.more_tries += 1;
     }
     world.watchman.skipped |= action == "Skip";
     let mut spec = json!({"release": name, "action": action, "reason": "because"});

@@ -109,8 +109,8 @@ pub struct Watchman {
     decisions: u64,
     /// Jobs that were made, by Release, run, check.
     jobs: BTreeMap<String, BTreeSet<String>>,
-    /// A person said so much that more than one try is fine.
-    pub retried: bool,
+    /// How often somebody has said that checks are tried again, or has changed them: there may be so many more tries of each.
+    pub more_tries: usize,
     /// Somebody has said that something may be passed over.
     pub skipped: bool,
     /// What the operator counts in seconds is not what passes here.
@@ -184,8 +184,8 @@ pub struct Watched {
     uid: String,
     /// Ready pods that there must be, once there have been so many.
     promised: i64,
-    /// Pods that there may be.
-    allowed: Option<i64>,
+    /// There have been no more pods than there may be: from then on there are not.
+    has_come_down: bool,
     /// Counts of pods say nothing before.
     excused_until: u64,
     /// So many pods that served may not be Ready, by their nodes or kubelets, and others may stand for them: until then.
@@ -237,7 +237,7 @@ impl Watched {
         let before = self.away.len();
         self.away.retain(|(until, _)| now < *until);
         if self.away.len() < before {
-            (self.served, self.promised, self.allowed) = (false, 0, None);
+            (self.served, self.promised, self.has_come_down) = (false, 0, false);
         }
         i64::try_from(self.away.iter().map(|(_, pods)| pods).sum::<usize>()).unwrap_or(i64::MAX)
     }

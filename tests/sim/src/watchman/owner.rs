@@ -34,7 +34,7 @@ impl World {
                 watched.edited.remove(field);
                 watched.owners.insert(field, value.clone());
                 // What the new limits allow may be less than what stands there by the old ones.
-                watched.allowed = None;
+                watched.has_come_down = false;
                 watched.promised = 0;
             }
         }

@@ -17,7 +17,7 @@ impl World {
             let watched = self.watchman.of(name);
             watched.served = false;
             watched.promised = 0;
-            watched.allowed = None;
+            watched.has_come_down = false;
             return;
         };
         let uid = deployment["metadata"]["uid"].as_str().unwrap_or_default();
@@ -25,7 +25,7 @@ impl World {
         if watched.uid != uid {
             // Made anew before anybody had looked: what was promised of the one before went with it.
             uid.clone_into(&mut watched.uid);
-            (watched.served, watched.promised, watched.allowed) = (false, 0, None);
+            (watched.served, watched.promised, watched.has_come_down) = (false, 0, false);
         }
         let replicas = deployment["spec"]["replicas"].as_i64().unwrap_or(0);
         let now = self.now;
@@ -84,7 +84,7 @@ impl World {
         if now < self.watchman.of(name).excused_until || self.watchman.of(name).unseen {
             self.watchman.of(name).served = false;
             self.watchman.of(name).promised = 0;
-            self.watchman.of(name).allowed = None;
+            self.watchman.of(name).has_come_down = false;
             return;
         }
         self.watchman.of(name).promised =
@@ -95,17 +95,15 @@ impl World {
         });
         self.check_service(name, floor, away, replicas, undoing);
         if undoing {
-            self.watchman.of(name).allowed = None;
+            self.watchman.of(name).has_come_down = false;
             self.watchman.of(name).promised = self.watchman.of(name).promised.min(ready);
             return;
         }
-        let allowed = match self.watchman.of(name).allowed {
-            // Until it has come down once, what an undo has surged is on its way out.
-            None if alive > ceiling => return,
-            Some(before) if alive > ceiling => before.max(ceiling),
-            None | Some(_) => ceiling,
-        };
-        self.watchman.of(name).allowed = Some(allowed);
+        // Until it has come down once to what is wanted by now, what an undo has surged is on its way out: at the owner's pace that takes new pods that serve.
+        self.watchman.of(name).has_come_down |= alive <= replicas + i64::from(limits(replicas).0);
+        if !self.watchman.of(name).has_come_down {
+            return;
+        }
         self.check("8 (not too many pods)", alive <= ceiling + away, || {
             format!("{alive} pods, {ceiling} allowed of {most} replicas, {away} away")
         });

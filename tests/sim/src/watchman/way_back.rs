@@ -130,8 +130,7 @@ impl World {
     }
 
     /// The native controllers are about to look. `None`: there is no way back, or what becomes of it is not the operator's doing alone.
-    pub fn standing(&mut self, name: &str) -> Option<Standing> {
-        self.note_room(name);
+    pub fn standing(&self, name: &str) -> Option<Standing> {
         let deployment = self.deployment(name)?;
         let way = self.watchman.watched.get(name)?.way_back.as_ref()?;
         let is_ours =
@@ -155,8 +154,9 @@ impl World {
         Some(Standing { replicas, ready: ready.collect(), old, was_full })
     }
 
-    /// Whether pods that serve may make room for stable ones by now. What the operator is told of it is no more than what is so.
-    fn note_room(&mut self, name: &str) {
+    /// Whether pods that serve may make room for stable ones by now: asked before there may be any again, which the operator has not been told of. It is
+    /// told no more than what is so.
+    pub fn note_room(&mut self, name: &str) {
         let known = self.watchman.watched.get(name).and_then(|watched| watched.way_back.as_ref());
         let Some(way) = known.filter(|way| !way.is_over && !self.always_had_room(name)) else { return };
         // By its own clock it may be later.

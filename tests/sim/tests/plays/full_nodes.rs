@@ -173,3 +173,25 @@ at 30177 say Abort
 at 60520 push v3 errors"#,
     );
 }
+
+#[test]
+fn room_that_nobody_has_been_told_of_makes_no_order_wrong() {
+    // The native controllers sleep while there is room again.
+    told_by(
+        19231,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":1,"maxUnavailable":0},"type":"RollingUpdate"}
+min-ready 0
+deadline 600
+release {"criteria":[{"errorRate":{"limit":"5%","target":"1%"},"name":"errors"}],"metrics":{"prometheus":{"scrapeInterval":"5s","url":"http://prometheus.monitoring:9090"}},"preflight":[{"job":{"template":{"spec":{"backoffLimit":0,"template":{"metadata":{"annotations":{}},"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}},"name":"backup"}],"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
+ready-after 1000
+policies true
+candidates 0
+beside 0
+at 12240 push v2 errors
+at 19121 room 2
+at 23130 prometheus error
+at 26593 prometheus honest
+at 62898 sleep 3453"#,
+    );
+}

@@ -25,3 +25,17 @@ fn what_means_no_good_in_a_release_keeps_no_other_waiting_and_leaves_nothing_whe
         assert!(outcome.looked.contains_key("11 (others go on)"), "{written}\n{log}");
     }
 }
+
+#[test]
+fn a_check_that_is_changed_in_mid_run_is_tried_anew_once_for_each_change() {
+    let check = |expression: &str| {
+        format!(
+            r#"{{"preflight":[{{"name":"odd","http":{{"podPath":"/large","expect":{{"expression":"{expression}"}}}}}}]}}"#
+        )
+    };
+    let (one, other) =
+        (check(&format!("{}true", "!".repeat(1000))), check(&format!("{}true", "!".repeat(900))));
+    let outcome = told(&format!("at 500 hostile {one}\nat 1000 push v2 good\nat 5000 hostile {other}"));
+    let jobs = outcome.log.iter().filter(|line| line.contains("made jobs/")).count();
+    assert_eq!(jobs, 2, "{}", outcome.log.join("\n"));
+}

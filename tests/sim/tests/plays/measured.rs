@@ -173,3 +173,24 @@ at 15203 prometheus strangers
 at 51067 prometheus types"#,
     );
 }
+
+#[test]
+fn what_another_process_counted_in_its_first_round_passes_no_step_of_this_one() {
+    // That round was shorter than the others: what it counted had ended before this process began.
+    told_by(
+        72946,
+        r#"replicas 1
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":2},"type":"RollingUpdate"}
+min-ready 1
+deadline 600
+release {"criteria":[{"errorRate":{"limit":"5%","target":"1%"},"name":"errors"}],"metrics":{"prometheus":{"scrapeInterval":"15s","url":"http://prometheus.monitoring:9090"}},"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
+ready-after 1000
+policies false
+candidates 0
+beside 0
+at 922 push v2 good
+at 1966 kill 3
+at 17663 prometheus error
+at 54337 prometheus honest"#,
+    );
+}

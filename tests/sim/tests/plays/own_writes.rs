@@ -70,3 +70,58 @@ at 3511 cut-off 38"#
         );
     }
 }
+
+#[test]
+fn a_template_that_was_let_go_and_is_shown_all_the_same_is_kept_anew() {
+    // The Release is made anew while the watch of kept templates brings nothing: what the former one had let go is stable for the new one.
+    told_by(
+        4265,
+        r#"replicas 2
+strategy {"rollingUpdate":{"maxSurge":3,"maxUnavailable":"25%"},"type":"RollingUpdate"}
+min-ready 5
+deadline 600
+release {"criteria":[],"onDelete":"Finish","steps":[{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}
+ready-after 1000
+policies true
+candidates 0
+beside 0
+at 4155 push v2 good
+at 6723 drop-watches
+at 6723 compact
+at 7522 delete-release
+at 9207 make-release
+at 12449 push v3 good
+request 14 answerless
+request 16 answerless
+request 33 throttled 1
+request 34 late 8734
+request 42 throttled
+request 54 throttled 1
+request 58 failed
+request 61 swallowed"#,
+    );
+}
+
+#[test]
+fn a_hooks_job_that_was_seen_is_not_made_again_after_its_release_has_gone() {
+    // Nobody has answered that it was made, and nobody has heard yet that the Release has gone, and its Job with it.
+    told_by(
+        96255,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":1,"maxUnavailable":1},"type":"RollingUpdate"}
+min-ready 0
+deadline 600
+release {"criteria":[],"notify":[{"events":["Undone","Succeeded","Aborted","Superseded","Started","AwaitingApproval","Held","MissingRight","StepPassed","Undoing","HandedBack","Rejected"],"name":"team","webhook":{"url":"https://team.example/hook"}},{"events":["AwaitingApproval","Held","Undoing","Undone","Aborted","Rejected"],"name":"duty","pagerDuty":{"secret":"duty"}}],"steps":[{"name":"all","replicas":"100%"}],"undo":{"budget":"10m","capacity":"MitigateFirst","evidence":{"logLines":20,"pods":1},"hooks":[{"job":{"template":{"spec":{"backoffLimit":0,"template":{"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}},"name":"dump"}],"phases":{"execution":"30s","validation":"1m"},"quarantine":{"for":"1m","pods":3}},"watch":[{"every":"1s","for":"3s"}]}
+ready-after 4000
+policies true
+candidates 0
+beside 0
+at 51 push v2 crash
+at 3707 receivers refusing
+at 5255 drop-watches
+at 7155 delete-release
+request 14 swallowed
+request 23 late 5033
+request 25 swallowed"#,
+    );
+}

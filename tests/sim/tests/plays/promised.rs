@@ -92,3 +92,24 @@ request 6 answerless
 request 9 swallowed"#,
     );
 }
+
+#[test]
+fn what_an_undo_has_surged_goes_at_the_owners_pace_when_it_is_handed_back() {
+    // It had been scaled down and up again.
+    told_by(
+        37852,
+        r#"replicas 16
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":"34%"},"type":"RollingUpdate"}
+min-ready 0
+deadline 600
+release {"criteria":[{"errorRate":{"limit":"5%","target":"1%"},"name":"errors"}],"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
+ready-after 20000
+policies true
+candidates 0
+beside 0
+at 2296 push v2 crash
+at 8519 scale 8
+at 9484 scale 13
+at 12085 say HandBack"#,
+    );
+}

@@ -159,6 +159,7 @@ fn kept(answer: &Answer) {
         template: Template::new(&template),
         owner,
         needed: true,
+        let_go: None,
     };
     let decision = Decision { intents: vec![keep], ..Decision::default() };
     let given = answer.clone();

@@ -579,7 +579,7 @@ mod tests {
             async move { Ok::<_, std::io::Error>(response) }
         });
         let writer = Writer::new(Client::new(service, "default"), Arc::new(Leads(Duration::from_secs(10))));
-        let mut keeps = async || {
+        let keeps = async || {
             let (_, outcome) = carry_out(&writer, &key, Some(&release), &keep, &mut || false).await;
             outcome.expect("it is kept");
             (*there.lock().unwrap(), std::mem::take(&mut *asked.lock().unwrap()).join(" "))

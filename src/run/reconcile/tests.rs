@@ -95,6 +95,7 @@ fn reconciler(client: Client, turns: u16) -> Arc<Reconciler> {
         queue,
         findings,
         own: OwnWrites::default(),
+        let_go: LetGo::default(),
         under_way: Arc::default(),
         rush: Rush::default(),
         onlooker: None,

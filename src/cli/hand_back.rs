@@ -44,9 +44,11 @@ pub async fn without_operator(cluster: &Cluster, name: &str, reason: Option<&str
     let deployments: Api<DynamicObject> =
         Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource);
     let target = find(cluster, &deployments, name).await?;
+    // Whoever may not read it is told no less than where it is gone.
+    let known = answer(cluster.api::<Release>().get_opt(name)).await.ok().flatten();
     for attempt in 1..=TRIES {
         let deployment = answer(deployments.get(&target)).await?;
-        let plan = plan(&deployment, name)?;
+        let plan = plan(&deployment, name, known.as_ref())?;
         let full_name = format!("{}/{target}", cluster.namespace);
         let patch = Patch::Merge(&plan.patch);
         let parameters =
@@ -84,11 +86,11 @@ pub async fn without_operator(cluster: &Cluster, name: &str, reason: Option<&str
     )
 }
 
-/// What is to be written to give a Deployment back.
+/// What is to be written to give a Deployment back. `known`: its Release, where that is still there.
 ///
 /// # Errors
 /// When it is not in anybody's hands but its owner's, or its originals cannot be read.
-pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
+pub fn plan(deployment: &DynamicObject, release: &str, known: Option<&Release>) -> Result<Plan> {
     let (name, namespace) = (deployment.name_any(), deployment.namespace().unwrap_or_default());
     let annotations = deployment.annotations();
     let spec = &deployment.data["spec"];
@@ -108,9 +110,9 @@ pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
             )
         })?,
         // Also where it was held before: in a run that is noted as well.
-        None => match parked_by(spec, labelled.is_some()) {
-            Some(field) => bail!(
-                "deployment {name} is in a run (spec.{field} is {value}), but its annotation {ORIGINALS} is gone, so its owner's fields are not known: a \
+        None => match parked_by(deployment, known) {
+            Some((field, is)) => bail!(
+                "deployment {name} {is} in a run (spec.{field} is {value}), but its annotation {ORIGINALS} is gone, so its owner's fields are not known: a \
                  copy may be in kubectl get release {release} -n {namespace} -o jsonpath={{.status.run.originals}}; write spec.paused, \
                  minReadySeconds, progressDeadlineSeconds and strategy as they are to be, and take the label {RELEASE_LABEL} and the annotations \
                  {GROUP}/* off in the same write: kubectl edit deployment {name} -n {namespace} (a progressDeadlineSeconds of 2147483647 may be its \
@@ -148,13 +150,27 @@ pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
     Ok(Plan { patch, lines })
 }
 
-/// The field by which it is seen that a run has a Deployment, or goes back. An owner may want no deadline as well: without our label that is theirs.
-fn parked_by(spec: &Value, labelled: bool) -> Option<&'static str> {
-    let waits = |field: &str, parked: i32| spec[field] == json!(parked);
+/// The field by which it is seen that a run has a Deployment, or goes back, and how sure that is. An owner may want no deadline as well: without our label
+/// that is theirs, and where the Release says that no run is under way; with the name of what a run goes back to it is not.
+fn parked_by(deployment: &DynamicObject, known: Option<&Release>) -> Option<(&'static str, &'static str)> {
+    let waits = |field: &str, parked: i32| deployment.data["spec"][field] == json!(parked);
     if waits("minReadySeconds", PARKED_MIN_READY) {
-        return Some("minReadySeconds");
+        return Some(("minReadySeconds", "is"));
     }
-    (labelled && waits("progressDeadlineSeconds", PARKED_DEADLINE)).then_some("progressDeadlineSeconds")
+    let is_ours = deployment.labels().contains_key(RELEASE_LABEL);
+    if !is_ours || !waits("progressDeadlineSeconds", PARKED_DEADLINE) {
+        return None;
+    }
+    let is_noted = deployment.annotations().contains_key(STABLE);
+    let is_at_rest = known.is_some_and(|release| rests(release, &deployment.name_any()));
+    (is_noted || !is_at_rest).then_some(("progressDeadlineSeconds", if is_noted { "is" } else { "may be" }))
+}
+
+/// Whether a Release has taken this Deployment up, and says that no run is under way.
+fn rests(release: &Release, deployment: &str) -> bool {
+    let status = release.status.as_ref();
+    release.spec.target_ref.name == deployment
+        && status.is_some_and(|status| status.stable.is_some() && status.run.is_none())
 }
 
 /// Whether a field is as it was in spite of the patch: an admission policy put it back. With the label off, none does any more.

@@ -65,7 +65,10 @@ pub async fn without_operator(cluster: &Cluster, name: &str, reason: Option<&str
                     plan.lines.join("\n  "),
                     next(&deployment)
                 ));
-                tell(cluster, name, &target, reason).await;
+                match tell(cluster, name, &target, reason).await {
+                    Ok(told) => terminal::print(&told.unwrap_or_default()),
+                    Err(not_told) => terminal::complain(&not_told),
+                }
                 return Ok(Code::Yes);
             }
             Err(error) if code(&error) == Some(409) && attempt < TRIES => {}
@@ -246,29 +249,31 @@ fn write_stable(name: &str, namespace: &str, stable: &str) -> String {
 }
 
 /// A Release that is still there is told, as by an operator's hand-back: one that returns leaves the Deployment to its owner then. The Deployment is given
-/// back whatever comes of it.
-async fn tell(cluster: &Cluster, name: &str, target: &str, reason: Option<&str>) {
+/// back whatever comes of it. What people are told of that; nothing, where the Release is gone.
+///
+/// # Errors
+/// In words why it was not told, and what comes of that.
+async fn tell(
+    cluster: &Cluster,
+    name: &str,
+    target: &str,
+    reason: Option<&str>,
+) -> Result<Option<String>, String> {
     let namespace = &cluster.namespace;
-    match answer(cluster.api::<Release>().get_opt(name)).await {
-        Ok(None) => return,
-        Ok(Some(release)) if release.spec.target_ref.name != target => {
-            return terminal::complain(&about_another(
-                name,
-                namespace,
-                target,
-                &release.spec.target_ref.name,
-            ));
-        }
-        Ok(Some(_)) => {}
-        Err(error) => return terminal::complain(&untold(name, namespace, &error.to_string())),
+    let not_told = |why: &str| untold(name, namespace, why);
+    let known = answer(cluster.api::<Release>().get_opt(name)).await;
+    let Some(release) = known.map_err(|error| not_told(&error.to_string()))? else { return Ok(None) };
+    let names = &release.spec.target_ref.name;
+    if names != target {
+        return Err(about_another(name, namespace, target, names));
     }
     match act::say(cluster, &saying(name, reason)).await {
-        Ok(Code::Yes) => terminal::print(&format!(
+        Ok(Code::Yes) => Ok(Some(format!(
             "release {namespace}/{name} is still there: an operator that returns leaves the deployment alone until kubectl tidegate \
              resume {name} -n {namespace}\n"
-        )),
-        Ok(Code::No | Code::Interrupted) => terminal::complain(&untold(name, namespace, "it is refused")),
-        Err(error) => terminal::complain(&untold(name, namespace, &error.to_string())),
+        ))),
+        Ok(Code::No | Code::Interrupted) => Err(not_told("it is refused")),
+        Err(error) => Err(not_told(&error.to_string())),
     }
 }
 
@@ -347,5 +352,112 @@ pub fn one_of(
              {RELEASE_LABEL}- -n {namespace}",
             labelled.len()
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+
+    use super::*;
+
+    type Answer = (u16, Value);
+
+    fn failure(code: u16, reason: &str, message: &str) -> Answer {
+        let status = json!({"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code});
+        (code, status)
+    }
+
+    fn about(target: &str) -> Answer {
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": target});
+        (200, json!({"metadata": {"name": "checkout", "namespace": "shop"}, "spec": {"targetRef": target}}))
+    }
+
+    fn taken() -> Answer {
+        (
+            201,
+            json!({"metadata": {"name": "checkout-x"}, "spec": {"release": "checkout", "action": "HandBack"}}),
+        )
+    }
+
+    /// What comes of telling that Deployment checkout was given back, where an API server answers so when it is asked about the Release, and when
+    /// an action is made; and the actions that it was to make.
+    async fn told(release: Answer, action: Answer) -> (Result<Option<String>, String>, Vec<Value>) {
+        let made = Arc::<Mutex<Vec<Value>>>::default();
+        let noted = made.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (noted, release, action) = (noted.clone(), release.clone(), action.clone());
+            async move {
+                let path = request.uri().path().to_owned();
+                let (code, body) = if path.ends_with("/namespaces/shop/releases/checkout") {
+                    release
+                } else if path.ends_with("/namespaces/shop/releaseactions") {
+                    let body = request.into_body().collect_bytes().await.expect("a body");
+                    noted.lock().expect("whole").push(serde_json::from_slice(&body).expect("JSON"));
+                    action
+                } else {
+                    failure(404, "NotFound", "the server could not find the requested resource")
+                };
+                let answer = Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
+                Ok::<_, std::io::Error>(answer.expect("a response"))
+            }
+        });
+        let cluster = Cluster { client: Client::new(service, "shop"), namespace: "shop".to_owned() };
+        let told = tell(&cluster, "checkout", "checkout", Some("fire in the hall")).await;
+        let made = made.lock().expect("whole").clone();
+        (told, made)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_release_that_is_still_there_is_told_that_its_deployment_was_handed_back() {
+        let (told, made) = told(about("checkout"), taken()).await;
+        let told = told.expect("it is told").expect("it is there");
+        assert!(
+            told.starts_with("release shop/checkout is still there: an operator that returns leaves"),
+            "{told}"
+        );
+        let [action] = &made[..] else { panic!("one action, not {made:?}") };
+        let spec = &action["spec"];
+        let said = [&spec["action"], &spec["release"], &spec["reason"]];
+        assert_eq!(said, [&json!("HandBack"), &json!("checkout"), &json!("fire in the hall")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_release_that_is_gone_is_not_told_and_nothing_is_said_of_it() {
+        let gone = failure(404, "NotFound", "releases.tidegate.dev \"checkout\" not found");
+        assert_eq!(told(gone, taken()).await, (Ok(None), Vec::new()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_release_that_is_about_another_deployment_is_not_told_and_that_is_said() {
+        let (told, made) = told(about("checkout-eu"), taken()).await;
+        let told = told.expect_err("it is not told");
+        assert!(
+            told.contains("is about deployment checkout-eu, and not about checkout: it is not told"),
+            "{told}"
+        );
+        assert!(made.is_empty(), "{made:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_a_release_could_not_be_told_it_is_said_why_and_to_delete_it_first() {
+        let refused = failure(403, "Forbidden", "bob may not hand-back release checkout");
+        let away = failure(503, "ServiceUnavailable", "etcd is away");
+        for (release, action, why, actions) in
+            [(about("checkout"), refused, "it is refused", 1), (away, taken(), "etcd is away", 0)]
+        {
+            let (told, made) = told(release, action).await;
+            let told = told.expect_err("it is not told");
+            assert!(
+                told.starts_with(&format!("release shop/checkout could not be told ({why}): ")),
+                "{told}"
+            );
+            assert!(told.ends_with("Delete it first: kubectl delete release checkout -n shop"), "{told}");
+            assert_eq!(made.len(), actions, "{made:?}");
+        }
     }
 }

@@ -216,6 +216,25 @@ fn the_zones_are_those_of_this_program_and_not_of_the_machine() {
 }
 
 #[test]
+fn what_somebody_wrote_is_told_in_the_order_in_which_it_is_written_and_on_one_line() {
+    let wrong = |windows: Value| {
+        let windows: Windows = serde_json::from_value(windows).expect("windows");
+        calendar(Some(&windows)).expect_err("it is no calendar").problem
+    };
+    let day = "2026\u{202e}-12\u{2028}or\u{200f}so";
+    assert_eq!(
+        wrong(json!({"blackouts": [{"from": day, "to": "2026-12-20", "reason": "x"}]})),
+        "there is no day 2026-12 orso: write 2026-12-20"
+    );
+    assert_eq!(
+        wrong(
+            json!({"blackouts": [{"from": "2026-12-20", "to": "2026-12-20", "timeZone": "Eu\u{2066}rope\nOslo", "reason": "x"}]})
+        ),
+        "'Europe Oslo' is no time zone that is known here: write Europe/Oslo or UTC"
+    );
+}
+
+#[test]
 #[expect(clippy::disallowed_methods, reason = "how long it takes is what is asked")]
 fn the_most_that_somebody_can_write_is_answered_soon() {
     let window = |place: u64| json!({"cron": "0,30 * * * *", "for": "1s", "timeZone": if place.is_multiple_of(2) { "Europe/Oslo" } else { "Pacific/Apia" }});

@@ -93,7 +93,7 @@ pub fn cli_hand_back(data: &[u8]) {
     let deployment: DynamicObject = serde_json::from_value(deployment).expect("a Deployment");
     let said: Value =
         annotations.get(ORIGINALS).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let planned = match hand_back::plan(&deployment, "checkout") {
+    let planned = match hand_back::plan(&deployment, "checkout", None) {
         Ok(planned) => planned,
         Err(error) => return assert!(!said.is_object() && !error.to_string().is_empty(), "{error}"),
     };

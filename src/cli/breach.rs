@@ -2,14 +2,26 @@
 
 use jiff::Timestamp;
 
+use super::view::plain;
 use crate::api::status::Run;
 use crate::api::{OnLimit, Release};
-use crate::decide::plan;
+use crate::decide::plan::{self, Measuring};
 
 /// What comes of a breach, and of pods that fail, in the stage that the watch is in. Where the stage says nothing a breach is each criterion's own
-/// affair, and pods that fail go back. What is only watched for its own sake (`shadow`) leads to nothing.
-pub fn does(release: &Release, run: &Run, now: Timestamp) -> String {
-    let Ok(measuring) = plan::measuring(&release.spec) else { return of_pods(OnLimit::Undo).to_owned() };
+/// affair, and pods that fail go back. What is only watched for its own sake (`shadow`) leads to nothing. Where it cannot be understood what to measure,
+/// nothing is.
+pub fn in_watch(release: &Release, run: &Run, now: Timestamp) -> String {
+    match plan::measuring(&release.spec) {
+        Ok(measuring) => format!("still measured: {}", does(&measuring, run, now)),
+        Err(problem) => format!(
+            "nothing is measured, for the spec is not valid ({}): {}",
+            plain(&problem.to_string()),
+            of_pods(OnLimit::Undo)
+        ),
+    }
+}
+
+fn does(measuring: &Measuring, run: &Run, now: Timestamp) -> String {
     let counted = measuring.criteria.iter().map(|it| (it.name.as_str(), it.on_limit, it.shadow));
     let values = measuring.values.iter().map(|it| (it.name.as_str(), it.on_limit, it.shadow));
     let enforced = counted.chain(values).filter(|(.., shadow)| !shadow);

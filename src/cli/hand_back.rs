@@ -44,9 +44,11 @@ pub async fn without_operator(cluster: &Cluster, name: &str, reason: Option<&str
     let deployments: Api<DynamicObject> =
         Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource);
     let target = find(cluster, &deployments, name).await?;
+    // Whoever may not read it is told no less than where it is gone.
+    let known = answer(cluster.api::<Release>().get_opt(name)).await.ok().flatten();
     for attempt in 1..=TRIES {
         let deployment = answer(deployments.get(&target)).await?;
-        let plan = plan(&deployment, name)?;
+        let plan = plan(&deployment, name, known.as_ref())?;
         let full_name = format!("{}/{target}", cluster.namespace);
         let patch = Patch::Merge(&plan.patch);
         let parameters =
@@ -63,7 +65,10 @@ pub async fn without_operator(cluster: &Cluster, name: &str, reason: Option<&str
                     plan.lines.join("\n  "),
                     next(&deployment)
                 ));
-                tell(cluster, name, &target, reason).await;
+                match tell(cluster, name, &target, reason).await {
+                    Ok(told) => terminal::print(&told.unwrap_or_default()),
+                    Err(not_told) => terminal::complain(&not_told),
+                }
                 return Ok(Code::Yes);
             }
             Err(error) if code(&error) == Some(409) && attempt < TRIES => {}
@@ -84,11 +89,11 @@ pub async fn without_operator(cluster: &Cluster, name: &str, reason: Option<&str
     )
 }
 
-/// What is to be written to give a Deployment back.
+/// What is to be written to give a Deployment back. `known`: its Release, where that is still there.
 ///
 /// # Errors
 /// When it is not in anybody's hands but its owner's, or its originals cannot be read.
-pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
+pub fn plan(deployment: &DynamicObject, release: &str, known: Option<&Release>) -> Result<Plan> {
     let (name, namespace) = (deployment.name_any(), deployment.namespace().unwrap_or_default());
     let annotations = deployment.annotations();
     let spec = &deployment.data["spec"];
@@ -108,9 +113,9 @@ pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
             )
         })?,
         // Also where it was held before: in a run that is noted as well.
-        None => match parked_by(spec, labelled.is_some()) {
-            Some(field) => bail!(
-                "deployment {name} is in a run (spec.{field} is {value}), but its annotation {ORIGINALS} is gone, so its owner's fields are not known: a \
+        None => match parked_by(deployment, known) {
+            Some((field, is)) => bail!(
+                "deployment {name} {is} in a run (spec.{field} is {value}), but its annotation {ORIGINALS} is gone, so its owner's fields are not known: a \
                  copy may be in kubectl get release {release} -n {namespace} -o jsonpath={{.status.run.originals}}; write spec.paused, \
                  minReadySeconds, progressDeadlineSeconds and strategy as they are to be, and take the label {RELEASE_LABEL} and the annotations \
                  {GROUP}/* off in the same write: kubectl edit deployment {name} -n {namespace} (a progressDeadlineSeconds of 2147483647 may be its \
@@ -148,13 +153,27 @@ pub fn plan(deployment: &DynamicObject, release: &str) -> Result<Plan> {
     Ok(Plan { patch, lines })
 }
 
-/// The field by which it is seen that a run has a Deployment, or goes back. An owner may want no deadline as well: without our label that is theirs.
-fn parked_by(spec: &Value, labelled: bool) -> Option<&'static str> {
-    let waits = |field: &str, parked: i32| spec[field] == json!(parked);
+/// The field by which it is seen that a run has a Deployment, or goes back, and how sure that is. An owner may want no deadline as well: without our label
+/// that is theirs, and where the Release says that no run is under way; with the name of what a run goes back to it is not.
+fn parked_by(deployment: &DynamicObject, known: Option<&Release>) -> Option<(&'static str, &'static str)> {
+    let waits = |field: &str, parked: i32| deployment.data["spec"][field] == json!(parked);
     if waits("minReadySeconds", PARKED_MIN_READY) {
-        return Some("minReadySeconds");
+        return Some(("minReadySeconds", "is"));
     }
-    (labelled && waits("progressDeadlineSeconds", PARKED_DEADLINE)).then_some("progressDeadlineSeconds")
+    let is_ours = deployment.labels().contains_key(RELEASE_LABEL);
+    if !is_ours || !waits("progressDeadlineSeconds", PARKED_DEADLINE) {
+        return None;
+    }
+    let is_noted = deployment.annotations().contains_key(STABLE);
+    let is_at_rest = known.is_some_and(|release| rests(release, &deployment.name_any()));
+    (is_noted || !is_at_rest).then_some(("progressDeadlineSeconds", if is_noted { "is" } else { "may be" }))
+}
+
+/// Whether a Release has taken this Deployment up, and says that no run is under way.
+fn rests(release: &Release, deployment: &str) -> bool {
+    let status = release.status.as_ref();
+    release.spec.target_ref.name == deployment
+        && status.is_some_and(|status| status.stable.is_some() && status.run.is_none())
 }
 
 /// Whether a field is as it was in spite of the patch: an admission policy put it back. With the label off, none does any more.
@@ -230,29 +249,31 @@ fn write_stable(name: &str, namespace: &str, stable: &str) -> String {
 }
 
 /// A Release that is still there is told, as by an operator's hand-back: one that returns leaves the Deployment to its owner then. The Deployment is given
-/// back whatever comes of it.
-async fn tell(cluster: &Cluster, name: &str, target: &str, reason: Option<&str>) {
+/// back whatever comes of it. What people are told of that; nothing, where the Release is gone.
+///
+/// # Errors
+/// In words why it was not told, and what comes of that.
+async fn tell(
+    cluster: &Cluster,
+    name: &str,
+    target: &str,
+    reason: Option<&str>,
+) -> Result<Option<String>, String> {
     let namespace = &cluster.namespace;
-    match answer(cluster.api::<Release>().get_opt(name)).await {
-        Ok(None) => return,
-        Ok(Some(release)) if release.spec.target_ref.name != target => {
-            return terminal::complain(&about_another(
-                name,
-                namespace,
-                target,
-                &release.spec.target_ref.name,
-            ));
-        }
-        Ok(Some(_)) => {}
-        Err(error) => return terminal::complain(&untold(name, namespace, &error.to_string())),
+    let not_told = |why: &str| untold(name, namespace, why);
+    let known = answer(cluster.api::<Release>().get_opt(name)).await;
+    let Some(release) = known.map_err(|error| not_told(&error.to_string()))? else { return Ok(None) };
+    let names = &release.spec.target_ref.name;
+    if names != target {
+        return Err(about_another(name, namespace, target, names));
     }
     match act::say(cluster, &saying(name, reason)).await {
-        Ok(Code::Yes) => terminal::print(&format!(
+        Ok(Code::Yes) => Ok(Some(format!(
             "release {namespace}/{name} is still there: an operator that returns leaves the deployment alone until kubectl tidegate \
              resume {name} -n {namespace}\n"
-        )),
-        Ok(Code::No | Code::Interrupted) => terminal::complain(&untold(name, namespace, "it is refused")),
-        Err(error) => terminal::complain(&untold(name, namespace, &error.to_string())),
+        ))),
+        Ok(Code::No | Code::Interrupted) => Err(not_told("it is refused")),
+        Err(error) => Err(not_told(&error.to_string())),
     }
 }
 
@@ -331,5 +352,112 @@ pub fn one_of(
              {RELEASE_LABEL}- -n {namespace}",
             labelled.len()
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+
+    use super::*;
+
+    type Answer = (u16, Value);
+
+    fn failure(code: u16, reason: &str, message: &str) -> Answer {
+        let status = json!({"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code});
+        (code, status)
+    }
+
+    fn about(target: &str) -> Answer {
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": target});
+        (200, json!({"metadata": {"name": "checkout", "namespace": "shop"}, "spec": {"targetRef": target}}))
+    }
+
+    fn taken() -> Answer {
+        (
+            201,
+            json!({"metadata": {"name": "checkout-x"}, "spec": {"release": "checkout", "action": "HandBack"}}),
+        )
+    }
+
+    /// What comes of telling that Deployment checkout was given back, where an API server answers so when it is asked about the Release, and when
+    /// an action is made; and the actions that it was to make.
+    async fn told(release: Answer, action: Answer) -> (Result<Option<String>, String>, Vec<Value>) {
+        let made = Arc::<Mutex<Vec<Value>>>::default();
+        let noted = made.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (noted, release, action) = (noted.clone(), release.clone(), action.clone());
+            async move {
+                let path = request.uri().path().to_owned();
+                let (code, body) = if path.ends_with("/namespaces/shop/releases/checkout") {
+                    release
+                } else if path.ends_with("/namespaces/shop/releaseactions") {
+                    let body = request.into_body().collect_bytes().await.expect("a body");
+                    noted.lock().expect("whole").push(serde_json::from_slice(&body).expect("JSON"));
+                    action
+                } else {
+                    failure(404, "NotFound", "the server could not find the requested resource")
+                };
+                let answer = Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
+                Ok::<_, std::io::Error>(answer.expect("a response"))
+            }
+        });
+        let cluster = Cluster { client: Client::new(service, "shop"), namespace: "shop".to_owned() };
+        let told = tell(&cluster, "checkout", "checkout", Some("fire in the hall")).await;
+        let made = made.lock().expect("whole").clone();
+        (told, made)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_release_that_is_still_there_is_told_that_its_deployment_was_handed_back() {
+        let (told, made) = told(about("checkout"), taken()).await;
+        let told = told.expect("it is told").expect("it is there");
+        assert!(
+            told.starts_with("release shop/checkout is still there: an operator that returns leaves"),
+            "{told}"
+        );
+        let [action] = &made[..] else { panic!("one action, not {made:?}") };
+        let spec = &action["spec"];
+        let said = [&spec["action"], &spec["release"], &spec["reason"]];
+        assert_eq!(said, [&json!("HandBack"), &json!("checkout"), &json!("fire in the hall")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_release_that_is_gone_is_not_told_and_nothing_is_said_of_it() {
+        let gone = failure(404, "NotFound", "releases.tidegate.dev \"checkout\" not found");
+        assert_eq!(told(gone, taken()).await, (Ok(None), Vec::new()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_release_that_is_about_another_deployment_is_not_told_and_that_is_said() {
+        let (told, made) = told(about("checkout-eu"), taken()).await;
+        let told = told.expect_err("it is not told");
+        assert!(
+            told.contains("is about deployment checkout-eu, and not about checkout: it is not told"),
+            "{told}"
+        );
+        assert!(made.is_empty(), "{made:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_a_release_could_not_be_told_it_is_said_why_and_to_delete_it_first() {
+        let refused = failure(403, "Forbidden", "bob may not hand-back release checkout");
+        let away = failure(503, "ServiceUnavailable", "etcd is away");
+        for (release, action, why, actions) in
+            [(about("checkout"), refused, "it is refused", 1), (away, taken(), "etcd is away", 0)]
+        {
+            let (told, made) = told(release, action).await;
+            let told = told.expect_err("it is not told");
+            assert!(
+                told.starts_with(&format!("release shop/checkout could not be told ({why}): ")),
+                "{told}"
+            );
+            assert!(told.ends_with("Delete it first: kubectl delete release checkout -n shop"), "{told}");
+            assert_eq!(made.len(), actions, "{made:?}");
+        }
     }
 }

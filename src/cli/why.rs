@@ -123,8 +123,8 @@ fn stage(page: &mut Page, release: &Release, status: &ReleaseStatus, run: &Run, 
             page.hang(
                 "  ",
                 &format!(
-                    "Everything is on the new revision{since} and still measured: {}.",
-                    breach::does(release, run, look.now)
+                    "Everything is on the new revision{since} and {}.",
+                    breach::in_watch(release, run, look.now)
                 ),
             );
             if let Some(until) = status.step.as_ref().and_then(|step| step.until) {

@@ -216,6 +216,9 @@ pub struct Owner {
     pub uid: String,
 }
 
+/// Bytes of a note that people are told whole. The API server takes 1024 in an event, of whatever letters, and none of an event with more.
+pub const LONGEST_NOTE: usize = 1000;
+
 /// Something worth telling, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {

@@ -92,9 +92,8 @@ pub fn let_copy_go(draft: &mut Draft<'_>) {
     let what =
         format!("Deployment {} carries the label of this Release, which is not about it: a copy", copy.name);
     if lent(copy) {
-        let line = orphan::line(&snapshot.key, &copy.name);
-        let note =
-            format!("{what} of one in a run, that is held, and that nobody releases; give it back: {line}");
+        let note = format!("{what} of one in a run, that is held, and that nobody releases; give it back: ");
+        let note = orphan::with_line(note, &snapshot.key, &copy.name);
         return draft.notices.push(Notice::warning(COPIED, note).lasting());
     }
     let wanted = Wanted::given_back(&Originals::take(copy)).labelled(None);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::back::{self, GoingBack};
-use super::decision::{self, Decision, Intent, Notice};
+use super::decision::{self, Decision, Intent, LONGEST_NOTE, Notice};
 use super::draft::{Draft, LONGEST_SLEEP};
 use super::fields::{Originals, PARKED_DEADLINE, Wanted, managed_no_more, parked};
 use super::label;
@@ -39,6 +39,8 @@ struct Kept {
     reason: &'static str,
     what: String,
     unblock: String,
+    /// Whether [`line`] comes after that.
+    is_line_told: bool,
 }
 
 /// What stands on the Deployment in the place of what `onDelete` said, once stable is ordered and the Release is gone.
@@ -141,12 +143,14 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
     if let Some(target) = snapshot.target.as_ref().filter(|target| target.release_label.is_none()) {
         label::put_back(&mut decision.intents, target, &snapshot.key.name);
     }
-    if let Some((Kept { reason, what, unblock }, target)) = kept_by.zip(snapshot.target.as_ref()) {
-        // An event has no room for more than a thousand letters, and the line that helps comes last.
+    if let Some((Kept { reason, what, unblock, is_line_told }, target)) =
+        kept_by.zip(snapshot.target.as_ref())
+    {
+        let name = &target.name;
         let note = format!(
-            "its Release is gone, and Deployment {} is not its owner's again yet: {what:.300}; {unblock}",
-            target.name
+            "its Release is gone, and Deployment {name} is not its owner's again yet: {what:.300}; {unblock}"
         );
+        let note = if is_line_told { with_line(note, &snapshot.key, name) } else { note };
         decision.notices.push(Notice::warning(reason, note).lasting());
     }
     // Pods are kept for as long as was said, also when nobody is there any more who said it.
@@ -176,7 +180,10 @@ pub fn give_back_first(draft: &mut Draft<'_>, former: &Workload) {
     let first =
         format!("Deployment {name}, which a former Release of this name was about, is given back first");
     let (message, unblock) = match kept_by {
-        Some(Kept { what, unblock, .. }) => (format!("{first}, and cannot be yet: {what}"), unblock),
+        Some(Kept { what, unblock, is_line_told, .. }) => {
+            let line = if is_line_told { line(&draft.snapshot.key, name) } else { String::new() };
+            (format!("{first}, and cannot be yet: {what}"), unblock + &line)
+        }
         None => {
             let status = draft.kubectl(&format!("rollout status deployment/{name}"));
             let line = line(&draft.snapshot.key, name);
@@ -295,7 +302,7 @@ fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
     }
     decision.urgent = true;
     decision.wake = decision.wake.into_iter().chain(way.seeks_room_at()).min();
-    left.kept_by = failing.map(|failing| without_stable(snapshot, target, failing));
+    left.kept_by = failing.map(without_stable);
     if is_awaited && at_stable {
         order(decision, target, &way.order(), "the Release is gone: go back to stable");
         return left;
@@ -420,12 +427,9 @@ fn comes_after(then: &str, is_kept: bool, failing: Option<&str>) -> Notice {
     }
 }
 
-fn without_stable(snapshot: &Snapshot, target: &Workload, failing: String) -> Kept {
-    let line = line(&snapshot.key, &target.name);
-    let unblock = format!(
-        "mend what keeps them, and it goes on by itself; or push a template that starts, which stays; or have it back as it stands: {line}"
-    );
-    Kept { reason: back::STABLE_FAILS, what: failing, unblock }
+fn without_stable(failing: String) -> Kept {
+    let unblock = "mend what keeps them, and it goes on by itself; or push a template that starts, which stays; or have it back as it stands: ";
+    Kept { reason: back::STABLE_FAILS, what: failing, unblock: unblock.into(), is_line_told: true }
 }
 
 fn without_originals(snapshot: &Snapshot, target: &Workload, lost: &str) -> Kept {
@@ -433,7 +437,18 @@ fn without_originals(snapshot: &Snapshot, target: &Workload, lost: &str) -> Kept
     let unblock = format!(
         "write spec.paused, minReadySeconds, progressDeadlineSeconds and strategy as they are to be, and take label {RELEASE_LABEL} and the annotations {GROUP}/* off in the same write: {edit}"
     );
-    Kept { reason: "OriginalsLost", what: format!("{lost}, so its owner's fields are not known"), unblock }
+    let what = format!("{lost}, so its owner's fields are not known");
+    Kept { reason: "OriginalsLost", what, unblock, is_line_told: false }
+}
+
+/// A note that ends with that line. An event has no room for it beside long names and much else, and half a command helps nobody: there it is told
+/// where the line stands.
+pub fn with_line(note: String, key: &Key, name: &str) -> String {
+    let line = line(key, name);
+    if note.len() + line.len() <= LONGEST_NOTE {
+        return note + &line;
+    }
+    note + "by the line of docs/hand-back.md, \"Giving back, without Tidegate\""
 }
 
 /// The line of docs/hand-back.md that gives a Deployment back.
@@ -480,5 +495,23 @@ mod tests {
         let wanted = wanted.expect("the line").replace("$D", "shop").replace("$NS", "ns");
         let key = Key { namespace: "ns".into(), name: "release".into() };
         assert_eq!(line(&key, "shop"), wanted);
+    }
+
+    #[test]
+    fn a_line_for_which_an_event_has_no_room_is_not_cut_but_told_of() {
+        let manual = include_str!("../../docs/hand-back.md");
+        assert!(manual.contains("\n## Giving back, without Tidegate\n"));
+        let key = Key { namespace: "ns".into(), name: "release".into() };
+        let room = LONGEST_NOTE - line(&key, "shop").len();
+        let fits = "x".repeat(room);
+        assert_eq!(with_line(fits.clone(), &key, "shop"), format!("{fits}{}", line(&key, "shop")));
+        let is_told = |note: String| {
+            note.ends_with("by the line of docs/hand-back.md, \"Giving back, without Tidegate\"")
+        };
+        assert!(is_told(with_line(fits + "x", &key, "shop")));
+        let longest = Key { namespace: "n".repeat(63), ..key };
+        let name = "d".repeat(LONGEST_NAME);
+        let note = with_line(format!("Deployment {name}: "), &longest, &name);
+        assert!(is_told(note.clone()) && note.len() <= LONGEST_NOTE, "{note}");
     }
 }

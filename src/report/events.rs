@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::Metrics;
 use crate::act::{ActError, Budget, Writer};
+use crate::decide::decision::LONGEST_NOTE;
 use crate::decide::{Key, Notice, Snapshot};
 use crate::letters::on_one_line;
 pub use waiting::Waiting;
@@ -54,9 +55,6 @@ const PER_SECOND: usize = 25;
 /// Events under way at once, each of another namespace: one that hangs (a webhook, say, that is asked about one namespace only) holds up its
 /// namespace's alone.
 const AT_ONCE: usize = 32;
-
-/// Bytes of a note. The API server takes 1024, of whatever letters, and none of an event with more.
-const LONGEST_NOTE: usize = 1000;
 
 /// Writes events, without end.
 pub async fn write_all(writer: Writer, waiting: Arc<Waiting>, metrics: Arc<Metrics>) {

@@ -1,8 +1,10 @@
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
-use tidegate::api::Action;
+use tidegate::api::{Action, Release};
 use tidegate::cli::hand_back::{about_another, next, one_of, plan, saying};
 use tidegate::watch::slim::fingerprint;
+
+use super::{release, run};
 
 fn deployment(labels: &Value, annotations: &Value, spec: &Value) -> DynamicObject {
     serde_json::from_value(json!({
@@ -30,6 +32,7 @@ fn the_owners_fields_go_back_in_one_patch_with_all_that_is_ours() {
             &json!({ "paused": true, "progressDeadlineSeconds": 2_147_483_647 }),
         ),
         "checkout",
+        None,
     )
     .unwrap();
     assert_eq!(
@@ -63,7 +66,7 @@ fn only_what_a_run_owns_is_given_back_and_what_else_stands_there_moves_no_cursor
     });
     let annotations = json!({ "tidegate.dev/originals": originals.to_string() });
     let paced = json!({ "replicas": 3, "minReadySeconds": 2_147_483_646, "paused": true });
-    let plan = plan(&deployment(&of_checkout(), &annotations, &paced), "checkout").unwrap();
+    let plan = plan(&deployment(&of_checkout(), &annotations, &paced), "checkout", None).unwrap();
     let fields: Vec<&String> = plan.patch["spec"].as_object().unwrap().keys().collect();
     assert_eq!(fields, ["minReadySeconds", "paused", "progressDeadlineSeconds", "strategy"]);
     assert_eq!(
@@ -83,7 +86,7 @@ fn only_what_a_run_owns_is_given_back_and_what_else_stands_there_moves_no_cursor
 #[test]
 fn where_nothing_that_a_run_owns_is_noted_no_field_is_written() {
     let annotations = json!({ "tidegate.dev/originals": r#"{"template":{"spec":{}}}"# });
-    let plan = plan(&deployment(&of_checkout(), &annotations, &json!({})), "checkout").unwrap();
+    let plan = plan(&deployment(&of_checkout(), &annotations, &json!({})), "checkout", None).unwrap();
     assert_eq!(plan.patch.get("spec"), None);
     assert_eq!(
         plan.lines[0],
@@ -95,19 +98,19 @@ fn where_nothing_that_a_run_owns_is_noted_no_field_is_written() {
 fn a_deployment_that_was_only_held_is_unpaused() {
     let held =
         deployment(&of_checkout(), &json!({ "tidegate.dev/held": "true" }), &json!({ "paused": true }));
-    assert_eq!(plan(&held, "checkout").unwrap().patch["spec"], json!({ "paused": null }));
+    assert_eq!(plan(&held, "checkout", None).unwrap().patch["spec"], json!({ "paused": null }));
 }
 
 #[test]
 fn at_rest_only_the_label_is_taken_off() {
-    let plan = plan(&deployment(&of_checkout(), &json!({}), &json!({})), "checkout").unwrap();
+    let plan = plan(&deployment(&of_checkout(), &json!({}), &json!({})), "checkout", None).unwrap();
     assert_eq!(plan.patch.get("spec"), None);
     assert_eq!(plan.lines, ["label tidegate.dev/release taken off"]);
 }
 
 #[test]
 fn nothing_is_guessed() {
-    let refused = |object| plan(&object, "checkout").unwrap_err().to_string();
+    let refused = |object| plan(&object, "checkout", None).unwrap_err().to_string();
     assert_eq!(
         refused(deployment(&json!({}), &json!({}), &json!({}))),
         "there is nothing to hand back: deployment checkout carries no label or annotation of Tidegate"
@@ -119,12 +122,12 @@ fn nothing_is_guessed() {
     assert!(theirs.starts_with("there is nothing to hand back"), "{theirs}");
     // Held at rest, as the policies and capture mode Paused have it, which a native rollout undo brings back in mid-run.
     let held = json!({ "tidegate.dev/held": "true" });
-    for field in
-        [json!({ "minReadySeconds": 2_147_483_646 }), json!({ "progressDeadlineSeconds": 2_147_483_647 })]
-    {
+    for (field, said) in [
+        (json!({ "minReadySeconds": 2_147_483_646 }), "is in a run (spec.minReadySeconds is 2147483646)"),
+        (without_deadline, "may be in a run (spec.progressDeadlineSeconds is 2147483647)"),
+    ] {
         let lost = refused(deployment(&of_checkout(), &held, &field));
-        let field = field.as_object().unwrap().keys().next().unwrap().clone();
-        assert!(lost.contains(&format!("is in a run (spec.{field} is 214748364")), "{lost}");
+        assert!(lost.starts_with(&format!("deployment checkout {said}")), "{lost}");
         assert!(lost.contains("but its annotation tidegate.dev/originals is gone"), "{lost}");
         assert!(
             lost.contains("in kubectl get release checkout -n shop -o jsonpath={.status.run.originals}"),
@@ -135,6 +138,30 @@ fn nothing_is_guessed() {
     assert!(broken.contains("is not a JSON object"), "{broken}");
     let other = refused(deployment(&json!({ "tidegate.dev/release": "cart" }), &json!({}), &json!({})));
     assert!(other.contains("belongs to release cart, not checkout"), "{other}");
+}
+
+#[test]
+fn where_its_release_says_that_no_run_is_under_way_a_long_deadline_is_its_owners() {
+    let without_deadline = json!({ "progressDeadlineSeconds": 2_147_483_647 });
+    let of = |annotations: Value, known: &Release| {
+        plan(&deployment(&of_checkout(), &annotations, &without_deadline), "checkout", Some(known))
+    };
+    let adopted = json!({ "revision": "checkout-7d9f", "fingerprint": "7d9f0" });
+    let at_rest = release(json!({ "phase": "Idle", "stable": adopted }));
+    let given = of(json!({}), &at_rest).unwrap();
+    assert_eq!(given.patch.get("spec"), None);
+    assert_eq!(given.lines, ["label tidegate.dev/release taken off"]);
+    let refused = |annotations: Value, known: &Release| of(annotations, known).unwrap_err().to_string();
+    let going_back = release(json!({ "phase": "Undoing", "stable": adopted, "run": run("Back", json!({})) }));
+    let mut of_another = at_rest.clone();
+    of_another.spec.target_ref.name = "cart".into();
+    for known in [going_back, of_another, release(json!({ "phase": "Idle" })), release(Value::Null)] {
+        let lost = refused(json!({}), &known);
+        assert!(lost.starts_with("deployment checkout may be in a run (spec.progressDeadline"), "{lost}");
+    }
+    // What a run goes back to is noted there: whatever a Release says that somebody made anew.
+    let noted = refused(json!({ "tidegate.dev/stable": "checkout-7d9f" }), &at_rest);
+    assert!(noted.starts_with("deployment checkout is in a run (spec.progressDeadlineSeconds"), "{noted}");
 }
 
 /// What is said next, of a Deployment of this template whose stable one is that of `v1`.

@@ -247,3 +247,24 @@ fn where_the_stage_says_nothing_a_breach_does_what_its_criterion_says() {
         assert!(text.contains(&format!("still measured: {does}")), "{does}: {text}");
     }
 }
+
+#[test]
+fn where_the_spec_does_not_say_what_to_measure_it_is_not_said_that_it_is() {
+    let mut watching = release(json!({
+        "phase": "Watching", "run": run("Watch", json!({ "allSince": "2026-11-21T14:00:00Z" })),
+    }));
+    let asking = json!([
+        { "name": "errors", "errorRate": { "limit": "5%" } },
+        { "name": "queue", "value": { "promql": "queue", "limit": "value > 8" } },
+    ]);
+    watching.spec.criteria = Some(serde_json::from_value(asking).unwrap());
+    let text = bare(&explain(&watching, &[], look(None)));
+    assert!(
+        text.contains(
+            "and nothing is measured, for the spec is not valid (spec.criteria[1].value.promql: there is no server to ask: write its url as \
+             metrics.prometheus.url): pods that fail go back."
+        ),
+        "{text}"
+    );
+    assert!(!text.contains("still measured"), "{text}");
+}

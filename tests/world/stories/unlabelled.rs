@@ -298,6 +298,24 @@ fn a_copy_of_one_in_mid_run_is_told_of_and_not_touched_and_neither_is_one_that_a
 }
 
 #[test]
+fn where_an_event_has_no_room_for_the_line_of_a_copy_it_is_said_where_that_stands() {
+    let (mut world, _) = half_way();
+    let mut copy = copy_of(&world);
+    let name = format!("{}eu", "shop-".repeat(40));
+    copy["metadata"]["name"] = json!(name);
+    world.deployments = vec![copy];
+    world.tick();
+    let last = world.notices.iter().rfind(|notice| notice.reason == "DeploymentCopied").expect("told");
+    assert!(last.note.contains(&name) && last.note.len() <= 1000, "{}", last.note);
+    assert!(
+        last.note
+            .ends_with("give it back: by the line of docs/hand-back.md, \"Giving back, without Tidegate\""),
+        "{}",
+        last.note
+    );
+}
+
+#[test]
 fn a_copy_of_one_in_mid_run_keeps_no_other_copy_from_being_let_go() {
     let (mut world, before) = half_way();
     let in_mid_run = copy_of(&world);

@@ -9,7 +9,7 @@ use super::judge::{self, Judgement, Measure, OnLimit, OnUnknown, Revision, Slot,
 use super::plan::{Measuring, Source};
 use super::scene::Scene;
 use super::snapshot::{Measured, Snapshot};
-use super::{definition, sight, values};
+use super::{sight, values};
 use crate::api::status::{Memory, Progress, Stamp, VerdictStatus, Window};
 use crate::letters::on_one_line;
 
@@ -166,11 +166,8 @@ pub fn asked_for<'s>(
 ) -> Option<&'s Measured> {
     let snapshot: &'s Snapshot = scene.snapshot;
     let measured = &snapshot.measured;
-    let spec = snapshot.release.as_ref().and_then(|release| release.spec.as_ref().ok());
-    let Some(spec) = spec else { return Some(measured) };
-    let definition = definition::of_spec(spec, measuring);
-    state.read_with(&definition);
-    measured.is_of(&definition).then_some(measured)
+    state.read_with(&measuring.definition);
+    measured.is_of(&measuring.definition).then_some(measured)
 }
 
 /// A judgement, and what is made of it.

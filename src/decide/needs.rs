@@ -172,8 +172,9 @@ fn after_going_back(
         if criteria.is_empty() {
             return None;
         }
-        let Measuring { criteria: _, values: _, watch, source } = measuring;
-        let judged = Measuring { criteria, values: Vec::new(), watch: watch.clone(), source: source.clone() };
+        let Measuring { criteria: _, values: _, watch, source, definition } = measuring;
+        let (watch, source, definition) = (watch.clone(), source.clone(), definition.clone());
+        let judged = Measuring { criteria, values: Vec::new(), watch, source, definition };
         let mut sampling = sampled(snapshot, run, spec, &judged)?;
         // A ledger of its own: what stable pods counted on the way back is not to be held against them.
         sampling.run = format!("{}-{}", run.id, back::VALIDATION);

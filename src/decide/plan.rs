@@ -22,7 +22,7 @@ use super::calendar::{self, Calendar};
 use super::migrations::{self, PlannedMigration};
 use super::traffic::{self, Traffic};
 use super::unsound::{self, Unsound};
-use super::{judge, notify, pilots, telemetry, values};
+use super::{definition, judge, notify, pilots, telemetry, values};
 use crate::api::criterion::{Criterion, NoData, OnLimit, OnUnknown, Reference, ValueBound};
 use crate::api::release::Pilot;
 use crate::api::status::Run;
@@ -86,6 +86,8 @@ pub struct Measuring {
     pub values: Vec<values::Criterion>,
     pub watch: Vec<PlannedWatch>,
     pub source: Source,
+    /// What counts are read with, in a word.
+    pub definition: String,
 }
 
 impl Measuring {
@@ -231,6 +233,7 @@ pub fn measuring(spec: &ReleaseSpec) -> Result<Measuring, PlanError> {
         criteria: if spec.criteria.is_none() { default_criteria() } else { criteria },
         values,
         watch: watch(spec)?,
+        definition: definition::of_spec(spec, &source),
         source,
     })
 }

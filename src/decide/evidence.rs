@@ -159,15 +159,9 @@ fn learn(criteria: &[judge::Criterion], state: &mut judge::State, measured: &Mea
 }
 
 /// What was counted of what is asked for now; what was counted before that was changed says nothing of it, whoever still has it.
-pub fn asked_for<'s>(
-    scene: &Scene<'s>,
-    measuring: &Measuring,
-    state: &mut judge::State,
-) -> Option<&'s Measured> {
+pub fn asked_for<'s>(scene: &Scene<'s>, measuring: &Measuring) -> Option<&'s Measured> {
     let snapshot: &'s Snapshot = scene.snapshot;
-    let measured = &snapshot.measured;
-    state.read_with(&measuring.definition);
-    measured.is_of(&measuring.definition).then_some(measured)
+    Some(&snapshot.measured).filter(|measured| measured.is_of(&measuring.definition))
 }
 
 /// A judgement, and what is made of it.
@@ -209,7 +203,8 @@ fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, measuring: &Measuring) -> C
         state.set_back(now);
         draft.clock_was_set_back();
     }
-    match asked_for(scene, measuring, &mut state) {
+    state.read_with(&measuring.definition);
+    match asked_for(scene, measuring) {
         Some(measured) => {
             learn(criteria, &mut state, measured);
             judge::fold(criteria, &mut state, &measured.slots, &settings);

@@ -102,10 +102,11 @@ impl SharedFindings {
     pub fn add_round(&self, key: &Key, at: i64, taken: Taken, origin: Origin, why_not: Option<String>) {
         let mut known = self.lock();
         let measured = &mut known.all.entry(key.clone()).or_default().measured;
+        read_with(measured, &origin.definition);
         let Measured {
-            definition,
+            definition: _,
             slots,
-            history,
+            history: _,
             missing,
             stable_missing,
             values: _,
@@ -113,12 +114,6 @@ impl SharedFindings {
             query,
             trouble,
         } = measured;
-        if !definition.is_empty() && *definition != origin.definition {
-            slots.clear();
-            missing.clear();
-            stable_missing.clear();
-            *history = Arc::default();
-        }
         slots.extend(taken.slots);
         let excess = slots.len().saturating_sub(MOST_SLOTS);
         for (of, missing) in [(Revision::Canary, missing), (Revision::Stable, stable_missing)] {
@@ -129,17 +124,19 @@ impl SharedFindings {
                 missing.drain(..excess);
             }
         }
-        Origin { definition: *definition, source: *source, query: *query } = origin;
+        Origin { definition: _, source: *source, query: *query } = origin;
         *trouble = why_not;
         drop_oldest(measured, excess);
         known.fit(key, &self.room);
     }
 
-    /// What stable pods did before the run. False: there is no room for it.
-    pub fn add_history(&self, key: &Key, mut slots: Vec<Slot>) -> bool {
+    /// What stable pods did before the run, read with this. False: there is no room for it.
+    pub fn add_history(&self, key: &Key, definition: &str, mut slots: Vec<Slot>) -> bool {
         slots.truncate(MOST_SLOTS);
         let mut known = self.lock();
-        known.all.entry(key.clone()).or_default().measured.history = Arc::new(slots);
+        let measured = &mut known.all.entry(key.clone()).or_default().measured;
+        read_with(measured, definition);
+        measured.history = Arc::new(slots);
         known.fit(key, &self.room);
         known.all.get(key).is_some_and(|found| !found.measured.history.is_empty())
     }
@@ -328,6 +325,17 @@ impl Known {
             }
         }
     }
+}
+
+/// Counts are read with this from now on: what was read with something else is of other requests.
+fn read_with(measured: &mut Measured, definition: &str) {
+    if !measured.is_of(definition) {
+        measured.slots.clear();
+        measured.missing.clear();
+        measured.stable_missing.clear();
+        measured.history = Arc::default();
+    }
+    definition.clone_into(&mut measured.definition);
 }
 
 /// Lets go of so many slots, the oldest. What canary pods reported in them is missing from here on, as if they had not: nothing passes by what is left.
@@ -541,6 +549,25 @@ mod tests {
         assert_eq!(round(3, "requests"), ("requests".into(), vec![3], vec![(3, 1)]));
     }
 
+    #[test]
+    fn what_stable_pods_did_before_the_run_is_kept_while_it_is_of_what_is_counted() {
+        let key = Key { namespace: "ns".into(), name: "shop".into() };
+        let clock = Clock::machine();
+        let findings = SharedFindings::new(clock.clone());
+        let round = |at: i64, definition: &str| {
+            let taken = Taken { slots: Vec::new(), missing: Vec::new() };
+            findings.add_round(&key, at, taken, origin(definition), None);
+            findings.of(&key, clock.now()).measured.history.len()
+        };
+        // Nothing of that name is found, so its author writes another one.
+        assert_eq!(round(1, "calls"), 0);
+        assert!(findings.add_history(&key, "requests", vec![slot(0, 1)]));
+        let Measured { definition, .. } = findings.of(&key, clock.now()).measured;
+        assert_eq!(definition, "requests", "nobody takes it for the other's");
+        assert_eq!(round(2, "requests"), 1);
+        assert_eq!(round(3, "calls"), 0);
+    }
+
     /// A slot of some pod with so many bounds.
     fn slot(t: i64, bounds: u32) -> Slot {
         let le = (0..bounds).map(|bound| (Bound::new(f64::from(bound)).unwrap(), 1)).collect();
@@ -597,9 +624,9 @@ mod tests {
             findings.add_round(&key(namespace), at, taken, origin, None);
         };
         let measured = |namespace: &str| findings.of(&key(namespace), clock.now()).measured;
-        assert!(!findings.add_history(&key("noisy"), vec![slot(0, 100); 21]));
+        assert!(!findings.add_history(&key("noisy"), "", vec![slot(0, 100); 21]));
         assert!(measured("noisy").history.is_empty(), "there is no room for it");
-        assert!(findings.add_history(&key("noisy"), vec![slot(0, 100); 10]));
+        assert!(findings.add_history(&key("noisy"), "", vec![slot(0, 100); 10]));
         for at in 1..=10 {
             round("noisy", at);
         }

@@ -13,7 +13,7 @@ use super::pace::Limits;
 use super::pilots::{self, Placing};
 use super::plan::{CheckKind, Measuring, Plan, PlannedCheck, Question, Source};
 use super::rights;
-use super::snapshot::{ProbeId, ReleaseFacts, Snapshot};
+use super::snapshot::{ProbeId, ReleaseFacts, Snapshot, Template};
 use super::values::Kind;
 use super::{promotion, telemetry, trial, workload};
 use crate::api::ReleaseSpec;
@@ -311,7 +311,6 @@ fn about(
 fn workload_of(snapshot: &Snapshot, run: &Run) -> Option<workload::Subject> {
     let target = snapshot.target.as_ref()?;
     let stable = snapshot.release.as_ref().and_then(|release| release.status.stable.as_ref());
-    let kept = |fingerprint: &str| snapshot.templates.values().find(|kept| kept.fingerprint == fingerprint);
     let strategy = &run.originals["strategy"];
     let surge = match strategy["type"] == "Recreate" {
         true => 0,
@@ -319,7 +318,7 @@ fn workload_of(snapshot: &Snapshot, run: &Run) -> Option<workload::Subject> {
     };
     Some(workload::Subject {
         template: target.template.clone(),
-        stable: stable.and_then(|stable| kept(&stable.fingerprint)).map(|kept| kept.template.clone()),
+        stable: stable.and_then(|stable| snapshot.template(&stable.fingerprint)).cloned(),
         replicas: target.replicas,
         surge,
         own: snapshot.pods.iter().map(|pod| pod.name.clone()).collect(),
@@ -364,10 +363,7 @@ fn pods_of(snapshot: &Snapshot, revision: Revision) -> Vec<ProbedPod> {
     let template = match revision {
         Revision::Canary => Some(target.template.value()),
         // On the way back somebody may have written the canary's again.
-        Revision::Stable => {
-            let kept = snapshot.templates.values().find(|kept| is_stable(&kept.fingerprint));
-            kept.map(|kept| kept.template.value())
-        }
+        Revision::Stable => snapshot.template(&stable.fingerprint).map(Template::value),
     };
     let port = template.as_ref().and_then(|template| ports(template).find_map(number));
     let pods = snapshot.live_pods(|fingerprint| is_stable(fingerprint) == (revision == Revision::Stable));
@@ -413,8 +409,7 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
     let (mut pods, mut ignore_paths) = (Vec::new(), Vec::new());
     for set in &snapshot.sets {
         let revision = if set.fingerprint == stable { Revision::Stable } else { Revision::Canary };
-        let template = snapshot.templates.values().find(|kept| kept.fingerprint == set.fingerprint);
-        let template = template.map(|kept| kept.template.value());
+        let template = snapshot.template(&set.fingerprint).map(Template::value);
         let (port, path) = template
             .as_ref()
             .map_or((80, "/metrics".into()), |template| endpoint(template, &measuring.source));

@@ -26,11 +26,9 @@ pub fn target(subject: &Subject<'_>, found: &mut Found) {
 pub fn could_pass(subject: &Subject<'_>) -> bool {
     subject.spec.criteria.is_none()
         || criteria(subject).any(|(_, Criterion { error_rate, latency, value, .. })| {
-            let enforced =
-                |shadow: bool, on_limit: Option<OnLimit>| !shadow && on_limit != Some(OnLimit::Notify);
-            error_rate.as_ref().is_some_and(|rate| enforced(rate.shadow, rate.on_limit))
-                || latency.as_ref().is_some_and(|bound| enforced(bound.shadow, bound.on_limit))
-                || value.as_ref().is_some_and(|bound| enforced(bound.shadow, bound.on_limit))
+            error_rate.as_ref().is_some_and(|it| stops(it.on_limit, it.shadow))
+                || latency.as_ref().is_some_and(|it| stops(it.on_limit, it.shadow))
+                || value.as_ref().is_some_and(|it| stops(it.on_limit, it.shadow))
         })
 }
 
@@ -109,15 +107,19 @@ pub fn enforced(subject: &Subject<'_>, found: &mut Found) {
 fn is_enforced(criterion: &Criterion) -> bool {
     let Criterion { name: _, error_rate, latency, value, availability, restarts } = criterion;
     let kinds = [
-        error_rate.as_ref().map(|it| (it.on_limit, it.shadow)),
-        latency.as_ref().map(|it| (it.on_limit, it.shadow)),
-        value.as_ref().map(|it| (it.on_limit, it.shadow)),
-        availability.as_ref().map(|it| (it.on_limit, it.shadow)),
-        restarts.as_ref().map(|it| (it.on_limit, it.shadow)),
+        error_rate.as_ref().map(|it| stops(it.on_limit, it.shadow)),
+        latency.as_ref().map(|it| stops(it.on_limit, it.shadow)),
+        value.as_ref().map(|it| stops(it.on_limit, it.shadow)),
+        availability.as_ref().map(|it| stops(it.on_limit, it.shadow)),
+        restarts.as_ref().map(|it| stops(it.on_limit, it.shadow)),
     ];
-    let does = |(on_limit, shadow): (Option<OnLimit>, bool)| match on_limit.unwrap_or_default() {
+    kinds.contains(&Some(true)) || kinds.iter().all(Option::is_none)
+}
+
+/// Whether a breach sends a run back, or keeps it from going on.
+fn stops(on_limit: Option<OnLimit>, shadow: bool) -> bool {
+    match on_limit.unwrap_or_default() {
         OnLimit::Undo | OnLimit::Hold => !shadow,
         OnLimit::Notify => false,
-    };
-    kinds.into_iter().flatten().any(does) || kinds.iter().all(Option::is_none)
+    }
 }

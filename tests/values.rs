@@ -426,12 +426,14 @@ fn what_is_written_is_understood_or_refused_with_the_field() {
         gauge("large", "value < 1"),
         "spec.criteria[1].value.limit: write value > 0.8, with >, >=, < or <="
     );
-    for target in ["value > 5", "value < 12"] {
-        assert_eq!(
-            gauge("value > 10", target),
-            "spec.criteria[1].value.target: is beyond the limit: with limit 'value > 10' write 'value < 8'"
-        );
-    }
+    assert_eq!(
+        gauge("value > 10", "value > 5"),
+        "spec.criteria[1].value.target: target 'value > 5' looks the same way as limit 'value > 10'; with limit 'value > 10' write a target such as 'value < 8'"
+    );
+    assert_eq!(
+        gauge("value > 10", "value < 12"),
+        "spec.criteria[1].value.target: target 'value < 12' is beyond limit 'value > 10'; a target lies on the good side of the limit"
+    );
     assert_eq!(
         value(serde_json::json!({"podGauge": {"name": "rss\"}"}, "limit": "value < 1"})),
         "spec.criteria[1].value.podGauge: names of metrics and labels are made of letters, digits and '_'"

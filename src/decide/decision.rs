@@ -181,6 +181,24 @@ impl Intent {
         }
     }
 
+    /// The operations of one that orders something of the Deployment itself.
+    pub fn order(&mut self) -> Option<&mut Vec<Value>> {
+        match self {
+            Self::PatchWorkload { patch, .. } => Some(patch),
+            Self::KeepTemplate { .. }
+            | Self::DropTemplate { .. }
+            | Self::StopManaging { .. }
+            | Self::LetCopyGo { .. }
+            | Self::CreateJob { .. }
+            | Self::DeleteJob { .. }
+            | Self::KeepReport { .. }
+            | Self::DropReport { .. }
+            | Self::Quarantine { .. }
+            | Self::DeletePod { .. }
+            | Self::MarkAction { .. } => None,
+        }
+    }
+
     /// Its turn among those of a look that goes back. The order overwrites a template that may have to be kept before; it waits for nothing else.
     pub fn turn_back(&self) -> u8 {
         match self {

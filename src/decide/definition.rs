@@ -4,7 +4,7 @@
 //! How often they are read, with which credentials, and which paths are left out make no difference.
 
 use super::needs::Sampling;
-use super::plan::{Measuring, Source};
+use super::plan::Source;
 use crate::api::ReleaseSpec;
 use crate::api::digest::short;
 
@@ -14,13 +14,13 @@ pub fn of_sampling(sampling: &Sampling) -> String {
     word(&sampling.source, requests, sampling.latency.as_deref())
 }
 
-/// What is to be counted by a spec, and what it means.
-pub fn of_spec(spec: &ReleaseSpec, measuring: &Measuring) -> String {
+/// What is to be counted by a spec, and from where: a [`Measuring`](super::plan::Measuring) knows its own.
+pub fn of_spec(spec: &ReleaseSpec, source: &Source) -> String {
     let metrics = spec.metrics.as_ref();
     let requests = metrics.and_then(|metrics| metrics.requests.as_ref());
     let requests = requests.map(|requests| (requests.name.as_str(), requests.status_label.as_deref()));
     let latency = metrics.and_then(|metrics| metrics.latency.as_ref()).map(|latency| latency.name.as_str());
-    word(&measuring.source, requests, latency)
+    word(source, requests, latency)
 }
 
 fn word(source: &Source, requests: Option<(&str, Option<&str>)>, latency: Option<&str>) -> String {
@@ -45,7 +45,7 @@ mod tests {
         let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"});
         let spec: ReleaseSpec =
             serde_json::from_value(json!({"targetRef": target, "metrics": metrics})).expect("a spec");
-        of_spec(&spec, &plan::measuring(&spec).expect("it is understood"))
+        plan::measuring(&spec).expect("it is understood").definition
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::judge::{self, Judgement, Measure, OnLimit, OnUnknown, Revision, Slot,
 use super::plan::{Measuring, Source};
 use super::scene::Scene;
 use super::snapshot::{Measured, Snapshot};
-use super::{definition, sight, values};
+use super::{sight, values};
 use crate::api::status::{Memory, Progress, Stamp, VerdictStatus, Window};
 use crate::letters::on_one_line;
 
@@ -159,18 +159,9 @@ fn learn(criteria: &[judge::Criterion], state: &mut judge::State, measured: &Mea
 }
 
 /// What was counted of what is asked for now; what was counted before that was changed says nothing of it, whoever still has it.
-pub fn asked_for<'s>(
-    scene: &Scene<'s>,
-    measuring: &Measuring,
-    state: &mut judge::State,
-) -> Option<&'s Measured> {
+pub fn asked_for<'s>(scene: &Scene<'s>, measuring: &Measuring) -> Option<&'s Measured> {
     let snapshot: &'s Snapshot = scene.snapshot;
-    let measured = &snapshot.measured;
-    let spec = snapshot.release.as_ref().and_then(|release| release.spec.as_ref().ok());
-    let Some(spec) = spec else { return Some(measured) };
-    let definition = definition::of_spec(spec, measuring);
-    state.read_with(&definition);
-    measured.is_of(&definition).then_some(measured)
+    Some(&snapshot.measured).filter(|measured| measured.is_of(&measuring.definition))
 }
 
 /// A judgement, and what is made of it.
@@ -212,7 +203,8 @@ fn counted(draft: &mut Draft<'_>, scene: &Scene<'_>, measuring: &Measuring) -> C
         state.set_back(now);
         draft.clock_was_set_back();
     }
-    match asked_for(scene, measuring, &mut state) {
+    state.read_with(&measuring.definition);
+    match asked_for(scene, measuring) {
         Some(measured) => {
             learn(criteria, &mut state, measured);
             judge::fold(criteria, &mut state, &measured.slots, &settings);

@@ -29,21 +29,7 @@ pub fn put_back(intents: &mut Vec<Intent>, target: &Workload, release: &str) {
     if operations.is_empty() {
         return;
     }
-    let mut orders = intents.iter_mut().filter_map(|intent| match intent {
-        Intent::PatchWorkload { patch, .. } => Some(patch),
-        Intent::KeepTemplate { .. }
-        | Intent::DropTemplate { .. }
-        | Intent::StopManaging { .. }
-        | Intent::LetCopyGo { .. }
-        | Intent::CreateJob { .. }
-        | Intent::DeleteJob { .. }
-        | Intent::KeepReport { .. }
-        | Intent::DropReport { .. }
-        | Intent::Quarantine { .. }
-        | Intent::DeletePod { .. }
-        | Intent::MarkAction { .. } => None,
-    });
-    if let Some(patch) = orders.next() {
+    if let Some(patch) = intents.iter_mut().find_map(Intent::order) {
         patch.extend(operations);
         return;
     }

@@ -464,27 +464,27 @@ pub fn open<'r>(run: &'r Run, plan: &'r Plan) -> impl Iterator<Item = (&'r str, 
 
 /// One that has failed, or of which nobody knows how it ended, is tried again. Its name.
 pub fn retry(run: &mut Run, now: Stamp) -> Option<String> {
-    run.migrations.iter_mut().find_map(|known| {
-        let MigrationStatus { name, work, verify, .. } = known;
-        let parts = std::iter::once(work).chain(verify);
-        let is_stuck = |part: &&mut JobStatus| matches!(part.state, CheckState::Failed | CheckState::Unknown);
-        let part = { parts }.find(is_stuck)?;
-        *part = waiting(part.attempt.saturating_add(1), now);
-        Some(name.clone())
-    })
+    let (name, part) = stuck(run)?;
+    *part = waiting(part.attempt.saturating_add(1), now);
+    Some(name.to_owned())
 }
 
 /// One that has failed, or of which nobody knows how it ended, counts as done. Its name.
 pub fn skip(run: &mut Run, said: &Said) -> Option<String> {
+    let (name, part) = stuck(run)?;
+    part.state = CheckState::Skipped;
+    let message = format!("skipped by {}: {}; {}", said.by, said.reason, part.message);
+    part.message = on_one_line(&message).take(MESSAGE).collect();
+    Some(name.to_owned())
+}
+
+/// The first part that has failed, or of which nobody knows how it ended, with the name of its migration.
+fn stuck(run: &mut Run) -> Option<(&str, &mut JobStatus)> {
     run.migrations.iter_mut().find_map(|known| {
         let MigrationStatus { name, work, verify, .. } = known;
-        let parts = std::iter::once(work).chain(verify);
+        let mut parts = std::iter::once(work).chain(verify);
         let is_stuck = |part: &&mut JobStatus| matches!(part.state, CheckState::Failed | CheckState::Unknown);
-        let part = { parts }.find(is_stuck)?;
-        part.state = CheckState::Skipped;
-        let message = format!("skipped by {}: {}; {}", said.by, said.reason, part.message);
-        part.message = on_one_line(&message).take(MESSAGE).collect();
-        Some(name.clone())
+        Some((name.as_str(), parts.find(is_stuck)?))
     })
 }
 

@@ -55,6 +55,7 @@ pub mod telemetry;
 pub mod traffic;
 mod trial;
 mod unheard;
+mod unsound;
 pub mod values;
 mod watching;
 pub mod workload;

@@ -13,7 +13,7 @@ use super::pace::Limits;
 use super::pilots::{self, Placing};
 use super::plan::{CheckKind, Measuring, Plan, PlannedCheck, Question, Source};
 use super::rights;
-use super::snapshot::{ProbeId, ReleaseFacts, Snapshot};
+use super::snapshot::{ProbeId, ReleaseFacts, Snapshot, Template};
 use super::values::Kind;
 use super::{promotion, telemetry, trial, workload};
 use crate::api::ReleaseSpec;
@@ -172,8 +172,9 @@ fn after_going_back(
         if criteria.is_empty() {
             return None;
         }
-        let Measuring { criteria: _, values: _, watch, source } = measuring;
-        let judged = Measuring { criteria, values: Vec::new(), watch: watch.clone(), source: source.clone() };
+        let Measuring { criteria: _, values: _, watch, source, definition } = measuring;
+        let (watch, source, definition) = (watch.clone(), source.clone(), definition.clone());
+        let judged = Measuring { criteria, values: Vec::new(), watch, source, definition };
         let mut sampling = sampled(snapshot, run, spec, &judged)?;
         // A ledger of its own: what stable pods counted on the way back is not to be held against them.
         sampling.run = format!("{}-{}", run.id, back::VALIDATION);
@@ -310,7 +311,6 @@ fn about(
 fn workload_of(snapshot: &Snapshot, run: &Run) -> Option<workload::Subject> {
     let target = snapshot.target.as_ref()?;
     let stable = snapshot.release.as_ref().and_then(|release| release.status.stable.as_ref());
-    let kept = |fingerprint: &str| snapshot.templates.values().find(|kept| kept.fingerprint == fingerprint);
     let strategy = &run.originals["strategy"];
     let surge = match strategy["type"] == "Recreate" {
         true => 0,
@@ -318,7 +318,7 @@ fn workload_of(snapshot: &Snapshot, run: &Run) -> Option<workload::Subject> {
     };
     Some(workload::Subject {
         template: target.template.clone(),
-        stable: stable.and_then(|stable| kept(&stable.fingerprint)).map(|kept| kept.template.clone()),
+        stable: stable.and_then(|stable| snapshot.template(&stable.fingerprint)).cloned(),
         replicas: target.replicas,
         surge,
         own: snapshot.pods.iter().map(|pod| pod.name.clone()).collect(),
@@ -363,10 +363,7 @@ fn pods_of(snapshot: &Snapshot, revision: Revision) -> Vec<ProbedPod> {
     let template = match revision {
         Revision::Canary => Some(target.template.value()),
         // On the way back somebody may have written the canary's again.
-        Revision::Stable => {
-            let kept = snapshot.templates.values().find(|kept| is_stable(&kept.fingerprint));
-            kept.map(|kept| kept.template.value())
-        }
+        Revision::Stable => snapshot.template(&stable.fingerprint).map(Template::value),
     };
     let port = template.as_ref().and_then(|template| ports(template).find_map(number));
     let pods = snapshot.live_pods(|fingerprint| is_stable(fingerprint) == (revision == Revision::Stable));
@@ -412,8 +409,7 @@ fn sampling(snapshot: &Snapshot, run: &Run, measuring: &Measuring) -> Option<Sam
     let (mut pods, mut ignore_paths) = (Vec::new(), Vec::new());
     for set in &snapshot.sets {
         let revision = if set.fingerprint == stable { Revision::Stable } else { Revision::Canary };
-        let template = snapshot.templates.values().find(|kept| kept.fingerprint == set.fingerprint);
-        let template = template.map(|kept| kept.template.value());
+        let template = snapshot.template(&set.fingerprint).map(Template::value);
         let (port, path) = template
             .as_ref()
             .map_or((80, "/metrics".into()), |template| endpoint(template, &measuring.source));

@@ -21,7 +21,8 @@ use super::approval::Signers;
 use super::calendar::{self, Calendar};
 use super::migrations::{self, PlannedMigration};
 use super::traffic::{self, Traffic};
-use super::{judge, notify, pilots, telemetry, values};
+use super::unsound::{self, Unsound};
+use super::{definition, judge, notify, pilots, telemetry, values};
 use crate::api::criterion::{Criterion, NoData, OnLimit, OnUnknown, Reference, ValueBound};
 use crate::api::release::Pilot;
 use crate::api::status::Run;
@@ -85,6 +86,8 @@ pub struct Measuring {
     pub values: Vec<values::Criterion>,
     pub watch: Vec<PlannedWatch>,
     pub source: Source,
+    /// What counts are read with, in a word.
+    pub definition: String,
 }
 
 impl Measuring {
@@ -230,6 +233,7 @@ pub fn measuring(spec: &ReleaseSpec) -> Result<Measuring, PlanError> {
         criteria: if spec.criteria.is_none() { default_criteria() } else { criteria },
         values,
         watch: watch(spec)?,
+        definition: definition::of_spec(spec, &source),
         source,
     })
 }
@@ -426,45 +430,27 @@ fn understood(place: usize, criterion: &Criterion) -> Result<Planned, PlanError>
 /// A criterion that nobody can judge would hold a run for ever that it stands in the way of. The plan alone says so, and not what is measured: a breach of
 /// the others goes back all the same.
 fn judgeable(spec: &ReleaseSpec) -> Result<(), PlanError> {
-    for written in spec.criteria.iter().flatten().enumerate() {
-        let place = written.0;
-        let Some(counted) = criterion(written)? else { continue };
-        let is_passed_over =
-            counted.shadow || counted.on_limit == OnLimit::Notify || counted.on_unknown == OnUnknown::Promote;
-        if !is_passed_over && !counted.measure.is_sound() {
-            let (below, problem) = unsound(&counted.measure);
-            return Err(PlanError {
-                field: format!("spec.criteria[{place}].{below}"),
-                problem: problem.into(),
-            });
+    let waited_for = spec.criteria.iter().flatten().enumerate().filter(|(_, written)| is_waited_for(written));
+    for (place, written) in waited_for {
+        let first = unsound::numbers(written).into_iter().chain(unsound::target(written)).next();
+        if let Some(unsound) = first {
+            return Err(refused(place, &unsound));
         }
     }
     Ok(())
 }
 
-/// Which field makes no sense of a measure that cannot be judged, and what to write.
-fn unsound(measure: &judge::Measure) -> (&'static str, &'static str) {
-    match *measure {
-        judge::Measure::ErrorRate { .. } => ("errorRate.target", "is at most the limit"),
-        judge::Measure::ErrorRateOfStable { limit, .. } if limit > 0.0 => {
-            ("errorRate.ignoreBelow", "is less than 100%: write 0.1%")
-        }
-        judge::Measure::ErrorRateOfStable { .. } => {
-            ("errorRate.limit", "is more than 0%: write 50% for half as much again")
-        }
-        judge::Measure::Latency { quantile, .. } | judge::Measure::LatencyOfStable { quantile, .. }
-            if !(quantile > 0.0 && quantile < 1.0) =>
-        {
-            ("latency.quantile", "is between 0 and 1: write 0.99")
-        }
-        judge::Measure::LatencyOfStable { .. } => {
-            ("latency.limit", "is more than 0%: write 50% for half as slow again")
-        }
-        judge::Measure::Latency { limit, .. } if limit <= 0.0 => {
-            ("latency.limit", "is more than 0ms: write 500ms or 1.5s")
-        }
-        judge::Measure::Latency { .. } => ("latency.target", "is more than 0ms and at most the limit"),
-    }
+/// Whether no run goes on until it passes, of one that counts requests.
+fn is_waited_for(Criterion { error_rate, latency, .. }: &Criterion) -> bool {
+    let of_errors = error_rate.as_ref().map(|it| (it.shadow, it.on_limit, it.on_unknown));
+    let of_latency = latency.as_ref().map(|it| (it.shadow, it.on_limit, it.on_unknown));
+    of_errors.or(of_latency).is_some_and(|(shadow, on_limit, on_unknown)| {
+        !shadow && on_limit != Some(OnLimit::Notify) && on_unknown != Some(OnUnknown::Promote)
+    })
+}
+
+fn refused(place: usize, unsound: &Unsound) -> PlanError {
+    PlanError { field: format!("spec.criteria[{place}].{}", unsound.field), problem: unsound.sentence() }
 }
 
 fn value_bound(place: usize, name: &str, bound: &ValueBound) -> Result<values::Criterion, PlanError> {
@@ -507,14 +493,8 @@ fn value_bound(place: usize, name: &str, bound: &ValueBound) -> Result<values::C
     };
     let limit = condition(".limit", limit)?;
     let target = target.as_ref().map(|target| condition(".target", target)).transpose()?;
-    if let Some(target) = target {
-        let is_beyond = match limit.is_upward() {
-            true => target.number > limit.number,
-            false => target.number < limit.number,
-        };
-        if target.is_upward() == limit.is_upward() || is_beyond {
-            return Err(wrong(".target", "is beyond the limit: with limit 'value > 10' write 'value < 8'"));
-        }
+    if let Some(unsound) = unsound::target_of_value(bound) {
+        return Err(refused(place, &unsound));
     }
     Ok(values::Criterion {
         name: name.to_owned(),

@@ -551,6 +551,11 @@ impl Snapshot {
         self.templates.iter().find(|(name, kept)| kept.fingerprint == fingerprint && kept.is_named(name))
     }
 
+    /// What is kept with this fingerprint, under whatever name: good enough to read.
+    pub fn template(&self, fingerprint: &str) -> Option<&Template> {
+        self.templates.values().find(|kept| kept.fingerprint == fingerprint).map(|kept| &kept.template)
+    }
+
     /// That nobody knows what to go back to, where the stable template was kept under this name.
     pub fn stable_is_lost(&self, name: &str) -> String {
         let what = match self.templates.contains_key(name) {

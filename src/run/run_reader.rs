@@ -51,7 +51,9 @@ pub(super) struct RunReader {
     /// What `detected` was chosen for.
     asked: Option<(Source, Names)>,
     detected: Option<Detected>,
-    /// What came of asking for what stable pods did before the run: asked once.
+    /// What counts are read with.
+    definition: String,
+    /// What came of asking for what stable pods did before the run: asked once for what is counted.
     history: Option<Result<History, ReadError>>,
 }
 
@@ -74,7 +76,7 @@ pub(super) type Gauged = Vec<(String, Result<PageRead, ReadError>)>;
 
 impl RunReader {
     pub(super) fn new(sources: Sources) -> Self {
-        Self { sources, known: None, asked: None, detected: None, history: None }
+        Self { sources, known: None, asked: None, detected: None, definition: String::new(), history: None }
     }
 
     /// Where numbers are read that are not the server's.
@@ -101,6 +103,11 @@ impl RunReader {
             detected.ignore(&now.1.ignore_paths);
         }
         self.asked = Some(now);
+        let definition = definition::of_sampling(wanted);
+        if self.definition != definition {
+            // What is known is of other requests.
+            (self.definition, self.history) = (definition, None);
+        }
         other
     }
 
@@ -139,6 +146,11 @@ impl RunReader {
         }
     }
 
+    /// What counts are read with, as it was when somebody asked whether that starts anew.
+    pub(super) fn definition(&self) -> &str {
+        &self.definition
+    }
+
     /// Nobody has room for it.
     pub(super) fn forget_history(&mut self) {
         self.history = Some(Err(ReadError::NoRoom));
@@ -170,8 +182,11 @@ impl RunReader {
             }
             (Source::Prometheus { .. }, None) => String::new(),
         };
-        let definition = definition::of_sampling(wanted);
-        Origin { definition, source: self.sentence(), query: query.chars().take(QUERY_SHOWN).collect() }
+        Origin {
+            definition: self.definition.clone(),
+            source: self.sentence(),
+            query: query.chars().take(QUERY_SHOWN).collect(),
+        }
     }
 
     /// Which series are read, and how much is known from before the run.
@@ -333,4 +348,50 @@ impl RunReader {
 
 fn pods_in(slots: &[Slot]) -> usize {
     slots.iter().map(|slot| slot.pod.as_str()).collect::<HashSet<_>>().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::super::counting::tests::wanted;
+    use super::*;
+    use crate::observe::measure::{self, Trust};
+    use crate::observe::reach::Reach;
+
+    #[tokio::test]
+    async fn what_stable_pods_did_before_the_run_is_asked_again_when_other_requests_are_counted() {
+        let silent = tower::service_fn(|_: Request<Body>| {
+            std::future::pending::<Result<Response<Body>, std::io::Error>>()
+        });
+        let reach = Reach::anywhere();
+        let mut reader = RunReader::new(Sources {
+            client: Client::new(silent, "default"),
+            pages: Arc::new(measure::client(Trust::Nothing, &reach).expect("a client")),
+            servers: Arc::new(Servers::within(reach)),
+        });
+        let server: PrometheusSource =
+            serde_json::from_value(json!({"url": "http://prometheus:9090"})).expect("a server");
+        let counting = |name: &str, seconds: u64| Sampling {
+            source: Source::Prometheus {
+                server: server.clone(),
+                scrape_interval: Duration::from_secs(seconds),
+            },
+            requests: Some((name.to_owned(), None)),
+            ..wanted(&[("old", Revision::Stable)])
+        };
+        let mut knows = |sampling: &Sampling| {
+            let anew = reader.starts_anew(sampling);
+            let knows = reader.sentence().contains("before the run");
+            reader.history = Some(Ok(History { slots: Vec::new(), pods: 0 }));
+            (anew, knows)
+        };
+        assert_eq!(knows(&counting("calls", 15)), (false, false));
+        assert_eq!(knows(&counting("calls", 15)), (false, true));
+        assert_eq!(knows(&counting("calls", 30)), (true, true), "they are the same requests");
+        assert_eq!(knows(&counting("requests", 30)), (true, false));
+        assert_eq!(knows(&counting("requests", 30)), (false, true));
+    }
 }

@@ -186,7 +186,7 @@ impl Rounds {
                 mark_warm_up(&wanted, &mut taken.slots);
                 // Before the first slots: what is learnt later is learnt by nobody.
                 if let Some(slots) = self.reader.take_history()
-                    && !self.findings.add_history(&self.key, slots)
+                    && !self.findings.add_history(&self.key, self.reader.definition(), slots)
                 {
                     self.reader.forget_history();
                 }

@@ -203,7 +203,8 @@ fn measure(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedValidation
     }
     let is_of_now = |slot: &&Slot| slot.revision == Revision::Stable && slot.t >= since;
     let as_canary = |slot: &Slot| Slot { revision: Revision::Canary, ..slot.clone() };
-    let measured = evidence::asked_for(scene, measuring, &mut state);
+    state.read_with(&measuring.definition);
+    let measured = evidence::asked_for(scene, measuring);
     let slots = measured.iter().flat_map(|measured| &measured.slots).filter(is_of_now);
     let slots: Vec<Slot> = slots.map(as_canary).collect();
     let settings = judge::Settings::default();

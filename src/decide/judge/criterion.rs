@@ -72,11 +72,6 @@ impl Measure {
     pub fn is_latency(&self) -> bool {
         matches!(self, Self::Latency { .. } | Self::LatencyOfStable { .. })
     }
-
-    /// Whether its numbers make sense: what can be judged.
-    pub fn is_sound(&self) -> bool {
-        self.terms().is_some()
-    }
 }
 
 /// How sure the judge must be.

@@ -3,56 +3,21 @@
 use super::{Found, Subject};
 use crate::api::OnLimit;
 use crate::api::criterion::Criterion;
-use crate::api::text::Percent;
+use crate::decide::unsound::{self, Unsound};
 
 fn criteria<'s>(subject: &Subject<'s>) -> impl Iterator<Item = (usize, &'s Criterion)> {
     subject.spec.criteria.as_deref().unwrap_or_default().iter().enumerate()
 }
 
+fn add(found: &mut Found, index: usize, Unsound { field, problem, fix }: Unsound) {
+    found.add(format!("spec.criteria[{index}].{field}"), problem, fix);
+}
+
 /// What is needed to advance lies within what is undone.
 pub fn target(subject: &Subject<'_>, found: &mut Found) {
     for (index, criterion) in criteria(subject) {
-        let field = |kind: &str| format!("spec.criteria[{index}].{kind}.target");
-        let above = |target: &str, limit: &str| {
-            (
-                format!("target {target} is above limit {limit}"),
-                "a target is at most the limit: exchange them",
-            )
-        };
-        if let Some(rate) = &criterion.error_rate
-            && let Some(target) = &rate.target
-            && rate.relative_to.is_none()
-            && target.share() > rate.limit.factor()
-        {
-            let (problem, fix) = above(&target.0, &rate.limit.0);
-            found.add(field("errorRate"), problem, fix);
-        }
-        if let Some(latency) = &criterion.latency
-            && let Some(target) = &latency.target
-            && let (Some(wanted), Some(limit)) = (target.seconds(), latency.limit.seconds())
-            && wanted > limit
-        {
-            let (problem, fix) = above(&target.0, &latency.limit.0);
-            found.add(field("latency"), problem, fix);
-        }
-        if let Some(value) = &criterion.value
-            && let Some(target) = &value.target
-            && let (Some((towards, wanted)), Some((against, limit))) = (target.parse(), value.limit.parse())
-        {
-            let (up, same) = (against.starts_with('>'), towards.starts_with('>') == against.starts_with('>'));
-            let beyond = if up { wanted > limit } else { wanted < limit };
-            if same {
-                let problem =
-                    format!("target '{}' looks the same way as limit '{}'", target.0, value.limit.0);
-                found.add(
-                    field("value"),
-                    problem,
-                    "with limit 'value > 10' write a target such as 'value < 8'",
-                );
-            } else if beyond {
-                let problem = format!("target '{}' is beyond limit '{}'", target.0, value.limit.0);
-                found.add(field("value"), problem, "a target lies on the good side of the limit");
-            }
+        if let Some(unsound) = unsound::target(criterion) {
+            add(found, index, unsound);
         }
     }
 }
@@ -61,11 +26,9 @@ pub fn target(subject: &Subject<'_>, found: &mut Found) {
 pub fn could_pass(subject: &Subject<'_>) -> bool {
     subject.spec.criteria.is_none()
         || criteria(subject).any(|(_, Criterion { error_rate, latency, value, .. })| {
-            let enforced =
-                |shadow: bool, on_limit: Option<OnLimit>| !shadow && on_limit != Some(OnLimit::Notify);
-            error_rate.as_ref().is_some_and(|rate| enforced(rate.shadow, rate.on_limit))
-                || latency.as_ref().is_some_and(|bound| enforced(bound.shadow, bound.on_limit))
-                || value.as_ref().is_some_and(|bound| enforced(bound.shadow, bound.on_limit))
+            error_rate.as_ref().is_some_and(|it| stops(it.on_limit, it.shadow))
+                || latency.as_ref().is_some_and(|it| stops(it.on_limit, it.shadow))
+                || value.as_ref().is_some_and(|it| stops(it.on_limit, it.shadow))
         })
 }
 
@@ -78,65 +41,41 @@ pub fn limit(subject: &Subject<'_>, found: &mut Found) {
         }
         let field = |kind: &str| format!("spec.criteria[{index}].{kind}");
         if let Some(rate) = &criterion.error_rate {
-            let limit = rate.limit.factor();
-            if limit.is_some_and(|limit| limit <= 0.0 || rate.relative_to.is_none() && limit >= 1.0) {
+            let limit = rate.limit.factor().filter(|_| rate.relative_to.is_none());
+            if limit.is_some_and(|limit| limit <= 0.0 || limit >= 1.0) {
                 let problem = format!("no share of requests can be held against {}", rate.limit.0);
                 found.add(field("errorRate.limit"), problem, "write more than 0% and less than 100%");
             }
-            if rate.target.is_some() && rate.relative_to.is_some() {
-                found.add(
-                    field("errorRate.target"),
-                    "with relativeTo: stable there is only a limit",
-                    "leave it out",
-                );
+        }
+        if let Some(latency) = &criterion.latency
+            && latency.limit.0.ends_with('%') != latency.relative_to.is_some()
+        {
+            let problem = format!("{} does not go with relativeTo as it is", latency.limit.0);
+            let fix = "write a latency such as 500ms, or with relativeTo: stable a percentage such as 50%";
+            found.add(field("latency.limit"), problem, fix);
+        }
+        let of_errors = criterion
+            .error_rate
+            .as_ref()
+            .map(|rate| ("errorRate", rate.relative_to, rate.target.is_some(), rate.ignore_below.is_some()));
+        let of_latency = criterion.latency.as_ref().map(|latency| {
+            ("latency", latency.relative_to, latency.target.is_some(), latency.ignore_below.is_some())
+        });
+        for (kind, relative_to, has_target, ignores) in of_errors.into_iter().chain(of_latency) {
+            if has_target && relative_to.is_some() {
+                let problem = "with relativeTo: stable there is only a limit";
+                found.add(field(&format!("{kind}.target")), problem, "leave it out");
             }
-            if rate.ignore_below.is_some() && rate.relative_to.is_none() {
-                found.add(field("errorRate.ignoreBelow"), "it goes with relativeTo: stable", "leave it out");
-            }
-            if rate.ignore_below.as_ref().and_then(Percent::share).is_some_and(|share| share >= 1.0) {
-                let problem = "every error rate is at or below 100%: no canary would be too bad";
-                found.add(field("errorRate.ignoreBelow"), problem, "write less than 100%, such as 0.1%");
+            if ignores && relative_to.is_none() {
+                let problem = "it goes with relativeTo: stable";
+                found.add(field(&format!("{kind}.ignoreBelow")), problem, "leave it out");
             }
         }
-        if let Some(latency) = &criterion.latency {
-            if !(latency.quantile > 0.0 && latency.quantile < 1.0) {
-                let problem = format!("{} is no quantile", latency.quantile);
-                found.add(field("latency.quantile"), problem, "it is between 0 and 1: write 0.99");
-            }
-            if latency.limit.0.ends_with('%') != latency.relative_to.is_some() {
-                let problem = format!("{} does not go with relativeTo as it is", latency.limit.0);
-                let fix =
-                    "write a latency such as 500ms, or with relativeTo: stable a percentage such as 50%";
-                found.add(field("latency.limit"), problem, fix);
-            }
-            let nothing = |number: Option<f64>| number.is_some_and(|number| number <= 0.0);
-            if nothing(latency.limit.seconds()) {
-                let problem = format!("no request takes less than {}", latency.limit.0);
-                found.add(field("latency.limit"), problem, "write more than that, such as 500ms");
-            }
-            if nothing(latency.limit.factor()) {
-                let problem = format!("nothing can be held against {} more than stable's", latency.limit.0);
-                found.add(field("latency.limit"), problem, "write more than 0%, such as 50%");
-            }
-            if let Some(target) = &latency.target
-                && nothing(target.seconds())
-            {
-                let problem = format!("no request takes less than {}", target.0);
-                found.add(field("latency.target"), problem, "write more than that, such as 250ms");
-            }
-            if latency.target.is_some() && latency.relative_to.is_some() {
-                found.add(
-                    field("latency.target"),
-                    "with relativeTo: stable there is only a limit",
-                    "leave it out",
-                );
-            }
-            if latency.ignore_below.is_some() && latency.relative_to.is_none() {
-                found.add(field("latency.ignoreBelow"), "it goes with relativeTo: stable", "leave it out");
-            }
+        for unsound in unsound::numbers(criterion) {
+            add(found, index, unsound);
         }
         if let Some(availability) = &criterion.availability
-            && Percent(availability.limit.0.clone()).share() == Some(0.0)
+            && availability.limit.share() == Some(0.0)
         {
             found.add(
                 field("availability.limit"),
@@ -168,15 +107,19 @@ pub fn enforced(subject: &Subject<'_>, found: &mut Found) {
 fn is_enforced(criterion: &Criterion) -> bool {
     let Criterion { name: _, error_rate, latency, value, availability, restarts } = criterion;
     let kinds = [
-        error_rate.as_ref().map(|it| (it.on_limit, it.shadow)),
-        latency.as_ref().map(|it| (it.on_limit, it.shadow)),
-        value.as_ref().map(|it| (it.on_limit, it.shadow)),
-        availability.as_ref().map(|it| (it.on_limit, it.shadow)),
-        restarts.as_ref().map(|it| (it.on_limit, it.shadow)),
+        error_rate.as_ref().map(|it| stops(it.on_limit, it.shadow)),
+        latency.as_ref().map(|it| stops(it.on_limit, it.shadow)),
+        value.as_ref().map(|it| stops(it.on_limit, it.shadow)),
+        availability.as_ref().map(|it| stops(it.on_limit, it.shadow)),
+        restarts.as_ref().map(|it| stops(it.on_limit, it.shadow)),
     ];
-    let does = |(on_limit, shadow): (Option<OnLimit>, bool)| match on_limit.unwrap_or_default() {
+    kinds.contains(&Some(true)) || kinds.iter().all(Option::is_none)
+}
+
+/// Whether a breach sends a run back, or keeps it from going on.
+fn stops(on_limit: Option<OnLimit>, shadow: bool) -> bool {
+    match on_limit.unwrap_or_default() {
         OnLimit::Undo | OnLimit::Hold => !shadow,
         OnLimit::Notify => false,
-    };
-    kinds.into_iter().flatten().any(does) || kinds.iter().all(Option::is_none)
+    }
 }

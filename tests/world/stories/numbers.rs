@@ -136,29 +136,32 @@ fn a_limit_that_nobody_can_judge_is_refused_before_the_first_pod_with_the_field_
     let cases = [
         (
             json!({"latency": {"quantile": 0.99, "limit": "0ms"}}),
-            "latency.limit: is more than 0ms: write 500ms or 1.5s",
+            "latency.limit: no request takes less than 0ms; write more than that, such as 500ms",
         ),
         (
             json!({"latency": {"quantile": 0.99, "limit": "1s", "target": "0s"}}),
-            "latency.target: is more than 0ms and at most the limit",
+            "latency.target: no request takes less than 0s; write more than that, such as 250ms",
         ),
         (
             json!({"latency": {"quantile": 1.0, "limit": "1s"}}),
-            "latency.quantile: is between 0 and 1: write 0.99",
+            "latency.quantile: 1 is no quantile; it is between 0 and 1: write 0.99",
         ),
         (
             stable("latency", json!({"quantile": 0.99, "limit": "0%"})),
-            "latency.limit: is more than 0%: write 50% for half as slow again",
+            "latency.limit: nothing can be held against 0% more than stable's; write more than 0%, such as 50%",
         ),
         (
             stable("errorRate", json!({"limit": "50%", "ignoreBelow": "100%"})),
-            "errorRate.ignoreBelow: is less than 100%: write 0.1%",
+            "errorRate.ignoreBelow: every error rate is at or below 100%: no canary would be too bad; write less than 100%, such as 0.1%",
         ),
         (
             stable("errorRate", json!({"limit": "0%"})),
-            "errorRate.limit: is more than 0%: write 50% for half as much again",
+            "errorRate.limit: nothing can be held against 0% more than stable's; write more than 0%, such as 50%",
         ),
-        (json!({"errorRate": {"target": "2%", "limit": "1%"}}), "errorRate.target: is at most the limit"),
+        (
+            json!({"errorRate": {"target": "2%", "limit": "1%"}}),
+            "errorRate.target: target 2% is above limit 1%; a target is at most the limit: exchange them",
+        ),
     ];
     for (mut criterion, problem) in cases {
         criterion["name"] = json!("odd");

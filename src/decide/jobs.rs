@@ -16,7 +16,9 @@ use super::migrations;
 use super::needs::ASK_AGAIN;
 use super::plan::{Plan, PlanError};
 use super::scene::Scene;
-use super::snapshot::{JobAnswer, JobOutput, JobState, LogEnd, ProbeId, ProbeResult, ReleaseFacts, Snapshot};
+use super::snapshot::{
+    JobAnswer, JobOutput, JobState, LogEnd, ProbeId, ProbeResult, ReleaseFacts, Snapshot, Unheard,
+};
 use crate::api::check::{JobCheck, JobLogs, JobResult, ResultFrom};
 use crate::api::status::{Run, Stamp};
 use crate::api::{CHECK_LABEL, DEFINITION_LABEL, RELEASE_LABEL, digest};
@@ -154,13 +156,16 @@ pub fn stands(draft: &mut Draft<'_>, scene: &Scene<'_>, this: &Try<'_>) -> Stand
         let found = Found::Answer(refused.result, refused.message.clone());
         return Stands::Seen(Seen { found, made: this.made.clone(), log: Vec::new() });
     }
-    if this.made.is_some() && !may_come(this.since, scene.now()) {
+    if this.made.is_some() && !may_come(this.since, scene) {
         let message = format!("job {name} is gone, and nobody knows what it did");
         return seen(Found::Answer(ProbeResult::Failed, message));
     }
-    match this.made {
-        Some(_) => seen(being_made(&name)),
-        None => Stands::Unmade { body: body(draft, this, &name), name },
+    match (&this.made, &scene.snapshot.unheard) {
+        (Some(_), Some(Unheard { kind, .. })) => seen(Found::Waiting(format!(
+            "job {name} was made, and may run unheard: nothing is heard of kind {kind}"
+        ))),
+        (Some(_), None) => seen(being_made(&name)),
+        (None, _) => Stands::Unmade { body: body(draft, this, &name), name },
     }
 }
 
@@ -168,9 +173,10 @@ fn being_made(name: &str) -> Found {
     Found::Waiting(format!("job {name} is being made"))
 }
 
-/// Whether a Job that was made then may not have been heard of yet.
-pub fn may_come(since: Option<Stamp>, now: Timestamp) -> bool {
-    since.is_none_or(|since| now < since.0 + UNHEARD_OF)
+/// Whether a Job that was made then may not have been heard of yet. While something is not heard, none is known to be gone; heard again, all that were
+/// made before are known.
+pub fn may_come(since: Option<Stamp>, scene: &Scene<'_>) -> bool {
+    scene.snapshot.unheard.is_some() || since.is_none_or(|since| scene.now() < since.0 + UNHEARD_OF)
 }
 
 /// It has ended: how it ended counts, then what it said. What cannot be read is Unknown where it counts, and passed over where it is

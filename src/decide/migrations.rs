@@ -438,7 +438,7 @@ pub fn still_running(run: &Run, scene: &Scene<'_>) -> Option<String> {
         match scene.snapshot.jobs.get(job).map(|job| &job.state) {
             Some(JobState::Running) => true,
             Some(JobState::Succeeded | JobState::Failed { .. }) => false,
-            None => known.state == CheckState::Waiting && jobs::may_come(known.since, scene.now()),
+            None => known.state == CheckState::Waiting && jobs::may_come(known.since, scene),
         }
     };
     parts(run).find(runs).and_then(|known| known.job.clone())

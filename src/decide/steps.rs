@@ -244,6 +244,10 @@ fn soak(
         stand_still(draft, scene, originals);
         draft.wake_in(rest::LOOK_AGAIN);
         if reason == checks::RUNNING {
+            // What it waits for may be over, and not be heard.
+            if unheard::holds(draft) {
+                return;
+            }
             draft.phase(Phase::Moving, message.clone());
             return draft.blocked(reason, message, unblock);
         }

@@ -135,7 +135,7 @@ pub struct World {
     pub stand_still: Option<Value>,
     /// Pods and their sets are not heard: since when, and how they were then.
     pub unheard: Option<(Timestamp, Native)>,
-    /// Jobs are not heard since then.
+    /// Jobs are not heard since then: they are known as they were.
     pub jobs_unheard: Option<Timestamp>,
     /// Since when this process looks; `None`: since ever.
     looking_since: Option<Timestamp>,

@@ -272,6 +272,8 @@ impl World {
         if self.deployment.is_none() {
             return Vec::new();
         }
+        let heard = self.jobs_unheard.unwrap_or(self.now);
+        let is_heard = |(_, (made, _)): &(&String, &(Timestamp, Value))| *made <= heard;
         let object = |(name, (made, labels)): (&String, &(Timestamp, Value))| {
             let ending = self.job_ends[labels[CHECK_LABEL].as_str().unwrap_or_default()];
             let word = if ending.well { "Complete" } else { "Failed" };
@@ -281,10 +283,10 @@ impl World {
                     "name": name, "namespace": "ns", "labels": labels,
                     "ownerReferences": [{"apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": "shop", "uid": "r"}],
                 },
-                "status": {"conditions": if self.now >= *made + ending.after { ended } else { json!([]) }},
+                "status": {"conditions": if heard >= *made + ending.after { ended } else { json!([]) }},
             }))
         };
-        self.job_objects.iter().map(object).collect()
+        self.job_objects.iter().filter(is_heard).map(object).collect()
     }
 
     /// Jobs of trial pods, and the pods.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{blocker, ends, outcome, quarter, quick};
-use crate::world::{World, template};
+use crate::world::{Ending, WELL, World, template};
 
 /// Pods of the version that is released fail, and nobody hears it.
 fn fails_unheard(world: &mut World) {
@@ -104,6 +104,62 @@ fn a_version_that_does_not_start_goes_back_by_its_deadline_though_jobs_are_not_h
     waits(&world);
     world.pass(Duration::from_secs(30));
     assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+}
+
+fn job() -> Value {
+    json!({"template": {"spec": {"template": {"spec": {}}}}})
+}
+
+#[test]
+fn a_job_of_a_step_that_is_not_heard_of_is_not_taken_for_gone_and_undoes_nothing() {
+    let mut spec = a_minute_at_half();
+    spec["steps"][0]["checks"] = json!([{"name": "tests", "job": job()}]);
+    let mut world = World::new(10, quarter(), spec);
+    world.job_ends.insert("tests", WELL);
+    world.push(template("v2", false));
+    world.until("a move is on", |world| {
+        world.status.run.as_ref().is_some_and(|run| run.progress.moved.is_some())
+    });
+    world.jobs_unheard = Some(world.now);
+    world.until("its job is made", |world| !world.jobs.is_empty());
+    world.pass(Duration::from_secs(90));
+    waits(&world);
+    let message = &world.status.run.as_ref().unwrap().checks[0].message;
+    assert!(message.ends_with("may run unheard: nothing is heard of kind Job"), "{message}");
+    world.jobs_unheard = None;
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    assert_eq!(world.jobs.len(), 1, "{:?}", world.jobs);
+}
+
+#[test]
+fn a_migration_whose_job_is_not_heard_of_has_not_failed_and_no_run_ends_before_it() {
+    let mut spec = all_at_once("5s");
+    spec["migrations"] = json!([{"name": "add", "kind": "Expand", "job": job()}]);
+    let mut world = World::new(4, quarter(), spec);
+    world.job_ends.insert("migration.add", Ending { after: Duration::from_secs(300), ..WELL });
+    world.push(template("v2", false));
+    world.until("it has begun", |world| {
+        world.status.run.as_ref().is_some_and(|run| !run.migrations.is_empty())
+    });
+    assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+    world.jobs_unheard = Some(world.now);
+    world.until("its job is made", |world| !world.jobs.is_empty());
+    world.pass(Duration::from_secs(90));
+    waits(&world);
+    let state = world.status.run.as_ref().unwrap().migrations[0].work.state;
+    assert_eq!(format!("{state:?}"), "Waiting", "{}", world.describe());
+    let mut other = world.copy();
+    world.jobs_unheard = None;
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    assert_eq!(world.jobs.len(), 1, "{:?}", world.jobs);
+
+    other.say("Abort");
+    other.pass(Duration::from_secs(60));
+    assert_eq!((outcome(&other), blocker(&other).0), (String::new(), "MigrationRunning"));
+    other.jobs_unheard = None;
+    other.pass(Duration::from_secs(60));
+    assert_eq!((outcome(&other), blocker(&other).0), (String::new(), "MigrationRunning"));
+    assert_eq!(ends(&mut other, 1), "Aborted", "{}", other.describe());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Pods cannot be listed and watched for ten minutes, while everything else goes on; and a version fails meanwhile.
+//! Pods, or Jobs, cannot be listed and watched for minutes, while everything else goes on; a version fails meanwhile, or does not.
 
 use super::{Outcome, second, told};
 
@@ -38,4 +38,20 @@ fn watches_that_break_off_for_some_seconds_hold_nothing() {
     let log = outcome.log.join("\n");
     assert_eq!(outcome.end.outcome, "Succeeded", "{log}");
     assert!(!log.contains("has not been heard since"), "{log}");
+}
+
+#[test]
+fn a_job_of_a_step_that_is_made_unheard_undoes_nothing_and_passes_once_it_is_heard() {
+    let job = r#"{"template":{"spec":{"backoffLimit":0,"template":{"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}}"#;
+    let steps = format!(
+        r#"{{"name":"one","replicas":1,"checks":[{{"name":"smoke","job":{job}}}]}},{{"name":"all","replicas":"100%"}}"#
+    );
+    let release =
+        format!(r#"release {{"criteria":[],"steps":[{steps}],"watch":[{{"for":"5s","every":"1s"}}]}}"#);
+    let outcome = told(&format!(
+        "{release}\nat 1000 push v2 good\nat 1500 unread jobs 90000\nat 80000 says has not been heard since\nat 300000 pages honest"
+    ));
+    let log = outcome.log.join("\n");
+    let end = (outcome.end.outcome.as_str(), outcome.end.version.as_str());
+    assert_eq!(end, (Some("Succeeded"), Some("v2")), "{log}");
 }

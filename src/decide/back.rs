@@ -407,7 +407,7 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
     let is_newer = back.next.is_some() || after::is_newer(draft, scene);
     let awaited = (is_undo(back.cause) && !is_newer).then(|| after::awaited(draft, scene)).flatten();
     phases::watch(draft, scene.undo);
-    if let Some(job) = migrations::still_running(draft.run(), scene) {
+    if let Some(job) = migrations::still_running(draft, scene) {
         // Nobody stops it in the middle; and what comes next may have one of its own.
         if !scene.at_stable() {
             hold(draft, scene, originals);

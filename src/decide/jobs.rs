@@ -346,7 +346,7 @@ fn is_due(
 
 /// What the Job of a try is called. A Release that is made anew counts its runs from 1 again, and Jobs of the one before may still be on their
 /// way out: so its uid is in it, and what is released.
-fn name(draft: &Draft<'_>, id: &ProbeId) -> String {
+pub fn name(draft: &Draft<'_>, id: &ProbeId) -> String {
     let canary = draft.status.canary.as_ref().map(|canary| canary.fingerprint.as_str()).unwrap_or_default();
     named(draft.name(), &id.check, &tail(&draft.release.uid, canary, id))
 }

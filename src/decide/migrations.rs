@@ -381,6 +381,16 @@ fn of<'r>(run: &'r mut Run, name: &str, part: Part) -> Option<&'r mut JobStatus>
     }
 }
 
+/// Which try it is, whatever it is defined as: its Job is called by that.
+fn try_of(run: &str, migration: &str, part: Part, attempt: i32) -> ProbeId {
+    // A step has no upper case letters in its name: no check is called so.
+    let check = match part {
+        Part::Work => format!("Migration/{migration}"),
+        Part::Verify => format!("Migration/{migration}/verify"),
+    };
+    ProbeId { run: run.to_owned(), check, attempt, definition: None }
+}
+
 /// Looks at one Job; makes it where it has not been made.
 fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration, part: Part) {
     let run = draft.run();
@@ -391,19 +401,14 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
     if !known.state.is_open() {
         return;
     }
-    // A step has no upper case letters in its name: no check is called so.
-    let (check, label) = match part {
-        Part::Work => (format!("Migration/{}", planned.name), format!("migration.{}", planned.name)),
-        Part::Verify => {
-            (format!("Migration/{}/verify", planned.name), format!("migration.{}.verify", planned.name))
-        }
+    let label = match part {
+        Part::Work => format!("migration.{}", planned.name),
+        Part::Verify => format!("migration.{}.verify", planned.name),
     };
     let this = jobs::Try {
         id: ProbeId {
-            run: id.clone(),
-            check,
-            attempt: known.attempt,
             definition: Some(job.definition.clone()),
+            ..try_of(&id, &planned.name, part, known.attempt)
         },
         label,
         timeout: planned.timeout,
@@ -431,17 +436,25 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
     }
 }
 
-/// Jobs of migrations that are made, or about to be, and have not ended: what goes on after them waits for their end.
-pub fn still_running(run: &Run, scene: &Scene<'_>) -> Option<String> {
-    let runs = |known: &&JobStatus| {
-        let Some(job) = &known.job else { return false };
-        match scene.snapshot.jobs.get(job).map(|job| &job.state) {
-            Some(JobState::Running) => true,
-            Some(JobState::Succeeded | JobState::Failed { .. }) => false,
-            None => known.state == CheckState::Waiting && jobs::may_come(known.since, scene),
-        }
+/// A Job of a migration that is made, or about to be, and has not ended: what goes on after it waits for its end. Whether one is made need not be in
+/// status yet: a look may have made it and been killed, or not been answered.
+pub fn still_running(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<String> {
+    let run = draft.status.run.as_ref()?;
+    let runs = |job: &String, known: &JobStatus| match scene.snapshot.jobs.get(job).map(|job| &job.state) {
+        Some(JobState::Running) => true,
+        Some(JobState::Succeeded | JobState::Failed { .. }) => false,
+        None => known.state == CheckState::Waiting && jobs::may_come(known.since, scene),
     };
-    parts(run).find(runs).and_then(|known| known.job.clone())
+    run.migrations.iter().find_map(|migration| {
+        let parts = [(Part::Work, Some(&migration.work)), (Part::Verify, migration.verify.as_ref())];
+        parts.into_iter().find_map(|(part, known)| {
+            let known = known?;
+            let is_begun = known.state == CheckState::Waiting;
+            let called = || jobs::name(draft, &try_of(&run.id, &migration.name, part, known.attempt));
+            let job = known.job.clone().or_else(|| is_begun.then(called))?;
+            runs(&job, known).then_some(job)
+        })
+    })
 }
 
 /// The Jobs of all migrations that have begun.

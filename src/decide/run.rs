@@ -101,7 +101,7 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
         return Some(());
     }
     if stage == Stage::Watch
-        && let Some(job) = draft.status.run.as_ref().and_then(|run| migrations::still_running(run, scene))
+        && let Some(job) = migrations::still_running(draft, scene)
     {
         let message = format!("{who} wrote a newer template; job {job} of a migration is still running");
         draft.phase(Phase::Watching, message.clone());

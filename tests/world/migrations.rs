@@ -438,6 +438,49 @@ fn the_run_ends_only_when_the_job_of_a_migration_has_which_nobody_stops() {
 }
 
 #[test]
+fn the_job_of_a_migration_is_waited_for_though_who_made_it_could_not_note_it() {
+    let slow = Ending { after: Duration::from_secs(60), ..WELL };
+    let is_seen_late = Ending { after: Duration::from_secs(90), ..WELL };
+    for (ending, unheard) in [(slow, false), (is_seen_late, true)] {
+        let mut world = shipped(spec(json!([migration("add", "Expand")])), &[("migration.add", ending)]);
+        world.until("it begins", |world| {
+            world.status.run.as_ref().is_some_and(|run| !run.migrations.is_empty())
+        });
+        // For some seconds nobody hears of the Job either.
+        world.jobs_unheard = Some(world.now).filter(|_| unheard);
+        while world.jobs.is_empty() {
+            world.dies_after = Some(1);
+            world.tick();
+        }
+        let noted = |world: &World| world.status.run.as_ref().unwrap().migrations[0].work.job.clone();
+        assert_eq!(noted(&world), None, "{}", world.describe());
+        world.push(template("v3", false));
+        world.until("back", |world| world.phase() == "Undoing");
+        world.pass(Duration::from_secs(10));
+        world.jobs_unheard = None;
+        world.pass(Duration::from_secs(35));
+        assert_eq!((reason(&world), world.jobs.len()), ("MigrationRunning", 1), "{}", world.describe());
+        assert_eq!(outcome(&mut world), "Superseded", "{}", world.describe());
+        world.job_ends.insert("migration.add", WELL);
+        world.until("the next run", |world| {
+            world.status.last_run.as_ref().is_some_and(|last| last.id == "r2")
+        });
+        assert_eq!(world.jobs.len(), 2, "{:?}", world.jobs);
+    }
+}
+
+#[test]
+fn one_that_has_begun_and_of_whose_job_nothing_is_ever_heard_keeps_no_run_from_ending() {
+    let mut world = shipped(spec(json!([migration("add", "Expand")])), &[]);
+    world.until("it begins", |world| world.status.run.as_ref().is_some_and(|run| !run.migrations.is_empty()));
+    world.say("Abort");
+    world.tick();
+    assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+    assert_eq!(outcome(&mut world), "Aborted", "{}", world.describe());
+    assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+}
+
+#[test]
 fn a_window_holds_those_that_have_not_begun() {
     let mut spec = spec(json!([migration("add", "Expand")]));
     // A quarter of an hour is less than the plan takes with ten minutes of migration and four of steps and checks.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, PatchOperation, RemoveOperation, TestOperation};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -25,6 +26,7 @@ use super::error::{ActError, NOT_AS_TESTED, classify};
 use crate::api::{FIELD_MANAGER, Release, ReleaseAction, ReleaseReport};
 use crate::decide::Key;
 use crate::decide::plan::ObjectPatch;
+use crate::watch::index::Indexed;
 use crate::watch::sent::Sent;
 use crate::watch::slim;
 
@@ -165,12 +167,19 @@ impl Writer {
         if self.create::<ControllerRevision>(namespace, body).await? == Created::Anew {
             return Ok(None);
         }
-        // Listed by its name: that takes the right that the watch has, and no other.
-        let api: Api<Sent<slim::StoredTemplate>> = Api::namespaced(self.client.clone(), namespace);
+        let found = self.named::<slim::StoredTemplate>(namespace, name).await?;
+        found.map(Some).ok_or_else(|| ActError::Stale(format!("{name} was there already, and has gone")))
+    }
+
+    /// What is there under this name. Listed by it: that takes the right that the watch has, and no other.
+    async fn named<T>(&self, namespace: &str, name: &str) -> Result<Option<T>, ActError>
+    where
+        T: Indexed<Kind: Resource<Scope = NamespaceResourceScope>>,
+    {
+        let api: Api<Sent<T>> = Api::namespaced(self.client.clone(), namespace);
         let named = ListParams::default().fields(&format!("metadata.name={name}")).limit(1);
         let mut found = self.write(api.list(&named)).await?.items.into_iter().map(|sent| sent.object);
-        let found = found.find(|found| found.metadata.key.name() == name);
-        found.map(Some).ok_or_else(|| ActError::Stale(format!("{name} was there already, and has gone")))
+        Ok(found.find(|found| found.metadata().key.name() == name))
     }
 
     /// Forgets a template that still is this one.
@@ -178,9 +187,22 @@ impl Writer {
         self.delete::<ControllerRevision>(namespace, name, uid, DeleteParams::default()).await
     }
 
-    /// Makes a Job. One of the same name is the same try of the same check.
+    /// Makes a Job. One of the same name is the same try of the same check. Whether it is there already is asked for last by the API server: a try
+    /// that was not answered may have made it, and the next one is refused, by a quota that it has used up for one.
     pub async fn create_job(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
-        self.create::<Job>(namespace, body).await.map(|_| ())
+        let refusal = match self.create::<Job>(namespace, body).await {
+            Err(refusal @ (ActError::Refused(_) | ActError::Forbidden(_))) => refusal,
+            made => return made.map(|_| ()),
+        };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let name = text(&body["metadata"]["name"]);
+        let owner = text(&body["metadata"]["ownerReferences"][0]["uid"]);
+        match self.named::<slim::Job>(namespace, &name).await {
+            Ok(Some(found)) if found.metadata.is_owned_by(&owner) => Ok(()),
+            Ok(_) | Err(ActError::Refused(_) | ActError::Forbidden(_)) => Err(refusal),
+            // Nobody knows whether it is there.
+            Err(error) => Err(error),
+        }
     }
 
     /// Patches a pod.
@@ -415,6 +437,44 @@ mod tests {
         );
         first.expect("it was waited for");
         assert_eq!(late.expect_err("closed").category(), "fenced");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_is_refused_is_made_where_it_is_there_already_and_its_releases() {
+        let of = |uid: &str| {
+            json!({
+                "name": "tests-1", "namespace": "ns", "uid": "j1",
+                "ownerReferences": [{"apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": "shop", "uid": uid}],
+            })
+        };
+        let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": of("r")});
+        let status = |code: u16, message: &str| json!({"kind": "Status", "status": "Failure", "code": code, "message": message});
+        let list = |items: Value| json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items});
+        for (code, listed, wanted) in [
+            (200, list(json!([{"metadata": of("r")}])), "done"),
+            (200, list(json!([{"metadata": of("another")}])), "refused"),
+            (200, list(json!([])), "refused"),
+            (403, status(403, "no"), "refused"),
+            (500, status(500, "no"), "unreachable"),
+        ] {
+            let refused =
+                status(403, "exceeded quota: jobs, requested: count/jobs.batch=1, used: 1, limited: 1");
+            let answers = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+                let (code, said) = if request.method() == http::Method::POST {
+                    (403, refused.to_string())
+                } else {
+                    let query = request.uri().query().unwrap_or_default();
+                    assert!(query.contains("metadata.name%3Dtests-1"), "{query}");
+                    (code, listed.to_string())
+                };
+                let mut answer = http::Response::new(kube::client::Body::from(said.into_bytes()));
+                *answer.status_mut() = http::StatusCode::from_u16(code).unwrap();
+                async move { Ok::<_, std::io::Error>(answer) }
+            });
+            let writer = Writer::new(Client::new(answers, "default"), Arc::new(Leads(DEADLINE)));
+            let made = writer.create_job("ns", &body).await;
+            assert_eq!(made.map_or_else(|error| error.category(), |()| "done"), wanted, "{code}");
+        }
     }
 
     #[tokio::test]

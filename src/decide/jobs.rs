@@ -29,6 +29,11 @@ const UNHEARD_OF: Duration = Duration::from_secs(30);
 const MADE_AT_ONCE: usize = 4;
 /// The others come soon.
 const REST: Duration = Duration::from_secs(1);
+/// Seconds for which one that has ended stays at the least. A try to make it that was not answered may be on its way for that long: it finds the name
+/// taken, and makes no second one.
+const STAYS_FOR: i64 = 180;
+/// Seconds after which it goes, where its template does not say.
+const GOES_AFTER: i64 = 86_400;
 /// Bytes of logs that one run keeps in all.
 const KEPT_IN_A_RUN: usize = 64 * 1024;
 
@@ -392,10 +397,17 @@ fn body(draft: &Draft<'_>, this: &Try<'_>, name: &str) -> Value {
     if spec["activeDeadlineSeconds"].is_null() {
         spec["activeDeadlineSeconds"] = json!(this.timeout.as_secs().max(1));
     }
-    if spec["ttlSecondsAfterFinished"].is_null() {
-        spec["ttlSecondsAfterFinished"] = json!(86_400);
-    }
+    spec["ttlSecondsAfterFinished"] = goes_after(&spec["ttlSecondsAfterFinished"]);
     json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec })
+}
+
+/// How many seconds after its end it goes, where this is written. What the API server does not take is for it to refuse.
+fn goes_after(written: &Value) -> Value {
+    match written.as_i64() {
+        None if written.is_null() => json!(GOES_AFTER),
+        Some(seconds) if (0..STAYS_FOR).contains(&seconds) => json!(STAYS_FOR),
+        None | Some(_) => written.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -422,6 +434,22 @@ mod tests {
         assert_ne!(name("one", "v2"), name("other", "v2"));
         assert_ne!(name("one", "v2"), name("one", "v3"));
         assert!(name("one", "v2").starts_with("shop-tests-r1-"));
+    }
+
+    #[test]
+    fn a_job_that_has_ended_stays_until_no_try_to_make_it_can_be_on_its_way() {
+        let a_day = json!(86_400);
+        for (written, wanted) in [
+            (Value::Null, &a_day),
+            (json!(0), &json!(180)),
+            (json!(179), &json!(180)),
+            (json!(181), &json!(181)),
+            (json!(1_000_000), &json!(1_000_000)),
+            (json!(-1), &json!(-1)),
+            (json!("soon"), &json!("soon")),
+        ] {
+            assert_eq!(goes_after(&written), *wanted, "{written}");
+        }
     }
 
     #[test]

@@ -533,13 +533,20 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
     draft.wake_in(Duration::from_millis(200));
 }
 
-/// Whether a newer template that is not kept will not be: that was refused, or it has had the time to be seen.
+/// Whether a newer template that is not kept will not be: that was refused, or it has had the time to be seen. While something is not heard it may be
+/// kept unseen.
 fn is_lost(draft: &mut Draft<'_>, next: &RevisionStatus, back: &Back) -> bool {
+    let refused = DoneWithout::Template(next.fingerprint.clone());
+    if draft.snapshot.missed.contains_key(&refused) {
+        return true;
+    }
+    if draft.snapshot.unheard.is_some() {
+        return false;
+    }
     let given_up = back.restored_at.unwrap_or(back.decided_at).0.saturating_add(TEMPLATE_SEEN_WITHIN);
     let given_up = given_up.unwrap_or(draft.snapshot.now);
     draft.wake_at(given_up);
-    let refused = DoneWithout::Template(next.fingerprint.clone());
-    draft.snapshot.missed.contains_key(&refused) || given_up <= draft.snapshot.now
+    given_up <= draft.snapshot.now
 }
 
 /// A revision, and what it runs.

@@ -123,10 +123,12 @@ pub fn lacks_note(snapshot: &Snapshot) -> bool {
     snapshot.target.as_ref().is_some_and(goes_back)
 }
 
-/// Until when a template that comes after stable may yet be seen to be kept.
+/// Until when a template that comes after stable may yet be seen to be kept. While something is not heard that has no end.
 pub fn seen_by(way: &GoingBack<'_>) -> Option<Timestamp> {
     let now = way.snapshot.now;
-    let by = Ordered::noted(way.target)?.ordered_at.min(now) + back::TEMPLATE_SEEN_WITHIN;
+    let ordered_at = Ordered::noted(way.target)?.ordered_at.min(now);
+    let since = if way.snapshot.unheard.is_some() { now } else { ordered_at };
+    let by = since + back::TEMPLATE_SEEN_WITHIN;
     (by > now).then_some(by)
 }
 

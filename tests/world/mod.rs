@@ -137,6 +137,8 @@ pub struct World {
     pub unheard: Option<(Timestamp, Native)>,
     /// Jobs are not heard since then: they are known as they were.
     pub jobs_unheard: Option<Timestamp>,
+    /// Kept templates are not heard: since when, and those that are known.
+    pub templates_unheard: Option<(Timestamp, BTreeMap<String, Value>)>,
     /// Since when this process looks; `None`: since ever.
     looking_since: Option<Timestamp>,
     /// By how much the operator's clock is ahead of the API server's.
@@ -258,6 +260,7 @@ impl World {
             stand_still: None,
             unheard: None,
             jobs_unheard: None,
+            templates_unheard: None,
             looking_since: None,
             ahead: Duration::ZERO,
             actions_unheard: None,
@@ -408,6 +411,7 @@ impl World {
             first_intents: self.first_intents.clone(),
             stand_still: self.stand_still.clone(),
             unheard: self.unheard.clone(),
+            templates_unheard: self.templates_unheard.clone(),
             actions_unheard: self.actions_unheard.clone(),
             refuses: self.refuses.clone(),
             missed: self.missed.clone(),

@@ -200,12 +200,13 @@ impl World {
     fn unheard_kinds(&self) -> BTreeMap<String, Unheard> {
         let pods = self.unheard.as_ref().map(|(since, _)| ("Pod", *since));
         let jobs = self.jobs_unheard.map(|since| ("Job", since));
+        let templates = self.templates_unheard.as_ref().map(|(since, _)| ("ControllerRevision", *since));
         let why = "the server is overloaded";
         let unheard = |(kind, since): (&str, Timestamp)| {
             let unheard = Unheard { kind: kind.to_owned(), namespace: None, since, why: why.to_owned() };
             (kind.to_owned(), unheard)
         };
-        pods.into_iter().chain(jobs).map(unheard).collect()
+        pods.into_iter().chain(jobs).chain(templates).map(unheard).collect()
     }
 
     fn deployment_uid(&self) -> Option<&str> {
@@ -265,7 +266,8 @@ impl World {
             }
             Source::Object(kept)
         };
-        self.templates.iter().map(object).collect()
+        let heard = self.templates_unheard.as_ref().map_or(&self.templates, |(_, known)| known);
+        heard.iter().map(object).collect()
     }
 
     fn check_jobs(&self) -> Vec<Source> {

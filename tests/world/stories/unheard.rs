@@ -1,9 +1,11 @@
-//! What pods do is not heard: the API server tells nothing of them, and everything else goes on.
+//! What pods do is not heard, or Jobs, or kept templates: the API server tells nothing of them, and everything else goes on.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate::api::ReleaseStatus;
 
+use super::left_behind::{half_way, version};
 use super::{blocker, ends, outcome, quarter, quick};
 use crate::world::{Ending, WELL, World, template};
 
@@ -160,6 +162,44 @@ fn a_migration_whose_job_is_not_heard_of_has_not_failed_and_no_run_ends_before_i
     other.pass(Duration::from_secs(60));
     assert_eq!((outcome(&other), blocker(&other).0), (String::new(), "MigrationRunning"));
     assert_eq!(ends(&mut other, 1), "Aborted", "{}", other.describe());
+}
+
+#[test]
+fn a_newer_template_that_is_kept_and_not_heard_of_is_not_given_up() {
+    for (says, wanted) in [(None, "Superseded"), (Some("Abort"), "Aborted")] {
+        let mut world = World::new(10, quarter(), a_minute_at_half());
+        world.push(template("v2", false));
+        world.until("soaking", soaking_half);
+        world.templates_unheard = Some((world.now, world.templates.clone()));
+        world.push(template("v3", false));
+        says.into_iter().for_each(|action| world.say(action));
+        world.until("stable stands", |world| {
+            let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
+            back.is_some_and(|back| back.restored_at.is_some())
+        });
+        world.pass(Duration::from_secs(120));
+        assert_eq!(outcome(&world), "", "{}", world.describe());
+        world.templates_unheard = None;
+        assert_eq!(ends(&mut world, 1), wanted, "{}", world.describe());
+        assert_eq!(ends(&mut world, 2), "Succeeded", "{}", world.describe());
+        assert_eq!(version(&world), "v3", "{}", world.describe());
+    }
+}
+
+#[test]
+fn nor_is_one_that_comes_after_the_way_back_of_an_earlier_release() {
+    let (mut world, _) = half_way();
+    world.ready_after = Duration::from_secs(20);
+    let release = world.release.take();
+    world.templates_unheard = Some((world.now, world.templates.clone()));
+    world.push(template("v3", false));
+    world.until("stable is ordered", |world| version(world) == "v1");
+    (world.release, world.status) = (release, ReleaseStatus::default());
+    world.pass(Duration::from_secs(120));
+    assert!(world.notices.iter().all(|notice| notice.reason != "TemplateLost"), "{}", world.describe());
+    world.templates_unheard = None;
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    assert_eq!(version(&world), "v3", "{}", world.describe());
 }
 
 #[test]

@@ -181,11 +181,11 @@ impl Hands {
             ErrandKind::MakeJob { body } => {
                 self.tried(asked, || async {
                     // Who is gone has taken the Job along, if it was made, and that may not have been heard of: it is not made a second time.
-                    let Some(run) = asked.upgrade() else {
-                        return Err(Failed::ForGood("its run is over".to_owned()));
-                    };
-                    if run.is_made(name) {
-                        return Ok("made".to_owned());
+                    // Nor does this one ask, for as long as it takes to make it: the others of its run would go on.
+                    match asked.upgrade().map(|run| run.is_made(name)) {
+                        None => return Err(Failed::ForGood("its run is over".to_owned())),
+                        Some(true) => return Ok("made".to_owned()),
+                        Some(false) => {}
                     }
                     let made = self.writer.create_job(&key.namespace, &body).await;
                     made.map(|()| "made".to_owned()).map_err(refused)
@@ -357,10 +357,14 @@ mod tests {
     }
 
     fn begin(errands: &Errands, namespace: &str, number: usize) {
+        begin_hook(errands, namespace, number, "flag");
+    }
+
+    fn begin_hook(errands: &Errands, namespace: &str, number: usize, hook: &str) {
         let key = Key { namespace: namespace.to_owned(), name: format!("shop-{number}") };
         let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "flag-off"}});
         let errand =
-            Errand { run: "r1".into(), name: "hook/flag".into(), kind: ErrandKind::MakeJob { body } };
+            Errand { run: "r1".into(), name: Errand::of_hook(hook), kind: ErrandKind::MakeJob { body } };
         errands.begin(&key, Some(&run()), &[errand]);
     }
 
@@ -452,6 +456,21 @@ mod tests {
         errands.begin(&key, Some(&seen), &[]);
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!((of(&asked, "shop"), answer(&errands, 0).as_deref()), (1, Some("made")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_is_being_made_has_no_other_made_for_a_run_that_is_over() {
+        let (errands, asked) = to_nobody();
+        begin_hook(&errands, "shop", 0, "flag");
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        begin_hook(&errands, "shop", 0, "script");
+        // The second try of the first is under way, and so is the first of the second: neither ends before the other begins anew.
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        assert_eq!(of(&asked, "shop"), 3);
+        let key = Key { namespace: "shop".to_owned(), name: "shop-0".to_owned() };
+        errands.begin(&key, None, &[]);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((of(&asked, "shop"), answer(&errands, 0)), (3, None));
     }
 
     #[tokio::test(start_paused = true)]

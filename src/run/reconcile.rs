@@ -102,7 +102,9 @@ impl Reconciler {
         self.under_way.note(key, decision.urgent || snapshot.release.as_ref().is_some_and(runs));
         let needs = decide::needs(snapshot);
         let run = snapshot.release.as_ref().and_then(|release| release.status.run.as_ref());
-        self.errands.begin(key, run, &decision.errands);
+        let decided = decision.status.as_ref().and_then(|status| status.run.as_ref());
+        self.errands.see(key, run, decided);
+        self.errands.begin(key, &decision.errands);
         self.prober.ask(key, snapshot.release.as_ref().and_then(Asker::of), needs.probes);
         self.prober.read(key, needs.outputs);
         self.prober.place(key, needs.placing);

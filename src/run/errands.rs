@@ -135,14 +135,19 @@ impl Errands {
         }
     }
 
-    /// Begins what has not been begun in this process.
-    pub fn begin(&self, key: &Key, errands: &[Errand]) {
+    /// Begins what has not been begun in this process. What changes something cannot be taken back: it begins only where it is `certain` that the run goes
+    /// back. Reading begins at once.
+    pub fn begin(&self, key: &Key, errands: &[Errand], certain: bool) {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let Begun { known, hooks, reading } = &mut *begun;
         hooks.tidy();
         reading.tidy();
         for Errand { run, name, kind } in errands {
-            let places = if matches!(kind, ErrandKind::Gather(_)) { &mut *reading } else { &mut *hooks };
+            let reads = matches!(kind, ErrandKind::Gather(_));
+            if !reads && !certain {
+                continue;
+            }
+            let places = if reads { &mut *reading } else { &mut *hooks };
             let Some(place) = places.take(&key.namespace) else { continue };
             let of = known.entry(key.clone()).or_insert_with(|| OfRun::new(run));
             if !of.names.insert(name.clone()) {
@@ -373,7 +378,7 @@ mod tests {
         let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "flag-off"}});
         let errand =
             Errand { run: "r1".into(), name: Errand::of_hook(hook), kind: ErrandKind::MakeJob { body } };
-        errands.begin(&key, &[errand]);
+        errands.begin(&key, &[errand], true);
     }
 
     fn run() -> Run {

@@ -12,7 +12,7 @@ use super::draft::Draft;
 use super::fields::{Originals, Wanted};
 use super::gate;
 use super::locks;
-use super::marks::{LEFT_FOR_STOPS, MOST_HANDLED};
+use super::marks::{self, LEFT_FOR_STOPS, MOST_HANDLED};
 use super::migrations;
 use super::notify;
 use super::plan::CheckKind;
@@ -32,10 +32,11 @@ const ONLY_SIGNATURES: &str = "only signatures are waited for: they cannot be sk
 
 /// Lets each new action take effect.
 pub fn apply(draft: &mut Draft<'_>, scene: &Scene<'_>) {
+    let mut open = marks::count_open(draft);
     for action in &scene.snapshot.actions {
         let known = draft.status.handled.iter().any(|handled| handled.uid == action.uid);
         let most = if action.action.stops() { MOST_HANDLED } else { MOST_HANDLED - LEFT_FOR_STOPS };
-        if known || draft.status.handled.len() >= most {
+        if known || open >= most {
             continue;
         }
         if draft.has_ordered() {
@@ -53,7 +54,9 @@ pub fn apply(draft: &mut Draft<'_>, scene: &Scene<'_>) {
             draft.notices.push(Notice::normal("ActionTaken", note));
         }
         let message = on_one_line(&message).collect();
-        draft.status.handled.push(Handled { uid: action.uid.clone(), action: action.action, done, message });
+        let (uid, at) = (action.uid.clone(), Some(draft.now()));
+        marks::note(draft, Handled { uid, action: action.action, done, message, at });
+        open += 1;
     }
 }
 

@@ -423,9 +423,10 @@ impl Wanted {
     }
 }
 
-/// The operations, if nobody has changed the Deployment since.
+/// The operations, if nobody has changed the Deployment since. One that was made anew under its name counts its generations from 1 again.
 pub fn guarded(workload: &Workload, mut operations: Vec<Value>) -> Vec<Value> {
     operations.insert(0, json!({"op": "test", "path": "/metadata/generation", "value": workload.generation}));
+    operations.insert(1, json!({"op": "test", "path": "/metadata/uid", "value": workload.uid}));
     operations
 }
 

@@ -11,7 +11,7 @@ use super::refusal::{self, DoneWithout, Missed};
 use super::snapshot::{ActionFacts, Snapshot};
 use crate::api::status::{Handled, ReleaseStatus};
 
-/// Entries kept at most, of actions that are not marked yet; further ones wait.
+/// Entries kept at most; of actions that are not marked yet further ones wait.
 pub const MOST_HANDLED: usize = 64;
 /// So many of them are left for what stops a run, where marks are refused.
 pub const LEFT_FOR_STOPS: usize = 16;
@@ -21,7 +21,7 @@ const MARKS_AT_ONCE: usize = 4;
 const REST: Duration = Duration::from_secs(1);
 /// Of the marks that were refused some are tried again after so long.
 const MARK_AGAIN: Duration = Duration::from_secs(30);
-/// For so long it may take until a mark is seen that went out: what watches actions may be silent. After that it need not be there any more.
+/// For so long it may take until an action is seen, or a mark that went out: what watches actions may be silent. After that it need not be there any more.
 const MARK_SEEN_WITHIN: Duration = Duration::from_secs(300);
 
 /// An action that took effect, and is not seen to be marked.
@@ -31,10 +31,37 @@ struct Open<'a> {
     missed: Option<&'a Missed>,
 }
 
-/// Forgets actions that carry their mark.
+/// Forgets actions that carry their mark, and took effect long ago: whoever leads next may not have heard of them yet, or of the mark, and would have
+/// them take effect again.
 pub fn forget_seen(draft: &mut Draft<'_>) {
-    let actions = &draft.snapshot.actions;
-    draft.status.handled.retain(|handled| actions.iter().any(|action| action.uid == handled.uid));
+    let (snapshot, now) = (draft.snapshot, draft.now());
+    draft.status.handled.retain_mut(|handled| {
+        // A build that did not say so may have written it just now. What is yet to come by this clock has not been long ago either.
+        let at = handled.at.get_or_insert(now).0.min(now.0);
+        is_open(snapshot, handled) || now.0 < at + MARK_SEEN_WITHIN
+    });
+}
+
+/// How many are not seen to be marked.
+pub fn count_open(draft: &Draft<'_>) -> usize {
+    draft.status.handled.iter().filter(|handled| is_open(draft.snapshot, handled)).count()
+}
+
+/// Notes an action that took effect. Where there is no room for it the oldest goes of those that are seen to be marked.
+pub fn note(draft: &mut Draft<'_>, handled: Handled) {
+    let (snapshot, all) = (draft.snapshot, &mut draft.status.handled);
+    let is_seen = |handled: &Handled| !is_open(snapshot, handled);
+    if all.len() >= MOST_HANDLED
+        && let Some(oldest) = all.iter().position(is_seen)
+    {
+        all.remove(oldest);
+    }
+    all.push(handled);
+}
+
+/// Whether it is not seen to be marked.
+fn is_open(snapshot: &Snapshot, handled: &Handled) -> bool {
+    snapshot.actions.iter().any(|action| action.uid == handled.uid)
 }
 
 /// Marks actions that status says took effect: first what was not tried yet, the present run's before others', and then what was refused, longest ago

@@ -312,9 +312,10 @@ fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
     if let Some(notice) = begins(way, known.as_ref(), then.as_deref(), &stands_there) {
         decision.notices.push(notice);
     }
-    if !at_stable && then.is_some() && kept_as(way, &target.fingerprint).is_none() {
+    let kept = snapshot.kept(&target.fingerprint).map(|(_, kept)| kept);
+    if !at_stable && then.is_some() && kept.is_none_or(|kept| kept.let_go) {
         // Going back waits for none of it: where this is refused, that is told, and that it has to be pushed again.
-        decision.intents.push(rest::keeping(target, false, None));
+        decision.intents.push(rest::keeping(target, false, kept.map(|kept| kept.uid.clone())));
     }
     let noted = Ordered { ordered_at: known.map_or(snapshot.now, |known| known.ordered_at), then };
     order(decision, target, &way.order().on_deletion(noted.text()), "the Release is gone: go back to stable");

@@ -459,7 +459,7 @@ fn job_state(job: &slim::Job) -> JobState {
 }
 
 /// What people said that is not marked yet. Of what stops a run, and of all else, so much is looked at, what was said first before all; and always what
-/// status says took effect, which is forgotten there once it is marked here.
+/// status says took effect, which is forgotten there only once it is marked here.
 fn actions(index: &Index, name: &ObjectKey, release: Option<&ReleaseFacts>) -> Vec<ActionFacts> {
     // An older Release of this name counted its runs as this one does: what was said about that is not about this. Both moments are
     // the API server's.

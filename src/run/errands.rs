@@ -121,20 +121,33 @@ impl Errands {
         Self { hands, begun: Mutex::default() }
     }
 
-    /// Begins what has not been begun in this process. `run`: the one that is under way; of others nothing is asked any more.
-    pub fn begin(&self, key: &Key, run: Option<&Run>, errands: &[Errand]) {
+    /// Of runs but the one that is under way, as status has it, nothing is asked any more. `decided`: the same run as it is from this look on, whether or not
+    /// that is written yet: whose Job has been seen then has been seen.
+    pub fn see(&self, key: &Key, run: Option<&Run>, decided: Option<&Run>) {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if begun.known.get(key).is_some_and(|of| run.is_none_or(|run| run.id != of.run)) {
+        let Some(of) = begun.known.get(key) else { return };
+        if run.is_none_or(|run| run.id != of.run) {
             begun.known.remove(key);
+            return;
         }
-        if let Some((of, back)) = begun.known.get(key).zip(run.and_then(|run| run.back.as_ref())) {
-            of.asked.note_made(&back.hooks);
+        for run in run.into_iter().chain(decided).filter(|run| run.id == of.run) {
+            of.asked.note_made(run.back.as_ref().map(|back| back.hooks.as_slice()).unwrap_or_default());
         }
+    }
+
+    /// Begins what has not been begun in this process. What changes something cannot be taken back: it begins only where it is `certain` that the run goes
+    /// back. Reading begins at once.
+    pub fn begin(&self, key: &Key, errands: &[Errand], certain: bool) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let Begun { known, hooks, reading } = &mut *begun;
         hooks.tidy();
         reading.tidy();
         for Errand { run, name, kind } in errands {
-            let places = if matches!(kind, ErrandKind::Gather(_)) { &mut *reading } else { &mut *hooks };
+            let reads = matches!(kind, ErrandKind::Gather(_));
+            if !reads && !certain {
+                continue;
+            }
+            let places = if reads { &mut *reading } else { &mut *hooks };
             let Some(place) = places.take(&key.namespace) else { continue };
             let of = known.entry(key.clone()).or_insert_with(|| OfRun::new(run));
             if !of.names.insert(name.clone()) {
@@ -181,11 +194,11 @@ impl Hands {
             ErrandKind::MakeJob { body } => {
                 self.tried(asked, || async {
                     // Who is gone has taken the Job along, if it was made, and that may not have been heard of: it is not made a second time.
-                    let Some(run) = asked.upgrade() else {
-                        return Err(Failed::ForGood("its run is over".to_owned()));
-                    };
-                    if run.is_made(name) {
-                        return Ok("made".to_owned());
+                    // Nor does this one ask, for as long as it takes to make it: the others of its run would go on.
+                    match asked.upgrade().map(|run| run.is_made(name)) {
+                        None => return Err(Failed::ForGood("its run is over".to_owned())),
+                        Some(true) => return Ok("made".to_owned()),
+                        Some(false) => {}
                     }
                     let made = self.writer.create_job(&key.namespace, &body).await;
                     made.map(|()| "made".to_owned()).map_err(refused)
@@ -357,11 +370,15 @@ mod tests {
     }
 
     fn begin(errands: &Errands, namespace: &str, number: usize) {
+        begin_hook(errands, namespace, number, "flag");
+    }
+
+    fn begin_hook(errands: &Errands, namespace: &str, number: usize, hook: &str) {
         let key = Key { namespace: namespace.to_owned(), name: format!("shop-{number}") };
         let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "flag-off"}});
         let errand =
-            Errand { run: "r1".into(), name: "hook/flag".into(), kind: ErrandKind::MakeJob { body } };
-        errands.begin(&key, Some(&run()), &[errand]);
+            Errand { run: "r1".into(), name: Errand::of_hook(hook), kind: ErrandKind::MakeJob { body } };
+        errands.begin(&key, &[errand], true);
     }
 
     fn run() -> Run {
@@ -440,18 +457,41 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_job_that_was_seen_is_not_made_again_though_nobody_has_answered_that_it_was_made() {
-        let (errands, asked) = to_nobody();
-        begin(&errands, "shop", 0);
-        until_begun().await;
-        assert_eq!(of(&asked, "shop"), 1);
         let hook = json!({"name": "flag", "state": "Started", "job": "flag-off"});
         let back =
             json!({"cause": "Breach", "message": "", "decidedAt": "2026-01-01T00:00:00Z", "hooks": [hook]});
-        let seen = Run { back: serde_json::from_value(back).expect("a way back"), ..run() };
+        let back = serde_json::from_value(back).expect("a way back");
+        let seen = Run { back: Some(back), ..run() };
+        let another = Run { id: "r2".to_owned(), ..seen.clone() };
+        // Status says so; it will, and is not written yet; and it will of another run.
+        for (noted, decided, tries) in
+            [(&seen, None, 1), (&run(), Some(&seen), 1), (&run(), Some(&another), 3)]
+        {
+            let (errands, asked) = to_nobody();
+            begin(&errands, "shop", 0);
+            until_begun().await;
+            assert_eq!(of(&asked, "shop"), 1);
+            let key = Key { namespace: "shop".to_owned(), name: "shop-0".to_owned() };
+            errands.see(&key, Some(noted), decided);
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(of(&asked, "shop"), tries);
+            assert_eq!(answer(&errands, 0).as_deref() == Some("made"), tries == 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_is_being_made_has_no_other_made_for_a_run_that_is_over() {
+        let (errands, asked) = to_nobody();
+        begin_hook(&errands, "shop", 0, "flag");
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        begin_hook(&errands, "shop", 0, "script");
+        // The second try of the first is under way, and so is the first of the second: neither ends before the other begins anew.
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        assert_eq!(of(&asked, "shop"), 3);
         let key = Key { namespace: "shop".to_owned(), name: "shop-0".to_owned() };
-        errands.begin(&key, Some(&seen), &[]);
+        errands.see(&key, None, None);
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!((of(&asked, "shop"), answer(&errands, 0).as_deref()), (1, Some("made")));
+        assert_eq!((of(&asked, "shop"), answer(&errands, 0)), (3, None));
     }
 
     #[tokio::test(start_paused = true)]
@@ -475,7 +515,7 @@ mod tests {
         begin(&errands, "shop", 0);
         until_begun().await;
         let key = Key { namespace: "shop".to_owned(), name: "shop-0".to_owned() };
-        errands.begin(&key, None, &[]);
+        errands.see(&key, None, None);
         tokio::time::sleep(2 * LOOK).await;
         fence.0.store(true, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(60)).await;

@@ -17,6 +17,7 @@ use super::queue::Queue;
 use super::rush::Rush;
 use super::sampler::Sampler;
 use crate::act::{self, Applied, Failed, Writer};
+use crate::api::status::Run;
 use crate::decide::refusal::{self, Refusal};
 use crate::decide::snapshot::{ProbeAnswer, ProbeResult, ReleaseFacts};
 use crate::decide::{self, Decision, Key, Notice, Snapshot};
@@ -102,7 +103,9 @@ impl Reconciler {
         self.under_way.note(key, decision.urgent || snapshot.release.as_ref().is_some_and(runs));
         let needs = decide::needs(snapshot);
         let run = snapshot.release.as_ref().and_then(|release| release.status.run.as_ref());
-        self.errands.begin(key, run, &decision.errands);
+        let decided = decision.status.as_ref().and_then(|status| status.run.as_ref());
+        self.errands.see(key, run, decided);
+        self.errands.begin(key, &decision.errands, is_noted(run, decided));
         self.prober.ask(key, snapshot.release.as_ref().and_then(Asker::of), needs.probes);
         self.prober.read(key, needs.outputs);
         self.prober.place(key, needs.placing);
@@ -132,6 +135,10 @@ impl Reconciler {
             self.note(key, snapshot, &applied, &outcome);
             is_done = outcome.is_ok() && !applied.cut_short;
             is_overtaken = applied.cut_short;
+            // Decided on what is there: the API server has taken the note, or the order; or none is left to be given, and only the note could not be written.
+            if applied.revision.is_some() || applied.generation.is_some() || outcome.is_ok() {
+                self.errands.begin(key, &decision.errands, true);
+            }
             match outcome {
                 Ok(()) if is_overtaken => {
                     tracing::info!(release = %key, writes = applied.writes, "something that goes first came up while it was written");
@@ -278,6 +285,13 @@ impl Reconciler {
         }
         self.queue.wake_at(key.clone(), clock::instant() + wait);
     }
+}
+
+/// Whether status says already that the run goes back, and that it is this way back. `decided`: as it will be, if there is something to write.
+fn is_noted(run: Option<&Run>, decided: Option<&Run>) -> bool {
+    let since = |run: &Run| Some(run.back.as_ref()?.decided_at);
+    let noted = run.and_then(since);
+    noted.is_some() && decided.is_none_or(|decided| since(decided) == noted)
 }
 
 /// Up to a quarter longer, each Release in a way of its own: those that failed together do not come again together.

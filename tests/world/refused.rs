@@ -91,7 +91,7 @@ fn an_abort_is_carried_out_where_nobody_may_say_on_actions_what_came_of_them() {
     world.refuses.clear();
     world.until("they are marked", is_marked);
     world.until("it is said no more", |world| !message(world).contains("a policy says no"));
-    assert!(world.status.handled.is_empty(), "{}", world.describe());
+    world.until("they are forgotten", |world| world.status.handled.is_empty());
 }
 
 #[test]
@@ -303,6 +303,56 @@ fn what_was_marked_is_not_marked_again_for_minutes_while_actions_are_not_heard()
     assert_eq!(times(&marked), [1; 6], "{marked:?}");
     world.actions_unheard = None;
     world.until("they are forgotten", |world| world.status.handled.is_empty());
+}
+
+/// How often an action took effect.
+fn taken(world: &World) -> usize {
+    world.notices.iter().filter(|notice| notice.reason == "ActionTaken").count()
+}
+
+#[test]
+fn an_action_takes_effect_once_also_where_who_leads_next_has_not_heard_of_it_or_of_its_mark() {
+    for marked in [false, true] {
+        // An older build does not say when.
+        for says_when in [true, false] {
+            let mut world = at_half();
+            world.say("Pause");
+            let said = world.actions.clone();
+            world.look();
+            assert_eq!(taken(&world), 1, "{}", world.describe());
+            if marked {
+                world.until("it is marked, and that is seen", is_marked);
+                world.look();
+            }
+            if !says_when {
+                world.status.handled.iter_mut().for_each(|handled| handled.at = None);
+            }
+            world.begin_anew();
+            world.actions_unheard = Some(if marked { said } else { Vec::new() });
+            world.pass(2 * SECOND);
+            world.actions_unheard = None;
+            world.pass(2 * SECOND);
+            assert_eq!((taken(&world), reason(&world)), (1, "Paused"), "{}", world.describe());
+            assert!(is_marked(&world), "{:?}", world.actions);
+            world.until("it is forgotten", |world| world.status.handled.is_empty());
+            assert_eq!(taken(&world), 1, "{}", world.describe());
+        }
+    }
+}
+
+#[test]
+fn however_many_actions_take_effect_in_minutes_none_waits_for_those_that_are_marked() {
+    let mut world = at_half();
+    let mut most = 0;
+    for _ in 0..100 {
+        world.say("Resume");
+        world.pass(SECOND);
+        assert!(is_marked(&world), "{}", world.describe());
+        most = most.max(world.status.handled.len());
+    }
+    assert_eq!(most, 64, "as many as status has room for");
+    world.say("Abort");
+    world.until("the end", |world| world.status.last_run.is_some());
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub struct ReleaseStatus {
     /// Set when the Deployment was handed back by a person: nothing is touched until somebody says `resume`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handed_back: Option<Said>,
-    /// UIDs of ReleaseActions that took effect and are not yet marked.
+    /// ReleaseActions that took effect lately, or are not marked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub handled: Vec<Handled>,
@@ -286,6 +286,9 @@ pub struct Handled {
     pub done: bool,
     #[serde(default)]
     pub message: String,
+    /// When it took effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Stamp>,
 }
 
 /// A template that is not started again.

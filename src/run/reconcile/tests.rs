@@ -24,6 +24,7 @@ use crate::report::notify::Outside;
 use crate::watch::room::Room;
 use crate::watch::{index, slim};
 
+mod beside;
 mod meanwhile;
 
 type Written = Arc<Mutex<Vec<(String, Instant)>>>;
@@ -303,6 +304,15 @@ async fn a_deployment_of_before_what_status_was_decided_on_is_waited_for_as_long
 
 /// An API server that takes everything but writes to paths that end so; what it was asked, and the bodies.
 fn refusing(end: &'static str, asked: Arc<Mutex<Vec<(String, String)>>>) -> Client {
+    refusing_as((http::StatusCode::UNPROCESSABLE_ENTITY, "Invalid"), end, asked)
+}
+
+/// The same, with this answer.
+fn refusing_as(
+    (code, reason): (http::StatusCode, &'static str),
+    end: &'static str,
+    asked: Arc<Mutex<Vec<(String, String)>>>,
+) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
         let asked = asked.clone();
         async move {
@@ -312,8 +322,8 @@ fn refusing(end: &'static str, asked: Arc<Mutex<Vec<(String, String)>>>) -> Clie
             asked.lock().unwrap().push((path, String::from_utf8_lossy(&body).into_owned()));
             let (code, text) = match refused {
                 true => (
-                    http::StatusCode::UNPROCESSABLE_ENTITY,
-                    json!({"kind": "Status", "status": "Failure", "message": "denied by policy\nx", "reason": "Invalid", "code": 422}),
+                    code,
+                    json!({"kind": "Status", "status": "Failure", "message": "denied by policy\nx", "reason": reason, "code": code.as_u16()}),
                 ),
                 false => (
                     http::StatusCode::OK,

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate::decide::Intent;
 
 use super::{blocker, ends, quarter, quick};
 use crate::world::signing::say_as;
-use crate::world::{World, template};
+use crate::world::{World, orders, template};
 
 /// Somebody deletes the Deployment, its pods go with it, and makes it anew with this template, which rolls out. `seen`: the operator has looked in between.
 fn made_anew_by(world: &mut World, who: &str, template: Value, seen: bool) {
@@ -60,6 +61,27 @@ fn rejected() -> World {
     assert_eq!(ends(&mut world, 1), "Aborted", "{}", world.describe());
     world.until("rejected", |world| world.phase() == "Rejected");
     world
+}
+
+#[test]
+fn what_was_ordered_of_a_deployment_is_not_done_to_one_that_was_made_anew_since() {
+    let mut world = World::new(10, quarter(), quick());
+    world.push(template("v2", false));
+    world.until("soaking", |world| world.phase() == "Soaking");
+    world.say("Abort");
+    // What the operator orders is on its way.
+    world.dies_after = Some(0);
+    let ordered = world.look().intents;
+    let patch = ordered.iter().find_map(|intent| {
+        let Intent::PatchWorkload { patch, .. } = intent else { return None };
+        Some(patch)
+    });
+    let patch = patch.unwrap_or_else(|| panic!("it goes back: {ordered:?}"));
+    orders::apply(&mut world.deployment().clone(), patch).expect("it is the same");
+    // It has come as far as the former one had.
+    let mut anew = world.deployment().clone();
+    anew["metadata"]["uid"] = json!("d1-anew");
+    assert!(orders::apply(&mut anew, patch).is_err(), "{patch:?}");
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::api::{Outcome, ReleaseStatus};
-use tidegate::decide::{Key, Snapshot};
-use tidegate::observe::observe;
+use tidegate::decide::{self, Intent, Key, Snapshot};
 use tidegate::observe::reading::Reading;
+use tidegate::observe::{Findings, observe};
 use tidegate::watch::again::Again;
 
 use super::{blocker, quarter, quick};
@@ -216,6 +216,33 @@ fn another_template_under_the_name_of_what_comes_after_stable_is_not_put_there()
     is_its_owners_with(&world, "v1", &before);
     let said = only(&world, "TemplateLost");
     assert!(said.ends_with("could not be kept: push it again"), "{said}");
+}
+
+/// What the first look would keep of the Deployment's template, and in whose place, where this process has let that one go.
+fn would_keep(world: &mut World, let_go: &str) -> Option<(String, Option<String>)> {
+    let key = Key { namespace: "ns".into(), name: "shop".into() };
+    let findings = Findings { let_go: [let_go.to_owned()].into(), ..world.findings() };
+    let (index, again) = (world.index(), Again::default());
+    let snapshot = observe(&index, &again, &Reading::default(), &key, findings, world.now);
+    let decision = decide::decide(&snapshot.expect("nothing is an outline"));
+    decision.intents.into_iter().find_map(|intent| {
+        let Intent::KeepTemplate { name, let_go, .. } = intent else { return None };
+        Some((name, let_go))
+    })
+}
+
+#[test]
+fn what_comes_after_stable_is_kept_anew_where_it_was_let_go_and_is_shown_all_the_same() {
+    let (mut world, _) = half_way();
+    world.release = None;
+    let newer = template("v3", false);
+    world.push(newer.clone());
+    let (name, none) = would_keep(&mut world, "").expect("it is kept");
+    assert_eq!(none, None);
+    world.templates.insert(name.clone(), newer);
+    assert_eq!(would_keep(&mut world, "uid-another"), None);
+    let uid = format!("uid-{name}");
+    assert_eq!(would_keep(&mut world, &uid), Some((name, Some(uid.clone()))));
 }
 
 #[test]

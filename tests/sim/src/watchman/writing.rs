@@ -50,7 +50,8 @@ impl World {
         };
         if let Some((_, name)) = request.path.split_once("/deployments/") {
             let generation = tested(request, "/metadata/generation").cloned();
-            self.check("4 (guarded)", generation.is_some(), || what.clone());
+            let is_guarded = generation.is_some() && tests_its_uid(request);
+            self.check("4 (guarded)", is_guarded, || what.clone());
             let known = self.watchman.written.get(&(process, name.to_owned()));
             let own = own(known, uid(self.deployment(name)));
             let decided_on = generation.and_then(|value| value.as_i64()).unwrap_or(0);
@@ -242,6 +243,12 @@ fn tested<'r>(request: &'r Request, path: &str) -> Option<&'r Value> {
         PatchOperation::Test(test) if test.path.as_str() == path => Some(&test.value),
         _ => None,
     }
+}
+
+/// Whether nothing of a patch is done to one that was made anew under the same name.
+fn tests_its_uid(request: &Request) -> bool {
+    let tests = |operation: &PatchOperation| matches!(operation, PatchOperation::Test(test) if test.path.as_str() == "/metadata/uid");
+    request.patch.as_ref().is_some_and(|patch| patch.0.iter().any(tests))
 }
 
 /// The revision of the status that a request is to write: one more than that of the status it was decided on.

@@ -10,6 +10,7 @@ mod let_go;
 pub mod link;
 mod looks;
 mod memory;
+mod missing;
 mod operator;
 mod own_writes;
 mod prober;

@@ -15,6 +15,7 @@ use super::findings::SharedFindings;
 use super::let_go::LetGo;
 use super::link::UnderWay;
 use super::looks::Looks;
+use super::missing::Missing;
 use super::own_writes::OwnWrites;
 use super::prober::Prober;
 use super::queue::Queue;
@@ -32,7 +33,7 @@ use crate::observe::reading::Reading;
 use crate::report::notify::Carrier;
 use crate::report::{Metrics, Notifier, Reporter};
 use crate::watch::again::Reader;
-use crate::watch::{self as watches, FirstLists, SharedIndex, Watching};
+use crate::watch::{self as watches, FirstLists, ObjectKey, SharedIndex, Watching};
 
 /// How long looks under way may take to end when a term of leading ends.
 const LAST_LOOKS: Duration = Duration::from_secs(20);
@@ -102,8 +103,15 @@ impl Operator {
         let Leadership { fence, leading } = leadership;
         let (index, queue) =
             (SharedIndex::with_room_for(parts.texts), Arc::new(Queue::with_turns(parts.workers)));
-        let waker = queue.clone();
+        let (waker, seen) = (queue.clone(), index.clone());
         let wake = move |keys: Vec<Key>| {
+            // Whether or not this process leads: when it begins to, its watches are to be as quick as those of the one before.
+            {
+                let index = seen.lock();
+                for key in &keys {
+                    under_way.note(key, index.is_under_way(&ObjectKey::from(key)));
+                }
+            }
             for key in keys {
                 waker.wake(key);
             }
@@ -159,8 +167,8 @@ impl Operator {
             findings,
             sampler,
             own: OwnWrites::default(),
+            missing: Missing::default(),
             let_go: LetGo::default(),
-            under_way,
             rush: Rush::default(),
             onlooker,
         });
@@ -239,6 +247,7 @@ async fn lead(
         metrics.set_leading(true);
         let all = everything(index);
         reconciler.own.lead_again(&all);
+        reconciler.missing.clear();
         reconciler.rush.clear();
         // What was asked in an earlier term may have been answered since.
         reconciler.findings.clear();
@@ -292,8 +301,11 @@ mod tests {
     /// How often a Deployment was to be patched.
     type Tried = Arc<Mutex<usize>>;
 
-    /// An API server that has one Release, of a Deployment, and this to say to whoever writes.
-    fn serving<F>(write: impl Fn(Method, &str) -> F + Send + 'static) -> Client
+    /// An API server that has this to say to whoever lists, and this to whoever writes.
+    fn serving<F>(
+        listed: impl Fn(&str) -> Value + Send + 'static,
+        write: impl Fn(Method, &str) -> F + Send + 'static,
+    ) -> Client
     where
         F: Future<Output = (StatusCode, Value)> + Send + 'static,
     {
@@ -302,12 +314,13 @@ mod tests {
             let watches = request.uri().query().is_some_and(|query| query.contains("watch="));
             let reads = *request.method() == Method::GET;
             let written = (!reads).then(|| write(request.method().clone(), &path));
+            let read = listed(&path);
             async move {
                 if watches {
                     return std::future::pending().await;
                 }
                 let (code, text) = match written {
-                    None => (StatusCode::OK, listed(&path)),
+                    None => (StatusCode::OK, read),
                     Some(answer) => answer.await,
                 };
                 let mut response = Response::new(Body::from(text.to_string().into_bytes()));
@@ -320,7 +333,7 @@ mod tests {
 
     /// One that asks whoever writes to come back in fifty seconds.
     fn busy(tried: Tried) -> Client {
-        serving(move |method, path| {
+        serving(listed, move |method, path| {
             if method == Method::PATCH && path.ends_with("/deployments/shop") {
                 *tried.lock().unwrap() += 1;
             }
@@ -343,7 +356,7 @@ mod tests {
 
     /// One that takes five seconds for a write.
     fn slow(writes: Arc<Writes>) -> Client {
-        serving(move |_, _| {
+        serving(listed, move |_, _| {
             writes.begun.fetch_add(1, Ordering::Relaxed);
             let writes = writes.clone();
             async move {
@@ -355,6 +368,7 @@ mod tests {
         })
     }
 
+    /// One Release, of a Deployment.
     fn listed(path: &str) -> Value {
         if path == "/apis/admissionregistration.k8s.io/v1" {
             return json!({"groupVersion": "admissionregistration.k8s.io/v1", "resources": []});
@@ -378,6 +392,15 @@ mod tests {
     }
 
     async fn start(client: Client, leading: watch::Receiver<bool>) -> Operator {
+        start_saying(client, leading, Arc::default()).await
+    }
+
+    /// The same; `under_way`: is told whether a run is.
+    async fn start_saying(
+        client: Client,
+        leading: watch::Receiver<bool>,
+        under_way: Arc<UnderWay>,
+    ) -> Operator {
         Operator::start(Parts {
             carrier: Arc::new(Outside::new(client.clone(), Reach::anywhere())),
             client,
@@ -386,7 +409,7 @@ mod tests {
             pages: Arc::new(measure::client(Trust::Nothing, &Reach::anywhere()).expect("a client")),
             reach: Reach::anywhere(),
             leadership: Leadership { fence: Arc::new(Leads(Duration::from_secs(10))), leading },
-            under_way: Arc::default(),
+            under_way,
             metrics: Arc::new(Metrics::new()),
             reads_per_second: 300,
             workers: 8,
@@ -416,6 +439,26 @@ mod tests {
         leading.send_replace(true);
         assert_eq!(tries_after(10).await, 3, "what was woken meanwhile is looked at");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_lead_knows_all_the_same_whether_a_run_is_under_way() {
+        for (run, is_under_way) in [(json!({"id": "r1"}), true), (Value::Null, false)] {
+            let shown = move |path: &str| {
+                let mut list = listed(path);
+                if path.ends_with("/releases") {
+                    list["items"][0]["status"] = json!({"run": run});
+                }
+                list
+            };
+            let client = serving(shown, |_, _| std::future::ready((StatusCode::OK, Value::Null)));
+            let (_leading, leads) = watch::channel(false);
+            let under_way = Arc::<UnderWay>::default();
+            let operator = start_saying(client, leads, under_way.clone()).await;
+            operator.first_lists().complete().await;
+            assert_eq!(under_way.follow().is(), is_under_way);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn asked_to_stop_it_waits_for_the_write_under_way_and_not_for_all_that_a_look_has_left() {
         let writes = Arc::new(Writes::default());

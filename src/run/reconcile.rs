@@ -10,7 +10,7 @@ use super::clock::{self, Clock};
 use super::errands::Errands;
 use super::findings::{News, SharedFindings};
 use super::let_go::LetGo;
-use super::link::UnderWay;
+use super::missing::Missing;
 use super::own_writes::{BackOff, OwnWrites};
 use super::prober::{Asker, Prober};
 use super::queue::Queue;
@@ -71,8 +71,8 @@ pub struct Reconciler {
     pub notifier: Notifier,
     pub reporter: Reporter,
     pub own: OwnWrites,
+    pub missing: Missing,
     pub let_go: LetGo,
-    pub under_way: Arc<UnderWay>,
     pub rush: Rush,
     pub onlooker: Option<Onlooker>,
 }
@@ -99,8 +99,6 @@ impl Reconciler {
         if let Some(onlooker) = &self.onlooker {
             onlooker(snapshot, &decision);
         }
-        let runs = |release: &ReleaseFacts| release.status.run.is_some();
-        self.under_way.note(key, decision.urgent || snapshot.release.as_ref().is_some_and(runs));
         let needs = decide::needs(snapshot);
         let run = snapshot.release.as_ref().and_then(|release| release.status.run.as_ref());
         let decided = decision.status.as_ref().and_then(|status| status.run.as_ref());
@@ -182,12 +180,18 @@ impl Reconciler {
         observe::observe(&self.index.lock(), again, &self.reading, key, findings, now)
     }
 
-    /// What is known of a Release. `Err`: something of it has to be read again, and cannot be now; it can be tried again after so long.
+    /// What is known of a Release. `Err`: something of it has to be read again or asked about, and cannot be now, or is there and not heard of; it can be tried
+    /// again after so long.
     async fn see(&self, key: &Key) -> Result<Snapshot, Duration> {
         let mut again = Again::default();
         for _ in 0..READINGS {
             let lacking = match self.observe(key, &again, self.clock.now()) {
-                Ok(snapshot) => return Ok(snapshot),
+                Ok(snapshot) if self.missing.is_known(key, &snapshot) => return Ok(snapshot),
+                Ok(snapshot) => {
+                    let asked = self.missing.ask(&self.reader, key, &snapshot).await;
+                    asked.map_err(|wait| spread(key, wait))?;
+                    continue;
+                }
                 Err(lacking) => lacking,
             };
             match self.reader.read(&key.namespace, lacking, &mut again).await {
@@ -209,7 +213,6 @@ impl Reconciler {
         self.notifier.stop();
         self.errands.clear();
         self.findings.clear();
-        self.under_way.clear();
     }
 
     /// Has people told what status owes them.

@@ -78,6 +78,16 @@ impl Index {
             spare,
         }
     }
+
+    /// Whether a run of this Release is under way: its status says so; or it is gone, or has nothing in hand yet, while a Deployment that carries its name is
+    /// in one. Beside a status that knows of no run a Deployment may be held as it is in one, for as long as its owner likes.
+    pub fn is_under_way(&self, name: &ObjectKey) -> bool {
+        let is_left = || self.deployments.children(name).any(|(_, found)| found.is_in_a_run());
+        match self.releases.get(name) {
+            Some(release) => release.has_run || (!release.has_stable && is_left()),
+            None => is_left(),
+        }
+    }
 }
 
 /// The index, shared between the watches that fill it and those who read it. Never held across an await.
@@ -322,6 +332,27 @@ mod tests {
             "spec": {"release": "shop", "action": "Abort", "by": "ada", "reason": reason},
             "status": {"result": result},
         })
+    }
+
+    #[test]
+    fn a_run_is_under_way_where_its_release_says_so_or_is_gone_and_has_left_one() {
+        let (mut index, shop) = (index(1 << 20), key("shop"));
+        of::<slim::Release>(&mut index, &release("shop", 0));
+        assert!(index.is_under_way(&shop));
+        let mut at_rest = release("shop", 0);
+        at_rest["status"] = json!({"stable": {"fingerprint": "abc"}, "run": null});
+        of::<slim::Release>(&mut index, &at_rest);
+        let mut parked = deployment("ns", "shop", Some("shop"), 0);
+        parked["spec"]["minReadySeconds"] = json!(2_147_483_646);
+        of::<slim::Deployment>(&mut index, &parked);
+        assert!(!index.is_under_way(&shop), "it is held");
+        delete::<slim::Release>(&mut index, &parsed(&at_rest));
+        assert!(index.is_under_way(&shop));
+        at_rest["status"] = json!({"phase": "Idle"});
+        of::<slim::Release>(&mut index, &at_rest);
+        assert!(index.is_under_way(&shop), "it was made anew, and takes it up");
+        of::<slim::Deployment>(&mut index, &deployment("ns", "shop", Some("shop"), 0));
+        assert!(!index.is_under_way(&shop));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Whether any run is under way: while one is, a watch that has gone silent must be noticed sooner.
+//! Whether any run is under way, as far as is known to whoever watches, leading or not: while one is, a watch that has gone silent must be noticed sooner.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::decide::Key;
 
-/// Releases with a run under way, as far as we look at them.
+/// Releases with a run under way.
 #[derive(Default)]
 pub struct UnderWay {
     keys: Mutex<HashSet<Key>>,
@@ -60,12 +60,6 @@ impl UnderWay {
             keys.remove(key);
         }
         self.any.say(!keys.is_empty());
-    }
-
-    /// Another process leads: it is its business.
-    pub fn clear(&self) {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.any.say(false);
     }
 
     /// Whether there is any, from now on.

@@ -26,10 +26,11 @@ use crate::watch::{index, slim};
 
 mod beside;
 mod meanwhile;
+mod missing;
 
 type Written = Arc<Mutex<Vec<(String, Instant)>>>;
 
-/// An API server that takes two seconds for each request.
+/// An API server that takes two seconds for each request, and lists nothing.
 fn slow(written: Written) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
         let written = written.clone();
@@ -39,7 +40,7 @@ fn slow(written: Written) -> Client {
                 let path = request.uri().path().to_owned();
                 written.lock().unwrap().push((path, clock::instant()));
             }
-            let text = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 2}});
+            let text = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 2}, "items": []});
             Ok::<_, std::io::Error>(Response::new(Body::from(text.to_string().into_bytes())))
         }
     });
@@ -96,8 +97,8 @@ fn reconciler(client: Client, turns: u16) -> Arc<Reconciler> {
         queue,
         findings,
         own: OwnWrites::default(),
+        missing: Missing::default(),
         let_go: LetGo::default(),
-        under_way: Arc::default(),
         rush: Rush::default(),
         onlooker: None,
     })
@@ -127,7 +128,11 @@ fn release_object(name: &str) -> Value {
 
 /// A list of this one object.
 fn listed(object: &Value) -> Value {
-    json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [object]})
+    list_of(std::slice::from_ref(object))
+}
+
+fn list_of(objects: &[Value]) -> Value {
+    json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": objects})
 }
 
 fn version(number: u8) -> Value {
@@ -302,7 +307,7 @@ async fn a_deployment_of_before_what_status_was_decided_on_is_waited_for_as_long
     }
 }
 
-/// An API server that takes everything but writes to paths that end so; what it was asked, and the bodies.
+/// An API server that lists nothing, and takes everything but writes to paths that end so; what was to be written, and the bodies.
 fn refusing(end: &'static str, asked: Arc<Mutex<Vec<(String, String)>>>) -> Client {
     refusing_as((http::StatusCode::UNPROCESSABLE_ENTITY, "Invalid"), end, asked)
 }
@@ -317,9 +322,12 @@ fn refusing_as(
         let asked = asked.clone();
         async move {
             let path = request.uri().path().to_owned();
+            let is_read = *request.method() == Method::GET;
             let body = request.into_body().collect_bytes().await.expect("a body");
             let refused = path.ends_with(end);
-            asked.lock().unwrap().push((path, String::from_utf8_lossy(&body).into_owned()));
+            if !is_read {
+                asked.lock().unwrap().push((path, String::from_utf8_lossy(&body).into_owned()));
+            }
             let (code, text) = match refused {
                 true => (
                     code,
@@ -327,7 +335,7 @@ fn refusing_as(
                 ),
                 false => (
                     http::StatusCode::OK,
-                    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 7}}),
+                    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 7}, "items": []}),
                 ),
             };
             let mut response = Response::new(Body::from(text.to_string().into_bytes()));

@@ -19,6 +19,8 @@ pub struct Release {
     pub status: Document,
     /// Its status says that it has taken up a Deployment.
     pub has_stable: bool,
+    /// Its status says that a run is under way.
+    pub has_run: bool,
     /// Only what it is about and, of its status, what other Releases look at.
     pub is_outline: bool,
     place: Option<Place>,
@@ -35,19 +37,21 @@ struct SentRelease {
 
 impl From<SentRelease> for Release {
     fn from(SentRelease { metadata, spec, status }: SentRelease) -> Self {
-        let has_stable = has_stable(&status);
-        Self { metadata, spec, status, has_stable, is_outline: false, place: None }
+        let Known { stable, run } = known(&status);
+        let (has_stable, has_run) = (stable.is_some(), run.is_some());
+        Self { metadata, spec, status, has_stable, has_run, is_outline: false, place: None }
     }
 }
 
-/// Others ask for it at each event: it is read once.
-fn has_stable(status: &Document) -> bool {
-    #[derive(Deserialize)]
-    struct Status {
-        stable: Option<IgnoredAny>,
-    }
-    let status = status.read::<Option<Status>>().ok().flatten();
-    status.is_some_and(|status| status.stable.is_some())
+/// What of a status is asked for at each event: it is read once.
+#[derive(Deserialize, Default)]
+struct Known {
+    stable: Option<IgnoredAny>,
+    run: Option<IgnoredAny>,
+}
+
+fn known(status: &Document) -> Known {
+    status.read::<Option<Known>>().ok().flatten().unwrap_or_default()
 }
 
 impl Release {

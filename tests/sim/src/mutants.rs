@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 36] = [
+pub const MUTANTS: [Mutant; 37] = [
     Mutant {
         name: "a move grows late while nobody looks",
         file: "src/decide/moving.rs",
@@ -117,6 +117,13 @@ pub const MUTANTS: [Mutant; 36] = [
         finds: "self.note(key, snapshot, &applied, &outcome);\n            is_done",
         becomes: "if outcome.is_ok() { self.note(key, snapshot, &applied, &outcome); }\n            is_done",
         noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "what has not been heard of is taken for what is gone",
+        file: "src/run/reconcile.rs",
+        finds: "Ok(snapshot) if self.missing.is_known(key, &snapshot) =>",
+        becomes: "Ok(snapshot) if self.missing.is_known(key, &snapshot) || true =>",
+        noticed_by: &["--lib", "--package", "tidegate"],
     },
     Mutant {
         name: "not paused between moves",

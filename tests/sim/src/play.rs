@@ -430,7 +430,7 @@ impl<'s> Player<'s> {
                 if let Some(number) = number {
                     let until = now + seconds * 1000;
                     world.network.cut_off(number, until);
-                    world.store.hold(Some(number), until);
+                    world.store.hold(Some(number), None, until);
                 }
             }
             Event::DeleteLease => {
@@ -440,7 +440,14 @@ impl<'s> Player<'s> {
             Event::DropWatches => world.store.drop_watches(),
             Event::HoldWatches(wait) => {
                 let until = now + wait;
-                world.store.hold(None, until);
+                world.store.hold(None, None, until);
+            }
+            Event::HoldStandby(plural, wait) => {
+                let until = now + wait;
+                let all = self.processes.iter().map(|process| process.number);
+                for standby in all.filter(|process| Some(*process) != number) {
+                    world.store.hold(Some(standby), Some(*plural), until);
+                }
             }
             Event::Unread(plural, wait) => {
                 world.unread = Some((*plural, now + wait));

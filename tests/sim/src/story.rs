@@ -207,6 +207,8 @@ pub enum Event {
     DropWatches,
     /// Watches bring nothing for so many milliseconds.
     HoldWatches(u64),
+    /// Those of this kind bring nothing to who does not lead, for so many milliseconds.
+    HoldStandby(&'static str, u64),
     /// All watches end, and for so many milliseconds whoever lists or watches this kind is told of an error.
     Unread(&'static str, u64),
     /// The API server forgets how things came to be as they are.
@@ -234,7 +236,9 @@ pub struct Story {
 impl Story {
     /// Whether a watch may fall silent in it. Only then does it matter how soon one is begun anew, which is a third of what a story takes.
     pub fn silences(&self) -> bool {
-        let silent = |event: &Event| matches!(event, Event::CutOff(_) | Event::HoldWatches(_));
+        let silent = |event: &Event| {
+            matches!(event, Event::CutOff(_) | Event::HoldWatches(_) | Event::HoldStandby(_, _))
+        };
         self.events.iter().any(|(_, event)| silent(event))
     }
 }
@@ -289,6 +293,7 @@ impl fmt::Display for Event {
             Self::DeleteLease => out.write_str("delete-lease"),
             Self::DropWatches => out.write_str("drop-watches"),
             Self::HoldWatches(wait) => write!(out, "hold-watches {wait}"),
+            Self::HoldStandby(plural, wait) => write!(out, "hold-standby {plural} {wait}"),
             Self::Unread(plural, wait) => write!(out, "unread {plural} {wait}"),
             Self::Compact => out.write_str("compact"),
             Self::Replay(changes) => write!(out, "replay {changes}"),
@@ -329,6 +334,10 @@ impl FromStr for Event {
         let natural = |index: usize| of(index).parse::<u64>().map_err(|error| format!("{text}: {error}"));
         let small = |index: usize| of(index).parse::<u32>().map_err(|error| format!("{text}: {error}"));
         let count = |index: usize| of(index).parse::<usize>().map_err(|error| format!("{text}: {error}"));
+        let plural = |index: usize| {
+            let kind = kind_of(of(index)).ok_or_else(|| format!("{text}: no such kind"))?;
+            Ok::<_, String>(kind.plural)
+        };
         Ok(match word {
             "push" => {
                 let (version, conduct) = pushed(of(0), of(1))?;
@@ -404,10 +413,8 @@ impl FromStr for Event {
             "delete-lease" => Self::DeleteLease,
             "drop-watches" => Self::DropWatches,
             "hold-watches" => Self::HoldWatches(natural(0)?),
-            "unread" => {
-                let kind = kind_of(of(0)).ok_or_else(|| format!("{text}: no such kind"))?;
-                Self::Unread(kind.plural, natural(1)?)
-            }
+            "hold-standby" => Self::HoldStandby(plural(0)?, natural(1)?),
+            "unread" => Self::Unread(plural(0)?, natural(1)?),
             "compact" => Self::Compact,
             "replay" => Self::Replay(count(0)?),
             "sleep" => Self::Sleep(natural(0)?),

@@ -14,6 +14,8 @@ mod left_behind;
 mod lost;
 #[path = "plays/measured.rs"]
 mod measured;
+#[path = "plays/missing.rs"]
+mod missing;
 #[path = "plays/nodes.rs"]
 mod nodes;
 #[path = "plays/own_writes.rs"]

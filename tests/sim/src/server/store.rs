@@ -303,12 +303,13 @@ impl Store {
         });
     }
 
-    /// Holds back what a process's watches (or all) bring, until then.
-    pub fn hold(&mut self, process: Option<usize>, until: u64) {
-        let held = self
-            .watchers
-            .iter_mut()
-            .filter(|watcher| process.is_none_or(|process| watcher.process == process));
+    /// Holds back what a process's watches (or all) of a kind (or of all) bring, until then.
+    pub fn hold(&mut self, process: Option<usize>, plural: Option<&str>, until: u64) {
+        let is_held = |watcher: &&mut Watcher| {
+            process.is_none_or(|process| watcher.process == process)
+                && plural.is_none_or(|plural| watcher.plural == plural)
+        };
+        let held = self.watchers.iter_mut().filter(is_held);
         for watcher in held {
             watcher.held_until = watcher.held_until.max(until);
         }

@@ -1,0 +1,144 @@
+//! What a run would be undone or ended for because it is not there, as far as is known: a Release that is gone, a Deployment that was deleted or made anew. Each
+//! kind is watched by itself, and how far a watch is behind nobody knows, least of all who begins to lead. So the API server is asked before that is
+//! decided on: once, and what it has confirmed is remembered until it is known otherwise. What comes of it is for `decide`; nothing is asked about what is there.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::clock;
+use crate::decide::fields::{PARKED_DEADLINE, parked};
+use crate::decide::snapshot::Workload;
+use crate::decide::{Key, Snapshot};
+use crate::watch::again::{NotRead, Reader};
+use crate::watch::{ObjectKey, slim};
+
+/// After so long without an answer what is known is taken for what there is: all watches have been begun anew twice by then, where they can be.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a way back waits for its one answer.
+const LONGEST_ASK: Duration = Duration::from_secs(2);
+/// It is asked again no sooner: what is there is mostly heard of before.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What is missing, by Release.
+#[derive(Default)]
+pub struct Missing(Mutex<HashMap<Key, Doubt>>);
+
+#[derive(Clone)]
+struct Doubt {
+    about: About,
+    /// Since when it is asked about, or since it was last said to be there.
+    since: Instant,
+    ask_at: Instant,
+    /// It is missing, or is taken for that.
+    is_settled: bool,
+}
+
+/// What is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum About {
+    /// The Release, while something of it is left.
+    Release,
+    /// The Deployment that a run is about. Another one may have its name.
+    Deployment { name: String, uid: String },
+}
+
+impl About {
+    fn of(snapshot: &Snapshot) -> Option<Self> {
+        let Some(release) = &snapshot.release else {
+            let is_left = snapshot.target.is_some() || !snapshot.templates.is_empty();
+            return is_left.then_some(Self::Release);
+        };
+        let uid = release.status.target_uid.as_ref().filter(|_| release.status.run.is_some())?;
+        // Of a spec that cannot be read nobody knows what to ask for.
+        let name = &release.spec.as_ref().ok()?.target_ref.name;
+        let is_there = snapshot.target.as_ref().is_some_and(|target| target.uid == *uid);
+        (!is_there).then(|| Self::Deployment { name: name.clone(), uid: uid.clone() })
+    }
+
+    async fn is_there(&self, reader: &Reader, key: &Key) -> Result<bool, NotRead> {
+        let found = match self {
+            Self::Release => reader.now::<slim::Release>(&ObjectKey::from(key)).await.map(|_| true),
+            Self::Deployment { name, uid } => {
+                let found = reader.now::<slim::Deployment>(&ObjectKey::new(&key.namespace, name)).await;
+                found.map(|found| *found.metadata.uid == **uid && !found.metadata.deleted)
+            }
+        };
+        match found {
+            Err(NotRead::Gone) => Ok(false),
+            found => found,
+        }
+    }
+}
+
+/// Whether stable has been ordered, by what stands on the Deployment.
+fn goes_back(target: &Workload) -> bool {
+    let waits_back = target.progress_deadline_seconds == Some(PARKED_DEADLINE);
+    target.stable.is_some() && waits_back && !parked(target)
+}
+
+impl Missing {
+    /// Whether this snapshot may be decided on: nothing is missing in it, or that has been asked about.
+    pub fn is_known(&self, key: &Key, snapshot: &Snapshot) -> bool {
+        let mut all = self.lock();
+        let Some(about) = About::of(snapshot) else {
+            all.remove(key);
+            return true;
+        };
+        all.get(key).is_some_and(|doubt| doubt.is_settled && doubt.about == about)
+    }
+
+    /// Asks whether what is missing in this snapshot is there all the same.
+    ///
+    /// # Errors
+    /// It is, and has not been heard of yet; or there is no answer, and it can be waited for: when to look again.
+    pub async fn ask(&self, reader: &Reader, key: &Key, snapshot: &Snapshot) -> Result<(), Duration> {
+        let Some(about) = About::of(snapshot) else { return Ok(()) };
+        let doubt = self.doubt(key, about);
+        let now = clock::instant();
+        if now < doubt.ask_at {
+            return Err(doubt.ask_at - now);
+        }
+        // Pods wait well where they are, but not in the middle of a way back.
+        let in_a_hurry = doubt.about == About::Release && snapshot.target.as_ref().is_some_and(goes_back);
+        let asked = doubt.about.is_there(reader, key);
+        let answer = match in_a_hurry {
+            true => tokio::time::timeout(LONGEST_ASK, asked).await.unwrap_or(Err(NotRead::Late)),
+            false => asked.await,
+        };
+        let now = clock::instant();
+        let (since, is_settled) = match answer {
+            Ok(false) => (doubt.since, true),
+            Ok(true) => {
+                tracing::info!(release = %key, missing = ?doubt.about, "it is there, and has not been heard of yet");
+                (now, false)
+            }
+            Err(error) => {
+                if !matches!(error, NotRead::NoTurn) {
+                    tracing::warn!(release = %key, missing = ?doubt.about, %error, "it could not be read whether it is there");
+                }
+                (doubt.since, in_a_hurry || now >= doubt.since + PATIENCE)
+            }
+        };
+        self.lock().insert(key.clone(), Doubt { since, ask_at: now + ASK_AGAIN, is_settled, ..doubt });
+        if is_settled { Ok(()) } else { Err(ASK_AGAIN) }
+    }
+
+    /// What is known of it; where something else was missing before, it begins anew.
+    fn doubt(&self, key: &Key, about: About) -> Doubt {
+        let known = self.lock().get(key).filter(|doubt| doubt.about == about).cloned();
+        let now = clock::instant();
+        known.unwrap_or(Doubt { about, since: now, ask_at: now, is_settled: false })
+    }
+
+    /// Another process may have led meanwhile, and made what was missing.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Doubt>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

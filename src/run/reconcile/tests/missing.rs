@@ -1,0 +1,177 @@
+//! What is not known to be there, and is all the same, or is not: the watch of one kind is behind those of the others.
+
+use super::*;
+
+/// What lists bring, whatever is listed; `None`: nothing is answered but that there is trouble.
+type There = Arc<Mutex<Option<Vec<Value>>>>;
+type Asked = Arc<Mutex<Vec<(Method, String)>>>;
+
+struct Stage {
+    reconciler: Arc<Reconciler>,
+    there: There,
+    asked: Asked,
+}
+
+/// An API server that takes everything that is written.
+fn server(there: There, asked: Asked) -> Client {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let (code, text) = match (method == Method::GET, &*there.lock().unwrap()) {
+            (false, _) => (
+                http::StatusCode::OK,
+                json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 7}}),
+            ),
+            (true, Some(objects)) => (http::StatusCode::OK, list_of(objects)),
+            (true, None) => (
+                http::StatusCode::INTERNAL_SERVER_ERROR,
+                json!({"kind": "Status", "status": "Failure", "message": "etcdserver: request timed out", "reason": "InternalError", "code": 500}),
+            ),
+        };
+        asked.lock().unwrap().push((method, path));
+        let mut response = Response::new(Body::from(text.to_string().into_bytes()));
+        *response.status_mut() = code;
+        async move { Ok::<_, std::io::Error>(response) }
+    });
+    Client::new(service, "default")
+}
+
+impl Stage {
+    fn of(there: Option<Vec<Value>>) -> Self {
+        let (there, asked) = (Arc::new(Mutex::new(there)), Asked::default());
+        let reconciler = reconciler(server(there.clone(), asked.clone()), 8);
+        Self { reconciler, there, asked }
+    }
+
+    fn is_there_now(&self, objects: Vec<Value>) {
+        *self.there.lock().unwrap() = Some(objects);
+    }
+
+    /// Something brings ten looks a second.
+    async fn look_for(&self, key: &Key, time: Duration) {
+        let until = clock::instant() + time;
+        while clock::instant() < until {
+            self.reconciler.queue.wake(key.clone());
+            let key = self.reconciler.queue.next().await;
+            self.reconciler.look(&key).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn asked(&self, is_it: impl Fn(&Method, &str) -> bool) -> usize {
+        self.asked.lock().unwrap().iter().filter(|(method, path)| is_it(method, path)).count()
+    }
+
+    /// How often it was asked what Releases or Deployments there are.
+    fn reads(&self) -> usize {
+        let lists = |path: &str| path.ends_with("/releases") || path.ends_with("/deployments");
+        self.asked(|method, path| *method == Method::GET && lists(path))
+    }
+
+    fn writes(&self) -> usize {
+        self.asked(|method, _| *method != Method::GET)
+    }
+
+    fn orders(&self) -> usize {
+        self.asked(|method, path| *method == Method::PATCH && path.contains("/deployments/"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_has_not_been_heard_of_yet_is_not_gone() {
+    let stage = Stage::of(Some(vec![release_object("bad")]));
+    let key = bad(&mut stage.reconciler.index.lock());
+    stage.look_for(&key, Duration::from_secs(60)).await;
+    assert_eq!(stage.writes(), 0, "{:?}", stage.asked.lock().unwrap());
+    let reads = stage.reads();
+    assert!((30..=61).contains(&reads), "asked again and again, and not in each look: {reads}");
+    assert_eq!(stage.asked(|_, path| path.ends_with("/namespaces/ns/releases")), reads);
+    // And then it is deleted.
+    stage.is_there_now(Vec::new());
+    stage.look_for(&key, Duration::from_secs(20)).await;
+    assert_eq!((stage.reads(), stage.orders()), (reads + 1, 1), "asked once, and ordered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_release_is_not_dropped_before_that_is_known_to_be_gone() {
+    let stage = Stage::of(Some(vec![release_object("bad")]));
+    let key = bad(&mut stage.reconciler.index.lock());
+    // Its Deployment has not been heard of either.
+    index::delete(&mut stage.reconciler.index.lock(), &deployment("bad", &|_| {}));
+    stage.look_for(&key, Duration::from_secs(5)).await;
+    assert_eq!(stage.writes(), 0, "{:?}", stage.asked.lock().unwrap());
+    stage.is_there_now(Vec::new());
+    stage.look_for(&key, Duration::from_secs(5)).await;
+    assert!(
+        stage.asked(|method, path| *method == Method::DELETE && path.contains("/controllerrevisions/")) > 0
+    );
+}
+
+/// A Release in a run about a Deployment that has this uid.
+fn running(uid: &str) -> slim::Release {
+    let run = json!({"id": "r1", "number": 1, "startedAt": "2026-12-01T12:00:00Z", "originals": {}, "stage": "Steps"});
+    let mut release = release_object("shop");
+    release["status"] = json!({"targetUid": uid, "run": run});
+    serde_json::from_str(&release.to_string()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_does_not_end_for_a_deployment_that_has_not_been_heard_of_yet() {
+    let of = |uid: &'static str| move |deployment: &mut Value| deployment["metadata"]["uid"] = json!(uid);
+    let key = Key { namespace: "ns".into(), name: "shop".into() };
+    for (known, in_the_end) in [
+        (None, Vec::new()),
+        (Some("former"), vec![deployment_object("shop", &of("former"))]),
+        (Some("former"), vec![deployment_object("shop", &of("latter"))]),
+    ] {
+        let stage = Stage::of(Some(vec![deployment_object("shop", &of("present"))]));
+        {
+            let mut index = stage.reconciler.index.lock();
+            index::apply(&mut index, running("present"));
+            if let Some(uid) = known {
+                index::apply(&mut index, deployment("shop", &of(uid)));
+            }
+        }
+        stage.look_for(&key, Duration::from_secs(60)).await;
+        assert_eq!(stage.writes(), 0, "{known:?}: {:?}", stage.asked.lock().unwrap());
+        let reads = stage.reads();
+        assert!((30..=61).contains(&reads), "asked again and again, and not in each look: {reads}");
+        stage.is_there_now(in_the_end);
+        stage.look_for(&key, Duration::from_secs(2)).await;
+        assert!(stage.writes() > 0, "{known:?}: it was deleted after all");
+        assert_eq!(stage.reads(), reads + 1, "{known:?}: asked once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_rest_and_in_a_run_of_what_is_there_nothing_is_asked() {
+    let key = Key { namespace: "ns".into(), name: "shop".into() };
+    for release in [release("shop"), running("shop")] {
+        let stage = Stage::of(Some(Vec::new()));
+        {
+            let mut index = stage.reconciler.index.lock();
+            index::apply(&mut index, release);
+            index::apply(&mut index, deployment("shop", &|_| {}));
+        }
+        stage.look_for(&key, Duration::from_secs(2)).await;
+        assert!(stage.writes() > 0);
+        assert_eq!(stage.reads(), 0, "{:?}", stage.asked.lock().unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_answers_a_release_is_gone_in_time_and_what_goes_back_already_goes_on() {
+    let stage = Stage::of(None);
+    let key = bad(&mut stage.reconciler.index.lock());
+    stage.look_for(&key, Duration::from_secs(25)).await;
+    assert_eq!(stage.writes(), 0, "{:?}", stage.asked.lock().unwrap());
+    stage.look_for(&key, Duration::from_secs(10)).await;
+    assert_eq!(stage.orders(), 1, "{:?}", stage.asked.lock().unwrap());
+
+    let stage = Stage::of(None);
+    let key = Key { namespace: "ns".into(), name: "shop".into() };
+    owing(&mut stage.reconciler.index.lock(), None);
+    stage.reconciler.queue.wake(key);
+    let key = stage.reconciler.queue.next().await;
+    stage.reconciler.look(&key).await;
+    assert_eq!((stage.reads(), stage.orders()), (1, 1), "{:?}", stage.asked.lock().unwrap());
+}

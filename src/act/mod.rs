@@ -556,7 +556,7 @@ mod tests {
                 }
                 "POST" if stands.is_some() => (
                     StatusCode::CONFLICT,
-                    json!({"kind": "Status", "reason": "AlreadyExists", "code": 409, "message": "there"}),
+                    json!({"kind": "Status", "reason": "AlreadyExists", "code": 409, "message": "it already exists"}),
                 ),
                 "POST" => {
                     *stands = Some("k1");

@@ -44,7 +44,7 @@ use crate::letters::on_one_line;
 use causes::outcome;
 
 pub use causes::{is_for_a_while, is_undo};
-pub use hooks::id as hook_id;
+pub use hooks::{errand as hook_errand, id as hook_id};
 pub use order::GoingBack;
 pub use owed::{not_put_back, put_held, reverted};
 pub use phases::{told_later, watch_asked, watch_communication};

@@ -40,13 +40,6 @@ pub struct Errand {
     pub kind: ErrandKind,
 }
 
-impl Errand {
-    /// What that of a hook is called.
-    pub fn of_hook(hook: &str) -> String {
-        format!("hook/{hook}")
-    }
-}
-
 /// What is done.
 #[derive(Clone, Debug)]
 pub enum ErrandKind {

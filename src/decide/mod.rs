@@ -60,7 +60,7 @@ pub mod values;
 mod watching;
 pub mod workload;
 
-pub use back::{VALIDATION, hook_id, quarantine_refusal};
+pub use back::{VALIDATION, hook_errand, hook_id, quarantine_refusal};
 pub use decision::{Decision, Errand, ErrandKind, Gather, Intent, Notice, Owner, Relabelled, Witness};
 pub use evidence::{duration, percent};
 pub use needs::{About, Needs, Probe, ProbedPod, SampledPod, SampledValue, Sampling, needs};

@@ -17,7 +17,7 @@ use crate::api::status::Run;
 use crate::api::undo::{HookStatus, HttpHook, SecretHeader};
 use crate::decide::plan::ObjectPatch;
 use crate::decide::snapshot::{Gathered, ProbeAnswer, ProbeResult};
-use crate::decide::{Errand, ErrandKind, Key, hook_id};
+use crate::decide::{Errand, ErrandKind, Key, hook_errand, hook_id};
 use crate::observe::credentials;
 use crate::observe::gather::Gatherer;
 use crate::observe::reach::Reach;
@@ -101,7 +101,7 @@ struct Asked {
 
 impl Asked {
     fn note_made(&self, hooks: &[HookStatus]) {
-        let made = hooks.iter().filter(|hook| hook.job.is_some()).map(|hook| Errand::of_hook(&hook.name));
+        let made = hooks.iter().filter(|hook| hook.job.is_some()).map(|hook| hook_errand(&hook.name));
         self.made.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
     }
 
@@ -376,13 +376,12 @@ mod tests {
     fn begin_hook(errands: &Errands, namespace: &str, number: usize, hook: &str) {
         let key = Key { namespace: namespace.to_owned(), name: format!("shop-{number}") };
         let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "flag-off"}});
-        let errand =
-            Errand { run: "r1".into(), name: Errand::of_hook(hook), kind: ErrandKind::MakeJob { body } };
+        let errand = Errand { run: "r1".into(), name: hook_errand(hook), kind: ErrandKind::MakeJob { body } };
         errands.begin(&key, &[errand], true);
     }
 
     fn run() -> Run {
-        let run = json!({"id": "r1", "number": 1, "startedAt": "2026-01-01T00:00:00Z", "stage": "Steps"});
+        let run = json!({"id": "r1", "number": 1, "startedAt": "2026-01-01T00:00:00Z", "stage": "Steps", "originals": {}});
         serde_json::from_value(run).expect("a run")
     }
 

@@ -39,6 +39,11 @@ pub fn id(run: &str, hook: &str) -> ProbeId {
     ProbeId { run: run.to_owned(), check: format!("undo.hooks/{hook}"), attempt: 1, definition: None }
 }
 
+/// What the errand of one is called.
+pub fn errand(hook: &str) -> String {
+    format!("hook/{hook}")
+}
+
 /// Begins those that are not begun, and notes what came of them.
 pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let run = draft.run().id.clone();
@@ -82,7 +87,7 @@ fn begin(draft: &mut Draft<'_>, known: &HookStatus, kind: ErrandKind) {
         return;
     }
     let run = draft.run().id.clone();
-    draft.errands.push(Errand { run, name: Errand::of_hook(&known.name), kind });
+    draft.errands.push(Errand { run, name: errand(&known.name), kind });
 }
 
 fn done_by_us(draft: &mut Draft<'_>, known: &HookStatus, kind: ErrandKind) -> (HookState, String) {

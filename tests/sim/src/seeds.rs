@@ -62,6 +62,7 @@ pub fn story(seed: u64) -> Story {
     calendar::calendar(&mut Dice::new(seed, 20), &mut story);
     leading::deleted(&mut Dice::new(seed, 21), &mut story);
     hostile::hostile(&mut Dice::new(seed, 22), &mut story);
+    leading::behind(&mut Dice::new(seed, 23), &mut story);
     story
 }
 

@@ -47,6 +47,24 @@ pub fn deleted(dice: &mut Dice, story: &mut Story) {
     story.events.sort_by_key(|(at, _)| *at);
 }
 
+/// What who does not lead may not hear of for a while, each kind by itself.
+const WATCHED: [&str; 6] =
+    ["releases", "deployments", "controllerrevisions", "releaseactions", "jobs", "pods"];
+
+/// Who does not lead is behind with some of what it watches, and may begin to lead meanwhile.
+pub fn behind(dice: &mut Dice, story: &mut Story) {
+    if story.setup.candidates < 2 || dice.once_in(3) {
+        return;
+    }
+    let end = story.events.last().map_or(0, |(at, _)| *at);
+    for _ in 0..dice.between(1, 3) {
+        let watched: &'static str = dice.pick::<&'static str>(&WATCHED);
+        let held = Event::HoldStandby(watched, 1_000 + dice.below(60_000));
+        story.events.push((dice.below(end + 1), held));
+    }
+    story.events.sort_by_key(|(at, _)| *at);
+}
+
 /// Whether a process comes that was not there before.
 fn brings_another(event: &Event) -> bool {
     matches!(event, Event::Kill(_) | Event::Mortal(_) | Event::Restart)
@@ -56,6 +74,18 @@ fn brings_another(event: &Event) -> bool {
 mod tests {
     use super::*;
     use crate::seeds::story;
+
+    #[test]
+    fn who_does_not_lead_is_behind_in_some_stories() {
+        let is_behind =
+            |story: &Story| story.events.iter().any(|(_, event)| matches!(event, Event::HoldStandby(_, _)));
+        let stories: Vec<Story> = (0..1000).map(story).filter(is_behind).collect();
+        assert!(stories.len() > 10, "{}", stories.len());
+        for story in stories {
+            assert!(story.setup.candidates > 1, "{story}");
+            assert_eq!(story.to_string().parse::<Story>(), Ok(story), "it can be told again");
+        }
+    }
 
     #[test]
     fn the_lease_is_deleted_in_some_stories_and_in_none_to_which_another_process_comes() {

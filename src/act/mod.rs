@@ -72,18 +72,35 @@ impl Failed {
     }
 }
 
+/// Who has a decision carried out: what they are asked and told meanwhile.
+pub trait Meanwhile: Send {
+    /// Whether something that goes before everything else has come up. Asked between two writes, for as long as the decision is no such thing itself.
+    fn is_overtaken(&mut self) -> bool;
+
+    /// The decision stands: it was not made on what is not there any more, as far as the write that notes it can tell. What it orders goes out from here on.
+    fn stands(&mut self);
+}
+
+/// Who begins nothing beside the writes.
+impl<F: FnMut() -> bool + Send> Meanwhile for F {
+    fn is_overtaken(&mut self) -> bool {
+        self()
+    }
+
+    fn stands(&mut self) {}
+}
+
 /// Carries out a decision about one Release: what was done, and the first write that failed, which ended it. What went out before that has
-/// been done all the same, and nothing is decided on what was there before it. `is_overtaken`: whether something that goes before everything else has
-/// come up; it is asked between two writes, for as long as the decision is no such thing itself.
+/// been done all the same, and nothing is decided on what was there before it.
 pub async fn carry_out(
     writer: &Writer,
     key: &Key,
     release: Option<&ReleaseFacts>,
     decision: &Decision,
-    is_overtaken: &mut (dyn FnMut() -> bool + Send),
+    meanwhile: &mut dyn Meanwhile,
 ) -> (Applied, Result<(), Failed>) {
     let mut applied = Applied::default();
-    let outcome = carry_out_all(writer, key, release, decision, is_overtaken, &mut applied).await;
+    let outcome = carry_out_all(writer, key, release, decision, meanwhile, &mut applied).await;
     (applied, outcome)
 }
 
@@ -92,7 +109,7 @@ async fn carry_out_all(
     key: &Key,
     release: Option<&ReleaseFacts>,
     decision: &Decision,
-    is_overtaken: &mut (dyn FnMut() -> bool + Send),
+    meanwhile: &mut dyn Meanwhile,
     applied: &mut Applied,
 ) -> Result<(), Failed> {
     let writer = &if decision.urgent { writer.going_back() } else { writer.clone() };
@@ -108,8 +125,9 @@ async fn carry_out_all(
             }
         }
     }
+    meanwhile.stands();
     for (place, intent) in decision.intents.iter().enumerate() {
-        if may_be_cut_short(decision, place) && is_overtaken() {
+        if may_be_cut_short(decision, place) && meanwhile.is_overtaken() {
             applied.cut_short = true;
             return Ok(());
         }
@@ -129,7 +147,7 @@ async fn carry_out_all(
         }
     }
     if !decision.note_first && decision.status.is_some() {
-        if may_be_cut_short(decision, decision.intents.len()) && is_overtaken() {
+        if may_be_cut_short(decision, decision.intents.len()) && meanwhile.is_overtaken() {
             applied.cut_short = true;
             return Ok(());
         }
@@ -454,6 +472,33 @@ mod tests {
             assert_eq!((asked.len(), applied.writes), (goes_out, goes_out), "{asked:?}");
             assert!(outcome.is_ok());
             assert_eq!(applied.cut_short, goes_out < decision.intents.len() + 1);
+        }
+    }
+
+    /// After how many requests a decision was said to stand.
+    struct Heard(Asked, Option<usize>);
+
+    impl Meanwhile for Heard {
+        fn is_overtaken(&mut self) -> bool {
+            false
+        }
+
+        fn stands(&mut self) {
+            self.1 = Some(self.0.lock().unwrap().len());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_decision_stands_once_its_note_is_not_refused_as_stale_and_before_it_is_carried_out() {
+        let gone = r#"{"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404,
+            "message": "releases.tidegate.dev \"shop\" not found", "details": {"name": "shop"}}"#;
+        let (key, release) = shop();
+        for (answer, expected) in [(None, Some(1)), (Some("404 page not found"), Some(1)), (Some(gone), None)]
+        {
+            let (writer, asked) = serving(answer);
+            let mut heard = Heard(asked, None);
+            let _outcome = carry_out(&writer, &key, Some(&release), &way_back(), &mut heard).await;
+            assert_eq!(heard.1, expected, "{answer:?}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::clock::{self, Clock};
 use super::errands::Errands;
@@ -16,11 +17,11 @@ use super::prober::{Asker, Prober};
 use super::queue::Queue;
 use super::rush::Rush;
 use super::sampler::Sampler;
-use crate::act::{self, Applied, Failed, Writer};
+use crate::act::{self, Applied, Failed, Meanwhile, Writer};
 use crate::api::status::Run;
 use crate::decide::refusal::{self, Refusal};
 use crate::decide::snapshot::{ProbeAnswer, ProbeResult, ReleaseFacts};
-use crate::decide::{self, Decision, Key, Notice, Snapshot};
+use crate::decide::{self, Decision, Errand, Key, Notice, Snapshot};
 use crate::observe::{self, reading::Reading};
 use crate::report::{Notifier, Reporter};
 use crate::watch::SharedIndex;
@@ -119,24 +120,12 @@ impl Reconciler {
         } else if let Some(until) = self.own.backs_off(key, decision.urgent).filter(|_| decision.writes()) {
             self.queue.wake_at(key.clone(), until);
         } else if decision.urgent || !decision.writes() || self.queue.may_write(key) {
-            let mut glanced = began;
-            let mut glance = || {
-                let now = clock::instant();
-                let is_time = now >= glanced + GLANCE;
-                if is_time {
-                    glanced = now;
-                }
-                is_time && self.goes_first(key)
-            };
+            let mut beside = Beside { reconciler: self, key, errands: &decision.errands, glanced: began };
             let (applied, outcome) =
-                act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision, &mut glance).await;
+                act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision, &mut beside).await;
             self.note(key, snapshot, &applied, &outcome);
             is_done = outcome.is_ok() && !applied.cut_short;
             is_overtaken = applied.cut_short;
-            // Decided on what is there: the API server has taken the note, or the order; or none is left to be given, and only the note could not be written.
-            if applied.revision.is_some() || applied.generation.is_some() || outcome.is_ok() {
-                self.errands.begin(key, &decision.errands, true);
-            }
             match outcome {
                 Ok(()) if is_overtaken => {
                     tracing::info!(release = %key, writes = applied.writes, "something that goes first came up while it was written");
@@ -295,6 +284,30 @@ fn is_noted(run: Option<&Run>, decided: Option<&Run>) -> bool {
     let since = |run: &Run| Some(run.back.as_ref()?.decided_at);
     let noted = run.and_then(since);
     noted.is_some() && decided.is_none_or(|decided| since(decided) == noted)
+}
+
+/// What goes on beside the writes of a look.
+struct Beside<'l> {
+    reconciler: &'l Reconciler,
+    key: &'l Key,
+    errands: &'l [Errand],
+    /// When it was last seen whether the Release has to go back meanwhile.
+    glanced: Instant,
+}
+
+impl Meanwhile for Beside<'_> {
+    fn is_overtaken(&mut self) -> bool {
+        let now = clock::instant();
+        let is_time = now >= self.glanced + GLANCE;
+        if is_time {
+            self.glanced = now;
+        }
+        is_time && self.reconciler.goes_first(self.key)
+    }
+
+    fn stands(&mut self) {
+        self.reconciler.errands.begin(self.key, self.errands, true);
+    }
 }
 
 /// Up to a quarter longer, each Release in a way of its own: those that failed together do not come again together.

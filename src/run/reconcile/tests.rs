@@ -7,7 +7,6 @@ use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::super::errands::Hands;
 use super::super::own_writes::LONGEST_WAIT;

@@ -35,7 +35,7 @@ fn a_check_that_is_changed_in_mid_run_is_tried_anew_once_for_each_change() {
     };
     let (one, other) =
         (check(&format!("{}true", "!".repeat(1000))), check(&format!("{}true", "!".repeat(900))));
-    let outcome = told(&format!("at 500 hostile {one}\nat 1000 push v2 good\nat 5000 hostile {other}"));
+    let outcome = told(&format!("at 500 hostile {one}\nat 1000 push v2 good\nat 1500 hostile {other}"));
     let jobs = outcome.log.iter().filter(|line| line.contains("made jobs/")).count();
     assert_eq!(jobs, 2, "{}", outcome.log.join("\n"));
 }

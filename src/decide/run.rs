@@ -101,11 +101,11 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
         return Some(());
     }
     if stage == Stage::Watch
-        && let Some(job) = migrations::still_running(draft, scene)
+        && let Some(awaited) = migrations::still_running(draft, scene)
     {
-        let message = format!("{who} wrote a newer template; job {job} of a migration is still running");
+        let message = format!("{who} wrote a newer template; {}", awaited.message);
         draft.phase(Phase::Watching, message.clone());
-        draft.blocked(migrations::RUNNING, message, "wait");
+        draft.blocked(migrations::RUNNING, message, awaited.unblock);
         draft.wake_in(rest::LOOK_AGAIN);
         return Some(());
     }

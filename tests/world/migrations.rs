@@ -47,6 +47,11 @@ fn shipped(spec: Value, endings: &[(&'static str, Ending)]) -> World {
     world
 }
 
+/// A migration has begun, and is noted.
+fn has_begun(world: &World) -> bool {
+    world.status.run.as_ref().is_some_and(|run| !run.migrations.is_empty())
+}
+
 fn reason(world: &World) -> &str {
     world.status.blocked_by.as_ref().map_or("", |blocker| blocker.reason.as_str())
 }
@@ -443,9 +448,7 @@ fn the_job_of_a_migration_is_waited_for_though_who_made_it_could_not_note_it() {
     let is_seen_late = Ending { after: Duration::from_secs(90), ..WELL };
     for (ending, unheard) in [(slow, false), (is_seen_late, true)] {
         let mut world = shipped(spec(json!([migration("add", "Expand")])), &[("migration.add", ending)]);
-        world.until("it begins", |world| {
-            world.status.run.as_ref().is_some_and(|run| !run.migrations.is_empty())
-        });
+        world.until("it begins", has_begun);
         // For some seconds nobody hears of the Job either.
         world.jobs_unheard = Some(world.now).filter(|_| unheard);
         while world.jobs.is_empty() {
@@ -471,13 +474,18 @@ fn the_job_of_a_migration_is_waited_for_though_who_made_it_could_not_note_it() {
 
 #[test]
 fn one_that_has_begun_and_of_whose_job_nothing_is_ever_heard_keeps_no_run_from_ending() {
-    let mut world = shipped(spec(json!([migration("add", "Expand")])), &[]);
-    world.until("it begins", |world| world.status.run.as_ref().is_some_and(|run| !run.migrations.is_empty()));
-    world.say("Abort");
-    world.tick();
-    assert!(world.jobs.is_empty(), "{:?}", world.jobs);
-    assert_eq!(outcome(&mut world), "Aborted", "{}", world.describe());
-    assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+    for pods_are_heard in [true, false] {
+        let mut world = shipped(spec(json!([migration("add", "Expand")])), &[]);
+        world.until("it begins", has_begun);
+        if !pods_are_heard {
+            world.stop_hearing();
+        }
+        world.say("Abort");
+        world.tick();
+        assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+        assert_eq!(outcome(&mut world), "Aborted", "{}", world.describe());
+        assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+    }
 }
 
 #[test]

@@ -489,6 +489,28 @@ fn one_that_has_begun_and_of_whose_job_nothing_is_ever_heard_keeps_no_run_from_e
 }
 
 #[test]
+fn a_newer_template_is_held_while_one_that_contracts_runs_also_where_nobody_else_holds_it() {
+    let mut spec = spec(json!([migration("clean", "Contract")]));
+    spec["capture"] = json!("React");
+    let mut world = World::new(4, rolling(), spec);
+    world.policy = false;
+    world.job_ends.insert("migration.clean", Ending { after: Duration::from_secs(60), ..WELL });
+    world.push(template("v2", false));
+    world.until("it runs", |world| world.jobs.len() == 1);
+    let newer = template("v3", false);
+    world.push(newer.clone());
+    world.pass(Duration::from_secs(20));
+    assert_eq!(reason(&world), "MigrationRunning", "{}", world.describe());
+    // Some have begun before it was held.
+    let out = world.sets.iter().filter(|set| set.template == newer).map(|set| set.replicas).sum::<i32>();
+    assert!(out <= 2, "{}", world.describe());
+    assert_eq!(outcome(&mut world), "Superseded", "{}", world.describe());
+    world.until("the next run", |world| world.status.last_run.as_ref().is_some_and(|last| last.id == "r2"));
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(world.jobs.len(), 2, "{:?}", world.jobs);
+}
+
+#[test]
 fn a_window_holds_those_that_have_not_begun() {
     let mut spec = spec(json!([migration("add", "Expand")]));
     // A quarter of an hour is less than the plan takes with ten minutes of migration and four of steps and checks.

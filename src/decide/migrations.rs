@@ -454,12 +454,12 @@ pub fn still_running(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<Awaited> {
             let is_begun = known.state == CheckState::Waiting;
             let called = || jobs::name(draft, &try_of(&run.id, &migration.name, part, known.attempt));
             let job = known.job.clone().or_else(|| is_begun.then(called))?;
-            awaited(draft, scene, &job, known)
+            awaited(draft, scene, run, &job, known)
         })
     })
 }
 
-fn awaited(draft: &Draft<'_>, scene: &Scene<'_>, job: &str, known: &JobStatus) -> Option<Awaited> {
+fn awaited(draft: &Draft<'_>, scene: &Scene<'_>, run: &Run, job: &str, known: &JobStatus) -> Option<Awaited> {
     let snapshot = scene.snapshot;
     let (how, unblock) = match snapshot.jobs.get(job).map(|job| &job.state) {
         Some(JobState::Running) => {
@@ -468,7 +468,7 @@ fn awaited(draft: &Draft<'_>, scene: &Scene<'_>, job: &str, known: &JobStatus) -
         }
         Some(JobState::Succeeded | JobState::Failed { .. }) => return None,
         None if known.state != CheckState::Waiting => return None,
-        None if !jobs::may_come(known.since, scene) => return None,
+        None if !jobs::may_come(tried_at(run, known), scene) => return None,
         None => match &snapshot.unheard_jobs {
             Some(Unheard { kind, .. }) => (
                 format!("may run unheard: nothing is heard of kind {kind}"),
@@ -478,6 +478,12 @@ fn awaited(draft: &Draft<'_>, scene: &Scene<'_>, job: &str, known: &JobStatus) -
         },
     };
     Some(Awaited { message: format!("job {job} of a migration {how}"), unblock })
+}
+
+/// When its Job may have been ordered last. One that no answer said is made may have been ordered in each look since, until the run went back.
+fn tried_at(run: &Run, known: &JobStatus) -> Option<Stamp> {
+    let ordered_until = run.back.as_ref().filter(|_| known.job.is_none()).map(|back| back.decided_at.0);
+    known.since.map(|since| ordered_until.map_or(since, |until| Stamp(until.max(since.0))))
 }
 
 /// The Jobs of all migrations that have begun.

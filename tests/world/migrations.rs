@@ -489,6 +489,24 @@ fn one_that_has_begun_and_of_whose_job_nothing_is_ever_heard_keeps_no_run_from_e
 }
 
 #[test]
+fn a_job_that_no_answer_said_is_made_is_waited_for_from_when_it_may_have_been_ordered_last() {
+    let mut world = shipped(spec(json!([migration("add", "Expand")])), &[]);
+    world.until("it begins", has_begun);
+    let until = world.now + Duration::from_secs(40);
+    while world.now < until {
+        world.dies_after = Some(0);
+        world.tick();
+    }
+    assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+    world.say("Abort");
+    world.pass(Duration::from_secs(20));
+    assert_eq!(reason(&world), "MigrationRunning", "{}", world.describe());
+    assert!(blocked(&world).ends_with("may have been made, and is not seen yet"), "{}", blocked(&world));
+    assert_eq!(unblock(&world), "wait");
+    assert_eq!(outcome(&mut world), "Aborted", "{}", world.describe());
+}
+
+#[test]
 fn a_newer_template_is_held_while_one_that_contracts_runs_also_where_nobody_else_holds_it() {
     let mut spec = spec(json!([migration("clean", "Contract")]));
     spec["capture"] = json!("React");

@@ -6,6 +6,7 @@
 mod after;
 mod causes;
 mod hooks;
+mod newer;
 mod order;
 mod owed;
 mod phases;
@@ -30,7 +31,6 @@ use super::migrations;
 use super::overwriting;
 use super::pace::Stand;
 use super::podhealth;
-use super::refusal::{self, DoneWithout};
 use super::rest;
 use super::scene::Scene;
 use super::snapshot::{ReleaseFacts, Snapshot};
@@ -45,6 +45,7 @@ use causes::outcome;
 
 pub use causes::{is_for_a_while, is_undo};
 pub use hooks::{errand as hook_errand, id as hook_id};
+pub use newer::say_what_is_lost;
 pub use order::GoingBack;
 pub use owed::{not_put_back, put_held, reverted};
 pub use phases::{told_later, watch_asked, watch_communication};
@@ -407,14 +408,13 @@ fn go_on(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
     let is_newer = back.next.is_some() || after::is_newer(draft, scene);
     let awaited = (is_undo(back.cause) && !is_newer).then(|| after::awaited(draft, scene)).flatten();
     phases::watch(draft, scene.undo);
-    if let Some(job) = migrations::still_running(draft, scene) {
+    if let Some(awaited) = migrations::still_running(draft, scene) {
         // Nobody stops it in the middle; and what comes next may have one of its own.
         if !scene.at_stable() {
             hold(draft, scene, originals);
         }
-        let message = format!("stable stands again; job {job} of a migration is still running");
-        let delete = draft.kubectl(&format!("delete job {job}"));
-        return draft.blocked(migrations::RUNNING, message, format!("wait, or {delete}"));
+        let message = format!("stable stands again; {}", awaited.message);
+        return draft.blocked(migrations::RUNNING, message, awaited.unblock);
     }
     match back.cause {
         Cause::Breach
@@ -499,13 +499,11 @@ pub fn recorded(draft: &Draft<'_>, run: &Run, spec: Option<&ReleaseSpec>, undo: 
 
 /// The run ends here: its template is remembered as rejected where it is not to be started again by itself.
 fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back) {
-    migrations::note_what_stays(draft, scene);
-    rejection::remember(draft, back);
     let mut message = back.message.clone();
     if scene.at_stable() {
         let lost = back.next.as_ref().filter(|next| scene.kept(&next.fingerprint).is_none());
         if let Some(lost) = lost {
-            if !is_lost(draft, lost, back) {
+            if !newer::is_lost(draft, lost, back) {
                 return;
             }
             message = format!(
@@ -528,25 +526,12 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
     } else {
         hold(draft, scene, originals);
     }
+    // Only now: when that was is noted with it, and would be another moment in each look before.
+    migrations::note_what_stays(draft, scene);
+    rejection::remember(draft, back);
     draft.phase(Phase::Undoing, message.clone());
     draft.end_run(outcome(back.cause), message);
     draft.wake_in(Duration::from_millis(200));
-}
-
-/// Whether a newer template that is not kept will not be: that was refused, or it has had the time to be seen. While something is not heard it may be
-/// kept unseen.
-fn is_lost(draft: &mut Draft<'_>, next: &RevisionStatus, back: &Back) -> bool {
-    let refused = DoneWithout::Template(next.fingerprint.clone());
-    if draft.snapshot.missed.contains_key(&refused) {
-        return true;
-    }
-    if draft.snapshot.unheard.is_some() {
-        return false;
-    }
-    let given_up = back.restored_at.unwrap_or(back.decided_at).0.saturating_add(TEMPLATE_SEEN_WITHIN);
-    let given_up = given_up.unwrap_or(draft.snapshot.now);
-    draft.wake_at(given_up);
-    given_up <= draft.snapshot.now
 }
 
 /// A revision, and what it runs.
@@ -557,22 +542,11 @@ pub fn named(RevisionStatus { revision, images, .. }: &RevisionStatus) -> String
     }
 }
 
-/// Says of a newer template that stands where a run goes back for good that it cannot be kept.
-pub fn say_what_is_lost(draft: &mut Draft<'_>) {
-    let back = draft.status.run.as_ref().and_then(|run| run.back.as_ref());
-    let Some(next) = back.and_then(|back| back.next.clone()) else { return };
-    let refused = DoneWithout::Template(next.fingerprint.clone());
-    if let Some(missed) = draft.snapshot.missed.get(&refused) {
-        let what_of_it = format!("{} is not kept, and will have to be pushed again", named(&next));
-        refusal::mention(draft, &missed.refusal, &what_of_it);
-    }
-}
-
 /// Puts a template back, held, and goes on once it is there: with the same run, or with a new one.
 fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back, what: &str) {
     if scene.at_stable() {
         let next = back.next.clone().or_else(|| draft.status.canary.clone()).unwrap_or_default();
-        if scene.kept(&next.fingerprint).is_none() && !is_lost(draft, &next, back) {
+        if scene.kept(&next.fingerprint).is_none() && !newer::is_lost(draft, &next, back) {
             return;
         }
         if !put_next(draft, scene, originals, back) {

@@ -165,7 +165,7 @@ pub fn stands(draft: &mut Draft<'_>, scene: &Scene<'_>, this: &Try<'_>) -> Stand
         let message = format!("job {name} is gone, and nobody knows what it did");
         return seen(Found::Answer(ProbeResult::Failed, message));
     }
-    match (&this.made, &scene.snapshot.unheard) {
+    match (&this.made, &scene.snapshot.unheard_jobs) {
         (Some(_), Some(Unheard { kind, .. })) => seen(Found::Waiting(format!(
             "job {name} was made, and may run unheard: nothing is heard of kind {kind}"
         ))),
@@ -178,10 +178,10 @@ fn being_made(name: &str) -> Found {
     Found::Waiting(format!("job {name} is being made"))
 }
 
-/// Whether a Job that was made then may not have been heard of yet. While something is not heard, none is known to be gone; heard again, all that were
-/// made before are known.
+/// Whether a Job that was made then may not have been heard of yet. While Jobs are not heard, none is known to be gone; heard again, all that were made
+/// before are known.
 pub fn may_come(since: Option<Stamp>, scene: &Scene<'_>) -> bool {
-    scene.snapshot.unheard.is_some() || since.is_none_or(|since| scene.now() < since.0 + UNHEARD_OF)
+    scene.snapshot.unheard_jobs.is_some() || since.is_none_or(|since| scene.now() < since.0 + UNHEARD_OF)
 }
 
 /// It has ended: how it ended counts, then what it said. What cannot be read is Unknown where it counts, and passed over where it is

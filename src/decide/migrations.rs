@@ -20,8 +20,9 @@ use super::locks;
 use super::plan::{Plan, PlanError};
 use super::rest;
 use super::scene::Scene;
-use super::snapshot::{JobState, ProbeId};
+use super::snapshot::{JobState, ProbeId, Unheard};
 use super::soak;
+use super::unheard;
 use super::watching;
 use crate::api::migration::{Migration, MigrationKind};
 use crate::api::status::{Cause, CheckState, JobStatus, MigrationStatus, Run, Said, Stage, Stamp};
@@ -436,15 +437,16 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
     }
 }
 
+/// A Job of a migration that what goes on after it waits for.
+pub struct Awaited {
+    pub message: String,
+    pub unblock: String,
+}
+
 /// A Job of a migration that is made, or about to be, and has not ended: what goes on after it waits for its end. Whether one is made need not be in
 /// status yet: a look may have made it and been killed, or not been answered.
-pub fn still_running(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<String> {
+pub fn still_running(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<Awaited> {
     let run = draft.status.run.as_ref()?;
-    let runs = |job: &String, known: &JobStatus| match scene.snapshot.jobs.get(job).map(|job| &job.state) {
-        Some(JobState::Running) => true,
-        Some(JobState::Succeeded | JobState::Failed { .. }) => false,
-        None => known.state == CheckState::Waiting && jobs::may_come(known.since, scene),
-    };
     run.migrations.iter().find_map(|migration| {
         let parts = [(Part::Work, Some(&migration.work)), (Part::Verify, migration.verify.as_ref())];
         parts.into_iter().find_map(|(part, known)| {
@@ -452,9 +454,36 @@ pub fn still_running(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<String> {
             let is_begun = known.state == CheckState::Waiting;
             let called = || jobs::name(draft, &try_of(&run.id, &migration.name, part, known.attempt));
             let job = known.job.clone().or_else(|| is_begun.then(called))?;
-            runs(&job, known).then_some(job)
+            awaited(draft, scene, run, &job, known)
         })
     })
+}
+
+fn awaited(draft: &Draft<'_>, scene: &Scene<'_>, run: &Run, job: &str, known: &JobStatus) -> Option<Awaited> {
+    let snapshot = scene.snapshot;
+    let (how, unblock) = match snapshot.jobs.get(job).map(|job| &job.state) {
+        Some(JobState::Running) => {
+            let delete = draft.kubectl(&format!("delete job {job}"));
+            ("is still running".to_owned(), format!("wait, or {delete}"))
+        }
+        Some(JobState::Succeeded | JobState::Failed { .. }) => return None,
+        None if known.state != CheckState::Waiting => return None,
+        None if !jobs::may_come(tried_at(run, known), scene) => return None,
+        None => match &snapshot.unheard_jobs {
+            Some(Unheard { kind, .. }) => (
+                format!("may run unheard: nothing is heard of kind {kind}"),
+                unheard::unblock(draft, Action::HandBack),
+            ),
+            None => ("may have been made, and is not seen yet".to_owned(), "wait".to_owned()),
+        },
+    };
+    Some(Awaited { message: format!("job {job} of a migration {how}"), unblock })
+}
+
+/// When its Job may have been ordered last. One that no answer said is made may have been ordered in each look since, until the run went back.
+fn tried_at(run: &Run, known: &JobStatus) -> Option<Stamp> {
+    let ordered_until = run.back.as_ref().filter(|_| known.job.is_none()).map(|back| back.decided_at.0);
+    known.since.map(|since| ordered_until.map_or(since, |until| Stamp(until.max(since.0))))
 }
 
 /// The Jobs of all migrations that have begun.

@@ -111,9 +111,8 @@ pub fn ordered_at(target: &Workload) -> Option<Timestamp> {
 
 /// Whether this process alone knows what comes after stable, and may yet see that it is kept.
 fn is_awaited(way: &GoingBack<'_>) -> bool {
-    let now = way.snapshot.now;
-    let by = |known: &Back| known.decided_at.0.min(now) + back::TEMPLATE_SEEN_WITHIN;
-    let is_known = |seen: &WayBack| seen.back.next.is_some() && by(&seen.back) > now;
+    let may_be_seen = |known: &Back| seen_until(way.snapshot, known.decided_at.0).is_some();
+    let is_known = |seen: &WayBack| seen.back.next.is_some() && may_be_seen(&seen.back);
     Ordered::noted(way.target).is_none() && way.snapshot.way_back.as_ref().is_some_and(is_known)
 }
 
@@ -123,13 +122,17 @@ pub fn lacks_note(snapshot: &Snapshot) -> bool {
     snapshot.target.as_ref().is_some_and(goes_back)
 }
 
-/// Until when a template that comes after stable may yet be seen to be kept. While something is not heard that has no end.
+/// Until when a template that comes after stable may yet be seen to be kept.
 pub fn seen_by(way: &GoingBack<'_>) -> Option<Timestamp> {
-    let now = way.snapshot.now;
-    let ordered_at = Ordered::noted(way.target)?.ordered_at.min(now);
-    let since = if way.snapshot.unheard.is_some() { now } else { ordered_at };
-    let by = since + back::TEMPLATE_SEEN_WITHIN;
-    (by > now).then_some(by)
+    seen_until(way.snapshot, Ordered::noted(way.target)?.ordered_at)
+}
+
+/// The same, where that counts from then. While kept templates are not heard it has no end.
+fn seen_until(snapshot: &Snapshot, since: Timestamp) -> Option<Timestamp> {
+    let now = snapshot.now;
+    let since = if snapshot.unheard_templates.is_some() { now } else { since.min(now) };
+    let until = since + back::TEMPLATE_SEEN_WITHIN;
+    (until > now).then_some(until)
 }
 
 /// That a template which comes after stable is not kept.

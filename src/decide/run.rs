@@ -100,22 +100,12 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
         back::begin(draft, scene, why);
         return Some(());
     }
-    if stage == Stage::Watch
-        && let Some(job) = migrations::still_running(draft, scene)
-    {
-        let message = format!("{who} wrote a newer template; job {job} of a migration is still running");
-        draft.phase(Phase::Watching, message.clone());
-        draft.blocked(migrations::RUNNING, message, "wait");
-        draft.wake_in(rest::LOOK_AGAIN);
-        return Some(());
-    }
-    // Whether anything is wrong with it cannot be told now.
-    if stage == Stage::Watch && unheard::holds(draft) {
+    if stage == Stage::Watch && does_not_end_yet(draft, scene, who) {
         if scene.capture == CaptureMode::React
             && let Ok(originals) = &scene.originals
             && let Some((stable, _)) = scene.kept(&scene.stable_fingerprint)
         {
-            // Nobody else holds it.
+            // Nobody else holds what comes next.
             let held = rest::held_fields(scene, originals, stable);
             draft.want(scene.target, &held, "hold the newer template");
         }
@@ -133,6 +123,17 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
         .said_by(by.map(str::to_owned));
     back::begin(draft, scene, why);
     Some(())
+}
+
+/// Whether the watch does not end yet, though a newer template has come: a Job of a migration has not ended, or it cannot be told now whether anything is
+/// wrong with what is watched.
+fn does_not_end_yet(draft: &mut Draft<'_>, scene: &Scene<'_>, who: &str) -> bool {
+    let Some(awaited) = migrations::still_running(draft, scene) else { return unheard::holds(draft) };
+    let message = format!("{who} wrote a newer template; {}", awaited.message);
+    draft.phase(Phase::Watching, message.clone());
+    draft.blocked(migrations::RUNNING, message, awaited.unblock);
+    draft.wake_in(rest::LOOK_AGAIN);
+    true
 }
 
 /// Why the version that is watched does not become stable, though a newer one has come: somebody is asked about its undo, or its pods fail, and

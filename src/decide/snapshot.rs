@@ -42,6 +42,10 @@ pub struct Snapshot {
     pub looking_since: Option<Timestamp>,
     /// What of the cluster is not heard at present, for the longest time. `None`: everything is.
     pub unheard: Option<Unheard>,
+    /// That Jobs are not heard: one that is not there need not be gone.
+    pub unheard_jobs: Option<Unheard>,
+    /// That kept templates are not heard: one that is not there may be kept.
+    pub unheard_templates: Option<Unheard>,
     pub key: Key,
     /// `None`: deleted, while a Deployment still carries its label.
     pub release: Option<ReleaseFacts>,
@@ -110,11 +114,15 @@ impl Unheard {
         now.duration_since(self.since).abs() >= HEARD_AGAIN
     }
 
+    /// Whether it is this kind.
+    pub fn is_of(&self, kind: &str) -> bool {
+        // In one namespace it is "Pod in shop".
+        self.kind.split(' ').next() == Some(kind)
+    }
+
     /// Whether it is what a move is seen by: without it nobody can tell whether one comes on.
     pub fn is_of_pods(&self) -> bool {
-        // In one namespace it is "Pod in shop".
-        let kind = self.kind.split(' ').next().unwrap_or_default();
-        matches!(kind, "Deployment" | "ReplicaSet" | "Pod")
+        ["Deployment", "ReplicaSet", "Pod"].into_iter().any(|kind| self.is_of(kind))
     }
 }
 

@@ -35,12 +35,17 @@ pub fn holds(draft: &mut Draft<'_>) -> bool {
         (progress.moved, progress.unsettled) = (None, None);
     }
     draft.wake_in(rest::LOOK_AGAIN);
-    let unblock = format!(
-        "see why the API server does not answer, or refuses it: once it is heard again, this goes on by itself; or {}",
-        draft.command(Action::Abort)
-    );
+    let unblock = unblock(draft, Action::Abort);
     draft.held(CLUSTER_UNHEARD, shortened(&message), unblock);
     true
+}
+
+/// What is to be done about a kind that is not heard, or by whoever cannot wait for it.
+pub fn unblock(draft: &Draft<'_>, otherwise: Action) -> String {
+    format!(
+        "see why the API server does not answer, or refuses it: once it is heard again, this goes on by itself; or {}",
+        draft.command(otherwise)
+    )
 }
 
 fn lasting(snapshot: &Snapshot) -> Option<&Unheard> {

@@ -153,7 +153,9 @@ pub fn observe(
         freezes: freezes(index, &name, found),
         served,
         looking_since: findings.looking_since,
-        unheard: unheard(index, key, now),
+        unheard: unheard(index, key, now, |_| true),
+        unheard_jobs: unheard(index, key, now, |unheard| unheard.is_of("Job")),
+        unheard_templates: unheard(index, key, now, |unheard| unheard.is_of("ControllerRevision")),
         probes: findings.probes,
         told: findings.told,
         measured: since_written(findings.measured, release.as_ref(), now),
@@ -168,12 +170,13 @@ pub fn observe(
     })
 }
 
-/// Of what concerns a Release, what has not been heard for the longest time; where that lasts, what a move is seen by before all.
-fn unheard(index: &Index, key: &Key, now: Timestamp) -> Option<Unheard> {
-    let concerns =
+/// Of what concerns a Release and is one of these, what has not been heard for the longest time; where that lasts, what a move is seen by before all.
+fn unheard(index: &Index, key: &Key, now: Timestamp, is_one: impl Fn(&Unheard) -> bool) -> Option<Unheard> {
+    let is_here =
         |unheard: &&Unheard| unheard.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
     let first = |unheard: &&Unheard| (!unheard.lasts(now), !unheard.is_of_pods(), unheard.since);
-    index.unheard.values().filter(concerns).min_by_key(first).cloned()
+    let ours = index.unheard.values().filter(is_here).filter(|unheard| is_one(unheard));
+    ours.min_by_key(first).cloned()
 }
 
 /// What may be looked at of a Release and is an outline: the Release, the Deployments that it may be about, and what was kept of those.

@@ -47,6 +47,11 @@ fn shipped(spec: Value, endings: &[(&'static str, Ending)]) -> World {
     world
 }
 
+/// A migration has begun, and is noted.
+fn has_begun(world: &World) -> bool {
+    world.status.run.as_ref().is_some_and(|run| !run.migrations.is_empty())
+}
+
 fn reason(world: &World) -> &str {
     world.status.blocked_by.as_ref().map_or("", |blocker| blocker.reason.as_str())
 }
@@ -443,9 +448,7 @@ fn the_job_of_a_migration_is_waited_for_though_who_made_it_could_not_note_it() {
     let is_seen_late = Ending { after: Duration::from_secs(90), ..WELL };
     for (ending, unheard) in [(slow, false), (is_seen_late, true)] {
         let mut world = shipped(spec(json!([migration("add", "Expand")])), &[("migration.add", ending)]);
-        world.until("it begins", |world| {
-            world.status.run.as_ref().is_some_and(|run| !run.migrations.is_empty())
-        });
+        world.until("it begins", has_begun);
         // For some seconds nobody hears of the Job either.
         world.jobs_unheard = Some(world.now).filter(|_| unheard);
         while world.jobs.is_empty() {
@@ -471,13 +474,58 @@ fn the_job_of_a_migration_is_waited_for_though_who_made_it_could_not_note_it() {
 
 #[test]
 fn one_that_has_begun_and_of_whose_job_nothing_is_ever_heard_keeps_no_run_from_ending() {
+    for pods_are_heard in [true, false] {
+        let mut world = shipped(spec(json!([migration("add", "Expand")])), &[]);
+        world.until("it begins", has_begun);
+        if !pods_are_heard {
+            world.stop_hearing();
+        }
+        world.say("Abort");
+        world.tick();
+        assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+        assert_eq!(outcome(&mut world), "Aborted", "{}", world.describe());
+        assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+    }
+}
+
+#[test]
+fn a_job_that_no_answer_said_is_made_is_waited_for_from_when_it_may_have_been_ordered_last() {
     let mut world = shipped(spec(json!([migration("add", "Expand")])), &[]);
-    world.until("it begins", |world| world.status.run.as_ref().is_some_and(|run| !run.migrations.is_empty()));
+    world.until("it begins", has_begun);
+    let until = world.now + Duration::from_secs(40);
+    while world.now < until {
+        world.dies_after = Some(0);
+        world.tick();
+    }
+    assert!(world.jobs.is_empty(), "{:?}", world.jobs);
     world.say("Abort");
-    world.tick();
-    assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+    world.pass(Duration::from_secs(20));
+    assert_eq!(reason(&world), "MigrationRunning", "{}", world.describe());
+    assert!(blocked(&world).ends_with("may have been made, and is not seen yet"), "{}", blocked(&world));
+    assert_eq!(unblock(&world), "wait");
     assert_eq!(outcome(&mut world), "Aborted", "{}", world.describe());
-    assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+}
+
+#[test]
+fn a_newer_template_is_held_while_one_that_contracts_runs_also_where_nobody_else_holds_it() {
+    let mut spec = spec(json!([migration("clean", "Contract")]));
+    spec["capture"] = json!("React");
+    let mut world = World::new(4, rolling(), spec);
+    world.policy = false;
+    world.job_ends.insert("migration.clean", Ending { after: Duration::from_secs(60), ..WELL });
+    world.push(template("v2", false));
+    world.until("it runs", |world| world.jobs.len() == 1);
+    let newer = template("v3", false);
+    world.push(newer.clone());
+    world.pass(Duration::from_secs(20));
+    assert_eq!(reason(&world), "MigrationRunning", "{}", world.describe());
+    // Some have begun before it was held.
+    let out = world.sets.iter().filter(|set| set.template == newer).map(|set| set.replicas).sum::<i32>();
+    assert!(out <= 2, "{}", world.describe());
+    assert_eq!(outcome(&mut world), "Superseded", "{}", world.describe());
+    world.until("the next run", |world| world.status.last_run.as_ref().is_some_and(|last| last.id == "r2"));
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+    assert_eq!(world.jobs.len(), 2, "{:?}", world.jobs);
 }
 
 #[test]

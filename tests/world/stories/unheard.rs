@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate::api::ReleaseStatus;
 
-use super::left_behind::{half_way, version};
+use super::left_behind::{half_way, is_its_owners_with, is_labelled, version};
 use super::{blocker, ends, outcome, quarter, quick};
 use crate::world::{Ending, WELL, World, template};
 
@@ -16,6 +16,16 @@ fn fails_unheard(world: &mut World) {
     for pod in world.pods.iter_mut().filter(|pod| pod.set == canary) {
         (pod.crashing, pod.ready_since) = (true, None);
     }
+}
+
+/// Stable stands, after a run has gone back.
+fn has_gone_back(world: &World) -> bool {
+    let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
+    back.is_some_and(|back| back.restored_at.is_some())
+}
+
+fn message(world: &World) -> &str {
+    world.status.blocked_by.as_ref().map_or("", |blocker| &blocker.message)
 }
 
 /// Nothing goes forward, and it is said why.
@@ -158,9 +168,13 @@ fn a_migration_whose_job_is_not_heard_of_has_not_failed_and_no_run_ends_before_i
     other.say("Abort");
     other.pass(Duration::from_secs(60));
     assert_eq!((outcome(&other), blocker(&other).0), (String::new(), "MigrationRunning"));
+    let says = message(&other);
+    assert!(says.ends_with("may run unheard: nothing is heard of kind Job"), "{}", other.describe());
+    assert!(!blocker(&other).1.contains("delete job"), "{}", other.describe());
     other.jobs_unheard = None;
     other.pass(Duration::from_secs(60));
     assert_eq!((outcome(&other), blocker(&other).0), (String::new(), "MigrationRunning"));
+    assert!(message(&other).ends_with("is still running"), "{}", other.describe());
     assert_eq!(ends(&mut other, 1), "Aborted", "{}", other.describe());
 }
 
@@ -175,17 +189,46 @@ fn a_newer_template_that_is_kept_and_not_heard_of_is_not_given_up() {
         if let Some(action) = says {
             world.say(action);
         }
-        world.until("stable stands", |world| {
-            let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
-            back.is_some_and(|back| back.restored_at.is_some())
-        });
-        world.pass(Duration::from_secs(120));
-        assert_eq!(outcome(&world), "", "{}", world.describe());
+        world.until("stable stands", has_gone_back);
+        world.pass(Duration::from_secs(10));
+        let status_writes = world.status_writes;
+        world.pass(Duration::from_secs(110));
+        waits(&world);
+        assert!(message(&world).contains("kind ControllerRevision"), "{}", world.describe());
+        assert_eq!(world.status_writes, status_writes, "{}", world.describe());
         world.templates_unheard = None;
         assert_eq!(ends(&mut world, 1), wanted, "{}", world.describe());
         assert_eq!(ends(&mut world, 2), "Succeeded", "{}", world.describe());
         assert_eq!(version(&world), "v3", "{}", world.describe());
     }
+}
+
+#[test]
+fn one_that_is_not_kept_is_given_up_though_jobs_are_not_heard() {
+    let mut world = World::new(10, quarter(), a_minute_at_half());
+    world.push(template("v2", false));
+    world.until("soaking", soaking_half);
+    world.jobs_unheard = Some(world.now);
+    world.push(template("v3", false));
+    world.until("stable stands", has_gone_back);
+    world.templates.retain(|_, kept| !kept.to_string().contains(r#""v3""#));
+    assert_eq!(ends(&mut world, 1), "Superseded", "{}", world.describe());
+    assert_eq!(version(&world), "v1", "{}", world.describe());
+}
+
+#[test]
+fn nor_is_one_given_up_where_its_release_goes_meanwhile() {
+    let (mut world, before) = half_way();
+    world.templates_unheard = Some((world.now, world.templates.clone()));
+    world.push(template("v3", false));
+    world.until("stable is ordered", |world| version(world) == "v1");
+    world.release = None;
+    world.pass(Duration::from_secs(120));
+    assert!(is_labelled(&world) && version(&world) == "v1", "{}", world.describe());
+    world.templates_unheard = None;
+    world.until("its owner's", |world| !is_labelled(world));
+    world.pass(Duration::from_secs(20));
+    is_its_owners_with(&world, "v3", &before);
 }
 
 #[test]

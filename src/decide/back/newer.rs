@@ -1,0 +1,47 @@
+//! A newer template that comes after stable and is not seen to be kept: whether it may be yet, and what is said of it. What becomes of one that is kept is
+//! not known here.
+
+use super::{Back, Draft, RevisionStatus, TEMPLATE_SEEN_WITHIN, named};
+use crate::api::Action;
+use crate::decide::evidence::shortened;
+use crate::decide::refusal::{self, DoneWithout};
+use crate::decide::rest::LOOK_AGAIN;
+use crate::decide::unheard::{self, CLUSTER_UNHEARD};
+
+/// Whether it will not be kept: that was refused, or it has had the time to be seen. While kept templates are not heard it may be kept unseen: that is
+/// said, and waited for.
+pub fn is_lost(draft: &mut Draft<'_>, next: &RevisionStatus, back: &Back) -> bool {
+    let snapshot = draft.snapshot;
+    let refused = DoneWithout::Template(next.fingerprint.clone());
+    if snapshot.missed.contains_key(&refused) {
+        return true;
+    }
+    if let Some(unheard) = &snapshot.unheard_templates {
+        let message = format!(
+            "stable stands again; {}, which comes next, may be kept unheard: nothing is heard of kind {} since {:.0}: {}",
+            named(next),
+            unheard.kind,
+            unheard.since,
+            unheard.why
+        );
+        draft.wake_in(LOOK_AGAIN);
+        let unblock = unheard::unblock(draft, Action::HandBack);
+        draft.blocked(CLUSTER_UNHEARD, shortened(&message), unblock);
+        return false;
+    }
+    let given_up = back.restored_at.unwrap_or(back.decided_at).0.saturating_add(TEMPLATE_SEEN_WITHIN);
+    let given_up = given_up.unwrap_or(snapshot.now);
+    draft.wake_at(given_up);
+    given_up <= snapshot.now
+}
+
+/// Says of one that stands where a run goes back for good that it cannot be kept.
+pub fn say_what_is_lost(draft: &mut Draft<'_>) {
+    let back = draft.status.run.as_ref().and_then(|run| run.back.as_ref());
+    let Some(next) = back.and_then(|back| back.next.clone()) else { return };
+    let refused = DoneWithout::Template(next.fingerprint.clone());
+    if let Some(missed) = draft.snapshot.missed.get(&refused) {
+        let what_of_it = format!("{} is not kept, and will have to be pushed again", named(&next));
+        refusal::mention(draft, &missed.refusal, &what_of_it);
+    }
+}

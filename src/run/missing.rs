@@ -15,12 +15,14 @@ use crate::decide::{Key, Snapshot};
 use crate::watch::again::{NotRead, Reader};
 use crate::watch::{ObjectKey, slim};
 
-/// After so long without an answer what is known is taken for what there is: all watches have been begun anew twice by then, where they can be.
+/// Asked for so long without an answer, what is known is taken for what there is: all watches have been begun anew twice by then, where they can be.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a way back waits for its one answer.
 const LONGEST_ASK: Duration = Duration::from_secs(2);
 /// It is asked again no sooner: what is there is mostly heard of before.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// While others read it has not been asked at all, and says nothing: turns come back within the deadline of who has them.
+const NO_TURN: Duration = Duration::from_millis(150);
 
 /// What is missing, by Release.
 #[derive(Default)]
@@ -29,8 +31,10 @@ pub struct Missing(Mutex<HashMap<Key, Doubt>>);
 #[derive(Clone)]
 struct Doubt {
     about: About,
-    /// Since when it is asked about, or since it was last said to be there.
+    /// Since when it is asked about, or since it was last said to be there; later by as long as there was no turn to ask.
     since: Instant,
+    /// When it was tried last.
+    tried: Instant,
     ask_at: Instant,
     /// It is missing, or is taken for that.
     is_settled: bool,
@@ -109,28 +113,28 @@ impl Missing {
             false => asked.await,
         };
         let now = clock::instant();
-        let (since, is_settled) = match answer {
-            Ok(false) => (doubt.since, true),
+        let (since, again, is_settled) = match answer {
+            Ok(false) => (doubt.since, ASK_AGAIN, true),
             Ok(true) => {
                 tracing::info!(release = %key, missing = ?doubt.about, "it is there, and has not been heard of yet");
-                (now, false)
+                (now, ASK_AGAIN, false)
             }
-            Err(error) => {
-                if !matches!(error, NotRead::NoTurn) {
-                    tracing::warn!(release = %key, missing = ?doubt.about, %error, "it could not be read whether it is there");
-                }
-                (doubt.since, in_a_hurry || now >= doubt.since + PATIENCE)
+            Err(NotRead::NoTurn) => (doubt.since + (now - doubt.tried), NO_TURN, false),
+            Err(error @ (NotRead::Gone | NotRead::Late | NotRead::Api(_))) => {
+                tracing::warn!(release = %key, missing = ?doubt.about, %error, "it could not be read whether it is there");
+                (doubt.since, ASK_AGAIN, in_a_hurry || now >= doubt.since + PATIENCE)
             }
         };
-        self.lock().insert(key.clone(), Doubt { since, ask_at: now + ASK_AGAIN, is_settled, ..doubt });
-        if is_settled { Ok(()) } else { Err(ASK_AGAIN) }
+        self.lock()
+            .insert(key.clone(), Doubt { since, tried: now, ask_at: now + again, is_settled, ..doubt });
+        if is_settled { Ok(()) } else { Err(again) }
     }
 
     /// What is known of it; where something else was missing before, it begins anew.
     fn doubt(&self, key: &Key, about: About) -> Doubt {
         let known = self.lock().get(key).filter(|doubt| doubt.about == about).cloned();
         let now = clock::instant();
-        known.unwrap_or(Doubt { about, since: now, ask_at: now, is_settled: false })
+        known.unwrap_or(Doubt { about, since: now, tried: now, ask_at: now, is_settled: false })
     }
 
     /// Another process may have led meanwhile, and made what was missing.

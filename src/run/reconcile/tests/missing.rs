@@ -1,6 +1,9 @@
 //! What is not known to be there, and is all the same, or is not: the watch of one kind is behind those of the others.
 
+use tokio::task::JoinHandle;
+
 use super::*;
+use crate::watch::ObjectKey;
 
 /// What lists bring, whatever is listed; `None`: nothing is answered but that there is trouble.
 type There = Arc<Mutex<Option<Vec<Value>>>>;
@@ -12,10 +15,14 @@ struct Stage {
     asked: Asked,
 }
 
+/// What the API server never says anything about.
+const SILENT: &str = "silent";
+
 /// An API server that takes everything that is written.
 fn server(there: There, asked: Asked) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let is_silent = request.uri().query().is_some_and(|query| query.contains(SILENT));
         let (code, text) = match (method == Method::GET, &*there.lock().unwrap()) {
             (false, _) => (
                 http::StatusCode::OK,
@@ -27,10 +34,17 @@ fn server(there: There, asked: Asked) -> Client {
                 json!({"kind": "Status", "status": "Failure", "message": "etcdserver: request timed out", "reason": "InternalError", "code": 500}),
             ),
         };
-        asked.lock().unwrap().push((method, path));
+        if !is_silent {
+            asked.lock().unwrap().push((method, path));
+        }
         let mut response = Response::new(Body::from(text.to_string().into_bytes()));
         *response.status_mut() = code;
-        async move { Ok::<_, std::io::Error>(response) }
+        async move {
+            if is_silent {
+                return std::future::pending().await;
+            }
+            Ok::<_, std::io::Error>(response)
+        }
     });
     Client::new(service, "default")
 }
@@ -55,6 +69,20 @@ impl Stage {
             self.reconciler.look(&key).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// Others of the namespace have all its turns to read, until they are aborted.
+    async fn others_read(&self) -> Vec<JoinHandle<()>> {
+        let one = |_| {
+            let reconciler = self.reconciler.clone();
+            tokio::spawn(async move {
+                let silent = ObjectKey::new("ns", SILENT);
+                while let Err(NotRead::Late) = reconciler.reader.now::<slim::Deployment>(&silent).await {}
+            })
+        };
+        let others = (0..8).map(one).collect();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        others
     }
 
     fn asked(&self, is_it: impl Fn(&Method, &str) -> bool) -> usize {
@@ -174,4 +202,41 @@ async fn where_nobody_answers_a_release_is_gone_in_time_and_what_goes_back_alrea
     let key = stage.reconciler.queue.next().await;
     stage.reconciler.look(&key).await;
     assert_eq!((stage.reads(), stage.orders()), (1, 1), "{:?}", stage.asked.lock().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_others_read_nothing_is_taken_for_gone_whether_or_not_it_goes_back_already() {
+    for goes_back in [false, true] {
+        let stage = Stage::of(Some(Vec::new()));
+        let others = stage.others_read().await;
+        let key = match goes_back {
+            false => bad(&mut stage.reconciler.index.lock()),
+            true => {
+                owing(&mut stage.reconciler.index.lock(), None);
+                Key { namespace: "ns".into(), name: "shop".into() }
+            }
+        };
+        stage.look_for(&key, Duration::from_secs(60)).await;
+        assert_eq!((stage.reads(), stage.writes()), (0, 0), "{:?}", stage.asked.lock().unwrap());
+        others.iter().for_each(JoinHandle::abort);
+        stage.look_for(&key, Duration::from_secs(1)).await;
+        assert_eq!((stage.reads(), stage.orders()), (1, 1), "{:?}", stage.asked.lock().unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_in_which_others_read_is_none_in_which_nobody_answers() {
+    let stage = Stage::of(None);
+    let key = bad(&mut stage.reconciler.index.lock());
+    stage.look_for(&key, Duration::from_secs(10)).await;
+    let others = stage.others_read().await;
+    let reads = stage.reads();
+    assert!(reads > 0);
+    stage.look_for(&key, Duration::from_secs(60)).await;
+    assert_eq!((stage.reads(), stage.writes()), (reads, 0), "{:?}", stage.asked.lock().unwrap());
+    others.iter().for_each(JoinHandle::abort);
+    stage.look_for(&key, Duration::from_secs(15)).await;
+    assert_eq!(stage.writes(), 0, "{:?}", stage.asked.lock().unwrap());
+    stage.look_for(&key, Duration::from_secs(10)).await;
+    assert_eq!(stage.orders(), 1, "{:?}", stage.asked.lock().unwrap());
 }

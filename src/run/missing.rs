@@ -1,6 +1,7 @@
 //! What a run would be undone or ended for because it is not there, as far as is known: a Release that is gone, a Deployment that was deleted or made anew. Each
 //! kind is watched by itself, and how far a watch is behind nobody knows, least of all who begins to lead. So the API server is asked before that is
-//! decided on: once, and what it has confirmed is remembered until it is known otherwise. What comes of it is for `decide`; nothing is asked about what is there.
+//! decided on: once, and what it has confirmed is remembered until it is known otherwise. What comes of it is for `decide`; nothing is asked about what is there,
+//! nor about a Release of which the watch itself has said that it was deleted: who deletes one does not wait for an answer.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use crate::decide::fields::{PARKED_DEADLINE, parked};
 use crate::decide::snapshot::Workload;
 use crate::decide::{Key, Snapshot};
 use crate::watch::again::{NotRead, Reader};
-use crate::watch::{ObjectKey, slim};
+use crate::watch::{ObjectKey, SharedIndex, slim};
 
 /// Asked for so long without an answer, what is known is taken for what there is: all watches have been begun anew twice by then, where they can be.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,9 +25,16 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// While others read it has not been asked at all, and says nothing: turns come back within the deadline of who has them.
 const NO_TURN: Duration = Duration::from_millis(150);
 
-/// What is missing, by Release.
+/// What is missing.
 #[derive(Default)]
-pub struct Missing(Mutex<HashMap<Key, Doubt>>);
+pub struct Missing(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    doubts: HashMap<Key, Doubt>,
+    /// Since when this process leads; `None`: no other one ever did.
+    leads_since: Option<Instant>,
+}
 
 #[derive(Clone)]
 struct Doubt {
@@ -84,14 +92,19 @@ fn goes_back(target: &Workload) -> bool {
 }
 
 impl Missing {
-    /// Whether this snapshot may be decided on: nothing is missing in it, or that has been asked about.
-    pub fn is_known(&self, key: &Key, snapshot: &Snapshot) -> bool {
-        let mut all = self.lock();
-        let Some(about) = About::of(snapshot) else {
-            all.remove(key);
+    /// Whether this snapshot may be decided on: nothing is missing in it, or that has been asked about, or heard.
+    pub fn is_known(&self, index: &SharedIndex, key: &Key, snapshot: &Snapshot) -> bool {
+        let about = About::of(snapshot);
+        let was_deleted = about == Some(About::Release) && index.lock().was_deleted(&ObjectKey::from(key));
+        let mut known = self.lock();
+        let Some(about) = about else {
+            known.doubts.remove(key);
             return true;
         };
-        all.get(key).is_some_and(|doubt| doubt.is_settled && doubt.about == about)
+        match known.doubts.get(key) {
+            Some(doubt) => doubt.is_settled && doubt.about == about,
+            None => was_deleted && known.has_led_for_long(),
+        }
     }
 
     /// Asks whether what is missing in this snapshot is there all the same.
@@ -126,23 +139,32 @@ impl Missing {
             }
         };
         self.lock()
+            .doubts
             .insert(key.clone(), Doubt { since, tried: now, ask_at: now + again, is_settled, ..doubt });
         if is_settled { Ok(()) } else { Err(again) }
     }
 
     /// What is known of it; where something else was missing before, it begins anew.
     fn doubt(&self, key: &Key, about: About) -> Doubt {
-        let known = self.lock().get(key).filter(|doubt| doubt.about == about).cloned();
+        let known = self.lock().doubts.get(key).filter(|doubt| doubt.about == about).cloned();
         let now = clock::instant();
         known.unwrap_or(Doubt { about, since: now, tried: now, ask_at: now, is_settled: false })
     }
 
-    /// Another process may have led meanwhile, and made what was missing.
-    pub fn clear(&self) {
-        self.lock().clear();
+    /// A term begins: another process may have led meanwhile, and there may be again what was missing.
+    pub fn begin_term(&self) {
+        *self.lock() = Known { doubts: HashMap::new(), leads_since: Some(clock::instant()) };
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Doubt>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Whether nothing that another process had in hand is yet to be heard of. Before that a Release that was deleted may have been made anew, and the run
+    /// that is seen be that one's: its watch says so next.
+    fn has_led_for_long(&self) -> bool {
+        self.leads_since.is_none_or(|since| clock::instant() >= since + PATIENCE)
     }
 }

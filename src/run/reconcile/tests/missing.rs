@@ -240,3 +240,57 @@ async fn the_time_in_which_others_read_is_none_in_which_nobody_answers() {
     stage.look_for(&key, Duration::from_secs(10)).await;
     assert_eq!(stage.orders(), 1, "{:?}", stage.asked.lock().unwrap());
 }
+
+/// A Release whose run has left a Deployment is deleted, and that is heard.
+fn deleted(index: &mut index::Index) -> Key {
+    let key = bad(index);
+    index::apply(index, release("bad"));
+    index::delete(index, &release("bad"));
+    key
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_of_which_it_was_heard_that_it_was_deleted_is_gone_at_once_and_nothing_is_asked() {
+    let stage = Stage::of(None);
+    let others = stage.others_read().await;
+    let key = deleted(&mut stage.reconciler.index.lock());
+    stage.reconciler.queue.wake(key);
+    let key = stage.reconciler.queue.next().await;
+    stage.reconciler.look(&key).await;
+    assert_eq!((stage.reads(), stage.orders()), (0, 1), "{:?}", stage.asked.lock().unwrap());
+    others.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_a_list_does_not_name_is_asked_about() {
+    let stage = Stage::of(Some(vec![release_object("bad")]));
+    let key = {
+        let mut index = stage.reconciler.index.lock();
+        let key = bad(&mut index);
+        index::apply(&mut index, release("bad"));
+        index.releases.begin_listing(None);
+        index::end_listing::<slim::Release>(&mut index, None);
+        key
+    };
+    stage.look_for(&key, Duration::from_secs(5)).await;
+    assert!(stage.reads() > 0);
+    assert_eq!(stage.writes(), 0, "{:?}", stage.asked.lock().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_just_begun_to_lead_does_not_go_by_a_deletion_that_may_be_of_before() {
+    // It was made anew, and whoever led then began a run of it.
+    let stage = Stage::of(Some(vec![release_object("bad")]));
+    stage.reconciler.missing.begin_term();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let key = deleted(&mut stage.reconciler.index.lock());
+    stage.look_for(&key, Duration::from_secs(60)).await;
+    assert_eq!(stage.writes(), 0, "{:?}", stage.asked.lock().unwrap());
+
+    let stage = Stage::of(None);
+    stage.reconciler.missing.begin_term();
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    let key = deleted(&mut stage.reconciler.index.lock());
+    stage.look_for(&key, Duration::from_secs(1)).await;
+    assert_eq!((stage.reads(), stage.orders()), (0, 1), "{:?}", stage.asked.lock().unwrap());
+}

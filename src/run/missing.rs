@@ -64,10 +64,21 @@ impl About {
             return is_left.then_some(Self::Release);
         };
         let uid = release.status.target_uid.as_ref().filter(|_| release.status.run.is_some())?;
-        // Of a spec that cannot be read nobody knows what to ask for.
-        let name = &release.spec.as_ref().ok()?.target_ref.name;
+        let name = release.target.as_ref()?;
         let is_there = snapshot.target.as_ref().is_some_and(|target| target.uid == *uid);
         (!is_there).then(|| Self::Deployment { name: name.clone(), uid: uid.clone() })
+    }
+
+    /// Whether its watch has brought it.
+    fn is_heard_of(&self, index: &SharedIndex, key: &Key) -> bool {
+        let index = index.lock();
+        match self {
+            Self::Release => index.releases.get(&ObjectKey::from(key)).is_some(),
+            Self::Deployment { name, uid } => {
+                let found = index.deployments.get(&ObjectKey::new(&key.namespace, name));
+                found.is_some_and(|found| *found.metadata.uid == **uid && !found.metadata.deleted)
+            }
+        }
     }
 
     async fn is_there(&self, reader: &Reader, key: &Key) -> Result<bool, NotRead> {
@@ -111,7 +122,13 @@ impl Missing {
     ///
     /// # Errors
     /// It is, and has not been heard of yet; or there is no answer, and it can be waited for: when to look again.
-    pub async fn ask(&self, reader: &Reader, key: &Key, snapshot: &Snapshot) -> Result<(), Duration> {
+    pub async fn ask(
+        &self,
+        index: &SharedIndex,
+        reader: &Reader,
+        key: &Key,
+        snapshot: &Snapshot,
+    ) -> Result<(), Duration> {
         let Some(about) = About::of(snapshot) else { return Ok(()) };
         let doubt = self.doubt(key, about);
         let now = clock::instant();
@@ -128,6 +145,8 @@ impl Missing {
         let now = clock::instant();
         let (since, again, is_settled) = match answer {
             Ok(false) => (doubt.since, ASK_AGAIN, true),
+            // It has come meanwhile; or it was there before, and what this Release has in hand is not that: one that cannot be read goes by the label.
+            Ok(true) if doubt.about.is_heard_of(index, key) => (doubt.since, ASK_AGAIN, true),
             Ok(true) => {
                 tracing::info!(release = %key, missing = ?doubt.about, "it is there, and has not been heard of yet");
                 (now, ASK_AGAIN, false)

@@ -134,11 +134,14 @@ async fn what_is_left_of_a_release_is_not_dropped_before_that_is_known_to_be_gon
     );
 }
 
-/// A Release in a run about a Deployment that has this uid.
-fn running(uid: &str) -> slim::Release {
+/// A Release in a run about a Deployment that has this uid, and whether its spec can be read.
+fn running(uid: &str, is_readable: bool) -> slim::Release {
     let run = json!({"id": "r1", "number": 1, "startedAt": "2026-12-01T12:00:00Z", "originals": {}, "stage": "Steps"});
     let mut release = release_object("shop");
     release["status"] = json!({"targetUid": uid, "run": run});
+    if !is_readable {
+        release["spec"]["steps"] = json!("many");
+    }
     serde_json::from_str(&release.to_string()).unwrap()
 }
 
@@ -146,34 +149,51 @@ fn running(uid: &str) -> slim::Release {
 async fn a_run_does_not_end_for_a_deployment_that_has_not_been_heard_of_yet() {
     let of = |uid: &'static str| move |deployment: &mut Value| deployment["metadata"]["uid"] = json!(uid);
     let key = Key { namespace: "ns".into(), name: "shop".into() };
-    for (known, in_the_end) in [
+    let cases = [
         (None, Vec::new()),
         (Some("former"), vec![deployment_object("shop", &of("former"))]),
         (Some("former"), vec![deployment_object("shop", &of("latter"))]),
-    ] {
+    ];
+    for ((known, in_the_end), is_readable) in cases.iter().flat_map(|case| [(case, true), (case, false)]) {
         let stage = Stage::of(Some(vec![deployment_object("shop", &of("present"))]));
         {
             let mut index = stage.reconciler.index.lock();
-            index::apply(&mut index, running("present"));
-            if let Some(uid) = known {
+            index::apply(&mut index, running("present", is_readable));
+            if let Some(uid) = *known {
                 index::apply(&mut index, deployment("shop", &of(uid)));
             }
         }
         stage.look_for(&key, Duration::from_secs(60)).await;
-        assert_eq!(stage.writes(), 0, "{known:?}: {:?}", stage.asked.lock().unwrap());
+        assert_eq!(stage.writes(), 0, "{known:?} {is_readable}: {:?}", stage.asked.lock().unwrap());
         let reads = stage.reads();
         assert!((30..=61).contains(&reads), "asked again and again, and not in each look: {reads}");
-        stage.is_there_now(in_the_end);
+        stage.is_there_now(in_the_end.clone());
         stage.look_for(&key, Duration::from_secs(2)).await;
-        assert!(stage.writes() > 0, "{known:?}: it was deleted after all");
-        assert_eq!(stage.reads(), reads + 1, "{known:?}: asked once");
+        assert!(stage.writes() > 0, "{known:?} {is_readable}: it was deleted after all");
+        assert_eq!(stage.reads(), reads + 1, "{known:?} {is_readable}: asked once");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_is_there_and_is_not_in_the_hand_of_a_release_that_cannot_be_read_is_not_waited_for()
+ {
+    let key = Key { namespace: "ns".into(), name: "shop".into() };
+    let stage = Stage::of(Some(vec![deployment_object("shop", &|_| {})]));
+    {
+        let mut index = stage.reconciler.index.lock();
+        index::apply(&mut index, running("shop", false));
+        // Somebody has given it back, and taken the label off.
+        index::apply(&mut index, deployment("shop", &|_| {}));
+    }
+    stage.look_for(&key, Duration::from_secs(2)).await;
+    assert!(stage.writes() > 0);
+    assert_eq!(stage.reads(), 1, "{:?}", stage.asked.lock().unwrap());
 }
 
 #[tokio::test(start_paused = true)]
 async fn at_rest_and_in_a_run_of_what_is_there_nothing_is_asked() {
     let key = Key { namespace: "ns".into(), name: "shop".into() };
-    for release in [release("shop"), running("shop")] {
+    for release in [release("shop"), running("shop", true)] {
         let stage = Stage::of(Some(Vec::new()));
         {
             let mut index = stage.reconciler.index.lock();

@@ -112,8 +112,8 @@ impl Missing {
             known.doubts.remove(key);
             return true;
         };
-        match known.doubts.get(key) {
-            Some(doubt) => doubt.is_settled && doubt.about == about,
+        match known.doubts.get(key).filter(|doubt| doubt.about == about) {
+            Some(doubt) => doubt.is_settled,
             None => was_deleted && known.has_led_for_long(),
         }
     }

@@ -135,9 +135,9 @@ async fn what_is_left_of_a_release_is_not_dropped_before_that_is_known_to_be_gon
 }
 
 /// A Release in a run about a Deployment that has this uid, and whether its spec can be read.
-fn running(uid: &str, is_readable: bool) -> slim::Release {
+fn running(name: &str, uid: &str, is_readable: bool) -> slim::Release {
     let run = json!({"id": "r1", "number": 1, "startedAt": "2026-12-01T12:00:00Z", "originals": {}, "stage": "Steps"});
-    let mut release = release_object("shop");
+    let mut release = release_object(name);
     release["status"] = json!({"targetUid": uid, "run": run});
     if !is_readable {
         release["spec"]["steps"] = json!("many");
@@ -158,7 +158,7 @@ async fn a_run_does_not_end_for_a_deployment_that_has_not_been_heard_of_yet() {
         let stage = Stage::of(Some(vec![deployment_object("shop", &of("present"))]));
         {
             let mut index = stage.reconciler.index.lock();
-            index::apply(&mut index, running("present", is_readable));
+            index::apply(&mut index, running("shop", "present", is_readable));
             if let Some(uid) = *known {
                 index::apply(&mut index, deployment("shop", &of(uid)));
             }
@@ -181,7 +181,7 @@ async fn a_deployment_that_is_there_and_is_not_in_the_hand_of_a_release_that_can
     let stage = Stage::of(Some(vec![deployment_object("shop", &|_| {})]));
     {
         let mut index = stage.reconciler.index.lock();
-        index::apply(&mut index, running("shop", false));
+        index::apply(&mut index, running("shop", "shop", false));
         // Somebody has given it back, and taken the label off.
         index::apply(&mut index, deployment("shop", &|_| {}));
     }
@@ -193,7 +193,7 @@ async fn a_deployment_that_is_there_and_is_not_in_the_hand_of_a_release_that_can
 #[tokio::test(start_paused = true)]
 async fn at_rest_and_in_a_run_of_what_is_there_nothing_is_asked() {
     let key = Key { namespace: "ns".into(), name: "shop".into() };
-    for release in [release("shop"), running("shop", true)] {
+    for release in [release("shop"), running("shop", "shop", true)] {
         let stage = Stage::of(Some(Vec::new()));
         {
             let mut index = stage.reconciler.index.lock();
@@ -279,6 +279,24 @@ async fn a_release_of_which_it_was_heard_that_it_was_deleted_is_gone_at_once_and
     stage.reconciler.look(&key).await;
     assert_eq!((stage.reads(), stage.orders()), (0, 1), "{:?}", stage.asked.lock().unwrap());
     others.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_is_heard_also_while_it_is_asked_about_the_deployment() {
+    let stage = Stage::of(None);
+    let release = || running("bad", "former", true);
+    let key = {
+        let mut index = stage.reconciler.index.lock();
+        index::apply(&mut index, release());
+        bad(&mut index)
+    };
+    stage.look_for(&key, Duration::from_secs(5)).await;
+    let reads = stage.reads();
+    assert!(reads > 0);
+    assert_eq!(stage.writes(), 0, "{:?}", stage.asked.lock().unwrap());
+    index::delete(&mut stage.reconciler.index.lock(), &release());
+    stage.look_for(&key, Duration::from_secs(1)).await;
+    assert_eq!((stage.reads(), stage.orders()), (reads, 1), "{:?}", stage.asked.lock().unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -420,6 +420,7 @@ mod tests {
             uid: "shop".to_owned(),
             generation: 1,
             resource_version: "1".to_owned(),
+            target: None,
             spec: Err("it is not looked at here".to_owned()),
             meaning: Arc::default(),
             status: Arc::new(ReleaseStatus::default()),

@@ -34,11 +34,13 @@ struct Open<'a> {
 /// Forgets actions that carry their mark, and took effect long ago: whoever leads next may not have heard of them yet, or of the mark, and would have
 /// them take effect again.
 pub fn forget_seen(draft: &mut Draft<'_>) {
-    let (snapshot, now) = (draft.snapshot, draft.now());
-    draft.status.handled.retain_mut(|handled| {
-        // A build that did not say so may have written it just now. What is yet to come by this clock has not been long ago either.
-        let at = handled.at.get_or_insert(now).0.min(now.0);
-        is_open(snapshot, handled) || now.0 < at + MARK_SEEN_WITHIN
+    let (snapshot, now) = (draft.snapshot, draft.now().0);
+    draft.status.handled.retain(|handled| {
+        // Where it does not say, it was before this process marked it, or looked here first. It is not added: a CRD that does not know it has it left out
+        // again. What is yet to come by this clock has not been long ago either.
+        let seen = || snapshot.marked.get(&handled.uid).copied().max(snapshot.looking_since);
+        let at = handled.at.map(|at| at.0).or_else(seen).map_or(now, |at| at.min(now));
+        is_open(snapshot, handled) || now < at + MARK_SEEN_WITHIN
     });
 }
 

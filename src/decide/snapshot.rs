@@ -193,6 +193,8 @@ pub struct ReleaseFacts {
     pub uid: String,
     pub generation: i64,
     pub resource_version: String,
+    /// The Deployment that it names, also where nothing else of the spec can be read. `None`: it names none that there can be.
+    pub target: Option<String>,
     /// `Err`: what is stored cannot be read by this build; the sentence says why.
     pub spec: Result<Arc<ReleaseSpec>, String>,
     /// What that spec means.

@@ -61,6 +61,7 @@ impl Reading {
             uid: release.metadata.uid.to_string(),
             generation: release.metadata.generation,
             resource_version: release.metadata.resource_version.to_string(),
+            target: release.spec.target.as_deref().map(str::to_owned),
             spec: read.spec.clone(),
             meaning: read.meaning.clone(),
             status: read.status.clone(),

@@ -1,6 +1,7 @@
 //! What a run would be undone or ended for because it is not there, as far as is known: a Release that is gone, a Deployment that was deleted or made anew. Each
 //! kind is watched by itself, and how far a watch is behind nobody knows, least of all who begins to lead. So the API server is asked before that is
-//! decided on: once, and what it has confirmed is remembered until it is known otherwise. What comes of it is for `decide`; nothing is asked about what is there.
+//! decided on: once, and what it has confirmed is remembered until it is known otherwise. What comes of it is for `decide`; nothing is asked about what is there,
+//! nor about a Release of which the watch itself has said that it was deleted: who deletes one does not wait for an answer.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,24 +14,35 @@ use crate::decide::fields::{PARKED_DEADLINE, parked};
 use crate::decide::snapshot::Workload;
 use crate::decide::{Key, Snapshot};
 use crate::watch::again::{NotRead, Reader};
-use crate::watch::{ObjectKey, slim};
+use crate::watch::{ObjectKey, SharedIndex, slim};
 
-/// After so long without an answer what is known is taken for what there is: all watches have been begun anew twice by then, where they can be.
+/// Asked for so long without an answer, what is known is taken for what there is: all watches have been begun anew twice by then, where they can be.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a way back waits for its one answer.
 const LONGEST_ASK: Duration = Duration::from_secs(2);
 /// It is asked again no sooner: what is there is mostly heard of before.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// While others read it has not been asked at all, and says nothing: turns come back within the deadline of who has them.
+const NO_TURN: Duration = Duration::from_millis(150);
 
-/// What is missing, by Release.
+/// What is missing.
 #[derive(Default)]
-pub struct Missing(Mutex<HashMap<Key, Doubt>>);
+pub struct Missing(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    doubts: HashMap<Key, Doubt>,
+    /// Since when this process leads; `None`: no other one ever did.
+    leads_since: Option<Instant>,
+}
 
 #[derive(Clone)]
 struct Doubt {
     about: About,
-    /// Since when it is asked about, or since it was last said to be there.
+    /// Since when it is asked about, or since it was last said to be there; later by as long as there was no turn to ask.
     since: Instant,
+    /// When it was tried last.
+    tried: Instant,
     ask_at: Instant,
     /// It is missing, or is taken for that.
     is_settled: bool,
@@ -52,10 +64,21 @@ impl About {
             return is_left.then_some(Self::Release);
         };
         let uid = release.status.target_uid.as_ref().filter(|_| release.status.run.is_some())?;
-        // Of a spec that cannot be read nobody knows what to ask for.
-        let name = &release.spec.as_ref().ok()?.target_ref.name;
+        let name = release.target.as_ref()?;
         let is_there = snapshot.target.as_ref().is_some_and(|target| target.uid == *uid);
         (!is_there).then(|| Self::Deployment { name: name.clone(), uid: uid.clone() })
+    }
+
+    /// Whether its watch has brought it.
+    fn is_heard_of(&self, index: &SharedIndex, key: &Key) -> bool {
+        let index = index.lock();
+        match self {
+            Self::Release => index.releases.get(&ObjectKey::from(key)).is_some(),
+            Self::Deployment { name, uid } => {
+                let found = index.deployments.get(&ObjectKey::new(&key.namespace, name));
+                found.is_some_and(|found| *found.metadata.uid == **uid && !found.metadata.deleted)
+            }
+        }
     }
 
     async fn is_there(&self, reader: &Reader, key: &Key) -> Result<bool, NotRead> {
@@ -80,21 +103,32 @@ fn goes_back(target: &Workload) -> bool {
 }
 
 impl Missing {
-    /// Whether this snapshot may be decided on: nothing is missing in it, or that has been asked about.
-    pub fn is_known(&self, key: &Key, snapshot: &Snapshot) -> bool {
-        let mut all = self.lock();
-        let Some(about) = About::of(snapshot) else {
-            all.remove(key);
+    /// Whether this snapshot may be decided on: nothing is missing in it, or that has been asked about, or heard.
+    pub fn is_known(&self, index: &SharedIndex, key: &Key, snapshot: &Snapshot) -> bool {
+        let about = About::of(snapshot);
+        let was_deleted = about == Some(About::Release) && index.lock().was_deleted(&ObjectKey::from(key));
+        let mut known = self.lock();
+        let Some(about) = about else {
+            known.doubts.remove(key);
             return true;
         };
-        all.get(key).is_some_and(|doubt| doubt.is_settled && doubt.about == about)
+        match known.doubts.get(key).filter(|doubt| doubt.about == about) {
+            Some(doubt) => doubt.is_settled,
+            None => was_deleted && known.has_led_for_long(),
+        }
     }
 
     /// Asks whether what is missing in this snapshot is there all the same.
     ///
     /// # Errors
     /// It is, and has not been heard of yet; or there is no answer, and it can be waited for: when to look again.
-    pub async fn ask(&self, reader: &Reader, key: &Key, snapshot: &Snapshot) -> Result<(), Duration> {
+    pub async fn ask(
+        &self,
+        index: &SharedIndex,
+        reader: &Reader,
+        key: &Key,
+        snapshot: &Snapshot,
+    ) -> Result<(), Duration> {
         let Some(about) = About::of(snapshot) else { return Ok(()) };
         let doubt = self.doubt(key, about);
         let now = clock::instant();
@@ -109,36 +143,47 @@ impl Missing {
             false => asked.await,
         };
         let now = clock::instant();
-        let (since, is_settled) = match answer {
-            Ok(false) => (doubt.since, true),
+        let (since, again, is_settled) = match answer {
+            Ok(false) => (doubt.since, ASK_AGAIN, true),
+            // It has come meanwhile; or it was there before, and what this Release has in hand is not that: one that cannot be read goes by the label.
+            Ok(true) if doubt.about.is_heard_of(index, key) => (doubt.since, ASK_AGAIN, true),
             Ok(true) => {
                 tracing::info!(release = %key, missing = ?doubt.about, "it is there, and has not been heard of yet");
-                (now, false)
+                (now, ASK_AGAIN, false)
             }
-            Err(error) => {
-                if !matches!(error, NotRead::NoTurn) {
-                    tracing::warn!(release = %key, missing = ?doubt.about, %error, "it could not be read whether it is there");
-                }
-                (doubt.since, in_a_hurry || now >= doubt.since + PATIENCE)
+            Err(NotRead::NoTurn) => (doubt.since + (now - doubt.tried), NO_TURN, false),
+            Err(error @ (NotRead::Gone | NotRead::Late | NotRead::Api(_))) => {
+                tracing::warn!(release = %key, missing = ?doubt.about, %error, "it could not be read whether it is there");
+                (doubt.since, ASK_AGAIN, in_a_hurry || now >= doubt.since + PATIENCE)
             }
         };
-        self.lock().insert(key.clone(), Doubt { since, ask_at: now + ASK_AGAIN, is_settled, ..doubt });
-        if is_settled { Ok(()) } else { Err(ASK_AGAIN) }
+        self.lock()
+            .doubts
+            .insert(key.clone(), Doubt { since, tried: now, ask_at: now + again, is_settled, ..doubt });
+        if is_settled { Ok(()) } else { Err(again) }
     }
 
     /// What is known of it; where something else was missing before, it begins anew.
     fn doubt(&self, key: &Key, about: About) -> Doubt {
-        let known = self.lock().get(key).filter(|doubt| doubt.about == about).cloned();
+        let known = self.lock().doubts.get(key).filter(|doubt| doubt.about == about).cloned();
         let now = clock::instant();
-        known.unwrap_or(Doubt { about, since: now, ask_at: now, is_settled: false })
+        known.unwrap_or(Doubt { about, since: now, tried: now, ask_at: now, is_settled: false })
     }
 
-    /// Another process may have led meanwhile, and made what was missing.
-    pub fn clear(&self) {
-        self.lock().clear();
+    /// A term begins: another process may have led meanwhile, and there may be again what was missing.
+    pub fn begin_term(&self) {
+        *self.lock() = Known { doubts: HashMap::new(), leads_since: Some(clock::instant()) };
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Doubt>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Whether nothing that another process had in hand is yet to be heard of. Before that a Release that was deleted may have been made anew, and the run
+    /// that is seen be that one's: its watch says so next.
+    fn has_led_for_long(&self) -> bool {
+        self.leads_since.is_none_or(|since| clock::instant() >= since + PATIENCE)
     }
 }

@@ -247,7 +247,7 @@ async fn lead(
         metrics.set_leading(true);
         let all = everything(index);
         reconciler.own.lead_again(&all);
-        reconciler.missing.clear();
+        reconciler.missing.begin_term();
         reconciler.rush.clear();
         // What was asked in an earlier term may have been answered since.
         reconciler.findings.clear();

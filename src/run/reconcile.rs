@@ -175,9 +175,9 @@ impl Reconciler {
         let mut again = Again::default();
         for _ in 0..READINGS {
             let lacking = match self.observe(key, &again, self.clock.now()) {
-                Ok(snapshot) if self.missing.is_known(key, &snapshot) => return Ok(snapshot),
+                Ok(snapshot) if self.missing.is_known(&self.index, key, &snapshot) => return Ok(snapshot),
                 Ok(snapshot) => {
-                    let asked = self.missing.ask(&self.reader, key, &snapshot).await;
+                    let asked = self.missing.ask(&self.index, &self.reader, key, &snapshot).await;
                     asked.map_err(|wait| spread(key, wait))?;
                     continue;
                 }

@@ -45,6 +45,8 @@ pub struct Index {
     pub policies: BTreeSet<String>,
     /// Whose Deployments are.
     pub(super) claims: Claims,
+    /// Releases that were deleted, as their watch said, for as long as something of them is left.
+    deleted_releases: BTreeSet<ObjectKey>,
     /// For texts of what belongs to a Release.
     room: Room,
     /// For texts of what does not, or not yet.
@@ -74,6 +76,7 @@ impl Index {
             unheard: BTreeMap::new(),
             policies: BTreeSet::new(),
             claims: Claims::default(),
+            deleted_releases: BTreeSet::new(),
             room,
             spare,
         }
@@ -86,6 +89,26 @@ impl Index {
         match self.releases.get(name) {
             Some(release) => release.has_run || (!release.has_stable && is_left()),
             None => is_left(),
+        }
+    }
+
+    /// Whether it has been heard that this Release was deleted, and something of it is left. Of one that a list did not name, or that was never heard of, it
+    /// has not been.
+    pub fn was_deleted(&self, release: &ObjectKey) -> bool {
+        self.deleted_releases.contains(release)
+    }
+
+    /// Forgets of these that they were deleted, where they are there again or nothing is left of them.
+    fn forget_deleted(&mut self, releases: &[Key]) {
+        if self.deleted_releases.is_empty() {
+            return;
+        }
+        for name in releases.iter().map(ObjectKey::from) {
+            let has_deployment = self.deployments.children(&name).next().is_some();
+            let is_left = has_deployment || self.templates.children(&name).next().is_some();
+            if !is_left || self.releases.get(&name).is_some() {
+                self.deleted_releases.remove(&name);
+            }
         }
     }
 }
@@ -129,6 +152,8 @@ pub trait Indexed: DeserializeOwned + Clone + std::fmt::Debug + Send + 'static {
     fn enter(&self, _: &mut Index) {}
     /// It is kept no more.
     fn leave(&self, _: &mut Index) {}
+    /// Its watch says that it was deleted.
+    fn note_deleted(&self, _: &mut Index) {}
     /// The Deployments that may be another Release's, or not be there any more, when this one comes in the place of what is kept.
     fn disputes(_: &Index, _: &ObjectKey, _: Option<&Self>) -> Vec<ObjectKey> {
         Vec::new()
@@ -145,7 +170,7 @@ pub fn apply<T: Indexed>(index: &mut Index, mut object: T) -> Vec<Key> {
     let standing = Standing::of(index, T::disputes(index, &key, Some(&object)));
     let mut concerned = take_out::<T>(index, &key);
     if object.is_over() {
-        return each_once(concerned);
+        return each_once(index, concerned);
     }
     // In the place of the one before, which is free again.
     object.settle(index);
@@ -154,17 +179,22 @@ pub fn apply<T: Indexed>(index: &mut Index, mut object: T) -> Vec<Key> {
     let parent = object.parent();
     T::table(index).apply(key, parent, object);
     concerned.extend(standing.waiting(index));
-    each_once(concerned)
+    each_once(index, concerned)
 }
 
-/// An object went.
+/// An object was deleted: its watch said so.
 pub fn delete<T: Indexed>(index: &mut Index, object: &T) -> Vec<Key> {
     let key = &object.metadata().key;
     let standing = Standing::of(index, T::disputes(index, key, None));
+    let is_kept = |kept: &T| kept.metadata().uid == object.metadata().uid;
+    let was_kept = T::table(index).get(key).is_some_and(is_kept);
     let mut concerned = object.concerns(index);
     concerned.extend(take_out::<T>(index, key));
+    if was_kept {
+        object.note_deleted(index);
+    }
     concerned.extend(standing.waiting(index));
-    each_once(concerned)
+    each_once(index, concerned)
 }
 
 /// A listing of a namespace, or of all, ended: what it did not name is gone.
@@ -178,7 +208,8 @@ pub fn end_listing<T: Indexed>(index: &mut Index, namespace: Option<&str>) -> Ve
     let disputed = gone.iter().flat_map(|(key, object)| T::disputes(index, key, Some(object)));
     let disputed: BTreeSet<ObjectKey> = disputed.collect();
     let waiting = disputed.iter().flat_map(|deployment| index.candidates(deployment).collect::<Vec<_>>());
-    each_once(concerned.chain(waiting).collect())
+    let concerned = concerned.chain(waiting).collect();
+    each_once(index, concerned)
 }
 
 /// Takes out what is kept under a name. The Releases that it concerned.
@@ -188,9 +219,11 @@ fn take_out<T: Indexed>(index: &mut Index, key: &ObjectKey) -> Vec<Key> {
     old.concerns(index)
 }
 
-fn each_once(mut keys: Vec<Key>) -> Vec<Key> {
+/// Those that something concerned. That may have been the last that was left of them.
+fn each_once(index: &mut Index, mut keys: Vec<Key>) -> Vec<Key> {
     keys.sort();
     keys.dedup();
+    index.forget_deleted(&keys);
     keys
 }
 
@@ -353,6 +386,49 @@ mod tests {
         assert!(index.is_under_way(&shop), "it was made anew, and takes it up");
         of::<slim::Deployment>(&mut index, &deployment("ns", "shop", Some("shop"), 0));
         assert!(!index.is_under_way(&shop));
+    }
+
+    #[test]
+    fn that_a_release_was_deleted_is_known_until_it_is_there_again_or_nothing_is_left_of_it() {
+        let (shop, labelled) = (key("shop"), deployment("ns", "shop", Some("shop"), 0));
+        let left = || {
+            let mut index = index(1 << 20);
+            of::<slim::Release>(&mut index, &release("shop", 0));
+            of::<slim::Deployment>(&mut index, &labelled);
+            of::<slim::StoredTemplate>(&mut index, &stored("shop-1", 0));
+            assert!(!index.was_deleted(&shop));
+            delete::<slim::Release>(&mut index, &parsed(&release("shop", 0)));
+            assert!(index.was_deleted(&shop));
+            index
+        };
+        let mut given_back = left();
+        of::<slim::Deployment>(&mut given_back, &labelled);
+        of::<slim::Deployment>(&mut given_back, &deployment("ns", "shop", None, 0));
+        assert!(given_back.was_deleted(&shop), "a template is kept of it");
+        delete::<slim::StoredTemplate>(&mut given_back, &parsed(&stored("shop-1", 0)));
+        assert!(given_back.deleted_releases.is_empty());
+        let mut gone = left();
+        gone.templates.begin_listing(None);
+        end_listing::<slim::StoredTemplate>(&mut gone, None);
+        assert!(gone.was_deleted(&shop), "its Deployment is there");
+        delete::<slim::Deployment>(&mut gone, &parsed(&labelled));
+        assert!(gone.deleted_releases.is_empty());
+        let mut anew = left();
+        of::<slim::Release>(&mut anew, &release("shop", 0));
+        assert!(anew.deleted_releases.is_empty());
+        anew.releases.begin_listing(None);
+        end_listing::<slim::Release>(&mut anew, None);
+        assert!(!anew.was_deleted(&shop), "it may have been deleted and made anew since");
+        delete::<slim::Release>(&mut anew, &parsed(&release("shop", 0)));
+        assert!(!anew.was_deleted(&shop), "it was not known");
+        let mut other = release("shop", 0);
+        other["metadata"]["uid"] = json!("another");
+        of::<slim::Release>(&mut anew, &other);
+        delete::<slim::Release>(&mut anew, &parsed(&release("shop", 0)));
+        assert!(!anew.was_deleted(&shop), "another one was deleted");
+        of::<slim::Release>(&mut anew, &release("alone", 0));
+        delete::<slim::Release>(&mut anew, &parsed(&release("alone", 0)));
+        assert!(anew.deleted_releases.is_empty(), "nothing was left of it");
     }
 
     #[test]

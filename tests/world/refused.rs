@@ -341,6 +341,27 @@ fn an_action_takes_effect_once_also_where_who_leads_next_has_not_heard_of_it_or_
 }
 
 #[test]
+fn where_the_crd_does_not_know_when_an_action_took_effect_that_is_not_written_again_and_again() {
+    let mut world = at_half();
+    // It counts from when it was marked, however long this process has looked before.
+    world.begin_anew();
+    world.pass(400 * SECOND);
+    world.say("Pause");
+    world.until("it is marked", is_marked);
+    let (since, mut looks, mut writes) = (world.now, 0, 0);
+    while !world.status.handled.is_empty() {
+        // The API server leaves out what the CRD does not know.
+        world.status.handled.iter_mut().for_each(|handled| handled.at = None);
+        world.quiet_tick();
+        looks += 1;
+        writes += usize::from(world.look().status.is_some());
+        assert!(world.now < since + 400 * SECOND, "it is forgotten in the end: {}", world.describe());
+    }
+    assert!(world.now > since + 290 * SECOND, "who leads next may not have heard of its mark: {looks} looks");
+    assert!(writes < looks / 4, "status was written {writes} times in {looks} looks");
+}
+
+#[test]
 fn however_many_actions_take_effect_in_minutes_none_waits_for_those_that_are_marked() {
     let mut world = at_half();
     let mut most = 0;

@@ -123,6 +123,7 @@ fn release(status: Value) -> ReleaseFacts {
         uid: "shop".into(),
         generation: 1,
         resource_version: "1".into(),
+        target: None,
         spec: Err("nobody asks for it".into()),
         meaning: Arc::default(),
         status: Arc::new(serde_json::from_value(status).expect("a status")),

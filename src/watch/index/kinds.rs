@@ -44,6 +44,9 @@ impl Indexed for slim::Release {
     fn leave(&self, index: &mut Index) {
         index.claims.leave(self);
     }
+    fn note_deleted(&self, index: &mut Index) {
+        index.deleted_releases.insert(self.metadata.key.clone());
+    }
     /// What it is about, and what carries its name: where that may make a difference.
     fn disputes(index: &Index, key: &ObjectKey, new: Option<&Self>) -> Vec<ObjectKey> {
         let old = index.releases.get(key);

@@ -121,8 +121,8 @@ pub const MUTANTS: [Mutant; 37] = [
     Mutant {
         name: "what has not been heard of is taken for what is gone",
         file: "src/run/reconcile.rs",
-        finds: "Ok(snapshot) if self.missing.is_known(key, &snapshot) =>",
-        becomes: "Ok(snapshot) if self.missing.is_known(key, &snapshot) || true =>",
+        finds: "Ok(snapshot) if self.missing.is_known(&self.index, key, &snapshot) =>",
+        becomes: "Ok(snapshot) if self.missing.is_known(&self.index, key, &snapshot) || true =>",
         noticed_by: &["--lib", "--package", "tidegate"],
     },
     Mutant {

@@ -16,7 +16,8 @@ use super::label;
 use super::podhealth;
 use super::rest::{self, LOOK_AGAIN};
 use super::scene::revision;
-use super::snapshot::{Key, PodSet, Snapshot, StoredTemplate, WayBack, Workload};
+use super::snapshot::{Key, PodSet, Snapshot, StoredTemplate, Unheard, WayBack, Workload};
+use super::unheard::{self, CLUSTER_UNHEARD};
 use crate::api::status::Back;
 use crate::api::{GROUP, ORIGINALS, Phase, RELEASE_LABEL};
 use crate::letters::on_one_line;
@@ -110,7 +111,7 @@ pub fn ordered_at(target: &Workload) -> Option<Timestamp> {
 }
 
 /// Whether this process alone knows what comes after stable, and may yet see that it is kept.
-fn is_awaited(way: &GoingBack<'_>) -> bool {
+pub fn is_awaited(way: &GoingBack<'_>) -> bool {
     let may_be_seen = |known: &Back| seen_until(way.snapshot, known.decided_at.0).is_some();
     let is_known = |seen: &WayBack| seen.back.next.is_some() && may_be_seen(&seen.back);
     Ordered::noted(way.target).is_none() && way.snapshot.way_back.as_ref().is_some_and(is_known)
@@ -310,6 +311,8 @@ fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
     left.kept_by = failing.map(without_stable);
     if is_awaited && at_stable {
         order(decision, target, &way.order(), "the Release is gone: go back to stable");
+        let unheard = || snapshot.unheard_templates.as_ref().map(without_templates);
+        left.kept_by = left.kept_by.or_else(unheard);
         return left;
     }
     if let Some(notice) = begins(way, known.as_ref(), then.as_deref(), &stands_there) {
@@ -436,6 +439,12 @@ fn comes_after(then: &str, is_kept: bool, failing: Option<&str>) -> Notice {
 fn without_stable(failing: String) -> Kept {
     let unblock = "mend what keeps them, and it goes on by itself; or push a template that starts, which stays; or have it back as it stands: ";
     Kept { reason: back::STABLE_FAILS, what: failing, unblock: unblock.into(), is_line_told: true }
+}
+
+fn without_templates(unheard: &Unheard) -> Kept {
+    let unblock = "see why the API server does not answer, or refuses it, and it goes on by itself; or have it back as it stands: ";
+    let what = format!("what comes after stable may be kept unheard: {}", unheard::said(unheard));
+    Kept { reason: CLUSTER_UNHEARD, what, unblock: unblock.into(), is_line_told: true }
 }
 
 fn without_originals(snapshot: &Snapshot, target: &Workload, lost: &str) -> Kept {

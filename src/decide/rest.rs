@@ -6,6 +6,7 @@ use super::back::{self, GoingBack};
 use super::conditions;
 use super::decision::{Intent, Notice, Owner};
 use super::draft::Draft;
+use super::evidence::shortened;
 use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
 use super::migrations;
 use super::orphan::{self, TakenUp};
@@ -14,6 +15,7 @@ use super::pace::Stand;
 use super::rights;
 use super::scene::{Scene, revision};
 use super::snapshot::Workload;
+use super::unheard::{self, CLUSTER_UNHEARD};
 use super::workload;
 use crate::api::status::{Memory, Progress, RevisionStatus, Run, Stage};
 use crate::api::undo::ValidationResult;
@@ -218,16 +220,19 @@ fn take_up_way_back(draft: &mut Draft<'_>, way: &GoingBack<'_>) {
 /// An earlier Release's way back is over: what its owner wrote over the run's comes after stable, held, and is taken up once it stands there. False:
 /// nothing does.
 fn put_what_is_owed(draft: &mut Draft<'_>, way: &GoingBack<'_>) -> bool {
-    let Some(then) = orphan::owed(way) else { return false };
+    let Some(then) = orphan::owed(way) else {
+        let is_awaited = orphan::is_awaited(way);
+        if is_awaited {
+            wait_for_what_is_owed(draft, "a newer template");
+        }
+        return is_awaited;
+    };
     let Some(kept) = way.snapshot.kept_as(&then) else {
         let Some(by) = orphan::seen_by(way) else {
             draft.notices.push(orphan::lost(&then));
             return false;
         };
-        draft.phase(
-            Phase::Idle,
-            format!("stable stands; {then}, which comes next, is not seen to be kept yet"),
-        );
+        wait_for_what_is_owed(draft, &then);
         draft.wake_at(by);
         return true;
     };
@@ -239,6 +244,17 @@ fn put_what_is_owed(draft: &mut Draft<'_>, way: &GoingBack<'_>) -> bool {
         ),
     );
     true
+}
+
+fn wait_for_what_is_owed(draft: &mut Draft<'_>, then: &str) {
+    let mut message = format!("stable stands; {then}, which comes next, is not seen to be kept yet");
+    draft.wake_in(LOOK_AGAIN);
+    if let Some(unheard) = &draft.snapshot.unheard_templates {
+        message = shortened(&format!("{message}: {}", unheard::said(unheard)));
+        let unblock = unheard::unblock(draft, Action::HandBack);
+        draft.blocked(CLUSTER_UNHEARD, message.clone(), unblock);
+    }
+    draft.phase(Phase::Idle, message);
 }
 
 /// The stable template is in place: everything is as its owner wrote it.

@@ -103,10 +103,10 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
     if stage == Stage::Watch && does_not_end_yet(draft, scene, who) {
         if scene.capture == CaptureMode::React
             && let Ok(originals) = &scene.originals
-            && let Some((stable, _)) = scene.kept(&scene.stable_fingerprint)
+            && let Some((out, _)) = scene.kept(&canary.fingerprint)
         {
-            // Nobody else holds what comes next.
-            let held = rest::held_fields(scene, originals, stable);
+            // Nobody else holds what comes next. All pods are of the version that is watched: without a Release that is what is gone back to.
+            let held = rest::held_fields(scene, originals, out);
             draft.want(scene.target, &held, "hold the newer template");
         }
         return Some(());

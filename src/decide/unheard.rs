@@ -40,6 +40,12 @@ pub fn holds(draft: &mut Draft<'_>) -> bool {
     true
 }
 
+/// That nothing is heard of a kind, since when, and why.
+pub fn said(unheard: &Unheard) -> String {
+    let Unheard { kind, namespace: _, since, why } = unheard;
+    format!("nothing is heard of kind {kind} since {since:.0}: {why}")
+}
+
 /// What is to be done about a kind that is not heard, or by whoever cannot wait for it.
 pub fn unblock(draft: &Draft<'_>, otherwise: Action) -> String {
     format!(

@@ -89,11 +89,14 @@ pub enum NotRead {
 pub struct Reader {
     client: Client,
     turns: Turns,
+    /// Of who asks what there is now: they do not wait for those who read what was let go.
+    turns_now: Turns,
 }
 
 impl Reader {
     pub fn of(client: &Client) -> Self {
-        Self { client: pages::bounded(client), turns: Turns::of(AT_ONCE, OF_A_NAMESPACE) }
+        let [turns, turns_now] = [(); 2].map(|()| Turns::of(AT_ONCE, OF_A_NAMESPACE));
+        Self { client: pages::bounded(client), turns, turns_now }
     }
 
     /// Reads all of this, for a look at a Release of this namespace.
@@ -137,7 +140,7 @@ impl Reader {
     where
         K: Indexed<Kind: Resource<Scope = NamespaceResourceScope>>,
     {
-        let _turn = self.turns.try_take(key.namespace()).ok_or(NotRead::NoTurn)?;
+        let _turn = self.turns_now.try_take(key.namespace()).ok_or(NotRead::NoTurn)?;
         tokio::time::timeout(DEADLINE, self.one(key)).await.unwrap_or(Err(NotRead::Late))
     }
 

@@ -519,6 +519,14 @@ fn a_newer_template_is_held_while_one_that_contracts_runs_also_where_nobody_else
     world.push(newer.clone());
     world.pass(Duration::from_secs(20));
     assert_eq!(reason(&world), "MigrationRunning", "{}", world.describe());
+    // Where its Release goes now, what is watched is gone back to: what was stable before it cannot live with what is being done.
+    let watched = world.status.canary.as_ref().map(|canary| canary.revision.clone());
+    assert_eq!(
+        world.deployment()["metadata"]["annotations"]["tidegate.dev/stable"],
+        json!(watched),
+        "{}",
+        world.describe()
+    );
     // Some have begun before it was held.
     let out = world.sets.iter().filter(|set| set.template == newer).map(|set| set.replicas).sum::<i32>();
     assert!(out <= 2, "{}", world.describe());

@@ -18,11 +18,9 @@ pub fn is_lost(draft: &mut Draft<'_>, next: &RevisionStatus, back: &Back) -> boo
     }
     if let Some(unheard) = &snapshot.unheard_templates {
         let message = format!(
-            "stable stands again; {}, which comes next, may be kept unheard: nothing is heard of kind {} since {:.0}: {}",
+            "stable stands again; {}, which comes next, may be kept unheard: {}",
             named(next),
-            unheard.kind,
-            unheard.since,
-            unheard.why
+            unheard::said(unheard)
         );
         draft.wake_in(LOOK_AGAIN);
         let unblock = unheard::unblock(draft, Action::HandBack);

@@ -225,10 +225,27 @@ fn nor_is_one_given_up_where_its_release_goes_meanwhile() {
     world.release = None;
     world.pass(Duration::from_secs(120));
     assert!(is_labelled(&world) && version(&world) == "v1", "{}", world.describe());
+    assert!(world.notices.iter().any(|notice| notice.reason == "ClusterUnheard"), "{}", world.describe());
     world.templates_unheard = None;
     world.until("its owner's", |world| !is_labelled(world));
     world.pass(Duration::from_secs(20));
     is_its_owners_with(&world, "v3", &before);
+}
+
+#[test]
+fn nor_where_the_release_is_made_anew_once_stable_stands() {
+    let (mut world, _) = half_way();
+    world.templates_unheard = Some((world.now, world.templates.clone()));
+    world.push(template("v3", false));
+    world.until("stable is ordered", |world| version(world) == "v1");
+    let release = world.release.take();
+    world.pass(Duration::from_secs(60));
+    (world.release, world.status) = (release, ReleaseStatus::default());
+    world.pass(Duration::from_secs(60));
+    assert!(blocker(&world).0 == "ClusterUnheard" && version(&world) == "v1", "{}", world.describe());
+    world.templates_unheard = None;
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    assert_eq!(version(&world), "v3", "{}", world.describe());
 }
 
 #[test]

@@ -65,6 +65,7 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
     let request = read(process, request).await?;
     let purpose = purpose(&request);
     let waiting = Waiting::begin(&shared, process, purpose, &request);
+    let sent = waiting.since;
     let campaign = Campaign::of(&request);
     let about_leading = purpose == Purpose::Lease;
     let is_change = matches!(request.method.as_str(), "PATCH" | "PUT");
@@ -87,10 +88,9 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
             // It arrives, whether or not the operator still waits.
             let shared = shared.clone();
             let arrives = async move {
-                let sent = shared.lock().now;
                 tokio::time::sleep(Duration::from_millis(wait + late)).await;
                 shared.lock().arrives_late(Some(sent));
-                let answer = answer(&shared, &request);
+                let answer = answer(&shared, &request, sent);
                 let is_done = matches!(answer, Answer::Whole(code, _) if code < 300);
                 let mut world = shared.lock();
                 world.arrives_late(None);
@@ -126,13 +126,13 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
         }
         Some(Fault::Answerless) => {
             on_its_way(&shared, process, wait).await;
-            drop(answer(&shared, &request));
+            drop(answer(&shared, &request, sent));
             unanswered(&shared);
             return broken();
         }
         Some(Fault::Swallowed) => {
             on_its_way(&shared, process, wait).await;
-            drop(answer(&shared, &request));
+            drop(answer(&shared, &request, sent));
             unanswered(&shared);
             // Nobody waits so long but who has no patience of their own; then what lies between breaks the connection.
             on_its_way(&shared, process, SILENCE).await;
@@ -141,11 +141,11 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
         Some(Fault::Forgotten) => {
             on_its_way(&shared, process, wait).await;
             shared.lock().store.forget();
-            answer(&shared, &request)
+            answer(&shared, &request, sent)
         }
         None => {
             on_its_way(&shared, process, wait).await;
-            answer(&shared, &request)
+            answer(&shared, &request, sent)
         }
     };
     // A process that has died right after its write does not learn of it.
@@ -204,8 +204,11 @@ async fn alive(shared: &Shared, process: usize) {
     }
 }
 
-fn answer(shared: &Shared, request: &Request) -> Answer {
-    let answer = requests::answer(&mut shared.lock(), request);
+fn answer(shared: &Shared, request: &Request, sent: u64) -> Answer {
+    let mut world = shared.lock();
+    world.arrives(sent);
+    let answer = requests::answer(&mut world, request);
+    drop(world);
     shared.changed.notify_one();
     answer
 }

@@ -91,6 +91,10 @@ impl World {
 
     /// Somebody deletes a Release. In mid-run it goes back: that is what deleting one does.
     pub fn note_release_deleted(&mut self, name: &str) {
+        let uid =
+            self.release(name).and_then(|release| release["metadata"]["uid"].as_str().map(str::to_owned));
+        let now = self.now;
+        self.watchman.deleted_at.extend(uid.map(|uid| (uid, now)));
         let annotations = self.deployment(name).map(|it| &it["metadata"]["annotations"]);
         let is_taken = annotations.is_some_and(|it| !it[ORIGINALS].is_null() || !it[STABLE].is_null());
         if is_taken || !self.status(name)["run"].is_null() {

@@ -123,6 +123,11 @@ impl World {
         }
     }
 
+    /// A request arrives that was sent then.
+    pub fn arrives(&mut self, sent: u64) {
+        self.watchman.sent = sent;
+    }
+
     /// A request is answered that was sent then, and may have been overtaken by others of the same process; `None`: it has been.
     pub fn arrives_late(&mut self, sent: Option<u64>) {
         self.watchman.sent_late = sent;
@@ -184,13 +189,15 @@ impl World {
             let target = self.deployment(name);
             let ours = target.is_some_and(|it| !it["metadata"]["annotations"][ORIGINALS].is_null());
             let moves = target.is_some_and(|it| it["spec"]["paused"] != true);
+            // What was ordered, and not answered, may take effect later, and not be heard of yet.
+            let is_before = target.is_some_and(|it| is_behind(new, it));
             // It says what was so when it was sent.
             let watched = self.watchman.of(name);
             let (ordered_at, unseen) = (watched.ordered_at, watched.unseen);
             // Where several lead another one may have ordered it, and not yet said so.
             let is_anothers = watched.ordered_by != Some(process) && self.watchman.several_lead;
             let overtaken = self.watchman.sent_late.is_some_and(|sent| sent < ordered_at);
-            let holds = overtaken || is_anothers || unseen || !(ours && moves);
+            let holds = overtaken || is_before || is_anothers || unseen || !(ours && moves);
             self.check("13 (paused between moves)", holds, || {
                 format!("it is {} and may move: {}", new["phase"], new["blockedBy"]["reason"])
             });
@@ -209,6 +216,13 @@ impl World {
         }
         self.check_blind(name, old, new);
     }
+}
+
+/// Whether a status was decided on an earlier generation of the Deployment.
+fn is_behind(status: &Value, target: &Value) -> bool {
+    let [decided_on, stands] =
+        [&status["targetGeneration"], &target["metadata"]["generation"]].map(Value::as_i64);
+    decided_on.is_some() && decided_on < stands
 }
 
 /// Holds under which a move goes on, or of a Deployment that nobody can pause any more: what it was like is not known, or the write is refused.

@@ -28,14 +28,15 @@ fn what_means_no_good_in_a_release_keeps_no_other_waiting_and_leaves_nothing_whe
 
 #[test]
 fn a_check_that_is_changed_in_mid_run_is_tried_anew_once_for_each_change() {
-    let check = |expression: &str| {
-        format!(
-            r#"{{"preflight":[{{"name":"odd","http":{{"podPath":"/large","expect":{{"expression":"{expression}"}}}}}}]}}"#
-        )
+    let check = |expect: String| {
+        format!(r#"{{"preflight":[{{"name":"odd","http":{{"podPath":"/large","expect":{expect}}}}}]}}"#)
     };
-    let (one, other) =
-        (check(&format!("{}true", "!".repeat(1000))), check(&format!("{}true", "!".repeat(900))));
-    let outcome = told(&format!("at 500 hostile {one}\nat 1000 push v2 good\nat 1500 hostile {other}"));
+    let one = check(format!(r#"{{"bodyMatches":"{}"}}"#, "(a?){99}".repeat(32)));
+    let other = check(format!(r#"{{"expression":"{}true{}"}}"#, "(".repeat(500), ")".repeat(500)));
+    let outcome = told(&format!(
+        "replicas 1\nstrategy {{\"rollingUpdate\":{{\"maxSurge\":1,\"maxUnavailable\":0}},\"type\":\"RollingUpdate\"}}\nready-after 1000\n\
+         at 1607 hostile {one}\nat 3093 push v2 good\nat 3285 hostile {other}"
+    ));
     let jobs = outcome.log.iter().filter(|line| line.contains("made jobs/")).count();
     assert_eq!(jobs, 2, "{}", outcome.log.join("\n"));
 }

@@ -35,7 +35,7 @@ fn a_check_that_is_changed_in_mid_run_is_tried_anew_once_for_each_change() {
     let other = check(format!(r#"{{"expression":"{}true{}"}}"#, "(".repeat(500), ")".repeat(500)));
     let outcome = told(&format!(
         "replicas 1\nstrategy {{\"rollingUpdate\":{{\"maxSurge\":1,\"maxUnavailable\":0}},\"type\":\"RollingUpdate\"}}\nready-after 1000\n\
-         at 1607 hostile {one}\nat 3093 push v2 good\nat 3285 hostile {other}"
+         at 1607 hostile {one}\nat 3093 push v2 good\nat 3285 hostile {other}\nat 20000 pages honest"
     ));
     let jobs = outcome.log.iter().filter(|line| line.contains("made jobs/")).count();
     assert_eq!(jobs, 2, "{}", outcome.log.join("\n"));

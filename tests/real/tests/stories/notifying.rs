@@ -249,7 +249,8 @@ fn an_undo_waits_for_no_receiver() {
         says(&story, "alice", json!({"action": "Abort", "reason": "enough"})).await;
         let ended = story.until_ended(1).await;
         assert_eq!(ended["outcome"], "Aborted", "{}", story.describe().await);
-        assert!(began.elapsed() < Duration::from_secs(8), "it took {:?}", began.elapsed());
+        // Three tries at one of them take longer, on however busy a machine.
+        assert!(began.elapsed() < Duration::from_secs(30), "it took {:?}", began.elapsed());
         let at = |name: &str| {
             let text = ended["undo"][name].as_str().unwrap_or_default();
             text.parse::<jiff::Timestamp>().expect("a moment")

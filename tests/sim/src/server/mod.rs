@@ -69,12 +69,14 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
     let campaign = Campaign::of(&request);
     let about_leading = purpose == Purpose::Lease;
     let is_change = matches!(request.method.as_str(), "PATCH" | "PUT");
-    let (fault, wait) = {
+    let (fault, wait, heard) = {
         let mut world = shared.lock();
         world.check_sent(process, &request);
         let fault = world.network.request(purpose, is_change);
         let cut_off = world.watch_held_until(process).saturating_sub(world.now);
-        (fault, cut_off + WAY)
+        // Who is cut off does not hear of what is done meanwhile.
+        let heard = if cut_off > 0 { 0 } else { sent };
+        (fault, cut_off + WAY, heard)
     };
     let broken = || Err("connection reset by peer".into());
     // Of the Lease nobody but whoever renews it knows anything.
@@ -90,7 +92,7 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
             let arrives = async move {
                 tokio::time::sleep(Duration::from_millis(wait + late)).await;
                 shared.lock().arrives_late(Some(sent));
-                let answer = answer(&shared, &request, sent);
+                let answer = answer(&shared, &request, heard);
                 let is_done = matches!(answer, Answer::Whole(code, _) if code < 300);
                 let mut world = shared.lock();
                 world.arrives_late(None);
@@ -126,13 +128,13 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
         }
         Some(Fault::Answerless) => {
             on_its_way(&shared, process, wait).await;
-            drop(answer(&shared, &request, sent));
+            drop(answer(&shared, &request, heard));
             unanswered(&shared);
             return broken();
         }
         Some(Fault::Swallowed) => {
             on_its_way(&shared, process, wait).await;
-            drop(answer(&shared, &request, sent));
+            drop(answer(&shared, &request, heard));
             unanswered(&shared);
             // Nobody waits so long but who has no patience of their own; then what lies between breaks the connection.
             on_its_way(&shared, process, SILENCE).await;
@@ -141,11 +143,11 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
         Some(Fault::Forgotten) => {
             on_its_way(&shared, process, wait).await;
             shared.lock().store.forget();
-            answer(&shared, &request, sent)
+            answer(&shared, &request, heard)
         }
         None => {
             on_its_way(&shared, process, wait).await;
-            answer(&shared, &request, sent)
+            answer(&shared, &request, heard)
         }
     };
     // A process that has died right after its write does not learn of it.
@@ -204,9 +206,9 @@ async fn alive(shared: &Shared, process: usize) {
     }
 }
 
-fn answer(shared: &Shared, request: &Request, sent: u64) -> Answer {
+fn answer(shared: &Shared, request: &Request, heard: u64) -> Answer {
     let mut world = shared.lock();
-    world.arrives(sent);
+    world.arrives(heard);
     let answer = requests::answer(&mut world, request);
     drop(world);
     shared.changed.notify_one();

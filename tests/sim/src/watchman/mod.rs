@@ -128,8 +128,8 @@ pub struct Watchman {
     renewing: BTreeMap<usize, u64>,
     /// When the request was sent that is answered just now, where it was long on its way.
     sent_late: Option<u64>,
-    /// When the request was sent that has arrived last.
-    sent: u64,
+    /// Until when whoever has sent the request that arrives may have heard of everything.
+    heard: u64,
     /// When Releases were deleted, by uid.
     deleted_at: BTreeMap<String, u64>,
     /// Which process wrote the Lease last, and when it sent that.

@@ -13,8 +13,8 @@ use crate::world::World;
 const HEARD: u64 = 180_000;
 
 impl World {
-    /// A job is run once for each run and try, and there are no more tries than somebody wanted: what a check does may have changed meanwhile. A request that
-    /// was sent before its Release was deleted may make it once more when the first one has gone with that; it goes, too.
+    /// A job is run once for each run and try, and there are no more tries than somebody wanted: what a check does may have changed meanwhile. Who
+    /// cannot have heard that its Release was deleted may make it once more when the first one has gone with that; it goes, too.
     pub(super) fn check_job(&mut self, job: &Value) {
         let name = job["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let owner = job["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default().to_owned();
@@ -23,12 +23,12 @@ impl World {
         let run = name.rsplit_once('-').map_or_else(String::new, |(run, _)| run.to_owned());
         let key = format!("{owner} {run} {check}");
         let made = self.watchman.jobs.entry(key).or_default();
-        let earlier = made.len();
         let again = !made.insert(name.clone());
+        let others = made.len() - 1;
         let more = self.watchman.more_tries;
-        let sent = self.watchman.sent;
-        let again = again && self.watchman.deleted_at.get(&owner).is_none_or(|deleted| *deleted < sent);
-        self.check("no job run twice", !again && earlier <= more, || format!("job {name} of run {run}"));
+        let heard = self.watchman.heard;
+        let again = again && self.watchman.deleted_at.get(&owner).is_none_or(|deleted| *deleted < heard);
+        self.check("no job run twice", !again && others <= more, || format!("job {name} of run {run}"));
     }
 
     /// The records of runs are what was written, and none is missing between two.

@@ -123,9 +123,9 @@ impl World {
         }
     }
 
-    /// A request arrives that was sent then.
-    pub fn arrives(&mut self, sent: u64) {
-        self.watchman.sent = sent;
+    /// A request arrives, whose sender may have heard of what was done until then.
+    pub fn arrives(&mut self, heard: u64) {
+        self.watchman.heard = heard;
     }
 
     /// A request is answered that was sent then, and may have been overtaken by others of the same process; `None`: it has been.

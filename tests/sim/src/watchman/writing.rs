@@ -189,8 +189,9 @@ impl World {
             let target = self.deployment(name);
             let ours = target.is_some_and(|it| !it["metadata"]["annotations"][ORIGINALS].is_null());
             let moves = target.is_some_and(|it| it["spec"]["paused"] != true);
-            // What was ordered, and not answered, may take effect later, and not be heard of yet.
-            let is_before = target.is_some_and(|it| is_behind(new, it));
+            // What was ordered, and not answered, may take effect later, and not be heard of yet. Of an answered order whoever has given it knows.
+            let knows_its_last = self.watchman.written.contains_key(&(process, name.to_owned()));
+            let is_before = !knows_its_last && target.is_some_and(|it| is_behind(new, it));
             // It says what was so when it was sent.
             let watched = self.watchman.of(name);
             let (ordered_at, unseen) = (watched.ordered_at, watched.unseen);

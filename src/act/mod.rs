@@ -12,6 +12,7 @@ mod budget;
 pub mod call;
 mod error;
 mod kept;
+mod unanswered;
 pub mod writer;
 
 use std::collections::BTreeMap;

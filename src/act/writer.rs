@@ -23,9 +23,11 @@ use tokio::sync::RwLock;
 
 use super::budget::Budget;
 use super::error::{ActError, NOT_AS_TESTED, classify};
+use super::unanswered::Unanswered;
 use crate::api::{FIELD_MANAGER, Release, ReleaseAction, ReleaseReport};
 use crate::decide::Key;
 use crate::decide::plan::ObjectPatch;
+use crate::watch::ObjectKey;
 use crate::watch::index::Indexed;
 use crate::watch::sent::Sent;
 use crate::watch::slim;
@@ -78,13 +80,16 @@ pub struct Writer {
     budget_back: Budget,
     /// Each write holds it for reading. Shared by all clones.
     open: Arc<RwLock<bool>>,
+    /// Jobs.
+    unanswered: Arc<Unanswered>,
 }
 
 impl Writer {
     /// A writer behind a fence.
     pub fn new(client: Client, fence: Arc<dyn Fence>) -> Self {
         let [budget, budget_back] = [(); 2].map(|()| Budget::per_second(WRITES_PER_SECOND));
-        Self { client, fence, budget, budget_back, open: Arc::new(RwLock::new(true)) }
+        let open = Arc::new(RwLock::new(true));
+        Self { client, fence, budget, budget_back, open, unanswered: Arc::default() }
     }
 
     /// The same, for what goes back.
@@ -187,20 +192,42 @@ impl Writer {
         self.delete::<ControllerRevision>(namespace, name, uid, DeleteParams::default()).await
     }
 
-    /// Makes a Job. One of the same name is the same try of the same check. Whether it is there already is asked for last by the API server: a try
-    /// that was not answered may have made it, and the next one is refused, by a quota that it has used up for one.
+    /// Makes a Job. One of the same name is the same try of the same check. A try that was not answered may have made it: the next one asks first whether its
+    /// Release is there, which would have taken it along, and is not refused for what the first one made, such as for a quota that it has used up.
     pub async fn create_job(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
-        let refusal = match self.create::<Job>(namespace, body).await {
-            Err(refusal @ (ActError::Refused(_) | ActError::Forbidden(_))) => refusal,
-            made => return made.map(|_| ()),
-        };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let name = text(&body["metadata"]["name"]);
-        let owner = text(&body["metadata"]["ownerReferences"][0]["uid"]);
-        match self.named::<slim::Job>(namespace, &name).await {
-            Ok(Some(found)) if found.metadata.is_owned_by(&owner) => Ok(()),
-            Ok(_) | Err(ActError::Refused(_) | ActError::Forbidden(_)) => Err(refusal),
-            // Nobody knows whether it is there.
+        let this = ObjectKey::new(namespace, &text(&body["metadata"]["name"]));
+        let owner = &body["metadata"]["ownerReferences"][0];
+        let (release, uid) = (text(&owner["name"]), text(&owner["uid"]));
+        let was_tried = self.unanswered.holds(&this);
+        if was_tried {
+            let found = self.named::<slim::Release>(namespace, &release).await?;
+            let is_there = |found: slim::Release| *found.metadata.uid == *uid && !found.metadata.deleted;
+            if !found.is_some_and(is_there) {
+                return Err(ActError::Gone);
+            }
+        }
+        self.unanswered.add(this.clone());
+        let made = match self.create::<Job>(namespace, body).await {
+            Err(refusal @ (ActError::Refused(_) | ActError::Forbidden(_))) => self
+                .is_made(&this, &uid)
+                .await
+                .and_then(|is_made| if is_made { Ok(()) } else { Err(refusal) }),
+            made => made.map(|_| ()),
+        };
+        let is_known = made.as_ref().err().is_none_or(|error| !was_tried && !error.may_have_gone_out());
+        if is_known {
+            self.unanswered.remove(&this);
+        }
+        made
+    }
+
+    /// Whether a Job of this name is there that belongs to who has this uid.
+    async fn is_made(&self, job: &ObjectKey, owner: &str) -> Result<bool, ActError> {
+        match self.named::<slim::Job>(job.namespace(), job.name()).await {
+            Ok(found) => Ok(found.is_some_and(|found| found.metadata.is_owned_by(owner))),
+            Err(ActError::Refused(_) | ActError::Forbidden(_)) => Ok(false),
+            // Nobody knows.
             Err(error) => Err(error),
         }
     }
@@ -366,6 +393,7 @@ fn unless_gone(result: Result<(), ActError>) -> Result<(), ActError> {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
@@ -475,6 +503,62 @@ mod tests {
             let made = writer.create_job("ns", &body).await;
             assert_eq!(made.map_or_else(|error| error.category(), |()| "done"), wanted, "{code}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_whose_making_was_not_answered_is_made_again_only_while_its_release_is_there() {
+        let is_there = |uid: &str| json!([{"metadata": {"name": "shop", "namespace": "ns", "uid": uid}}]);
+        let deleted = json!([{"metadata": {"name": "shop", "namespace": "ns", "uid": "r", "deletionTimestamp": "2026-01-01T00:00:00Z"}}]);
+        let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {
+            "name": "tests-1", "namespace": "ns",
+            "ownerReferences": [{"apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": "shop", "uid": "r"}],
+        }});
+        for (first, releases, wanted, asked) in [
+            (500, is_there("r"), "done", "POST GET POST"),
+            (500, is_there("another"), "gone", "POST GET"),
+            (500, deleted, "gone", "POST GET"),
+            (500, json!([]), "gone", "POST GET"),
+            (429, json!([]), "done", "POST POST"),
+            (409, is_there("r"), "done", "POST GET POST"),
+        ] {
+            let heard = Arc::new(Mutex::new(Vec::new()));
+            let seen = heard.clone();
+            let answers = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+                let mut seen = seen.lock().unwrap();
+                seen.push(request.method().to_string());
+                let (code, said) = match (request.method().as_str(), seen.len()) {
+                    ("POST", 1) => (
+                        first,
+                        json!({"kind": "Status", "status": "Failure", "code": first, "message": "no", "details": {"retryAfterSeconds": 1}}),
+                    ),
+                    ("POST", _) => (201, json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {}})),
+                    _ => {
+                        assert!(request.uri().path().ends_with("/namespaces/ns/releases"), "{request:?}");
+                        (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": releases}))
+                    }
+                };
+                let mut answer = http::Response::new(kube::client::Body::from(said.to_string().into_bytes()));
+                *answer.status_mut() = http::StatusCode::from_u16(code).unwrap();
+                async move { Ok::<_, std::io::Error>(answer) }
+            });
+            let writer = Writer::new(Client::new(answers, "default"), Arc::new(Leads(DEADLINE)));
+            writer.create_job("ns", &body).await.expect_err("it was not answered");
+            let made = writer.create_job("ns", &body).await;
+            assert_eq!(made.map_or_else(|error| error.category(), |()| "done"), wanted, "{first}");
+            assert_eq!(heard.lock().unwrap().join(" "), asked, "{first}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_whose_making_was_broken_off_was_not_answered_either() {
+        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
+        });
+        let writer = Writer::new(Client::new(silent, "default"), Arc::new(Leads(DEADLINE)));
+        let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "tests-1", "namespace": "ns"}});
+        let broken_off = tokio::time::timeout(Duration::from_secs(1), writer.create_job("ns", &body));
+        assert!(broken_off.await.is_err(), "nobody waits for it any more");
+        assert!(writer.unanswered.holds(&ObjectKey::new("ns", "tests-1")));
     }
 
     #[tokio::test]

@@ -330,11 +330,22 @@ pub fn at_rest_fields(capture: CaptureMode, originals: &Originals) -> Wanted {
 /// Held. Paused, the native controller brings all sets, in proportion, to what replicas and surge allow: where pods have started already the
 /// pace stays as it is until a run goes back. What is caught only after it was written may have started, seen or not.
 pub fn held_fields(scene: &Scene<'_>, originals: &Originals, stable: &str) -> Wanted {
-    if scene.stand.canary > 0 || scene.capture == CaptureMode::React {
+    let has_started = scene.stand.canary > 0 || has_begun(scene.target, originals);
+    if has_started || scene.capture == CaptureMode::React {
         Wanted::still(originals, stable, scene.on_delete)
     } else {
         Wanted::held(originals, stable, scene.on_delete, scene.target.replicas)
     }
+}
+
+/// Whether the native controller says that pods of this template are there, at its owner's pace: of their ReplicaSet nothing may have been heard yet. Held since,
+/// it may not have said more.
+fn has_begun(target: &Workload, originals: &Originals) -> bool {
+    let is_of_this = match parked(target) {
+        true => target.strategy == originals.strategy,
+        false => target.observed_generation >= target.generation,
+    };
+    is_of_this && target.updated_replicas > 0
 }
 
 /// What they are on the stable template: kept paused only once pods of any other are gone.

@@ -1,5 +1,5 @@
-//! What a run would be undone or ended for because it is not there, as far as is known: a Release that is gone, a Deployment that was deleted or made anew. Each
-//! kind is watched by itself, and how far a watch is behind nobody knows, least of all who begins to lead. So the API server is asked before that is
+//! What a run would be undone or ended for because it is not there, as far as is known: a Release that is gone, a Deployment that was deleted or made anew, of
+//! which at rest it would be forgotten what is stable. Each kind is watched by itself, and how far a watch is behind nobody knows, least of all who begins to lead. So the API server is asked before that is
 //! decided on: once, and what it has confirmed is remembered until it is known otherwise. What comes of it is for `decide`; nothing is asked about what is there,
 //! nor about a Release of which the watch itself has said that it was deleted: who deletes one does not wait for an answer.
 
@@ -53,7 +53,7 @@ struct Doubt {
 enum About {
     /// The Release, while something of it is left.
     Release,
-    /// The Deployment that a run is about. Another one may have its name.
+    /// The Deployment that status is about, in a run or at rest. Another one may have its name.
     Deployment { name: String, uid: String },
 }
 
@@ -63,7 +63,7 @@ impl About {
             let is_left = snapshot.target.is_some() || !snapshot.templates.is_empty();
             return is_left.then_some(Self::Release);
         };
-        let uid = release.status.target_uid.as_ref().filter(|_| release.status.run.is_some())?;
+        let uid = release.status.target_uid.as_ref()?;
         let name = release.target.as_ref()?;
         let is_there = snapshot.target.as_ref().is_some_and(|target| target.uid == *uid);
         (!is_there).then(|| Self::Deployment { name: name.clone(), uid: uid.clone() })

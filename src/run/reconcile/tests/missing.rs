@@ -175,6 +175,34 @@ async fn a_run_does_not_end_for_a_deployment_that_has_not_been_heard_of_yet() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_stable_is_not_forgotten_for_a_deployment_that_has_not_been_heard_of_yet() {
+    let of = |uid: &'static str| move |deployment: &mut Value| deployment["metadata"]["uid"] = json!(uid);
+    let key = Key { namespace: "ns".into(), name: "shop".into() };
+    for known in [None, Some("former")] {
+        let stage = Stage::of(Some(vec![deployment_object("shop", &of("present"))]));
+        {
+            let mut release = release_object("shop");
+            let fingerprint = slim::fingerprint(&version(2));
+            let stable = json!({"revision": name_of("shop", &version(2)), "fingerprint": fingerprint});
+            release["status"] = json!({"targetUid": "present", "stable": stable});
+            let mut index = stage.reconciler.index.lock();
+            index::apply(&mut index, serde_json::from_value::<slim::Release>(release).unwrap());
+            if let Some(uid) = known {
+                index::apply(&mut index, deployment("shop", &of(uid)));
+            }
+        }
+        stage.look_for(&key, Duration::from_secs(5)).await;
+        assert_eq!(stage.writes(), 0, "{known:?}: {:?}", stage.asked.lock().unwrap());
+        let reads = stage.reads();
+        assert!(reads > 0, "{known:?}");
+        stage.is_there_now(Vec::new());
+        stage.look_for(&key, Duration::from_secs(2)).await;
+        assert!(stage.writes() > 0, "{known:?}: it was deleted after all");
+        assert_eq!(stage.reads(), reads + 1, "{known:?}: asked once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deployment_that_is_there_and_is_not_in_the_hand_of_a_release_that_cannot_be_read_is_not_waited_for()
  {
     let key = Key { namespace: "ns".into(), name: "shop".into() };

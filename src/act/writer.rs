@@ -188,17 +188,25 @@ impl Writer {
     }
 
     /// Makes a Job. One of the same name is the same try of the same check. Whether it is there already is asked for last by the API server: a try
-    /// that was not answered may have made it, and the next one is refused, by a quota that it has used up for one.
+    /// that was not answered may have made it, and the next one is refused, by a quota that it has used up for one. One of that name which is not the
+    /// Release's is somebody else's: what it does says nothing of this try.
     pub async fn create_job(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let name = text(&body["metadata"]["name"]);
         let refusal = match self.create::<Job>(namespace, body).await {
+            Ok(Created::Before) => ActError::Taken {
+                words: format!("job {name} is there already, and is not this Release's"),
+                remedy: format!("if nobody needs it: kubectl delete job {name} -n {namespace}"),
+            },
             Err(refusal @ (ActError::Refused(_) | ActError::Forbidden(_))) => refusal,
             made => return made.map(|_| ()),
         };
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let name = text(&body["metadata"]["name"]);
         let owner = text(&body["metadata"]["ownerReferences"][0]["uid"]);
         match self.named::<slim::Job>(namespace, &name).await {
             Ok(Some(found)) if found.metadata.is_owned_by(&owner) => Ok(()),
+            Ok(None) if matches!(refusal, ActError::Taken { .. }) => {
+                Err(ActError::Stale(format!("job {name} was there already, and has gone")))
+            }
             Ok(_) | Err(ActError::Refused(_) | ActError::Forbidden(_)) => Err(refusal),
             // Nobody knows whether it is there.
             Err(error) => Err(error),
@@ -440,7 +448,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_job_that_is_refused_is_made_where_it_is_there_already_and_its_releases() {
+    async fn a_job_that_is_refused_or_there_already_is_made_where_what_is_there_is_its_releases() {
         let of = |uid: &str| {
             json!({
                 "name": "tests-1", "namespace": "ns", "uid": "j1",
@@ -450,18 +458,26 @@ mod tests {
         let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": of("r")});
         let status = |code: u16, message: &str| json!({"kind": "Status", "status": "Failure", "code": code, "message": message});
         let list = |items: Value| json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items});
-        for (code, listed, wanted) in [
-            (200, list(json!([{"metadata": of("r")}])), "done"),
-            (200, list(json!([{"metadata": of("another")}])), "refused"),
-            (200, list(json!([])), "refused"),
-            (403, status(403, "no"), "refused"),
-            (500, status(500, "no"), "unreachable"),
-        ] {
-            let refused =
-                status(403, "exceeded quota: jobs, requested: count/jobs.batch=1, used: 1, limited: 1");
+        let no_room = (403, "exceeded quota: jobs, requested: count/jobs.batch=1, used: 1, limited: 1");
+        let is_there = (409, "jobs.batch \"tests-1\" already exists");
+        let cases = [
+            (200, list(json!([{"metadata": of("r")}])), ["done", "done"]),
+            (200, list(json!([{"metadata": of("another")}])), ["refused", "taken"]),
+            (200, list(json!([])), ["refused", "stale"]),
+            (403, status(403, "no"), ["refused", "taken"]),
+            (500, status(500, "no"), ["unreachable", "unreachable"]),
+        ];
+        let each = cases.iter().flat_map(|(code, listed, wanted)| {
+            [no_room, is_there]
+                .into_iter()
+                .zip(wanted)
+                .map(move |(made, wanted)| (*code, listed, made, *wanted))
+        });
+        for (code, listed, (refusal, words), wanted) in each {
+            let (refused, listed) = (status(refusal, words), listed.clone());
             let answers = tower::service_fn(move |request: http::Request<kube::client::Body>| {
                 let (code, said) = if request.method() == http::Method::POST {
-                    (403, refused.to_string())
+                    (refusal, refused.to_string())
                 } else {
                     let query = request.uri().query().unwrap_or_default();
                     assert!(query.contains("metadata.name%3Dtests-1"), "{query}");
@@ -473,7 +489,11 @@ mod tests {
             });
             let writer = Writer::new(Client::new(answers, "default"), Arc::new(Leads(DEADLINE)));
             let made = writer.create_job("ns", &body).await;
-            assert_eq!(made.map_or_else(|error| error.category(), |()| "done"), wanted, "{code}");
+            if let Err(taken @ ActError::Taken { .. }) = &made {
+                let words = "job tests-1 is there already, and is not this Release's: if nobody needs it: kubectl delete job tests-1 -n ns";
+                assert_eq!(taken.to_string(), words);
+            }
+            assert_eq!(made.map_or_else(|error| error.category(), |()| "done"), wanted, "{refusal} {code}");
         }
     }
 

@@ -6,7 +6,7 @@ use crate::api::Action;
 use crate::decide::evidence::shortened;
 use crate::decide::refusal::{self, DoneWithout};
 use crate::decide::rest::{self, LOOK_AGAIN};
-use crate::decide::unheard::{self, CLUSTER_UNHEARD};
+use crate::decide::unheard;
 
 /// Whether it will not be kept: that was refused, or it has had the time to be seen. While kept templates are not heard it may be kept unseen: that is
 /// said, and waited for.
@@ -16,15 +16,7 @@ pub fn is_lost(draft: &mut Draft<'_>, next: &RevisionStatus, back: &Back) -> boo
     if snapshot.missed.contains_key(&refused) {
         return true;
     }
-    if let Some(unheard) = &snapshot.unheard_templates {
-        let message = format!(
-            "stable stands again; {}, which comes next, may be kept unheard: {}",
-            named(next),
-            unheard::said(unheard)
-        );
-        draft.wake_in(LOOK_AGAIN);
-        let unblock = unheard::unblock(draft, Action::HandBack);
-        draft.blocked(CLUSTER_UNHEARD, shortened(&message), unblock);
+    if unheard::hides_template(draft, &named(next)).is_some() {
         return false;
     }
     let given_up = back.restored_at.unwrap_or(back.decided_at).0.saturating_add(TEMPLATE_SEEN_WITHIN);

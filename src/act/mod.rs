@@ -274,7 +274,7 @@ async fn carry_out_one(
         }
         Intent::CreateJob { name, id, body } => match writer.create_job(&key.namespace, body).await {
             Ok(()) => tracing::info!(release = %key, job = name, check = id.check, "made a job"),
-            Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {
+            Err(error @ (ActError::Refused(_) | ActError::Forbidden(_) | ActError::Taken { .. })) => {
                 let message = match error {
                     ActError::Refused(message) => message,
                     other => other.to_string(),

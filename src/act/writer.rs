@@ -1,6 +1,8 @@
 //! The only client that writes. Each write has a field manager, a deadline, and a valid fence: a leader that was deposed refuses
 //! its own writes before they go out, and waits for none longer than it leads.
 
+mod jobs;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +29,6 @@ use super::unanswered::Unanswered;
 use crate::api::{FIELD_MANAGER, Release, ReleaseAction, ReleaseReport};
 use crate::decide::Key;
 use crate::decide::plan::ObjectPatch;
-use crate::watch::ObjectKey;
 use crate::watch::index::Indexed;
 use crate::watch::sent::Sent;
 use crate::watch::slim;
@@ -192,46 +193,6 @@ impl Writer {
         self.delete::<ControllerRevision>(namespace, name, uid, DeleteParams::default()).await
     }
 
-    /// Makes a Job. One of the same name is the same try of the same check. A try that was not answered may have made it: the next one asks first whether its
-    /// Release is there, which would have taken it along, and is not refused for what the first one made, such as for a quota that it has used up.
-    pub async fn create_job(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let this = ObjectKey::new(namespace, &text(&body["metadata"]["name"]));
-        let owner = &body["metadata"]["ownerReferences"][0];
-        let (release, uid) = (text(&owner["name"]), text(&owner["uid"]));
-        let was_tried = self.unanswered.holds(&this);
-        if was_tried {
-            let found = self.named::<slim::Release>(namespace, &release).await?;
-            let is_there = |found: slim::Release| *found.metadata.uid == *uid && !found.metadata.deleted;
-            if !found.is_some_and(is_there) {
-                return Err(ActError::Gone);
-            }
-        }
-        self.unanswered.add(this.clone());
-        let made = match self.create::<Job>(namespace, body).await {
-            Err(refusal @ (ActError::Refused(_) | ActError::Forbidden(_))) => self
-                .is_made(&this, &uid)
-                .await
-                .and_then(|is_made| if is_made { Ok(()) } else { Err(refusal) }),
-            made => made.map(|_| ()),
-        };
-        let is_known = made.as_ref().err().is_none_or(|error| !was_tried && !error.may_have_gone_out());
-        if is_known {
-            self.unanswered.remove(&this);
-        }
-        made
-    }
-
-    /// Whether a Job of this name is there that belongs to who has this uid.
-    async fn is_made(&self, job: &ObjectKey, owner: &str) -> Result<bool, ActError> {
-        match self.named::<slim::Job>(job.namespace(), job.name()).await {
-            Ok(found) => Ok(found.is_some_and(|found| found.metadata.is_owned_by(owner))),
-            Err(ActError::Refused(_) | ActError::Forbidden(_)) => Ok(false),
-            // Nobody knows.
-            Err(error) => Err(error),
-        }
-    }
-
     /// Patches a pod.
     pub async fn patch_pod(&self, namespace: &str, name: &str, body: &Value) -> Result<(), ActError> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
@@ -393,7 +354,6 @@ fn unless_gone(result: Result<(), ActError>) -> Result<(), ActError> {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
@@ -465,100 +425,6 @@ mod tests {
         );
         first.expect("it was waited for");
         assert_eq!(late.expect_err("closed").category(), "fenced");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_job_that_is_refused_is_made_where_it_is_there_already_and_its_releases() {
-        let of = |uid: &str| {
-            json!({
-                "name": "tests-1", "namespace": "ns", "uid": "j1",
-                "ownerReferences": [{"apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": "shop", "uid": uid}],
-            })
-        };
-        let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": of("r")});
-        let status = |code: u16, message: &str| json!({"kind": "Status", "status": "Failure", "code": code, "message": message});
-        let list = |items: Value| json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items});
-        for (code, listed, wanted) in [
-            (200, list(json!([{"metadata": of("r")}])), "done"),
-            (200, list(json!([{"metadata": of("another")}])), "refused"),
-            (200, list(json!([])), "refused"),
-            (403, status(403, "no"), "refused"),
-            (500, status(500, "no"), "unreachable"),
-        ] {
-            let refused =
-                status(403, "exceeded quota: jobs, requested: count/jobs.batch=1, used: 1, limited: 1");
-            let answers = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-                let (code, said) = if request.method() == http::Method::POST {
-                    (403, refused.to_string())
-                } else {
-                    let query = request.uri().query().unwrap_or_default();
-                    assert!(query.contains("metadata.name%3Dtests-1"), "{query}");
-                    (code, listed.to_string())
-                };
-                let mut answer = http::Response::new(kube::client::Body::from(said.into_bytes()));
-                *answer.status_mut() = http::StatusCode::from_u16(code).unwrap();
-                async move { Ok::<_, std::io::Error>(answer) }
-            });
-            let writer = Writer::new(Client::new(answers, "default"), Arc::new(Leads(DEADLINE)));
-            let made = writer.create_job("ns", &body).await;
-            assert_eq!(made.map_or_else(|error| error.category(), |()| "done"), wanted, "{code}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_job_whose_making_was_not_answered_is_made_again_only_while_its_release_is_there() {
-        let is_there = |uid: &str| json!([{"metadata": {"name": "shop", "namespace": "ns", "uid": uid}}]);
-        let deleted = json!([{"metadata": {"name": "shop", "namespace": "ns", "uid": "r", "deletionTimestamp": "2026-01-01T00:00:00Z"}}]);
-        let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {
-            "name": "tests-1", "namespace": "ns",
-            "ownerReferences": [{"apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": "shop", "uid": "r"}],
-        }});
-        for (first, releases, wanted, asked) in [
-            (500, is_there("r"), "done", "POST GET POST"),
-            (500, is_there("another"), "gone", "POST GET"),
-            (500, deleted, "gone", "POST GET"),
-            (500, json!([]), "gone", "POST GET"),
-            (429, json!([]), "done", "POST POST"),
-            (409, is_there("r"), "done", "POST GET POST"),
-        ] {
-            let heard = Arc::new(Mutex::new(Vec::new()));
-            let seen = heard.clone();
-            let answers = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-                let mut seen = seen.lock().unwrap();
-                seen.push(request.method().to_string());
-                let (code, said) = match (request.method().as_str(), seen.len()) {
-                    ("POST", 1) => (
-                        first,
-                        json!({"kind": "Status", "status": "Failure", "code": first, "message": "no", "details": {"retryAfterSeconds": 1}}),
-                    ),
-                    ("POST", _) => (201, json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {}})),
-                    _ => {
-                        assert!(request.uri().path().ends_with("/namespaces/ns/releases"), "{request:?}");
-                        (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": releases}))
-                    }
-                };
-                let mut answer = http::Response::new(kube::client::Body::from(said.to_string().into_bytes()));
-                *answer.status_mut() = http::StatusCode::from_u16(code).unwrap();
-                async move { Ok::<_, std::io::Error>(answer) }
-            });
-            let writer = Writer::new(Client::new(answers, "default"), Arc::new(Leads(DEADLINE)));
-            writer.create_job("ns", &body).await.expect_err("it was not answered");
-            let made = writer.create_job("ns", &body).await;
-            assert_eq!(made.map_or_else(|error| error.category(), |()| "done"), wanted, "{first}");
-            assert_eq!(heard.lock().unwrap().join(" "), asked, "{first}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_job_whose_making_was_broken_off_was_not_answered_either() {
-        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
-            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
-        });
-        let writer = Writer::new(Client::new(silent, "default"), Arc::new(Leads(DEADLINE)));
-        let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "tests-1", "namespace": "ns"}});
-        let broken_off = tokio::time::timeout(Duration::from_secs(1), writer.create_job("ns", &body));
-        assert!(broken_off.await.is_err(), "nobody waits for it any more");
-        assert!(writer.unanswered.holds(&ObjectKey::new("ns", "tests-1")));
     }
 
     #[tokio::test]

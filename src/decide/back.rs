@@ -513,8 +513,8 @@ fn end(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &B
             draft.notices.push(Notice::warning("TemplateLost", format!("{} could not be kept", named(lost))));
         }
         match back.next.as_ref().filter(|_| lost.is_none()) {
-            Some(_) => {
-                if !put_next(draft, scene, originals, back) {
+            Some(next) => {
+                if newer::waits_for_stable(draft, scene, next) || !put_next(draft, scene, originals, back) {
                     return;
                 }
             }
@@ -546,7 +546,11 @@ pub fn named(RevisionStatus { revision, images, .. }: &RevisionStatus) -> String
 fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: &Back, what: &str) {
     if scene.at_stable() {
         let next = back.next.clone().or_else(|| draft.status.canary.clone()).unwrap_or_default();
-        if scene.kept(&next.fingerprint).is_none() && !newer::is_lost(draft, &next, back) {
+        let waits = match scene.kept(&next.fingerprint) {
+            Some(_) => newer::waits_for_stable(draft, scene, &next),
+            None => !newer::is_lost(draft, &next, back),
+        };
+        if waits {
             return;
         }
         if !put_next(draft, scene, originals, back) {

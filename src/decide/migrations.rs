@@ -480,6 +480,23 @@ fn awaited(draft: &Draft<'_>, scene: &Scene<'_>, run: &Run, job: &str, known: &J
     Some(Awaited { message: format!("job {job} of a migration {how}"), unblock })
 }
 
+/// A newer template has come in the watch: no Job is made any more. One that no answer said is made may have been ordered in each look until now; that is
+/// noted as long as status is of before.
+pub fn note_last_order(draft: &mut Draft<'_>, scene: &Scene<'_>) {
+    let is_noted = |known: i64| known >= scene.target.generation;
+    if draft.release.status.target_generation.is_none_or(is_noted) {
+        return;
+    }
+    let now = draft.now();
+    for MigrationStatus { work, verify, .. } in &mut draft.run().migrations {
+        for part in std::iter::once(work).chain(verify) {
+            if part.state == CheckState::Waiting && part.job.is_none() {
+                part.since = Some(now);
+            }
+        }
+    }
+}
+
 /// When its Job may have been ordered last. One that no answer said is made may have been ordered in each look since, until the run went back.
 fn tried_at(run: &Run, known: &JobStatus) -> Option<Stamp> {
     let ordered_until = run.back.as_ref().filter(|_| known.job.is_none()).map(|back| back.decided_at.0);

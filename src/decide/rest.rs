@@ -6,7 +6,6 @@ use super::back::{self, GoingBack};
 use super::conditions;
 use super::decision::{Intent, Notice, Owner};
 use super::draft::Draft;
-use super::evidence::shortened;
 use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
 use super::migrations;
 use super::orphan::{self, TakenUp};
@@ -15,7 +14,7 @@ use super::pace::Stand;
 use super::rights;
 use super::scene::{Scene, revision};
 use super::snapshot::Workload;
-use super::unheard::{self, CLUSTER_UNHEARD};
+use super::unheard;
 use super::workload;
 use crate::api::status::{Memory, Progress, RevisionStatus, Run, Stage};
 use crate::api::undo::ValidationResult;
@@ -247,13 +246,10 @@ fn put_what_is_owed(draft: &mut Draft<'_>, way: &GoingBack<'_>) -> bool {
 }
 
 fn wait_for_what_is_owed(draft: &mut Draft<'_>, then: &str) {
-    let mut message = format!("stable stands; {then}, which comes next, is not seen to be kept yet");
     draft.wake_in(LOOK_AGAIN);
-    if let Some(unheard) = &draft.snapshot.unheard_templates {
-        message = shortened(&format!("{message}: {}", unheard::said(unheard)));
-        let unblock = unheard::unblock(draft, Action::HandBack);
-        draft.blocked(CLUSTER_UNHEARD, message.clone(), unblock);
-    }
+    let unheard = unheard::hides_template(draft, then);
+    let message = unheard
+        .unwrap_or_else(|| format!("stable stands; {then}, which comes next, is not seen to be kept yet"));
     draft.phase(Phase::Idle, message);
 }
 

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::evidence::shortened;
 use super::rest;
 use super::snapshot::{Snapshot, Unheard};
-use crate::api::Action;
+use crate::api::{Action, Phase};
 
 /// A run is held until the operator hears of the cluster again.
 pub const CLUSTER_UNHEARD: &str = "ClusterUnheard";
@@ -26,24 +26,37 @@ pub fn hides_pods(snapshot: &Snapshot) -> bool {
 /// where pods are not heard its time begins anew when they are again.
 pub fn holds(draft: &mut Draft<'_>) -> bool {
     let Some(unheard) = lasting(draft.snapshot) else { return false };
-    let Unheard { kind, namespace: _, since, why } = unheard;
-    let message = format!(
-        "what there is of kind {kind} has not been heard since {since:.0}, and may have changed since: {why}"
-    );
     if unheard.is_of_pods() {
         let progress = &mut draft.run().progress;
         (progress.moved, progress.unsettled) = (None, None);
     }
-    draft.wake_in(rest::LOOK_AGAIN);
-    let unblock = unblock(draft, Action::Abort);
-    draft.held(CLUSTER_UNHEARD, shortened(&message), unblock);
+    let message = wait(draft, &said(unheard), Action::Abort);
+    draft.phase(Phase::Held, message);
     true
+}
+
+/// While kept templates are not heard, one that comes after stable may be kept unheard: that is waited for, and said so. `None`: they are heard.
+pub fn hides_template(draft: &mut Draft<'_>, template: &str) -> Option<String> {
+    let said = said(draft.snapshot.unheard_templates.as_ref()?);
+    let message = format!("stable stands; {template}, which comes next, may be kept unheard: {said}");
+    Some(wait(draft, &message, Action::HandBack))
+}
+
+/// It goes on once that kind is heard again. `otherwise`: what is said by whoever cannot wait for it.
+fn wait(draft: &mut Draft<'_>, message: &str, otherwise: Action) -> String {
+    let message = shortened(message);
+    draft.wake_in(rest::LOOK_AGAIN);
+    let unblock = unblock(draft, otherwise);
+    draft.blocked(CLUSTER_UNHEARD, message.clone(), unblock);
+    message
 }
 
 /// That nothing is heard of a kind, since when, and why.
 pub fn said(unheard: &Unheard) -> String {
     let Unheard { kind, namespace: _, since, why } = unheard;
-    format!("nothing is heard of kind {kind} since {since:.0}: {why}")
+    format!(
+        "what there is of kind {kind} has not been heard since {since:.0}, and may have changed since: {why}"
+    )
 }
 
 /// What is to be done about a kind that is not heard, or by whoever cannot wait for it.

@@ -135,32 +135,45 @@ impl Errands {
         }
     }
 
-    /// Begins what has not been begun in this process. What changes something cannot be taken back: it begins only where it is `certain` that the run goes
-    /// back. Reading begins at once.
-    pub fn begin(&self, key: &Key, errands: &[Errand], certain: bool) {
+    /// Begins to read what has not been begun to be read in this process. That changes nothing, and waits for nothing.
+    pub fn begin_reading(&self, key: &Key, errands: &[Errand]) {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let Begun { known, hooks, reading } = &mut *begun;
-        hooks.tidy();
+        let Begun { known, hooks: _, reading } = &mut *begun;
         reading.tidy();
-        for Errand { run, name, kind } in errands {
-            let reads = matches!(kind, ErrandKind::Gather(_));
-            if !reads && !certain {
-                continue;
-            }
-            let places = if reads { &mut *reading } else { &mut *hooks };
-            let Some(place) = places.take(&key.namespace) else { continue };
-            let of = known.entry(key.clone()).or_insert_with(|| OfRun::new(run));
-            if !of.names.insert(name.clone()) {
-                continue;
-            }
-            let asked = Arc::downgrade(&of.asked);
-            let (hands, key, run, kind) = (self.hands.clone(), key.clone(), run.clone(), kind.clone());
-            let name = name.clone();
-            places.tasks.spawn(async move {
-                hands.run(key, run, &name, kind, &asked).await;
-                drop(place);
-            });
+        for errand in errands.iter().filter(|errand| reads(errand)) {
+            self.begin(known, reading, key, errand);
         }
+    }
+
+    /// Begins what changes something and has not been begun in this process. It cannot be taken back: it is for whoever is certain that the run goes back.
+    pub fn begin_hooks(&self, key: &Key, errands: &[Errand]) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let Begun { known, hooks, reading: _ } = &mut *begun;
+        hooks.tidy();
+        for errand in errands.iter().filter(|errand| !reads(errand)) {
+            self.begin(known, hooks, key, errand);
+        }
+    }
+
+    fn begin(
+        &self,
+        known: &mut HashMap<Key, OfRun>,
+        places: &mut Places,
+        key: &Key,
+        Errand { run, name, kind }: &Errand,
+    ) {
+        let Some(place) = places.take(&key.namespace) else { return };
+        let of = known.entry(key.clone()).or_insert_with(|| OfRun::new(run));
+        if !of.names.insert(name.clone()) {
+            return;
+        }
+        let asked = Arc::downgrade(&of.asked);
+        let (hands, key, run, kind) = (self.hands.clone(), key.clone(), run.clone(), kind.clone());
+        let name = name.clone();
+        places.tasks.spawn(async move {
+            hands.run(key, run, &name, kind, &asked).await;
+            drop(place);
+        });
     }
 
     /// Another process led meanwhile: what it was told is not known here.
@@ -169,6 +182,14 @@ impl Errands {
         begun.known.clear();
         begun.hooks.tasks.abort_all();
         begun.reading.tasks.abort_all();
+    }
+}
+
+/// Whether it only reads.
+fn reads(errand: &Errand) -> bool {
+    match &errand.kind {
+        ErrandKind::Gather(_) => true,
+        ErrandKind::Call(_) | ErrandKind::Patch(_) | ErrandKind::MakeJob { .. } => false,
     }
 }
 
@@ -377,7 +398,7 @@ mod tests {
         let key = Key { namespace: namespace.to_owned(), name: format!("shop-{number}") };
         let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "flag-off"}});
         let errand = Errand { run: "r1".into(), name: hook_errand(hook), kind: ErrandKind::MakeJob { body } };
-        errands.begin(&key, &[errand], true);
+        errands.begin_hooks(&key, &[errand]);
     }
 
     fn run() -> Run {

@@ -1,7 +1,8 @@
-//! What a run would be undone or ended for because it is not there, as far as is known: a Release that is gone, a Deployment that was deleted or made anew. Each
-//! kind is watched by itself, and how far a watch is behind nobody knows, least of all who begins to lead. So the API server is asked before that is
+//! What a run would be undone or ended for because it is not there, as far as is known: a Release that is gone, a Deployment that was deleted or made anew, of
+//! which at rest it would be forgotten what is stable. Each kind is watched by itself, and how far a watch is behind nobody knows, least of all who begins to lead. So the API server is asked before that is
 //! decided on: once, and what it has confirmed is remembered until it is known otherwise. What comes of it is for `decide`; nothing is asked about what is there,
-//! nor about a Release of which the watch itself has said that it was deleted: who deletes one does not wait for an answer.
+//! nor about a Release of which the watch itself has said that it was deleted: who deletes one does not wait for an answer. Who has just begun to lead asks also
+//! whether a Release is at rest whose Deployment looks otherwise: what is done at rest would break into a run, or a way back, that is yet to be heard of.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::clock;
-use crate::decide::fields::{PARKED_DEADLINE, parked};
+use crate::decide::fields::{PARKED_DEADLINE, lent, parked};
 use crate::decide::snapshot::Workload;
 use crate::decide::{Key, Snapshot};
 use crate::watch::again::{NotRead, Reader};
@@ -44,6 +45,8 @@ struct Doubt {
     /// When it was tried last.
     tried: Instant,
     ask_at: Instant,
+    /// There was no turn to ask when it was tried last: that is told once.
+    lacks_turn: bool,
     /// It is missing, or is taken for that.
     is_settled: bool,
 }
@@ -53,8 +56,10 @@ struct Doubt {
 enum About {
     /// The Release, while something of it is left.
     Release,
-    /// The Deployment that a run is about. Another one may have its name.
+    /// The Deployment that status is about, in a run or at rest. Another one may have its name.
     Deployment { name: String, uid: String },
+    /// A later version of a Release that is at rest in this one, while its Deployment is as in a run.
+    Later { uid: String, resource_version: String },
 }
 
 impl About {
@@ -63,37 +68,59 @@ impl About {
             let is_left = snapshot.target.is_some() || !snapshot.templates.is_empty();
             return is_left.then_some(Self::Release);
         };
-        let uid = release.status.target_uid.as_ref().filter(|_| release.status.run.is_some())?;
-        let name = release.target.as_ref()?;
-        let is_there = snapshot.target.as_ref().is_some_and(|target| target.uid == *uid);
-        (!is_there).then(|| Self::Deployment { name: name.clone(), uid: uid.clone() })
+        let target = snapshot.target.as_ref();
+        if let (Some(uid), Some(name)) = (&release.status.target_uid, &release.target)
+            && target.is_none_or(|target| target.uid != *uid)
+        {
+            return Some(Self::Deployment { name: name.clone(), uid: uid.clone() });
+        }
+        let is_at_rest = release.status.run.is_none() && snapshot.rival.is_none();
+        (is_at_rest && target.is_some_and(lent)).then(|| Self::Later {
+            uid: release.uid.clone(),
+            resource_version: release.resource_version.clone(),
+        })
     }
 
-    /// Whether its watch has brought it.
-    fn is_heard_of(&self, index: &SharedIndex, key: &Key) -> bool {
-        let index = index.lock();
+    /// Whether what is known is what there is, by what the API server says now. Where it is there after all, its watch may have brought it meanwhile, as it
+    /// is now; or had before, and what this Release has in hand is not that: one that cannot be read goes by the label.
+    async fn is_so(&self, index: &SharedIndex, reader: &Reader, key: &Key) -> Result<bool, NotRead> {
         match self {
-            Self::Release => index.releases.get(&ObjectKey::from(key)).is_some(),
+            Self::Release => {
+                let name = ObjectKey::from(key);
+                let there = if_there(reader.now::<slim::Release>(&name).await)?;
+                Ok(there.is_none() || index.lock().releases.get(&name).is_some())
+            }
             Self::Deployment { name, uid } => {
-                let found = index.deployments.get(&ObjectKey::new(&key.namespace, name));
-                found.is_some_and(|found| *found.metadata.uid == **uid && !found.metadata.deleted)
+                let name = ObjectKey::new(&key.namespace, name);
+                let there = if_there(reader.now::<slim::Deployment>(&name).await)?;
+                let there = there.and_then(|found| generation_of(uid, &found));
+                let index = index.lock();
+                let heard = index.deployments.get(&name).and_then(|found| generation_of(uid, found));
+                Ok(heard >= there)
+            }
+            Self::Later { uid, resource_version } => {
+                let there = if_there(reader.now::<slim::Release>(&ObjectKey::from(key)).await)?;
+                Ok(there.is_some_and(|slim::Release { metadata, .. }| {
+                    *metadata.uid == **uid && *metadata.resource_version == **resource_version
+                }))
             }
         }
     }
+}
 
-    async fn is_there(&self, reader: &Reader, key: &Key) -> Result<bool, NotRead> {
-        let found = match self {
-            Self::Release => reader.now::<slim::Release>(&ObjectKey::from(key)).await.map(|_| true),
-            Self::Deployment { name, uid } => {
-                let found = reader.now::<slim::Deployment>(&ObjectKey::new(&key.namespace, name)).await;
-                found.map(|found| *found.metadata.uid == **uid && !found.metadata.deleted)
-            }
-        };
-        match found {
-            Err(NotRead::Gone) => Ok(false),
-            found => found,
-        }
+/// What was read, if it is there.
+fn if_there<K>(read: Result<K, NotRead>) -> Result<Option<K>, NotRead> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(NotRead::Gone) => Ok(None),
+        Err(error @ (NotRead::NoTurn | NotRead::Late | NotRead::Api(_))) => Err(error),
     }
+}
+
+/// The generation of a Deployment that is this one, and not on its way out.
+fn generation_of(uid: &str, found: &slim::Deployment) -> Option<i64> {
+    let is_it = *found.metadata.uid == *uid && !found.metadata.deleted;
+    is_it.then_some(found.metadata.generation)
 }
 
 /// Whether stable has been ordered, by what stands on the Deployment.
@@ -103,7 +130,8 @@ fn goes_back(target: &Workload) -> bool {
 }
 
 impl Missing {
-    /// Whether this snapshot may be decided on: nothing is missing in it, or that has been asked about, or heard.
+    /// Whether this snapshot may be decided on: nothing is missing in it, or that has been asked about, or heard. What this process wrote itself it waits for
+    /// otherwise: whoever has led for long knows whether a run is under way.
     pub fn is_known(&self, index: &SharedIndex, key: &Key, snapshot: &Snapshot) -> bool {
         let about = About::of(snapshot);
         let was_deleted = about == Some(About::Release) && index.lock().was_deleted(&ObjectKey::from(key));
@@ -114,14 +142,21 @@ impl Missing {
         };
         match known.doubts.get(key).filter(|doubt| doubt.about == about) {
             Some(doubt) => doubt.is_settled,
-            None => was_deleted && known.has_led_for_long(),
+            None => {
+                let is_heard = match about {
+                    About::Release => was_deleted,
+                    About::Deployment { .. } => false,
+                    About::Later { .. } => true,
+                };
+                is_heard && known.has_led_for_long()
+            }
         }
     }
 
     /// Asks whether what is missing in this snapshot is there all the same.
     ///
     /// # Errors
-    /// It is, and has not been heard of yet; or there is no answer, and it can be waited for: when to look again.
+    /// It is, and has not been heard of yet, or not as it is now; or there is no answer, and it can be waited for: when to look again.
     pub async fn ask(
         &self,
         index: &SharedIndex,
@@ -137,29 +172,34 @@ impl Missing {
         }
         // Pods wait well where they are, but not in the middle of a way back.
         let in_a_hurry = doubt.about == About::Release && snapshot.target.as_ref().is_some_and(goes_back);
-        let asked = doubt.about.is_there(reader, key);
+        let asked = doubt.about.is_so(index, reader, key);
         let answer = match in_a_hurry {
             true => tokio::time::timeout(LONGEST_ASK, asked).await.unwrap_or(Err(NotRead::Late)),
             false => asked.await,
         };
         let now = clock::instant();
+        let lacks_turn = matches!(answer, Err(NotRead::NoTurn));
         let (since, again, is_settled) = match answer {
-            Ok(false) => (doubt.since, ASK_AGAIN, true),
-            // It has come meanwhile; or it was there before, and what this Release has in hand is not that: one that cannot be read goes by the label.
-            Ok(true) if doubt.about.is_heard_of(index, key) => (doubt.since, ASK_AGAIN, true),
-            Ok(true) => {
+            Ok(true) => (doubt.since, ASK_AGAIN, true),
+            Ok(false) => {
                 tracing::info!(release = %key, missing = ?doubt.about, "it is there, and has not been heard of yet");
                 (now, ASK_AGAIN, false)
             }
-            Err(NotRead::NoTurn) => (doubt.since + (now - doubt.tried), NO_TURN, false),
+            Err(NotRead::NoTurn) => {
+                if !doubt.lacks_turn {
+                    tracing::info!(release = %key, missing = ?doubt.about, "whether it is there is asked once others have read");
+                }
+                (doubt.since + (now - doubt.tried), NO_TURN, false)
+            }
             Err(error @ (NotRead::Gone | NotRead::Late | NotRead::Api(_))) => {
                 tracing::warn!(release = %key, missing = ?doubt.about, %error, "it could not be read whether it is there");
                 (doubt.since, ASK_AGAIN, in_a_hurry || now >= doubt.since + PATIENCE)
             }
         };
-        self.lock()
-            .doubts
-            .insert(key.clone(), Doubt { since, tried: now, ask_at: now + again, is_settled, ..doubt });
+        self.lock().doubts.insert(
+            key.clone(),
+            Doubt { since, tried: now, ask_at: now + again, lacks_turn, is_settled, ..doubt },
+        );
         if is_settled { Ok(()) } else { Err(again) }
     }
 
@@ -167,7 +207,14 @@ impl Missing {
     fn doubt(&self, key: &Key, about: About) -> Doubt {
         let known = self.lock().doubts.get(key).filter(|doubt| doubt.about == about).cloned();
         let now = clock::instant();
-        known.unwrap_or(Doubt { about, since: now, tried: now, ask_at: now, is_settled: false })
+        known.unwrap_or(Doubt {
+            about,
+            since: now,
+            tried: now,
+            ask_at: now,
+            lacks_turn: false,
+            is_settled: false,
+        })
     }
 
     /// A term begins: another process may have led meanwhile, and there may be again what was missing.

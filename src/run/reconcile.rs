@@ -104,7 +104,10 @@ impl Reconciler {
         let run = snapshot.release.as_ref().and_then(|release| release.status.run.as_ref());
         let decided = decision.status.as_ref().and_then(|status| status.run.as_ref());
         self.errands.see(key, run, decided);
-        self.errands.begin(key, &decision.errands, is_noted(run, decided));
+        self.errands.begin_reading(key, &decision.errands);
+        if is_noted(run, decided) {
+            self.errands.begin_hooks(key, &decision.errands);
+        }
         self.prober.ask(key, snapshot.release.as_ref().and_then(Asker::of), needs.probes);
         self.prober.read(key, needs.outputs);
         self.prober.place(key, needs.placing);
@@ -306,7 +309,7 @@ impl Meanwhile for Beside<'_> {
     }
 
     fn stands(&mut self) {
-        self.reconciler.errands.begin(self.key, self.errands, true);
+        self.reconciler.errands.begin_hooks(self.key, self.errands);
     }
 }
 

@@ -507,6 +507,23 @@ fn a_job_that_no_answer_said_is_made_is_waited_for_from_when_it_may_have_been_or
 }
 
 #[test]
+fn one_that_contracts_is_waited_for_from_when_a_newer_template_comes_where_its_job_may_have_been_ordered() {
+    let mut world = shipped(spec(json!([migration("clean", "Contract")])), &[]);
+    world.until("it begins", has_begun);
+    let until = world.now + Duration::from_secs(40);
+    while world.now < until {
+        world.dies_after = Some(0);
+        world.tick();
+    }
+    assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+    world.push(template("v3", false));
+    world.pass(Duration::from_secs(20));
+    assert_eq!(reason(&world), "MigrationRunning", "{}", world.describe());
+    assert!(blocked(&world).ends_with("may have been made, and is not seen yet"), "{}", blocked(&world));
+    assert_eq!(outcome(&mut world), "Superseded", "{}", world.describe());
+}
+
+#[test]
 fn a_newer_template_is_held_while_one_that_contracts_runs_also_where_nobody_else_holds_it() {
     let mut spec = spec(json!([migration("clean", "Contract")]));
     spec["capture"] = json!("React");

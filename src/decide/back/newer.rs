@@ -1,12 +1,12 @@
-//! A newer template that comes after stable and is not seen to be kept: whether it may be yet, and what is said of it. What becomes of one that is kept is
-//! not known here.
+//! A newer template that comes after stable, while it is not seen to be kept, or stable is not any more: whether it may be yet, and what is said of it. What
+//! becomes of one that is kept is not known here.
 
-use super::{Back, Draft, RevisionStatus, TEMPLATE_SEEN_WITHIN, named};
+use super::{Back, Draft, RevisionStatus, Scene, TEMPLATE_SEEN_WITHIN, named};
 use crate::api::Action;
 use crate::decide::evidence::shortened;
 use crate::decide::refusal::{self, DoneWithout};
-use crate::decide::rest::LOOK_AGAIN;
-use crate::decide::unheard::{self, CLUSTER_UNHEARD};
+use crate::decide::rest::{self, LOOK_AGAIN};
+use crate::decide::unheard;
 
 /// Whether it will not be kept: that was refused, or it has had the time to be seen. While kept templates are not heard it may be kept unseen: that is
 /// said, and waited for.
@@ -16,21 +16,29 @@ pub fn is_lost(draft: &mut Draft<'_>, next: &RevisionStatus, back: &Back) -> boo
     if snapshot.missed.contains_key(&refused) {
         return true;
     }
-    if let Some(unheard) = &snapshot.unheard_templates {
-        let message = format!(
-            "stable stands again; {}, which comes next, may be kept unheard: {}",
-            named(next),
-            unheard::said(unheard)
-        );
-        draft.wake_in(LOOK_AGAIN);
-        let unblock = unheard::unblock(draft, Action::HandBack);
-        draft.blocked(CLUSTER_UNHEARD, shortened(&message), unblock);
+    if unheard::hides_template(draft, &named(next)).is_some() {
         return false;
     }
     let given_up = back.restored_at.unwrap_or(back.decided_at).0.saturating_add(TEMPLATE_SEEN_WITHIN);
     let given_up = given_up.unwrap_or(snapshot.now);
     draft.wake_at(given_up);
     given_up <= snapshot.now
+}
+
+/// Whether the stable template, which stands there, is not kept any more: what comes next could not be gone back from. It is kept anew first, and that is said.
+pub fn waits_for_stable(draft: &mut Draft<'_>, scene: &Scene<'_>, next: &RevisionStatus) -> bool {
+    if scene.kept(&scene.stable_fingerprint).is_some() {
+        return false;
+    }
+    rest::keep(draft, scene, &scene.current_revision());
+    let revision = draft.status.stable.as_ref().map(|stable| stable.revision.as_str()).unwrap_or_default();
+    let lost = scene.snapshot.stable_is_lost(revision);
+    let message =
+        format!("stable stands; {}, which comes next, waits: {lost}, and is kept anew", named(next));
+    draft.wake_in(LOOK_AGAIN);
+    let hand_back = draft.command(Action::HandBack);
+    draft.blocked("StableTemplateLost", shortened(&message), format!("wait, or: {hand_back}"));
+    true
 }
 
 /// Says of one that stands where a run goes back for good that it cannot be kept.

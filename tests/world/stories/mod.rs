@@ -255,6 +255,30 @@ fn a_newer_template_that_was_put_back_and_taken_back_before_that_was_noted_is_no
     assert_eq!(world.deployment()["spec"], before, "{}", world.describe());
 }
 
+#[test]
+fn a_newer_template_waits_until_stable_is_kept_anew_where_that_was_lost_once_it_stood() {
+    for (says, wanted) in [(None, "Superseded"), (Some("Abort"), "Aborted")] {
+        let mut world = World::new(10, quarter(), quick());
+        world.push(template("v2", false));
+        world.until("soaking", |world| world.phase() == "Soaking");
+        world.push(template("v3", false));
+        if let Some(action) = says {
+            world.say(action);
+        }
+        world.until("stable stands", stands_again);
+        let stable = world.status.stable.clone().expect("it is known").revision;
+        world.templates.remove(&stable).expect("it was kept");
+        world.tick();
+        assert_eq!(blocker(&world).0, "StableTemplateLost", "{}", world.describe());
+        assert!(blocker(&world).1.contains("hand-back"), "{}", world.describe());
+        assert_eq!(world.deployment()["spec"]["template"], template("v1", false), "{}", world.describe());
+        assert!(world.templates.contains_key(&stable), "it is kept anew: {}", world.describe());
+        assert_eq!(ends(&mut world, 1), wanted, "{}", world.describe());
+        assert_eq!(ends(&mut world, 2), "Succeeded", "{}", world.describe());
+        assert_eq!(world.deployment()["spec"]["template"], template("v3", false), "{}", world.describe());
+    }
+}
+
 /// v2 on its way in the place of three pods of v1 with the strategy `Recreate`, pods that start in five seconds, no policies; and what its owner wrote.
 fn moving_with_nothing_parked(release: Value) -> (World, Value) {
     let mut world = World::new(3, json!({"type": "Recreate"}), release);

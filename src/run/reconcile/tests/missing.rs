@@ -175,6 +175,34 @@ async fn a_run_does_not_end_for_a_deployment_that_has_not_been_heard_of_yet() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_stable_is_not_forgotten_for_a_deployment_that_has_not_been_heard_of_yet() {
+    let of = |uid: &'static str| move |deployment: &mut Value| deployment["metadata"]["uid"] = json!(uid);
+    let key = Key { namespace: "ns".into(), name: "shop".into() };
+    for known in [None, Some("former")] {
+        let stage = Stage::of(Some(vec![deployment_object("shop", &of("present"))]));
+        {
+            let mut release = release_object("shop");
+            let fingerprint = slim::fingerprint(&version(2));
+            let stable = json!({"revision": name_of("shop", &version(2)), "fingerprint": fingerprint});
+            release["status"] = json!({"targetUid": "present", "stable": stable});
+            let mut index = stage.reconciler.index.lock();
+            index::apply(&mut index, serde_json::from_value::<slim::Release>(release).unwrap());
+            if let Some(uid) = known {
+                index::apply(&mut index, deployment("shop", &of(uid)));
+            }
+        }
+        stage.look_for(&key, Duration::from_secs(5)).await;
+        assert_eq!(stage.writes(), 0, "{known:?}: {:?}", stage.asked.lock().unwrap());
+        let reads = stage.reads();
+        assert!(reads > 0, "{known:?}");
+        stage.is_there_now(Vec::new());
+        stage.look_for(&key, Duration::from_secs(2)).await;
+        assert!(stage.writes() > 0, "{known:?}: it was deleted after all");
+        assert_eq!(stage.reads(), reads + 1, "{known:?}: asked once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deployment_that_is_there_and_is_not_in_the_hand_of_a_release_that_cannot_be_read_is_not_waited_for()
  {
     let key = Key { namespace: "ns".into(), name: "shop".into() };
@@ -188,6 +216,70 @@ async fn a_deployment_that_is_there_and_is_not_in_the_hand_of_a_release_that_can
     stage.look_for(&key, Duration::from_secs(2)).await;
     assert!(stage.writes() > 0);
     assert_eq!(stage.reads(), 1, "{:?}", stage.asked.lock().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_cannot_be_read_waits_for_a_deployment_that_is_known_as_it_was_before_its_run() {
+    let key = Key { namespace: "ns".into(), name: "shop".into() };
+    let at = |generation: i64| {
+        move |deployment: &mut Value| deployment["metadata"]["generation"] = json!(generation)
+    };
+    let stage = Stage::of(Some(vec![deployment_object("shop", &at(2))]));
+    {
+        let mut index = stage.reconciler.index.lock();
+        index::apply(&mut index, running("shop", "shop", false));
+        index::apply(&mut index, deployment("shop", &at(1)));
+    }
+    stage.look_for(&key, Duration::from_secs(5)).await;
+    assert_eq!(stage.writes(), 0, "{:?}", stage.asked.lock().unwrap());
+    let reads = stage.reads();
+    assert!(reads > 0);
+    index::apply(&mut stage.reconciler.index.lock(), deployment("shop", &at(2)));
+    stage.look_for(&key, Duration::from_secs(2)).await;
+    assert!(stage.writes() > 0, "it is known as it is, and is not in its hand");
+    assert_eq!(stage.reads(), reads + 1);
+}
+
+/// A Release at rest, of this version; its Deployment is on a way back to version 2, and version 3 is kept to come after that.
+fn at_rest_beside_a_way_back(index: &mut index::Index, resource_version: &str) {
+    owing(index, None);
+    let release = resting(resource_version);
+    index::apply(index, serde_json::from_value::<slim::Release>(release).unwrap());
+}
+
+fn resting(resource_version: &str) -> Value {
+    let stable =
+        json!({"revision": name_of("shop", &version(2)), "fingerprint": slim::fingerprint(&version(2))});
+    let mut release = release_object("shop");
+    release["metadata"]["resourceVersion"] = json!(resource_version);
+    release["status"] = json!({"targetUid": "shop", "stable": stable});
+    release
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_just_begun_to_lead_breaks_into_no_way_back_of_a_run_that_has_not_been_heard_of_yet() {
+    let key = Key { namespace: "ns".into(), name: "shop".into() };
+    let stage = Stage::of(Some(vec![resting("2")]));
+    stage.reconciler.missing.begin_term();
+    at_rest_beside_a_way_back(&mut stage.reconciler.index.lock(), "1");
+    stage.look_for(&key, Duration::from_secs(5)).await;
+    assert_eq!(stage.writes(), 0, "{:?}", stage.asked.lock().unwrap());
+    let reads = stage.reads();
+    assert!((3..=6).contains(&reads), "asked again and again, and not in each look: {reads}");
+    // It is at rest after all.
+    at_rest_beside_a_way_back(&mut stage.reconciler.index.lock(), "2");
+    stage.look_for(&key, Duration::from_secs(2)).await;
+    assert!(stage.orders() > 0, "{:?}", stage.asked.lock().unwrap());
+    assert_eq!(stage.reads(), reads + 1, "asked once");
+
+    // Who has led for long has written itself what there is.
+    let stage = Stage::of(None);
+    stage.reconciler.missing.begin_term();
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    at_rest_beside_a_way_back(&mut stage.reconciler.index.lock(), "1");
+    stage.look_for(&key, Duration::from_secs(1)).await;
+    assert!(stage.orders() > 0, "{:?}", stage.asked.lock().unwrap());
+    assert_eq!(stage.reads(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -176,7 +176,7 @@ async fn written(client: &Client, namespace: &str) -> Vec<(&'static str, &'stati
             "stale",
         ),
         ("a template that is gone", word(writer.delete_revision(namespace, "nobody", "x").await), "done"),
-        ("a Job made twice", word(writer.create_job(namespace, &job(false)).await), "done"),
+        ("a Job whose name another has", word(writer.create_job(namespace, &job(false)).await), "taken"),
         ("another Job of this name", word(writer.delete_job(namespace, "once", "another").await), "stale"),
         ("a Job that is gone", word(writer.delete_job(namespace, "nobody", "x").await), "done"),
         ("a pod to patch that is gone", word(writer.patch_pod(namespace, "nobody", &labels).await), "gone"),

@@ -307,11 +307,11 @@ pub fn blank_numbers(status: &mut ReleaseStatus) {
     }
 }
 
-/// Takes out counts of pods as well.
+/// Takes out counts of pods as well, and since when they are what they are.
 pub fn blank_counts(status: &mut ReleaseStatus) {
     status.replicas = None;
     if let Some(run) = &mut status.run {
         run.progress.good = 0;
-        run.progress.moved = None;
+        (run.progress.moved, run.progress.unsettled) = (None, None);
     }
 }

@@ -14,8 +14,9 @@ use super::plan::{CheckKind, Plan, PlannedCheck};
 use super::rest;
 use super::rights;
 use super::scene::Scene;
+use super::steps;
 use super::unheard;
-use crate::api::status::{CheckState, CheckStatus, Progress, Stage};
+use crate::api::status::{CheckState, CheckStatus, Stage};
 use crate::api::{Action, Phase};
 
 /// What to do before the first pod.
@@ -102,7 +103,7 @@ fn forward(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) {
     }
     run.stage = Stage::Steps;
     run.step = 0;
-    run.progress = Progress { begun: Some(now), ..Progress::default() };
+    run.progress = steps::begun(&plan.steps[0], now, 0);
     let id = run.id.clone();
     if !plan.checks.is_empty() {
         let word = passed(&run.checks, &plan.checks);

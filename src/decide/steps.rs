@@ -1,8 +1,10 @@
 //! The steps of a run: move pods to the step's share, soak there, and leave it when everything that must be true is.
 
+mod place;
+
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use place::{find, note_passed, note_step};
 
 use super::approval::{self, AWAITING_APPROVAL, Counted, Signed};
 use super::asking;
@@ -24,14 +26,13 @@ use super::rights;
 use super::scene::Scene;
 use super::soak;
 use super::unheard;
+use super::watching;
 use crate::api::check::OnFailure;
-use crate::api::status::{
-    Cause, CheckStatus, Progress, Run, SignatureOf, Stage, Stamp, StepPassed, StepStatus,
-};
+use crate::api::status::{Cause, CheckStatus, Progress, Run, SignatureOf, Stage, Stamp};
 use crate::api::{Action, Phase};
 
-/// Steps left in one run that are remembered.
-const REMEMBERED: usize = 64;
+pub use place::begun;
+
 /// Evidence leaves so much of a soak at least: what shows late is to have a chance to show.
 const LEAST_SOAK: Duration = Duration::from_secs(60);
 
@@ -118,30 +119,6 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         }
         Next::Rest => soak(draft, scene, &originals, plan, index, pods, evidence),
     }
-}
-
-/// Which step the run is in. Its author may write the steps anew meanwhile: one that has fewer before it now is known by its name, and none is passed over where
-/// it has more. What was counted in a step of another name or share says nothing of this one.
-fn find(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) -> usize {
-    let run = draft.run();
-    let known = run.progress.step.clone();
-    let name = known.as_deref().and_then(|known| known.split(' ').next());
-    let by_name = name.and_then(|name| plan.steps.iter().position(|step| step.name == name));
-    let by_number = usize::try_from(run.step).unwrap_or(0).min(plan.steps.len() - 1);
-    let index = by_name.map_or(by_number, |index| index.min(by_number));
-    let PlannedStep { name, share, .. } = &plan.steps[index];
-    let present = match &share.0 {
-        IntOrString::Int(pods) => format!("{name} {pods}"),
-        IntOrString::String(share) => format!("{name} {share}"),
-    };
-    if known.is_some_and(|known| known != present) {
-        evidence::begin_step(draft);
-        draft.run().progress = Progress { good: scene.stand.good, written_anew: true, ..Progress::default() };
-    }
-    let run = draft.run();
-    run.step = i32::try_from(index).unwrap_or(i32::MAX);
-    run.progress.step = Some(present);
-    index
 }
 
 /// Stands still, whatever was ordered.
@@ -558,7 +535,7 @@ fn leave(
         let good = scene.stand.good;
         let run = draft.run();
         run.step += 1;
-        run.progress = Progress { begun: Some(now), good, ..Progress::default() };
+        run.progress = begun(&plan.steps[index + 1], now, good);
         let pods = plan.steps[index + 1].share.of(scene.stand.replicas).unwrap_or(0);
         note_step(draft, plan, index + 1, pods);
         draft.phase(
@@ -576,37 +553,6 @@ fn leave(
     run.all_since = Some(now);
     run.locks = None;
     run.progress = Progress { begun: Some(now), ..Progress::default() };
+    watching::note_step(draft, scene, plan);
     draft.phase(Phase::Watching, "all pods are on the new revision; watching");
-}
-
-fn note_passed(draft: &mut Draft<'_>, scene: &Scene<'_>, step: &PlannedStep) {
-    let left = draft.now();
-    let run = draft.run();
-    if run.passed.len() >= REMEMBERED {
-        return;
-    }
-    run.passed.push(StepPassed {
-        name: step.name.clone(),
-        pods: scene.stand.canary,
-        of: scene.stand.replicas,
-        pilots: pilots::count(scene, step),
-        begun: run.progress.begun,
-        reached: run.progress.reached,
-        left,
-        skipped_by: run.progress.skipped.as_ref().map(|said| said.by.clone()),
-    });
-}
-
-fn note_step(draft: &mut Draft<'_>, plan: &Plan, index: usize, pods: i32) {
-    let now = draft.now();
-    let since = *draft.run().progress.begun.get_or_insert(now);
-    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
-    draft.status.step = Some(StepStatus {
-        index: count(index + 1),
-        of: count(plan.steps.len()),
-        name: plan.steps[index].name.clone(),
-        since: Some(since),
-        until: None,
-        pods,
-    });
 }

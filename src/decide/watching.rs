@@ -116,6 +116,18 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
             return draft.held(reason, message, unblock);
         }
     };
+    let since = note_step(draft, scene, plan);
+    migrations::look(draft, scene, plan);
+    if !is_over(draft, scene, evidence, plan, since) {
+        return migrations::let_others_go_first(draft.run());
+    }
+    if migrations::after_the_watch(draft, scene, plan) {
+        succeed(draft, scene);
+    }
+}
+
+/// Says in status how far the watch is: since when, which is returned, and until when.
+pub fn note_step(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) -> Timestamp {
     let since = draft.run().all_since.map_or(scene.now(), |since| since.0);
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     draft.status.step = Some(StepStatus {
@@ -126,13 +138,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         until: Some(Stamp(ends(plan, since))),
         pods: scene.target.replicas,
     });
-    migrations::look(draft, scene, plan);
-    if !is_over(draft, scene, evidence, plan, since) {
-        return migrations::let_others_go_first(draft.run());
-    }
-    if migrations::after_the_watch(draft, scene, plan) {
-        succeed(draft, scene);
-    }
+    since
 }
 
 /// Whether the watch is over within so long: by its time, or because somebody has said so.

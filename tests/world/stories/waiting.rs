@@ -99,3 +99,14 @@ fn an_owner_who_sets_no_deadline_has_a_version_waited_for() {
     assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
     assert_eq!(world.deployment()["spec"]["progressDeadlineSeconds"], i32::MAX);
 }
+
+#[test]
+fn a_run_writes_no_status_for_each_order_that_is_carried_out() {
+    let mut world = World::new(10, quarter(), quick());
+    world.write(|spec| spec["minReadySeconds"] = json!(0));
+    let before = world.status_writes;
+    world.push(template("v2", false));
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    let writes = world.status_writes - before;
+    assert!(writes <= 15, "{writes} writes of status: {}", world.describe());
+}

@@ -12,7 +12,7 @@ mod budget;
 pub mod call;
 mod error;
 mod kept;
-mod unanswered;
+mod tried;
 pub mod writer;
 
 use std::collections::BTreeMap;

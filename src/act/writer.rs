@@ -25,7 +25,7 @@ use tokio::sync::RwLock;
 
 use super::budget::Budget;
 use super::error::{ActError, NOT_AS_TESTED, classify};
-use super::unanswered::Unanswered;
+use super::tried::Tried;
 use crate::api::{FIELD_MANAGER, Release, ReleaseAction, ReleaseReport};
 use crate::decide::Key;
 use crate::decide::plan::ObjectPatch;
@@ -82,7 +82,7 @@ pub struct Writer {
     /// Each write holds it for reading. Shared by all clones.
     open: Arc<RwLock<bool>>,
     /// Jobs.
-    unanswered: Arc<Unanswered>,
+    tried: Arc<Tried>,
 }
 
 impl Writer {
@@ -90,7 +90,7 @@ impl Writer {
     pub fn new(client: Client, fence: Arc<dyn Fence>) -> Self {
         let [budget, budget_back] = [(); 2].map(|()| Budget::per_second(WRITES_PER_SECOND));
         let open = Arc::new(RwLock::new(true));
-        Self { client, fence, budget, budget_back, open, unanswered: Arc::default() }
+        Self { client, fence, budget, budget_back, open, tried: Arc::default() }
     }
 
     /// The same, for what goes back.

@@ -8,15 +8,15 @@ use crate::act::error::ActError;
 use crate::watch::{ObjectKey, slim};
 
 impl Writer {
-    /// Makes a Job. One of the same name is the same try of the same check, where it is the same Release's. A try that was not answered may have made it: the
-    /// next one asks first whether its Release is there, which would have taken it along, and is not refused for what the first one has made, such as for a
-    /// quota that it has used up.
+    /// Makes a Job. One of the same name is the same try of the same check, where it is the same Release's. This process may have made it before, and nobody may
+    /// have answered, or noted, that it did: it asks first whether its Release is there, which would have taken it along, and is not refused for what the
+    /// first one has made, such as for a quota that it has used up.
     pub async fn create_job(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let job = ObjectKey::new(namespace, &text(&body["metadata"]["name"]));
         let owner = &body["metadata"]["ownerReferences"][0];
         let (release, uid) = (text(&owner["name"]), text(&owner["uid"]));
-        let was_tried = self.unanswered.holds(&job);
+        let was_tried = self.tried.holds(&job);
         if was_tried {
             let found = self.named::<slim::Release>(namespace, &release).await?;
             let is_there = |found: slim::Release| *found.metadata.uid == *uid && !found.metadata.deleted;
@@ -24,11 +24,11 @@ impl Writer {
                 return Err(ActError::Gone);
             }
         }
-        self.unanswered.add(job.clone());
+        self.tried.add(job.clone());
         let made = self.make(&job, &uid, body).await;
-        let is_known = made.as_ref().err().is_none_or(|error| !was_tried && !error.may_have_gone_out());
-        if is_known {
-            self.unanswered.remove(&job);
+        let has_gone_out = made.as_ref().err().is_none_or(ActError::may_have_gone_out);
+        if !has_gone_out && !was_tried {
+            self.tried.remove(&job);
         }
         made
     }
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_job_whose_making_was_not_answered_is_made_again_only_while_its_release_is_there() {
+    async fn a_job_is_made_again_only_while_its_release_is_there() {
         let is_there = |uid: &str| json!([{"metadata": {"name": "shop", "namespace": "ns", "uid": uid}}]);
         let deleted = json!([{"metadata": {"name": "shop", "namespace": "ns", "uid": "r", "deletionTimestamp": "2026-01-01T00:00:00Z"}}]);
         let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {
@@ -135,6 +135,8 @@ mod tests {
             (500, is_there("another"), "gone", "POST GET"),
             (500, deleted, "gone", "POST GET"),
             (500, json!([]), "gone", "POST GET"),
+            (201, is_there("r"), "done", "POST GET POST"),
+            (201, is_there("another"), "gone", "POST GET"),
             (429, json!([]), "done", "POST POST"),
             (409, is_there("r"), "done", "POST GET POST"),
         ] {
@@ -146,7 +148,7 @@ mod tests {
                 let (code, said) = match (request.method().as_str(), seen.len()) {
                     ("POST", 1) => (
                         first,
-                        json!({"kind": "Status", "status": "Failure", "code": first, "message": "no", "details": {"retryAfterSeconds": 1}}),
+                        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": first, "message": "no", "details": {"retryAfterSeconds": 1}}),
                     ),
                     ("POST", _) => (201, json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {}})),
                     _ => {
@@ -159,7 +161,7 @@ mod tests {
                 async move { Ok::<_, std::io::Error>(answer) }
             });
             let writer = Writer::new(Client::new(answers, "default"), Arc::new(Leads(DEADLINE)));
-            writer.create_job("ns", &body).await.expect_err("it was not answered");
+            let _ = writer.create_job("ns", &body).await;
             let made = writer.create_job("ns", &body).await;
             assert_eq!(made.map_or_else(|error| error.category(), |()| "done"), wanted, "{first}");
             assert_eq!(heard.lock().unwrap().join(" "), asked, "{first}");
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_job_whose_making_was_broken_off_was_not_answered_either() {
+    async fn a_job_whose_making_was_broken_off_was_tried_too() {
         let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
             std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
         });
@@ -175,6 +177,6 @@ mod tests {
         let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "tests-1", "namespace": "ns"}});
         let broken_off = tokio::time::timeout(Duration::from_secs(1), writer.create_job("ns", &body));
         assert!(broken_off.await.is_err(), "nobody waits for it any more");
-        assert!(writer.unanswered.holds(&ObjectKey::new("ns", "tests-1")));
+        assert!(writer.tried.holds(&ObjectKey::new("ns", "tests-1")));
     }
 }

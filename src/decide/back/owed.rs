@@ -1,7 +1,7 @@
 //! What comes after stable: a newer template of the owner's, or that of the run. Of what they have taken back themselves nothing does, and what does
 //! not come because somebody has the Deployment handed back is named. How it is kept, and when its turn comes, is not known here.
 
-use super::{Back, Cause, Draft, GoingBack, Scene, Why, is_undo, named};
+use super::{Back, Cause, Draft, GoingBack, Notice, Scene, Why, is_undo, named};
 use crate::api::Authors;
 use crate::api::status::RevisionStatus;
 use crate::decide::fields::{PARKED_DEADLINE, Wanted, parked};
@@ -37,10 +37,17 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if !is_of_its_owner(scene, back) && !has_ended(scene, back, &canary) {
         return;
     }
-    back.next = None;
+    let dropped = back.next.take().map(|next| format!("{} does not come any more", named(&next)));
     if !is_undo(back.cause) {
         let Why { cause, message, by, breach_at: _ } = reverted(scene);
-        (back.cause, back.message, back.by, back.resume) = (cause, message, by, None);
+        let then = dropped.as_ref().map(|dropped| format!("; {dropped}")).unwrap_or_default();
+        (back.cause, back.message, back.by, back.resume) = (cause, message + &then, by, None);
+    }
+    if let Some(dropped) = dropped {
+        let note = format!(
+            "{dropped}: the stable template was written after it. Push it again if that was not meant"
+        );
+        draft.notices.push(Notice::warning("TemplateDropped", note));
     }
 }
 

@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 37] = [
+pub const MUTANTS: [Mutant; 40] = [
     Mutant {
         name: "a move grows late while nobody looks",
         file: "src/decide/moving.rs",
@@ -278,5 +278,26 @@ pub const MUTANTS: [Mutant; 37] = [
         finds: "pod.until <= snapshot.now",
         becomes: "pod.until <= snapshot.now && false",
         noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a job is made again for a Release that is gone",
+        file: "src/act/writer/jobs.rs",
+        finds: "        if was_tried {",
+        becomes: "        if was_tried && false {",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "a rollout that has begun unheard is held at another pace",
+        file: "src/decide/rest.rs",
+        finds: "scene.stand.canary > 0 || has_begun(scene.target, originals)",
+        becomes: "scene.stand.canary > 0 || (has_begun(scene.target, originals) && false)",
+        noticed_by: PLAYS,
+    },
+    Mutant {
+        name: "status is written for each order that is carried out",
+        file: "src/decide/conditions.rs",
+        finds: "(run.progress.moved, run.progress.unsettled) = (None, None);",
+        becomes: "run.progress.moved = None;",
+        noticed_by: WORLD,
     },
 ];

@@ -73,7 +73,7 @@ impl World {
         let is_named = last.get(..10).is_some_and(|short| words.contains(short));
         let is_gone = words.contains("could not be kept")
             || words.contains("is not kept any more")
-            || (words.contains("was not put back") && is_named);
+            || (is_named && (words.contains("was not put back") || words.contains("does not come any more")));
         // Somebody may have rejections forgotten in the same look.
         let was_rejected = before.is_some_and(|before| rejects(&before["status"], last));
         if was_rejected || rejects(new, last) || (is_new && (of_the_run || is_gone)) {
@@ -84,7 +84,8 @@ impl World {
     /// The operator tells of something.
     pub(super) fn note_event(&mut self, event: &Value) {
         let about = event["regarding"]["name"].as_str();
-        if let Some(name) = about.filter(|_| event["reason"] == "TemplateLost") {
+        let is_lost = matches!(event["reason"].as_str(), Some("TemplateLost" | "TemplateDropped"));
+        if let Some(name) = about.filter(|_| is_lost) {
             self.told(name);
         }
     }

@@ -119,13 +119,14 @@ impl World {
         let makes_room = self.only_pod_makes_room(name, replicas);
         let watched = self.watchman.of(name);
         watched.served |= ready >= floor.max(1);
-        let is_allowed = floor - away < 1 || (undoing && (mitigates || makes_room || away > 0));
+        let promised = watched.promised;
+        let is_allowed = promised - away < 1 || (undoing && (mitigates || makes_room || away > 0));
         if is_allowed {
             watched.served = false;
         }
         let served = watched.served;
         self.check("8 (somebody serves)", ready > 0 || !served, || {
-            format!("no pod is left to serve; {floor} were promised")
+            format!("no pod is left to serve; {promised} were promised")
         });
     }
 
@@ -204,6 +205,23 @@ mod tests {
     fn somebody_serves_as_long_as_those_that_are_away_are_not_all_that_are_promised() {
         for (away, expected) in [(2, 1), (3, 0)] {
             let world = stands(4, away);
+            let found = said(&world, "8 (somebody serves)");
+            assert_eq!(found, expected, "{away}: {:?}", world.watchman.violations);
+        }
+    }
+
+    #[test]
+    fn after_more_are_wanted_as_many_are_promised_as_there_were() {
+        for (away, expected) in [(2, 1), (3, 0)] {
+            let mut world = world(&json!({}));
+            world.check_pods(TARGET);
+            world.scale_target(TARGET, 7);
+            world.check_pods(TARGET);
+            world.now = 2 * RECENTLY;
+            world.check_pods(TARGET);
+            world.cluster(TARGET).expect("it is there").flap(4, 0, 600_000);
+            world.watchman.of(TARGET).note_away(180_000, away);
+            world.check_pods(TARGET);
             let found = said(&world, "8 (somebody serves)");
             assert_eq!(found, expected, "{away}: {:?}", world.watchman.violations);
         }

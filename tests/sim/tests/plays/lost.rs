@@ -62,3 +62,70 @@ request 28 conflict
 request 29 answerless"#,
     );
 }
+
+#[test]
+fn the_job_of_a_check_that_status_knows_nothing_of_is_not_made_again_for_a_release_that_is_gone() {
+    told_by(
+        226_303,
+        r#"replicas 3
+strategy {"rollingUpdate":{"maxSurge":2,"maxUnavailable":0},"type":"RollingUpdate"}
+min-ready 0
+deadline 30
+release {"criteria":[],"preflight":[{"job":{"template":{"spec":{"backoffLimit":0,"template":{"metadata":{"annotations":{}},"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}},"name":"backup"}],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 4000
+policies true
+at 3419 freeze true
+at 5846 push v2 good
+at 10413 cut-off 38
+at 16318 delete-release
+at 17832 make-release"#,
+    );
+}
+
+#[test]
+fn a_rollout_that_is_caught_late_keeps_its_owners_surge() {
+    told_by(
+        227_850,
+        r#"replicas 10
+strategy {"rollingUpdate":{"maxSurge":0,"maxUnavailable":2},"type":"RollingUpdate"}
+min-ready 0
+deadline 600
+release {"criteria":[],"locks":["db"],"preflight":[{"approval":{"roles":["qa"]},"name":"sign-off"}],"steps":[{"name":"pilot","replicas":1,"soak":"5s"},{"name":"half","replicas":"50%","soak":"2s"}],"watch":[{"every":"1s","for":"3s"}]}
+ready-after 1000
+policies false
+beside 1
+at 1353 push v2 crash
+at 2659 compact
+at 2965 beside till delete-release
+at 6513 beside till make-release
+at 6926 say Reject
+at 7586 cut-off 30
+at 11725 beside till push v2 good
+at 12291 replay 6
+at 14626 beside till say Abort
+at 15313 push v3 stuck
+at 16736 beside till push v3 crash
+request 14 throttled 1
+request 59 late 13614
+request 123 throttled
+request 126 swallowed
+request 134 failed
+request 165 lost
+request 175 answerless
+request 188 answerless
+request 204 swallowed
+request 244 late 777
+request 260 swallowed
+request 274 answerless
+request 289 answerless
+request 291 answerless
+request 305 failed
+request 315 swallowed
+request 318 swallowed
+request 330 swallowed
+request 355 answerless
+request 364 conflict
+request 371 answerless
+request 381 lost"#,
+    );
+}

@@ -138,3 +138,29 @@ fn a_pause_of_the_owners_stays_when_nothing_is_going_on_and_when_nobody_paces_it
         told(&format!("at 1000 pause true\n{end}"));
     }
 }
+
+#[test]
+fn a_newer_template_that_fields_of_the_owners_are_taken_to_take_back_is_named() {
+    let outcome = told_by(
+        403_084,
+        r#"replicas 20
+strategy {"type":"Recreate"}
+min-ready 0
+deadline 60
+release {"criteria":[],"onDelete":"Finish","preflight":[{"job":{"template":{"spec":{"backoffLimit":0,"template":{"metadata":{"annotations":{}},"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}},"name":"backup"}],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}
+ready-after 20000
+policies false
+candidates 0
+beside 0
+page 5
+refuses-old true
+at 2428 push v2 crash
+at 4754 replay 5
+at 5294 push v3 errors
+at 6894 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rollingUpdate":{"maxSurge":1,"maxUnavailable":1},"type":"RollingUpdate"}}
+request 56 throttled
+request 66 answerless"#,
+    );
+    let log = outcome.log.join("\n");
+    assert!(log.contains("(shop:v3) does not come any more"), "{log}");
+}

@@ -12,7 +12,6 @@ mod budget;
 pub mod call;
 mod error;
 mod kept;
-mod tried;
 pub mod writer;
 
 use std::collections::BTreeMap;

@@ -25,7 +25,6 @@ use tokio::sync::RwLock;
 
 use super::budget::Budget;
 use super::error::{ActError, NOT_AS_TESTED, classify};
-use super::tried::Tried;
 use crate::api::{FIELD_MANAGER, Release, ReleaseAction, ReleaseReport};
 use crate::decide::Key;
 use crate::decide::plan::ObjectPatch;
@@ -81,16 +80,13 @@ pub struct Writer {
     budget_back: Budget,
     /// Each write holds it for reading. Shared by all clones.
     open: Arc<RwLock<bool>>,
-    /// Jobs.
-    tried: Arc<Tried>,
 }
 
 impl Writer {
     /// A writer behind a fence.
     pub fn new(client: Client, fence: Arc<dyn Fence>) -> Self {
         let [budget, budget_back] = [(); 2].map(|()| Budget::per_second(WRITES_PER_SECOND));
-        let open = Arc::new(RwLock::new(true));
-        Self { client, fence, budget, budget_back, open, tried: Arc::default() }
+        Self { client, fence, budget, budget_back, open: Arc::new(RwLock::new(true)) }
     }
 
     /// The same, for what goes back.

@@ -337,10 +337,14 @@ impl<'a> Draft<'a> {
         conditions::blank_numbers(&mut new);
         conditions::blank_numbers(&mut old);
         let every = if new == old { NUMBERS_EVERY } else { COUNTS_EVERY };
+        let is_unsettled =
+            |status: &ReleaseStatus| status.run.as_ref().is_some_and(|run| run.progress.unsettled.is_some());
+        // Since when the next order is not carried out is not to be since when this one was not.
+        let has_settled = is_unsettled(&old) && !is_unsettled(&new);
         conditions::blank_counts(&mut new);
         conditions::blank_counts(&mut old);
         notify::overlook_delivered(&new, &mut old);
-        if new != old || self.at_once {
+        if new != old || has_settled || self.at_once {
             return Some(Duration::ZERO);
         }
         let since = written.map_or(every, |at| Duration::try_from(self.snapshot.now - at).unwrap_or(every));

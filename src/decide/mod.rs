@@ -65,6 +65,7 @@ pub use decision::{Decision, Errand, ErrandKind, Gather, Intent, Notice, Owner, 
 pub use evidence::{duration, percent};
 pub use needs::{About, Needs, Probe, ProbedPod, SampledPod, SampledValue, Sampling, needs};
 pub use pilots::Placing;
+pub use rest::is_needed;
 pub use snapshot::{Key, Snapshot};
 
 use draft::Draft;

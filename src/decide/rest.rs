@@ -10,15 +10,15 @@ use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
 use super::migrations;
 use super::orphan::{self, TakenUp};
 use super::overwriting;
-use super::pace::Stand;
+use super::pace::{Pace, Stand};
 use super::rights;
 use super::scene::{Scene, revision};
-use super::snapshot::Workload;
+use super::snapshot::{StoredTemplate, Workload};
 use super::unheard;
 use super::workload;
 use crate::api::status::{Memory, Progress, RevisionStatus, Run, Stage};
 use crate::api::undo::ValidationResult;
-use crate::api::{Action, Authors, CaptureMode, Outcome, Phase, STABLE};
+use crate::api::{Action, Authors, CaptureMode, Outcome, Phase, ReleaseStatus, STABLE};
 
 const STABLE_SERVES: &str = "stable serves; waiting for a new template";
 
@@ -326,7 +326,7 @@ pub fn at_rest_fields(capture: CaptureMode, originals: &Originals) -> Wanted {
 /// Held. Paused, the native controller brings all sets, in proportion, to what replicas and surge allow: where pods have started already the
 /// pace stays as it is until a run goes back. What is caught only after it was written may have started, seen or not.
 pub fn held_fields(scene: &Scene<'_>, originals: &Originals, stable: &str) -> Wanted {
-    let has_started = scene.stand.canary > 0 || has_begun(scene.target, originals);
+    let has_started = scene.stand.canary > 0 || has_begun(scene.target);
     if has_started || scene.capture == CaptureMode::React {
         Wanted::still(originals, stable, scene.on_delete)
     } else {
@@ -334,11 +334,11 @@ pub fn held_fields(scene: &Scene<'_>, originals: &Originals, stable: &str) -> Wa
     }
 }
 
-/// Whether the native controller says that pods of this template are there, at its owner's pace: of their ReplicaSet nothing may have been heard yet. Held since,
-/// it may not have said more.
-fn has_begun(target: &Workload, originals: &Originals) -> bool {
+/// Whether the native controller says that pods of this template are there: of their ReplicaSet nothing may have been heard yet. Held since, at the pace at which it
+/// was caught, it may not have said more.
+fn has_begun(target: &Workload) -> bool {
     let is_of_this = match parked(target) {
-        true => target.strategy == originals.strategy,
+        true => target.strategy != Pace::PARKED.strategy(target.replicas),
         false => target.observed_generation >= target.generation,
     };
     is_of_this && target.updated_replicas > 0
@@ -532,17 +532,20 @@ pub fn keeping(target: &Workload, needed: bool, let_go: Option<String>) -> Inten
     }
 }
 
-/// Forgets templates that nothing can need any more: not stable, and not the newest rejected one (for `retry`).
+/// Forgets templates that nothing can need any more.
 fn drop_old_templates(draft: &mut Draft<'_>, scene: &Scene<'_>) {
-    let stable = draft.status.stable.as_ref().map(|stable| stable.fingerprint.clone());
-    let newest = draft.status.rejected.first().map(|rejected| rejected.fingerprint.clone());
     for (name, kept) in &scene.snapshot.templates {
-        let needed =
-            [&stable, &newest].into_iter().flatten().any(|fingerprint| *fingerprint == kept.fingerprint);
-        if !needed {
+        if !is_needed(&draft.status, kept) {
             draft.intents.push(Intent::DropTemplate { name: name.clone(), uid: kept.uid.clone() });
         }
     }
+}
+
+/// Whether a kept template is needed at rest: it is stable, or the newest rejected one (for `retry`).
+pub fn is_needed(status: &ReleaseStatus, kept: &StoredTemplate) -> bool {
+    let stable = status.stable.as_ref().map(|stable| &stable.fingerprint);
+    let newest = status.rejected.first().map(|rejected| &rejected.fingerprint);
+    [stable, newest].into_iter().flatten().any(|fingerprint| *fingerprint == kept.fingerprint)
 }
 
 /// What is said while a run waits for replicas.

@@ -51,8 +51,9 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, inde
         let sharing = plan.checks.iter().filter(|check| check.kind.comes_last());
         sharing.map(|check| check.timeout).max().unwrap_or_default()
     });
+    let id = ProbeId { check: ID.to_owned(), definition: None, ..checks::id(draft.run(), &known) };
     let this = jobs::Try {
-        id: ProbeId { check: ID.to_owned(), definition: None, ..checks::id(draft.run(), &known) },
+        id: id.clone(),
         label: TRIAL.to_owned(),
         timeout: longest.unwrap_or(check.timeout) + OUTLIVES,
         job: &planned,
@@ -62,9 +63,7 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, inde
     let jobs::Seen { found, made, log } = checks::of_job(draft, scene, this, index);
     let Some(name) = made else {
         return match found {
-            Found::Answer(result, message) => {
-                Found::Answer(result, format!("the job of the trial pod was refused: {message}"))
-            }
+            Found::Answer(result, message) => refused(result, &message),
             Found::Waiting(message) => Found::Waiting(message),
         };
     };
@@ -86,10 +85,18 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, inde
                 ),
             }
         }
-        (None, Found::Answer(..)) => {
-            begin_another(draft, index, format!("job {name} is gone, and its pod was not asked"))
-        }
+        // Status may have noted it as made in the look in which that was refused.
+        (None, Found::Answer(..)) => match scene.snapshot.probes.get(&id) {
+            Some(told) if told.result != ProbeResult::Passed => refused(told.result, &told.message),
+            Some(_) | None => {
+                begin_another(draft, index, format!("job {name} is gone, and its pod was not asked"))
+            }
+        },
     }
+}
+
+fn refused(result: ProbeResult, message: &str) -> Found {
+    Found::Answer(result, format!("the job of the trial pod was refused: {message}"))
 }
 
 /// One that is under way.

@@ -13,12 +13,14 @@ use tokio::time::Instant;
 use super::clock;
 use crate::decide::fields::{PARKED_DEADLINE, lent, parked};
 use crate::decide::snapshot::Workload;
-use crate::decide::{Key, Snapshot};
+use crate::decide::{self, Key, Snapshot};
 use crate::watch::again::{NotRead, Reader};
 use crate::watch::{ObjectKey, SharedIndex, slim};
 
 /// Asked for so long without an answer, what is known is taken for what there is: all watches have been begun anew twice by then, where they can be.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// After so long even a watch that was silent while nobody knew of a run has been begun anew.
+const LATE: Duration = Duration::from_secs(90);
 /// How long a way back waits for its one answer.
 const LONGEST_ASK: Duration = Duration::from_secs(2);
 /// It is asked again no sooner: what is there is mostly heard of before.
@@ -58,7 +60,7 @@ enum About {
     Release,
     /// The Deployment that status is about, in a run or at rest. Another one may have its name.
     Deployment { name: String, uid: String },
-    /// A later version of a Release that is at rest in this one, while its Deployment is as in a run.
+    /// A later version of a Release that is at rest in this one, while its Deployment, or what is kept for it, is as in a run.
     Later { uid: String, resource_version: String },
 }
 
@@ -75,7 +77,9 @@ impl About {
             return Some(Self::Deployment { name: name.clone(), uid: uid.clone() });
         }
         let is_at_rest = release.status.run.is_none() && snapshot.rival.is_none();
-        (is_at_rest && target.is_some_and(lent)).then(|| Self::Later {
+        let looks_otherwise = target.is_some_and(lent)
+            || snapshot.templates.values().any(|kept| !decide::is_needed(&release.status, kept));
+        (is_at_rest && looks_otherwise).then(|| Self::Later {
             uid: release.uid.clone(),
             resource_version: release.resource_version.clone(),
         })
@@ -142,14 +146,11 @@ impl Missing {
         };
         match known.doubts.get(key).filter(|doubt| doubt.about == about) {
             Some(doubt) => doubt.is_settled,
-            None => {
-                let is_heard = match about {
-                    About::Release => was_deleted,
-                    About::Deployment { .. } => false,
-                    About::Later { .. } => true,
-                };
-                is_heard && known.has_led_for_long()
-            }
+            None => match about {
+                About::Release => was_deleted && known.has_led_for(PATIENCE),
+                About::Deployment { .. } => false,
+                About::Later { .. } => known.has_led_for(LATE),
+            },
         }
     }
 
@@ -182,7 +183,7 @@ impl Missing {
         let (since, again, is_settled) = match answer {
             Ok(true) => (doubt.since, ASK_AGAIN, true),
             Ok(false) => {
-                tracing::info!(release = %key, missing = ?doubt.about, "it is there, and has not been heard of yet");
+                tracing::info!(release = %key, missing = ?doubt.about, "it is otherwise than is known, and has not been heard of as it is yet");
                 (now, ASK_AGAIN, false)
             }
             Err(NotRead::NoTurn) => {
@@ -230,7 +231,7 @@ impl Missing {
 impl Known {
     /// Whether nothing that another process had in hand is yet to be heard of. Before that a Release that was deleted may have been made anew, and the run
     /// that is seen be that one's: its watch says so next.
-    fn has_led_for_long(&self) -> bool {
-        self.leads_since.is_none_or(|since| clock::instant() >= since + PATIENCE)
+    fn has_led_for(&self, time: Duration) -> bool {
+        self.leads_since.is_none_or(|since| clock::instant() >= since + time)
     }
 }

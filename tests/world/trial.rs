@@ -270,6 +270,27 @@ fn a_job_that_the_api_server_refuses_says_so() {
 }
 
 #[test]
+fn a_job_that_is_refused_in_the_look_that_notes_it_says_so_and_is_not_tried_again_and_again() {
+    let mut world = world(json!([starts(json!({}))]));
+    world.push(template("v2", false));
+    let is_noted = |world: &World| {
+        world.status.run.as_ref().is_some_and(|run| run.checks.iter().any(|check| check.job.is_some()))
+    };
+    world.until("noted", is_noted);
+    world.job_objects.clear();
+    world.trials.clear();
+    let id = ProbeId { run: "r1".into(), check: "Trial/pod".into(), attempt: 1, definition: None };
+    let message = "pods must run as nobody".to_owned();
+    world.probes.insert(id, ProbeAnswer { at: world.now, result: ProbeResult::Failed, message });
+    world.until("held", |world| reason(world) == "CheckFailed");
+    let words = "check starts failed: the job of the trial pod was refused: pods must run as nobody";
+    assert_eq!(self::message(&world), words);
+    let jobs = world.jobs.len();
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.jobs.len(), jobs, "{}", world.describe());
+}
+
+#[test]
 fn retries_start_another_one_each_and_a_warning_holds_nothing_up() {
     let mut world = shipped(json!({"retries": {"limit": 2, "backoff": "5s"}}), Fares::Ends(1));
     world.until("held", |world| reason(world) == "CheckFailed");

@@ -8,29 +8,20 @@ use crate::act::error::ActError;
 use crate::watch::{ObjectKey, slim};
 
 impl Writer {
-    /// Makes a Job. One of the same name is the same try of the same check, where it is the same Release's. This process may have made it before, and nobody may
-    /// have answered, or noted, that it did: it asks first whether its Release is there, which would have taken it along, and is not refused for what the
-    /// first one has made, such as for a quota that it has used up.
+    /// Makes a Job. One of the same name is the same try of the same check, where it is the same Release's. It may have been made before, by this process or by
+    /// another, and nobody have answered, or noted, that it was: so it is asked first whether its Release is there, which would have taken it along, and last
+    /// whether it is there itself, where it is refused, such as for a quota that the first one has used up.
     pub async fn create_job(&self, namespace: &str, body: &Value) -> Result<(), ActError> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let job = ObjectKey::new(namespace, &text(&body["metadata"]["name"]));
         let owner = &body["metadata"]["ownerReferences"][0];
         let (release, uid) = (text(&owner["name"]), text(&owner["uid"]));
-        let was_tried = self.tried.holds(&job);
-        if was_tried {
-            let found = self.named::<slim::Release>(namespace, &release).await?;
-            let is_there = |found: slim::Release| *found.metadata.uid == *uid && !found.metadata.deleted;
-            if !found.is_some_and(is_there) {
-                return Err(ActError::Gone);
-            }
+        let found = self.named::<slim::Release>(namespace, &release).await.map_err(unknown)?;
+        let is_there = |found: slim::Release| *found.metadata.uid == *uid && !found.metadata.deleted;
+        if !found.is_some_and(is_there) {
+            return Err(ActError::Gone);
         }
-        self.tried.add(job.clone());
-        let made = self.make(&job, &uid, body).await;
-        let has_gone_out = made.as_ref().err().is_none_or(ActError::may_have_gone_out);
-        if !has_gone_out && !was_tried {
-            self.tried.remove(&job);
-        }
-        made
+        self.make(&job, &uid, body).await
     }
 
     async fn make(&self, job: &ObjectKey, owner: &str, body: &Value) -> Result<(), ActError> {
@@ -52,6 +43,16 @@ impl Writer {
     }
 }
 
+/// That it could not be asked is no refusal of the Job: it may have been made before.
+fn unknown(error: ActError) -> ActError {
+    match error {
+        ActError::Refused(_) | ActError::Forbidden(_) => {
+            ActError::Unreachable(format!("whether its Release is there: {error}"))
+        }
+        error => error,
+    }
+}
+
 /// What another one of its name does says nothing of this try.
 fn taken(job: &ObjectKey) -> ActError {
     let (namespace, name) = (job.namespace(), job.name());
@@ -64,7 +65,6 @@ fn taken(job: &ObjectKey) -> ActError {
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
-    use std::time::Duration;
 
     use kube::Client;
     use serde_json::json;
@@ -100,13 +100,20 @@ mod tests {
         });
         for (code, listed, (refusal, words), wanted) in each {
             let (refused, listed) = (status(refusal, words), listed.clone());
+            let releases =
+                list(json!([{"metadata": {"name": "shop", "namespace": "ns", "uid": "r"}}])).to_string();
             let answers = tower::service_fn(move |request: http::Request<kube::client::Body>| {
                 let (code, said) = if request.method() == http::Method::POST {
                     (refusal, refused.to_string())
                 } else {
                     let query = request.uri().query().unwrap_or_default();
-                    assert!(query.contains("metadata.name%3Dtests-1"), "{query}");
-                    (code, listed.to_string())
+                    if request.uri().path().ends_with("/releases") {
+                        assert!(query.contains("metadata.name%3Dshop"), "{query}");
+                        (200, releases.clone())
+                    } else {
+                        assert!(query.contains("metadata.name%3Dtests-1"), "{query}");
+                        (code, listed.to_string())
+                    }
                 };
                 let mut answer = http::Response::new(kube::client::Body::from(said.into_bytes()));
                 *answer.status_mut() = http::StatusCode::from_u16(code).unwrap();
@@ -123,60 +130,43 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_job_is_made_again_only_while_its_release_is_there() {
-        let is_there = |uid: &str| json!([{"metadata": {"name": "shop", "namespace": "ns", "uid": uid}}]);
-        let deleted = json!([{"metadata": {"name": "shop", "namespace": "ns", "uid": "r", "deletionTimestamp": "2026-01-01T00:00:00Z"}}]);
+    async fn a_job_is_made_only_while_its_release_is_there() {
+        let list =
+            |items: Value| (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}));
+        let there = |uid: &str| list(json!([{"metadata": {"name": "shop", "namespace": "ns", "uid": uid}}]));
+        let deleted = list(
+            json!([{"metadata": {"name": "shop", "namespace": "ns", "uid": "r", "deletionTimestamp": "2026-01-01T00:00:00Z"}}]),
+        );
+        let forbidden = (403, json!({"kind": "Status", "status": "Failure", "code": 403, "message": "no"}));
         let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {
             "name": "tests-1", "namespace": "ns",
             "ownerReferences": [{"apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": "shop", "uid": "r"}],
         }});
-        for (first, releases, wanted, asked) in [
-            (500, is_there("r"), "done", "POST GET POST"),
-            (500, is_there("another"), "gone", "POST GET"),
-            (500, deleted, "gone", "POST GET"),
-            (500, json!([]), "gone", "POST GET"),
-            (201, is_there("r"), "done", "POST GET POST"),
-            (201, is_there("another"), "gone", "POST GET"),
-            (429, json!([]), "done", "POST POST"),
-            (409, is_there("r"), "done", "POST GET POST"),
+        for (releases, wanted, asked) in [
+            (there("r"), "done", "GET POST"),
+            (there("another"), "gone", "GET"),
+            (deleted, "gone", "GET"),
+            (list(json!([])), "gone", "GET"),
+            (forbidden, "unreachable", "GET"),
         ] {
             let heard = Arc::new(Mutex::new(Vec::new()));
             let seen = heard.clone();
             let answers = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-                let mut seen = seen.lock().unwrap();
-                seen.push(request.method().to_string());
-                let (code, said) = match (request.method().as_str(), seen.len()) {
-                    ("POST", 1) => (
-                        first,
-                        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": first, "message": "no", "details": {"retryAfterSeconds": 1}}),
-                    ),
-                    ("POST", _) => (201, json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {}})),
-                    _ => {
-                        assert!(request.uri().path().ends_with("/namespaces/ns/releases"), "{request:?}");
-                        (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": releases}))
-                    }
+                seen.lock().unwrap().push(request.method().to_string());
+                let (code, said) = if request.method() == http::Method::POST {
+                    (201, json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {}}))
+                } else {
+                    assert!(request.uri().path().ends_with("/namespaces/ns/releases"), "{request:?}");
+                    releases.clone()
                 };
                 let mut answer = http::Response::new(kube::client::Body::from(said.to_string().into_bytes()));
                 *answer.status_mut() = http::StatusCode::from_u16(code).unwrap();
                 async move { Ok::<_, std::io::Error>(answer) }
             });
             let writer = Writer::new(Client::new(answers, "default"), Arc::new(Leads(DEADLINE)));
-            let _ = writer.create_job("ns", &body).await;
             let made = writer.create_job("ns", &body).await;
-            assert_eq!(made.map_or_else(|error| error.category(), |()| "done"), wanted, "{first}");
-            assert_eq!(heard.lock().unwrap().join(" "), asked, "{first}");
+            assert_eq!(made.map_or_else(|error| error.category(), |()| "done"), wanted);
+            assert_eq!(heard.lock().unwrap().join(" "), asked);
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_job_whose_making_was_broken_off_was_tried_too() {
-        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
-            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
-        });
-        let writer = Writer::new(Client::new(silent, "default"), Arc::new(Leads(DEADLINE)));
-        let body = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "tests-1", "namespace": "ns"}});
-        let broken_off = tokio::time::timeout(Duration::from_secs(1), writer.create_job("ns", &body));
-        assert!(broken_off.await.is_err(), "nobody waits for it any more");
-        assert!(writer.tried.holds(&ObjectKey::new("ns", "tests-1")));
     }
 }

@@ -4,6 +4,7 @@
 use super::{Back, Cause, Draft, GoingBack, Notice, Scene, Why, is_undo, named};
 use crate::api::Authors;
 use crate::api::status::RevisionStatus;
+use crate::decide::evidence::shortened;
 use crate::decide::fields::{PARKED_DEADLINE, Wanted, parked};
 use crate::decide::orphan;
 use crate::decide::snapshot::{StoredTemplate, Workload};
@@ -40,8 +41,10 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let dropped = back.next.take().map(|next| format!("{} does not come any more", named(&next)));
     if !is_undo(back.cause) {
         let Why { cause, message, by, breach_at: _ } = reverted(scene);
-        let then = dropped.as_ref().map(|dropped| format!("; {dropped}")).unwrap_or_default();
-        (back.cause, back.message, back.by, back.resume) = (cause, message + &then, by, None);
+        (back.cause, back.message, back.by, back.resume) = (cause, message, by, None);
+    }
+    if let Some(dropped) = &dropped {
+        back.message = shortened(&format!("{}; {dropped}", back.message));
     }
     if let Some(dropped) = dropped {
         let note = format!(

@@ -282,15 +282,15 @@ pub const MUTANTS: [Mutant; 40] = [
     Mutant {
         name: "a job is made again for a Release that is gone",
         file: "src/act/writer/jobs.rs",
-        finds: "        if was_tried {",
-        becomes: "        if was_tried && false {",
+        finds: "        if !found.is_some_and(is_there) {",
+        becomes: "        if !found.is_some_and(is_there) && false {",
         noticed_by: PLAYS,
     },
     Mutant {
         name: "a rollout that has begun unheard is held at another pace",
         file: "src/decide/rest.rs",
-        finds: "scene.stand.canary > 0 || has_begun(scene.target, originals)",
-        becomes: "scene.stand.canary > 0 || (has_begun(scene.target, originals) && false)",
+        finds: "scene.stand.canary > 0 || has_begun(scene.target)",
+        becomes: "scene.stand.canary > 0 || (has_begun(scene.target) && false)",
         noticed_by: PLAYS,
     },
     Mutant {

@@ -275,11 +275,35 @@ async fn who_has_just_begun_to_lead_breaks_into_no_way_back_of_a_run_that_has_no
     // Who has led for long has written itself what there is.
     let stage = Stage::of(None);
     stage.reconciler.missing.begin_term();
-    tokio::time::sleep(Duration::from_secs(31)).await;
+    tokio::time::sleep(Duration::from_secs(91)).await;
     at_rest_beside_a_way_back(&mut stage.reconciler.index.lock(), "1");
     stage.look_for(&key, Duration::from_secs(1)).await;
     assert!(stage.orders() > 0, "{:?}", stage.asked.lock().unwrap());
     assert_eq!(stage.reads(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_just_begun_to_lead_forgets_no_template_that_a_run_may_have_kept() {
+    let key = Key { namespace: "ns".into(), name: "shop".into() };
+    let stage = Stage::of(Some(vec![resting("2")]));
+    stage.reconciler.missing.begin_term();
+    let labelled = |deployment: &mut Value| {
+        deployment["metadata"]["labels"] = json!({"tidegate.dev/release": "shop"});
+    };
+    {
+        let mut index = stage.reconciler.index.lock();
+        at_rest_beside_a_way_back(&mut index, "1");
+        // Of the run that has kept version 3 nothing else has been heard.
+        index::apply(&mut index, deployment("shop", &labelled));
+    }
+    stage.look_for(&key, Duration::from_secs(5)).await;
+    assert_eq!(stage.writes(), 0, "{:?}", stage.asked.lock().unwrap());
+    index::apply(
+        &mut stage.reconciler.index.lock(),
+        serde_json::from_value::<slim::Release>(resting("2")).unwrap(),
+    );
+    stage.look_for(&key, Duration::from_secs(2)).await;
+    assert!(stage.writes() > 0, "{:?}", stage.asked.lock().unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,6 +38,15 @@ fn kept() -> Value {
     json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "kept"}, "revision": 1, "data": {"spec": {}}})
 }
 
+/// A Job of a Release that there is not.
+fn orphan() -> Value {
+    let mut orphan = job(false);
+    let owner =
+        json!({"apiVersion": "tidegate.dev/v1alpha1", "kind": "Release", "name": "nobody", "uid": "x"});
+    orphan["metadata"]["ownerReferences"] = json!([owner]);
+    orphan
+}
+
 /// What there is on both, with the plurals of the kinds. The Release is about nothing that there is, and the action about no Release: nobody but who tries
 /// it here writes them.
 fn objects() -> [(&'static str, Value); 6] {
@@ -176,7 +185,7 @@ async fn written(client: &Client, namespace: &str) -> Vec<(&'static str, &'stati
             "stale",
         ),
         ("a template that is gone", word(writer.delete_revision(namespace, "nobody", "x").await), "done"),
-        ("a Job whose name another has", word(writer.create_job(namespace, &job(false)).await), "taken"),
+        ("a Job of a Release that is gone", word(writer.create_job(namespace, &orphan()).await), "gone"),
         ("another Job of this name", word(writer.delete_job(namespace, "once", "another").await), "stale"),
         ("a Job that is gone", word(writer.delete_job(namespace, "nobody", "x").await), "done"),
         ("a pod to patch that is gone", word(writer.patch_pod(namespace, "nobody", &labels).await), "gone"),

@@ -85,7 +85,9 @@ impl World {
     pub(super) fn note_event(&mut self, event: &Value) {
         let about = event["regarding"]["name"].as_str();
         let is_lost = matches!(event["reason"].as_str(), Some("TemplateLost" | "TemplateDropped"));
-        if let Some(name) = about.filter(|_| is_lost) {
+        let words = event["note"].as_str().unwrap_or_default();
+        let is_named = |last: &str| last.get(..10).is_some_and(|short| words.contains(short));
+        if let Some(name) = about.filter(|name| is_lost && self.untold(name).is_some_and(is_named)) {
             self.told(name);
         }
     }
@@ -211,11 +213,16 @@ mod tests {
         let mut world = gone_back(true);
         tell(&mut world, |status| status["lastRun"] = of_another);
         assert!(world.lost(TARGET).is_some());
-        let mut world = gone_back(true);
-        let event =
-            json!({"metadata": {"name": "e"}, "reason": "TemplateLost", "regarding": {"name": TARGET}});
-        world.make(&OPERATOR, "events", NAMESPACE, event);
-        assert_eq!(world.lost(TARGET), None);
+        for (version_named, is_told) in [(2, true), (3, false)] {
+            let mut world = gone_back(true);
+            let named = &fingerprint(&version(version_named))[..10];
+            let event = json!({
+                "metadata": {"name": "e"}, "reason": "TemplateLost", "regarding": {"name": TARGET},
+                "note": format!("template {TARGET}-{named} could not be kept"),
+            });
+            world.make(&OPERATOR, "events", NAMESPACE, event);
+            assert_eq!(world.lost(TARGET).is_none(), is_told, "{version_named}");
+        }
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         let message = format!("{} handed the Deployment back: {}", said.by, said.reason);
         draft.phase(Phase::Idle, message.clone());
         draft.blocked("HandedBack", message, draft.command(Action::Resume));
-        return;
+        return leave_nothing(draft, scene);
     }
     if scene.target.release_label.as_deref() != Some(draft.name()) {
         let wanted = Wanted::adopted(scene.target).labelled(Some(draft.name().to_owned()));
@@ -92,6 +92,16 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         at_rest(draft, scene, &originals);
     } else {
         changed(draft, scene, &originals);
+    }
+}
+
+/// It was handed back as it was known then. Where it was labelled and that had not been heard of yet, a new template is held all the same: what is ours goes, when
+/// it is seen.
+fn leave_nothing(draft: &mut Draft<'_>, scene: &Scene<'_>) {
+    let is_ours = scene.target.release_label.as_deref() == Some(draft.name()) || scene.target.held_by_us();
+    if let Some(originals) = scene.originals.as_ref().ok().filter(|_| is_ours) {
+        let wanted = Wanted::given_back(originals).labelled(None);
+        draft.want(scene.target, &wanted, "leave nothing on a Deployment that was handed back");
     }
 }
 

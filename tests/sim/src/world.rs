@@ -318,8 +318,9 @@ impl World {
         let spec = &object["spec"];
         let about = match plural {
             "deployments" => format!(
-                " generation {} version {} paused {} minReadySeconds {} strategy {} replicas {}",
+                " generation {} of {} version {} paused {} minReadySeconds {} strategy {} replicas {}",
                 metadata["generation"],
+                metadata["labels"][tidegate::api::RELEASE_LABEL],
                 spec["template"]["metadata"]["annotations"]["version"],
                 spec["paused"],
                 spec["minReadySeconds"],

@@ -138,8 +138,8 @@ pub struct Watchman {
     went_back: BTreeSet<RunOf>,
     /// What a ConfigMap was to be, was written there so often.
     flags_written: u64,
-    /// In so many records a hook is done, by its name.
-    recorded: BTreeMap<String, u64>,
+    /// Runs of which a record says that a hook is done, by its name.
+    recorded: BTreeMap<String, BTreeSet<(String, String)>>,
     /// Pods that were taken out of their ReplicaSet, by run.
     kept: BTreeMap<RunOf, BTreeSet<String>>,
     /// There is no election, and several processes write at the same time.

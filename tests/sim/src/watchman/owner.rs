@@ -13,6 +13,9 @@ impl World {
         let in_a_run = before.is_some_and(is_taken);
         let moves = before.is_some_and(|before| before["spec"]["paused"] != true);
         let policies = self.policies;
+        let is_new = before.is_some_and(|before| before["spec"]["template"] != after["spec"]["template"]);
+        // With capture React a new template is on its way before anybody holds it, and what that may take is looked at.
+        let reacts = self.release(name).is_some_and(|release| release["spec"]["capture"] == "React");
         let watched = self.watchman.of(name);
         let template = &after["spec"]["template"];
         if before.is_none_or(|before| before["spec"]["template"] != *template)
@@ -21,6 +24,10 @@ impl World {
             watched.templates.push(template.clone());
         }
         if in_a_run && !policies && (moves || after["spec"]["paused"] != true) {
+            watched.unseen = true;
+        }
+        // Nobody keeps it paused yet.
+        if !in_a_run && !policies && !reacts && is_new && after["spec"]["paused"] != true {
             watched.unseen = true;
         }
         for field in ["minReadySeconds", "progressDeadlineSeconds", "strategy"] {

@@ -164,3 +164,36 @@ request 66 answerless"#,
     let log = outcome.log.join("\n");
     assert!(log.contains("(shop:v3) does not come any more"), "{log}");
 }
+
+#[test]
+fn what_was_handed_back_before_its_label_was_heard_of_is_held_by_nobody() {
+    told_by(
+        640_241,
+        r#"replicas 4
+strategy {"type":"Recreate"}
+min-ready 0
+deadline 600
+release {"criteria":[],"steps":[{"name":"tenth","replicas":"10%","soak":"30s"},{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+policies true
+candidates 0
+beside 2
+at 1018 push v2 good
+at 1021 beside depot say Resume
+at 4103 push v3 good
+at 9609 restart
+at 15583 delete-deployment
+at 16844 beside till push v2 good
+at 20527 beside till scale 0
+at 20735 make-deployment
+at 28048 push v4 errors
+at 29608 say HandBack
+request 9 failed
+request 20 answerless
+request 22 answerless
+request 24 throttled 1
+request 36 forgotten
+request 39 forgotten
+request 62 swallowed"#,
+    );
+}

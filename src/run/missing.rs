@@ -4,7 +4,7 @@
 //! nor about a Release of which the watch itself has said that it was deleted: who deletes one does not wait for an answer. Who has just begun to lead asks also
 //! whether a Release is at rest whose Deployment looks otherwise: what is done at rest would break into a run, or a way back, that is yet to be heard of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ struct Known {
     doubts: HashMap<Key, Doubt>,
     /// Since when this process leads; `None`: no other one ever did.
     leads_since: Option<Instant>,
+    /// Whose status it has written since, while that told anything: each write is refused but on what there is, and nobody else has written any after it.
+    written: HashSet<Key>,
 }
 
 #[derive(Clone)]
@@ -149,7 +151,7 @@ impl Missing {
             None => match about {
                 About::Release => was_deleted && known.has_led_for(PATIENCE),
                 About::Deployment { .. } => false,
-                About::Later { .. } => known.has_led_for(LATE),
+                About::Later { .. } => known.has_led_for(LATE) || known.written.contains(key),
             },
         }
     }
@@ -220,7 +222,17 @@ impl Missing {
 
     /// A term begins: another process may have led meanwhile, and there may be again what was missing.
     pub fn begin_term(&self) {
-        *self.lock() = Known { doubts: HashMap::new(), leads_since: Some(clock::instant()) };
+        *self.lock() = Known { leads_since: Some(clock::instant()), ..Known::default() };
+    }
+
+    /// The status of a Release was written.
+    pub fn note_written(&self, key: &Key) {
+        let mut known = self.lock();
+        if known.has_led_for(LATE) {
+            known.written.clear();
+        } else {
+            known.written.insert(key.clone());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

@@ -221,6 +221,9 @@ impl Reconciler {
     fn note(&self, key: &Key, snapshot: &Snapshot, applied: &Applied, outcome: &Result<(), Failed>) {
         self.reporter.wrote(applied, outcome);
         self.own.note(key, snapshot, applied);
+        if applied.revision.is_some() {
+            self.missing.note_written(key);
+        }
         self.let_go.note(key, &applied.let_go);
         for (id, message) in &applied.refused {
             let answer =

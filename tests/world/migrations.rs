@@ -488,9 +488,8 @@ fn one_that_has_begun_and_of_whose_job_nothing_is_ever_heard_keeps_no_run_from_e
     }
 }
 
-#[test]
-fn a_job_that_no_answer_said_is_made_is_waited_for_from_when_it_may_have_been_ordered_last() {
-    let mut world = shipped(spec(json!([migration("add", "Expand")])), &[]);
+/// Its migration begins, and for forty seconds each look that orders the Job comes to nothing.
+fn ordered_without_an_answer(world: &mut World) {
     world.until("it begins", has_begun);
     let until = world.now + Duration::from_secs(40);
     while world.now < until {
@@ -498,6 +497,12 @@ fn a_job_that_no_answer_said_is_made_is_waited_for_from_when_it_may_have_been_or
         world.tick();
     }
     assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+}
+
+#[test]
+fn a_job_that_no_answer_said_is_made_is_waited_for_from_when_it_may_have_been_ordered_last() {
+    let mut world = shipped(spec(json!([migration("add", "Expand")])), &[]);
+    ordered_without_an_answer(&mut world);
     world.say("Abort");
     world.pass(Duration::from_secs(20));
     assert_eq!(reason(&world), "MigrationRunning", "{}", world.describe());
@@ -509,13 +514,7 @@ fn a_job_that_no_answer_said_is_made_is_waited_for_from_when_it_may_have_been_or
 #[test]
 fn one_that_contracts_is_waited_for_from_when_a_newer_template_comes_where_its_job_may_have_been_ordered() {
     let mut world = shipped(spec(json!([migration("clean", "Contract")])), &[]);
-    world.until("it begins", has_begun);
-    let until = world.now + Duration::from_secs(40);
-    while world.now < until {
-        world.dies_after = Some(0);
-        world.tick();
-    }
-    assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+    ordered_without_an_answer(&mut world);
     world.push(template("v3", false));
     world.pass(Duration::from_secs(20));
     assert_eq!(reason(&world), "MigrationRunning", "{}", world.describe());

@@ -242,8 +242,8 @@ impl Missing {
 }
 
 impl Known {
-    /// Whether nothing that another process had in hand is yet to be heard of. Before that a Release that was deleted may have been made anew, and the run
-    /// that is seen be that one's: its watch says so next.
+    /// Whether it leads for so long that nothing which another process had in hand is yet to be heard of. Before that a Release that was deleted may have been
+    /// made anew, and the run that is seen be that one's: its watch says so next.
     fn has_led_for(&self, time: Duration) -> bool {
         self.leads_since.is_none_or(|since| clock::instant() >= since + time)
     }

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Client;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
+use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
+use tidegate::api::{CHANGED_BY, RELEASE_LABEL};
 use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 
 use crate::cluster::{Cluster, Options, repository};
@@ -119,7 +121,7 @@ pub fn usual() -> Options {
     Options { process_nodes: 1, paper_nodes: 2, images: vec![("shop".into(), shop)], ..Options::default() }
 }
 
-/// Installs Tidegate from `install.yaml`, all but the operator's own pods: it runs as a process here.
+/// Installs Tidegate from `install.yaml`, all but the operator's own pods (it runs as a process here), and waits until it is in force.
 pub async fn install(client: &Client, mutating: bool) -> Result<()> {
     install_from(client, "install.yaml", mutating).await
 }
@@ -140,7 +142,8 @@ pub async fn install_from(client: &Client, path: &str, mutating: bool) -> Result
             .await
             .with_context(|| format!("{kind} {}", document["metadata"]["name"]))?;
     }
-    established(client).await
+    established(client).await?;
+    if mutating { in_force(client).await } else { Ok(()) }
 }
 
 /// The CRD of Releases, as this build has it.
@@ -240,4 +243,29 @@ async fn established(client: &Client) -> Result<()> {
         }
     };
     Ok(tokio::time::timeout(std::time::Duration::from_secs(30), served).await?)
+}
+
+/// Waits until a new Deployment of a Release comes out as the policies make it. Until then, a second or longer on a busy machine, nothing
+/// holds a new template but the operator.
+async fn in_force(client: &Client) -> Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
+    let labels = json!({"app": "in-force"});
+    let pods =
+        json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "app"}]}});
+    let labelled: Deployment = serde_json::from_value(json!({
+        "metadata": {"name": "in-force", "labels": {RELEASE_LABEL: "in-force"}},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": pods},
+    }))?;
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let seen = async {
+        loop {
+            match deployments.create(&dry_run, &labelled).await {
+                Ok(made) if made.annotations().contains_key(CHANGED_BY) => return Ok(()),
+                Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(30), seen).await;
+    Ok(waited.context("the policies are not in force after 30 s")??)
 }

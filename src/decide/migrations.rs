@@ -252,7 +252,24 @@ pub fn after_the_watch(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan) ->
         let_others_go_first(draft.run());
         return false;
     }
-    locks::are_held(draft, scene, &plan.locks, Phase::Watching) && forward(draft, scene, plan, false)
+    if !locks::are_held(draft, scene, &plan.locks, Phase::Watching) || goes_on_once_noted(draft, next) {
+        return false;
+    }
+    forward(draft, scene, plan, false)
+}
+
+/// A newer template was taken back, and status is of before: whoever finds it so, and another newer one, takes it that nothing has been ordered since the
+/// first. So nothing is, until that is written.
+fn goes_on_once_noted(draft: &mut Draft<'_>, next: &PlannedMigration) -> bool {
+    let known = draft.release.status.run.as_ref();
+    if known.is_none_or(|run| run.overtaken_since.is_none()) {
+        return false;
+    }
+    draft.wake_in(Duration::from_millis(200));
+    let message = format!("the newer template was taken back; migration {} comes next", next.name);
+    draft.phase(Phase::Watching, message.clone());
+    draft.blocked(RUNNING, message, "wait");
+    true
 }
 
 /// The first of those after the watch that is not done, and whether it has begun.
@@ -480,27 +497,12 @@ fn awaited(draft: &Draft<'_>, scene: &Scene<'_>, run: &Run, job: &str, known: &J
     Some(Awaited { message: format!("job {job} of a migration {how}"), unblock })
 }
 
-/// A newer template has come in the watch: no Job is made any more. One that no answer said is made may have been ordered in each look until now; that is
-/// noted as long as status is of before.
-pub fn note_last_order(draft: &mut Draft<'_>, scene: &Scene<'_>) {
-    let is_noted = |known: i64| known >= scene.target.generation;
-    if draft.release.status.target_generation.is_none_or(is_noted) {
-        return;
-    }
-    let now = draft.now();
-    for MigrationStatus { work, verify, .. } in &mut draft.run().migrations {
-        for part in std::iter::once(work).chain(verify) {
-            if part.state == CheckState::Waiting && part.job.is_none() {
-                part.since = Some(now);
-            }
-        }
-    }
-}
-
-/// When its Job may have been ordered last. One that no answer said is made may have been ordered in each look since, until the run went back.
+/// When its Job may have been ordered last. One that no answer said is made may have been ordered in each look since, until the run went back, or a newer
+/// template came in the watch.
 fn tried_at(run: &Run, known: &JobStatus) -> Option<Stamp> {
-    let ordered_until = run.back.as_ref().filter(|_| known.job.is_none()).map(|back| back.decided_at.0);
-    known.since.map(|since| ordered_until.map_or(since, |until| Stamp(until.max(since.0))))
+    let ended = run.back.as_ref().map(|back| back.decided_at).or(run.overtaken_since);
+    let ordered_until = ended.filter(|_| known.job.is_none());
+    known.since.map(|since| ordered_until.map_or(since, |until| until.max(since)))
 }
 
 /// The Jobs of all migrations that have begun.

@@ -472,6 +472,7 @@ fn start(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, canary
         judge: Memory::default(),
         values: Memory::default(),
         all_since: None,
+        overtaken_since: None,
         undo_asked: None,
         back: None,
         passed: Vec::new(),

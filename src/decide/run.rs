@@ -83,6 +83,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<()> {
     let canary = draft.status.canary.clone().unwrap_or_default();
     if scene.target.fingerprint == canary.fingerprint {
+        draft.run().overtaken_since = None;
         return None;
     }
     let by = scene.last_author();
@@ -128,7 +129,8 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
 /// Whether the watch does not end yet, though a newer template has come: a Job of a migration has not ended, or it cannot be told now whether anything is
 /// wrong with what is watched.
 fn does_not_end_yet(draft: &mut Draft<'_>, scene: &Scene<'_>, who: &str) -> bool {
-    migrations::note_last_order(draft, scene);
+    let now = draft.now();
+    draft.run().overtaken_since.get_or_insert(now);
     let Some(awaited) = migrations::still_running(draft, scene) else { return unheard::holds(draft) };
     let message = format!("{who} wrote a newer template; {}", awaited.message);
     draft.phase(Phase::Watching, message.clone());

@@ -523,6 +523,37 @@ fn one_that_contracts_is_waited_for_from_when_a_newer_template_comes_where_its_j
 }
 
 #[test]
+fn that_wait_is_no_longer_where_somebody_scales_all_the_time() {
+    let mut world = shipped(spec(json!([migration("clean", "Contract")])), &[]);
+    ordered_without_an_answer(&mut world);
+    world.push(template("v3", false));
+    for replicas in [5, 4, 5] {
+        world.pass(Duration::from_secs(10));
+        world.scale(replicas);
+    }
+    world.pass(Duration::from_secs(5));
+    let ended = world.status.last_run.as_ref().map(|last| format!("{:?}", last.outcome));
+    assert_eq!(ended.as_deref(), Some("Superseded"), "{}", world.describe());
+}
+
+#[test]
+fn none_is_ordered_again_before_it_is_noted_that_the_newer_template_was_taken_back() {
+    let mut world = shipped(spec(json!([migration("clean", "Contract")])), &[]);
+    ordered_without_an_answer(&mut world);
+    world.push(template("v3", false));
+    world.pass(Duration::from_secs(10));
+    world.push(template("v2", false));
+    let until = world.now + Duration::from_secs(2);
+    while world.now < until {
+        world.dies_after = Some(1);
+        world.tick();
+    }
+    assert!(world.jobs.is_empty(), "{:?}", world.jobs);
+    world.until("its Job is made", |world| world.jobs.len() == 1);
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+}
+
+#[test]
 fn a_newer_template_is_held_while_one_that_contracts_runs_also_where_nobody_else_holds_it() {
     let mut spec = spec(json!([migration("clean", "Contract")]));
     spec["capture"] = json!("React");

@@ -64,6 +64,9 @@ pub struct Run {
     /// When everything stood on the new revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_since: Option<Stamp>,
+    /// Since when a newer template stands there in the watch. Nothing is begun from then on until it is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overtaken_since: Option<Stamp>,
     /// Somebody is asked whether to go back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_asked: Option<UndoAsked>,

@@ -20,6 +20,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::api::{FINGERPRINT, RELEASE_LABEL, ReleaseStatus};
+use crate::decide::fields::puts_label;
 use crate::decide::refusal::{DoneWithout, Refusal};
 use crate::decide::snapshot::{ProbeId, ReleaseFacts};
 use crate::decide::{Decision, Intent, Key, Owner, Relabelled};
@@ -39,6 +40,8 @@ pub struct Applied {
     pub generation: Option<i64>,
     /// Fingerprint of the template that it wrote, if it did.
     pub template: Option<String>,
+    /// It put the label there.
+    pub labelled: bool,
     /// `status.revision` that was written.
     pub revision: Option<i64>,
     /// Jobs and pods' new labels that the API server refused, and its words: an answer to their check.
@@ -218,6 +221,7 @@ async fn carry_out_one(
             tracing::info!(release = %key, deployment = name, why, "patched the Deployment");
             applied.generation = Some(generation);
             applied.template.clone_from(template);
+            applied.labelled = puts_label(patch);
         }
         Intent::StopManaging { name, patch } => {
             match writer.patch_deployment(&key.namespace, name, patch).await {

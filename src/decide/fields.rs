@@ -152,6 +152,12 @@ pub fn labelling(workload: &Workload, release: &str) -> Vec<Value> {
     Wanted::default().labelled(Some(release.to_owned())).patch_label(workload)
 }
 
+/// Whether a patch puts the label there.
+pub fn puts_label(patch: &[Value]) -> bool {
+    let path = pointer("/metadata/labels", RELEASE_LABEL);
+    patch.iter().any(|operation| operation["op"] == "add" && operation["path"] == path)
+}
+
 /// What the Deployment shall look like. `None`: as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {

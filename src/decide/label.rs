@@ -26,7 +26,7 @@ pub fn keep(draft: &mut Draft<'_>, target: &Workload) {
 /// With what is ordered anyhow, else by itself. Nothing waits for it: a tool that takes it off again and again keeps nothing from going on.
 pub fn put_back(intents: &mut Vec<Intent>, target: &Workload, release: &str) {
     let operations = labelling(target, release);
-    if operations.is_empty() {
+    if operations.is_empty() || target.label_unseen {
         return;
     }
     if let Some(patch) = intents.iter_mut().find_map(Intent::order) {

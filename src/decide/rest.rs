@@ -73,8 +73,10 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return leave_nothing(draft, scene);
     }
     if scene.target.release_label.as_deref() != Some(draft.name()) {
-        let wanted = Wanted::adopted(scene.target).labelled(Some(draft.name().to_owned()));
-        draft.want(scene.target, &wanted, "adopt");
+        if !scene.target.label_unseen {
+            let wanted = Wanted::adopted(scene.target).labelled(Some(draft.name().to_owned()));
+            draft.want(scene.target, &wanted, "adopt");
+        }
         // What nobody has had in hand is known in the same look: the order fails when it is not as it was seen.
         let is_untouched =
             draft.status.stable.is_none() && scene.target.stable.is_none() && !parked(scene.target);

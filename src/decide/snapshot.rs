@@ -163,6 +163,13 @@ pub struct LastWrite {
     pub meant: String,
 }
 
+/// A Deployment on which this process has put the label. That raises no generation: with this one it may be shown as it was before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labelled {
+    pub uid: String,
+    pub generation: i64,
+}
+
 /// What the API server made of templates that were written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
@@ -231,6 +238,8 @@ pub struct Workload {
     pub has_annotations: bool,
     pub has_labels: bool,
     pub release_label: Option<String>,
+    /// This process has put the label there not long ago, and has not seen it since: it is not put there again.
+    pub label_unseen: bool,
     pub originals: Option<String>,
     pub stable: Option<String>,
     pub held: Option<String>,

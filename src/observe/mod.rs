@@ -34,9 +34,9 @@ use crate::decide::notify::Told;
 use crate::decide::refusal::{DoneWithout, Missed};
 use crate::decide::rights;
 use crate::decide::snapshot::{
-    ActionFacts, Exit, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, JobState, LastWrite, LockFacts,
-    Measured, OUT_OF_MEMORY, Placed, Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts, Served,
-    Snapshot, Stored, StoredTemplate, Trial, Unheard, WayBack, Workload,
+    ActionFacts, Exit, FreezeFacts, Freezes, Gathered, JobFacts, JobOutput, JobState, Labelled, LastWrite,
+    LockFacts, Measured, OUT_OF_MEMORY, Placed, Pod, PodSet, ProbeAnswer, ProbeId, Quarantined, ReleaseFacts,
+    Served, Snapshot, Stored, StoredTemplate, Trial, Unheard, WayBack, Workload,
 };
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
@@ -73,6 +73,8 @@ pub struct Findings {
     pub way_back: Option<WayBack>,
     /// The last write to the Deployment.
     pub last_write: Option<LastWrite>,
+    /// Where this process has put the label, which may not be shown yet.
+    pub labelled: Option<Labelled>,
     /// Kept templates that this process has deleted, by uid.
     pub let_go: BTreeSet<String>,
     /// Pods that say they are Ready since a moment that is yet to come, and when that was seen: a clock is wrong, theirs or ours.
@@ -124,6 +126,9 @@ pub fn observe(
     }
     let uid = deployment.map(|deployment| &*deployment.metadata.uid);
     let mut target = deployment.filter(|deployment| !deployment.metadata.deleted).map(workload);
+    if let Some((target, labelled)) = target.as_mut().zip(findings.labelled) {
+        target.label_unseen = labelled.uid == target.uid && labelled.generation == target.generation;
+    }
     let mut templates = templates(index, again, &name, uid, &findings.let_go);
     let stored = match (&release, &mut target) {
         (Some(release), Some(target)) => {
@@ -214,6 +219,7 @@ fn workload(deployment: &slim::Deployment) -> Workload {
         has_annotations: metadata.annotations.is_some(),
         has_labels: metadata.labels.is_some(),
         release_label: metadata.label(crate::api::RELEASE_LABEL).map(str::to_owned),
+        label_unseen: false,
         originals: annotation(crate::api::ORIGINALS),
         stable: annotation(crate::api::STABLE),
         held: annotation(crate::api::HELD),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::clock;
 use crate::act::Applied;
-use crate::decide::snapshot::LastWrite;
+use crate::decide::snapshot::{Labelled, LastWrite};
 use crate::decide::{Key, Snapshot};
 use crate::watch::again::{NotRead, Reader};
 use crate::watch::{ObjectKey, slim};
@@ -31,6 +31,8 @@ struct OwnWrite {
     release: Option<Written<String>>,
     /// What template the last write to the Deployment was to leave there.
     last: Option<LastWrite>,
+    /// Where it put the label, and when; until that is seen.
+    labelled: Option<(Labelled, Instant)>,
     failures: u32,
     /// Since when something else is found in its place.
     waits_since: Option<Instant>,
@@ -114,6 +116,8 @@ impl OwnWrites {
             return false;
         }
         let own = all.entry(key.clone()).or_default();
+        let shown = snapshot.target.as_ref().and_then(|target| target.release_label.as_deref());
+        own.labelled = own.labelled.take().filter(|_| shown != Some(key.name.as_str()));
         let release = own.release.as_ref().zip(snapshot.release.as_ref()).map(|(written, release)| {
             written.seen(&release.uid, release.status.revision, &release.resource_version)
         });
@@ -148,6 +152,10 @@ impl OwnWrites {
             let before = target.fingerprint.clone();
             let meant = applied.template.clone().unwrap_or_else(|| before.clone());
             own.last = Some(LastWrite { uid: target.uid.clone(), generation: number, before, meant });
+            if applied.labelled {
+                let labelled = Labelled { uid: target.uid.clone(), generation: number };
+                own.labelled = Some((labelled, clock::instant()));
+            }
         }
         if let (Some(release), Some(number)) = (&snapshot.release, applied.revision) {
             let on = release.resource_version.clone();
@@ -158,6 +166,12 @@ impl OwnWrites {
 
     pub fn last_write(&self, key: &Key) -> Option<LastWrite> {
         self.lock().get(key)?.last.clone()
+    }
+
+    /// Where the label was put, and may not be shown yet. It is not waited for: whatever else is decided goes out as ever.
+    pub fn labelled(&self, key: &Key) -> Option<Labelled> {
+        let (labelled, at) = self.lock().get(key)?.labelled.clone()?;
+        (clock::instant() < at + LONGEST_WAIT).then_some(labelled)
     }
 
     /// Where our own last write has not come back for long, asks whether what this snapshot has is what there is. Then the write is forgotten; a watch

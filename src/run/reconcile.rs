@@ -168,6 +168,7 @@ impl Reconciler {
         let mut findings = self.findings.of(key, now);
         findings.told = self.notifier.told(key);
         findings.last_write = self.own.last_write(key);
+        findings.labelled = self.own.labelled(key);
         findings.let_go = self.let_go.of(key);
         observe::observe(&self.index.lock(), again, &self.reading, key, findings, now)
     }

@@ -140,6 +140,7 @@ impl World {
             placed,
             way_back,
             last_write,
+            labelled: None,
             let_go: Default::default(),
             looking_since: self.looking_since,
             ready_ahead: Default::default(),

@@ -24,6 +24,7 @@ use crate::watch::room::Room;
 use crate::watch::{index, slim};
 
 mod beside;
+mod label;
 mod meanwhile;
 mod missing;
 

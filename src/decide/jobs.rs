@@ -105,6 +105,8 @@ pub struct Seen {
     pub found: Found,
     /// It has been made, or is about to be, and is called so.
     pub made: Option<String>,
+    /// What is found is that it was refused. Status may have noted it as made in the look in which that was.
+    pub is_refused: bool,
     /// The end of its log.
     pub log: Vec<String>,
 }
@@ -118,7 +120,7 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, this: Try<'_>) -> Seen {
         Stands::Unmade { name, body } => (name, body),
     };
     if let Some(withheld) = &draft.release.withheld {
-        return Seen { found: Found::Waiting(withheld.sentence()), made: None, log: Vec::new() };
+        return seen(Found::Waiting(withheld.sentence()), None);
     }
     // Checks may share one.
     let is_same = |intent: &Intent| matches!(intent, Intent::CreateJob { name: known, .. } if *known == name);
@@ -126,11 +128,16 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, this: Try<'_>) -> Seen {
         let made = draft.intents.iter().filter(|intent| matches!(intent, Intent::CreateJob { .. })).count();
         if made >= MADE_AT_ONCE {
             draft.wake_in(REST);
-            return Seen { found: being_made(&name), made: None, log: Vec::new() };
+            return seen(being_made(&name), None);
         }
         draft.intents.push(Intent::CreateJob { name: name.clone(), id: this.id, body });
     }
-    Seen { found: being_made(&name), made: Some(name), log: Vec::new() }
+    seen(being_made(&name), Some(name))
+}
+
+/// One of which nothing is kept.
+fn seen(found: Found, made: Option<String>) -> Seen {
+    Seen { found, made, is_refused: false, log: Vec::new() }
 }
 
 /// A try, whether its Job has been made or not.
@@ -146,7 +153,7 @@ pub enum Stands {
 /// The same for who makes the Job otherwise.
 pub fn stands(draft: &mut Draft<'_>, scene: &Scene<'_>, this: &Try<'_>) -> Stands {
     let name = this.made.clone().unwrap_or_else(|| name(draft, &this.id));
-    let seen = |found| Stands::Seen(Seen { found, made: Some(name.clone()), log: Vec::new() });
+    let seen = |found| Stands::Seen(seen(found, Some(name.clone())));
     match scene.snapshot.jobs.get(&name).map(|job| &job.state) {
         Some(JobState::Running) => return seen(Found::Waiting(format!("job {name} is running"))),
         Some(JobState::Succeeded) => return Stands::Seen(ended(draft, scene, this, name, Ok(()))),
@@ -159,7 +166,7 @@ pub fn stands(draft: &mut Draft<'_>, scene: &Scene<'_>, this: &Try<'_>) -> Stand
         scene.snapshot.probes.get(&this.id).filter(|told| told.result != ProbeResult::Passed)
     {
         let found = Found::Answer(refused.result, refused.message.clone());
-        return Stands::Seen(Seen { found, made: this.made.clone(), log: Vec::new() });
+        return Stands::Seen(Seen { found, made: this.made.clone(), is_refused: true, log: Vec::new() });
     }
     if this.made.is_some() && !may_come(this.since, scene) {
         let message = format!("job {name} is gone, and nobody knows what it did");
@@ -193,7 +200,7 @@ fn ended(
     name: String,
     how: Result<(), &String>,
 ) -> Seen {
-    let seen = |found, log| Seen { found, made: Some(name.clone()), log };
+    let seen = |found, log| Seen { found, made: Some(name.clone()), is_refused: false, log };
     let output = match (this.job.reads(how.is_ok()), scene.snapshot.outputs.get(&name)) {
         ((false, false), _) => None,
         (_, Some(output)) => Some(output),

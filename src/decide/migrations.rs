@@ -434,7 +434,7 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
         made: known.job.clone(),
         since: known.since,
     };
-    let jobs::Seen { found, made, log } = jobs::look(draft, scene, this);
+    let jobs::Seen { found, made, is_refused: _, log } = jobs::look(draft, scene, this);
     let (state, message) = found.kept();
     let now = draft.now();
     let run = draft.run();

@@ -51,22 +51,22 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, inde
         let sharing = plan.checks.iter().filter(|check| check.kind.comes_last());
         sharing.map(|check| check.timeout).max().unwrap_or_default()
     });
-    let id = ProbeId { check: ID.to_owned(), definition: None, ..checks::id(draft.run(), &known) };
     let this = jobs::Try {
-        id: id.clone(),
+        id: ProbeId { check: ID.to_owned(), definition: None, ..checks::id(draft.run(), &known) },
         label: TRIAL.to_owned(),
         timeout: longest.unwrap_or(check.timeout) + OUTLIVES,
         job: &planned,
         made: known.job.clone(),
         since: known.since,
     };
-    let jobs::Seen { found, made, log } = checks::of_job(draft, scene, this, index);
-    let Some(name) = made else {
-        return match found {
-            Found::Answer(result, message) => refused(result, &message),
-            Found::Waiting(message) => Found::Waiting(message),
-        };
+    let jobs::Seen { found, made, is_refused, log } = checks::of_job(draft, scene, this, index);
+    let found = match found {
+        Found::Answer(result, message) if is_refused => {
+            return Found::Answer(result, format!("the job of the trial pod was refused: {message}"));
+        }
+        found => found,
     };
+    let Some(name) = made else { return found };
     let trial = scene.snapshot.trials.get(&name);
     match (scene.snapshot.jobs.get(&name).map(|job| &job.state), found) {
         (Some(JobState::Running), _) => running(draft, scene, Seen { check, index, name, trial, answer }),
@@ -85,18 +85,10 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, inde
                 ),
             }
         }
-        // Status may have noted it as made in the look in which that was refused.
-        (None, Found::Answer(..)) => match scene.snapshot.probes.get(&id) {
-            Some(told) if told.result != ProbeResult::Passed => refused(told.result, &told.message),
-            Some(_) | None => {
-                begin_another(draft, index, format!("job {name} is gone, and its pod was not asked"))
-            }
-        },
+        (None, Found::Answer(..)) => {
+            begin_another(draft, index, format!("job {name} is gone, and its pod was not asked"))
+        }
     }
-}
-
-fn refused(result: ProbeResult, message: &str) -> Found {
-    Found::Answer(result, format!("the job of the trial pod was refused: {message}"))
 }
 
 /// One that is under way.

@@ -132,7 +132,7 @@ fn done_by_a_job(
             return (HookState::Started, "begun".to_owned());
         }
     };
-    let Seen { found, made, log } = seen;
+    let Seen { found, made, is_refused: _, log } = seen;
     known.job = made;
     known.log = jobs::kept(draft.run(), &known.log, log);
     match found {

@@ -1,0 +1,82 @@
+//! What may be missing in a snapshot, and whether it is, by what the API server says now. When that is asked, and for how long an answer is waited for, is not
+//! known here.
+
+use crate::decide::fields::lent;
+use crate::decide::{self, Key, Snapshot};
+use crate::watch::again::{NotRead, Reader};
+use crate::watch::{ObjectKey, SharedIndex, slim};
+
+/// What is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The Release, while something of it is left.
+    Release,
+    /// The Deployment that status is about, in a run or at rest. Another one may have its name.
+    Deployment { name: String, uid: String },
+    /// A later version of a Release that is at rest in this one, while its Deployment, or what is kept for it, is as in a run.
+    Later { uid: String, resource_version: String },
+}
+
+impl About {
+    /// What is missing in a snapshot, if anything is.
+    pub fn of(snapshot: &Snapshot) -> Option<Self> {
+        let Some(release) = &snapshot.release else {
+            let is_left = snapshot.target.is_some() || !snapshot.templates.is_empty();
+            return is_left.then_some(Self::Release);
+        };
+        let target = snapshot.target.as_ref();
+        if let (Some(uid), Some(name)) = (&release.status.target_uid, &release.target)
+            && target.is_none_or(|target| target.uid != *uid)
+        {
+            return Some(Self::Deployment { name: name.clone(), uid: uid.clone() });
+        }
+        let is_at_rest = release.status.run.is_none() && snapshot.rival.is_none();
+        let looks_otherwise = target.is_some_and(lent)
+            || snapshot.templates.values().any(|kept| !decide::is_needed(&release.status, kept));
+        (is_at_rest && looks_otherwise).then(|| Self::Later {
+            uid: release.uid.clone(),
+            resource_version: release.resource_version.clone(),
+        })
+    }
+
+    /// Whether what is known is what there is, by what the API server says now. Where it is there after all, its watch may have brought it meanwhile, as it
+    /// is now; or had before, and what this Release has in hand is not that: one that cannot be read goes by the label.
+    pub async fn is_so(&self, index: &SharedIndex, reader: &Reader, key: &Key) -> Result<bool, NotRead> {
+        match self {
+            Self::Release => {
+                let name = ObjectKey::from(key);
+                let there = if_there(reader.now::<slim::Release>(&name).await)?;
+                Ok(there.is_none() || index.lock().releases.get(&name).is_some())
+            }
+            Self::Deployment { name, uid } => {
+                let name = ObjectKey::new(&key.namespace, name);
+                let there = if_there(reader.now::<slim::Deployment>(&name).await)?;
+                let there = there.and_then(|found| generation_of(uid, &found));
+                let index = index.lock();
+                let heard = index.deployments.get(&name).and_then(|found| generation_of(uid, found));
+                Ok(heard >= there)
+            }
+            Self::Later { uid, resource_version } => {
+                let there = if_there(reader.now::<slim::Release>(&ObjectKey::from(key)).await)?;
+                Ok(there.is_some_and(|slim::Release { metadata, .. }| {
+                    *metadata.uid == **uid && *metadata.resource_version == **resource_version
+                }))
+            }
+        }
+    }
+}
+
+/// What was read, if it is there.
+fn if_there<K>(read: Result<K, NotRead>) -> Result<Option<K>, NotRead> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(NotRead::Gone) => Ok(None),
+        Err(error @ (NotRead::NoTurn | NotRead::Late | NotRead::Api(_))) => Err(error),
+    }
+}
+
+/// The generation of a Deployment that is this one, and not on its way out.
+fn generation_of(uid: &str, found: &slim::Deployment) -> Option<i64> {
+    let is_it = *found.metadata.uid == *uid && !found.metadata.deleted;
+    is_it.then_some(found.metadata.generation)
+}

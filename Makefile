@@ -123,7 +123,7 @@ sim: ## stories and faults from seeds in a simulated cluster, SEEDS=100000 of th
 	$(step) '$@'
 	target/measured/sim --seeds $(SEEDS) --first $(FIRST)
 
-crash: ## a dozen stories in it, the operator killed after each of its writes
+crash: ## two dozen stories in it, the operator killed after each of its writes
 	$(step) 'building with optimisation'
 	cargo build --package tidegate-sim --profile measured
 	$(step) '$@'

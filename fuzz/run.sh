@@ -28,8 +28,10 @@ for target in "${targets[@]}"; do
     -dict=fuzz/words.dict -artifact_prefix="fuzz/artifacts/$target/" "${corpora[@]}" >"$log" 2>&1 || ended=$?
   did=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)
   covered=$(grep -o 'cov: [0-9]*' "$log" | tail -1 || true)
+  # What has tried nothing has shown nothing.
+  if [ "$ended" -eq 0 ] && [ "${did:-0}" -eq 0 ]; then ended=none; fi
   printf 'fuzz: target=%s seconds=%s runs=%s %s exit=%s\n' "$target" "$seconds" "${did:-0}" "${covered/: /=}" "$ended"
-  if [ "$ended" -ne 0 ]; then
+  if [ "$ended" != 0 ]; then
     crashes=$((crashes + 1))
     tail -40 "$log"
   fi

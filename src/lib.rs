@@ -29,7 +29,7 @@
 //! # Invariants
 //!
 //! 1. `decide` is total and deterministic.
-//! 2. Only `act/writer` writes; each write has a field manager, a deadline and a valid leader fence.
+//! 2. Only `act/writer` writes, and each write has a field manager, a deadline and a valid leader fence. But for the Lease: `run/leader.rs` does.
 //! 3. Killed after any write and started again, it comes to the same end.
 //! 4. One status write a look, guarded by resourceVersion; last, but for the look that decides to go back.
 //! 5. Nothing is decided on a snapshot older than our own last write.

@@ -22,6 +22,9 @@ use crate::api::{Action, Authors, CaptureMode, Outcome, Phase, ReleaseStatus, ST
 
 const STABLE_SERVES: &str = "stable serves; waiting for a new template";
 
+/// After so long a label that was put there and has not been seen is put there again.
+const LABEL_UNSEEN: Duration = Duration::from_secs(30);
+
 /// There is no such Deployment.
 pub fn target_missing(draft: &mut Draft<'_>) {
     if let (Err(problem), None) = (&draft.release.spec, &draft.status.run) {
@@ -73,7 +76,10 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return leave_nothing(draft, scene);
     }
     if scene.target.release_label.as_deref() != Some(draft.name()) {
-        if !scene.target.label_unseen {
+        if scene.target.label_unseen {
+            // Whoever has taken it off again before it was seen tells nobody.
+            draft.wake_in(LABEL_UNSEEN);
+        } else {
             let wanted = Wanted::adopted(scene.target).labelled(Some(draft.name().to_owned()));
             draft.want(scene.target, &wanted, "adopt");
         }

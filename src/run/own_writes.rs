@@ -152,10 +152,11 @@ impl OwnWrites {
             let before = target.fingerprint.clone();
             let meant = applied.template.clone().unwrap_or_else(|| before.clone());
             own.last = Some(LastWrite { uid: target.uid.clone(), generation: number, before, meant });
-            if applied.labelled {
+            // Any other write comes after it, or takes it off again.
+            own.labelled = applied.labelled.then(|| {
                 let labelled = Labelled { uid: target.uid.clone(), generation: number };
-                own.labelled = Some((labelled, clock::instant()));
-            }
+                (labelled, clock::instant())
+            });
         }
         if let (Some(release), Some(number)) = (&snapshot.release, applied.revision) {
             let on = release.resource_version.clone();

@@ -34,7 +34,7 @@ pub struct Plot {
     pub story: Story,
 }
 
-/// The dozen.
+/// All of them.
 pub fn plots() -> Vec<Plot> {
     let plot = |name, release: &[&str], events: &str| {
         let text = format!("replicas 10\nrelease {{{}}}\n{events}", release.join(","));

@@ -141,6 +141,9 @@ impl<'s> Player<'s> {
         for name in world.targets() {
             make_release(&mut world, name, setup);
         }
+        if setup.early {
+            befall(&mut world, story);
+        }
         Self {
             story,
             shared: Shared::new(world),
@@ -172,10 +175,9 @@ impl<'s> Player<'s> {
             }
             if self.began.is_none() && self.all_adopted() {
                 let mut world = self.shared.lock();
-                let (before, about_leading) =
-                    (world.network.requests(), world.network.requests_about_leading());
-                world.network.faults = from_here(&self.story.faults, before);
-                world.network.lease_faults = from_here(&self.story.lease_faults, about_leading);
+                if !self.story.setup.early {
+                    befall(&mut world, self.story);
+                }
                 self.writes_before = world.network.writes();
                 self.began = Some(now);
             }
@@ -545,6 +547,13 @@ impl<'s> Player<'s> {
             described,
         }
     }
+}
+
+/// From here on faults fall on the requests of the story.
+fn befall(world: &mut World, story: &Story) {
+    let network = &mut world.network;
+    network.faults = from_here(&story.faults, network.requests());
+    network.lease_faults = from_here(&story.lease_faults, network.requests_about_leading());
 }
 
 /// Faults of a story count from its beginning.

@@ -1,8 +1,12 @@
 //! Stories from seeds: worlds of every shape, people and machines at their worst, and a network that fails.
 
 mod calendar;
+mod early;
+mod for_good;
 mod hostile;
 mod leading;
+mod migrations;
+mod tried;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -63,6 +67,11 @@ pub fn story(seed: u64) -> Story {
     leading::deleted(&mut Dice::new(seed, 21), &mut story);
     hostile::hostile(&mut Dice::new(seed, 22), &mut story);
     leading::behind(&mut Dice::new(seed, 23), &mut story);
+    migrations::migrations(&mut Dice::new(seed, 24), &mut story);
+    tried::tried(&mut Dice::new(seed, 25), &mut story);
+    for_good::for_good(&mut Dice::new(seed, 26), &mut story);
+    early::early(&mut Dice::new(seed, 27), &mut story);
+    leading::together(&mut Dice::new(seed, 28), &mut story);
     story
 }
 
@@ -250,6 +259,7 @@ fn setup(dice: &mut Dice) -> Setup {
         traffic: Vec::new(),
         page: 0,
         refuses_old: false,
+        early: false,
         autoscaler: None,
         clocks: Vec::new(),
     }
@@ -581,6 +591,35 @@ fn clocks(dice: &mut Dice, story: &mut Story) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether a Deployment, or a Release, is deleted last of all that happens to it.
+    fn is_gone(story: &Story, deletes: &Event, makes: &Event) -> bool {
+        let last = story.events.iter().rev().find(|(_, event)| event == deletes || event == makes);
+        last.is_some_and(|(_, event)| event == deletes)
+    }
+
+    #[test]
+    fn there_are_stories_of_each_sort_and_they_can_be_told_again() {
+        let release = |story: &Story, field: &str| !story.setup.release[field].is_null();
+        type Sort<'s> = (&'s str, &'s dyn Fn(&Story) -> bool);
+        let sorts: [Sort<'_>; 7] = [
+            ("migrations", &|story| release(story, "migrations")),
+            ("pilots", &|story| !story.setup.release["steps"][0]["pilot"].is_null()),
+            ("trial pods", &|story| story.setup.release["preflight"].to_string().contains("podPort")),
+            ("early", &|story| story.setup.early),
+            ("two leaders", &|story| story.setup.several_lead()),
+            ("no Release", &|story| is_gone(story, &Event::DeleteRelease, &Event::MakeRelease)),
+            ("no Deployment", &|story| is_gone(story, &Event::DeleteDeployment, &Event::MakeDeployment)),
+        ];
+        let stories: Vec<Story> = (0..1000).map(story).collect();
+        for (sort, is_of_it) in sorts {
+            let found: Vec<&Story> = stories.iter().filter(|story| is_of_it(story)).collect();
+            assert!(found.len() > 10, "{sort}: {}", found.len());
+            for story in found {
+                assert_eq!(story.to_string().parse::<Story>().as_ref(), Ok(story), "{sort}");
+            }
+        }
+    }
 
     #[test]
     fn people_are_told_of_everything_there_is() {

@@ -40,6 +40,8 @@ pub struct Setup {
     pub page: usize,
     /// A watch that begins too long ago is refused, and not told so within it.
     pub refuses_old: bool,
+    /// Requests are counted from the first one of all, so that faults befall those by which the Deployments are adopted; else from when they are.
+    pub early: bool,
     /// Pods that an autoscaler starts of the first Deployment, at least and at most; `None`: there is no autoscaler.
     pub autoscaler: Option<(i32, i32)>,
     /// By how many seconds the clock of each process of the operator is ahead: of one after the other as they come, and from the first again. None:
@@ -118,6 +120,7 @@ impl Default for Setup {
             traffic: Vec::new(),
             page: 0,
             refuses_old: false,
+            early: false,
             autoscaler: None,
             clocks: Vec::new(),
         }
@@ -448,6 +451,7 @@ impl fmt::Display for Story {
             traffic,
             page,
             refuses_old,
+            early,
             autoscaler,
             clocks,
         } = &self.setup;
@@ -472,6 +476,9 @@ impl fmt::Display for Story {
         }
         if *refuses_old {
             writeln!(out, "refuses-old {refuses_old}")?;
+        }
+        if *early {
+            writeln!(out, "early {early}")?;
         }
         if let Some((least, most)) = autoscaler {
             writeln!(out, "autoscaler {least} {most}")?;
@@ -515,6 +522,7 @@ impl FromStr for Story {
                 "beside" => setup.beside = rest.parse().map_err(|error| wrong(&error))?,
                 "page" => setup.page = rest.parse().map_err(|error| wrong(&error))?,
                 "refuses-old" => setup.refuses_old = rest == "true",
+                "early" => setup.early = rest == "true",
                 "autoscaler" => {
                     let (least, most) = rest.split_once(' ').ok_or_else(|| wrong(&"no bound"))?;
                     let number = |text: &str| text.parse::<i32>().map_err(|error| wrong(&error));

@@ -1,4 +1,4 @@
-//! Kills the operator after each write of a dozen stories, and says how many ends differed.
+//! Kills the operator after each write of two dozen stories, and says how many ends differed.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,12 +1,18 @@
 //! Copies the tree, makes one bug after the other in the copy, and runs the tests that have to notice.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Result};
+use std::io::{BufRead, BufReader, Error, Result};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use tidegate_sim::mutants::{MUTANTS, Mutant};
+
+/// Tests that have not ended after so long do not pass: a bug can make them turn in circles.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Bugs made on purpose: which do the tests notice?
 #[derive(Parser)]
@@ -86,25 +92,45 @@ enum Ended {
 
 /// Runs tests until one fails.
 fn test(copy: &Path, tests: &[&str]) -> Result<Ended> {
+    let until = Instant::now() + LONGEST;
     let mut child = cargo(copy, tests).stdout(Stdio::piped()).spawn()?;
     let lines = child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);
-    for line in lines {
-        if let Some(test) = line?.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")) {
-            // Cargo dies, and the tests of the pipe that nobody reads any more.
-            child.kill()?;
-            child.wait()?;
-            return Ok(Ended::Failed(test.to_owned()));
+    let (sender, said) = mpsc::channel();
+    // It ends with the last process that can write to the pipe.
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    loop {
+        match said.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                let failed = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED"));
+                if let Some(test) = failed {
+                    end(&mut child)?;
+                    return Ok(Ended::Failed(test.to_owned()));
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                end(&mut child)?;
+                return Ok(Ended::Failed(format!("none has failed after {} s", LONGEST.as_secs())));
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     let status = child.wait()?;
     Ok(if status.success() { Ended::Passed } else { Ended::Failed(status.to_string()) })
 }
 
+/// Ends cargo, and all that it has started.
+fn end(child: &mut Child) -> Result<()> {
+    let group = format!("-{}", child.id());
+    let killed = Command::new("kill").args(["-KILL", "--", &group]).status()?;
+    child.wait()?;
+    if killed.success() { Ok(()) } else { Err(Error::other(format!("kill: {killed}"))) }
+}
+
 fn cargo(copy: &Path, tests: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     // In a directory of its own: cargo takes the copy's packages for those that they are copies of.
     command.current_dir(copy).args(["test", "--workspace", "--target-dir", "target"]).args(tests);
-    command.stdin(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stderr(Stdio::null()).process_group(0);
     command
 }
 

@@ -27,6 +27,15 @@ pub fn troubled(dice: &mut Dice, story: &mut Story) {
     story.lease_faults = (0..many).map(|_| (dice.below(60) + 1, fault(dice))).collect();
 }
 
+/// Two that both lead all the time, as where each believes that the other does not: nothing but what a write tests, and names that are taken once, stands
+/// between them. Not where clocks differ: then each would go on from what the other has counted in another time.
+pub fn together(dice: &mut Dice, story: &mut Story) {
+    let setup = &mut story.setup;
+    if setup.candidates == 0 && setup.replicas <= 20 && setup.clocks.is_empty() && dice.once_in(25) {
+        setup.leaders = 2;
+    }
+}
+
 /// Milliseconds after which whoever waits for the Lease has seen it, however late they began.
 const SEEN: u64 = 3_000;
 

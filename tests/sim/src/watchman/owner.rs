@@ -115,7 +115,14 @@ impl World {
 
     /// 12: at rest the Deployment is as its owner wrote it. `None`: it is not at rest, and why.
     pub fn at_rest(&self, name: &str) -> Result<(), String> {
-        let Some(deployment) = self.deployment(name) else { return Ok(()) };
+        let Some(deployment) = self.deployment(name) else {
+            let run = &self.status(name)["run"];
+            return if run.is_null() {
+                Ok(())
+            } else {
+                Err(format!("a run of no Deployment: {}", run["id"]))
+            };
+        };
         let ready = self.native(name).ready();
         let alive = self.native(name).alive();
         let replicas = deployment["spec"]["replicas"].as_u64().unwrap_or(0);

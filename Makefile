@@ -60,13 +60,15 @@ test-style: ## formatting
 	cargo fmt --all --check
 
 .PHONY: test-go
-test-go: ## formatting and lints of the control plane and the mail server of tests
+test-go: ## formatting, lints and unit tests of the control plane and the mail server of tests
 	$(step) 'gofmt'
 	unformatted=$$(gofmt -l tests/cluster tests/mail) && if [ -n "$$unformatted" ]; then echo "gofmt -w: $$unformatted"; exit 1; fi
 	$(step) 'go vet'
 	# Not the root package, which only starts the others: for it alone all of Kubernetes would be looked through, minutes where nothing is cached.
 	cd tests/cluster && go vet $$(go list ./... | sed 1d)
 	cd tests/mail && go vet ./...
+	$(step) 'go test'
+	cd tests/cluster && go test $$(go list ./... | sed 1d)
 
 # Lints are looked at by what builds the tests: `cargo clippy` beside it would go through every dependency once more, without building it.
 # CLIPPY_ARGS is how cargo-clippy tells clippy-driver of `-D warnings`.

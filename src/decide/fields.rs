@@ -142,11 +142,6 @@ pub fn managed_no_more(workload: &Workload) -> Vec<Value> {
     ]
 }
 
-/// A test that its label names this Release.
-pub fn is_labelled(release: &str) -> Value {
-    json!({"op": "test", "path": pointer("/metadata/labels", RELEASE_LABEL), "value": release})
-}
-
 /// The operations that put its label back; none where it is there.
 pub fn labelling(workload: &Workload, release: &str) -> Vec<Value> {
     Wanted::default().labelled(Some(release.to_owned())).patch_label(workload)
@@ -422,7 +417,11 @@ impl Wanted {
                     let all = "/metadata/labels";
                     vec![is_missing(all), set(all, json!({})), set(&path, json!(release))]
                 }
-                None => vec![remove(&path)],
+                // No generation tells that somebody has taken it up meanwhile.
+                None => {
+                    let is_labelled = json!({"op": "test", "path": path, "value": workload.release_label});
+                    vec![is_labelled, remove(&path)]
+                }
             },
             _ => Vec::new(),
         }

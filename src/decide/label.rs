@@ -2,10 +2,12 @@
 //! has taken it off it is put back; but where all that is ours went with it, the Deployment was given back by hand, and is left to its owner. How a
 //! Deployment comes by its label, and loses it, while no run is under way, is not known here.
 
+use std::time::Duration;
+
 use super::actions;
 use super::decision::{Intent, Notice};
 use super::draft::Draft;
-use super::fields::{Originals, Wanted, guarded, is_labelled, labelling, lent, parked};
+use super::fields::{Originals, Wanted, guarded, labelling, lent, parked};
 use super::orphan;
 use super::scene::Scene;
 use super::snapshot::Workload;
@@ -15,12 +17,19 @@ use crate::api::status::{Run, Said};
 /// What is told of a copy.
 const COPIED: &str = "DeploymentCopied";
 
+/// One that was put there and has not been seen is put there again after so long: whoever has taken it off before that tells nobody.
+pub const UNSEEN: Duration = Duration::from_secs(30);
+
 /// In a run it is put back.
 pub fn keep(draft: &mut Draft<'_>, target: &Workload) {
-    if draft.status.run.is_some() {
-        let release = draft.name();
-        put_back(&mut draft.intents, target, release);
+    if draft.status.run.is_none() {
+        return;
     }
+    let release = draft.name();
+    if target.label_unseen && target.release_label.as_deref() != Some(release) {
+        draft.wake_in(UNSEEN);
+    }
+    put_back(&mut draft.intents, target, release);
 }
 
 /// With what is ordered anyhow, else by itself. Nothing waits for it: a tool that takes it off again and again keeps nothing from going on.
@@ -30,7 +39,10 @@ pub fn put_back(intents: &mut Vec<Intent>, target: &Workload, release: &str) {
         return;
     }
     if let Some(patch) = intents.iter_mut().find_map(Intent::order) {
-        patch.extend(operations);
+        // Where there is no label at all it comes after what is ordered, which would be refused once somebody has written another one.
+        if target.has_labels {
+            patch.extend(operations);
+        }
         return;
     }
     intents.push(Intent::PatchWorkload {
@@ -83,9 +95,7 @@ pub fn let_copy_go(draft: &mut Draft<'_>) {
         return draft.notices.push(Notice::warning(COPIED, note).lasting());
     }
     let wanted = Wanted::given_back(&Originals::take(copy)).labelled(None);
-    if let Some(mut patch) = wanted.patch(copy) {
-        // No generation tells that somebody has taken it up meanwhile.
-        patch.insert(1, is_labelled(draft.name()));
+    if let Some(patch) = wanted.patch(copy) {
         draft.intents.push(Intent::LetCopyGo { name: copy.name.clone(), patch });
         let note = format!(
             "{what}; label and hold are taken off, and what is written to it is rolled out as by any Deployment"

@@ -41,6 +41,8 @@ pub const UNKNOWN: &str = "MigrationUnknown";
 
 /// How long a try may take, where nothing is said.
 const TIMEOUT: Duration = Duration::from_secs(600);
+/// What is decided in one look and done in the next is done after so long.
+const NOTED: Duration = Duration::from_millis(200);
 /// Characters of a message that are kept.
 const MESSAGE: usize = 512;
 
@@ -265,7 +267,7 @@ fn goes_on_once_noted(draft: &mut Draft<'_>, next: &PlannedMigration) -> bool {
     if known.is_none_or(|run| run.overtaken_since.is_none()) {
         return false;
     }
-    draft.wake_in(Duration::from_millis(200));
+    draft.wake_in(NOTED);
     let message = format!("the newer template was taken back; migration {} comes next", next.name);
     draft.phase(Phase::Watching, message.clone());
     draft.blocked(RUNNING, message, "wait");
@@ -320,7 +322,7 @@ fn forward(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan, first: bool) -
             false => Notice::normal("MigrationBegins", note),
         });
         // Its Job is made once this is written.
-        draft.wake_in(Duration::from_millis(200));
+        draft.wake_in(NOTED);
         let message = format!("migration {} begins", planned.name);
         draft.phase(phase, message.clone());
         draft.blocked(RUNNING, message, "wait");
@@ -336,7 +338,7 @@ fn forward(draft: &mut Draft<'_>, scene: &Scene<'_>, plan: &Plan, first: bool) -
         look_at(draft, scene, planned, Part::Verify);
     }
     if planned.is_done(draft.run()) {
-        draft.wake_in(Duration::from_millis(200));
+        draft.wake_in(NOTED);
         draft.phase(phase, format!("migration {} is done", planned.name));
         return match first {
             true => forward(draft, scene, plan, true),
@@ -409,7 +411,19 @@ fn try_of(run: &str, migration: &str, part: Part, attempt: i32) -> ProbeId {
     ProbeId { run: run.to_owned(), check, attempt, definition: None }
 }
 
-/// Looks at one Job; makes it where it has not been made.
+/// Whether status says that this try has begun.
+fn is_noted(draft: &mut Draft<'_>, name: &str, part: Part, attempt: i32) -> bool {
+    let id = draft.run().id.clone();
+    let noted = draft.release.status.run.as_ref().filter(|run| run.id == id);
+    let noted = noted.and_then(|run| run.migrations.iter().find(|known| known.name == name));
+    let part = noted.and_then(|noted| match part {
+        Part::Work => Some(&noted.work),
+        Part::Verify => noted.verify.as_ref(),
+    });
+    part.is_some_and(|noted| noted.attempt == attempt)
+}
+
+/// Looks at one Job; makes it where it has not been made, once that it begins is in status.
 fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration, part: Part) {
     let run = draft.run();
     let id = run.id.clone();
@@ -418,6 +432,13 @@ fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, planned: &PlannedMigration,
     };
     if !known.state.is_open() {
         return;
+    }
+    // Whoever takes the run up after a kill has to know of its Job.
+    if known.job.is_none() && !is_noted(draft, &planned.name, part, known.attempt) {
+        if let Some(known) = of(draft.run(), &planned.name, part) {
+            known.message = "begins".to_owned();
+        }
+        return draft.wake_in(NOTED);
     }
     let label = match part {
         Part::Work => format!("migration.{}", planned.name),
@@ -495,6 +516,15 @@ fn awaited(draft: &Draft<'_>, scene: &Scene<'_>, run: &Run, job: &str, known: &J
         },
     };
     Some(Awaited { message: format!("job {job} of a migration {how}"), unblock })
+}
+
+/// A newer template has come in the watch: no Job is made any more. Since when is noted where one may have been made that no answer said is.
+pub fn note_overtaken(draft: &mut Draft<'_>) {
+    let now = draft.now();
+    let run = draft.run();
+    if parts(run).any(|part| part.state == CheckState::Waiting && part.job.is_none()) {
+        run.overtaken_since.get_or_insert(now);
+    }
 }
 
 /// When its Job may have been ordered last. One that no answer said is made may have been ordered in each look since, until the run went back, or a newer

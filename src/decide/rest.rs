@@ -7,6 +7,7 @@ use super::conditions;
 use super::decision::{Intent, Notice, Owner};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
+use super::label;
 use super::migrations;
 use super::orphan::{self, TakenUp};
 use super::overwriting;
@@ -21,9 +22,6 @@ use crate::api::undo::ValidationResult;
 use crate::api::{Action, Authors, CaptureMode, Outcome, Phase, ReleaseStatus, STABLE};
 
 const STABLE_SERVES: &str = "stable serves; waiting for a new template";
-
-/// After so long a label that was put there and has not been seen is put there again.
-const LABEL_UNSEEN: Duration = Duration::from_secs(30);
 
 /// There is no such Deployment.
 pub fn target_missing(draft: &mut Draft<'_>) {
@@ -77,8 +75,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
     if scene.target.release_label.as_deref() != Some(draft.name()) {
         if scene.target.label_unseen {
-            // Whoever has taken it off again before it was seen tells nobody.
-            draft.wake_in(LABEL_UNSEEN);
+            draft.wake_in(label::UNSEEN);
         } else {
             let wanted = Wanted::adopted(scene.target).labelled(Some(draft.name().to_owned()));
             draft.want(scene.target, &wanted, "adopt");

@@ -129,8 +129,7 @@ fn overtaken(draft: &mut Draft<'_>, scene: &Scene<'_>, stage: Stage) -> Option<(
 /// Whether the watch does not end yet, though a newer template has come: a Job of a migration has not ended, or it cannot be told now whether anything is
 /// wrong with what is watched.
 fn does_not_end_yet(draft: &mut Draft<'_>, scene: &Scene<'_>, who: &str) -> bool {
-    let now = draft.now();
-    draft.run().overtaken_since.get_or_insert(now);
+    migrations::note_overtaken(draft);
     let Some(awaited) = migrations::still_running(draft, scene) else { return unheard::holds(draft) };
     let message = format!("{who} wrote a newer template; {}", awaited.message);
     draft.phase(Phase::Watching, message.clone());

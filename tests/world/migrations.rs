@@ -473,6 +473,27 @@ fn the_job_of_a_migration_is_waited_for_though_who_made_it_could_not_note_it() {
 }
 
 #[test]
+fn so_are_the_job_of_its_verify_and_that_of_a_second_try() {
+    let slow = Ending { after: Duration::from_secs(60), ..WELL };
+    let verify = shipped(spec(json!([verified("add", "Expand")])), &[("migration.add.verify", slow)]);
+    let mut again = shipped(spec(json!([migration("add", "Expand")])), &[("migration.add", BADLY)]);
+    again.until("held", |world| reason(world) == "MigrationFailed");
+    again.job_ends.insert("migration.add", slow);
+    again.say("Retry");
+    for mut world in [verify, again] {
+        world.until("the first Job", |world| world.jobs.len() == 1);
+        while world.jobs.len() < 2 {
+            world.dies_after = Some(1);
+            world.tick();
+        }
+        world.push(template("v3", false));
+        world.pass(Duration::from_secs(45));
+        assert_eq!((reason(&world), world.jobs.len()), ("MigrationRunning", 2), "{}", world.describe());
+        assert_eq!(outcome(&mut world), "Superseded", "{}", world.describe());
+    }
+}
+
+#[test]
 fn one_that_has_begun_and_of_whose_job_nothing_is_ever_heard_keeps_no_run_from_ending() {
     for pods_are_heard in [true, false] {
         let mut world = shipped(spec(json!([migration("add", "Expand")])), &[]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::api::{Outcome, Phase, ReleaseStatus};
-use tidegate::decide::Key;
+use tidegate::decide::{Intent, Key};
 use tidegate::observe::observe;
 use tidegate::observe::reading::Reading;
 use tidegate::watch::again::Again;
@@ -14,6 +14,7 @@ use tidegate::watch::slim::StoredTemplate;
 
 use super::left_behind::{half_way, is_its_owners_with, is_labelled, new_release, seen_by, version};
 use super::{blocker, ends, quarter, quick, rolling};
+use crate::world::orders::apply;
 use crate::world::{World, template};
 
 const LABEL: &str = "tidegate.dev/release";
@@ -330,4 +331,46 @@ fn a_copy_of_one_in_mid_run_keeps_no_other_copy_from_being_let_go() {
     assert_eq!(world.deployments[1]["metadata"]["labels"][LABEL], Value::Null, "{}", world.describe());
     let last = world.notices.iter().rfind(|notice| notice.reason == "DeploymentCopied").expect("told");
     assert!(last.note.contains("Deployment shop-eu"), "it is told of once the other is gone: {}", last.note);
+}
+
+/// What the operator orders of the Deployment in one look, on what it sees.
+fn ordered(world: &mut World) -> Option<Vec<Value>> {
+    world.look().intents.into_iter().find_map(|intent| match intent {
+        Intent::PatchWorkload { patch, .. } => Some(patch),
+        _ => None,
+    })
+}
+
+#[test]
+fn whoever_lets_go_takes_no_label_off_that_names_another_release() {
+    let mut world = World::new(4, quarter(), quick());
+    world.release = None;
+    let (seen, patch) = loop {
+        assert!(is_labelled(&world), "{}", world.describe());
+        world.quiet_tick();
+        let seen = world.deployment().clone();
+        let patch = ordered(&mut world);
+        if let Some(patch) = patch.filter(|_| !is_labelled(&world)) {
+            break (seen, patch);
+        }
+    };
+    for (label, expected) in [("shop", true), ("second", false)] {
+        let mut there = seen.clone();
+        there["metadata"]["labels"][LABEL] = json!(label);
+        assert_eq!(apply(&mut there, &patch).is_ok(), expected, "{label}: {patch:?}");
+    }
+}
+
+#[test]
+fn an_order_to_go_back_is_not_refused_for_the_label_that_is_to_come_with_it() {
+    let (mut world, _) = half_way();
+    world.deployment.as_mut().unwrap()["metadata"].as_object_mut().unwrap().remove("labels");
+    world.say("Abort");
+    let mut there = world.deployment().clone();
+    let order = ordered(&mut world).expect("it goes back");
+    there["metadata"]["labels"] = json!({"tier": "front"});
+    assert!(apply(&mut there, &order).is_ok(), "{order:?}");
+    assert_eq!(version(&world), "v1", "{order:?}");
+    world.pass(Duration::from_secs(1));
+    assert!(is_labelled(&world), "{}", world.describe());
 }

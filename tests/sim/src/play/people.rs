@@ -76,7 +76,9 @@ impl Player<'_> {
                 }
             }
             "Paused" | "OriginalsTampered" => say(world, name, "Resume", None),
-            "CheckFailed" | "MigrationFailed" | "MigrationUnknown" => say(world, name, "Skip", None),
+            "CheckFailed" | "MigrationFailed" | "MigrationUnknown" | "PilotsMissing" => {
+                say(world, name, "Skip", None);
+            }
             // What stands still because the way back is barred.
             "Irreversible" if long => say(world, name, "Abort", None),
             "OutsideWindow" | "WindowTooShort" | "WindowNeverOpens" if long => say(world, name, "Skip", None),

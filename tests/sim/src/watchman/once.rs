@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use tidegate::api::TRIAL;
 use tidegate::cli::report::chain::{Newest, Record, walk};
 
 use crate::time::second;
@@ -24,7 +25,8 @@ impl World {
         let key = format!("{owner} {run} {check}");
         let made = self.watchman.jobs.entry(key).or_default();
         let again = !made.insert(name.clone());
-        let others = made.len() - 1;
+        // A trial pod is deleted when its run goes back, and another one is tried when that is taken up again.
+        let others = if check == TRIAL { 0 } else { made.len() - 1 };
         let more = self.watchman.more_tries;
         let heard = self.watchman.heard;
         let again = again && self.watchman.deleted_at.get(&owner).is_none_or(|deleted| *deleted < heard);

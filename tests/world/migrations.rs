@@ -482,10 +482,14 @@ fn so_are_the_job_of_its_verify_and_that_of_a_second_try() {
     again.say("Retry");
     for mut world in [verify, again] {
         world.until("the first Job", |world| world.jobs.len() == 1);
+        let mut before = world.copy();
         while world.jobs.len() < 2 {
-            world.dies_after = Some(1);
+            before = world.copy();
             world.tick();
         }
+        let mut world = before;
+        world.dies_after = Some(1);
+        world.tick();
         world.push(template("v3", false));
         world.pass(Duration::from_secs(45));
         assert_eq!((reason(&world), world.jobs.len()), ("MigrationRunning", 2), "{}", world.describe());

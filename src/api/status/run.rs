@@ -64,7 +64,8 @@ pub struct Run {
     /// When everything stood on the new revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_since: Option<Stamp>,
-    /// Since when a newer template stands there in the watch. Nothing is begun from then on until it is taken back.
+    /// Since when a newer template stands there in the watch, where a migration's Job may have been made that no answer said is. None is made from then on until
+    /// that template is taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overtaken_since: Option<Stamp>,
     /// Somebody is asked whether to go back.

@@ -29,7 +29,10 @@ pub fn keep(draft: &mut Draft<'_>, target: &Workload) {
     if target.label_unseen && target.release_label.as_deref() != Some(release) {
         draft.wake_in(UNSEEN);
     }
-    put_back(&mut draft.intents, target, release);
+    // Where there is no label at all it comes after what is ordered, which would be refused once somebody has written another one.
+    if target.has_labels || !draft.has_ordered() {
+        put_back(&mut draft.intents, target, release);
+    }
 }
 
 /// With what is ordered anyhow, else by itself. Nothing waits for it: a tool that takes it off again and again keeps nothing from going on.
@@ -39,10 +42,7 @@ pub fn put_back(intents: &mut Vec<Intent>, target: &Workload, release: &str) {
         return;
     }
     if let Some(patch) = intents.iter_mut().find_map(Intent::order) {
-        // Where there is no label at all it comes after what is ordered, which would be refused once somebody has written another one.
-        if target.has_labels {
-            patch.extend(operations);
-        }
+        patch.extend(operations);
         return;
     }
     intents.push(Intent::PatchWorkload {

@@ -18,7 +18,7 @@ use super::podhealth;
 use super::scene::Scene;
 use super::snapshot::{Exit, JobState, Pod, ProbeAnswer, ProbeId, ProbeResult, Trial};
 use crate::api::check::HttpCheck;
-use crate::api::status::{CheckStatus, Stage, Stamp};
+use crate::api::status::{CheckStatus, Run, Stage, Stamp};
 use crate::api::{CHECK_LABEL, RELEASE_LABEL, ReleaseStatus, TRIAL};
 
 /// What its Job is made for; no check is called so.
@@ -52,7 +52,7 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, inde
         sharing.map(|check| check.timeout).max().unwrap_or_default()
     });
     let this = jobs::Try {
-        id: ProbeId { check: ID.to_owned(), definition: None, ..checks::id(draft.run(), &known) },
+        id: try_of(draft.run(), &known),
         label: TRIAL.to_owned(),
         timeout: longest.unwrap_or(check.timeout) + OUTLIVES,
         job: &planned,
@@ -237,6 +237,11 @@ fn job(draft: &Draft<'_>, scene: &Scene<'_>) -> Value {
     } })
 }
 
+/// What the try of a check that asks a trial pod is called: checks of the same attempt share one.
+fn try_of(run: &Run, known: &CheckStatus) -> ProbeId {
+    ProbeId { check: ID.to_owned(), definition: None, ..checks::id(run, known) }
+}
+
 /// Deletes the Jobs of trial pods that nothing is to be asked of any more: answered, skipped, or the run goes back or has ended. What is stored
 /// counts too: an answer that only this process knows would be lost with it, and the pod already.
 pub fn end_unneeded(draft: &mut Draft<'_>) {
@@ -247,7 +252,17 @@ pub fn end_unneeded(draft: &mut Draft<'_>) {
         };
         run.is_some_and(|run| run.checks.iter().any(is_open))
     };
-    let is_over = |job: &str| !needs(&draft.status, job) && !needs(&draft.release.status, job);
+    // One that was made right before whoever made it died is that of a try which is open.
+    let is_of_open_try = |job: &str| {
+        let run = draft.status.run.as_ref().filter(|run| run.stage == Stage::Preflight);
+        run.is_some_and(|run| {
+            let is_noted = run.checks.iter().any(|known| known.job.as_deref() == Some(job));
+            let open = run.checks.iter().filter(|known| known.state.is_open() && known.step.is_none());
+            !is_noted && open.map(|known| jobs::name(draft, &try_of(run, known))).any(|called| called == job)
+        })
+    };
+    let is_over =
+        |job: &str| !needs(&draft.status, job) && !needs(&draft.release.status, job) && !is_of_open_try(job);
     let over = draft.snapshot.trials.iter().filter(|(job, trial)| !trial.terminating && is_over(job));
     let delete = over.map(|(job, trial)| Intent::DeleteJob { name: job.clone(), uid: trial.uid.clone() });
     let delete: Vec<Intent> = delete.collect();

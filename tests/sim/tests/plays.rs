@@ -30,6 +30,8 @@ mod records;
 mod scaled;
 #[path = "plays/too_old.rs"]
 mod too_old;
+#[path = "plays/trials.rs"]
+mod trials;
 #[path = "plays/two_leaders.rs"]
 mod two_leaders;
 #[path = "plays/unheard.rs"]

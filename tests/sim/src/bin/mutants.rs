@@ -35,7 +35,8 @@ fn main() -> ExitCode {
     // What fails anyway notices nothing.
     let runs: BTreeSet<&[&str]> = wanted.iter().map(|mutant| mutant.noticed_by).collect();
     for run in runs {
-        let failed = match test(&asked.copy, run) {
+        let ended = builds(&asked.copy, run).and_then(|_| test(&asked.copy, run));
+        let failed = match ended {
             Ok(Ended::Passed) => continue,
             Ok(Ended::Failed(test)) => test,
             Err(error) => error.to_string(),
@@ -72,13 +73,12 @@ fn noticed(copy: &Path, mutant: &Mutant) -> Result<Noticed> {
     let file = copy.join(mutant.file);
     let text = std::fs::read_to_string(&file)?;
     std::fs::write(&file, text.replacen(mutant.finds, mutant.becomes, 1))?;
-    let built = cargo(copy, mutant.noticed_by).arg("--no-run").stdout(Stdio::null()).status();
-    let noticed = match built {
-        Ok(status) if status.success() => test(copy, mutant.noticed_by).map(|ended| match ended {
+    let noticed = match builds(copy, mutant.noticed_by) {
+        Ok(true) => test(copy, mutant.noticed_by).map(|ended| match ended {
             Ended::Passed => Noticed::ByNobody,
             Ended::Failed(test) => Noticed::By(test),
         }),
-        Ok(_) => Ok(Noticed::ByTheCompiler),
+        Ok(false) => Ok(Noticed::ByTheCompiler),
         Err(error) => Err(error),
     };
     std::fs::write(&file, text)?;
@@ -90,7 +90,12 @@ enum Ended {
     Failed(String),
 }
 
-/// Runs tests until one fails.
+/// Builds tests, for as long as that takes.
+fn builds(copy: &Path, tests: &[&str]) -> Result<bool> {
+    Ok(cargo(copy, tests).arg("--no-run").stdout(Stdio::null()).status()?.success())
+}
+
+/// Runs tests that are built, until one fails.
 fn test(copy: &Path, tests: &[&str]) -> Result<Ended> {
     let mut child = cargo(copy, tests).stdout(Stdio::piped()).spawn()?;
     let lines = child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);

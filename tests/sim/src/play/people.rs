@@ -51,7 +51,10 @@ impl Player<'_> {
             world.scale_target(name, 3);
         }
         let handed_back = !world.status(name)["handedBack"].is_null();
-        if handed_back && world.deployment(name).is_some_and(|it| it["spec"]["paused"] == true) {
+        let is_nobodys = long && world.release(name).is_none();
+        if (handed_back || is_nobodys)
+            && world.deployment(name).is_some_and(|it| it["spec"]["paused"] == true)
+        {
             world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false));
         }
         let blocker = world.status(name)["blockedBy"].clone();

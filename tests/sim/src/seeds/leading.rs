@@ -28,10 +28,11 @@ pub fn troubled(dice: &mut Dice, story: &mut Story) {
 }
 
 /// Two that both lead all the time, as where each believes that the other does not: nothing but what a write tests, and names that are taken once, stands
-/// between them. Not where clocks differ: then each would go on from what the other has counted in another time.
+/// between them. Not where clocks differ, or something is measured: then each goes on from what the other has counted, and writes it anew again and again.
 pub fn together(dice: &mut Dice, story: &mut Story) {
     let setup = &mut story.setup;
-    if setup.candidates == 0 && setup.replicas <= 20 && setup.clocks.is_empty() && dice.once_in(25) {
+    let may = setup.candidates == 0 && setup.replicas <= 20 && setup.clocks.is_empty();
+    if may && !super::measures(setup) && dice.once_in(25) {
         setup.leaders = 2;
     }
 }

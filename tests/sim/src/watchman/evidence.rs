@@ -12,8 +12,10 @@ use crate::story::USUAL;
 use crate::time::stamp;
 use crate::world::{Pages, World};
 
-/// A step of so long is not passed by what was read before the source told nothing any more.
+/// A step of so long, and of so many scrape intervals, is not passed by what was read before the source told nothing any more. In less time no server
+/// need have come by at a new pod, and what others of its version did counts.
 const LONG: Duration = Duration::from_secs(20);
+const INTERVALS: u32 = 3;
 /// Milliseconds after which a source that tells the truth again has told enough.
 const HEALED: u64 = 110_000;
 
@@ -62,8 +64,13 @@ impl World {
             let step = step.unwrap_or_default();
             let soak = step["soak"].as_str().and_then(|soak| Span(soak.to_owned()).parse());
             let called = step["name"].as_str().unwrap_or_default().to_owned();
+            let interval = self.release(name).and_then(|it| {
+                let text = it["spec"]["metrics"]["prometheus"]["scrapeInterval"].as_str()?;
+                Span(text.to_owned()).parse()
+            });
+            let long = interval.map_or(LONG, |interval| LONG.max(interval * INTERVALS));
             let watched = self.watchman.of(name);
-            let is_dark = watched.dark_since.is_some() && soak.is_some_and(|soak| soak >= LONG);
+            let is_dark = watched.dark_since.is_some() && soak.is_some_and(|soak| soak >= long);
             watched.blind_step = is_dark.then_some((id.clone(), called));
         }
         let is_breach = new["back"]["cause"] == "Breach" && old["back"]["cause"] != "Breach";

@@ -13,6 +13,9 @@ use crate::world::World;
 /// one minute of them, and a process is cut off for less.
 const HEARD: u64 = 180_000;
 
+/// Trials that a run may need of itself.
+const TRIALS: usize = 10;
+
 impl World {
     /// A job is run once for each run and try, and there are no more tries than somebody wanted: what a check does may have changed meanwhile. Who
     /// cannot have heard that its Release was deleted may make it once more when the first one has gone with that; it goes, too.
@@ -25,8 +28,8 @@ impl World {
         let key = format!("{owner} {run} {check}");
         let made = self.watchman.jobs.entry(key).or_default();
         let again = !made.insert(name.clone());
-        // A trial pod is deleted when its run goes back, and another one is tried when that is taken up again.
-        let others = if check == TRIAL { 0 } else { made.len() - 1 };
+        // A trial pod is deleted when its run goes back, and another one is tried when that is taken up again: some do a few times.
+        let others = if check == TRIAL { made.len().saturating_sub(TRIALS) } else { made.len() - 1 };
         let more = self.watchman.more_tries;
         let heard = self.watchman.heard;
         let again = again && self.watchman.deleted_at.get(&owner).is_none_or(|deleted| *deleted < heard);

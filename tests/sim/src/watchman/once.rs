@@ -27,9 +27,11 @@ impl World {
         let run = name.rsplit_once('-').map_or_else(String::new, |(run, _)| run.to_owned());
         let key = format!("{owner} {run} {check}");
         let made = self.watchman.jobs.entry(key).or_default();
-        let again = !made.insert(name.clone());
-        // A trial pod is deleted when its run goes back, and another one is tried when that is taken up again: some do a few times.
-        let others = if check == TRIAL { made.len().saturating_sub(TRIALS) } else { made.len() - 1 };
+        // A trial pod is deleted when its run goes back, or its checks are written anew, and tried again when they are looked at again: under the same name, since
+        // whoever makes one has found no other.
+        let is_trial = check == TRIAL;
+        let again = !made.insert(if is_trial { format!("{name} {}", made.len()) } else { name.clone() });
+        let others = if is_trial { made.len().saturating_sub(TRIALS) } else { made.len() - 1 };
         let more = self.watchman.more_tries;
         let heard = self.watchman.heard;
         let again = again && self.watchman.deleted_at.get(&owner).is_none_or(|deleted| *deleted < heard);

@@ -315,11 +315,7 @@ fn release(dice: &mut Dice, short: bool) -> Value {
     }
     let mut checks = Vec::new();
     if dice.once_in(4) {
-        let annotations = if dice.once_in(4) { json!({"fails": "true"}) } else { json!({}) };
-        let pod = json!({"metadata": {"annotations": annotations}, "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "c"}]}});
-        checks.push(
-            json!({"name": "backup", "job": {"template": {"spec": {"backoffLimit": 0, "template": pod}}}}),
-        );
+        checks.push(json!({"name": "backup", "job": job(dice.once_in(4))}));
     }
     if dice.once_in(5) {
         checks.push(json!({"name": "sign-off", "approval": {"roles": [ROLE]}}));
@@ -334,6 +330,13 @@ fn release(dice: &mut Dice, short: bool) -> Value {
         release["onDelete"] = json!("Finish");
     }
     release
+}
+
+/// A Job that is tried once, and fails or does not.
+fn job(fails: bool) -> Value {
+    let annotations = if fails { json!({"fails": "true"}) } else { json!({}) };
+    let pod = json!({"metadata": {"annotations": annotations}, "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "c"}]}});
+    json!({"template": {"spec": {"backoffLimit": 0, "template": pod}}})
 }
 
 /// Whether the Releases have criteria.

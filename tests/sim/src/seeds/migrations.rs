@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::job;
 use crate::dice::Dice;
 use crate::story::Story;
 
@@ -18,19 +19,13 @@ pub fn migrations(dice: &mut Dice, story: &mut Story) {
 
 fn migration(dice: &mut Dice, name: &str) -> Value {
     let kind = *dice.pick(&["Expand", "Expand", "Contract", "Contract", "Irreversible"]);
-    let mut migration = json!({"name": name, "kind": kind, "job": job(dice)});
+    let mut migration = json!({"name": name, "kind": kind, "job": job(dice.once_in(8))});
     if dice.once_in(3) {
-        migration["verify"] = job(dice);
+        migration["verify"] = job(dice.once_in(8));
     }
     if dice.once_in(8) {
         // A Job takes three seconds.
         migration["timeout"] = json!(*dice.pick(&["1s", "20s"]));
     }
     migration
-}
-
-fn job(dice: &mut Dice) -> Value {
-    let annotations = if dice.once_in(8) { json!({"fails": "true"}) } else { json!({}) };
-    let pod = json!({"metadata": {"annotations": annotations}, "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "c"}]}});
-    json!({"template": {"spec": {"backoffLimit": 0, "template": pod}}})
 }

@@ -1,6 +1,7 @@
 //! A cluster with Tidegate installed from `install.yaml` and one operator that leads.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -123,15 +124,16 @@ pub fn usual() -> Options {
 
 /// Installs Tidegate from `install.yaml`, all but the operator's own pods (it runs as a process here), and waits until it is in force.
 pub async fn install(client: &Client, mutating: bool) -> Result<()> {
-    install_from(client, "install.yaml", mutating).await
+    install_from(client, "install.yaml", mutating.then_some("default")).await
 }
 
-/// The same from another manifest of the repository.
-pub async fn install_from(client: &Client, path: &str, mutating: bool) -> Result<()> {
+/// The same from another manifest of the repository, whose mutating policies act in this namespace; none of them where the API server
+/// serves none.
+pub async fn install_from(client: &Client, path: &str, mutating_in: Option<&str>) -> Result<()> {
     let text = std::fs::read_to_string(repository().join(path)).with_context(|| path.to_owned())?;
     for document in documents(&text)? {
         let kind = document["kind"].as_str().unwrap_or_default().to_owned();
-        if kind.is_empty() || (kind.starts_with("Mutating") && !mutating) {
+        if kind.is_empty() || (kind.starts_with("Mutating") && mutating_in.is_none()) {
             continue;
         }
         let mut document = document;
@@ -143,7 +145,10 @@ pub async fn install_from(client: &Client, path: &str, mutating: bool) -> Result
             .with_context(|| format!("{kind} {}", document["metadata"]["name"]))?;
     }
     established(client).await?;
-    if mutating { in_force(client).await } else { Ok(()) }
+    match mutating_in {
+        Some(namespace) => in_force(client, namespace).await,
+        None => Ok(()),
+    }
 }
 
 /// The CRD of Releases, as this build has it.
@@ -183,18 +188,32 @@ pub fn documents(text: &str) -> Result<Vec<Value>> {
 pub async fn apply(client: &Client, document: &Value, manager: &str) -> Result<DynamicObject> {
     let api = api_of(client, document)?;
     let name = document["metadata"]["name"].as_str().context("no name")?;
-    let wait = async {
+    let params = PatchParams::apply(manager).force();
+    until("applied", 20, || async {
+        match api.patch(name, &params, &Patch::Apply(document)).await {
+            // A CRD or a namespace that has just been made.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            answer => Ok(Some(answer?)),
+        }
+    })
+    .await
+}
+
+/// Asks again every tenth of a second until there is an answer, for so many seconds at most.
+async fn until<T, Asked>(what: &str, seconds: u64, ask: impl Fn() -> Asked) -> Result<T>
+where
+    Asked: Future<Output = Result<Option<T>>>,
+{
+    let answer = async {
         loop {
-            match api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(document)).await {
-                // A CRD or a namespace that has just been made.
-                Err(kube::Error::Api(status)) if status.code == 404 => {
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                }
-                other => return other,
+            match ask().await? {
+                Some(answer) => return Ok(answer),
+                None => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
     };
-    Ok(tokio::time::timeout(std::time::Duration::from_secs(20), wait).await??)
+    let answered = tokio::time::timeout(Duration::from_secs(seconds), answer).await;
+    answered.with_context(|| format!("not {what} after {seconds} s"))?
 }
 
 /// A policy of this namespace that denies whatever of these resources breaks the rule, and how it is bound. Both are named after the namespace.
@@ -237,18 +256,16 @@ fn plural(kind: &str) -> String {
 
 /// Waits until the API server serves our kinds. Policies take effect a moment later.
 async fn established(client: &Client) -> Result<()> {
-    let served = async {
-        while client.list_api_group_resources("tidegate.dev/v1alpha1").await.is_err() {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-    };
-    Ok(tokio::time::timeout(std::time::Duration::from_secs(30), served).await?)
+    until("served: the CRDs", 30, || async {
+        Ok(client.list_api_group_resources("tidegate.dev/v1alpha1").await.ok().map(|_| ()))
+    })
+    .await
 }
 
-/// Waits until a new Deployment of a Release comes out as the policies make it. Until then, a second or longer on a busy machine, nothing
-/// holds a new template but the operator.
-async fn in_force(client: &Client) -> Result<()> {
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
+/// Waits until a new Deployment of a Release in this namespace comes out as the policies make it. Until then, a second or longer on a busy
+/// machine, nothing holds a new template but the operator.
+async fn in_force(client: &Client, namespace: &str) -> Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let labels = json!({"app": "in-force"});
     let pods =
         json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "app"}]}});
@@ -257,15 +274,9 @@ async fn in_force(client: &Client) -> Result<()> {
         "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": pods},
     }))?;
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-    let seen = async {
-        loop {
-            match deployments.create(&dry_run, &labelled).await {
-                Ok(made) if made.annotations().contains_key(CHANGED_BY) => return Ok(()),
-                Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
-                Err(error) => return Err(error),
-            }
-        }
-    };
-    let waited = tokio::time::timeout(std::time::Duration::from_secs(30), seen).await;
-    Ok(waited.context("the policies are not in force after 30 s")??)
+    until("in force: the policies", 30, || async {
+        let made = deployments.create(&dry_run, &labelled).await?;
+        Ok(made.annotations().contains_key(CHANGED_BY).then_some(()))
+    })
+    .await
 }

@@ -15,7 +15,7 @@ fn an_operator_of_two_namespaces_needs_rights_in_no_other_and_leaves_others_alon
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             stage::apply(&stage.client, &namespace, "story").await.expect("a namespace");
         }
-        install_from(&stage.client, "tests/real/namespaced.yaml", true).await.expect("installed");
+        install_from(&stage.client, "tests/real/namespaced.yaml", Some("team-a")).await.expect("installed");
         let of = |namespace: &str| Story {
             stage: &stage,
             namespace: namespace.to_owned(),

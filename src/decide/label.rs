@@ -2,23 +2,18 @@
 //! has taken it off it is put back; but where all that is ours went with it, the Deployment was given back by hand, and is left to its owner. How a
 //! Deployment comes by its label, and loses it, while no run is under way, is not known here.
 
-use std::time::Duration;
-
 use super::actions;
 use super::decision::{Intent, Notice};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, guarded, labelling, lent, parked};
 use super::orphan;
 use super::scene::Scene;
-use super::snapshot::Workload;
+use super::snapshot::{Labelled, Workload};
 use crate::api::RELEASE_LABEL;
 use crate::api::status::{Run, Said};
 
 /// What is told of a copy.
 const COPIED: &str = "DeploymentCopied";
-
-/// One that was put there and has not been seen is put there again after so long: whoever has taken it off before that tells nobody.
-pub const UNSEEN: Duration = Duration::from_secs(30);
 
 /// In a run it is put back.
 pub fn keep(draft: &mut Draft<'_>, target: &Workload) {
@@ -27,7 +22,7 @@ pub fn keep(draft: &mut Draft<'_>, target: &Workload) {
     }
     let release = draft.name();
     if target.label_unseen && target.release_label.as_deref() != Some(release) {
-        draft.wake_in(UNSEEN);
+        draft.wake_in(Labelled::UNSEEN);
     }
     // Where there is no label at all it comes after what is ordered, which would be refused once somebody has written another one.
     if target.has_labels || !draft.has_ordered() {

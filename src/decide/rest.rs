@@ -7,14 +7,13 @@ use super::conditions;
 use super::decision::{Intent, Notice, Owner};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
-use super::label;
 use super::migrations;
 use super::orphan::{self, TakenUp};
 use super::overwriting;
 use super::pace::{Pace, Stand};
 use super::rights;
 use super::scene::{Scene, revision};
-use super::snapshot::{StoredTemplate, Workload};
+use super::snapshot::{Labelled, StoredTemplate, Workload};
 use super::unheard;
 use super::workload;
 use crate::api::status::{Memory, Progress, RevisionStatus, Run, Stage};
@@ -75,7 +74,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
     if scene.target.release_label.as_deref() != Some(draft.name()) {
         if scene.target.label_unseen {
-            draft.wake_in(label::UNSEEN);
+            draft.wake_in(Labelled::UNSEEN);
         } else {
             let wanted = Wanted::adopted(scene.target).labelled(Some(draft.name().to_owned()));
             draft.want(scene.target, &wanted, "adopt");

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -168,6 +169,11 @@ pub struct LastWrite {
 pub struct Labelled {
     pub uid: String,
     pub generation: i64,
+}
+
+impl Labelled {
+    /// One that was put there and has not been seen is put there again after so long: whoever has taken it off before that tells nobody.
+    pub const UNSEEN: Duration = Duration::from_secs(30);
 }
 
 /// What the API server made of templates that were written.

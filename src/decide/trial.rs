@@ -245,26 +245,28 @@ fn try_of(run: &Run, known: &CheckStatus) -> ProbeId {
 /// Deletes the Jobs of trial pods that nothing is to be asked of any more: answered, skipped, or the run goes back or has ended. What is stored
 /// counts too: an answer that only this process knows would be lost with it, and the pod already.
 pub fn end_unneeded(draft: &mut Draft<'_>) {
-    let needs = |status: &ReleaseStatus, job: &str| {
-        let run = status.run.as_ref().filter(|run| run.stage == Stage::Preflight);
-        let is_open = |known: &CheckStatus| {
-            known.state.is_open() && known.step.is_none() && known.job.as_deref() == Some(job)
-        };
-        run.is_some_and(|run| run.checks.iter().any(is_open))
-    };
+    let needs =
+        |status: &ReleaseStatus, job: &str| open(status).any(|(_, known)| known.job.as_deref() == Some(job));
     // One that was made right before whoever made it died is that of a try which is open.
-    let is_of_open_try = |job: &str| {
-        let run = draft.status.run.as_ref().filter(|run| run.stage == Stage::Preflight);
-        run.is_some_and(|run| {
-            let is_noted = run.checks.iter().any(|known| known.job.as_deref() == Some(job));
-            let open = run.checks.iter().filter(|known| known.state.is_open() && known.step.is_none());
-            !is_noted && open.map(|known| jobs::name(draft, &try_of(run, known))).any(|called| called == job)
-        })
+    let is_noted = |job: &str| {
+        let checks = draft.status.run.iter().flat_map(|run| &run.checks);
+        checks.into_iter().any(|known| known.job.as_deref() == Some(job))
     };
-    let is_over =
-        |job: &str| !needs(&draft.status, job) && !needs(&draft.release.status, job) && !is_of_open_try(job);
+    let is_of_open_try =
+        |job: &str| open(&draft.status).any(|(run, known)| jobs::name(draft, &try_of(run, known)) == job);
+    let is_over = |job: &str| {
+        let is_needed = needs(&draft.status, job) || needs(&draft.release.status, job);
+        !is_needed && (is_noted(job) || !is_of_open_try(job))
+    };
     let over = draft.snapshot.trials.iter().filter(|(job, trial)| !trial.terminating && is_over(job));
     let delete = over.map(|(job, trial)| Intent::DeleteJob { name: job.clone(), uid: trial.uid.clone() });
     let delete: Vec<Intent> = delete.collect();
     draft.intents.extend(delete);
+}
+
+/// Checks that may still ask one, and their run.
+fn open(status: &ReleaseStatus) -> impl Iterator<Item = (&Run, &CheckStatus)> {
+    let run = status.run.as_ref().filter(|run| run.stage == Stage::Preflight);
+    let checks = run.into_iter().flat_map(|run| run.checks.iter().map(move |known| (run, known)));
+    checks.filter(|(_, known)| known.state.is_open() && known.step.is_none())
 }

@@ -172,7 +172,7 @@ impl OwnWrites {
     /// Where the label was put, and may not be shown yet. It is not waited for: whatever else is decided goes out as ever.
     pub fn labelled(&self, key: &Key) -> Option<Labelled> {
         let (labelled, at) = self.lock().get(key)?.labelled.clone()?;
-        (clock::instant() < at + LONGEST_WAIT).then_some(labelled)
+        (clock::instant() < at + Labelled::UNSEEN).then_some(labelled)
     }
 
     /// Where our own last write has not come back for long, asks whether what this snapshot has is what there is. Then the write is forgotten; a watch

@@ -1,6 +1,7 @@
 //! The label that names the Release raises no generation: nothing of the Deployment but itself shows that it was written.
 
 use super::*;
+use crate::decide::snapshot::Labelled;
 
 fn with_label(deployment: &mut Value) {
     deployment["metadata"]["labels"] = json!({"tidegate.dev/release": "shop"});
@@ -55,7 +56,7 @@ async fn what_was_put_there_and_is_not_shown_yet_is_not_put_there_in_each_look()
             }
             asked.iter().filter(|(_, body)| body.contains("tidegate.dev~1release")).count()
         };
-        let until = clock::instant() + LONGEST_WAIT;
+        let until = clock::instant() + Labelled::UNSEEN;
         while clock::instant() < until {
             assert_eq!(look().await, 1, "{:?}", asked.lock().unwrap());
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -74,7 +75,7 @@ async fn what_was_put_there_and_is_not_shown_yet_is_not_put_there_in_each_look()
                 reconciler.look(&key).await;
             }
         };
-        let waited = tokio::time::timeout(LONGEST_WAIT + Duration::from_secs(1), put_again()).await;
+        let waited = tokio::time::timeout(Labelled::UNSEEN + Duration::from_secs(1), put_again()).await;
         waited.expect("in time what is shown is what there is");
         show(&with_label);
         assert_eq!(look().await, 2, "{:?}", asked.lock().unwrap());

@@ -116,7 +116,7 @@ cargo-deny:
 	    env -u CARGO_TARGET_DIR cargo install --locked --root $(tools) $(deny); \
 	fi
 
-.PHONY: sim crash mutants
+.PHONY: sim crash crash-real mutants
 SEEDS ?= 100000
 FIRST ?= 0
 sim: ## stories and faults from seeds in a simulated cluster, SEEDS=100000 of them from FIRST=0
@@ -130,6 +130,10 @@ crash: ## two dozen stories in it, the operator killed after each of its writes
 	cargo build --package tidegate-sim --profile measured
 	$(step) '$@'
 	target/measured/crash
+
+crash-real: cluster ## the same on the real control plane: operators that live for one write each, for two, ... for seven
+	$(step) '$@'
+	$(lints) TIDEGATE_ALL_CRASH_POINTS=1 cargo test --package tidegate-real --test stories killed_after_every_single_write -- --nocapture
 
 mutants: ## bugs made on purpose, in a copy of the tree: do the tests notice?
 	cargo build --workspace --bins

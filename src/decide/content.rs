@@ -22,7 +22,7 @@ pub fn of(template: &Template, spec: &ReleaseSpec) -> String {
             fields.remove(field);
         }
     }
-    // The whole template: its fingerprint is made to tell templates apart, not to withstand somebody who looks for two of the same.
+    // The whole template, and not its fingerprint: whoever has the record can take this digest again with any tool.
     digest::of_value(&serde_json::json!({ "template": template.text(), "spec": spec }))
 }
 

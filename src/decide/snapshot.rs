@@ -337,8 +337,9 @@ pub struct StoredTemplate {
     pub let_go: bool,
 }
 
-/// Digits of a template's fingerprint that the name has under which it is kept.
-pub const DIGITS_IN_NAME: usize = 10;
+/// Digits of a template's fingerprint that the name has under which it is kept: as many as it takes that nobody finds another template for the
+/// name of one that is kept.
+pub const DIGITS_IN_NAME: usize = 16;
 
 impl StoredTemplate {
     /// Whether it is what its name says. Whoever may write ControllerRevisions can put another template under the name of one that was kept.

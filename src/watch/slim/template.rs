@@ -118,7 +118,8 @@ pub(super) fn only_its_fingerprint<'de, D: Deserializer<'de>>(deserializer: D) -
 }
 
 /// A fingerprint of a pod template: the same for a Deployment and for the ReplicaSet that the native controller makes of it, whose
-/// template carries a `pod-template-hash` besides. SHA-256 of the JSON with sorted keys, 16 hex digits.
+/// template carries a `pod-template-hash` besides. SHA-256 of the JSON with sorted keys, 40 hex digits
+/// of it: what has the fingerprint of stable is taken for stable, so nobody may be able to look for two templates with the same.
 pub fn fingerprint(template: &Value) -> String {
     let mut template = template.clone();
     without_hash(&mut template);
@@ -159,10 +160,10 @@ fn fingerprint_of_much(text: &str) -> String {
     shown(&digest.finalize())
 }
 
-/// The first 16 hex digits.
+/// The first 40 hex digits.
 fn shown(digest: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = digest.iter().take(8).flat_map(|byte| [byte >> 4, byte & 15]);
+    let digits = digest.iter().take(20).flat_map(|byte| [byte >> 4, byte & 15]);
     digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
@@ -193,6 +194,13 @@ mod tests {
         .unwrap();
         assert_eq!(fingerprint(&deployment), fingerprint(&set));
         assert_ne!(fingerprint(&deployment), fingerprint(&json!({"spec": {"b": 1}})));
+    }
+
+    #[test]
+    fn nobody_can_look_for_two_templates_with_the_same_fingerprint() {
+        // Half of the digits' bits is what it takes to look for: 2^80 templates.
+        let template = json!({"spec": {"b": 1}});
+        assert_eq!([fingerprint(&template).len(), fingerprint_of_much("{}").len()], [40, 40]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use tidegate::api::{ON_DELETE, ORIGINALS, STABLE};
+use tidegate::decide::snapshot::DIGITS_IN_NAME;
 use tidegate::watch::slim::fingerprint;
 
 use crate::world::World;
@@ -200,7 +201,8 @@ mod tests {
         let undone = json!({"number": 1, "outcome": "Undone", "fingerprint": fingerprint(&version(2))});
         let handed_back =
             json!({"number": 1, "outcome": "HandedBack", "fingerprint": fingerprint(&version(2))});
-        let words = format!("template {TARGET}-{} was not put back", &fingerprint(&version(2))[..10]);
+        let words =
+            format!("template {TARGET}-{} was not put back", &fingerprint(&version(2))[..DIGITS_IN_NAME]);
         let named = json!({"number": 1, "outcome": "HandedBack", "message": words});
         let unkept =
             json!({"number": 1, "outcome": "Undone", "message": "template shop-2 could not be kept"});
@@ -215,7 +217,7 @@ mod tests {
         assert!(world.lost(TARGET).is_some());
         for (version_named, is_told) in [(2, true), (3, false)] {
             let mut world = gone_back(true);
-            let named = &fingerprint(&version(version_named))[..10];
+            let named = &fingerprint(&version(version_named))[..DIGITS_IN_NAME];
             let event = json!({
                 "metadata": {"name": "e"}, "reason": "TemplateLost", "regarding": {"name": TARGET},
                 "note": format!("template {TARGET}-{named} could not be kept"),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidegate::api::{ORIGINALS, STABLE};
+use tidegate::decide::snapshot::DIGITS_IN_NAME;
 use tidegate::watch::slim::fingerprint;
 
 use super::Watchman;
@@ -325,7 +326,7 @@ mod tests {
     const IS_OPEN: &str = "6 (the way back is open)";
 
     fn name_of(version: &Value) -> String {
-        format!("{TARGET}-{}", &fingerprint(version)[..10])
+        format!("{TARGET}-{}", &fingerprint(version)[..DIGITS_IN_NAME])
     }
 
     fn pace((unavailable, surge): (i32, i32)) -> Value {

@@ -1,5 +1,5 @@
 //! Many ways back at once. The API server has better to do then than to take status: what orders nothing waits until stable stands again
-//! everywhere, or for [`LONGEST`].
+//! everywhere, as long as that gets on, and for [`LONGEST`] at most.
 //!
 //! Only writing waits. What is seen meanwhile is kept with the time at which it was seen (`Findings::way_back`).
 
@@ -13,8 +13,10 @@ use crate::decide::Key;
 
 /// So many ways back at once are a rush.
 const MANY: usize = 10;
+/// Where none has begun or come to its end for so long, nothing waits: they take their time.
+const LULL: Duration = Duration::from_secs(10);
 /// A way back that takes longer is not waited for, and no Release waits longer.
-pub const LONGEST: Duration = Duration::from_secs(10);
+pub const LONGEST: Duration = Duration::from_secs(30);
 
 /// Ways back that are not at their end.
 #[derive(Default)]
@@ -24,6 +26,8 @@ pub struct Rush(Mutex<State>);
 struct State {
     /// Since when.
     going: HashMap<Key, Instant>,
+    /// When the last of them came to its end.
+    ended: Option<Instant>,
     is_on: bool,
     /// Releases with something to write that waits, and since when.
     waiting: HashMap<Key, Instant>,
@@ -35,8 +39,8 @@ impl Rush {
         let mut state = self.lock();
         if goes {
             state.going.entry(key.clone()).or_insert(now);
-        } else {
-            state.going.remove(key);
+        } else if state.going.remove(key).is_some() {
+            state.ended = Some(now);
         }
     }
 
@@ -44,7 +48,9 @@ impl Rush {
     pub fn has_it_wait(&self, key: &Key, now: Instant) -> bool {
         let mut state = self.lock();
         let fresh = state.going.values().filter(|since| now.duration_since(**since) < LONGEST).count();
-        state.is_on = fresh >= MANY || (state.is_on && fresh > 0);
+        let mut moments = state.going.values().chain(&state.ended);
+        let gets_on = moments.any(|at| now.duration_since(*at) < LULL);
+        state.is_on = gets_on && (fresh >= MANY || (state.is_on && fresh > 0));
         if !state.is_on {
             // In the next one everybody waits anew.
             state.waiting.clear();
@@ -102,11 +108,25 @@ mod tests {
     }
 
     #[test]
-    fn one_that_never_ends_is_not_waited_for() {
+    fn those_that_take_their_time_are_not_waited_for() {
         let now = clock::instant();
         let rush = of(MANY, now);
         assert!(rush.has_it_wait(&key(99), now));
-        assert!(!rush.has_it_wait(&key(99), now + LONGEST));
+        assert!(!rush.has_it_wait(&key(99), now + LULL));
+    }
+
+    #[test]
+    fn while_one_after_the_other_comes_to_its_end_the_others_are_waited_for() {
+        let now = clock::instant();
+        let rush = of(2 * MANY, now);
+        let seconds = |number: usize| now + LULL / 2 * u32::try_from(number).unwrap();
+        for number in 0..6 {
+            assert!(rush.has_it_wait(&key(99), seconds(number)), "{number}");
+            rush.note(&key(number), false, seconds(number));
+        }
+        assert_eq!(seconds(6), now + LONGEST);
+        assert!(!rush.has_it_wait(&key(99), seconds(6)), "it has waited");
+        assert!(!rush.has_it_wait(&key(98), seconds(6)), "those that are left take longer");
     }
 
     #[test]

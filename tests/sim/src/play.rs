@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use self::people::{Manifest, freeze, make_deployment, make_release, push, say, say_as, write_release};
+use self::people::{
+    Manifest, delete_copy, freeze, make_deployment, make_release, push, say, say_as, write_release,
+};
 use crate::cluster::{Cluster, ELSEWHERE, named};
 use crate::network::{Befallen, Fault};
 use crate::panics;
@@ -370,6 +372,7 @@ impl<'s> Player<'s> {
             Event::MakeRelease => make_release(&mut world, name, &self.story.setup),
             Event::DeleteDeployment => world.delete(&Who::Person("owner"), "deployments", &named(name)),
             Event::MakeDeployment => make_deployment(&mut world, name, &self.story.setup, manifest),
+            Event::DeleteCopy => delete_copy(&mut world, name),
             Event::Lose(pods, seconds, comes_back) => {
                 let until = now + seconds * 1000;
                 if let Some(cluster) = world.cluster(name) {

@@ -1,6 +1,7 @@
 //! Stories from seeds: worlds of every shape, people and machines at their worst, and a network that fails.
 
 mod calendar;
+mod copies;
 mod early;
 mod for_good;
 mod hostile;
@@ -72,6 +73,7 @@ pub fn story(seed: u64) -> Story {
     for_good::for_good(&mut Dice::new(seed, 26), &mut story);
     early::early(&mut Dice::new(seed, 27), &mut story);
     leading::together(&mut Dice::new(seed, 28), &mut story);
+    copies::copies(&mut Dice::new(seed, 29), &mut story);
     story
 }
 

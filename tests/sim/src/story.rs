@@ -177,6 +177,8 @@ pub enum Event {
     MakeRelease,
     DeleteDeployment,
     MakeDeployment,
+    /// Somebody deletes the ControllerRevision of the version that is being released, while it stands there.
+    DeleteCopy,
     /// So many pods are on a node that is not heard from for so many seconds, and then it comes back, or is taken out of the cluster. What becomes
     /// of its pods meanwhile is as everywhere: `cluster::nodes`.
     Lose(usize, u64, bool),
@@ -276,6 +278,7 @@ impl fmt::Display for Event {
             Self::MakeRelease => out.write_str("make-release"),
             Self::DeleteDeployment => out.write_str("delete-deployment"),
             Self::MakeDeployment => out.write_str("make-deployment"),
+            Self::DeleteCopy => out.write_str("delete-copy"),
             Self::Lose(pods, seconds, back) => write!(out, "lose {pods} {seconds} {back}"),
             Self::Drain(node, seconds) => write!(out, "drain {node} {seconds}"),
             Self::Flap(pods, seconds) => write!(out, "flap {pods} {seconds}"),
@@ -366,6 +369,7 @@ impl FromStr for Event {
             "make-release" => Self::MakeRelease,
             "delete-deployment" => Self::DeleteDeployment,
             "make-deployment" => Self::MakeDeployment,
+            "delete-copy" => Self::DeleteCopy,
             "lose" => Self::Lose(count(0)?, natural(1)?, of(2) == "true"),
             "drain" => {
                 let node = NODES.into_iter().map(|(node, _)| node).find(|known| *known == of(0));

@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
+use tidegate::decide::snapshot::DIGITS_IN_NAME;
+use tidegate::watch::slim::fingerprint;
 
 use super::Player;
 use crate::cluster::named;
@@ -28,6 +30,18 @@ impl Manifest {
             .map(|(field, value)| (field.to_owned(), value))
             .into_iter()
             .collect()
+    }
+}
+
+/// Somebody deletes the ControllerRevision of the version that is being released, while it stands there.
+pub(super) fn delete_copy(world: &mut World, name: &str) {
+    let Some(present) = world.deployment(name).map(|it| fingerprint(&it["spec"]["template"])) else { return };
+    let status = world.status(name);
+    let is_released = status["canary"]["fingerprint"] == present.as_str()
+        && status["stable"]["fingerprint"] != present.as_str();
+    if is_released {
+        let copy = format!("{name}-{}", &present[..DIGITS_IN_NAME]);
+        world.delete(&Who::Person("owner"), "controllerrevisions", &named(&copy));
     }
 }
 

@@ -71,7 +71,7 @@ impl World {
         };
         let words = ended["message"].as_str().unwrap_or_default();
         // Handed back it stands as it stood then: what was to come is named.
-        let is_named = last.get(..10).is_some_and(|short| words.contains(short));
+        let is_named = last.get(..DIGITS_IN_NAME).is_some_and(|short| words.contains(short));
         let is_gone = words.contains("could not be kept")
             || words.contains("is not kept any more")
             || (is_named && (words.contains("was not put back") || words.contains("does not come any more")));
@@ -87,7 +87,7 @@ impl World {
         let about = event["regarding"]["name"].as_str();
         let is_lost = matches!(event["reason"].as_str(), Some("TemplateLost" | "TemplateDropped"));
         let words = event["note"].as_str().unwrap_or_default();
-        let is_named = |last: &str| last.get(..10).is_some_and(|short| words.contains(short));
+        let is_named = |last: &str| last.get(..DIGITS_IN_NAME).is_some_and(|short| words.contains(short));
         if let Some(name) = about.filter(|name| is_lost && self.untold(name).is_some_and(is_named)) {
             self.told(name);
         }

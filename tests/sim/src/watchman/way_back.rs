@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidegate::api::{ORIGINALS, STABLE};
-use tidegate::decide::snapshot::DIGITS_IN_NAME;
 use tidegate::watch::slim::fingerprint;
 
 use super::Watchman;
@@ -314,6 +313,7 @@ fn counted(pods: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tidegate::decide::snapshot::DIGITS_IN_NAME;
 
     use super::super::stage::{OPERATOR, OWNER, said, tell, version, world, write};
     use super::*;

@@ -223,6 +223,28 @@ fn loops_within_loops_and_values_that_grow_come_to_an_end() {
 }
 
 #[test]
+fn what_map_and_filter_make_of_a_long_list_costs_what_the_list_does() {
+    let numbers = |most: usize| json!((0..most).collect::<Vec<_>>());
+    let (long, shorter) = (numbers(18_000), numbers(7_000));
+    for text in [
+        "object.map(x, x).size() == 18000",
+        "object.filter(x, x >= 0).size() == 18000",
+        "object.map(x, x >= 9000, x).size() == 9000",
+    ] {
+        assert_eq!(holds(text, &long), Ok(true), "{text}");
+    }
+    assert_eq!(holds("object.map(x, [x].map(y, y)).size() == 7000", &shorter), Ok(true));
+    for text in [
+        "object.map(x, x).map(x, x).size() > 0",
+        "object.map(x, object.map(y, y)).size() > 0",
+        "object.filter(x, object.filter(y, y > x).size() > 0).size() > 0",
+        "object.map(x, [object]).size() > 0",
+    ] {
+        assert_eq!(holds(text, &long), Err(Unsure::TooMuchWork), "{text}");
+    }
+}
+
+#[test]
 fn an_object_of_any_size_and_depth_is_looked_at_or_refused() {
     let large = Value::Array(vec![json!(1); 200_000]);
     assert_eq!(holds("size(object) > 0", &large), Err(Unsure::InputTooLarge));

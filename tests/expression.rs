@@ -41,6 +41,7 @@ fn a_condition_over_an_object_holds_or_does_not() {
         "!has(object.spec) && has(object.status.phase)",
         "object.?spec.?size.orValue(7) == 7",
         "object.metadata.labels['tier'] == 'db'",
+        "object.list[object.status.ratio * 2.0] == 2 && object.list[1.0] == 2",
         "object.metadata.name.matches('^nightly-[0-9]+$') && object.metadata.name.startsWith('nightly')",
         "object.status.ratio < 1 && object.status.ratio * 2.0 == 1.0",
         "size(object.list) == 3 && object.list[2] - 2 == 1",
@@ -72,6 +73,9 @@ fn what_cannot_be_told_is_an_error_without_values() {
             "types do not fit each other (add): convert one with int(...), double(...) or string(...)",
         ),
         ("object.list[7] == ''", "a list has no element at that place"),
+        // The whole list would be copied into an error, for each of its elements.
+        ("object.list.all(x, object.list[0.5] == x)", "a list has no element at that place"),
+        ("object.list[object.zero + 1e300] == ''", "a list has no element at that place"),
         ("int(object.status.phase) == 3", "int(...) cannot be told of that value"),
         ("object.status.phase.matches('(')", "a pattern is no regular expression, or too large"),
         (

@@ -25,7 +25,7 @@ use cel::{Context, Env, ExecutionError};
 use regex_lite::RegexBuilder;
 use serde_json::Value;
 
-use self::paying::{MATCHES, PAY, PURSE, TURNS, paid};
+use self::paying::{MATCHES, PAY, PLACE, PURSE, TURNS, paid};
 use crate::letters::on_one_line;
 
 /// Characters of a text.
@@ -46,6 +46,9 @@ const TURN_UNITS: u64 = 10;
 const PATTERN_UNITS: u64 = 500;
 /// Bytes that an understood pattern may take.
 const PATTERN_BYTES: usize = 8 * 1024;
+/// No place that is given with a point (`2.0`) is beyond this one: no list is so long.
+const LARGEST_PLACE: f64 = 1e9;
+const NO_SUCH_PLACE: &str = "a list has no element at that place";
 /// Characters of a text that an expression gives.
 const LONGEST_RESULT: usize = 256;
 
@@ -376,6 +379,7 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let purse = || Type::new_unspecified_type(PURSE_NAME);
     env.add_overload(PAY, "pay", vec![purse(), DYN_TYPE], pay).expect(once);
     env.add_overload(TURNS, "pay_turns", vec![purse(), DYN_TYPE], pay_turns).expect(once);
+    env.add_overload(PLACE, "pay_place", vec![purse(), DYN_TYPE], pay_place).expect(once);
     env.add_overload(MATCHES, "pay_matches", vec![purse(), DYN_TYPE, DYN_TYPE], matches).expect(once);
     Arc::new(env)
 });
@@ -397,6 +401,17 @@ fn pay_turns<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Execut
     {
         let turns = u64::try_from(*size.size().inner()).unwrap_or_default();
         purse.take(turns.saturating_mul(TURN_UNITS))?;
+    }
+    pay(args)
+}
+
+/// What is no whole number is refused here: the crate's error has a copy of the whole list in it.
+fn pay_place<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    if let [_, place] = args.as_slice()
+        && let Some(number) = place.downcast_ref::<CelDouble>()
+        && (number.inner().fract() != 0.0 || number.inner().abs() > LARGEST_PLACE)
+    {
+        return Err(ExecutionError::function_error(PAY, NO_SUCH_PLACE));
     }
     pay(args)
 }
@@ -486,7 +501,7 @@ fn said(error: &ExecutionError) -> String {
             "it divides by zero".to_owned()
         }
         ExecutionError::Overflow(..) => "a number is too large".to_owned(),
-        ExecutionError::IndexOutOfBounds(_) => "a list has no element at that place".to_owned(),
+        ExecutionError::IndexOutOfBounds(_) => NO_SUCH_PLACE.to_owned(),
         ExecutionError::ValuesNotComparable(..) => "values that it compares cannot be compared".to_owned(),
         ExecutionError::UnsupportedBinaryOperator(operator, ..) => {
             format!(

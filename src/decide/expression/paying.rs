@@ -1,13 +1,14 @@
 //! Where an expression pays: each operand is paid for before it is handed on, which is written into the expression once it is parsed. What a value
 //! costs is not known here.
 
-use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, operators};
+use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, operators};
 
 /// The name of the variable that holds the budget, and of the functions that take from it. None can be written in a text.
 pub const PURSE: &str = "@purse";
 pub const PAY: &str = "@pay";
 pub const TURNS: &str = "@turns";
 pub const MATCHES: &str = "@matches";
+pub const PLACE: &str = "@place";
 
 /// The same expression, in which each operand is paid for before it is handed on.
 ///
@@ -35,7 +36,7 @@ pub fn paid(term: IdedExpr) -> IdedExpr {
                 call.args = call.args.into_iter().map(paid).collect();
             } else if name == operators::INDEX {
                 let mut args = call.args.into_iter();
-                call.args = args.next().map(paid).into_iter().chain(args.map(handed_on)).collect();
+                call.args = args.next().map(paid).into_iter().chain(args.map(place)).collect();
             } else {
                 let target = call.target.take().map(|target| handed_on(*target));
                 let args = all(call.args);
@@ -97,6 +98,14 @@ fn paid_entry(entry: IdedEntryExpr) -> IdedEntryExpr {
 fn handed_on(term: IdedExpr) -> IdedExpr {
     let is_free = matches!(term.expr, Expr::Literal(_)) || is_accumulator(&term);
     if is_free { term } else { paid_by(PAY, term) }
+}
+
+/// The place of something in what it is selected from.
+fn place(term: IdedExpr) -> IdedExpr {
+    match &term.expr {
+        Expr::Literal(LiteralValue::Int(_) | LiteralValue::String(_)) => term,
+        _ => paid_by(PLACE, term),
+    }
 }
 
 fn paid_by(function: &str, term: IdedExpr) -> IdedExpr {

@@ -36,6 +36,17 @@ const KEPT: usize = 2 * 1024;
 const KEPT_OF_A_LINE: usize = 512;
 /// Pages of pods of one Job: 1,000 pods.
 const MOST_PAGES: usize = 4;
+/// What is read of a pod.
+const READ_OF_A_POD: &[&str] = &[
+    "metadata.name",
+    "metadata.creationTimestamp",
+    "metadata.annotations",
+    "metadata.ownerReferences",
+    "spec.containers.name",
+    "status.phase",
+    "status.containerStatuses.name",
+    "status.containerStatuses.state.terminated",
+];
 /// For all of it together.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -86,8 +97,14 @@ async fn pod(client: &Client, namespace: &str, job: &str) -> Result<(Pod, String
     let label = format!("batch.kubernetes.io/job-name={job}");
     let selectors = [("labelSelector", label.as_str())];
     let words = format!("pods in namespace {namespace}");
-    let list =
-        List { asker: namespace, path: &path, selectors: &selectors, words: &words, most_pages: MOST_PAGES };
+    let list = List {
+        asker: namespace,
+        path: &path,
+        selectors: &selectors,
+        words: &words,
+        fields: READ_OF_A_POD,
+        most_pages: MOST_PAGES,
+    };
     let mut best: Option<(Rank, Pod)> = None;
     each(client, &list, |pod| {
         let Ok(pod) = serde_json::from_value::<Pod>(pod) else { return };

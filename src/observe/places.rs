@@ -45,8 +45,14 @@ async fn places(
     let path = format!("/api/v1/namespaces/{namespace}/pods");
     let selectors = [("labelSelector", labels.join(","))];
     let selectors = selectors.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let list =
-        List { asker: namespace, path: &path, selectors: &selectors, words: "pods", most_pages: MOST_PAGES };
+    let list = List {
+        asker: namespace,
+        path: &path,
+        selectors: &selectors,
+        words: "pods",
+        fields: &["metadata.uid", "metadata.labels", "spec.nodeName"],
+        most_pages: MOST_PAGES,
+    };
     let mut found: BTreeMap<String, (Known, Option<String>)> = BTreeMap::new();
     each(client, &list, |pod| {
         let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
@@ -91,6 +97,7 @@ async fn node(client: &Client, namespace: &str, name: String) -> Result<Option<(
         path: "/api/v1/nodes",
         selectors: &selectors,
         words: "nodes",
+        fields: &["metadata.name", "metadata.labels"],
         most_pages: 1,
     };
     let mut found = None;

@@ -350,11 +350,89 @@ async fn a_page_that_is_too_large_is_asked_for_again_a_few_at_a_time() {
     assert_eq!(result, ProbeResult::Passed, "{words}");
     assert!(words.contains("2 of 2 nodes"), "{words}");
     // There is an end to it.
-    let client =
-        cluster([(QUOTAS, 200, list(&[])), (NODES, 200, list(&[large.clone()])), (few, 200, list(&[large]))])
-            .await;
+    let one = "/api/v1/nodes?limit=1";
+    let alone = list(&[large]);
+    let client = cluster([
+        (QUOTAS, 200, list(&[])),
+        (NODES, 200, alone.clone()),
+        (few, 200, alone.clone()),
+        (one, 200, alone),
+    ])
+    .await;
     let too_large = (ProbeResult::Unknown, "nodes: more than 16 MiB".to_owned());
     assert_eq!(asked(&client, json!({"room": "Required"})).await, too_large);
+}
+
+/// The same question about pods, of so many on a page.
+const FEW_PODS: &str = "/api/v1/pods?fieldSelector=spec.nodeName%21%3D%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed&limit=8";
+const ONE_POD: &str = "/api/v1/pods?fieldSelector=spec.nodeName%21%3D%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed&limit=1";
+
+/// A pod with so many containers: each of them is short as a text, and takes more than two kilobytes in memory.
+fn crowded(name: &str, containers: usize) -> Value {
+    let container = json!({"resources": {"requests": {"cpu": "1m"}}});
+    with(pod(name, "a", "0"), "/spec/containers", json!(vec![container; containers]))
+}
+
+#[tokio::test]
+async fn pods_that_take_much_memory_are_read_one_at_a_time_and_keep_nobody_from_the_others() {
+    let crowd = [crowded("x", 20_000), crowded("y", 20_000), pod("web", "a", "500m")];
+    assert!(list(&crowd).to_string().len() < 2 << 20, "as texts they are small");
+    let page = |number: usize| {
+        let mut page = list(&crowd[number..=number]);
+        let next = ["x", "y", ""][number];
+        page["metadata"]["continue"] = json!(next);
+        page
+    };
+    let after = |name: &str| -> &'static str { format!("{ONE_POD}&continue={name}").leak() };
+    let client = cluster([
+        (QUOTAS, 200, list(&[])),
+        (NODES, 200, list(&[node("a", "50", json!({}))])),
+        (PODS, 200, list(&crowd)),
+        (FEW_PODS, 200, list(&crowd)),
+        (ONE_POD, 200, page(0)),
+        (after("x"), 200, page(1)),
+        (after("y"), 200, page(2)),
+    ])
+    .await;
+    let (result, words) = asked(&client, json!({"room": "Required"})).await;
+    assert_eq!(result, ProbeResult::Passed, "{words}");
+    assert!(words.contains("room on nodes for 7 more pods"), "{words}");
+    // There is an end to it.
+    let alone = list(&[crowded("x", 40_000)]);
+    let client = cluster([
+        (QUOTAS, 200, list(&[])),
+        (NODES, 200, list(&[])),
+        (PODS, 200, alone.clone()),
+        (FEW_PODS, 200, alone.clone()),
+        (ONE_POD, 200, alone),
+    ])
+    .await;
+    let too_much = (ProbeResult::Unknown, "pods: more than 64 MiB in memory".to_owned());
+    assert_eq!(asked(&client, json!({"room": "Required"})).await, too_much);
+}
+
+#[tokio::test]
+async fn what_is_not_looked_at_of_a_pod_takes_no_memory() {
+    let mut noted = pod("web", "a", "500m");
+    noted["metadata"]["managedFields"] = json!(vec![json!({"manager": "a"}); 200_000]);
+    noted["spec"]["volumes"] = json!(vec![json!({"name": "a"}); 200_000]);
+    let client = around(&[], &[], &[node("a", "2", json!({}))], &[noted]).await;
+    let (result, words) = asked(&client, json!({"room": "Required"})).await;
+    assert_eq!(result, ProbeResult::Passed, "{words}");
+    assert!(words.contains("room on nodes for 3 more pods"), "{words}");
+}
+
+#[tokio::test]
+async fn budgets_of_a_namespace_take_only_so_much_memory_together() {
+    let selector = json!({"matchExpressions": vec![json!({"key": "a", "operator": "Exists"}); 1000]});
+    let budgets: Vec<Value> =
+        (0..5).map(|number| budget(&number.to_string(), json!({"selector": selector}))).collect();
+    let check = || json!({"podDisruptionBudget": "Required"});
+    let words = "poddisruptionbudgets: more than 4 MiB in memory: so much is not read".to_owned();
+    let client = around(&budgets, &[], &[], &[]).await;
+    assert_eq!(asked(&client, check()).await, (ProbeResult::Unknown, words));
+    let (result, words) = asked(&around(&budgets[..4], &[], &[], &[]).await, check()).await;
+    assert_eq!(result, ProbeResult::Failed, "{words}");
 }
 
 fn fits(template: &Value, nodes: &[Value]) -> usize {

@@ -1,4 +1,5 @@
-//! Lists of the API server, page by page: each page is looked at and let go of, so that all pods of a large cluster are never in memory.
+//! Lists of the API server, page by page: each page is looked at and let go of, so that all pods of a large cluster are never in memory. Of each object
+//! only the fields that are looked at are kept.
 //!
 //! Pages of the watch (`watch/pages.rs`) are others: they become slim views, so only what is on its way is bounded there. Here a page becomes values, and
 //! has its turn until they are let go of. Turns are by namespace: whose lists are large keeps others waiting for one page at a time.
@@ -10,13 +11,15 @@ use reqwest::Url;
 use serde_json::Value;
 
 use super::body::{self, Arrived, Come};
+use super::extract::{self, NotKept, leads_to};
 use crate::api::Right;
 use crate::observe::measure::shortened;
 use crate::turns::{Turn, Turns};
 
 /// Objects of one page.
 const PAGE: usize = 250;
-/// Objects of one page where they are so large that those together are more than is read.
+/// Objects of one page where they are so large that those together are more than is read. Where these are, too, one is read at a time: what somebody
+/// makes in one namespace keeps nobody from reading what there is of others.
 const FEW: usize = 8;
 /// Bytes of one page.
 const LARGEST: usize = 16 << 20;
@@ -34,6 +37,8 @@ pub struct List<'a> {
     pub selectors: &'a [(&'a str, &'a str)],
     /// In words, for messages.
     pub words: &'a str,
+    /// Fields of an object that are kept, with all that is in them: `spec.nodeName`. Those of what stands in a list, as if the list were not there.
+    pub fields: &'static [&'static str],
     /// Pages that are read; more is an error.
     pub most_pages: usize,
 }
@@ -45,20 +50,31 @@ pub struct List<'a> {
 pub async fn each(client: &Client, list: &List<'_>, mut see: impl FnMut(Value)) -> Result<(), String> {
     let words = list.words;
     let most = list.most_pages * PAGE;
-    // How many have been asked for, and how many are still to be asked for a few at a time: who has such objects slows down nobody else's.
-    let (mut asked, mut large) = (0, 0_usize);
+    // How many have been asked for, and until how many they are asked for a few at a time, or one: who has such objects slows down nobody else's.
+    let (mut asked, mut few, mut one) = (0, 0, 0);
     let mut next = String::new();
     while asked < most {
-        let limit = if large > 0 { FEW } else { PAGE };
-        let Some(mut page) = page(client, list, limit, &next).await? else {
-            if large > 0 {
-                return Err(format!("{words}: more than {} MiB", LARGEST >> 20));
+        let limit = if asked < one {
+            1
+        } else if asked < few {
+            FEW
+        } else {
+            PAGE
+        };
+        let mut page = match page(client, list, limit, &next).await {
+            Ok(page) => page,
+            Err(NoPage::TooLarge(_)) if limit == PAGE => {
+                few = asked + PAGE;
+                continue;
             }
-            large = PAGE;
-            continue;
+            Err(NoPage::TooLarge(_)) if limit == FEW => {
+                one = asked + FEW;
+                continue;
+            }
+            Err(NoPage::TooLarge(extent)) => return Err(format!("{words}: {extent}")),
+            Err(NoPage::Unread(why)) => return Err(why),
         };
         asked += limit;
-        large = large.saturating_sub(limit);
         match page.answer.get_mut("items").map(Value::take) {
             Some(Value::Array(items)) => items.into_iter().for_each(&mut see),
             _ => return Err(format!("{words} could not be read")),
@@ -77,10 +93,16 @@ struct Page {
     _turn: Option<Turn<'static>>,
 }
 
-/// `None`: it is too large.
-async fn page(client: &Client, list: &List<'_>, limit: usize, next: &str) -> Result<Option<Page>, String> {
-    let List { asker, path, selectors, words, most_pages: _ } = *list;
-    let unread = || format!("{words} could not be read");
+/// Why there is no page, for people.
+enum NoPage {
+    /// How large it is. With fewer objects there may be one.
+    TooLarge(String),
+    Unread(String),
+}
+
+async fn page(client: &Client, list: &List<'_>, limit: usize, next: &str) -> Result<Page, NoPage> {
+    let List { asker, path, selectors, words, fields, most_pages: _ } = *list;
+    let unread = || NoPage::Unread(format!("{words} could not be read"));
     let limit = limit.to_string();
     let own = [("limit", limit.as_str()), ("continue", next)];
     let query = selectors.iter().chain(&own).filter(|(_, value)| !value.is_empty());
@@ -89,49 +111,62 @@ async fn page(client: &Client, list: &List<'_>, limit: usize, next: &str) -> Res
     let request = Request::get(uri).body(Body::empty()).map_err(|_| unread())?;
     let response = client.send(request).await.map_err(|_| unread())?;
     let status = response.status();
-    let page = match read(asker, response.into_body()).await {
+    let page = match read(asker, response.into_body(), fields).await {
         Read::Whole(page) => page,
-        Read::TooLarge => return Ok(None),
+        Read::TooLarge(extent) => return Err(NoPage::TooLarge(extent)),
         Read::BrokenOff => return Err(unread()),
     };
     let message = page.answer["message"].as_str().unwrap_or_default();
-    match status {
-        StatusCode::OK => Ok(Some(page)),
-        StatusCode::FORBIDDEN => Err(match Right::lacking(message) {
+    Err(NoPage::Unread(match status {
+        StatusCode::OK => return Ok(page),
+        StatusCode::FORBIDDEN => match Right::lacking(message) {
             Some(right) => format!("the operator may not {} {words}: {}", right.verb, right.remedy()),
             None => format!("{words} may not be read: {}", shortened(message, 200)),
-        }),
+        },
         // What was begun to be read is forgotten there.
-        StatusCode::GONE => Err(format!("{words} could not be read to the end in time")),
-        status => Err(format!("{words} could not be read: status {}", status.as_u16())),
-    }
+        StatusCode::GONE => format!("{words} could not be read to the end in time"),
+        status => format!("{words} could not be read: status {}", status.as_u16()),
+    }))
 }
 
 /// What came of reading a page.
 enum Read {
     Whole(Page),
-    TooLarge,
+    TooLarge(String),
     BrokenOff,
 }
 
-async fn read(asker: &str, body: Body) -> Read {
+async fn read(asker: &str, body: Body, fields: &'static [&'static str]) -> Read {
     let Arrived { come, bytes, turn } = body::read(body, asker, &TURN, LARGEST).await;
     match come {
         Come::Whole => {}
-        Come::More => return Read::TooLarge,
+        Come::More => return Read::TooLarge(format!("more than {} MiB", LARGEST >> 20)),
         Come::BrokenOff => return Read::BrokenOff,
     }
-    let Some(turn) = turn else {
+    if turn.is_none() {
         // It is looked at without waiting for anything between, so that there are never more of them than threads.
-        let answer = serde_json::from_slice(&bytes).unwrap_or_default();
-        return Read::Whole(Page { answer, _turn: None });
-    };
+        return kept(&bytes, fields, turn);
+    }
     // Off the threads that everything else runs on. The turn goes with the page: where nobody waits for it any more, it ends with it.
-    let read = tokio::task::spawn_blocking(move || Page {
-        answer: serde_json::from_slice(&bytes).unwrap_or_default(),
-        _turn: Some(turn),
-    });
-    read.await.map_or(Read::BrokenOff, Read::Whole)
+    let read = tokio::task::spawn_blocking(move || kept(&bytes, fields, turn));
+    read.await.unwrap_or(Read::BrokenOff)
+}
+
+fn kept(bytes: &[u8], fields: &[&str], turn: Option<Turn<'static>>) -> Read {
+    match extract::read(bytes, &|path| is_kept(path, fields)) {
+        Ok(answer) => Read::Whole(Page { answer, _turn: turn }),
+        Err(error @ NotKept::TooMuch) => Read::TooLarge(error.to_string()),
+        // Its status says what it is.
+        Err(NotKept::NotRead) => Read::Whole(Page { answer: Value::Null, _turn: turn }),
+    }
+}
+
+/// Of a page these fields of its objects, how it goes on, and what is wrong.
+fn is_kept(path: &[String], fields: &[&str]) -> bool {
+    match path.split_first() {
+        Some((first, within)) if first == "items" => fields.iter().any(|field| leads_to(within, field)),
+        _ => ["message", "metadata.continue"].iter().any(|field| leads_to(path, field)),
+    }
 }
 
 #[cfg(test)]
@@ -148,7 +183,7 @@ mod tests {
         let before = TURN.take("somebody").await;
         let page = |asker| {
             let page = serde_json::json!({"items": [{"text": "x".repeat(SMALL)}]});
-            Box::pin(read(asker, Body::from(page.to_string().into_bytes())))
+            Box::pin(read(asker, Body::from(page.to_string().into_bytes()), &["text"]))
         };
         let mut noisy: Vec<_> = (0..8).map(|_| page("noisy")).collect();
         let mut shop = page("shop");

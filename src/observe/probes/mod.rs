@@ -5,6 +5,7 @@
 mod body;
 mod config;
 pub mod dns;
+mod extract;
 pub mod http;
 pub(super) mod list;
 mod object;

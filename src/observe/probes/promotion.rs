@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::list::{List, each};
 use super::{Answer, failed, unknown};
@@ -16,6 +16,11 @@ use crate::observe::measure::shortened;
 
 /// Pages of records: more than a Release keeps.
 const RECORDS: usize = 4;
+/// What is read of a record: what was measured in the run is most of it.
+const OF_A_RECORD: &[&str] =
+    &["metadata.name", "spec.release", "spec.outcome", "spec.endedAt", "spec.canary"];
+/// What is read of a Release: its spec, and what somebody notes there, may be large.
+const OF_A_RELEASE: &[&str] = &["metadata.name", "status"];
 /// Releases that one selector may find, beside the one that asks.
 const MOST: usize = 16;
 /// Releases that are kept: one more than that, and the one that asks.
@@ -103,25 +108,26 @@ impl Asked<'_> {
         let Self { client: _, namespace, wanted, subject, now } = *self;
         let label = format!("{RELEASE_LABEL}={name}");
         let mut reports = Vec::new();
-        self.each("releasereports", ("labelSelector", &label), |report| reports.push(of_report(report)))
-            .await?;
+        let records = ("releasereports", OF_A_RECORD);
+        self.each(records, ("labelSelector", &label), |report| reports.push(report)).await?;
         Ok(judged(wanted, subject, &Other { namespace, name, release, reports: &reports }, now))
     }
 
     async fn releases(&self, selector: (&str, &str)) -> Result<Vec<Value>, String> {
         let mut found = Vec::new();
-        self.each("releases", selector, |release| {
+        self.each(("releases", OF_A_RELEASE), selector, |release| {
             if found.len() < KEPT {
-                found.push(of_release(release));
+                found.push(release);
             }
         })
         .await?;
         Ok(found)
     }
 
+    /// Of a resource, these fields.
     async fn each(
         &self,
-        resource: &str,
+        (resource, fields): (&str, &'static [&'static str]),
         selector: (&str, &str),
         see: impl FnMut(Value),
     ) -> Result<(), String> {
@@ -129,24 +135,7 @@ impl Asked<'_> {
         let path = &format!("/apis/tidegate.dev/v1alpha1/namespaces/{namespace}/{resource}");
         let words = &format!("{resource} of namespace {namespace}");
         let asker = &self.subject.namespace;
-        let list = List { asker, path, selectors: &[selector], words, most_pages: RECORDS };
+        let list = List { asker, path, selectors: &[selector], words, fields, most_pages: RECORDS };
         each(self.client, &list, see).await
     }
-}
-
-/// What is read of a Release: its spec, and what somebody notes there, may be large.
-fn of_release(mut release: Value) -> Value {
-    let mut kept = json!({"metadata": {"name": release["metadata"]["name"]}});
-    kept["status"] = release.get_mut("status").map(Value::take).unwrap_or_default();
-    kept
-}
-
-/// What is read of a record: what was measured in the run is most of it.
-fn of_report(mut report: Value) -> Value {
-    let mut kept = json!({"metadata": {"name": report["metadata"]["name"]}, "spec": {}});
-    for field in ["release", "outcome", "endedAt", "canary"] {
-        let said = report.get_mut("spec").and_then(|spec| spec.get_mut(field)).map(Value::take);
-        kept["spec"][field] = said.unwrap_or_default();
-    }
-    kept
 }

@@ -179,6 +179,24 @@ async fn any_object_is_held_against_an_expression_and_an_age() {
 }
 
 #[tokio::test]
+async fn who_manages_what_of_objects_takes_no_memory() {
+    let entries: Vec<Value> = vec![json!({"manager": "a"}); 100_000];
+    let with_entries = |mut object: Value| {
+        object["metadata"]["managedFields"] = json!(entries);
+        object
+    };
+    let done = "2026-11-22T01:30:00Z";
+    let nightly = with_entries(backup("nightly", "Completed", done, done));
+    let named = "/apis/velero.io/v1/namespaces/velero/backups/nightly";
+    let client = cluster([(named, 200, nightly.clone()), (BACKUPS, 200, list(&[nightly]))]).await;
+    let of = |objects: Value| json!({"backup": {"velero": objects, "maxAge": "24h"}});
+    for objects in [json!({"name": "nightly"}), json!({"selector": "velero.io/schedule-name=nightly"})] {
+        let (result, said) = asked(&client, of(objects)).await;
+        assert_eq!(result, ProbeResult::Passed, "{said}");
+    }
+}
+
+#[tokio::test]
 async fn many_objects_have_one_budget_that_is_enough_for_what_is_usual() {
     let spec: Vec<usize> = (0..300).collect();
     let backups: Vec<Value> = (0..500)
@@ -214,6 +232,7 @@ async fn what_cannot_be_read_is_unknown_and_says_what_gives_it() {
     let mut more = list(&[]);
     more["metadata"]["continue"] = json!("next");
     let huge = json!({"metadata": {"name": "huge"}, "data": "x".repeat(5 << 20)});
+    let dense = json!({"metadata": {"name": "dense"}, "list": vec![json!({"name": "a"}); 100_000]});
     let client = cluster([
         (
             "/apis/velero.io/v1/namespaces/velero/backups/hidden",
@@ -227,6 +246,7 @@ async fn what_cannot_be_read_is_unknown_and_says_what_gives_it() {
         ),
         ("/apis/velero.io/v1/namespaces/velero/backups/broken", 500, json!("oops")),
         ("/apis/velero.io/v1/namespaces/velero/backups/huge", 200, huge),
+        ("/apis/velero.io/v1/namespaces/velero/backups/dense", 200, dense),
         ("/apis/velero.io/v1/namespaces/velero/backups/odd", 200, json!([1, 2])),
         ("/apis/velero.io/v1/namespaces/shop/backups?labelSelector=many&limit=500", 200, more),
         (
@@ -251,6 +271,8 @@ async fn what_cannot_be_read_is_unknown_and_says_what_gives_it() {
     is(&client, named("odd"), ProbeResult::Unknown, "backups.velero.io velero/odd could not be read").await;
     let huge = "backups.velero.io velero/huge: more than 4 MiB: write a narrower selector";
     is(&client, named("huge"), ProbeResult::Unknown, huge).await;
+    let dense = "backups.velero.io velero/dense: more than 64 MiB in memory: write a narrower selector";
+    is(&client, named("dense"), ProbeResult::Unknown, dense).await;
     let many = "backups.velero.io of shop with many: there are more than 500: write a narrower selector";
     is(&client, labelled("many"), ProbeResult::Unknown, many).await;
     let wrong = "backups.velero.io of shop with ==: unable to parse requirement";

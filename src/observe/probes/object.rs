@@ -9,6 +9,7 @@ use reqwest::Url;
 use serde_json::Value;
 
 use super::body::{self, Arrived, Come};
+use super::extract::{self, NotKept};
 use super::{Answer, failed, in_turn, unknown};
 use crate::api::Right;
 use crate::decide::objects::{Objects, Which};
@@ -22,7 +23,7 @@ const MOST: usize = 500;
 
 /// Larger answers of the process that are in memory, and of one namespace. Whoever serves a kind may take their time for the rest of one.
 static READING: Turns = Turns::of(8, 1);
-/// One check of the process has its objects in memory at a time: as values they are many times their bytes. That is a matter of
+/// One check of the process has its objects in memory at a time: as values they are many times their bytes ([`extract::MOST`] at most). That is a matter of
 /// milliseconds; the time of whoever serves them is not in it.
 static TURN: Turns = Turns::of(1, 1);
 
@@ -75,7 +76,14 @@ impl Reply {
     /// The objects in it.
     fn found(self, namespace: &str, objects: &Objects, words: &str) -> Result<Vec<Value>, Answer> {
         let Self { status, bytes, _reading } = self;
-        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let answer = match extract::read(&bytes, &|path| !is_of_managers(path)) {
+            Ok(answer) => answer,
+            Err(error @ NotKept::TooMuch) => {
+                return Err(unknown(format!("{words}: {error}: write a narrower selector")));
+            }
+            // Its status says what it is.
+            Err(NotKept::NotRead) => Value::Null,
+        };
         let message = answer["message"].as_str().unwrap_or_default();
         match status {
             StatusCode::OK => {}
@@ -109,6 +117,11 @@ impl Reply {
             (Which::Named(_) | Which::Labelled(_), _) => Err(unread(words)),
         }
     }
+}
+
+/// Who manages what of an object may be half of it, and no expression sees it.
+fn is_of_managers(path: &[String]) -> bool {
+    path == ["metadata", "managedFields"] || path == ["items", "metadata", "managedFields"]
 }
 
 /// Where the API server has them. Parts of it are words without a `/` (`decide/objects.rs`).

@@ -12,11 +12,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::Client;
-use kube::api::{Api, ListParams};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::kept::{Unread, shown};
+use super::kept::shown;
+use super::probes::list::{List, some};
 use crate::turns::Turns;
 
 /// How long it is waited for others who ask.
@@ -27,9 +27,19 @@ const DEADLINE: Duration = Duration::from_secs(4);
 const AT_ONCE: usize = 4;
 /// Events about a pod that are kept.
 const EVENTS: usize = 20;
-/// Events of a page, and pages of a namespace that are read.
-const PAGE: u32 = 500;
-const PAGES: usize = 20;
+/// Pages of a namespace that are read: 10,000 events.
+const PAGES: usize = 40;
+/// What is read of an event.
+const OF_AN_EVENT: &[&str] = &[
+    "involvedObject.name",
+    "type",
+    "reason",
+    "message",
+    "count",
+    "lastTimestamp",
+    "eventTime",
+    "metadata.creationTimestamp",
+];
 /// Questions that may wait.
 const WAITING: usize = 1024;
 
@@ -129,28 +139,29 @@ type Told = Vec<(Timestamp, String)>;
 
 /// Adds what is said about these pods; whether that is all.
 async fn read(client: &Client, namespace: &str, pods: &mut BTreeMap<&str, Told>) -> Result<bool, String> {
-    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let path = format!("/api/v1/namespaces/{namespace}/events");
     let mut about = "involvedObject.kind=Pod".to_owned();
     if let Some((pod, _)) = pods.first_key_value().filter(|_| pods.len() == 1) {
         about.push_str(&format!(",involvedObject.name={pod}"));
     }
-    let mut page = ListParams::default().fields(&about).limit(PAGE);
-    for _ in 0..PAGES {
-        let found = api.list(&page).await.map_err(|error| Unread::from(error).why)?;
-        for event in &found.items {
-            let name = event.involved_object.name.as_deref().unwrap_or_default();
-            let Some(told) = pods.get_mut(name) else { continue };
-            told.push(line(event));
-            if told.len() > 4 * EVENTS {
-                *told = keep_latest(std::mem::take(told));
-            }
+    let list = List {
+        asker: namespace,
+        path: &path,
+        selectors: &[("fieldSelector", about.as_str())],
+        words: &format!("events in namespace {namespace}"),
+        fields: OF_AN_EVENT,
+        most_pages: PAGES,
+    };
+    some(client, &list, |event| {
+        let Ok(event) = serde_json::from_value::<Event>(event) else { return };
+        let name = event.involved_object.name.as_deref().unwrap_or_default();
+        let Some(told) = pods.get_mut(name) else { return };
+        told.push(line(&event));
+        if told.len() > 4 * EVENTS {
+            *told = keep_latest(std::mem::take(told));
         }
-        match found.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(true),
-        }
-    }
-    Ok(false)
+    })
+    .await
 }
 
 fn keep_latest(mut told: Told) -> Told {
@@ -233,6 +244,29 @@ mod tests {
                 && answers.iter().all(|answer| answer.as_ref().is_ok_and(|about| !about.in_part))
         );
         assert_eq!(asked.lock().unwrap().len(), 2, "two pages, once: {asked:?}");
+    }
+
+    #[tokio::test]
+    async fn events_that_are_more_than_is_read_at_once_are_asked_for_a_few_at_a_time() {
+        let asked = Asked::default();
+        let seen = asked.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let uri = request.uri().to_string();
+            let message = if uri.contains("limit=8") { "so".to_owned() } else { "x".repeat(17 << 20) };
+            seen.lock().unwrap().push(uri);
+            let event = json!({
+                "metadata": {"name": "a.1", "managedFields": vec![json!({"manager": "a"}); 100_000]}, "type": "Warning", "reason": "BackOff",
+                "message": message, "involvedObject": {"kind": "Pod", "name": "a"}, "lastTimestamp": "2026-11-20T09:04:00Z",
+            });
+            let list = json!({"apiVersion": "v1", "kind": "EventList", "metadata": {}, "items": [event]});
+            async move { Ok::<_, std::io::Error>(Response::new(Body::from(list.to_string().into_bytes()))) }
+        });
+        let mut pods = BTreeMap::from([("a", Told::new())]);
+        let whole = read(&Client::new(service, "default"), "ns", &mut pods).await;
+        assert_eq!(whole, Ok(true));
+        let lines = latest(pods.remove("a").unwrap());
+        assert_eq!(lines, ["2026-11-20T09:04:00Z Warning BackOff: so"]);
+        assert_eq!(asked.lock().unwrap().len(), 2, "{asked:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,7 +39,7 @@ pub struct List<'a> {
     pub words: &'a str,
     /// Fields of an object that are kept, with all that is in them: `spec.nodeName`. Those of what stands in a list, as if the list were not there.
     pub fields: &'static [&'static str],
-    /// Pages that are read; more is an error.
+    /// Pages that are read.
     pub most_pages: usize,
 }
 
@@ -47,7 +47,19 @@ pub struct List<'a> {
 ///
 /// # Errors
 /// A sentence: why it cannot be told what is there, and what to do about it.
-pub async fn each(client: &Client, list: &List<'_>, mut see: impl FnMut(Value)) -> Result<(), String> {
+pub async fn each(client: &Client, list: &List<'_>, see: impl FnMut(Value)) -> Result<(), String> {
+    if some(client, list, see).await? {
+        return Ok(());
+    }
+    let (words, most) = (list.words, list.most_pages * PAGE);
+    Err(format!("there are more than {most} {words}: so many are not read"))
+}
+
+/// Looks at the objects of a list, as far as it is read; whether these are all.
+///
+/// # Errors
+/// As [`each`], but for lists that are longer.
+pub async fn some(client: &Client, list: &List<'_>, mut see: impl FnMut(Value)) -> Result<bool, String> {
     let words = list.words;
     let most = list.most_pages * PAGE;
     // How many have been asked for, and until how many they are asked for a few at a time, or one: who has such objects slows down nobody else's.
@@ -81,10 +93,10 @@ pub async fn each(client: &Client, list: &List<'_>, mut see: impl FnMut(Value)) 
         }
         next = page.answer["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
         if next.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
     }
-    Err(format!("there are more than {most} {words}: so many are not read"))
+    Ok(false)
 }
 
 /// A page, in its turn.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::ReadError;
 use super::history::{SHORTEST_STRETCH, Stretch};
-use super::instant::{Data, InstantError, Labels};
+use super::instant::{InstantError, Kind, Labels};
 use super::prometheus::{ANSWER_BYTES, Asking, Clock, Prometheus, WholeSeries, each_series};
 
 /// Bytes that a sample takes.
@@ -76,11 +76,11 @@ impl Prometheus {
         deadline: Duration,
     ) -> Result<String, InstantError> {
         // A line break: the query may end with a comment.
-        match self.data(asking, query, &mut Clock::past(at), deadline).await? {
-            Data::Vector(_) => Ok(format!("({query}\n)")),
-            Data::Scalar(_) => Ok(format!("vector({query}\n)")),
-            Data::Matrix(_) => Err(InstantError::NoNumbers("a range")),
-            Data::String(_) => Err(InstantError::NoNumbers("a text")),
+        match self.kind(asking, query, &mut Clock::past(at), deadline).await? {
+            Kind::Vector => Ok(format!("({query}\n)")),
+            Kind::Scalar => Ok(format!("vector({query}\n)")),
+            Kind::Matrix => Err(InstantError::NoNumbers("a range")),
+            Kind::String => Err(InstantError::NoNumbers("a text")),
         }
     }
 

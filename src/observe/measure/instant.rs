@@ -1,10 +1,15 @@
 //! What a query of the user's gives now: one number, or one a series. Asked of the server as it is; nothing is differenced.
+//!
+//! What it gives stays text until it is known of what kind it is, and of its series no more are read than are looked at.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::ReadError;
 use super::prometheus::{Asking, Clock, NUMBERS_BYTES, Prometheus, Round};
@@ -81,15 +86,16 @@ impl Prometheus {
         numbers(&self.query(asking, query, &mut clock, round.deadline, NUMBERS_BYTES).await?)
     }
 
-    /// The answer to an instant query as it is.
-    pub(super) async fn data(
+    /// Of what kind the answer to an instant query is.
+    pub(super) async fn kind(
         &self,
         asking: Asking<'_>,
         query: &str,
         clock: &mut Clock,
         deadline: Duration,
-    ) -> Result<Data, InstantError> {
-        data_in(&self.query(asking, query, clock, deadline, NUMBERS_BYTES).await?)
+    ) -> Result<Kind, InstantError> {
+        let body = self.query(asking, query, clock, deadline, NUMBERS_BYTES).await?;
+        Ok(data_in(&body)?.result_type)
     }
 }
 
@@ -98,28 +104,30 @@ impl Prometheus {
 /// # Errors
 /// As [`Prometheus::instant`].
 pub fn numbers(body: &[u8]) -> Result<Vec<Number>, InstantError> {
-    match data_in(body)? {
-        Data::Scalar((_, value)) => Ok(vec![Number { labels: Labels::new(), value: number(&value)? }]),
-        Data::Vector(series) if series.len() > MOST_SERIES => {
-            Err(InstantError::TooManySeries { found: series.len() })
+    let Data { result_type, result } = data_in(body)?;
+    match result_type {
+        Kind::Scalar => {
+            let (_, value): (f64, Cow<'_, str>) = read(result.get())?;
+            Ok(vec![Number { labels: Labels::new(), value: number(&value)? }])
         }
-        Data::Vector(series) => series
-            .into_iter()
-            .map(|Series { metric, value }| {
-                let (_, value) = value.ok_or(InstantError::NoNumbers("native histograms"))?;
-                Ok(Number { labels: metric, value: number(&value)? })
-            })
-            .collect(),
-        Data::Matrix(_) => Err(InstantError::NoNumbers("a range")),
-        Data::String(_) => Err(InstantError::NoNumbers("a text")),
+        Kind::Vector => {
+            let Vector { found, numbers } = read(result.get())?;
+            if found > MOST_SERIES { Err(InstantError::TooManySeries { found }) } else { numbers }
+        }
+        Kind::Matrix => Err(InstantError::NoNumbers("a range")),
+        Kind::String => Err(InstantError::NoNumbers("a text")),
     }
 }
 
-fn data_in(body: &[u8]) -> Result<Data, InstantError> {
+fn data_in(body: &[u8]) -> Result<Data<'_>, InstantError> {
     let Answer { status, error, data } =
         serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))?;
     data.filter(|_| status == "success")
         .ok_or_else(|| InstantError::Refused(super::shortened(&error.unwrap_or(status), 300)))
+}
+
+fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, InstantError> {
+    serde_json::from_str(text).map_err(|error| unreadable(&error.to_string()))
 }
 
 impl From<ReadError> for InstantError {
@@ -140,26 +148,131 @@ fn number(text: &str) -> Result<f64, InstantError> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    status: String,
-    #[serde(default)]
-    error: Option<String>,
-    #[serde(default)]
-    data: Option<Data>,
+struct Answer<'a> {
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+    #[serde(default, borrow)]
+    error: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    data: Option<Data<'a>>,
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
-pub(super) enum Data {
-    Vector(Vec<Series>),
-    Scalar((f64, String)),
-    Matrix(IgnoredAny),
-    String(IgnoredAny),
+#[serde(rename_all = "camelCase")]
+struct Data<'a> {
+    result_type: Kind,
+    /// It may come before its kind does.
+    #[serde(borrow)]
+    result: &'a RawValue,
+}
+
+/// What a query may give.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    Vector,
+    Scalar,
+    Matrix,
+    String,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Series {
+struct Series {
     metric: Labels,
     #[serde(default)]
     value: Option<(f64, String)>,
+}
+
+impl Series {
+    fn number(self) -> Result<Number, InstantError> {
+        let Self { metric, value } = self;
+        let (_, value) = value.ok_or(InstantError::NoNumbers("native histograms"))?;
+        Ok(Number { labels: metric, value: number(&value)? })
+    }
+}
+
+/// A vector, as far as it is looked at.
+struct Vector {
+    /// How many series it has.
+    found: usize,
+    /// The first ones, or what is wrong with one.
+    numbers: Result<Vec<Number>, InstantError>,
+}
+
+impl Vector {
+    /// Takes the next series in; whether there is one.
+    fn take<'de, A: SeqAccess<'de>>(&mut self, list: &mut A) -> Result<bool, A::Error> {
+        let Some(numbers) = self.numbers.as_mut().ok().filter(|numbers| numbers.len() < MOST_SERIES) else {
+            return Ok(list.next_element::<IgnoredAny>()?.is_some());
+        };
+        let Some(series) = list.next_element::<Series>()? else { return Ok(false) };
+        match series.number() {
+            Ok(number) => numbers.push(number),
+            Err(error) => self.numbers = Err(error),
+        }
+        Ok(true)
+    }
+}
+
+impl<'de> Deserialize<'de> for Vector {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Vector;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of series")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vector, A::Error> {
+                let mut vector = Vector { found: 0, numbers: Ok(Vec::new()) };
+                while vector.take(&mut list)? {
+                    vector.found += 1;
+                }
+                Ok(vector)
+            }
+        }
+
+        deserializer.deserialize_seq(All)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer in which what the query gives stands before its kind.
+    fn of(kind: &str, result: &str) -> Result<Vec<Number>, InstantError> {
+        let body = format!(r#"{{"status":"success","data":{{"result":{result},"resultType":"{kind}"}}}}"#);
+        numbers(body.as_bytes())
+    }
+
+    const SERIES: &str = r#"{"metric":{"a":"b"},"value":[1,"2"]}"#;
+
+    #[test]
+    fn what_a_query_gives_is_text_until_its_kind_is_known() {
+        let two = |labels: Labels| vec![Number { labels, value: 2.0 }];
+        assert_eq!(of("vector", &format!("[{SERIES}]")), Ok(two([("a".to_owned(), "b".to_owned())].into())));
+        assert_eq!(of("scalar", r#"[1,"2"]"#), Ok(two(Labels::new())));
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(of("matrix", &deep), Err(InstantError::NoNumbers("a range")));
+        assert_eq!(of("string", &deep), Err(InstantError::NoNumbers("a text")));
+        for kind in ["vector", "scalar"] {
+            let said = of(kind, &deep);
+            assert!(matches!(said, Err(InstantError::Unreadable(_))), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn of_more_series_than_are_looked_at_the_others_are_counted_and_not_read() {
+        let first = vec![SERIES; MOST_SERIES].join(",");
+        assert_eq!(of("vector", &format!("[{first}]")).map(|numbers| numbers.len()), Ok(MOST_SERIES));
+        let too_many = |found| Err(InstantError::TooManySeries { found });
+        assert_eq!(of("vector", &format!("[{first},[[7]],null]")), too_many(MOST_SERIES + 2));
+        // What is wrong with one of the first is no matter then.
+        let odd = r#"{"metric":{},"histogram":[1,{"count":"1"}]}"#;
+        assert_eq!(of("vector", &format!("[{odd},{first}]")), too_many(MOST_SERIES + 1));
+        assert_eq!(of("vector", &format!("[{odd},7]")), Err(InstantError::NoNumbers("native histograms")));
+    }
 }

@@ -62,13 +62,13 @@ pub async fn each(client: &Client, list: &List<'_>, see: impl FnMut(Value)) -> R
 pub async fn some(client: &Client, list: &List<'_>, mut see: impl FnMut(Value)) -> Result<bool, String> {
     let words = list.words;
     let most = list.most_pages * PAGE;
-    // How many have been asked for, and until how many they are asked for a few at a time, or one: who has such objects slows down nobody else's.
-    let (mut asked, mut few, mut one) = (0, 0, 0);
+    // How many have come, and until how many they are asked for a few at a time, or one: who has such objects slows down nobody else's.
+    let (mut come, mut few, mut one) = (0, 0, 0);
     let mut next = String::new();
-    while asked < most {
-        let limit = if asked < one {
+    while come < most {
+        let limit = if come < one {
             1
-        } else if asked < few {
+        } else if come < few {
             FEW
         } else {
             PAGE
@@ -76,19 +76,22 @@ pub async fn some(client: &Client, list: &List<'_>, mut see: impl FnMut(Value)) 
         let mut page = match page(client, list, limit, &next).await {
             Ok(page) => page,
             Err(NoPage::TooLarge(_)) if limit == PAGE => {
-                few = asked + PAGE;
+                few = come + PAGE;
                 continue;
             }
             Err(NoPage::TooLarge(_)) if limit == FEW => {
-                one = asked + FEW;
+                one = come + FEW;
                 continue;
             }
             Err(NoPage::TooLarge(extent)) => return Err(format!("{words}: {extent}")),
             Err(NoPage::Unread(why)) => return Err(why),
         };
-        asked += limit;
         match page.answer.get_mut("items").map(Value::take) {
-            Some(Value::Array(items)) => items.into_iter().for_each(&mut see),
+            Some(Value::Array(items)) => {
+                // An API server may give fewer than it is asked for, and more after these.
+                come += items.len().max(1);
+                items.into_iter().for_each(&mut see);
+            }
             _ => return Err(format!("{words} could not be read")),
         }
         next = page.answer["metadata"]["continue"].as_str().unwrap_or_default().to_owned();

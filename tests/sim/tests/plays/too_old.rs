@@ -39,3 +39,12 @@ fn a_list_whose_next_page_is_too_old_begins_anew() {
         assert!(told > 0, "no page was too old\n{}", outcome.log.join("\n"));
     }
 }
+
+#[test]
+fn an_api_server_that_gives_fewer_on_a_page_than_it_is_asked_for_says_which_pods_are_pilots() {
+    let release = r#"{"criteria":[],"steps":[{"name":"pilot","pilot":{"atLeast":1,"nodes":{"matchLabels":{"tier":"pilot"}}},"replicas":1,"soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"every":"5s","for":"10s"}]}"#;
+    let outcome = told(&format!("replicas 40\nrelease {release}\npage 1\nat 2000 push v2 good"));
+    let log = outcome.log.join("\n");
+    assert_eq!(outcome.end.outcome, "Succeeded", "{log}");
+    assert!(!log.contains("it cannot be told which pods"), "{log}");
+}

@@ -17,7 +17,7 @@ use super::draft::Draft;
 use super::scene::Scene;
 use crate::api::ReleaseSpec;
 
-pub use placeholder::placeholder;
+pub use placeholder::{LONGEST as LONGEST_PLACEHOLDER, placeholder};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,7 +8,11 @@ const BEGINNINGS: [&str; 4] = ["your_", "your-", "yourdomain", "changeme"];
 /// Names that belong to nobody (RFC 2606).
 const EXAMPLES: [&str; 3] = ["example.com", "example.org", "example.net"];
 
-/// The placeholder in a text, if there is one: `TODO`, `your_key`, `example.com`, `<host>`, `[TARGET]`.
+/// Bytes of a text that is looked at: nobody leaves one for somebody to fill in that has more.
+pub const LONGEST: usize = 4 << 10;
+
+/// The placeholder in a text, if there is one: `TODO`, `your_key`, `example.com`, `<host>`, `[TARGET]`. A text of more than 4 KiB is not
+/// looked at, and has none.
 ///
 /// ```
 /// use tidegate::decide::lint::placeholder;
@@ -17,6 +21,9 @@ const EXAMPLES: [&str; 3] = ["example.com", "example.org", "example.net"];
 /// assert_eq!(placeholder("https://myexample.com/todos?rate<5&x>3"), None);
 /// ```
 pub fn placeholder(text: &str) -> Option<&str> {
+    if text.len() > LONGEST {
+        return None;
+    }
     bracketed(text, '<', '>', |inner| {
         let starts = inner.starts_with(|first: char| first.is_ascii_alphabetic());
         starts && inner.chars().all(|letter| letter.is_ascii_alphanumeric() || "_- .".contains(letter))
@@ -31,16 +38,19 @@ pub fn placeholder(text: &str) -> Option<&str> {
     .or_else(|| example(text))
 }
 
+/// The first of its kind that is one. There are no brackets in one: what closes belongs to the last that was opened before it, so that each letter is
+/// looked at as often, however many there are.
 fn bracketed(text: &str, open: char, close: char, is_one: impl Fn(&str) -> bool) -> Option<&str> {
     let mut from = 0;
-    while let Some(start) = text[from..].find(open).map(|at| from + at) {
-        let end = text[start..].find(close).map(|at| start + at)?;
-        // A named group of a regular expression looks the same.
-        let grouped = text[..start].ends_with("(?P") || text[..start].ends_with("(?");
-        if end > start + 1 && !grouped && is_one(&text[start + 1..end]) {
-            return Some(&text[start..=end]);
+    while let Some(end) = text[from..].find(close).map(|at| from + at) {
+        if let Some(start) = text[from..end].rfind(open).map(|at| from + at) {
+            // A named group of a regular expression looks the same.
+            let grouped = text[..start].ends_with("(?P") || text[..start].ends_with("(?");
+            if end > start + 1 && !grouped && is_one(&text[start + 1..end]) {
+                return Some(&text[start..=end]);
+            }
         }
-        from = start + 1;
+        from = end + close.len_utf8();
     }
     None
 }
@@ -70,7 +80,9 @@ fn example(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::placeholder;
+    use std::cell::Cell;
+
+    use super::{LONGEST, bracketed, placeholder};
 
     #[test]
     fn what_stands_for_something_else_is_found() {
@@ -83,8 +95,51 @@ mod tests {
             ("ChangeMe!", "ChangeMe"),
             ("[TARGET]", "[TARGET]"),
             ("a < b, <your host>", "<your host>"),
+            ("a > b, <your host>", "<your host>"),
+            ("[[TARGET]]", "[TARGET]"),
+            ("[a] [] (?P<code>5..) <x><y>", "<x>"),
+            ("<5><host>", "<host>"),
         ] {
             assert_eq!(placeholder(text), Some(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_is_found_behind_as_many_brackets_as_there_are() {
+        for brackets in ["[", "]", "<", ">", "[]", "<>", "][", "[<"] {
+            let before = brackets.repeat(1000);
+            assert_eq!(placeholder(&format!("{before} [TARGET]")), Some("[TARGET]"), "{brackets}");
+            assert_eq!(placeholder(&format!("{before} <host>")), Some("<host>"), "{brackets}");
+        }
+    }
+
+    #[test]
+    fn brackets_without_end_are_looked_at_once() {
+        let looked_at = |text: &str, open: char, close: char| {
+            let bytes = Cell::new(0);
+            let is_one = |inner: &str| {
+                bytes.set(bytes.get() + inner.len());
+                false
+            };
+            assert_eq!(bracketed(text, open, close, is_one), None);
+            bytes.get()
+        };
+        let most = 1 << 20;
+        for (opened, closed) in [("[", "]"), ("[A", "]"), ("[A", "A]"), ("[]", "[]")] {
+            let text = opened.repeat(most / 2 / opened.len()) + &closed.repeat(most / 2 / closed.len());
+            assert!(looked_at(&text, '[', ']') <= text.len(), "{opened} {closed}");
+            let text = text.replace('[', "<").replace(']', ">");
+            assert!(looked_at(&text, '<', '>') <= text.len(), "{opened} {closed}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_not_looked_at() {
+        let long = |length: usize| format!("TODO{}", " ".repeat(length - 4));
+        assert_eq!(placeholder(&long(LONGEST)), Some("TODO"));
+        assert_eq!(placeholder(&long(LONGEST + 1)), None);
+        for bracket in ["[", "]", "<", ">"] {
+            assert_eq!(placeholder(&bracket.repeat(1 << 20)), None);
         }
     }
 

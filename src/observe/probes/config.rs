@@ -7,11 +7,11 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 use sha2::{Digest, Sha256};
 
-use super::{Answer, Untried, failed, found, passed, unknown};
+use super::{Answer, LOOKED_AT, Untried, failed, found, passed, unknown};
 use crate::api::Right;
 use crate::api::check::{ConfigCheck, ConfigKey, ConfigObject, OtherKey};
 use crate::api::text::is_object_name;
-use crate::decide::lint::placeholder;
+use crate::decide::lint::{LONGEST_PLACEHOLDER, placeholder};
 
 /// A kind of object that has keys.
 #[derive(Clone, Copy)]
@@ -120,18 +120,20 @@ async fn verify(place: &Place<'_>, kind: Kind, wanted: &ConfigObject) -> Result<
     Ok(wanted.keys.len())
 }
 
+/// A value may have a mebibyte, and be looked at for many keys: no more of it is than each question needs.
 async fn is_as_wanted(namespace: &str, of: &str, key: &ConfigKey, value: &[u8]) -> Result<(), Answer> {
-    let text = String::from_utf8_lossy(value).into_owned();
-    if !key.allow_placeholder && is_placeholder(&text) {
+    if !key.allow_placeholder && is_placeholder(value) {
         return Err(failed(format!(
             "{of} looks like a placeholder: write the real value, or allowPlaceholder: true"
         )));
     }
     let least = key.min_length.map_or(0, |least| usize::try_from(least).unwrap_or(0));
-    if text.chars().count() < least {
+    if characters(value).take(least).count() < least {
         return Err(failed(format!("{of} is shorter than {least} characters")));
     }
     if let Some(pattern) = &key.pattern {
+        // With one byte more than a pattern is tried on it is known to be too long.
+        let text = String::from_utf8_lossy(&value[..value.len().min(LOOKED_AT + 1)]).into_owned();
         match found(namespace, pattern, text).await {
             Err(long @ Untried::TooLong) => return Err(failed(format!("{of} {long}"))),
             Err(Untried::NoPattern(_) | Untried::BrokenOff) => {
@@ -170,8 +172,20 @@ async fn differs(
     Ok(())
 }
 
-/// Whether all of this stands for something that somebody meant to write.
-fn is_placeholder(text: &str) -> bool {
+/// The characters of a value, as many as are asked for. What is no text counts as one each time.
+fn characters(value: &[u8]) -> impl Iterator<Item = char> {
+    value.utf8_chunks().flat_map(|chunk| {
+        let is_broken = !chunk.invalid().is_empty();
+        chunk.valid().chars().chain(is_broken.then_some(char::REPLACEMENT_CHARACTER))
+    })
+}
+
+/// Whether all of this stands for something that somebody meant to write. Nobody looks at more than 4 KiB to find out.
+fn is_placeholder(value: &[u8]) -> bool {
+    if value.len() > LONGEST_PLACEHOLDER {
+        return false;
+    }
+    let text = String::from_utf8_lossy(value);
     let text = text.trim().trim_matches(['"', '\'']);
     placeholder(text) == Some(text)
         || text.starts_with("${") && text.ends_with('}')
@@ -196,15 +210,45 @@ mod tests {
         assert_eq!(is_as_wanted("ns", of, &key, &value((64 << 10) + 1)).await, Err(failed(long)));
     }
 
+    #[tokio::test]
+    async fn a_value_has_as_many_characters_as_are_wanted_whatever_its_bytes() {
+        let of = "configmap shop, key blob";
+        let key = |least: i32| -> ConfigKey {
+            serde_json::from_value(json!({"key": "blob", "minLength": least})).unwrap()
+        };
+        for (value, characters) in [
+            ("x".repeat(1 << 20).into_bytes(), 65_536),
+            (vec![0xff; 1 << 20], 65_536),
+            ("中".repeat(7).into_bytes(), 7),
+            ([b"ab".as_slice(), &[0xff, 0xe4, 0xb8], b"c"].concat(), 5),
+        ] {
+            assert_eq!(is_as_wanted("ns", of, &key(characters), &value).await, Ok(()), "{characters}");
+        }
+        let short = format!("{of} is shorter than 6 characters");
+        let value = [b"ab".as_slice(), &[0xff, 0xe4, 0xb8], b"c"].concat();
+        assert_eq!(is_as_wanted("ns", of, &key(6), &value).await, Err(failed(short)));
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_written_by_hand_is_no_placeholder() {
+        let spaced = |length: usize| format!("TODO{}", "\n".repeat(length - 4)).into_bytes();
+        assert!(is_placeholder(&spaced(4 << 10)));
+        assert!(!is_placeholder(&spaced((4 << 10) + 1)));
+        assert!(!is_placeholder(format!("${{{}}}", "x".repeat(1 << 20)).as_bytes()));
+        for bracket in ["[", "]", "<", ">"] {
+            assert!(!is_placeholder(bracket.repeat(1 << 20).as_bytes()));
+        }
+    }
+
     #[test]
     fn a_value_that_is_nothing_but_such_a_word_is_a_placeholder() {
         for text in
             ["changeme", " TODO\n", "\"your_api_key\"", "<token>", "${STRIPE_KEY}", "{{ .Values.key }}"]
         {
-            assert!(is_placeholder(text), "{text}");
+            assert!(is_placeholder(text.as_bytes()), "{text}");
         }
         for text in ["<config><url>x</url></config>", "sk_live_4eC39", "todo-service", "{\"a\": 1}", "none"] {
-            assert!(!is_placeholder(text), "{text}");
+            assert!(!is_placeholder(text.as_bytes()), "{text}");
         }
     }
 }

@@ -11,6 +11,8 @@ mod signing;
 mod spec;
 mod workload;
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::draft::Draft;
@@ -136,14 +138,15 @@ pub const RULES: [Rule; 25] = [
 /// Everything that the rules find, errors first; a field is named by one rule only.
 pub fn lint(subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
+    let mut named = BTreeSet::new();
     for Rule { name, severity, place, look } in &RULES {
         let mut found = Found::default();
         look(subject, &mut found);
         for (field, problem, fix) in found.0 {
             // What the plan says of a whole is said of a part already.
-            let said =
-                |known: &Finding| known.field == field || *name == "plan" && known.field.starts_with(&field);
-            if !findings.iter().any(|known| known.place == *place && said(known)) {
+            let is_part = |known: &Finding| known.place == *place && known.field.starts_with(&field);
+            let is_said = *name == "plan" && findings.iter().any(is_part);
+            if !is_said && named.insert((*place, field.clone())) {
                 findings.push(Finding {
                     rule: name,
                     severity: *severity,

@@ -239,8 +239,15 @@ fn each_text(subject: &Subject<'_>, see: &mut dyn FnMut(&str, &str)) {
     texts("spec", &spec, see);
 }
 
+/// Bytes of a path. What lies below a longer one, where a template may have names of any length, is no field that anybody reads: written out for
+/// each of its texts, the path alone would take thousands of times as much as was written.
+const LONGEST_PATH: usize = 1024;
+
 /// Each text in a value with its path.
 pub fn texts(path: &str, value: &Value, see: &mut dyn FnMut(&str, &str)) {
+    if path.len() > LONGEST_PATH {
+        return;
+    }
     match value {
         Value::String(text) => see(path, text),
         Value::Array(items) => {

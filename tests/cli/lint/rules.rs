@@ -406,6 +406,18 @@ fn a_soak_that_no_window_is_open_for_is_told_with_how_long_they_are() {
 }
 
 #[test]
+fn what_lies_below_a_name_without_end_is_not_looked_at() {
+    let below = |name: &str| {
+        let container = json!({"name": "a", "annotations": {name: ["x", "TODO", "TBD"]}});
+        found(json!({"preflight": [job("a", container)]}), json!({}))
+    };
+    let container = "spec.preflight[0].job.template.spec.template.spec.containers[0]";
+    let each = |place: u8| format!("error placeholder {container}.annotations.note[{place}]");
+    assert_eq!(below("note"), [each(1), each(2)]);
+    assert_eq!(below(&"n".repeat(100_000)), [""; 0]);
+}
+
+#[test]
 fn downtime_that_was_accepted_is_not_remarked_upon() {
     assert_eq!(found(json!({"downtime": "Accepted"}), json!({"strategy": {"type": "Recreate"}})), [""; 0]);
 }

@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::letters::on_one_line;
+
 /// Images of a revision that are kept in status and in the record of a run.
 pub const KEPT: usize = 64;
+/// Characters that are kept of the name of one: more than any registry takes.
+const LONGEST: usize = 512;
 
 /// The images that a template of pods names, each once: those of its containers first, then those of containers that run before them or, as
 /// sidecars, beside them.
@@ -24,6 +28,12 @@ pub fn of_template(template: &Value) -> Vec<String> {
         .flat_map(|list| template["spec"][list].as_array().map(Vec::as_slice).unwrap_or_default());
     let images = containers.filter_map(|container| container["image"].as_str());
     images.filter(|image| seen.insert(*image)).map(str::to_owned).collect()
+}
+
+/// Images as status and the record of a run have them, and whoever is told of them. Nobody but registries says what a name may be: one is kept as far as
+/// such a name can go, on one line.
+pub fn kept(images: &[String]) -> Vec<String> {
+    images.iter().take(KEPT).map(|image| on_one_line(image).take(LONGEST).collect()).collect()
 }
 
 /// Whether the same name may mean another image tomorrow: no digest, and the tag `latest` or none.

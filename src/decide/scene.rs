@@ -169,7 +169,7 @@ pub fn revision(target: &Workload) -> RevisionStatus {
     RevisionStatus {
         revision: template_name(&target.name, &target.fingerprint),
         fingerprint: target.fingerprint.clone(),
-        images: target.images.iter().take(images::KEPT).cloned().collect(),
+        images: images::kept(&target.images),
         changed_by: target.changed_by.clone(),
     }
 }

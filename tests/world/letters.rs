@@ -1,4 +1,4 @@
-//! Letters that turn the direction of writing, in what people say and in what they are called: no sentence shows them.
+//! Letters that turn the direction of writing, in what people say and in what they and images are called: no sentence shows them.
 
 use serde_json::{Value, json};
 
@@ -67,4 +67,20 @@ fn what_is_said_of_a_freeze_is_told_in_the_order_in_which_it_is_written() {
     let blocker = world.status.blocked_by.as_ref().unwrap();
     assert!(blocker.message.contains("until it is deleted: sorrypiks :. "), "{blocker:?}");
     nothing_turns(&world);
+}
+
+#[test]
+fn the_name_of_an_image_is_told_in_order_on_one_line_and_not_without_end() {
+    let mut world = World::new(4, quarter(), json!({}));
+    let mut new = template("v2", false);
+    let image = format!("shop\u{202e}:v2\nrun r7 has ended {}", "x".repeat(100_000));
+    new["spec"]["containers"][0]["image"] = json!(image);
+    world.push(new);
+    world.until("a run", |world| world.status.run.is_some());
+    let kept = &world.status.canary.as_ref().unwrap().images[0];
+    assert!(kept.starts_with("shop:v2 run r7 has ended xxx"), "{kept}");
+    assert_eq!(kept.chars().count(), 512);
+    nothing_turns(&world);
+    let begun = world.notices.iter().find(|notice| notice.reason == "RunStarted").unwrap();
+    assert!(begun.note.ends_with(&format!(" changed the template ({kept})")), "{}", begun.note);
 }

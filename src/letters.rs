@@ -24,3 +24,13 @@ pub fn on_one_line(text: &str) -> impl Iterator<Item = char> {
     let shown = text.chars().filter(|letter| !turns_writing(*letter));
     shown.map(|letter| if breaks_line(letter) { ' ' } else { letter })
 }
+
+/// The same as far as so many bytes go. Where there is more, `…` ends it.
+pub fn bounded(text: &str, most: usize) -> String {
+    let mut shown: String = on_one_line(text).take(most + 1).collect();
+    if shown.len() > most {
+        shown.truncate(shown.floor_char_boundary(most.saturating_sub('…'.len_utf8())));
+        shown.push('…');
+    }
+    shown
+}

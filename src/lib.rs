@@ -22,6 +22,7 @@
 //! | [`report`] | log lines, events, metrics | delay or fail `act` |
 //! | [`run`] | wiring, leader election, the queue, the clocks | decide |
 //! | `letters` | letters that turn the direction of writing or begin a line, for `observe`, `decide`, `report` and `cli` | know where a text goes |
+//! | `logged` | what others said, as a line of the log has it, for `watch`, `act`, `report` and `run` | know what it is about |
 //! | `lines` | what waits, by namespace, for `report` and `run` | know what it is that waits |
 //! | [`turns`] | turns at what is done so many times at once: so many for all, so many for one namespace | know what is done |
 //! | [`cli`] | `kubectl tidegate` | write anything but ReleaseActions, and a hand-back when asked to |
@@ -54,6 +55,7 @@ pub mod cli;
 pub mod decide;
 mod letters;
 mod lines;
+mod logged;
 pub mod observe;
 pub mod report;
 pub mod run;

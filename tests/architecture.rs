@@ -124,6 +124,12 @@ fn nobody_asks_anybody_but_through_a_client_that_looks_where_it_goes() {
 }
 
 #[test]
+fn no_line_of_the_log_has_an_error_as_others_put_it() {
+    // Through `logged` it is one line, which ends.
+    nowhere("", &["%error", "%said", "%message", "%why"], |_| false);
+}
+
+#[test]
 fn what_users_write_knows_nothing_of_those_who_carry_it_out() {
     nowhere("api", &["crate::decide", "crate::act", "crate::run", "crate::watch", "crate::observe"], |_| {
         false

@@ -24,6 +24,7 @@ use crate::decide::fields::puts_label;
 use crate::decide::refusal::{DoneWithout, Refusal};
 use crate::decide::snapshot::{ProbeId, ReleaseFacts};
 use crate::decide::{Decision, Intent, Key, Owner, Relabelled};
+use crate::logged::logged;
 use crate::watch::slim::StoredTemplate;
 
 pub use budget::Budget;
@@ -124,7 +125,7 @@ async fn carry_out_all(
             }
             Err(failed) if decision.only_noted => return Err(failed),
             Err(Failed { error, .. }) => {
-                tracing::warn!(release = %key, %error, "status could not be written; going back all the same")
+                tracing::warn!(release = %key, error = %logged(&error), "status could not be written; going back all the same")
             }
         }
     }
@@ -144,7 +145,7 @@ async fn carry_out_all(
                 let failed = Failed { what: intent.what(), error };
                 let Some((without, refusal)) = without.zip(failed.refusal()) else { return Err(failed) };
                 let Failed { what, error } = failed;
-                tracing::warn!(release = %key, what, %error, "a write was refused, and is done without");
+                tracing::warn!(release = %key, what, error = %logged(&error), "a write was refused, and is done without");
                 applied.done_without.insert(without, Some(refusal));
             }
         }
@@ -227,7 +228,7 @@ async fn carry_out_one(
             match writer.patch_deployment(&key.namespace, name, patch).await {
                 Ok(_) => tracing::info!(release = %key, deployment = name, "manages its fields no more"),
                 Err(error @ (ActError::Refused(_) | ActError::Forbidden(_))) => {
-                    tracing::warn!(release = %key, deployment = name, %error, "who applies the Deployment server-side is still refused because of us");
+                    tracing::warn!(release = %key, deployment = name, error = %logged(&error), "who applies the Deployment server-side is still refused because of us");
                 }
                 // Somebody has written it meanwhile: what they wrote brings the next look, and status does not wait for it.
                 Err(ActError::Stale(_)) => {}
@@ -242,7 +243,7 @@ async fn carry_out_one(
                 Err(ActError::Stale(_) | ActError::Gone) => {}
                 // What is said of the Release itself does not wait for it.
                 Err(error) => {
-                    tracing::warn!(release = %key, deployment = name, %error, "a copy of the Deployment keeps its label");
+                    tracing::warn!(release = %key, deployment = name, error = %logged(&error), "a copy of the Deployment keeps its label");
                 }
             }
         }
@@ -291,7 +292,7 @@ async fn carry_out_one(
             Err(error @ ActError::Fenced) => return Err(error),
             // It ends by itself.
             Err(error) => {
-                tracing::warn!(release = %key, job = name, %error, "the job of a trial pod could not be deleted");
+                tracing::warn!(release = %key, job = name, error = %logged(&error), "the job of a trial pod could not be deleted");
             }
         },
         Intent::KeepReport { name, report } => {
@@ -311,7 +312,7 @@ async fn carry_out_one(
                     | ActError::Gone
                     | ActError::NotServed(_)),
                 ) => {
-                    tracing::warn!(release = %key, report = name, %error, "the record of the run could not be kept");
+                    tracing::warn!(release = %key, report = name, error = %logged(&error), "the record of the run could not be kept");
                     applied.unreported = Some(error.to_string());
                 }
                 Err(error) => return Err(error),
@@ -323,7 +324,7 @@ async fn carry_out_one(
             let refused = quarantine(writer, key, pods);
             let refused = tokio::time::timeout(QUARANTINE, refused).await.unwrap_or_default();
             for (pod, message) in refused {
-                tracing::warn!(release = %key, pod, message, "a pod could not be taken into quarantine");
+                tracing::warn!(release = %key, pod, said = %logged(&message), "a pod could not be taken into quarantine");
                 applied.refused.push((crate::decide::quarantine_refusal(run, &pod), message));
             }
         }
@@ -331,7 +332,7 @@ async fn carry_out_one(
             Ok(()) => tracing::info!(release = %key, pod = name, "the quarantine of a pod is over"),
             Err(error @ ActError::Fenced) => return Err(error),
             Err(error) => {
-                tracing::warn!(release = %key, pod = name, %error, "a pod in quarantine could not be deleted");
+                tracing::warn!(release = %key, pod = name, error = %logged(&error), "a pod in quarantine could not be deleted");
             }
         },
         Intent::MarkAction { uid, name, done, message, at } => {

@@ -15,7 +15,8 @@ use super::Metrics;
 use crate::act::{ActError, Budget, Writer};
 use crate::decide::decision::LONGEST_NOTE;
 use crate::decide::{Key, Notice, Snapshot};
-use crate::letters::on_one_line;
+use crate::letters::bounded;
+use crate::logged::logged;
 pub use waiting::Waiting;
 
 /// A notice about a Release.
@@ -80,9 +81,11 @@ async fn write(writer: &Writer, telling: &Telling, metrics: &Metrics) {
     match &error {
         ActError::Forbidden(right) => {
             metrics.forbidden(right);
-            tracing::warn!(release = %telling.key, %error, "an event could not be written");
+            tracing::warn!(release = %telling.key, error = %logged(&error), "an event could not be written");
         }
-        _ => tracing::debug!(release = %telling.key, %error, "an event could not be written"),
+        _ => {
+            tracing::debug!(release = %telling.key, error = %logged(&error), "an event could not be written")
+        }
     }
     metrics.event_dropped();
 }
@@ -98,7 +101,7 @@ fn event(telling: &Telling) -> Event {
         event_time: Some(MicroTime(*at)),
         action: Some(notice.reason.into()),
         reason: Some(notice.reason.into()),
-        note: Some(bounded(&notice.note)),
+        note: Some(bounded(&notice.note, LONGEST_NOTE)),
         type_: Some(if notice.warning { "Warning" } else { "Normal" }.into()),
         reporting_controller: Some("tidegate.dev/operator".into()),
         reporting_instance: Some("tidegate".into()),
@@ -112,16 +115,6 @@ fn event(telling: &Telling) -> Event {
         }),
         ..Event::default()
     }
-}
-
-/// As much of a note as an event takes.
-fn bounded(note: &str) -> String {
-    let mut note: String = on_one_line(note).take(LONGEST_NOTE + 1).collect();
-    if note.len() > LONGEST_NOTE {
-        note.truncate(note.floor_char_boundary(LONGEST_NOTE - '…'.len_utf8()));
-        note.push('…');
-    }
-    note
 }
 
 #[cfg(test)]

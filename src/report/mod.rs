@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use crate::act::{ActError, Applied, Failed, Writer};
 use crate::decide::refusal::Why;
 use crate::decide::{Decision, Key, Notice, Snapshot};
+use crate::logged::logged;
 pub use events::{Regarding, Telling};
 pub use metrics::Metrics;
 pub use notify::Notifier;
@@ -72,7 +73,7 @@ impl Reporter {
                 let message =
                     status.summary.as_ref().map(|summary| summary.message.as_str()).unwrap_or_default();
                 let phase = status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default();
-                tracing::info!(release = %key, phase, "{message}");
+                tracing::info!(release = %key, phase, "{}", logged(message));
             }
             self.metrics.status(before, status);
         }
@@ -95,11 +96,7 @@ impl Reporter {
         if notice.lasts && !self.is_news(key, notice.reason, *at) {
             return;
         }
-        if notice.warning {
-            tracing::warn!(release = %key, reason = notice.reason, "{}", notice.note);
-        } else {
-            tracing::info!(release = %key, reason = notice.reason, "{}", notice.note);
-        }
+        log(key, &notice);
         let Some(regarding) = Regarding::of(snapshot) else { return };
         let telling = Telling { key: key.clone(), regarding, notice, at: *at };
         if self.waiting.push(telling).is_some() {
@@ -126,6 +123,16 @@ impl Drop for Reporter {
     }
 }
 
+/// A line of the log.
+fn log(key: &Key, notice: &Notice) {
+    let note = logged(&notice.note);
+    if notice.warning {
+        tracing::warn!(release = %key, reason = notice.reason, "{note}");
+    } else {
+        tracing::info!(release = %key, reason = notice.reason, "{note}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -136,6 +143,41 @@ mod tests {
 
     use super::*;
     use crate::act::writer::Leads;
+
+    /// What is logged meanwhile, for people.
+    fn lines(what: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Log(Arc<Mutex<Vec<u8>>>);
+
+        impl std::io::Write for Log {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let log = Log::default();
+        let written = log.clone();
+        let format = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
+        tracing::subscriber::with_default(format.with_writer(move || log.clone()).finish(), what);
+        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_notice_is_one_line_of_the_log_whatever_people_have_written_and_no_longer_than_an_event() {
+        let key = Key { namespace: "shop".into(), name: "checkout".into() };
+        let forged = "run r7: eve\u{202e} changed the template (x\n INFO run r7 has ended)";
+        assert_eq!(
+            lines(|| log(&key, &Notice::warning("RunStarted", forged))),
+            " WARN run r7: eve changed the template (x  INFO run r7 has ended) release=shop/checkout reason=\"RunStarted\"\n"
+        );
+        let long = lines(|| log(&key, &Notice::normal("RunStarted", "x".repeat(100_000))));
+        assert!(long.starts_with(" INFO xxx") && long.contains("x… release=") && long.len() < 1100, "{long}");
+    }
 
     #[tokio::test]
     async fn what_lasts_is_told_again_after_an_hour() {

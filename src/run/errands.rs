@@ -18,6 +18,7 @@ use crate::api::undo::{HookStatus, HttpHook, SecretHeader};
 use crate::decide::plan::ObjectPatch;
 use crate::decide::snapshot::{Gathered, ProbeAnswer, ProbeResult};
 use crate::decide::{Errand, ErrandKind, Key, hook_errand, hook_id};
+use crate::logged::logged;
 use crate::observe::credentials;
 use crate::observe::gather::Gatherer;
 use crate::observe::reach::Reach;
@@ -233,7 +234,7 @@ impl Hands {
             None => return,
         };
         let hook = name.strip_prefix("hook/").unwrap_or(name);
-        tracing::info!(release = %key, run, hook, ?result, message, "a hook of the way back ended");
+        tracing::info!(release = %key, run, hook, ?result, said = %logged(&message), "a hook of the way back ended");
         if asked.strong_count() == 0 {
             return;
         }

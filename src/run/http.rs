@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
 use super::link::Answers;
+use crate::logged::logged;
 use crate::report::Metrics;
 use crate::watch::FirstLists;
 
@@ -82,7 +83,7 @@ async fn accept(listener: TcpListener, router: Router) {
             Ok(accepted) => accepted,
             Err(error) => {
                 if !is_of_the_connection(error.kind()) {
-                    tracing::warn!(%error, "the http server cannot take a connection");
+                    tracing::warn!(error = %logged(&error), "the http server cannot take a connection");
                     tokio::time::sleep(PAUSE).await;
                 }
                 continue;

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use super::clock::{self, Clock};
 use crate::act::Fence;
 use crate::api::Right;
+use crate::logged::logged;
 
 /// Name of the Lease.
 const LEASE: &str = "tidegate";
@@ -154,7 +155,7 @@ impl Elector {
     }
 
     fn failed(&self, why: &str) -> Duration {
-        tracing::warn!(why, "the lease could not be renewed");
+        tracing::warn!(why = %logged(why), "the lease could not be renewed");
         self.end_if_lapsed();
         RETRY_PERIOD
     }
@@ -277,7 +278,9 @@ impl Elector {
         };
         match tokio::time::timeout(REQUEST_DEADLINE, released).await {
             Ok(Ok(())) => tracing::info!("gave the lease up"),
-            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be given up; it expires by itself"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = %logged(&error), "the lease could not be given up; it expires by itself")
+            }
             Err(_) => tracing::warn!("the lease could not be given up in time; it expires by itself"),
         }
     }

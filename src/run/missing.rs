@@ -17,6 +17,7 @@ use super::clock;
 use crate::decide::fields::{PARKED_DEADLINE, parked};
 use crate::decide::snapshot::Workload;
 use crate::decide::{Key, Snapshot};
+use crate::logged::logged;
 use crate::watch::again::{NotRead, Reader};
 use crate::watch::{ObjectKey, SharedIndex};
 use about::About;
@@ -125,7 +126,7 @@ impl Missing {
                 (doubt.since + (now - doubt.tried), NO_TURN, false)
             }
             Err(error @ (NotRead::Gone | NotRead::Late | NotRead::Api(_))) => {
-                tracing::warn!(release = %key, missing = ?doubt.about, %error, "it could not be read whether it is there");
+                tracing::warn!(release = %key, missing = ?doubt.about, error = %logged(&error), "it could not be read whether it is there");
                 (doubt.since, ASK_AGAIN, in_a_hurry || now >= doubt.since + PATIENCE)
             }
         };

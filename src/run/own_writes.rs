@@ -11,6 +11,7 @@ use super::clock;
 use crate::act::Applied;
 use crate::decide::snapshot::{Labelled, LastWrite};
 use crate::decide::{Key, Snapshot};
+use crate::logged::logged;
 use crate::watch::again::{NotRead, Reader};
 use crate::watch::{ObjectKey, slim};
 
@@ -192,7 +193,7 @@ impl OwnWrites {
             // Others read: it is tried again in the next look.
             Err(NotRead::NoTurn) => return,
             Err(error @ (NotRead::Late | NotRead::Api(_))) => {
-                tracing::warn!(release = %key, %error, "it could not be read whether what was written last is there");
+                tracing::warn!(release = %key, error = %logged(&error), "it could not be read whether what was written last is there");
             }
         }
         if let Some(own) = self.lock().get_mut(key) {

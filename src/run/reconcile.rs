@@ -22,6 +22,7 @@ use crate::api::status::Run;
 use crate::decide::refusal::{self, Refusal};
 use crate::decide::snapshot::{ProbeAnswer, ProbeResult, ReleaseFacts};
 use crate::decide::{self, Decision, Errand, Key, Notice, Snapshot};
+use crate::logged::logged;
 use crate::observe::{self, reading::Reading};
 use crate::report::{Notifier, Reporter};
 use crate::watch::SharedIndex;
@@ -191,7 +192,7 @@ impl Reconciler {
                 Ok(()) => {}
                 Err(NotRead::NoTurn | NotRead::Gone) => break,
                 Err(error @ (NotRead::Late | NotRead::Api(_))) => {
-                    tracing::warn!(release = %key, %error, "what is not kept in memory could not be read again");
+                    tracing::warn!(release = %key, error = %logged(&error), "what is not kept in memory could not be read again");
                     return Err(NOT_READ);
                 }
             }
@@ -280,7 +281,7 @@ impl Reconciler {
         }
         // What comes too late again and again is no race.
         if !error.look_again() || failures >= QUICK_LOOKS {
-            tracing::warn!(release = %key, what, %error, retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "a write failed");
+            tracing::warn!(release = %key, what, error = %logged(error), retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "a write failed");
         }
         self.queue.wake_at(key.clone(), clock::instant() + wait);
     }

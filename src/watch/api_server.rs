@@ -18,6 +18,7 @@ use super::pages;
 use super::streams::{Pauses, config};
 use super::watched::lacking;
 use crate::api::Right;
+use crate::logged::logged;
 
 /// Those of the API server, whatever they are called.
 const SLICES: &str = "kubernetes.io/service-name=kubernetes";
@@ -74,7 +75,7 @@ async fn until_refused(
                     if let Some(right) = lacking(&error) {
                         return right;
                     }
-                    tracing::warn!(%error, "the watch of the API server's replicas was interrupted; it goes on by itself");
+                    tracing::warn!(error = %logged(&error), "the watch of the API server's replicas was interrupted; it goes on by itself");
                     continue;
                 }
             }

@@ -25,6 +25,7 @@ use super::slim;
 use super::watched::{Need, Now, Refused, Watched};
 use crate::api::{RELEASE_LABEL, Right};
 use crate::decide::Key;
+use crate::logged::logged;
 
 /// Seconds after which the API server ends a watch by itself; one that it does not end is ended here, five seconds later. So long a
 /// silence can go unnoticed at rest; whoever makes the client sees to it that it is shorter while a run is under way.
@@ -160,7 +161,7 @@ async fn served_policies(client: &Client) -> Vec<&'static str> {
             .filter(|kind| served.resources.iter().any(|resource| resource.kind == *kind))
             .collect(),
         Err(error) => {
-            tracing::warn!(%error, "cannot tell which admission policies are served; trying all");
+            tracing::warn!(error = %logged(&error), "cannot tell which admission policies are served; trying all");
             wanted.to_vec()
         }
     }

@@ -10,6 +10,7 @@ use super::streams::Listed;
 use crate::api::Right;
 use crate::decide::Key;
 use crate::decide::snapshot::Unheard;
+use crate::logged::logged;
 
 /// Is told of rights that are missing.
 pub type Refused = Arc<dyn Fn(&Right) + Send + Sync>;
@@ -84,7 +85,9 @@ impl Watched {
                 (self.refused)(&right);
                 self.listed.lacking().insert(self.name.clone(), right);
             }
-            None => tracing::warn!(kind = self.name, %error, "a watch was interrupted; it goes on by itself"),
+            None => {
+                tracing::warn!(kind = self.name, error = %logged(error), "a watch was interrupted; it goes on by itself")
+            }
         }
     }
 

@@ -18,8 +18,9 @@ use reqwest::{Request, RequestBuilder, Response, Url};
 use tokio::net::{TcpStream, UdpSocket};
 
 /// Addresses of clouds' own services that lie among those of other hosts.
-const METADATA: [IpAddr; 4] = [
+const METADATA: [IpAddr; 5] = [
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)), // Google
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),  // Scaleway
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),                   // Azure
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),                 // Alibaba
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),                     // Oracle

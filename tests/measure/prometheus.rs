@@ -219,6 +219,21 @@ async fn an_error_of_the_api_is_passed_on() {
 }
 
 #[tokio::test]
+async fn a_header_with_user_and_password_is_not_repeated_either() {
+    let repeat = |headers: HeaderMap| async move {
+        let sent = headers["authorization"].to_str().expect("a text");
+        let error = format!("no such user: {sent} (ops, secret)");
+        (StatusCode::BAD_REQUEST, Json(json!({"status": "error", "error": error})))
+    };
+    let url = format!("http://127.0.0.1:{}", serve(Router::new().fallback(repeat)).await);
+    let auth = Auth::Basic { user: "ops".to_owned(), password: "secret".to_owned() };
+    let prometheus = Prometheus { url, auth, headers: vec![] };
+    let detected = chosen(&Names::default(), GO).expect("fits");
+    let answers = read(&prometheus, &pods(&["a"]), &detected).await;
+    assert_eq!(answers[0].1, Err(ReadError::Api("no such user: Basic ...== (ops, ...)".to_owned())));
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_answer_is_given_up() {
     let slow = Router::new().fallback(|| async { std::future::pending::<&str>().await });
     let url = format!("http://127.0.0.1:{}", serve(slow).await);

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use serde_json::json;
 
 use super::answer::explained;
 use super::clock::{Clock, shown_by};
@@ -39,16 +41,29 @@ impl Auth {
     /// An answer without these credentials in it: what a server, or a proxy before it, says of a question that it refuses is told to people, and some
     /// repeat what they were sent.
     fn struck_out_of(&self, mut body: Held) -> Held {
-        let secret = match self {
-            Auth::Nobody => return body,
-            Auth::Bearer(token) => token,
-            Auth::Basic { user: _, password } => password,
-        };
         if !body.starts_with(SUCCESS) {
-            body.strike_out(secret.as_bytes());
+            for secret in self.secrets() {
+                body.strike_out(secret.as_bytes());
+            }
         }
         body
     }
+
+    /// In all forms in which they are sent; the longer ones first, of which another one may be a part.
+    fn secrets(&self) -> Vec<String> {
+        match self {
+            Auth::Nobody => Vec::new(),
+            Auth::Bearer(token) => vec![token.clone()],
+            Auth::Basic { user, password } => vec![in_header(user, password), password.clone()],
+        }
+    }
+}
+
+/// A user and a password as their header has them (RFC 7617), without the `=` at the end, which some leave out.
+fn in_header(user: &str, password: &str) -> String {
+    // What is in a Secret is written in the same base64.
+    let encoded = json!(ByteString(format!("{user}:{password}").into_bytes()));
+    encoded.as_str().unwrap_or_default().trim_end_matches('=').to_owned()
 }
 
 impl Prometheus {

@@ -22,6 +22,7 @@ mod sampler;
 pub mod settings;
 mod shares;
 mod telemetry;
+mod unanswered;
 mod values;
 
 use std::sync::Arc;

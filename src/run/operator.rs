@@ -170,6 +170,7 @@ impl Operator {
             missing: Missing::default(),
             let_go: LetGo::default(),
             rush: Rush::default(),
+            unanswered: Unanswered::default(),
             onlooker,
         });
         let looks = Arc::new(Looks::default());

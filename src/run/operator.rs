@@ -22,6 +22,7 @@ use super::queue::Queue;
 use super::reconcile::{Onlooker, Reconciler};
 use super::rush::Rush;
 use super::sampler::Sampler;
+use super::unanswered::Unanswered;
 use crate::act::{Fence, Writer};
 use crate::api::Right;
 use crate::decide::Key;

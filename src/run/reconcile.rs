@@ -130,9 +130,9 @@ impl Reconciler {
             let mut beside = Beside { reconciler: self, key, errands: &decision.errands, glanced: began };
             let (applied, outcome) =
                 act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision, &mut beside).await;
-            self.note(key, snapshot, &applied, &outcome);
             let tried = decision.intents.get(..applied.tried).unwrap_or_default();
             self.unanswered.note(key, tried, &applied.unanswered);
+            self.note(key, snapshot, &applied, &outcome);
             is_done = outcome.is_ok() && !applied.cut_short;
             is_overtaken = applied.cut_short;
             match outcome {

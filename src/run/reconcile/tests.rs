@@ -27,6 +27,7 @@ mod beside;
 mod label;
 mod meanwhile;
 mod missing;
+mod unanswered;
 
 type Written = Arc<Mutex<Vec<(String, Instant)>>>;
 
@@ -100,6 +101,7 @@ fn reconciler(client: Client, turns: u16) -> Arc<Reconciler> {
         missing: Missing::default(),
         let_go: LetGo::default(),
         rush: Rush::default(),
+        unanswered: Unanswered::default(),
         onlooker: None,
     })
 }

@@ -15,6 +15,7 @@ mod kept;
 pub mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -44,6 +45,8 @@ pub struct Applied {
     pub labelled: bool,
     /// `status.revision` that was written.
     pub revision: Option<i64>,
+    /// The status that was written, where it is the one that was decided.
+    pub status: Option<Arc<ReleaseStatus>>,
     /// Jobs and pods' new labels that the API server refused, and its words: an answer to their check.
     pub refused: Vec<(ProbeId, String)>,
     /// The record of a run that the API server refused, and its words.
@@ -198,13 +201,15 @@ async fn write_status(
 ) -> Result<(), Failed> {
     if let (Some(status), Some(release)) = (&decision.status, release) {
         let version = &release.resource_version;
-        let written = match amended(status, release, applied) {
-            Some(amended) => writer.patch_release_status(key, version, &amended).await,
+        let amended = amended(status, release, applied);
+        let written = match &amended {
+            Some(amended) => writer.patch_release_status(key, version, amended).await,
             None => writer.patch_release_status(key, version, status).await,
         };
         let what = || format!("the patch of the status of Release {}", key.name);
         written.map_err(|error| Failed { what: what(), error })?;
         applied.revision = Some(status.revision);
+        applied.status = amended.is_none().then(|| Arc::new(status.clone()));
         applied.writes += 1;
     }
     Ok(())
@@ -408,7 +413,7 @@ fn whole_second(at: jiff::Timestamp) -> jiff::Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use http::{Request, Response, StatusCode};
     use kube::Client;

@@ -12,6 +12,7 @@ mod looks;
 mod memory;
 mod missing;
 mod operator;
+mod own_status;
 mod own_writes;
 mod prober;
 mod queue;

@@ -16,6 +16,7 @@ use super::let_go::LetGo;
 use super::link::UnderWay;
 use super::looks::Looks;
 use super::missing::Missing;
+use super::own_status::OwnStatus;
 use super::own_writes::OwnWrites;
 use super::prober::Prober;
 use super::queue::Queue;
@@ -168,6 +169,7 @@ impl Operator {
             findings,
             sampler,
             own: OwnWrites::default(),
+            own_status: OwnStatus::default(),
             missing: Missing::default(),
             let_go: LetGo::default(),
             rush: Rush::default(),

@@ -12,6 +12,7 @@ use super::errands::Errands;
 use super::findings::{News, SharedFindings};
 use super::let_go::LetGo;
 use super::missing::Missing;
+use super::own_status::OwnStatus;
 use super::own_writes::{BackOff, OwnWrites};
 use super::prober::{Asker, Prober};
 use super::queue::Queue;
@@ -75,6 +76,7 @@ pub struct Reconciler {
     pub notifier: Notifier,
     pub reporter: Reporter,
     pub own: OwnWrites,
+    pub own_status: OwnStatus,
     pub missing: Missing,
     pub let_go: LetGo,
     pub rush: Rush,
@@ -171,11 +173,20 @@ impl Reconciler {
     }
 
     fn observe(&self, key: &Key, again: &Again, now: Timestamp) -> Result<Snapshot, Vec<Outlined>> {
+        let snapshot = self.observe_once(key, again, now)?;
+        match self.own_status.sees_less(key, snapshot.release.as_ref()) {
+            true => self.observe_once(key, again, now),
+            false => Ok(snapshot),
+        }
+    }
+
+    fn observe_once(&self, key: &Key, again: &Again, now: Timestamp) -> Result<Snapshot, Vec<Outlined>> {
         let mut findings = self.findings.of(key, now);
         findings.told = self.notifier.told(key);
         findings.last_write = self.own.last_write(key);
         findings.labelled = self.own.labelled(key);
         findings.let_go = self.let_go.of(key);
+        findings.pruned = self.own_status.pruned(key);
         observe::observe(&self.index.lock(), again, &self.reading, key, findings, now)
     }
 
@@ -213,6 +224,7 @@ impl Reconciler {
         self.errands.clear();
         self.findings.clear();
         self.unanswered.clear();
+        self.own_status.clear();
     }
 
     /// Has people told what status owes them.
@@ -229,6 +241,7 @@ impl Reconciler {
     fn note(&self, key: &Key, snapshot: &Snapshot, applied: &Applied, outcome: &Result<(), Failed>) {
         self.reporter.wrote(applied, outcome);
         self.own.note(key, snapshot, applied);
+        self.own_status.note(key, snapshot.release.as_ref(), applied);
         if applied.revision.is_some() {
             self.missing.note_written(key);
         }

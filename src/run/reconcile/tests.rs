@@ -27,6 +27,7 @@ mod beside;
 mod label;
 mod meanwhile;
 mod missing;
+mod pruned;
 mod unanswered;
 
 type Written = Arc<Mutex<Vec<(String, Instant)>>>;
@@ -98,6 +99,7 @@ fn reconciler(client: Client, turns: u16) -> Arc<Reconciler> {
         queue,
         findings,
         own: OwnWrites::default(),
+        own_status: OwnStatus::default(),
         missing: Missing::default(),
         let_go: LetGo::default(),
         rush: Rush::default(),

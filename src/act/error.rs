@@ -8,6 +8,9 @@ use kube::core::Status;
 use crate::api::Right;
 use crate::decide::refusal::Why;
 
+/// What is waited for as long as this and not answered hangs: the Lease is waited for no longer, and nobody writes whose Lease is not renewed.
+const HANGS: Duration = Duration::from_secs(5);
+
 /// What the API server says of a JSON patch that does not apply. Which operation it was, and why, it keeps to itself: no other refusal says only this.
 pub(super) const NOT_AS_TESTED: &str = "the server rejected our request due to an error in our request";
 
@@ -34,8 +37,13 @@ pub enum ActError {
     /// A webhook that has to be asked first does not answer. The same write goes through once it does; until then it is as good as refused.
     #[error("{0}")]
     WebhookSilent(String),
-    #[error("no answer in time")]
-    Deadline,
+    /// It was waited for as long as this.
+    #[error("no answer within {} s", .0.as_secs())]
+    Deadline(Duration),
+    /// The same, of a write that hung the last time that it was tried, too: the Lease was renewed meanwhile, so that it is not the whole API server. A webhook
+    /// that hangs is given up by the API server after we have given up the write. It is as good as refused.
+    #[error("no answer in time, again and again")]
+    Unanswered,
     #[error("the API server asks to come back in {} s", .0.as_secs())]
     Throttled(Duration),
     #[error("the API server could not be asked: {0}")]
@@ -54,7 +62,7 @@ impl ActError {
             Self::Forbidden(_) => "forbidden",
             Self::Taken { .. } => "taken",
             Self::WebhookSilent(_) => "webhook_silent",
-            Self::Deadline => "deadline",
+            Self::Deadline(_) | Self::Unanswered => "deadline",
             Self::Throttled(_) => "throttled",
             Self::Unreachable(_) => "unreachable",
         }
@@ -65,10 +73,15 @@ impl ActError {
         matches!(self, Self::Stale(_) | Self::Gone)
     }
 
+    /// Whether whoever is asked about it hangs, as far as one try can tell.
+    pub fn hangs(&self) -> bool {
+        matches!(self, Self::Deadline(waited) if *waited >= HANGS)
+    }
+
     /// Whether nobody knows what became of it: it may have been done, or be yet.
     pub fn may_have_gone_out(&self) -> bool {
         match self {
-            Self::Deadline | Self::Unreachable(_) | Self::Stale(_) | Self::Gone => true,
+            Self::Deadline(_) | Self::Unanswered | Self::Unreachable(_) | Self::Stale(_) | Self::Gone => true,
             Self::Fenced
             | Self::NotServed(_)
             | Self::Refused(_)
@@ -84,6 +97,7 @@ impl ActError {
         match self {
             Self::Refused(words) | Self::WebhookSilent(words) => Some(Why::Words(words.clone())),
             Self::Forbidden(right) => Some(Why::Right(right.clone())),
+            Self::Unanswered => Some(Why::Unanswered),
             Self::Taken { words, remedy } => {
                 Some(Why::Taken { words: words.clone(), remedy: remedy.clone() })
             }
@@ -91,7 +105,7 @@ impl ActError {
             | Self::Stale(_)
             | Self::Gone
             | Self::NotServed(_)
-            | Self::Deadline
+            | Self::Deadline(_)
             | Self::Throttled(_)
             | Self::Unreachable(_) => None,
         }
@@ -109,7 +123,8 @@ impl ActError {
             | Self::Forbidden(_)
             | Self::Taken { .. }
             | Self::WebhookSilent(_)
-            | Self::Deadline
+            | Self::Deadline(_)
+            | Self::Unanswered
             | Self::Unreachable(_) => Duration::ZERO,
         }
     }
@@ -190,6 +205,18 @@ mod tests {
         assert_eq!(silent.category(), "webhook_silent");
         assert_eq!(silent.refusal(), Some(Why::Words(words.to_owned())));
         assert_eq!(status("etcdserver: request timed out").category(), "unreachable");
+    }
+
+    #[test]
+    fn what_was_waited_for_as_long_as_the_lease_is_hangs_and_is_as_good_as_refused_once_it_does_again() {
+        let late = |seconds| ActError::Deadline(Duration::from_secs(seconds));
+        assert_eq!(
+            (late(4).hangs(), late(5).hangs()),
+            (false, true),
+            "who leads for a moment only waits for no longer"
+        );
+        assert_eq!((late(10).refusal(), ActError::Unanswered.refusal()), (None, Some(Why::Unanswered)));
+        assert!(late(10).may_have_gone_out() && ActError::Unanswered.may_have_gone_out());
     }
 
     #[test]

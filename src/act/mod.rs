@@ -1,7 +1,7 @@
 //! From a [`Decision`] to what was done. The only place that writes to the cluster.
 //!
 //! Intents are carried out in their order; the first that fails ends the round, and the next one starts from a new snapshot. What can be
-//! done without is passed over where it is refused, and remembered until it goes out. Status
+//! done without is passed over where it is refused, or hangs again and again, and remembered until it goes out. Status
 //! goes last: it may lag what was done by one write, it never leads it. But for one case: why a run goes back is noted before it is
 //! ordered, and ordered all the same when it cannot be noted, unless it goes back for a newer template only.
 //!
@@ -14,7 +14,8 @@ mod error;
 mod kept;
 pub mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -45,6 +46,8 @@ pub struct Applied {
     pub labelled: bool,
     /// `status.revision` that was written.
     pub revision: Option<i64>,
+    /// The status that was written, where it is the one that was decided.
+    pub status: Option<Arc<ReleaseStatus>>,
     /// Jobs and pods' new labels that the API server refused, and its words: an answer to their check.
     pub refused: Vec<(ProbeId, String)>,
     /// The record of a run that the API server refused, and its words.
@@ -55,6 +58,10 @@ pub struct Applied {
     pub let_go: Vec<String>,
     /// Writes that are done without where they are refused: how each was, or that it went out.
     pub done_without: BTreeMap<DoneWithout, Option<Refusal>>,
+    /// So many intents were tried, from the first.
+    pub tried: usize,
+    /// What of that hung.
+    pub unanswered: BTreeSet<String>,
     /// Writes that went out.
     pub writes: usize,
     /// Something that goes first came up: what was left to write is left to the next look.
@@ -83,15 +90,22 @@ pub trait Meanwhile: Send {
 
     /// The decision stands: it was not made on what is not there any more, as far as the write that notes it can tell. What it orders goes out from here on.
     fn stands(&mut self);
+
+    /// Whether this write hung the last time that it was tried, too.
+    fn was_unanswered(&self, what: &str) -> bool;
 }
 
-/// Who begins nothing beside the writes.
+/// Who begins nothing beside the writes, and remembers none.
 impl<F: FnMut() -> bool + Send> Meanwhile for F {
     fn is_overtaken(&mut self) -> bool {
         self()
     }
 
     fn stands(&mut self) {}
+
+    fn was_unanswered(&self, _what: &str) -> bool {
+        false
+    }
 }
 
 /// Carries out a decision about one Release: what was done, and the first write that failed, which ended it. What went out before that has
@@ -136,13 +150,14 @@ async fn carry_out_all(
             return Ok(());
         }
         let written = carry_out_one(writer, key, intent, applied).await;
+        applied.tried = place + 1;
         match (written, intent.done_without()) {
             (Ok(()), without) => {
                 applied.writes += 1;
                 without.map(|without| applied.done_without.entry(without).or_insert(None));
             }
             (Err(error), without) => {
-                let failed = Failed { what: intent.what(), error };
+                let failed = failed(intent, error, meanwhile, applied);
                 let Some((without, refusal)) = without.zip(failed.refusal()) else { return Err(failed) };
                 let Failed { what, error } = failed;
                 tracing::warn!(release = %key, what, error = %logged(&error), "a write was refused, and is done without");
@@ -158,6 +173,17 @@ async fn carry_out_all(
         write_status(writer, key, release, decision, applied).await?;
     }
     Ok(())
+}
+
+/// That a write failed. One that hung may have done so for once; where it did the last time, too, it is said, and done without if it can be.
+fn failed(intent: &Intent, error: ActError, meanwhile: &dyn Meanwhile, applied: &mut Applied) -> Failed {
+    let what = intent.what();
+    if !error.hangs() {
+        return Failed { what, error };
+    }
+    applied.unanswered.insert(what.clone());
+    let error = if meanwhile.was_unanswered(&what) { ActError::Unanswered } else { error };
+    Failed { what, error }
 }
 
 /// Whether what comes after so many intents may be left. One goes out in each look; and what stands in the record of a run is said in status too, and at once:
@@ -176,13 +202,15 @@ async fn write_status(
 ) -> Result<(), Failed> {
     if let (Some(status), Some(release)) = (&decision.status, release) {
         let version = &release.resource_version;
-        let written = match amended(status, release, applied) {
-            Some(amended) => writer.patch_release_status(key, version, &amended).await,
+        let amended = amended(status, release, applied);
+        let written = match &amended {
+            Some(amended) => writer.patch_release_status(key, version, amended).await,
             None => writer.patch_release_status(key, version, status).await,
         };
         let what = || format!("the patch of the status of Release {}", key.name);
         written.map_err(|error| Failed { what: what(), error })?;
         applied.revision = Some(status.revision);
+        applied.status = amended.is_none().then(|| Arc::new(status.clone()));
         applied.writes += 1;
     }
     Ok(())
@@ -359,7 +387,8 @@ async fn quarantine(writer: &Writer, key: &Key, pods: &[Relabelled]) -> Vec<(Str
         // What was not answered is tried again, for as long as the pod is there.
         Err(
             ActError::Fenced
-            | ActError::Deadline
+            | ActError::Deadline(_)
+            | ActError::Unanswered
             | ActError::Throttled(_)
             | ActError::Unreachable(_)
             | ActError::WebhookSilent(_)
@@ -385,7 +414,7 @@ fn whole_second(at: jiff::Timestamp) -> jiff::Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use http::{Request, Response, StatusCode};
     use kube::Client;
@@ -491,6 +520,10 @@ mod tests {
 
         fn stands(&mut self) {
             self.1 = Some(self.0.lock().unwrap().len());
+        }
+
+        fn was_unanswered(&self, _what: &str) -> bool {
+            false
         }
     }
 

@@ -314,7 +314,7 @@ impl Writer {
         match tokio::time::timeout(DEADLINE.min(led_for), request).await {
             Ok(Ok(written)) => Ok(written),
             Ok(Err(error)) => Err(classify(error)),
-            Err(_) => Err(ActError::Deadline),
+            Err(_) => Err(ActError::Deadline(DEADLINE.min(led_for))),
         }
     }
 }

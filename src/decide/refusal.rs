@@ -1,5 +1,5 @@
 //! A write that the API server refuses: for want of a right, or because a policy, a webhook, a quota or its own validation will not have it; or since
-//! something else has the name already of what was to be made.
+//! something else has the name already of what was to be made; or one of which it says nothing at all, again and again.
 //! It is said in status, with nothing else changed there, and what was to be written is decided on anew at the next look. What nothing waits
 //! for is passed over, and said beside whatever else there is to say.
 
@@ -38,6 +38,8 @@ pub enum Why {
     Taken { words: String, remedy: String },
     /// Whatever else, in the API server's words.
     Words(String),
+    /// Nobody says anything, again and again, while the API server answers otherwise.
+    Unanswered,
 }
 
 /// What is done without when it is refused: by what it is remembered.
@@ -72,7 +74,7 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match &self.why {
             Why::Right(_) => MISSING_RIGHT,
-            Why::Taken { .. } | Why::Words(_) => WRITE_REFUSED,
+            Why::Taken { .. } | Why::Words(_) | Why::Unanswered => WRITE_REFUSED,
         }
     }
 
@@ -85,6 +87,10 @@ impl Refusal {
                 let words: String = on_one_line(words).take(MOST_WORDS).collect();
                 format!("{} was refused: {}", self.what, words.trim())
             }
+            Why::Unanswered => format!(
+                "{} was not answered in time, again and again: a webhook that is asked about it hangs, or the API server does",
+                self.what
+            ),
         }
     }
 
@@ -98,6 +104,10 @@ impl Refusal {
                 decision::kubectl(key, "get resourcequotas"),
                 decision::command(key, Action::HandBack)
             ),
+            Why::Unanswered => format!(
+                "mend what hangs, or let the operator through there, and it goes on by itself: kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations; or have the Deployment back: {}",
+                decision::command(key, Action::HandBack)
+            ),
         }
     }
 }
@@ -107,7 +117,7 @@ pub fn decide(snapshot: &Snapshot, refusal: &Refusal) -> Decision {
     let Some(release) = &snapshot.release else {
         let note = match &refusal.why {
             Why::Taken { words: _, remedy } => format!("{}: {remedy}", refusal.sentence()),
-            Why::Right(_) | Why::Words(_) => refusal.sentence(),
+            Why::Right(_) | Why::Words(_) | Why::Unanswered => refusal.sentence(),
         };
         let notice = Notice::warning(refusal.reason(), note).lasting();
         return Decision { notices: vec![notice], ..Decision::default() };

@@ -2,7 +2,8 @@
 //!
 //! `probes`, `measure`, `outputs`, `gather`, `values` and `credentials` fetch what the cluster does not push: answers of checks, counters,
 //! what Jobs said, what pods wrote before they go, other numbers, and what it takes to ask for them; `places` reads where new pods are. They only read, and `reach` says
-//! where they may. `reading` keeps what Releases in a run say, `stored` knows templates by what was written, and
+//! where they may. `reading` keeps what Releases in a run say, `pruned` puts together what the API server
+//! keeps less of than was written, `stored` knows templates by what was written, and
 //! `target` which Deployment it is.
 
 pub mod credentials;
@@ -13,6 +14,7 @@ pub mod measure;
 pub mod outputs;
 pub mod places;
 pub mod probes;
+pub mod pruned;
 pub mod reach;
 pub mod reading;
 mod silent;
@@ -41,6 +43,7 @@ use crate::decide::snapshot::{
 use crate::decide::values::State as ValuesState;
 use crate::decide::{Key, judge};
 use crate::letters;
+use crate::observe::pruned::Pruned;
 use crate::observe::reading::Reading;
 use crate::observe::target::{copy, deployment_of, in_hand, left_behind, waited_for_by};
 use crate::watch::ObjectKey;
@@ -83,6 +86,8 @@ pub struct Findings {
     pub missed: BTreeMap<DoneWithout, Missed>,
     /// Actions that were marked, by uid, and when.
     pub marked: BTreeMap<String, Timestamp>,
+    /// What is left out of the status that this process wrote last.
+    pub pruned: Option<Arc<Pruned>>,
 }
 
 /// Templates of a Release that are read again, at most. More than a few are nothing that we have kept.
@@ -112,6 +117,8 @@ pub fn observe(
     let served = served(index);
     let release = found.map(|found| {
         let mut release = reading.of(key, found);
+        let whole = findings.pruned.as_ref().and_then(|pruned| pruned.whole(&release.status));
+        release.status = whole.map_or(release.status, Arc::new);
         rights::withhold(&mut release, served.lends);
         release
     });

@@ -57,6 +57,7 @@ impl Reporter {
                 }
                 Why::Taken { .. } => self.metrics.wrote("taken", 1),
                 Why::Words(_) => self.metrics.wrote("refused", 1),
+                Why::Unanswered => self.metrics.wrote("deadline", 1),
             }
         }
     }

@@ -335,7 +335,8 @@ fn refused(error: ActError) -> Failed {
         }
         ActError::Fenced
         | ActError::Stale(_)
-        | ActError::Deadline
+        | ActError::Deadline(_)
+        | ActError::Unanswered
         | ActError::Throttled(_)
         | ActError::Unreachable(_)
         | ActError::NotServed(_)

@@ -12,6 +12,7 @@ mod looks;
 mod memory;
 mod missing;
 mod operator;
+mod own_status;
 mod own_writes;
 mod prober;
 mod queue;
@@ -22,6 +23,7 @@ mod sampler;
 pub mod settings;
 mod shares;
 mod telemetry;
+mod unanswered;
 mod values;
 
 use std::sync::Arc;

@@ -16,12 +16,14 @@ use super::let_go::LetGo;
 use super::link::UnderWay;
 use super::looks::Looks;
 use super::missing::Missing;
+use super::own_status::OwnStatus;
 use super::own_writes::OwnWrites;
 use super::prober::Prober;
 use super::queue::Queue;
 use super::reconcile::{Onlooker, Reconciler};
 use super::rush::Rush;
 use super::sampler::Sampler;
+use super::unanswered::Unanswered;
 use crate::act::{Fence, Writer};
 use crate::api::Right;
 use crate::decide::Key;
@@ -167,9 +169,11 @@ impl Operator {
             findings,
             sampler,
             own: OwnWrites::default(),
+            own_status: OwnStatus::default(),
             missing: Missing::default(),
             let_go: LetGo::default(),
             rush: Rush::default(),
+            unanswered: Unanswered::default(),
             onlooker,
         });
         let looks = Arc::new(Looks::default());

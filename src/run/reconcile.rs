@@ -12,14 +12,16 @@ use super::errands::Errands;
 use super::findings::{News, SharedFindings};
 use super::let_go::LetGo;
 use super::missing::Missing;
+use super::own_status::OwnStatus;
 use super::own_writes::{BackOff, OwnWrites};
 use super::prober::{Asker, Prober};
 use super::queue::Queue;
 use super::rush::Rush;
 use super::sampler::Sampler;
+use super::unanswered::Unanswered;
 use crate::act::{self, Applied, Failed, Meanwhile, Writer};
 use crate::api::status::Run;
-use crate::decide::refusal::{self, Refusal};
+use crate::decide::refusal::{self, Refusal, Why};
 use crate::decide::snapshot::{ProbeAnswer, ProbeResult, ReleaseFacts};
 use crate::decide::{self, Decision, Errand, Key, Notice, Snapshot};
 use crate::logged::logged;
@@ -50,6 +52,8 @@ const NOT_DONE: Duration = Duration::from_secs(1);
 const DONE: Duration = Duration::from_millis(50);
 /// While a look writes: how often it is seen whether its own Release has to go back meanwhile.
 const GLANCE: Duration = Duration::from_secs(1);
+/// What goes back, and hangs, is tried again soon: for so long it waits until that is said, where perhaps nothing else is answered either.
+const SAID_WITHIN: Duration = Duration::from_secs(5);
 /// Longest back-off of a Release whose writes fail.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// The same while it goes back: that is tried again as soon as it can succeed.
@@ -73,9 +77,11 @@ pub struct Reconciler {
     pub notifier: Notifier,
     pub reporter: Reporter,
     pub own: OwnWrites,
+    pub own_status: OwnStatus,
     pub missing: Missing,
     pub let_go: LetGo,
     pub rush: Rush,
+    pub unanswered: Unanswered,
     pub onlooker: Option<Onlooker>,
 }
 
@@ -127,6 +133,8 @@ impl Reconciler {
             let mut beside = Beside { reconciler: self, key, errands: &decision.errands, glanced: began };
             let (applied, outcome) =
                 act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision, &mut beside).await;
+            let tried = decision.intents.get(..applied.tried).unwrap_or_default();
+            self.unanswered.note(key, tried, &applied.unanswered);
             self.note(key, snapshot, &applied, &outcome);
             is_done = outcome.is_ok() && !applied.cut_short;
             is_overtaken = applied.cut_short;
@@ -140,7 +148,7 @@ impl Reconciler {
                     self.failed(key, &failed, decision.urgent);
                     // Status that went out in this look is another one than that of the snapshot.
                     if let (Some(refusal), None) = (failed.refusal(), applied.revision) {
-                        self.refused(key, snapshot, &refusal).await;
+                        self.refused(key, snapshot, &refusal, decision.urgent).await;
                     }
                 }
             }
@@ -166,11 +174,20 @@ impl Reconciler {
     }
 
     fn observe(&self, key: &Key, again: &Again, now: Timestamp) -> Result<Snapshot, Vec<Outlined>> {
+        let snapshot = self.observe_once(key, again, now)?;
+        match self.own_status.sees_less(key, snapshot.release.as_ref()) {
+            true => self.observe_once(key, again, now),
+            false => Ok(snapshot),
+        }
+    }
+
+    fn observe_once(&self, key: &Key, again: &Again, now: Timestamp) -> Result<Snapshot, Vec<Outlined>> {
         let mut findings = self.findings.of(key, now);
         findings.told = self.notifier.told(key);
         findings.last_write = self.own.last_write(key);
         findings.labelled = self.own.labelled(key);
         findings.let_go = self.let_go.of(key);
+        findings.pruned = self.own_status.pruned(key);
         observe::observe(&self.index.lock(), again, &self.reading, key, findings, now)
     }
 
@@ -207,6 +224,8 @@ impl Reconciler {
         self.notifier.stop();
         self.errands.clear();
         self.findings.clear();
+        self.unanswered.clear();
+        self.own_status.clear();
     }
 
     /// Has people told what status owes them.
@@ -223,6 +242,7 @@ impl Reconciler {
     fn note(&self, key: &Key, snapshot: &Snapshot, applied: &Applied, outcome: &Result<(), Failed>) {
         self.reporter.wrote(applied, outcome);
         self.own.note(key, snapshot, applied);
+        self.own_status.note(key, snapshot.release.as_ref(), applied);
         if applied.revision.is_some() {
             self.missing.note_written(key);
         }
@@ -250,6 +270,7 @@ impl Reconciler {
         self.reporter.tell(snapshot, decision);
         if snapshot.release.is_none() && snapshot.target.is_none() {
             self.own.forget(key);
+            self.unanswered.forget(key);
         }
         if !applied.refused.is_empty() {
             self.queue.wake(key.clone());
@@ -257,10 +278,15 @@ impl Reconciler {
     }
 
     /// Says in status what was refused, and why, if that can be said.
-    async fn refused(&self, key: &Key, snapshot: &Snapshot, refusal: &Refusal) {
+    async fn refused(&self, key: &Key, snapshot: &Snapshot, refusal: &Refusal, back: bool) {
         let decision = refusal::decide(snapshot, refusal);
-        let (applied, outcome) =
-            act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision, &mut || false).await;
+        let (release, mut never) = (snapshot.release.as_ref(), || false);
+        let said = act::carry_out(&self.writer, key, release, &decision, &mut never);
+        let said = match back && refusal.why == Why::Unanswered {
+            true => tokio::time::timeout(SAID_WITHIN, said).await.ok(),
+            false => Some(said.await),
+        };
+        let Some((applied, outcome)) = said else { return };
         self.note(key, snapshot, &applied, &outcome);
         if outcome.is_ok() {
             self.reporter.tell(snapshot, &decision);
@@ -315,6 +341,10 @@ impl Meanwhile for Beside<'_> {
 
     fn stands(&mut self) {
         self.reconciler.errands.begin_hooks(self.key, self.errands);
+    }
+
+    fn was_unanswered(&self, what: &str) -> bool {
+        self.reconciler.unanswered.has(self.key, what)
     }
 }
 

@@ -146,6 +146,7 @@ impl World {
             ready_ahead: Default::default(),
             missed,
             marked,
+            pruned: None,
         }
     }
 

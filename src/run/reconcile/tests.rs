@@ -12,7 +12,7 @@ use super::super::errands::Hands;
 use super::super::own_writes::LONGEST_WAIT;
 use super::*;
 use crate::act::writer::Leads;
-use crate::decide::snapshot::WayBack;
+use crate::decide::snapshot::{DIGITS_IN_NAME, WayBack};
 use crate::observe::gather::Gatherer;
 use crate::observe::measure::scrape::Pages;
 use crate::observe::measure::servers::Servers;
@@ -27,6 +27,8 @@ mod beside;
 mod label;
 mod meanwhile;
 mod missing;
+mod pruned;
+mod unanswered;
 
 type Written = Arc<Mutex<Vec<(String, Instant)>>>;
 
@@ -97,9 +99,11 @@ fn reconciler(client: Client, turns: u16) -> Arc<Reconciler> {
         queue,
         findings,
         own: OwnWrites::default(),
+        own_status: OwnStatus::default(),
         missing: Missing::default(),
         let_go: LetGo::default(),
         rush: Rush::default(),
+        unanswered: Unanswered::default(),
         onlooker: None,
     })
 }
@@ -141,7 +145,7 @@ fn version(number: u8) -> Value {
 
 /// The name under which a Deployment's template is kept.
 fn name_of(deployment: &str, template: &Value) -> String {
-    format!("{deployment}-{:.10}", slim::fingerprint(template))
+    format!("{deployment}-{:.DIGITS_IN_NAME$}", slim::fingerprint(template))
 }
 
 /// A Deployment in mid-run whose Release is gone: it goes back, and nobody knows before it has been looked at.

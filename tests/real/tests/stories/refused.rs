@@ -101,41 +101,59 @@ fn a_policy_that_refuses_the_pace_of_a_run_is_named_until_it_is_gone() {
     });
 }
 
-/// A webhook that is asked about each template that is kept here, and that nobody serves.
-fn nobody_answers(namespace: &str) -> Value {
+/// A webhook at this address that is asked about each template that is kept here; how long it is waited for is what Kubernetes says where nobody does.
+fn asked_about_templates(namespace: &str, url: &str) -> Value {
     let revisions = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["controllerrevisions"], "operations": ["CREATE"]});
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": namespace},
         "webhooks": [{
-            "name": "nobody.example.com", "clientConfig": {"url": "https://127.0.0.1:1/"}, "rules": [revisions],
+            "name": "nobody.example.com", "clientConfig": {"url": url}, "rules": [revisions],
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-            "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
+            "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
         }],
     })
+}
+
+/// A version is shipped while that webhook keeps its template from being kept: what is said of it then. Without the webhook it goes on by itself.
+async fn said_of_webhook(story: &Story<'_>, url: &str) -> String {
+    let webhook = asked_about_templates(&story.namespace, url);
+    stage::apply(&story.client, &webhook, "story").await.expect("a webhook");
+    let probe = json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "probe"}, "revision": 1});
+    let probe = &probe;
+    story
+        .until("it is in force", |story| async move {
+            let only_asked = PatchParams { dry_run: true, ..PatchParams::apply("story") };
+            let api = story.api("apps/v1", "ControllerRevision");
+            api.patch("probe", &only_asked, &Patch::Apply(probe)).await.is_err()
+        })
+        .await;
+    story.ship_paper("v2", json!({})).await;
+    story.until_blocked("WriteRefused").await;
+    let status = story.status().await;
+    let message = status["blockedBy"]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.starts_with("the creation of ControllerRevision shop-"), "{status:#}");
+    goes_on_without(story, &webhook).await;
+    message
 }
 
 #[test]
 fn a_webhook_that_does_not_answer_is_named_until_it_is_gone() {
     on_stage(async {
         let story = adopted("refused-webhook", 2, halves()).await;
-        let webhook = nobody_answers(&story.namespace);
-        stage::apply(&story.client, &webhook, "story").await.expect("a webhook");
-        let probe = json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "probe"}, "revision": 1});
-        let probe = &probe;
-        story
-            .until("it is in force", |story| async move {
-                let only_asked = PatchParams { dry_run: true, ..PatchParams::apply("story") };
-                let api = story.api("apps/v1", "ControllerRevision");
-                api.patch("probe", &only_asked, &Patch::Apply(probe)).await.is_err()
-            })
-            .await;
-        story.ship_paper("v2", json!({})).await;
-        story.until_blocked("WriteRefused").await;
-        let status = story.status().await;
-        let message = status["blockedBy"]["message"].as_str().unwrap_or_default();
-        assert!(message.starts_with("the creation of ControllerRevision shop-"), "{status:#}");
-        assert!(message.contains("failed calling webhook \"nobody.example.com\""), "{status:#}");
-        goes_on_without(&story, &webhook).await;
+        let message = said_of_webhook(&story, "https://127.0.0.1:1/").await;
+        assert!(message.contains("failed calling webhook \"nobody.example.com\""), "{message}");
+    });
+}
+
+#[test]
+fn a_webhook_that_hangs_for_longer_than_a_write_is_waited_for_is_said_until_it_is_gone() {
+    on_stage(async {
+        let story = adopted("refused-hanging", 2, halves()).await;
+        // Who connects waits to be greeted.
+        let hangs = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("https://{}/", hangs.local_addr().expect("its address"));
+        let message = said_of_webhook(&story, &url).await;
+        assert!(message.contains("was not answered in time, again and again"), "{message}");
     });
 }
 

@@ -2,7 +2,8 @@
 //! they agree, or when their time is over.
 //!
 //! Nothing else delays an undo. Pods that fail by themselves, what a person says, a newer template and missing replicas do not come by here;
-//! while somebody is asked, a second breach starts nothing of its own. The clock stands in status: a restart does not begin it anew.
+//! while somebody is asked, a second breach starts nothing of its own. The clock stands in status: a restart does not begin it anew, and one that is set
+//! back asks nobody for longer than their time from then.
 
 use std::time::Duration;
 
@@ -73,13 +74,18 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         let ways = [Action::Resume, Action::Retry, Action::Abort].map(|action| draft.command(action));
         return draft.held(UNDO_REFUSED, message, ways.join(", or "));
     }
-    let signers = approval(draft.release.spec.as_deref().ok()).map(Signers::of_undo);
+    let approval = approval(draft.release.spec.as_deref().ok());
     let why = |how: String| {
         Why::new(asked.cause, format!("{}. {how}", asked.message)).seen_at(asked.breach_at.map(|at| at.0))
     };
-    let Some(signers) = signers else {
+    let Some(approval) = approval else {
         return back::begin(draft, scene, why("Nobody is asked any more".to_owned()));
     };
+    let until = ends(&asked, draft.now(), timeout(approval));
+    if let Some(asked) = &mut draft.run().undo_asked {
+        asked.until = until;
+    }
+    let signers = Signers::of_undo(approval);
     let (of, since) = (SignatureOf::Undo, asked.at.0);
     let counted = Counted { of, check: "", since, elsewhere: false, now: None };
     let lacking = match approval::signed(draft.run(), &signers, counted) {
@@ -88,25 +94,30 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         }
         Signed::Lacking(message) => message,
     };
-    if draft.now() >= asked.until {
-        let waited = (asked.until.0 - asked.at.0).total(jiff::Unit::Second).unwrap_or(0.0);
-        return back::begin(draft, scene, why(format!("Who was asked said nothing in {waited:.0} s")));
+    if draft.now() >= until {
+        let how_long = (until > asked.at).then(|| until.0.duration_since(asked.at.0).as_secs());
+        let how_long = how_long.map_or_else(|| "time".to_owned(), |seconds| format!("{seconds} s"));
+        return back::begin(draft, scene, why(format!("Who was asked said nothing in {how_long}")));
     }
     stand_still(draft, scene);
     back::watch_asked(draft, scene.undo);
-    draft.wake_at(asked.until.0);
-    let message = format!(
-        "{}. It goes back at {:.0}, or when it is agreed to: {lacking}",
-        asked.message, asked.until.0
-    );
+    draft.wake_at(until.0);
+    let message =
+        format!("{}. It goes back at {:.0}, or when it is agreed to: {lacking}", asked.message, until.0);
     let roles = signers.roles.join("|");
     let agree = format!("{} --undo --role {roles}", draft.command(Action::Approve));
     let refuse = draft.kubectl(&format!("tidegate {} {}", Action::Reject.command(), draft.name()));
     let refuse = format!("{refuse} --undo --role {roles} --reason '...'");
     draft.held(AWAITING_UNDO_APPROVAL, message, format!("{agree}, or to stay {refuse}"));
     if let Some(blocker) = &mut draft.status.blocked_by {
-        blocker.until = Some(asked.until);
+        blocker.until = Some(until);
     }
+}
+
+/// When their time is over. By a clock that was set back, or another leader's that is behind, it has not begun yet: then no longer than it lasts from now.
+/// Since when they are asked stays as it is: what they sign is bound to it.
+fn ends(asked: &UndoAsked, now: Stamp, lasts: Duration) -> Stamp {
+    if now < asked.at { asked.until.min(Stamp(now.0 + lasts)) } else { asked.until }
 }
 
 /// Nothing moves in mid-run; in the watch nothing does anyway, and the fields are their owner's.

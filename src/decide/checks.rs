@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::approval::{self, Signed};
 use super::decision::Notice;
 use super::draft::Draft;
+use super::elapsed::yet_to_come;
 use super::jobs::{self, PlannedJob};
 use super::needs::ASK_AGAIN;
 use super::plan::{CheckKind, Plan, PlannedCheck};
@@ -25,8 +26,10 @@ use crate::api::check::Severity;
 use crate::api::status::{CheckState, CheckStatus, Run, Stage, Stamp};
 use crate::letters::on_one_line;
 
-/// The longest wait before another try.
+/// The longest wait before another try, but for what makes those that failed together come apart.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(600);
+/// The longest of all waits.
+const LONGEST_WAIT: Duration = Duration::from_secs(750);
 /// Characters of a message that are kept.
 const MESSAGE: usize = 512;
 
@@ -164,12 +167,13 @@ pub fn id(run: &Run, known: &CheckStatus) -> ProbeId {
 }
 
 /// When what was answered is to be asked again.
-pub fn due_again(check: &PlannedCheck, answer: &ProbeAnswer) -> Option<Timestamp> {
-    match answer.result {
-        ProbeResult::Unknown => Some(answer.at + check.every.map_or(ASK_AGAIN, |every| every.min(ASK_AGAIN))),
-        ProbeResult::Passed => check.every.map(|every| answer.at + every),
-        ProbeResult::Failed => None,
-    }
+pub fn due_again(check: &PlannedCheck, answer: &ProbeAnswer, now: Timestamp) -> Option<Timestamp> {
+    let long = match answer.result {
+        ProbeResult::Unknown => check.every.map_or(ASK_AGAIN, |every| every.min(ASK_AGAIN)),
+        ProbeResult::Passed => check.every?,
+        ProbeResult::Failed => return None,
+    };
+    Some(yet_to_come(answer.at, long, now).unwrap_or(now))
 }
 
 /// The same for one of them, of which status knows.
@@ -196,6 +200,9 @@ pub fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, s
         return;
     }
     if let Some(at) = known.retry_at.filter(|at| *at > now) {
+        // The clock may have been set back.
+        let at = at.min(Stamp(now.0 + LONGEST_WAIT));
+        run.checks[index].retry_at = Some(at);
         return draft.wake_at(at.0);
     }
     run.checks[index].retry_at = None;
@@ -242,7 +249,7 @@ pub fn look_at(draft: &mut Draft<'_>, scene: &Scene<'_>, check: &PlannedCheck, s
                 Found::Waiting(withheld.map_or_else(|| "asked".to_owned(), Withheld::sentence))
             }
             Some(answer) => {
-                if let Some(at) = due_again(check, answer) {
+                if let Some(at) = due_again(check, answer, now.0) {
                     draft.wake_at(at);
                 }
                 Found::Answer(answer.result, answer.message.clone())

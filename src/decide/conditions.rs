@@ -281,7 +281,9 @@ pub fn blank_numbers(status: &mut ReleaseStatus) {
         verdict.settle.clear();
         verdict.finds.clear();
         // Whether it is blind is worth a write, by how much is not.
-        verdict.blind.truncate(verdict.blind.len().min(1));
+        if !verdict.blind.is_empty() {
+            verdict.blind = "blind".to_owned();
+        }
     }
     let some_time = Stamp(Timestamp::UNIX_EPOCH);
     if let Some(run) = &mut status.run {
@@ -313,5 +315,24 @@ pub fn blank_counts(status: &mut ReleaseStatus) {
     if let Some(run) = &mut status.run {
         run.progress.good = 0;
         (run.progress.moved, run.progress.unsettled) = (None, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::status::VerdictStatus;
+
+    #[test]
+    fn that_a_criterion_is_blind_is_no_number_in_whatever_letters_that_is_written() {
+        let blanked = |blind: &str| {
+            let verdict = VerdictStatus { blind: blind.to_owned(), ..VerdictStatus::default() };
+            let mut status = ReleaseStatus { verdicts: vec![verdict], ..ReleaseStatus::default() };
+            blank_numbers(&mut status);
+            status
+        };
+        assert_eq!(blanked("at 3 requests a second"), blanked("at 4 requests a second"));
+        assert_eq!(blanked("at 3 requests a second"), blanked("\u{fc}ber drei"));
+        assert_ne!(blanked("at 3 requests a second"), blanked(""));
     }
 }

@@ -11,6 +11,7 @@ use super::back;
 use super::checks::{self, Found};
 use super::decision::Intent;
 use super::draft::Draft;
+use super::elapsed::yet_to_come;
 use super::expression::Expression;
 use super::migrations;
 use super::needs::ASK_AGAIN;
@@ -227,8 +228,8 @@ fn ended(
             // What must hold has changed since it was read; it is being read again.
             let told = told.unwrap_or_else(|| answer(result, &output.log, &output.termination));
             // What could not be read is read again then. What was read and says nothing stays so: nothing more comes of looking at it.
-            let again = output.at + ASK_AGAIN;
-            if told.result == ProbeResult::Unknown && again > scene.now() {
+            let again = yet_to_come(output.at, ASK_AGAIN, scene.now());
+            if let Some(again) = again.filter(|_| told.result == ProbeResult::Unknown) {
                 draft.wake_at(again);
             }
             (told.result, format!("job {name} succeeded, {}", told.message))
@@ -353,7 +354,7 @@ fn is_due(
 ) -> bool {
     let is_unread = (log && output.log.is_err()) || (termination && output.termination.is_err());
     let is_untold = result.is_some() && output.answer.as_ref().map(|known| &known.to) != result;
-    (is_unread || is_untold) && output.at + ASK_AGAIN <= now
+    (is_unread || is_untold) && yet_to_come(output.at, ASK_AGAIN, now).is_none()
 }
 
 /// What the Job of a try is called. A Release that is made anew counts its runs from 1 again, and Jobs of the one before may still be on their
@@ -501,6 +502,8 @@ mod tests {
         assert!(is_due(&output, long_after, (true, false), other.as_ref()));
         let unread = JobOutput { log: Err("its pod is gone".to_owned()), ..output };
         assert!(is_due(&unread, long_after, (true, false), Some(&to)));
+        let ahead = JobOutput { at: long_after, ..unread };
+        assert!(is_due(&ahead, at, (true, false), Some(&to)), "the clock was set back");
     }
 
     #[test]

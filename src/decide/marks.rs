@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::decision::Intent;
 use super::draft::Draft;
+use super::elapsed::yet_to_come;
 use super::refusal::{self, DoneWithout, Missed};
 use super::snapshot::{ActionFacts, Snapshot};
 use crate::api::status::{Handled, ReleaseStatus};
@@ -121,10 +120,4 @@ fn say_refused(draft: &mut Draft<'_>, refused: &[&Missed]) {
         count => format!("what came of {count} actions could not be said on them"),
     };
     refusal::mention(draft, &first.refusal, &what_of_it);
-}
-
-/// When so long will have passed since then; `None`: it has. A clock that was set back since tells nothing of it: then it has, too.
-fn yet_to_come(since: Timestamp, long: Duration, now: Timestamp) -> Option<Timestamp> {
-    let end = since.saturating_add(long).unwrap_or(now);
-    (since <= now && end > now).then_some(end)
 }

@@ -15,6 +15,7 @@ pub mod cron;
 pub mod decision;
 pub mod definition;
 mod draft;
+mod elapsed;
 mod evidence;
 pub mod expression;
 pub mod fields;

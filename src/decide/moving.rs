@@ -122,13 +122,18 @@ pub fn on_their_way(
     draft.phase(Phase::Moving, message);
 }
 
-/// Notes when the move came on last.
+/// Notes when the move came on last. Pods that go, and come again, are no progress: it has come as far as most of them were good at once.
 pub fn comes_on(draft: &mut Draft<'_>, stand: Stand) {
     let now = draft.now();
     let progress = &mut draft.run().progress;
-    if progress.moved.is_none_or(|moved| moved.0 > now.0) || progress.good != stand.good {
+    if progress.moved.is_none_or(|moved| moved.0 > now.0) || !has_come_so_far(progress.good, stand) {
         (progress.good, progress.moved) = (stand.good, Some(now));
     }
+}
+
+/// Whether as many as were good at once are no less than there are now, and no more than there may be: of fewer pods than that it is another move.
+fn has_come_so_far(good: i32, stand: Stand) -> bool {
+    (stand.good..=stand.canary).contains(&good)
 }
 
 /// A move has not come on for longer than the owner's deadline.
@@ -138,7 +143,7 @@ pub fn overdue(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) 
         return None;
     }
     let progress = &draft.run().progress;
-    let since = progress.moved.filter(|_| progress.good == stand.good)?;
+    let since = progress.moved.filter(|_| has_come_so_far(progress.good, stand))?;
     let deadline = deadline(originals)?;
     // A pod that is Ready by then, and stays so, has been for `minReadySeconds` so much later.
     let comes_on = scene.next_good.is_some() && now.0 < since.0 + deadline + min_ready(originals);
@@ -214,4 +219,26 @@ fn min_ready(originals: &Originals) -> Duration {
 fn deadline(originals: &Originals) -> Option<Duration> {
     let seconds = originals.deadline()?;
     Some(Duration::from_secs(seconds.max(1).unsigned_abs().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_move_has_come_as_far_as_most_of_its_pods_were_good_at_once() {
+        for (noted, good, canary, is_so) in [
+            (0, 0, 0, true),
+            (3, 3, 5, true),
+            (3, 4, 5, false),
+            // Some have gone, for whatever reason.
+            (3, 1, 5, true),
+            (5, 4, 5, true),
+            // Fewer are ordered since.
+            (5, 1, 4, false),
+        ] {
+            let stand = Stand { replicas: 10, good, canary, ..Stand::default() };
+            assert_eq!(has_come_so_far(noted, stand), is_so, "{noted}: {good} of {canary}");
+        }
+    }
 }

@@ -257,7 +257,9 @@ fn asked(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, here: &Here<'_>) ->
         let id = checks::id(run, known);
         let is_due = match snapshot.probes.get(&id) {
             None => true,
-            Some(answer) => checks::due_again(check, answer).is_some_and(|due| due <= snapshot.now),
+            Some(answer) => {
+                checks::due_again(check, answer, snapshot.now).is_some_and(|due| due <= snapshot.now)
+            }
         };
         if !is_due {
             return None;

@@ -303,10 +303,25 @@ fn steps(spec: &ReleaseSpec, recreate: bool) -> Result<Vec<PlannedStep>, PlanErr
         };
     }
     if !steps.last().is_some_and(|step| step.share == Share::percent(100)) {
-        let name = if steps.iter().any(|step| step.name == "all") { "all-pods" } else { "all" };
-        steps.push(whole(name, Duration::ZERO));
+        let name = free_name(&steps);
+        steps.push(whole(&name, Duration::ZERO));
     }
     Ok(steps)
+}
+
+/// A name for all pods that no step has: a run knows its step by that.
+fn free_name(steps: &[PlannedStep]) -> String {
+    let is_taken = |name: &str| steps.iter().any(|step| step.name == name);
+    let mut name = "all".to_owned();
+    if is_taken(&name) {
+        name = "all-pods".to_owned();
+    }
+    let mut number = 2;
+    while is_taken(&name) {
+        name = format!("all-pods-{number}");
+        number += 1;
+    }
+    name
 }
 
 impl crate::api::release::Step {

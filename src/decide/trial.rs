@@ -129,7 +129,7 @@ fn running(draft: &mut Draft<'_>, scene: &Scene<'_>, seen: Seen<'_>) -> Found {
                 answer.message
             )),
             Some(answer) => {
-                if let Some(at) = checks::due_again(check, answer) {
+                if let Some(at) = checks::due_again(check, answer, now) {
                     draft.wake_at(at);
                 }
                 told(answer)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tidegate::api::status::Stamp;
 use tidegate::decide::About;
 use tidegate::decide::judge::Revision;
 use tidegate::decide::plan;
@@ -99,6 +100,33 @@ fn a_failure_that_passes_in_a_later_try_lets_it_go_on() {
     let message = &world.status.run.as_ref().unwrap().checks[0].message;
     assert!(message.starts_with("tried again (1 of 3); it failed: answered 500"), "{message}");
     world.answers.clear();
+    assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
+}
+
+#[test]
+fn a_clock_that_is_set_back_puts_no_try_off_by_more_than_the_longest_wait() {
+    let retries = json!({"retries": {"limit": 1, "backoff": "10s"}});
+    let mut world = shipped(before(check("ready", retries)), &[("ready", FAILED)]);
+    let put_off = |world: &World| world.status.run.as_ref().and_then(|run| run.checks.first()?.retry_at);
+    world.until("failed once", |world| put_off(world).is_some());
+    // By the clock of the next leader it is tried again in two hours.
+    let known = &mut world.status.run.as_mut().unwrap().checks[0];
+    known.retry_at = known.retry_at.map(|at| Stamp(at.0 + Duration::from_secs(7200)));
+    world.pass(Duration::from_secs(700));
+    assert_eq!(asked(&world), 1, "{}", world.describe());
+    world.pass(Duration::from_secs(60));
+    assert_eq!((asked(&world), reason(&world)), (2, "CheckFailed"), "{}", world.describe());
+}
+
+#[test]
+fn a_clock_that_is_set_back_leaves_no_source_unasked_that_was_away() {
+    let mut world = shipped(before(check("ready", json!({}))), &[("ready", UNKNOWN)]);
+    world.until("asked", |world| reason(world) == "CheckUnknown");
+    world.answers.clear();
+    // By its clock of now it was answered in two hours.
+    for answer in world.probes.values_mut() {
+        answer.at += Duration::from_secs(7200);
+    }
     assert_eq!(outcome(&mut world), "Succeeded", "{}", world.describe());
 }
 

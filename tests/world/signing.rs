@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate::api::status::Stamp;
 use tidegate::decide::snapshot::ProbeResult;
 
 use super::authors::authors;
@@ -481,6 +482,33 @@ fn an_undo_that_is_asked_about_stands_still_meanwhile_and_goes_back_when_the_tim
     ended(&mut world, "Undone");
     assert!(said(&world).ends_with("Who was asked said nothing in 120 s"), "{}", said(&world));
     assert_eq!(told(&world, "UndoAsked"), 1);
+}
+
+#[test]
+fn a_clock_that_is_set_back_lets_a_breached_version_serve_no_longer_than_somebody_may_be_asked() {
+    let mut world = asked(json!({}));
+    world.pass(10 * SECOND);
+    // By the clock of the next leader they are asked in two hours.
+    let asked = world.status.run.as_mut().and_then(|run| run.undo_asked.as_mut()).unwrap();
+    (asked.at, asked.until) = (Stamp(asked.at.0 + 2 * HOUR), Stamp(asked.until.0 + 2 * HOUR));
+    let (at, since) = (asked.at, world.now);
+    world.tick();
+    let until = world.status.blocked_by.as_ref().unwrap().until.unwrap().0;
+    assert!(until <= since + 121 * SECOND, "{until}, at {since}");
+    let mut agreed = world.copy();
+    let run = agreed.status.run.as_ref().unwrap().id.clone();
+    let agree = json!({"role": "sre", "undo": true, "run": run});
+    assert_eq!(say_as(&mut agreed, "Approve", agree), "Done: agreed to the undo as sre");
+    agreed.pass(SECOND);
+    assert_eq!(agreed.phase(), "Undoing", "what is signed counts: {}", agreed.describe());
+    // Once its time is bounded it is not bounded anew.
+    world.pass(60 * SECOND);
+    let asked = world.status.run.as_ref().and_then(|run| run.undo_asked.as_ref()).unwrap();
+    assert_eq!((asked.at, asked.until.0), (at, until));
+    world.until("going back", |world| world.phase() == "Undoing");
+    assert!(world.now <= until + SECOND, "{}, until {until}", world.now);
+    ended(&mut world, "Undone");
+    assert!(said(&world).ends_with("Who was asked said nothing in time"), "{}", said(&world));
 }
 
 #[test]

@@ -52,10 +52,13 @@ pub async fn asking(flags: &Flags, target: &Target) -> Result<Asking> {
         (None, None) => bail!("which Release? name one, or write -f release.yaml"),
     };
     let metrics = release.spec.metrics.clone().unwrap_or_default();
+    if let (None, Some(source)) = (&flags.prometheus, &metrics.prometheus) {
+        say_who_has_no_token(flags, &source.url);
+    }
     let (prometheus, trust) = match (&flags.prometheus, &metrics.prometheus) {
-        (Some(url), _) => by_flags(url, flags)?,
+        (Some(url), _) => by_flags(url, flags, terminal::environment(TOKEN))?,
         (None, Some(source)) if flags.say_how() || !names_objects(source) => {
-            let (by_flags, trust) = by_flags(&source.url, flags)?;
+            let (by_flags, trust) = by_flags(&source.url, flags, None)?;
             let mut headers: Vec<_> =
                 source.headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect();
             headers.extend(by_flags.headers);
@@ -147,10 +150,12 @@ pub fn release_in(text: &str, shown: &str, name: Option<&str>) -> Result<(Releas
 impl Flags {
     /// Whether they say how to speak to the server.
     fn say_how(&self) -> bool {
-        self.token_file.is_some()
-            || self.user.is_some()
-            || terminal::environment(TOKEN).is_some()
-            || self.ca.is_some()
+        self.say_who() || self.ca.is_some()
+    }
+
+    /// Whether they say who asks.
+    fn say_who(&self) -> bool {
+        self.token_file.is_some() || self.user.is_some()
     }
 }
 
@@ -158,7 +163,20 @@ impl Flags {
 const TOKEN: &str = "PROMETHEUS_TOKEN";
 const PASSWORD: &str = "PROMETHEUS_PASSWORD";
 
-fn by_flags(url: &str, flags: &Flags) -> Result<(Prometheus, Trust)> {
+/// The token of the environment is for a server that is named beside it. A Release may name any, and who has written it is not who asks.
+fn say_who_has_no_token(flags: &Flags, url: &str) {
+    if flags.say_who() || terminal::environment(TOKEN).is_none() {
+        return;
+    }
+    let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let host = host.unwrap_or_else(|| "the server".to_owned());
+    terminal::complain(&format!(
+        "{TOKEN} is not sent to {host}, which the Release names: if it is for that server, write --prometheus URL"
+    ));
+}
+
+/// `token`: of the environment.
+fn by_flags(url: &str, flags: &Flags, token: Option<String>) -> Result<(Prometheus, Trust)> {
     if url.split("//").nth(1).unwrap_or(url).split('/').next().is_some_and(|host| host.contains('@')) {
         bail!("no user in the URL of Prometheus: write --user NAME, and the password as {PASSWORD}");
     }
@@ -173,7 +191,7 @@ fn by_flags(url: &str, flags: &Flags) -> Result<(Prometheus, Trust)> {
             password: terminal::environment(PASSWORD)
                 .ok_or_else(|| anyhow!("write the password of --user as {PASSWORD} into the environment"))?,
         },
-        (None, None) => terminal::environment(TOKEN).map_or(Auth::Nobody, Auth::Bearer),
+        (None, None) => token.map_or(Auth::Nobody, Auth::Bearer),
     };
     let trust = match &flags.ca {
         Some(file) => Trust::Only(read(file)?),

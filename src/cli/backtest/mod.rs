@@ -62,8 +62,8 @@ pub struct Flags {
     /// run kubectl port-forward beside this
     #[arg(long, value_name = "URL")]
     pub prometheus: Option<String>,
-    /// File with a bearer token for it; default: PROMETHEUS_TOKEN of the environment, else what the Release names (read with your
-    /// rights; never sent to the server of --prometheus)
+    /// File with a bearer token for it; default: with --prometheus PROMETHEUS_TOKEN of the environment, else what the Release names (read
+    /// with your rights)
     #[arg(long, value_name = "FILE", conflicts_with = "user")]
     pub token_file: Option<PathBuf>,
     /// User for it; the password is PROMETHEUS_PASSWORD of the environment

@@ -8,6 +8,7 @@ use crate::api::status::{Back, Stamp};
 use crate::api::undo::{HookState, HookStatus};
 use crate::decide::checks::Found;
 use crate::decide::decision::{Errand, ErrandKind, Notice};
+use crate::decide::elapsed::yet_to_come;
 use crate::decide::jobs::{self, PlannedJob, Seen, Stands};
 use crate::decide::plan::{HookKind, PlannedHook, PlannedUndo};
 use crate::decide::rights;
@@ -160,7 +161,9 @@ pub fn open_jobs(back: &Back, planned: &PlannedUndo) -> Vec<(String, Arc<Planned
 /// Whether the record is to wait for them.
 pub fn is_awaited(draft: &Draft<'_>, back: &Back) -> bool {
     let is_open = |hook: &HookStatus| hook.state == HookState::Started;
-    back.restored_at.is_some() && !is_late(draft, back) && back.hooks.iter().any(is_open)
+    let now = draft.snapshot.now;
+    let is_time = back.restored_at.is_some_and(|restored| yet_to_come(restored.0, LONGEST, now).is_some());
+    is_time && back.hooks.iter().any(is_open)
 }
 
 /// Nobody waits for them any more.

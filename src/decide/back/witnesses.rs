@@ -10,6 +10,7 @@ use super::Draft;
 use crate::api::status::Back;
 use crate::api::undo::PodEvidence;
 use crate::decide::decision::{Errand, ErrandKind, Gather, Witness};
+use crate::decide::elapsed::yet_to_come;
 use crate::decide::judge::Revision;
 use crate::decide::podhealth;
 use crate::decide::scene::Scene;
@@ -81,7 +82,8 @@ pub fn look(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 pub fn is_awaited(draft: &Draft<'_>, back: &Back) -> bool {
     let run = draft.status.run.as_ref().map(|run| run.id.as_str());
     let gathered = draft.snapshot.gathered.as_ref().map(|gathered| gathered.run.as_str());
-    !back.worst.is_empty() && gathered != run && draft.snapshot.now < back.decided_at.0 + LONGEST
+    let is_time = yet_to_come(back.decided_at.0, LONGEST, draft.snapshot.now).is_some();
+    !back.worst.is_empty() && gathered != run && is_time
 }
 
 /// Until when the record waits for it.

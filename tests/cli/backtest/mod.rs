@@ -81,11 +81,18 @@ async fn backtest(past: &Past, name: &str, criteria: &Value, more: &[&str]) -> O
 }
 
 fn command(url: &str, file: &Path, more: &[&str]) -> Command {
+    let mut command = of_the_release(file, more);
+    command.args(["--prometheus", url]);
+    command
+}
+
+/// The server that the Release names is asked.
+fn of_the_release(file: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-tidegate"));
     command
         .env_clear()
         .env("KUBECONFIG", "/nowhere")
-        .args(["backtest", "-n", "shop", "--prometheus", url, "--to", "2026-11-21T00:00:00Z", "-f"])
+        .args(["backtest", "-n", "shop", "--to", "2026-11-21T00:00:00Z", "-f"])
         .arg(file)
         .args(more);
     command

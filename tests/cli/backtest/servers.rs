@@ -1,11 +1,13 @@
 //! Whom to ask for the past, and how.
 
 use std::future::IntoFuture as _;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::{END, NAMES, backtest, command, document, file, release, text, usual};
+use super::{END, NAMES, backtest, command, document, file, of_the_release, release, text, usual};
 use crate::past::{DAY, Past, Pod};
 use crate::tls::CERTIFICATE;
 
@@ -36,6 +38,42 @@ async fn credentials_come_from_a_file_or_the_environment_and_samples_may_be_furt
     assert_eq!(output.status.code(), Some(2));
     let said = text(&output.stderr);
     assert!(said.contains("status 401") && !said.contains("sesame"), "{said}");
+}
+
+/// A server that lets nobody in, and what it was sent.
+async fn closed() -> (String, Arc<Mutex<Vec<HeaderMap>>>) {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let heard = sent.clone();
+    let router = axum::Router::new().fallback(move |headers: HeaderMap| {
+        heard.lock().unwrap().push(headers);
+        std::future::ready(StatusCode::UNAUTHORIZED)
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router).into_future());
+    (url, sent)
+}
+
+#[tokio::test]
+async fn a_token_of_the_environment_goes_to_a_server_that_is_named_beside_it_and_not_where_a_release_says() {
+    let (url, sent) = closed().await;
+    let release = release(&usual()).replace("http://prometheus.monitoring:9090", &url);
+    let file = file("foreign", &release);
+    let mut foreign = of_the_release(&file, &EVENING);
+    let foreign = foreign.env("PROMETHEUS_TOKEN", "let-me-in").output().await.unwrap();
+    let asked = std::mem::take(&mut *sent.lock().unwrap());
+    let mut named = command(&url, &file, &EVENING);
+    let named = named.env("PROMETHEUS_TOKEN", "let-me-in").output().await.unwrap();
+    std::fs::remove_file(file).unwrap();
+    assert!(!asked.is_empty(), "{}", text(&foreign.stderr));
+    let is_secret = |headers: &HeaderMap| headers.contains_key("authorization");
+    assert!(!asked.iter().any(is_secret), "{asked:?}");
+    let said = text(&foreign.stderr);
+    assert!(said.contains("PROMETHEUS_TOKEN is not sent to 127.0.0.1, which the Release names"), "{said}");
+    assert!(!said.contains("let-me-in"), "{said}");
+    let asked = std::mem::take(&mut *sent.lock().unwrap());
+    assert!(!asked.is_empty() && asked.iter().all(|headers| headers["authorization"] == "Bearer let-me-in"));
+    assert!(!text(&named.stderr).contains("PROMETHEUS_TOKEN"), "{}", text(&named.stderr));
 }
 
 #[tokio::test]

@@ -401,6 +401,20 @@ fn a_step_that_is_written_anew_in_mid_run_is_soaked_anew() {
 }
 
 #[test]
+fn whatever_steps_are_called_that_are_not_of_all_pods_the_one_that_is_comes_after_them() {
+    let steps = [("all", "10%"), ("all-pods", "20%"), ("all-pods-3", "30%"), ("all-pods-2", "50%")];
+    let steps = steps.map(|(name, share)| json!({"name": name, "replicas": share, "soak": "2s"}));
+    let mut release = quick();
+    release["steps"] = json!(steps);
+    let mut world = World::new(10, quarter(), release);
+    world.push(template("v2", false));
+    assert_eq!(ends(&mut world, 1), "Succeeded", "{}", world.describe());
+    let report = &world.reports[&world.status.last_run.as_ref().unwrap().report];
+    let passed: Vec<&str> = report.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(passed, ["all", "all-pods", "all-pods-3", "all-pods-2", "all-pods-4"]);
+}
+
+#[test]
 fn a_retry_overwrites_no_newer_template() {
     let mut world = World::new(10, quarter(), quick());
     world.push(template("v2", true));

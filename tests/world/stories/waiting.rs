@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{blocker, ends, outcome, quarter, quick};
+use super::{blocker, ends, outcome, quarter, quick, rolling};
 use crate::world::{World, template};
 
 /// A move is ordered, and no pod of the new version has come yet.
@@ -42,6 +42,42 @@ fn a_pod_that_is_ready_and_has_not_been_for_min_ready_seconds_is_not_late() {
         world.ready_after = Duration::from_secs(ready_after);
         world.push(template("v2", false));
         assert_eq!(ends(&mut world, 1), end, "{}", world.describe());
+    }
+}
+
+/// A pod of the new version: the last one, or one that is Ready.
+fn canary(world: &World, is_ready: bool) -> Option<String> {
+    let new = world.sets.iter().find(|set| set.template == template("v2", false))?;
+    let mut pods = world.pods.iter().filter(|pod| pod.set == new.name && pod.terminating_since.is_none());
+    let pod = if is_ready { pods.find(|pod| pod.ready_since.is_some()) } else { pods.next_back() };
+    pod.map(|pod| pod.name.clone())
+}
+
+#[test]
+fn pods_that_are_evicted_again_and_again_are_no_progress_whether_others_come_in_their_place_or_not() {
+    let ten_minutes = Duration::from_secs(600);
+    for ready_after in [5, 100_000] {
+        let mut release = quick();
+        release["steps"] =
+            json!([{"name": "half", "replicas": "50%", "soak": "5s"}, {"name": "all", "replicas": "100%"}]);
+        let mut world = World::new(10, rolling(json!("100%"), json!(0)), release);
+        world.ready_after = Duration::from_secs(5);
+        world.push(template("v2", false));
+        world.until("five are on their way", |world| world.alive() == 15);
+        let last = canary(&world, false).unwrap();
+        world.without_room.push(last);
+        world.until("four of them are Ready", |world| world.ready() == 14);
+        let since = world.now;
+        world.ready_after = Duration::from_secs(ready_after);
+        world.pass(Duration::from_secs(5));
+        while world.status.run.as_ref().is_some_and(|run| run.back.is_none()) {
+            assert!(world.now < since + ten_minutes + Duration::from_secs(60), "{}", world.describe());
+            let evicted = canary(&world, true);
+            world.pods.retain(|pod| Some(&pod.name) != evicted.as_ref());
+            world.pass(Duration::from_secs(50));
+        }
+        assert!(world.now >= since + ten_minutes, "{}", world.describe());
+        assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
     }
 }
 

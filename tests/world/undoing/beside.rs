@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate::api::status::Stamp;
 use tidegate::api::undo::{HookState, QuarantineState};
 use tidegate::decide::plan;
 use tidegate::decide::snapshot::ProbeResult;
@@ -207,6 +208,26 @@ fn a_hook_that_hangs_keeps_neither_stable_pods_nor_the_owners_fields_nor_the_rec
     let undo = ended(&mut world);
     assert!(world.now < since + Duration::from_secs(45), "{}", world.now);
     assert_eq!((undo.hooks[0].state, undo.hooks[0].message.as_str()), (HookState::Started, "begun"));
+}
+
+#[test]
+fn a_clock_that_is_set_back_keeps_no_record_waiting_for_what_is_done_beside() {
+    let mut world = World::new(4, rolling(), with(json!({"hooks": hook()})));
+    world.hangs = vec!["flag"];
+    world.gathers_nothing = true;
+    world.push(template("v2", true));
+    world.until("stable stands", stands);
+    world.pass(Duration::from_millis(500));
+    // By the clock of the next leader all of it comes to pass in two hours.
+    let later = |at: Stamp| Stamp(at.0 + Duration::from_secs(7200));
+    let back = world.status.run.as_mut().unwrap().back.as_mut().unwrap();
+    (back.decided_at, back.restored_at) = (later(back.decided_at), back.restored_at.map(later));
+    assert!(back.restored_at.is_some());
+    let since = world.now;
+    let undo = ended(&mut world);
+    assert!(world.now < since + Duration::from_secs(10), "{}", world.now);
+    assert_eq!(undo.hooks[0].state, HookState::Started);
+    assert_eq!(undo.pods[0].unread, ["events and logs were not read in time"]);
 }
 
 #[test]

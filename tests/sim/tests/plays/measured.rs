@@ -63,6 +63,18 @@ fn a_clock_that_is_set_hides_no_errors() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_does_not_leave_a_bad_version_where_somebody_is_asked_about_its_undo() {
+    let release = r#"release {"undo":{"approval":{"roles":["sre"],"timeout":"4m"}},"criteria":[{"name":"errors","errorRate":{"target":"1%","limit":"5%"}}],"steps":[{"name":"one","replicas":1,"soak":"5m"},{"name":"all","replicas":"100%"}],"watch":[{"for":"1m","every":"5s"}]}"#;
+    let outcome =
+        told(&format!("{release}\nat 1000 push v2 errors\nat 120000 clock -7200\nat 500000 pages honest"));
+    assert_eq!(outcome.end.outcome, "Undone", "{}", outcome.log.join("\n"));
+    let undone = second(&outcome, "\"Undoing\"");
+    // Four minutes after they are asked at the soonest, and after the clock was set at the latest.
+    let in_time = undone.is_some_and(|second| (240.0..370.0).contains(&second));
+    assert!(in_time, "{undone:?}\n{}", outcome.log.join("\n"));
+}
+
+#[test]
 fn what_another_process_counted_long_ago_promotes_nothing() {
     let server =
         r#""metrics":{"prometheus":{"url":"http://prometheus.monitoring:9090","scrapeInterval":"15s"}},"#;

@@ -43,7 +43,7 @@ use crate::api::{Action, Authors, Outcome, Phase, ReleaseSpec};
 use crate::letters::on_one_line;
 use causes::outcome;
 
-pub use causes::{is_for_a_while, is_undo};
+pub use causes::{goes_on, is_for_a_while, is_undo};
 pub use hooks::{errand as hook_errand, id as hook_id};
 pub use newer::say_what_is_lost;
 pub use order::GoingBack;

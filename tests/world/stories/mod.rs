@@ -3,6 +3,7 @@
 mod admission;
 mod anew;
 mod failing;
+mod finished;
 mod for_a_while;
 mod healed;
 mod large;

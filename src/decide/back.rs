@@ -45,7 +45,7 @@ use causes::outcome;
 
 pub use causes::{goes_on, is_for_a_while, is_undo};
 pub use hooks::{errand as hook_errand, id as hook_id};
-pub use newer::say_what_is_lost;
+pub use newer::{say_what_is_lost, waits_to_be_kept};
 pub use order::GoingBack;
 pub use owed::{not_put_back, put_held, reverted};
 pub use phases::{told_later, watch_asked, watch_communication};
@@ -87,7 +87,8 @@ impl Why {
 }
 
 /// Decides to go back, and orders it in the same decision: status first, then the Deployment. Where a migration bars the way back, only
-/// people go it. A run that is back for a while only goes back anew, for good: it has hooks, budgets and an end of its own from then on.
+/// people go it. A run that is back for a while only, or waits for a newer template to be kept, goes back anew, for good: it has hooks, budgets and an end
+/// of its own from then on.
 pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
     if migrations::hold_instead(draft, scene, why.cause, &why.message) {
         return;
@@ -97,8 +98,13 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
     let stage = run.back.as_ref().and_then(|back| back.resume).unwrap_or(run.stage);
     let from = if stage == Stage::Preflight { Stage::Preflight } else { Stage::Steps };
     let resume = causes::goes_on(why.cause).then_some(from);
-    // Before the first pod there is nothing to keep, and no flag that was on.
-    let had_pods = stage != Stage::Preflight && why.cause != Cause::OldPodsRemain;
+    // Before the first pod there is nothing to keep, and no flag that was on. What has gone back for a newer template does not say from where.
+    let is_out = match stage {
+        Stage::Preflight => false,
+        Stage::Back => scene.stand.canary > 0,
+        Stage::Steps | Stage::Watch => true,
+    };
+    let had_pods = is_out && why.cause != Cause::OldPodsRemain;
     let (hooks, worst, quarantined) = match is_undo(why.cause) && had_pods {
         true => {
             let worst = witnesses::worst(scene, scene.undo.evidence.pods);

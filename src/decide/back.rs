@@ -337,12 +337,8 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return;
     }
     let known = back.next.as_ref().is_some_and(|next| next.fingerprint == current.fingerprint);
-    let same = current.fingerprint == canary && back.cause != Cause::Reverted;
-    if same {
-        // What its owner wrote meanwhile they have taken back themselves.
-        let again = (back.cause == Cause::Superseded).then_some(current);
-        back.next = back.next.take().and(again);
-        return;
+    if current.fingerprint == canary && back.cause != Cause::Reverted {
+        return owed::note_written_again(draft, scene, current);
     }
     // A revert that is itself reverted: what stands there now, before anything of ours was ordered, is the revert. It may be known
     // and not kept: we were killed between the two. A version that has to go does not wait for it.
@@ -560,6 +556,8 @@ fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, bac
             return;
         }
         if !put_next(draft, scene, originals, back) {
+            let note = format!("{} could not be kept: push it again", named(&next));
+            draft.notices.push(Notice::warning("TemplateLost", note));
             let gone = format!("{what} is not kept any more");
             draft.want(
                 scene.target,

@@ -1,12 +1,13 @@
 //! What comes after stable: a newer template of the owner's, or that of the run. Of what they have taken back themselves nothing does, and what does
 //! not come because somebody has the Deployment handed back is named. How it is kept, and when its turn comes, is not known here.
 
-use super::{Back, Cause, Draft, GoingBack, Notice, Scene, Why, is_undo, named};
+use super::{Back, Cause, Draft, GoingBack, Notice, Scene, Why, goes_on, is_undo, named};
 use crate::api::Authors;
 use crate::api::status::RevisionStatus;
 use crate::decide::evidence::shortened;
 use crate::decide::fields::{PARKED_DEADLINE, Wanted, parked};
 use crate::decide::orphan;
+use crate::decide::own_template;
 use crate::decide::snapshot::{StoredTemplate, Workload};
 
 /// Puts what comes after stable into the Deployment, held: it is released by a run, this one or a new one.
@@ -51,6 +52,18 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
             "{dropped}: the stable template was written after it. Push it again if that was not meant"
         );
         draft.notices.push(Notice::warning("TemplateDropped", note));
+    }
+}
+
+/// The version of the run stands there: as long as nothing is ordered, or since its owner has written it again. What they wrote meanwhile they have taken back
+/// themselves.
+pub fn note_written_again(draft: &mut Draft<'_>, scene: &Scene<'_>, current: RevisionStatus) {
+    let Some(back) = draft.run().back.as_mut() else { return };
+    let again = (back.cause == Cause::Superseded).then_some(current);
+    back.next = back.next.take().and(again);
+    if goes_on(back.cause) {
+        // The order overwrites it.
+        own_template::keep(draft, scene);
     }
 }
 

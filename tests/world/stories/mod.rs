@@ -6,6 +6,7 @@ mod failing;
 mod finished;
 mod for_a_while;
 mod healed;
+mod kept_anew;
 mod large;
 mod left_behind;
 mod numbers;

@@ -338,7 +338,7 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
     let known = back.next.as_ref().is_some_and(|next| next.fingerprint == current.fingerprint);
     if current.fingerprint == canary && back.cause != Cause::Reverted {
-        return owed::note_written_again(draft, scene, current);
+        return owed::note_written_again(draft, scene, &current);
     }
     // A revert that is itself reverted: what stands there now, before anything of ours was ordered, is the revert. It may be known
     // and not kept: we were killed between the two. A version that has to go does not wait for it.

@@ -39,7 +39,7 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if !is_of_its_owner(scene, back) && !has_ended(scene, back, &canary) {
         return;
     }
-    let dropped = back.next.take().map(|next| format!("{} does not come any more", named(&next)));
+    let dropped = back.next.take().map(|next| does_not_come(&next));
     if !is_undo(back.cause) {
         let Why { cause, message, by, breach_at: _ } = reverted(scene);
         (back.cause, back.message, back.by, back.resume) = (cause, message, by, None);
@@ -48,20 +48,31 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         back.message = shortened(&format!("{}; {dropped}", back.message));
     }
     if let Some(dropped) = dropped {
-        let note = format!(
-            "{dropped}: the stable template was written after it. Push it again if that was not meant"
-        );
-        draft.notices.push(Notice::warning("TemplateDropped", note));
+        draft.notices.push(dropped_for(&dropped, "the stable template"));
     }
+}
+
+fn does_not_come(next: &RevisionStatus) -> String {
+    format!("{} does not come any more", named(next))
+}
+
+/// That its owner's last word is another one.
+fn dropped_for(dropped: &str, other: &str) -> Notice {
+    let note = format!("{dropped}: {other} was written after it. Push it again if that was not meant");
+    Notice::warning("TemplateDropped", note)
 }
 
 /// The version of the run stands there: as long as nothing is ordered, or since its owner has written it again. What they wrote meanwhile they have taken back
 /// themselves.
-pub fn note_written_again(draft: &mut Draft<'_>, scene: &Scene<'_>, current: RevisionStatus) {
+pub fn note_written_again(draft: &mut Draft<'_>, scene: &Scene<'_>, current: &RevisionStatus) {
     let Some(back) = draft.run().back.as_mut() else { return };
-    let again = (back.cause == Cause::Superseded).then_some(current);
-    back.next = back.next.take().and(again);
-    if goes_on(back.cause) {
+    let cause = back.cause;
+    let before = back.next.take();
+    back.next = before.as_ref().filter(|_| cause == Cause::Superseded).map(|_| current.clone());
+    if let Some(dropped) = before.filter(|next| next.fingerprint != current.fingerprint) {
+        draft.notices.push(dropped_for(&does_not_come(&dropped), "the version of the run"));
+    }
+    if goes_on(cause) {
         // The order overwrites it.
         own_template::keep(draft, scene);
     }

@@ -30,6 +30,20 @@ const MOST_PASSES: usize = 16;
 /// What a skip is told while people are waited for.
 const ONLY_SIGNATURES: &str = "only signatures are waited for: they cannot be skipped";
 
+/// What is said of a newer template that is waited for no longer.
+const WITHOUT_NEWER: &str =
+    ", and not for the newer template any more: where that is not kept it has to be pushed again";
+
+/// What it comes to that somebody has a run go back for good.
+#[derive(Clone, Copy, Debug)]
+enum ToBeUndone {
+    Now,
+    /// It was back for a while, and does not go on.
+    ForGood,
+    /// It was to go back for a newer template, and waited for that to be kept.
+    WithoutNewer,
+}
+
 /// Lets each new action take effect.
 pub fn apply(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let mut open = marks::count_open(draft);
@@ -118,6 +132,18 @@ fn to_be_stopped<'d>(draft: &'d mut Draft<'_>) -> Result<&'d mut Run, String> {
     draft.status.run.as_mut().ok_or_else(|| "no run is under way".into())
 }
 
+/// The run, when there is one that somebody can have go back for good, and what that comes to: also one that is back for a while only, or waits for a newer template
+/// to be kept.
+fn to_be_undone(draft: &mut Draft<'_>) -> Result<ToBeUndone, String> {
+    if back::waits_to_be_kept(draft.snapshot, &draft.status) {
+        return Ok(ToBeUndone::WithoutNewer);
+    }
+    match back::is_for_a_while(to_be_stopped(draft)?) {
+        true => Ok(ToBeUndone::ForGood),
+        false => Ok(ToBeUndone::Now),
+    }
+}
+
 fn no_way_back(draft: &Draft<'_>) -> Result<(), String> {
     match draft.status.run.as_ref().is_some_and(|run| run.back.is_some()) {
         true => Err(back::refusal(draft)),
@@ -133,25 +159,27 @@ fn reject(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Res
     if scene.plan.is_ok() && !signers.any(|signers| signers.roles.contains(&role)) {
         return Err(format!("no approval of this release asks for role {role}"));
     }
-    let done = match back::is_for_a_while(to_be_stopped(draft)?) {
-        true => "refused: going back for good",
-        false => "refused: going back",
+    let done = match to_be_undone(draft)? {
+        ToBeUndone::Now => "refused: going back".to_owned(),
+        ToBeUndone::ForGood => "refused: going back for good".to_owned(),
+        ToBeUndone::WithoutNewer => format!("refused: going back{WITHOUT_NEWER}"),
     };
     let message = format!("{} refused it as {role}: {}", by(action), action.reason);
     let why = back::Why::new(Cause::Abort, message).said_by(Some(by(action)));
     back::begin(draft, scene, why);
-    Ok(done.into())
+    Ok(done)
 }
 
 fn abort(draft: &mut Draft<'_>, scene: &Scene<'_>, action: &ActionFacts) -> Result<String, String> {
-    let done = match back::is_for_a_while(to_be_stopped(draft)?) {
-        true => "going back for good: the run does not go on once stable stands",
-        false => "going back to stable",
+    let done = match to_be_undone(draft)? {
+        ToBeUndone::Now => "going back to stable".to_owned(),
+        ToBeUndone::ForGood => "going back for good: the run does not go on once stable stands".to_owned(),
+        ToBeUndone::WithoutNewer => format!("going back to stable{WITHOUT_NEWER}"),
     };
     let message = format!("{} said abort: {}", by(action), action.reason);
     let why = back::Why::new(Cause::Abort, message).said_by(Some(by(action)));
     back::begin(draft, scene, why);
-    Ok(done.into())
+    Ok(done)
 }
 
 fn pause(draft: &mut Draft<'_>, action: &ActionFacts) -> Result<String, String> {

@@ -43,9 +43,9 @@ use crate::api::{Action, Authors, Outcome, Phase, ReleaseSpec};
 use crate::letters::on_one_line;
 use causes::outcome;
 
-pub use causes::{is_for_a_while, is_undo};
+pub use causes::{goes_on, is_for_a_while, is_undo};
 pub use hooks::{errand as hook_errand, id as hook_id};
-pub use newer::say_what_is_lost;
+pub use newer::{say_what_is_lost, waits_to_be_kept};
 pub use order::GoingBack;
 pub use owed::{not_put_back, put_held, reverted};
 pub use phases::{told_later, watch_asked, watch_communication};
@@ -87,7 +87,8 @@ impl Why {
 }
 
 /// Decides to go back, and orders it in the same decision: status first, then the Deployment. Where a migration bars the way back, only
-/// people go it. A run that is back for a while only goes back anew, for good: it has hooks, budgets and an end of its own from then on.
+/// people go it. A run that is back for a while only, or waits for a newer template to be kept, goes back anew, for good: it has hooks, budgets and an end
+/// of its own from then on.
 pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
     if migrations::hold_instead(draft, scene, why.cause, &why.message) {
         return;
@@ -97,8 +98,13 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
     let stage = run.back.as_ref().and_then(|back| back.resume).unwrap_or(run.stage);
     let from = if stage == Stage::Preflight { Stage::Preflight } else { Stage::Steps };
     let resume = causes::goes_on(why.cause).then_some(from);
-    // Before the first pod there is nothing to keep, and no flag that was on.
-    let had_pods = stage != Stage::Preflight && why.cause != Cause::OldPodsRemain;
+    // Before the first pod there is nothing to keep, and no flag that was on. What has gone back for a newer template does not say from where.
+    let is_out = match stage {
+        Stage::Preflight => false,
+        Stage::Back => scene.stand.canary > 0,
+        Stage::Steps | Stage::Watch => true,
+    };
+    let had_pods = is_out && why.cause != Cause::OldPodsRemain;
     let (hooks, worst, quarantined) = match is_undo(why.cause) && had_pods {
         true => {
             let worst = witnesses::worst(scene, scene.undo.evidence.pods);
@@ -331,12 +337,8 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         return;
     }
     let known = back.next.as_ref().is_some_and(|next| next.fingerprint == current.fingerprint);
-    let same = current.fingerprint == canary && back.cause != Cause::Reverted;
-    if same {
-        // What its owner wrote meanwhile they have taken back themselves.
-        let again = (back.cause == Cause::Superseded).then_some(current);
-        back.next = back.next.take().and(again);
-        return;
+    if current.fingerprint == canary && back.cause != Cause::Reverted {
+        return owed::note_written_again(draft, scene, &current);
     }
     // A revert that is itself reverted: what stands there now, before anything of ours was ordered, is the revert. It may be known
     // and not kept: we were killed between the two. A version that has to go does not wait for it.
@@ -554,6 +556,8 @@ fn put_back(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, bac
             return;
         }
         if !put_next(draft, scene, originals, back) {
+            let note = format!("{} could not be kept: push it again", named(&next));
+            draft.notices.push(Notice::warning("TemplateLost", note));
             let gone = format!("{what} is not kept any more");
             draft.want(
                 scene.target,

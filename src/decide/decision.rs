@@ -82,17 +82,18 @@ impl Decision {
         self.status.is_some() && self.intents.is_empty() && !self.note_first
     }
 
-    /// How far the way back has come, of a run that goes one. Where its Release is gone, or was made anew, no status says what comes after stable:
-    /// that is known from here until it is seen to be noted on the Deployment, whatever becomes of the write.
+    /// How far the way back has come, of a run that goes one. Where its Release is gone, or was made anew, no status says why it goes back, and what comes
+    /// after stable: that is known from here until it is seen to be noted on the Deployment, whatever becomes of the write.
     pub fn way_back(&self, snapshot: &Snapshot) -> Option<WayBack> {
         let before = snapshot.release.as_ref().map(|release| &*release.status);
         let status = self.status.as_ref().or(before);
-        if let Some(run) = status.and_then(|status| status.run.as_ref()) {
-            return Some(WayBack { run: run.id.clone(), back: run.back.clone()? });
+        if let Some((status, run)) = status.and_then(|status| Some((status, status.run.as_ref()?))) {
+            let canary = status.canary.as_ref().map(|canary| canary.fingerprint.clone());
+            let (run, back) = (run.id.clone(), run.back.clone()?);
+            return Some(WayBack { run, canary: canary.unwrap_or_default(), back });
         }
         let knows_stable = status.is_some_and(|status| status.stable.is_some());
-        let is_owed = |way: &WayBack| way.back.next.is_some() && orphan::lacks_note(snapshot);
-        snapshot.way_back.clone().filter(|way| !knows_stable && is_owed(way))
+        snapshot.way_back.clone().filter(|_| !knows_stable && orphan::lacks_note(snapshot))
     }
 }
 

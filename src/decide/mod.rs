@@ -34,6 +34,7 @@ pub mod notify;
 pub mod objects;
 mod orphan;
 mod overwriting;
+mod own_template;
 pub mod pace;
 pub mod pilots;
 pub mod plan;
@@ -105,11 +106,13 @@ pub fn decide(snapshot: &Snapshot) -> Decision {
             scene.describe(&mut draft);
             lint::note(&mut draft, &scene);
             label::let_copy_go(&mut draft);
+            own_template::keep_beside(&mut draft, &scene);
         }
     }
     marks::mark(&mut draft);
     rights::mention(&mut draft);
     back::say_what_is_lost(&mut draft);
+    own_template::say_what_is_not_kept(&mut draft);
     notify::note(&mut draft);
     back::watch_communication(&mut draft);
     retention::remove_old(&mut draft);

@@ -140,17 +140,24 @@ pub fn needs(snapshot: &Snapshot) -> Needs {
         Stage::Preflight => Needs { probes: probes(snapshot, run, spec, plan), outputs, ..Needs::default() },
         Stage::Steps | Stage::Watch => {
             let Some(measuring) = release.measuring() else { return Needs::default() };
-            let is_read =
-                |measuring: &Measuring| measuring.values.iter().any(|value| !value.kind.is_of_pods());
-            let sampling = match measuring.criteria.is_empty() && !is_read(measuring) {
-                true => None,
-                false => sampled(snapshot, run, spec, measuring),
-            };
+            let sampling = judged_by(snapshot, run, spec, measuring);
             let placing = pilots::needed(snapshot, run, spec);
             Needs { sampling, probes: probes(snapshot, run, spec, plan), outputs, placing }
         }
+        Stage::Back if back::waits_to_be_kept(snapshot, &release.status) => {
+            let measuring = release.measuring();
+            let sampling = measuring.and_then(|measuring| judged_by(snapshot, run, spec, measuring));
+            Needs { sampling, outputs, ..Needs::default() }
+        }
         Stage::Back => after_going_back(snapshot, release, run, spec, outputs),
     }
+}
+
+/// What a version is judged by, if it is.
+fn judged_by(snapshot: &Snapshot, run: &Run, spec: &ReleaseSpec, measuring: &Measuring) -> Option<Sampling> {
+    let is_read = measuring.values.iter().any(|value| !value.kind.is_of_pods());
+    let is_judged = is_read || !measuring.criteria.is_empty();
+    is_judged.then(|| sampled(snapshot, run, spec, measuring)).flatten()
 }
 
 /// What it takes to know whether the version that was put back works. Understood by itself: what else is wrong with the spec keeps none

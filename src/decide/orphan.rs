@@ -1,5 +1,5 @@
-//! A Release that is gone while a Deployment still carries its label, or has lost it in mid-run: back to stable (or, by `onDelete: Finish`, not), then the
-//! Deployment is its owner's again.
+//! A Release that is gone while a Deployment still carries its label, or has lost it in mid-run: back to stable (or, by `onDelete: Finish`, not, unless it
+//! was going back already), then the Deployment is its owner's again.
 //!
 //! There is no status any more: what is needed stands on the Deployment itself, also that stable has been ordered. That is done once: what its owner
 //! writes after it stays, for nobody is there any more who could release it.
@@ -15,7 +15,7 @@ use super::fields::{Originals, PARKED_DEADLINE, Wanted, managed_no_more, parked}
 use super::label;
 use super::podhealth;
 use super::rest::{self, LOOK_AGAIN};
-use super::scene::revision;
+use super::scene::{revision, template_name};
 use super::snapshot::{Key, PodSet, Snapshot, StoredTemplate, Unheard, WayBack, Workload};
 use super::unheard::{self, CLUSTER_UNHEARD};
 use crate::api::status::Back;
@@ -49,7 +49,8 @@ struct Kept {
 #[serde(rename_all = "camelCase")]
 struct Ordered {
     ordered_at: Timestamp,
-    /// The template that comes after stable, by the name under which it is kept: its owner wrote it over that of the run.
+    /// The template that comes after stable, by the name under which it is kept: its owner wrote it over that of the run; or the run's own, which that was
+    /// to go on with, by `onDelete: Finish`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     then: Option<String>,
 }
@@ -67,7 +68,7 @@ impl Ordered {
     }
 }
 
-/// The template that comes after stable, by the name under which it is kept, or will be: its owner wrote it over that of a run whose Release is gone.
+/// The template that comes after stable, by the name under which it is kept, or will be, where the Release of a run is gone.
 pub fn owed(way: &GoingBack<'_>) -> Option<String> {
     owed_by(way, Ordered::noted(way.target).as_ref())
 }
@@ -77,6 +78,7 @@ fn owed_by(way: &GoingBack<'_>, known: Option<&Ordered>) -> Option<String> {
         Some(known) if way.is_at_stable() => known.then.clone(),
         // Its owner has written the version of the run once more: that was their last word.
         Some(_) => None,
+        None if way.is_at_stable() => known_here(way),
         None => written_over(way),
     }
 }
@@ -113,7 +115,7 @@ pub fn ordered_at(target: &Workload) -> Option<Timestamp> {
 /// Whether this process alone knows what comes after stable, and may yet see that it is kept.
 pub fn is_awaited(way: &GoingBack<'_>) -> bool {
     let may_be_seen = |known: &Back| seen_until(way.snapshot, known.decided_at.0).is_some();
-    let is_known = |seen: &WayBack| seen.back.next.is_some() && may_be_seen(&seen.back);
+    let is_known = |seen: &WayBack| comes_next(way, seen).is_some() && may_be_seen(&seen.back);
     Ordered::noted(way.target).is_none() && way.snapshot.way_back.as_ref().is_some_and(is_known)
 }
 
@@ -138,8 +140,7 @@ fn seen_until(snapshot: &Snapshot, since: Timestamp) -> Option<Timestamp> {
 
 /// That a template which comes after stable is not kept.
 pub fn lost(then: &str) -> Notice {
-    let note =
-        format!("template {then}, which its owner wrote over the run's, could not be kept: push it again");
+    let note = format!("template {then}, which was to come after stable, could not be kept: push it again");
     Notice::warning("TemplateLost", note)
 }
 
@@ -224,11 +225,11 @@ fn of_the_deployment(snapshot: &Snapshot) -> Left {
             return left;
         }
     };
-    let finish = target.on_delete.as_deref() == Some("Finish");
+    let finish = says_finish(target);
     let noted = GoingBack::noted(snapshot, target, &originals);
     // What is left of it by accident goes to no more pods than it has: which template was stable nobody knows any more.
     let is_lost = parked(target) && !finish && noted.is_none();
-    if let Some(way) = noted.filter(|_| in_run && !finish) {
+    if let Some(way) = noted.filter(|way| in_run && (!finish || was_going_back(way))) {
         return go_back(left, &way);
     }
     if is_lost {
@@ -265,6 +266,18 @@ fn of_the_deployment(snapshot: &Snapshot) -> Left {
         .notices
         .push(Notice::normal("HandedBack", "its Release is gone: the Deployment is its owner's again"));
     left
+}
+
+/// Whether its author wants what is out to be finished, and nothing is ordered yet.
+fn says_finish(target: &Workload) -> bool {
+    target.on_delete.as_deref() == Some("Finish")
+}
+
+/// Whether it was going back before its Release went, so that there is nothing to be finished but that: stable stands there, or, by all that this process
+/// knows, the very version that is undone.
+fn was_going_back(way: &GoingBack<'_>) -> bool {
+    let is_undone = |seen: &WayBack| back::is_undo(seen.back.cause) && seen.canary == way.target.fingerprint;
+    way.is_at_stable() || way.snapshot.way_back.as_ref().is_some_and(is_undone)
 }
 
 /// Back to stable; what its owner has written over the run's comes after that.
@@ -360,15 +373,29 @@ fn is_of_the_release(way: &GoingBack<'_>, known: &Ordered) -> bool {
         && way.snapshot.sets.iter().any(|set| set.fingerprint == *fingerprint)
 }
 
+/// What comes after stable, which stands there, as far as this process alone knows: by the name under which it is kept, or was to be. While it may yet be
+/// seen to be kept it is none.
+fn known_here(way: &GoingBack<'_>) -> Option<String> {
+    let seen = way.snapshot.way_back.as_ref().filter(|_| is_ordered(way))?;
+    let next = comes_next(way, seen)?;
+    let unkept = || (!is_awaited(way)).then(|| template_name(&way.target.name, next));
+    kept_as(way, next).map(str::to_owned).or_else(unkept)
+}
+
+/// Fingerprint of what the run was to put back once stable stands: what its owner has written meanwhile; or its own version, where it was back for a while
+/// only and its author wants that finished.
+fn comes_next<'w>(way: &GoingBack<'_>, seen: &'w WayBack) -> Option<&'w str> {
+    let is_finished = back::goes_on(seen.back.cause) && says_finish(way.target);
+    let own = is_finished.then_some(seen.canary.as_str());
+    seen.back.next.as_ref().map(|next| next.fingerprint.as_str()).or(own)
+}
+
 /// The template that its owner has written over that of the run, by the name under which it is kept, or will be: others' pods are out and none of it,
 /// or the run was about to put it back.
 fn written_over(way: &GoingBack<'_>) -> Option<String> {
     let (snapshot, target) = (way.snapshot, way.target);
     let next = snapshot.way_back.as_ref().and_then(|seen| seen.back.next.as_ref());
     let next = next.map(|next| next.fingerprint.as_str());
-    if way.is_at_stable() {
-        return kept_as(way, next.filter(|_| is_ordered(way))?).map(str::to_owned);
-    }
     let is_out = |set: &&PodSet| set.replicas > 0 && set.fingerprint != way.stable.1.fingerprint;
     let mut out = snapshot.sets.iter().filter(is_out).peekable();
     let over_others = out.peek().is_some() && out.all(|set| set.fingerprint != target.fingerprint);
@@ -397,8 +424,10 @@ fn begins(
     stands_there: &str,
 ) -> Option<Notice> {
     let (name, stable) = (&way.target.name, way.stable.0);
-    let after = then.map(|then| format!(", and then to {then}, which its owner has written meanwhile"));
-    let after = after.unwrap_or_default();
+    let goes_on = |seen: &WayBack| back::goes_on(seen.back.cause);
+    let is_own = way.is_at_stable() && way.snapshot.way_back.as_ref().is_some_and(goes_on);
+    let whose = if is_own { "its run was to go on with" } else { "its owner has written meanwhile" };
+    let after = then.map(|then| format!(", and then to {then}, which {whose}")).unwrap_or_default();
     match (known, way.is_at_stable()) {
         (Some(_), true) => None,
         (Some(_), false) => {
@@ -417,19 +446,19 @@ fn begins(
     }
 }
 
-/// What becomes of the template that its owner has written over the run's.
+/// What becomes of the template that was to come after stable.
 fn comes_after(then: &str, is_kept: bool, failing: Option<&str>) -> Notice {
     match (is_kept, failing) {
         (false, _) => lost(then),
         (true, Some(failing)) => {
             let note = format!(
-                "stable does not stand ({failing:.300}), and its Release is gone: {then}, which its owner wrote over the run's, is rolled out in its place, and not judged"
+                "stable does not stand ({failing:.300}), and its Release is gone: {then}, which was to come after it, is rolled out in its place, and not judged"
             );
             Notice::warning(NEWER, note)
         }
         (true, None) => {
             let note = format!(
-                "stable stands again, and its Release is gone: {then}, which its owner wrote over the run's, is rolled out, and not judged"
+                "stable stands again, and its Release is gone: {then}, which was to come after it, is rolled out, and not judged"
             );
             Notice::normal(NEWER, note)
         }

@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 
+use super::back;
 use super::decision::{self, Decision, Notice};
 use super::draft::Draft;
 use super::notify;
@@ -125,7 +126,14 @@ pub fn decide(snapshot: &Snapshot, refusal: &Refusal) -> Decision {
     let mut draft = Draft::new(snapshot, release);
     let phase = draft.status.phase.unwrap_or(Phase::Idle);
     draft.phase(phase, refusal.sentence());
-    draft.blocked(refusal.reason(), refusal.sentence(), refusal.unblock(&snapshot.key));
+    let mut unblock = refusal.unblock(&snapshot.key);
+    if back::waits_to_be_kept(snapshot, &draft.status) {
+        let abort = draft.command(Action::Abort);
+        unblock = format!(
+            "{unblock}; or go back without the newer template, which then has to be pushed again: {abort}"
+        );
+    }
+    draft.blocked(refusal.reason(), refusal.sentence(), unblock);
     notify::note(&mut draft);
     draft.finish()
 }

@@ -212,7 +212,7 @@ fn take_up_way_back(draft: &mut Draft<'_>, way: &GoingBack<'_>) {
     if let Some(at) = way.seeks_room_at() {
         draft.wake_at(at);
     }
-    let then = then.map(|then| format!("; {then}, which its owner wrote over the run, comes next"));
+    let then = then.map(|then| format!("; {then}, which was to come after stable, comes next"));
     let then = then.unwrap_or_default();
     draft.wake_in(LOOK_AGAIN);
     if let Some(failing) = failing.filter(|_| way.stand.stable_ready < way.stand.replicas) {
@@ -230,8 +230,7 @@ fn take_up_way_back(draft: &mut Draft<'_>, way: &GoingBack<'_>) {
     draft.blocked("AwaitingStable", message, unblock);
 }
 
-/// An earlier Release's way back is over: what its owner wrote over the run's comes after stable, held, and is taken up once it stands there. False:
-/// nothing does.
+/// An earlier Release's way back is over: what was to come after stable is put there, held, and is taken up once it stands there. False: nothing is.
 fn put_what_is_owed(draft: &mut Draft<'_>, way: &GoingBack<'_>) -> bool {
     let Some(then) = orphan::owed(way) else {
         let is_awaited = orphan::is_awaited(way);
@@ -252,9 +251,7 @@ fn put_what_is_owed(draft: &mut Draft<'_>, way: &GoingBack<'_>) -> bool {
     back::put_held(draft, way, kept, way.target.changed_by.as_ref());
     draft.phase(
         Phase::Held,
-        format!(
-            "stable stands; {then}, which its owner wrote over the run of an earlier Release, comes next"
-        ),
+        format!("stable stands; {then}, which the run of an earlier Release was to put back, comes next"),
     );
     true
 }

@@ -4,6 +4,7 @@ use super::back;
 use super::draft::Draft;
 use super::evidence::{self, Evidence};
 use super::judge::OnLimit;
+use super::refusal::{MISSING_RIGHT, WRITE_REFUSED};
 use super::scene::Scene;
 use super::{asking, content, label, migrations, podhealth, preflight, rest, steps, unheard, watching};
 use crate::api::status::{Cause, Stage};
@@ -21,10 +22,13 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let Some(run) = &draft.status.run else { return };
     if run.back.is_some() {
         // What somebody says is noted in this look, and ordered. It may stand already, by a look whose status was lost: it ends in the next.
-        if !draft.notes_first() {
-            back::decide(draft, scene);
+        if draft.notes_first() {
+            return;
         }
-        return;
+        return match turned_bad(draft, scene) {
+            Some(why) => back::begin(draft, scene, why),
+            None => back::decide(draft, scene),
+        };
     }
     let (stage, began) = (run.stage, run.started_at.0);
     let barred = migrations::barrier(run).is_some();
@@ -77,6 +81,25 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         Stage::Watch => watching::decide(draft, scene, &evidence),
         Stage::Back => draft.run().stage = Stage::Steps,
     }
+}
+
+/// Why a run goes back for good that waits for a newer template to be kept, which was refused: its own version serves meanwhile, and its pods fail, or it
+/// breaches a limit. Nobody is asked about that: its owner has written another one.
+fn turned_bad(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<back::Why> {
+    let known = draft.release.status.blocked_by.as_ref().map(|blocker| blocker.reason.as_str());
+    let is_refused = known.is_some_and(|reason| [MISSING_RIGHT, WRITE_REFUSED].contains(&reason));
+    let waits = is_refused && back::waits_to_be_kept(scene.snapshot, &draft.status);
+    let is_barred = migrations::barrier(draft.run()).is_some();
+    if !waits || is_barred || scene.stand.canary == 0 {
+        return None;
+    }
+    let began = draft.run().started_at.0;
+    let canary = draft.status.canary.as_ref()?.fingerprint.clone();
+    if let Some(worst) = podhealth::failing_of(scene, &canary, began).into_iter().next() {
+        return Some(back::Why::new(Cause::PodsFailing, worst.message));
+    }
+    let breach = evidence::weigh(draft, scene).breach?;
+    Some(back::Why::new(Cause::Breach, breach.message).seen_at(breach.since))
 }
 
 /// Somebody changed the template in mid-run.

@@ -149,6 +149,8 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub struct WayBack {
     pub run: String,
+    /// Fingerprint of the version that the run is about.
+    pub canary: String,
     pub back: Back,
 }
 

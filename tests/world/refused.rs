@@ -5,21 +5,31 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use tidegate::api::status::Cause;
 use tidegate::decide::{Decision, Intent};
 
+use super::measured::Traffic;
 use super::{World, template};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Half of the pods are of the new version, for as long as nobody says anything.
 fn at_half() -> World {
+    let mut world = going_out(json!({}));
+    world.until("half of them", |world| world.phase() == "Soaking");
+    world
+}
+
+/// A new version was pushed. `more`: what else its Release says.
+fn going_out(more: Value) -> World {
     let strategy =
         json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}});
     let steps =
         json!([{"name": "half", "replicas": "50%", "soak": "1h"}, {"name": "all", "replicas": "100%"}]);
-    let mut world = World::new(4, strategy, json!({"steps": steps, "watch": [{"for": "1h", "every": "1s"}]}));
+    let mut release = json!({"steps": steps, "watch": [{"for": "1h", "every": "1s"}]});
+    release.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let mut world = World::new(4, strategy, release);
     world.push(template("v2", false));
-    world.until("half of them", |world| world.phase() == "Soaking");
     world
 }
 
@@ -180,6 +190,81 @@ fn a_newer_template_that_cannot_be_kept_stays_where_nothing_is_wrong_with_what_s
     world.refuses.clear();
     world.until("r1 is over", |world| world.status.last_run.is_some());
     world.until("v3 goes out", |world| world.phase() == "Soaking" && version(world) == "v3");
+}
+
+/// A newer template comes, and cannot be kept: the version that is out serves on.
+fn overtaken_by_what_cannot_be_kept(world: &mut World) {
+    world.refuses = vec!["keep"];
+    world.push(template("v3", false));
+    world.until("it is said", |world| reason(world) == "WriteRefused");
+    world.pass(5 * SECOND);
+    assert_eq!(version(world), "v3", "{}", world.describe());
+    let unblock = &world.status.blocked_by.as_ref().unwrap().unblock;
+    assert!(unblock.ends_with("kubectl tidegate abort shop -n ns --reason '...'"), "{unblock}");
+}
+
+/// The version that was out is gone for good, for this cause, and the newer template is told to be lost.
+fn goes_without_it(world: &mut World, cause: Cause) {
+    world.until("the end", |world| world.status.last_run.is_some());
+    let last = world.status.last_run.clone().unwrap();
+    let undo = world.reports[&last.report].undo.clone().expect("a way back");
+    assert_eq!(undo.cause, cause, "{}", world.describe());
+    assert!(last.message.ends_with("could not be kept: push it again"), "{last:?}");
+    assert!(world.notices.iter().any(|notice| notice.reason == "TemplateLost"), "{}", world.describe());
+    world.pass(5 * SECOND);
+    assert_eq!((version(world), world.ready(), world.alive()), (json!("v1"), 4, 4), "{}", world.describe());
+    let rejected: Vec<&str> = world.status.rejected.iter().map(|known| known.fingerprint.as_str()).collect();
+    assert_eq!(rejected, [last.fingerprint.as_str()]);
+}
+
+#[test]
+fn who_aborts_a_version_that_serves_while_a_newer_template_cannot_be_kept_has_it_go() {
+    let mut world = at_half();
+    overtaken_by_what_cannot_be_kept(&mut world);
+    world.say("Abort");
+    goes_without_it(&mut world, Cause::Abort);
+    world.until("it is marked", is_marked);
+    let answer = &world.actions[0]["status"]["message"];
+    let words = "going back to stable, and not for the newer template any more: where that is not kept it has to be pushed again";
+    assert_eq!(*answer, words);
+}
+
+#[test]
+fn a_version_that_serves_while_a_newer_template_cannot_be_kept_goes_when_its_pods_fail() {
+    let mut world = at_half();
+    overtaken_by_what_cannot_be_kept(&mut world);
+    let canary = world.sets.iter().find(|set| set.template == template("v2", false));
+    let canary = canary.expect("it is out").name.clone();
+    let pod = world.pods.iter_mut().find(|pod| pod.set == canary).expect("a pod");
+    (pod.crashing, pod.ready_since) = (true, None);
+    goes_without_it(&mut world, Cause::PodsFailing);
+}
+
+#[test]
+fn it_is_measured_meanwhile_and_goes_when_it_breaches_a_limit() {
+    let mut world = going_out(json!({"criteria": [{"name": "errors", "errorRate": {"limit": "5%"}}]}));
+    world.meters.traffic = Some(Traffic { requests: 100, ..Traffic::default() });
+    world.until("half of them", |world| world.phase() == "Soaking");
+    world.pass(10 * SECOND);
+    overtaken_by_what_cannot_be_kept(&mut world);
+    assert!(world.sampling.as_ref().is_some_and(|sampling| sampling.run == "r1"), "{:?}", world.sampling);
+    world.meters.traffic = Some(Traffic { requests: 100, errors: 50, ..Traffic::default() });
+    let since = world.now;
+    goes_without_it(&mut world, Cause::Breach);
+    assert!(world.now < since + 60 * SECOND, "{}", world.describe());
+}
+
+#[test]
+fn no_hook_is_called_where_a_run_is_aborted_so_before_its_first_pod() {
+    let mut world = going_out(json!({
+        "preflight": [{"name": "sign-off", "approval": {"roles": ["qa"]}}],
+        "undo": {"hooks": [{"name": "flag", "http": {"url": "http://flags/"}}]},
+    }));
+    world.until("somebody is to sign", |world| reason(world) == "AwaitingApproval");
+    overtaken_by_what_cannot_be_kept(&mut world);
+    world.say("Abort");
+    goes_without_it(&mut world, Cause::Abort);
+    assert!(world.errands.is_empty(), "{:?}", world.errands);
 }
 
 #[test]

@@ -1,12 +1,24 @@
 //! A newer template that comes after stable, while it is not seen to be kept, or stable is not any more: whether it may be yet, and what is said of it. What
 //! becomes of one that is kept is not known here.
 
-use super::{Back, Draft, RevisionStatus, Scene, TEMPLATE_SEEN_WITHIN, named};
-use crate::api::Action;
+use super::{Back, Cause, Draft, RevisionStatus, Scene, Snapshot, TEMPLATE_SEEN_WITHIN, named};
+use crate::api::{Action, ReleaseStatus};
 use crate::decide::evidence::shortened;
 use crate::decide::refusal::{self, DoneWithout};
 use crate::decide::rest::{self, LOOK_AGAIN};
 use crate::decide::unheard;
+
+/// Whether a run goes back for a newer template, which stands there, and has ordered nothing yet, since that has to be kept before: what serves meanwhile is
+/// the version of the run.
+pub fn waits_to_be_kept(snapshot: &Snapshot, status: &ReleaseStatus) -> bool {
+    let back = status.run.as_ref().and_then(|run| run.back.as_ref());
+    let (Some(back), Some(target)) = (back, &snapshot.target) else { return false };
+    let at_stable = status.stable.as_ref().is_some_and(|stable| stable.fingerprint == target.fingerprint);
+    let is_kept = snapshot.kept(&target.fingerprint).is_some_and(|(_, kept)| !kept.let_go);
+    // What came of our own write is no newer template.
+    let is_there = !at_stable && snapshot.stored.otherwise.is_none();
+    back.cause == Cause::Superseded && back.ordered_at.is_none() && is_there && !is_kept
+}
 
 /// Whether it will not be kept: that was refused, or it has had the time to be seen. While kept templates are not heard it may be kept unseen: that is
 /// said, and waited for.

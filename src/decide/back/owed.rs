@@ -1,12 +1,13 @@
 //! What comes after stable: a newer template of the owner's, or that of the run. Of what they have taken back themselves nothing does, and what does
 //! not come because somebody has the Deployment handed back is named. How it is kept, and when its turn comes, is not known here.
 
-use super::{Back, Cause, Draft, GoingBack, Notice, Scene, Why, is_undo, named};
+use super::{Back, Cause, Draft, GoingBack, Notice, Scene, Why, goes_on, is_undo, named};
 use crate::api::Authors;
 use crate::api::status::RevisionStatus;
 use crate::decide::evidence::shortened;
 use crate::decide::fields::{PARKED_DEADLINE, Wanted, parked};
 use crate::decide::orphan;
+use crate::decide::own_template;
 use crate::decide::snapshot::{StoredTemplate, Workload};
 
 /// Puts what comes after stable into the Deployment, held: it is released by a run, this one or a new one.
@@ -38,7 +39,7 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if !is_of_its_owner(scene, back) && !has_ended(scene, back, &canary) {
         return;
     }
-    let dropped = back.next.take().map(|next| format!("{} does not come any more", named(&next)));
+    let dropped = back.next.take().map(|next| does_not_come(&next));
     if !is_undo(back.cause) {
         let Why { cause, message, by, breach_at: _ } = reverted(scene);
         (back.cause, back.message, back.by, back.resume) = (cause, message, by, None);
@@ -47,10 +48,33 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         back.message = shortened(&format!("{}; {dropped}", back.message));
     }
     if let Some(dropped) = dropped {
-        let note = format!(
-            "{dropped}: the stable template was written after it. Push it again if that was not meant"
-        );
-        draft.notices.push(Notice::warning("TemplateDropped", note));
+        draft.notices.push(dropped_for(&dropped, "the stable template"));
+    }
+}
+
+fn does_not_come(next: &RevisionStatus) -> String {
+    format!("{} does not come any more", named(next))
+}
+
+/// That its owner's last word is another one.
+fn dropped_for(dropped: &str, other: &str) -> Notice {
+    let note = format!("{dropped}: {other} was written after it. Push it again if that was not meant");
+    Notice::warning("TemplateDropped", note)
+}
+
+/// The version of the run stands there: as long as nothing is ordered, or since its owner has written it again. What they wrote meanwhile they have taken back
+/// themselves.
+pub fn note_written_again(draft: &mut Draft<'_>, scene: &Scene<'_>, current: &RevisionStatus) {
+    let Some(back) = draft.run().back.as_mut() else { return };
+    let cause = back.cause;
+    let before = back.next.take();
+    back.next = before.as_ref().filter(|_| cause == Cause::Superseded).map(|_| current.clone());
+    if let Some(dropped) = before.filter(|next| next.fingerprint != current.fingerprint) {
+        draft.notices.push(dropped_for(&does_not_come(&dropped), "the version of the run"));
+    }
+    if goes_on(cause) {
+        // The order overwrites it.
+        own_template::keep(draft, scene);
     }
 }
 

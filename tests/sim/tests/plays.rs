@@ -8,6 +8,8 @@ mod days;
 mod full_nodes;
 #[path = "plays/hostile.rs"]
 mod hostile;
+#[path = "plays/kept.rs"]
+mod kept;
 #[path = "plays/left_behind.rs"]
 mod left_behind;
 #[path = "plays/lost.rs"]

@@ -65,7 +65,7 @@ fn told<'w>(world: &'w World, reason: &str) -> Vec<&'w str> {
 }
 
 /// What was told with this reason, once.
-fn only<'w>(world: &'w World, reason: &str) -> &'w str {
+pub(super) fn only<'w>(world: &'w World, reason: &str) -> &'w str {
     let all = told(world, reason);
     assert_eq!(all.len(), 1, "{reason}: {}", world.describe());
     all[0]
@@ -319,8 +319,7 @@ fn what_anybody_has_noted_as_the_name_of_what_comes_next_is_told_on_one_line_and
     *noted = json!(other.to_string());
     world.until("the end", |world| !told(world, "TemplateLost").is_empty());
     let name = format!("shop {}", "x".repeat(248));
-    let said =
-        format!("template {name}, which its owner wrote over the run's, could not be kept: push it again");
+    let said = format!("template {name}, which was to come after stable, could not be kept: push it again");
     assert_eq!(only(&world, "TemplateLost"), said, "{}", world.describe());
 }
 
@@ -355,7 +354,7 @@ fn a_release_made_anew_says_that_stable_pods_fail_and_puts_nothing_in_their_plac
     assert!(unblock.contains("kubectl describe pod p") && unblock.contains("hand-back"), "{unblock}");
     let message = &world.status.blocked_by.as_ref().expect("blocked").message;
     assert!(message.contains("stable pods: CrashLoopBackOff (pod p"), "{message}");
-    assert!(message.contains(&format!("; {owed}, which its owner wrote over the run")), "{message}");
+    assert!(message.contains(&format!("; {owed}, which was to come after stable")), "{message}");
     // Who has another version serve is told what does not come.
     let mut handed_back = world.copy();
     handed_back.say("HandBack");

@@ -3,8 +3,10 @@
 mod admission;
 mod anew;
 mod failing;
+mod finished;
 mod for_a_while;
 mod healed;
+mod kept_anew;
 mod large;
 mod left_behind;
 mod numbers;
@@ -178,11 +180,17 @@ fn a_newer_template_that_its_owner_takes_back_does_not_go_out() {
             let next = world.status.run.as_ref().and_then(|run| run.back.as_ref()?.next.clone());
             next.is_some() && world.deployment()["spec"]["template"] == template("v1", false)
         });
-        let is_open =
-            world.status.run.as_ref().is_some_and(|run| run.back.as_ref().unwrap().restored_at.is_none());
-        assert!(is_open, "{}", world.describe());
+        let back = world.status.run.as_ref().and_then(|run| run.back.clone()).expect("it goes back");
+        assert!(back.restored_at.is_none(), "{}", world.describe());
         world.push(template("v2", crashes));
         world.pass(Duration::from_secs(120));
+        let told = world.notices.iter().filter(|notice| notice.reason == "TemplateDropped");
+        let told: Vec<&str> = told.map(|notice| notice.note.as_str()).collect();
+        let words = format!(
+            "template {} (shop:v1) does not come any more: the version of the run was written after it. Push it again if that was not meant",
+            back.next.expect("it is owed").revision
+        );
+        assert_eq!(told, [words], "{}", world.describe());
         let outcomes: Vec<_> =
             world.reports.values().map(|report| report.canary.fingerprint.clone()).collect();
         assert_eq!(outcomes.len(), if crashes { 1 } else { 2 }, "{}", world.describe());

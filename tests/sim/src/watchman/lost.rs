@@ -5,6 +5,7 @@ use tidegate::api::{ON_DELETE, ORIGINALS, STABLE};
 use tidegate::decide::snapshot::DIGITS_IN_NAME;
 use tidegate::watch::slim::fingerprint;
 
+use super::Watchman;
 use crate::world::World;
 
 /// The template that somebody wrote last.
@@ -12,11 +13,13 @@ pub(super) struct Last {
     fingerprint: String,
     /// It has been said what became of it, or whoever wrote it has given it up.
     is_told: bool,
+    /// The process that alone knows that it comes after stable, until that is noted on the Deployment.
+    known_to: Option<usize>,
 }
 
 impl Last {
     fn of(template: &Value) -> Self {
-        Self { fingerprint: fingerprint(template), is_told: false }
+        Self { fingerprint: fingerprint(template), is_told: false, known_to: None }
     }
 }
 
@@ -59,6 +62,16 @@ impl World {
         }
     }
 
+    /// The operator writes the Deployment. Another process than that which ordered stable need not know what comes after it.
+    pub(super) fn note_forgotten(&mut self, process: usize, name: &str, before: Option<&Value>) {
+        let last = self.watchman.watched.get(name).and_then(|watched| watched.last.as_ref());
+        let known_to = last.and_then(|last| last.known_to);
+        let is_noted = before.is_some_and(|before| before["metadata"]["annotations"][ON_DELETE] != "Finish");
+        if known_to.is_some_and(|known_to| known_to != process) && !is_noted {
+            self.told(name);
+        }
+    }
+
     /// The operator writes status: it may say what became of that.
     pub(super) fn note_said(&mut self, name: &str, before: Option<&Value>, after: &Value) {
         let Some(last) = self.untold(name) else { return };
@@ -93,7 +106,8 @@ impl World {
         }
     }
 
-    /// Somebody deletes a Release. In mid-run it goes back: that is what deleting one does.
+    /// Somebody deletes a Release. In mid-run it goes back: that is what deleting one does. Where it is to be finished and was going back, what was to come
+    /// after stable is owed all the same, by who knows of it.
     pub fn note_release_deleted(&mut self, name: &str) {
         let uid =
             self.release(name).and_then(|release| release["metadata"]["uid"].as_str().map(str::to_owned));
@@ -101,9 +115,39 @@ impl World {
         self.watchman.deleted_at.extend(uid.map(|uid| (uid, now)));
         let annotations = self.deployment(name).map(|it| &it["metadata"]["annotations"]);
         let is_taken = annotations.is_some_and(|it| !it[ORIGINALS].is_null() || !it[STABLE].is_null());
-        if is_taken || !self.status(name)["run"].is_null() {
-            self.told(name);
+        if !is_taken && self.status(name)["run"].is_null() {
+            return;
         }
+        match self.knows_what_is_owed(name) {
+            None => self.told(name),
+            process @ Some(_) => {
+                if let Some(last) = &mut self.watchman.of(name).last {
+                    last.known_to = process;
+                }
+            }
+        }
+    }
+
+    /// Which process knows that what was written last comes after stable, which it has ordered, though its Release goes and is to be finished. Where no policy
+    /// tells an order from what its owner writes, or another may lead, or the time is not to be known in which a template may yet be seen to be kept, none has to.
+    fn knows_what_is_owed(&self, name: &str) -> Option<usize> {
+        let (last, status, deployment) = (self.untold(name)?, self.status(name), self.deployment(name)?);
+        let back = &status["run"]["back"];
+        let is_next = match back["next"]["fingerprint"].as_str() {
+            Some(next) => next == last,
+            None => {
+                matches!(back["cause"].as_str(), Some("NoReplicas" | "TooMany"))
+                    && status["canary"]["fingerprint"] == last
+            }
+        };
+        let is_ordered = status["stable"]["fingerprint"] == fingerprint(&deployment["spec"]["template"]);
+        let is_finished = deployment["metadata"]["annotations"][ON_DELETE] == "Finish";
+        let is_kept =
+            self.store.all("controllerrevisions").any(|(_, kept)| fingerprint(&kept["data"]) == last);
+        let Watchman { identities, several_lead, clocks_jumped, .. } = &self.watchman;
+        let is_alone = self.policies && identities.is_empty() && !several_lead && !clocks_jumped;
+        let ordered_by = self.watchman.watched.get(name)?.ordered_by;
+        ordered_by.filter(|_| is_next && is_ordered && is_finished && is_kept && is_alone)
     }
 
     /// What is lost of a Deployment at rest.
@@ -144,6 +188,7 @@ mod tests {
     use super::super::stage::{OPERATOR, OWNER, tell, version, world, write};
     use super::*;
     use crate::cluster::named;
+    use crate::server::Who;
     use crate::world::{NAMESPACE, TARGET};
 
     /// Version 2 is written, and the operator goes back to version 1. `noted`: status has said so before.
@@ -233,6 +278,31 @@ mod tests {
         let mut world = gone_back(true);
         world.delete(&OWNER, "releases", &named(TARGET));
         assert_eq!(world.lost(TARGET), None);
+    }
+
+    #[test]
+    fn what_was_to_come_after_stable_is_owed_by_who_knows_of_it_where_its_release_is_to_be_finished() {
+        for (on_delete, process, is_lost) in
+            [("Finish", 0, true), ("Finish", 1, false), ("Undo", 0, false), ("Undo", 1, false)]
+        {
+            let mut world = world(&json!({}));
+            write(&mut world, &OWNER, |it| it["spec"]["template"] = version(2));
+            let kept = json!({"metadata": {"name": "shop-2"}, "data": version(2)});
+            world.make(&OPERATOR, "controllerrevisions", NAMESPACE, kept);
+            let next = json!({"fingerprint": fingerprint(&version(2))});
+            tell(&mut world, |status| {
+                status["run"] = json!({"id": "r1", "back": {"cause": "Superseded", "next": next}});
+            });
+            write(&mut world, &OPERATOR, |it| {
+                it["spec"]["template"] = version(1);
+                it["metadata"]["annotations"][ON_DELETE] = json!(on_delete);
+            });
+            world.delete(&OWNER, "releases", &named(TARGET));
+            write(&mut world, &Who::Operator(process), |it| {
+                it["metadata"]["annotations"][ON_DELETE] = Value::Null;
+            });
+            assert_eq!(world.lost(TARGET).is_some(), is_lost, "{on_delete} {process}");
+        }
     }
 
     #[test]

@@ -295,6 +295,7 @@ impl World {
                 self.check_pace(name, before, after);
                 self.check_template(name, before, after);
                 self.note_let_go(name, after);
+                self.note_forgotten(*process, name, before);
                 self.note_replaced(name, before, after);
                 self.note_order(name, before, after);
                 let now = self.now;

@@ -18,3 +18,28 @@ fn a_newer_template_is_what_serves_in_the_end_just_before_its_release_goes_or_af
         }
     }
 }
+
+const FINISH: &str = r#"release {"criteria":[],"onDelete":"Finish","steps":[{"name":"one","replicas":1},{"name":"half","replicas":"50%","soak":"1m"},{"name":"all","replicas":"100%"}],"watch":[{"every":"30s","for":"2m"}]}"#;
+
+#[test]
+fn a_newer_template_for_which_a_run_goes_back_is_what_serves_in_the_end_where_its_release_goes_then() {
+    for deleted in [30_500, 32_000, 33_500] {
+        let outcome = told(&format!(
+            "replicas 10\n{FINISH}\nready-after 4000\nat 1000 push v2 good\nat 30000 push v3 good\nat {deleted} delete-release"
+        ));
+        let log = outcome.log.join("\n");
+        assert_eq!((outcome.end.version, outcome.end.pods), ("v3".into(), 10), "{deleted}\n{log}");
+    }
+}
+
+#[test]
+fn the_version_of_a_run_that_waits_for_replicas_is_finished_where_its_release_goes_then() {
+    // Before it is scaled up again, and while stable pods start.
+    for then in ["at 40000 delete-release\nat 50000 scale 10", "at 40000 scale 10\nat 41000 delete-release"] {
+        let outcome = told(&format!(
+            "replicas 10\n{FINISH}\nready-after 4000\nat 1000 push v2 good\nat 30000 scale 0\n{then}"
+        ));
+        let log = outcome.log.join("\n");
+        assert_eq!((outcome.end.version, outcome.end.pods), ("v2".into(), 10), "{then}\n{log}");
+    }
+}

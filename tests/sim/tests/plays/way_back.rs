@@ -15,3 +15,13 @@ fn on_an_undisturbed_way_back_every_rule_about_it_is_looked_at_and_holds() {
         assert!(outcome.looked.contains_key(rule), "{rule}: {:?}", outcome.looked);
     }
 }
+
+#[test]
+fn a_newer_template_over_which_a_tool_writes_the_version_of_the_run_is_named() {
+    let outcome = told(
+        "ready-after 20000\nat 1000 push v2 good\nat 70000 say Abort\nat 75000 push v3 good\nat 80000 push-by gitops v2 good",
+    );
+    let log = outcome.log.join("\n");
+    assert_eq!((outcome.end.version, outcome.end.outcome), ("v1".into(), "Aborted".into()), "{log}");
+    assert!(log.contains("does not come any more: the version of the run was written after it"), "{log}");
+}

@@ -131,7 +131,9 @@ fn write(answer: &Answer) {
             assert!(!wait.is_zero(), "{error}");
         }
         ActError::Unreachable(_) => {}
-        ActError::Fenced | ActError::Taken { .. } | ActError::Deadline => panic!("{error}"),
+        ActError::Fenced | ActError::Taken { .. } | ActError::Deadline(_) | ActError::Unanswered => {
+            panic!("{error}")
+        }
     }
     if let Some(after) = after {
         let most = after.min(u64::from(u32::MAX));

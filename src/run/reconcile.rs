@@ -138,12 +138,16 @@ impl Reconciler {
             self.note(key, snapshot, &applied, &outcome);
             is_done = outcome.is_ok() && !applied.cut_short;
             is_overtaken = applied.cut_short;
+            if applied.revision.is_some() || is_done {
+                // Also where what was ordered after it failed: no later look decides once more what status says already.
+                self.reporter.tell(snapshot, &decision);
+            }
             match outcome {
                 Ok(()) if is_overtaken => {
                     tracing::info!(release = %key, writes = applied.writes, "something that goes first came up while it was written");
                     self.queue.wake(key.clone());
                 }
-                Ok(()) => self.done(key, snapshot, &decision, &applied),
+                Ok(()) => self.done(key, snapshot, &applied),
                 Err(failed) => {
                     self.failed(key, &failed, decision.urgent);
                     // Status that went out in this look is another one than that of the snapshot.
@@ -265,9 +269,8 @@ impl Reconciler {
         }
     }
 
-    fn done(&self, key: &Key, snapshot: &Snapshot, decision: &Decision, applied: &Applied) {
+    fn done(&self, key: &Key, snapshot: &Snapshot, applied: &Applied) {
         self.own.succeeded(key);
-        self.reporter.tell(snapshot, decision);
         if snapshot.release.is_none() && snapshot.target.is_none() {
             self.own.forget(key);
             self.unanswered.forget(key);

@@ -414,7 +414,7 @@ fn what_lies_below_a_name_without_end_is_not_looked_at() {
     let container = "spec.preflight[0].job.template.spec.template.spec.containers[0]";
     let each = |place: u8| format!("error placeholder {container}.annotations.note[{place}]");
     assert_eq!(below("note"), [each(1), each(2)]);
-    assert_eq!(below(&"n".repeat(100_000)), [""; 0]);
+    assert_eq!(below(&"n".repeat(1000)), [""; 0]);
 }
 
 #[test]

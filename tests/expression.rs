@@ -42,6 +42,7 @@ fn a_condition_over_an_object_holds_or_does_not() {
         "object.?spec.?size.orValue(7) == 7",
         "object.metadata.labels['tier'] == 'db'",
         "object.list[object.status.ratio * 2.0] == 2 && object.list[1.0] == 2",
+        "{1700000000: 'then'}[1.7e9] == 'then'",
         "object.metadata.name.matches('^nightly-[0-9]+$') && object.metadata.name.startsWith('nightly')",
         "object.status.ratio < 1 && object.status.ratio * 2.0 == 1.0",
         "size(object.list) == 3 && object.list[2] - 2 == 1",
@@ -74,8 +75,10 @@ fn what_cannot_be_told_is_an_error_without_values() {
         ),
         ("object.list[7] == ''", "a list has no element at that place"),
         // The whole list would be copied into an error, for each of its elements.
-        ("object.list.all(x, object.list[0.5] == x)", "a list has no element at that place"),
-        ("object.list[object.zero + 1e300] == ''", "a list has no element at that place"),
+        ("object.list.all(x, object.list[0.5] == x)", "a place or a key is no whole number, or too large"),
+        ("object.list[object.zero + 1e300] == ''", "a place or a key is no whole number, or too large"),
+        ("object.list[object.zero + 1e10] == ''", "a list has no element at that place"),
+        ("{1: 's3cret'}[0.5] == ''", "a place or a key is no whole number, or too large"),
         ("int(object.status.phase) == 3", "int(...) cannot be told of that value"),
         ("object.status.phase.matches('(')", "a pattern is no regular expression, or too large"),
         (

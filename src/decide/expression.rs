@@ -46,8 +46,9 @@ const TURN_UNITS: u64 = 10;
 const PATTERN_UNITS: u64 = 500;
 /// Bytes that an understood pattern may take.
 const PATTERN_BYTES: usize = 8 * 1024;
-/// No place that is given with a point (`2.0`) is beyond this one: no list is so long.
-const LARGEST_PLACE: f64 = 1e9;
+/// What is given with a point (`2.0`) is a place in a list, or a key of a map, below this one: the first that is no `i64`.
+const BEYOND_PLACES: f64 = 9_223_372_036_854_775_808.0;
+const NO_PLACE: &str = "a place or a key is no whole number, or too large";
 const NO_SUCH_PLACE: &str = "a list has no element at that place";
 /// Characters of a text that an expression gives.
 const LONGEST_RESULT: usize = 256;
@@ -405,13 +406,13 @@ fn pay_turns<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Execut
     pay(args)
 }
 
-/// What is no whole number is refused here: the crate's error has a copy of the whole list in it.
+/// What is no whole number that an `i64` holds is refused here: the crate's error has a copy of the whole list in it.
 fn pay_place<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     if let [_, place] = args.as_slice()
         && let Some(number) = place.downcast_ref::<CelDouble>()
-        && (number.inner().fract() != 0.0 || number.inner().abs() > LARGEST_PLACE)
+        && (number.inner().fract() != 0.0 || number.inner().abs() >= BEYOND_PLACES)
     {
-        return Err(ExecutionError::function_error(PAY, NO_SUCH_PLACE));
+        return Err(ExecutionError::function_error(PAY, NO_PLACE));
     }
     pay(args)
 }

@@ -1,7 +1,8 @@
 //! Pods on their way to a step's share: how far they have come, when they have taken too long, and what would keep them from being made at all.
 //!
 //! Only time counts in which somebody could have seen them come: while the native controllers carry nothing out, and while nobody looks,
-//! no version can show that it starts.
+//! no version can show that it starts. No more does time count in which all that were ordered have come, and the next
+//! order is not given.
 
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use super::back;
 use super::draft::Draft;
 use super::fields::{Originals, Wanted};
 use super::migrations;
-use super::pace::Stand;
+use super::pace::{Next, Stand};
 use super::plan::PlannedStep;
+use super::refusal::{MISSING_RIGHT, WRITE_REFUSED};
 use super::rest;
 use super::scene::Scene;
 use super::snapshot::{Pod, Snapshot};
@@ -72,6 +74,23 @@ fn count_out(progress: &mut Progress, from: Timestamp, until: Timestamp) {
     {
         moved.0 += until - moved.0.max(from);
     }
+}
+
+/// Whether pods are waited for that may come. With `Recreate` it is one order until all have.
+pub fn are_awaited(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, next: &Next) -> bool {
+    let are_ordered = match next {
+        Next::Wait => true,
+        Next::Order(_) => originals.recreate() && draft.run().progress.moved.is_some(),
+        Next::Rest | Next::NoRoom | Next::TooMany => false,
+    };
+    are_ordered && !scene.canary_pods().any(|pod| pod.cut_off)
+}
+
+/// Whether in the last look an order was refused that is not wanted any more: a pod was lost meanwhile. Of a write that is wanted still, while pods
+/// are waited for, it says nothing.
+pub fn an_order_was_refused(draft: &Draft<'_>) -> bool {
+    let known = draft.release.status.blocked_by.as_ref().map(|blocker| blocker.reason.as_str());
+    known.is_some_and(|reason| [MISSING_RIGHT, WRITE_REFUSED].contains(&reason)) && !draft.has_ordered()
 }
 
 /// Looks at pods that are on their way, until the deadline.

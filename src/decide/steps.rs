@@ -55,9 +55,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     let pods = step.share.of(scene.stand.replicas).unwrap_or(scene.stand.replicas);
     note_step(draft, plan, index, pods);
     if !scene.settled {
-        if !unheard::holds(draft) {
-            moving::unsettled(draft);
-        }
+        moving::unsettled(draft);
+        unheard::holds(draft);
         return;
     }
     moving::settled(draft);
@@ -102,11 +101,18 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
             back::begin(draft, scene, back::Why::new(Cause::TooMany, message));
         }
         Next::Order(pace) => {
-            order(draft, scene, &originals, pace);
+            let stands = order(draft, scene, &originals, pace);
+            if !stands && !originals.recreate() {
+                // All that were ordered before have come.
+                draft.run().progress.moved = None;
+            }
             moving::on_their_way(draft, scene, &originals, step, pods);
         }
         Next::Wait => {
             pause_once_carried_out(draft, scene, &originals);
+            if moving::an_order_was_refused(draft) {
+                draft.run().progress.moved = None;
+            }
             moving::on_their_way(draft, scene, &originals, step, pods);
         }
         Next::NoRoom => {
@@ -114,6 +120,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
                 "{} of {} stable pods are Ready: the Deployment's maxUnavailable leaves no room for a move",
                 scene.counted.stable_ready, scene.counted.stable
             );
+            draft.run().progress.moved = None;
             draft.wake_in(rest::LOOK_AGAIN);
             draft.held("StablePodsNotReady", message, "see why stable pods are not Ready");
         }
@@ -172,18 +179,20 @@ fn recreate(scene: &Scene<'_>) -> Next {
     if stand.good < stand.canary { Next::Wait } else { Next::Rest }
 }
 
-fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, pace: Pace) {
+/// Whether the Deployment has that order already.
+fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, pace: Pace) -> bool {
     let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) else {
         let stable = draft.status.stable.clone().unwrap_or_default();
         let lost = scene.snapshot.stable_is_lost(&stable.revision);
-        return draft.held(
+        draft.held(
             "StableTemplateLost",
             format!("{lost}: there would be no way back"),
             draft.command(Action::HandBack),
         );
+        return false;
     };
     let wanted = Wanted::moving(originals, stable, scene.on_delete, pace, scene.target.replicas);
-    draft.want(scene.target, &wanted, "move");
+    draft.want(scene.target, &wanted, "move")
 }
 
 /// Standing at the step's share.
@@ -366,9 +375,12 @@ fn checked(draft: &mut Draft<'_>, step: &PlannedStep) -> Checked {
     }
 }
 
-/// Nothing is ordered while something is not heard. A move that does not come on goes back all the same, where that is seen.
+/// Nothing is ordered while something is not heard. A move that does not come on goes back all the same, where that is seen; one whose pods have all come
+/// has its time anew with the next order.
 fn wait_to_hear(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, next: &Next) {
-    if !unheard::hides_pods(scene.snapshot) && draft.run().progress.moved.is_some() {
+    if !moving::are_awaited(draft, scene, originals, next) {
+        draft.run().progress.moved = None;
+    } else if !unheard::hides_pods(scene.snapshot) {
         moving::comes_on(draft, scene.stand);
         if let Some(overdue) = moving::overdue(draft, scene, originals) {
             return back::begin(draft, scene, overdue);

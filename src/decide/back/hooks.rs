@@ -161,14 +161,13 @@ pub fn open_jobs(back: &Back, planned: &PlannedUndo) -> Vec<(String, Arc<Planned
 /// Whether the record is to wait for them.
 pub fn is_awaited(draft: &Draft<'_>, back: &Back) -> bool {
     let is_open = |hook: &HookStatus| hook.state == HookState::Started;
-    let now = draft.snapshot.now;
-    let is_time = back.restored_at.is_some_and(|restored| yet_to_come(restored.0, LONGEST, now).is_some());
-    is_time && back.hooks.iter().any(is_open)
+    back.restored_at.is_some() && !is_late(draft, back) && back.hooks.iter().any(is_open)
 }
 
 /// Nobody waits for them any more.
 fn is_late(draft: &Draft<'_>, back: &Back) -> bool {
-    awaited_until(back).is_some_and(|until| draft.snapshot.now >= until)
+    let now = draft.snapshot.now;
+    back.restored_at.is_some_and(|restored| yet_to_come(restored.0, LONGEST, now).is_none())
 }
 
 /// Until when the record waits for them, once stable stands.

@@ -9,6 +9,7 @@ mod healed;
 mod kept_anew;
 mod large;
 mod left_behind;
+mod moving;
 mod numbers;
 mod paused;
 mod settling;

@@ -14,7 +14,7 @@ use super::fields::{Originals, Wanted};
 use super::migrations;
 use super::pace::{Next, Stand};
 use super::plan::PlannedStep;
-use super::refusal::{MISSING_RIGHT, WRITE_REFUSED};
+use super::refusal;
 use super::rest;
 use super::scene::Scene;
 use super::snapshot::{Pod, Snapshot};
@@ -88,9 +88,9 @@ pub fn are_awaited(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Origina
 
 /// Whether in the last look an order was refused that is not wanted any more: a pod was lost meanwhile. Of a write that is wanted still, while pods
 /// are waited for, it says nothing.
-pub fn an_order_was_refused(draft: &Draft<'_>) -> bool {
-    let known = draft.release.status.blocked_by.as_ref().map(|blocker| blocker.reason.as_str());
-    known.is_some_and(|reason| [MISSING_RIGHT, WRITE_REFUSED].contains(&reason)) && !draft.has_ordered()
+pub fn an_order_was_refused(draft: &Draft<'_>, scene: &Scene<'_>) -> bool {
+    let known = draft.release.status.blocked_by.as_ref();
+    !draft.has_ordered() && known.is_some_and(|blocker| refusal::is_of_an_order(blocker, &scene.target.name))
 }
 
 /// Looks at pods that are on their way, until the deadline.

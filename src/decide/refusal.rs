@@ -11,6 +11,7 @@ use super::draft::Draft;
 use super::notify;
 use super::snapshot::{Key, Snapshot};
 use crate::api::right::Right;
+use crate::api::status::Blocker;
 use crate::api::{Action, Phase};
 use crate::letters::on_one_line;
 
@@ -138,6 +139,16 @@ pub fn decide(snapshot: &Snapshot, refusal: &Refusal) -> Decision {
     draft.finish()
 }
 
+/// Whether a blocker says that a patch of this Deployment was refused. Of what is done without it is only mentioned that it was.
+pub fn is_of_an_order(blocker: &Blocker, deployment: &str) -> bool {
+    let says = |begin: &str| blocker.message.starts_with(begin);
+    match blocker.reason.as_str() {
+        WRITE_REFUSED => says(&format!("the patch of Deployment {deployment} (")),
+        MISSING_RIGHT => says("the operator may not patch deployments"),
+        _ => false,
+    }
+}
+
 /// Says what is done without, beside what is said already. Where nothing else stands in the way it is what people see first; a run goes on with it,
 /// or back, so that it blocks none.
 pub fn mention(draft: &mut Draft<'_>, refusal: &Refusal, what_of_it: &str) {
@@ -148,6 +159,21 @@ pub fn mention(draft: &mut Draft<'_>, refusal: &Refusal, what_of_it: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_order_that_was_refused_is_told_from_what_is_done_without() {
+        let says = |what: &str, why: Why, before: &str| {
+            let refusal = Refusal { what: what.to_owned(), why };
+            let (reason, message) = (refusal.reason().to_owned(), format!("{before}{}", refusal.sentence()));
+            is_of_an_order(&Blocker { reason, message, ..Blocker::default() }, "shop")
+        };
+        let denied = || Why::Words("denied".to_owned());
+        assert!(says("the patch of Deployment shop (move)", denied(), ""));
+        assert!(says("the patch of Deployment shop (move)", Why::Unanswered, ""));
+        assert!(!says("the patch of Deployment shop (move)", denied(), "it stays as it is: "));
+        assert!(!says("the patch of Deployment shop-2 (move)", denied(), ""));
+        assert!(!says("the deletion of ReleaseReport shop-r1", denied(), ""));
+    }
 
     #[test]
     fn words_of_whoever_refuses_are_told_in_order_and_on_one_line() {

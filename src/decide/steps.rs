@@ -110,7 +110,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
         }
         Next::Wait => {
             pause_once_carried_out(draft, scene, &originals);
-            if moving::an_order_was_refused(draft) {
+            if moving::an_order_was_refused(draft, scene) {
                 draft.run().progress.moved = None;
             }
             moving::on_their_way(draft, scene, &originals, step, pods);

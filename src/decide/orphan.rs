@@ -269,7 +269,7 @@ fn of_the_deployment(snapshot: &Snapshot) -> Left {
 }
 
 /// Whether its author wants what is out to be finished, and nothing is ordered yet.
-fn says_finish(target: &Workload) -> bool {
+pub fn says_finish(target: &Workload) -> bool {
     target.on_delete.as_deref() == Some("Finish")
 }
 

@@ -123,7 +123,7 @@ pub fn originals_lost(draft: &mut Draft<'_>, target: &Workload, lost: &str) {
 fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     let target = scene.target;
     if let Some(noted) = GoingBack::noted(scene.snapshot, target, originals) {
-        let way = GoingBack { capacity: scene.capacity, on_delete: scene.on_delete, ..noted };
+        let way = GoingBack { capacity: scene.capacity, ..noted };
         if parked(target) || !way.is_at_stable() {
             // Status was lost in mid-run, or a newer template came while an earlier Release went back; the Deployment itself remembers
             // what is stable.
@@ -139,7 +139,7 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         if !way.is_over() {
             return take_up_way_back(draft, &way);
         }
-        if put_what_is_owed(draft, &way) {
+        if put_what_is_owed(draft, &GoingBack { on_delete: scene.on_delete, ..way }) {
             return;
         }
     } else if parked(target) {

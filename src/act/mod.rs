@@ -1,7 +1,7 @@
 //! From a [`Decision`] to what was done. The only place that writes to the cluster.
 //!
 //! Intents are carried out in their order; the first that fails ends the round, and the next one starts from a new snapshot. What can be
-//! done without is passed over where it is refused, or hangs again and again, and remembered until it goes out. Status
+//! done without is passed over where it is refused, or hangs again and again (what nothing waits for, however it fails), and remembered until it goes out. Status
 //! goes last: it may lag what was done by one write, it never leads it. But for one case: why a run goes back is noted before it is
 //! ordered, and ordered all the same when it cannot be noted, unless it goes back for a newer template only.
 //!
@@ -81,6 +81,11 @@ impl Failed {
     pub fn refusal(&self) -> Option<Refusal> {
         Some(Refusal { what: self.what.clone(), why: self.error.refusal()? })
     }
+
+    /// The same of what nothing waits for, however it failed. Who may not write any more writes nothing after it either.
+    fn passed_over(&self) -> Option<Refusal> {
+        Some(Refusal { what: self.what.clone(), why: self.error.passed_over()? })
+    }
 }
 
 /// Who has a decision carried out: what they are asked and told meanwhile.
@@ -158,9 +163,10 @@ async fn carry_out_all(
             }
             (Err(error), without) => {
                 let failed = failed(intent, error, meanwhile, applied);
-                let Some((without, refusal)) = without.zip(failed.refusal()) else { return Err(failed) };
+                let refusal = if intent.is_awaited() { failed.refusal() } else { failed.passed_over() };
+                let Some((without, refusal)) = without.zip(refusal) else { return Err(failed) };
                 let Failed { what, error } = failed;
-                tracing::warn!(release = %key, what, error = %logged(&error), "a write was refused, and is done without");
+                tracing::warn!(release = %key, what, error = %logged(&error), "a write failed, and is done without");
                 applied.done_without.insert(without, Some(refusal));
             }
         }
@@ -275,7 +281,7 @@ async fn carry_out_one(
                 }
             }
         }
-        Intent::KeepTemplate { name, fingerprint, template, owner, needed: _, let_go } => {
+        Intent::KeepTemplate { name, fingerprint, template, owner, awaited: _, let_go } => {
             let body = json!({
                 "apiVersion": "apps/v1", "kind": "ControllerRevision",
                 "metadata": {
@@ -422,6 +428,7 @@ mod tests {
 
     use super::writer::Leads;
     use super::*;
+    use crate::decide::Awaited;
     use crate::decide::snapshot::Template;
     use crate::watch::slim;
 
@@ -569,7 +576,7 @@ mod tests {
                 name: "shop".to_owned(),
                 uid: "d1".to_owned(),
             },
-            needed: true,
+            awaited: Awaited::Always,
             let_go: Some("k0".to_owned()),
         };
         (Decision { intents: vec![keep], ..Decision::default() }, template)
@@ -621,6 +628,42 @@ mod tests {
         // It has gone in between.
         let (_, failed) = outcome(json!([])).await;
         assert_eq!(failed, Some(("stale", None)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_template_for_which_nothing_waits_is_passed_over_however_that_fails_and_no_other_is() {
+        let (key, release) = shop();
+        let carried_out = async |waits: Awaited, code: Option<u16>| {
+            let service = tower::service_fn(move |request: Request<Body>| async move {
+                let is_kept = request.uri().path().ends_with("/controllerrevisions");
+                let Some(code) = code.or((!is_kept).then_some(200)) else {
+                    return std::future::pending().await;
+                };
+                let failed = json!({"kind": "Status", "status": "Failure", "code": code, "message": "so", "details": {"retryAfterSeconds": 1}});
+                let (code, answer) = if is_kept { (code, failed) } else { (200, json!({})) };
+                let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
+                *response.status_mut() = StatusCode::from_u16(code).expect("a code");
+                Ok::<_, std::io::Error>(response)
+            });
+            let writer =
+                Writer::new(Client::new(service, "default"), Arc::new(Leads(Duration::from_secs(10))));
+            let (mut keep, _) = keeping();
+            if let Intent::KeepTemplate { awaited, .. } = &mut keep.intents[0] {
+                *awaited = waits;
+            }
+            keep.status = Some(ReleaseStatus::default());
+            let (applied, outcome) = carry_out(&writer, &key, Some(&release), &keep, &mut || false).await;
+            assert_eq!(outcome.is_ok(), applied.status.is_some(), "{waits:?} {code:?}: {outcome:?}");
+            let without = applied.done_without.into_values().next().flatten();
+            (applied.status.is_some(), without.map(|refusal| refusal.may_pass()))
+        };
+        for code in [Some(500), Some(429), Some(404), None] {
+            assert_eq!(carried_out(Awaited::Never, code).await, (true, Some(true)), "{code:?}");
+            assert_eq!(carried_out(Awaited::UnlessRefused, code).await, (false, None), "{code:?}");
+        }
+        assert_eq!(carried_out(Awaited::Never, Some(403)).await, (true, Some(false)));
+        assert_eq!(carried_out(Awaited::UnlessRefused, Some(403)).await, (true, Some(false)));
+        assert_eq!(carried_out(Awaited::Always, Some(403)).await, (false, None));
     }
 
     #[tokio::test(start_paused = true)]

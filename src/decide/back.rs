@@ -22,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::checks;
-use super::decision::Notice;
+use super::decision::{Awaited, Notice};
 use super::draft::Draft;
 use super::fields::{NATIVE_DEADLINE, Originals};
 use super::jobs::PlannedJob;
@@ -344,8 +344,8 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
     // A revert that is itself reverted: what stands there now, before anything of ours was ordered, is the revert. It may be known
     // and not kept: we were killed between the two. A version that has to go does not wait for it.
-    let needed = !is_undo(back.cause);
-    rest::keep_if(draft, scene, &current, needed);
+    let awaited = if is_undo(back.cause) { Awaited::UnlessRefused } else { Awaited::Always };
+    rest::keep_as(draft, scene, &current, awaited);
     if known {
         return;
     }

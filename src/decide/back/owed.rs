@@ -74,7 +74,7 @@ pub fn note_written_again(draft: &mut Draft<'_>, scene: &Scene<'_>, current: &Re
     }
     if goes_on(cause) {
         // The order overwrites it.
-        own_template::keep(draft, scene);
+        own_template::keep_before(draft, scene);
     }
 }
 

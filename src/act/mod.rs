@@ -163,6 +163,12 @@ async fn carry_out_all(
             }
             (Err(error), without) => {
                 let failed = failed(intent, error, meanwhile, applied);
+                if is_unrecorded(intent, &failed.error) {
+                    let Failed { what, error } = failed;
+                    tracing::warn!(release = %key, what, error = %logged(&error), "the record of the run could not be kept");
+                    applied.unreported = Some(error.to_string());
+                    continue;
+                }
                 let refusal = if intent.is_awaited() { failed.refusal() } else { failed.passed_over() };
                 let Some((without, refusal)) = without.zip(refusal) else { return Err(failed) };
                 let Failed { what, error } = failed;
@@ -190,6 +196,24 @@ fn failed(intent: &Intent, error: ActError, meanwhile: &dyn Meanwhile, applied: 
     applied.unanswered.insert(what.clone());
     let error = if meanwhile.was_unanswered(&what) { ActError::Unanswered } else { error };
     Failed { what, error }
+}
+
+/// Whether this is the record of a run, and will not be kept: the run ends without it, and status says so.
+fn is_unrecorded(intent: &Intent, error: &ActError) -> bool {
+    match error {
+        ActError::Refused(_)
+        | ActError::Forbidden(_)
+        | ActError::Gone
+        | ActError::NotServed(_)
+        | ActError::WebhookSilent(_)
+        | ActError::Unanswered => matches!(intent, Intent::KeepReport { .. }),
+        ActError::Fenced
+        | ActError::Stale(_)
+        | ActError::Taken { .. }
+        | ActError::Deadline(_)
+        | ActError::Throttled(_)
+        | ActError::Unreachable(_) => false,
+    }
 }
 
 /// Whether what comes after so many intents may be left. One goes out in each look; and what stands in the record of a run is said in status too, and at once:
@@ -338,19 +362,7 @@ async fn carry_out_one(
                 },
                 "spec": report,
             });
-            match writer.create_report(&key.namespace, name, &body).await {
-                Ok(recorded) => applied.recorded = recorded,
-                Err(
-                    error @ (ActError::Refused(_)
-                    | ActError::Forbidden(_)
-                    | ActError::Gone
-                    | ActError::NotServed(_)),
-                ) => {
-                    tracing::warn!(release = %key, report = name, error = %logged(&error), "the record of the run could not be kept");
-                    applied.unreported = Some(error.to_string());
-                }
-                Err(error) => return Err(error),
-            }
+            applied.recorded = writer.create_report(&key.namespace, name, &body).await?;
         }
         Intent::DropReport { name } => writer.delete_report(&key.namespace, name).await?,
         Intent::Quarantine { run, pods } => {
@@ -487,15 +499,19 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_goes_first_cuts_short_what_does_not_but_not_between_a_record_and_status() {
-        let remove = |name: &str| Intent::DropReport { name: name.to_owned() };
+    fn keep_report() -> Intent {
         let report = json!({
             "release": "shop", "releaseUid": "shop", "target": "deployment/shop", "run": "r1", "outcome": "Succeeded", "message": "",
             "startedAt": "2026-01-01T00:00:00Z", "endedAt": "2026-01-01T00:00:00Z", "writtenBy": "", "chain": {"digest": ""},
         });
         let report = Box::new(serde_json::from_value(report).expect("a record"));
-        let keep = Intent::KeepReport { name: "shop-r1".to_owned(), report };
+        Intent::KeepReport { name: "shop-r1".to_owned(), report }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_first_cuts_short_what_does_not_but_not_between_a_record_and_status() {
+        let remove = |name: &str| Intent::DropReport { name: name.to_owned() };
+        let keep = keep_report();
         let of = |intents: Vec<Intent>, urgent: bool| Decision {
             intents,
             status: Some(ReleaseStatus::default()),
@@ -561,6 +577,54 @@ mod tests {
         };
         assert_eq!(goes("404 page not found").await, (true, None));
         assert_eq!(goes(gone).await, (false, Some("gone")));
+    }
+
+    /// Whatever hangs did so before.
+    struct HungBefore(bool);
+
+    impl Meanwhile for HungBefore {
+        fn is_overtaken(&mut self) -> bool {
+            false
+        }
+
+        fn stands(&mut self) {}
+
+        fn was_unanswered(&self, _what: &str) -> bool {
+            self.0
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_ends_without_its_record_where_a_webhook_that_is_asked_about_it_is_silent_or_hangs_again() {
+        let silent = "Internal error occurred: failed calling webhook \"a.example.com\": connection refused";
+        let (key, release) = shop();
+        let ends = async |words: Option<&'static str>, before: bool| {
+            let service = tower::service_fn(move |request: Request<Body>| async move {
+                let is_record = request.uri().path().ends_with("/releasereports");
+                let (code, answer) = match words {
+                    Some(words) if is_record => {
+                        (500, json!({"kind": "Status", "status": "Failure", "code": 500, "message": words}))
+                    }
+                    None if is_record => return std::future::pending().await,
+                    Some(_) | None => (200, json!({})),
+                };
+                let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
+                *response.status_mut() = StatusCode::from_u16(code).expect("a code");
+                Ok::<_, std::io::Error>(response)
+            });
+            let writer =
+                Writer::new(Client::new(service, "default"), Arc::new(Leads(Duration::from_secs(10))));
+            let status = Some(ReleaseStatus::default());
+            let decision = Decision { intents: vec![keep_report()], status, ..Decision::default() };
+            let mut hung = HungBefore(before);
+            let (applied, outcome) = carry_out(&writer, &key, Some(&release), &decision, &mut hung).await;
+            assert_eq!(outcome.is_ok(), applied.revision.is_some(), "{outcome:?}");
+            (outcome.is_ok(), applied.unreported.is_some())
+        };
+        assert_eq!(ends(Some(silent), false).await, (true, true));
+        assert_eq!(ends(None, true).await, (true, true));
+        assert_eq!(ends(None, false).await, (false, false), "it may be a hiccup");
+        assert_eq!(ends(Some("etcdserver: request timed out"), false).await, (false, false));
     }
 
     /// To keep version 1.

@@ -134,7 +134,7 @@ impl Reconciler {
             let (applied, outcome) =
                 act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision, &mut beside).await;
             let tried = decision.intents.get(..applied.tried).unwrap_or_default();
-            self.unanswered.note(key, tried, &applied.unanswered);
+            self.unanswered.note(key, tried, &applied.unanswered, clock::instant());
             self.note(key, snapshot, &applied, &outcome);
             is_done = outcome.is_ok() && !applied.cut_short;
             is_overtaken = applied.cut_short;
@@ -347,7 +347,7 @@ impl Meanwhile for Beside<'_> {
     }
 
     fn was_unanswered(&self, what: &str) -> bool {
-        self.reconciler.unanswered.has(self.key, what)
+        self.reconciler.unanswered.has(self.key, what, clock::instant())
     }
 }
 

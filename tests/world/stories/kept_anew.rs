@@ -81,6 +81,21 @@ fn it_is_kept_before_stable_is_put_in_its_place_where_that_comes_in_the_same_mom
 }
 
 #[test]
+fn where_it_is_written_again_over_a_newer_one_it_comes_next_and_is_kept_before_stable_is_ordered() {
+    let mut world = under_way(false);
+    world.refuses = vec!["patch"];
+    world.push(template("v3", false));
+    world.until("it goes back", |world| world.status.run.as_ref().is_some_and(|run| run.back.is_some()));
+    delete_kept(&mut world);
+    world.push(template("v2", false));
+    world.refuses.clear();
+    assert_eq!(ends(&mut world, 1), "Superseded", "{}", world.describe());
+    assert_eq!(ends(&mut world, 2), "Succeeded", "{}", world.describe());
+    assert_eq!(world.deployment()["spec"]["template"], template("v2", false), "{}", world.describe());
+    assert!(world.notices.iter().all(|notice| notice.reason != "TemplateLost"), "{}", world.describe());
+}
+
+#[test]
 fn in_the_watch_it_is_kept_anew_too_and_becomes_stable_when_a_newer_one_comes() {
     let mut world = under_way(true);
     delete_kept(&mut world);

@@ -11,7 +11,7 @@ use super::draft::Draft;
 use super::notify;
 use super::snapshot::{Key, Snapshot};
 use crate::api::right::Right;
-use crate::api::{Action, Phase};
+use crate::api::{Action, Phase, ReleaseStatus};
 use crate::letters::on_one_line;
 
 /// Reason while a right is missing.
@@ -126,8 +126,9 @@ fn bounded(words: &str) -> String {
     words.trim().to_owned()
 }
 
-/// What to write instead; nothing, when it has been said. Where the Release is gone there is no status to say it in.
-pub fn decide(snapshot: &Snapshot, refusal: &Refusal) -> Decision {
+/// What to write instead; nothing, when it has been said. Where the Release is gone there is no status to say it in. `decided`: the status that was to follow
+/// what was refused, if one was.
+pub fn decide(snapshot: &Snapshot, decided: Option<&ReleaseStatus>, refusal: &Refusal) -> Decision {
     let Some(release) = &snapshot.release else {
         let note = match &refusal.why {
             Why::Taken { words: _, remedy } => format!("{}: {remedy}", refusal.sentence()),
@@ -145,10 +146,19 @@ pub fn decide(snapshot: &Snapshot, refusal: &Refusal) -> Decision {
         unblock = format!(
             "{unblock}; or go back without the newer template, which then has to be pushed again: {abort}"
         );
+        take_what_was_judged(&mut draft.status, decided);
     }
     draft.blocked(refusal.reason(), refusal.sentence(), unblock);
     notify::note(&mut draft);
     draft.finish()
+}
+
+/// What serves meanwhile is judged: who leads next goes on from that, and what has been counted in need not be kept in memory.
+fn take_what_was_judged(status: &mut ReleaseStatus, decided: Option<&ReleaseStatus>) {
+    let (Some(run), Some(decided)) = (&mut status.run, decided) else { return };
+    let Some(judged) = decided.run.as_ref().filter(|judged| judged.id == run.id) else { return };
+    (run.judge, run.values) = (judged.judge.clone(), judged.values.clone());
+    status.verdicts.clone_from(&decided.verdicts);
 }
 
 /// Says what is done without, beside what is said already. Where nothing else stands in the way it is what people see first; a run goes on with it,

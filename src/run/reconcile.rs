@@ -152,7 +152,7 @@ impl Reconciler {
                     self.failed(key, &failed, decision.urgent);
                     // Status that went out in this look is another one than that of the snapshot.
                     if let (Some(refusal), None) = (failed.refusal(), applied.revision) {
-                        self.refused(key, snapshot, &refusal, decision.urgent).await;
+                        self.refused(key, snapshot, &decision, &refusal).await;
                     }
                 }
             }
@@ -281,11 +281,11 @@ impl Reconciler {
     }
 
     /// Says in status what was refused, and why, if that can be said.
-    async fn refused(&self, key: &Key, snapshot: &Snapshot, refusal: &Refusal, back: bool) {
-        let decision = refusal::decide(snapshot, refusal);
+    async fn refused(&self, key: &Key, snapshot: &Snapshot, failed: &Decision, refusal: &Refusal) {
+        let decision = refusal::decide(snapshot, failed.status.as_ref(), refusal);
         let (release, mut never) = (snapshot.release.as_ref(), || false);
         let said = act::carry_out(&self.writer, key, release, &decision, &mut never);
-        let said = match back && refusal.why == Why::Unanswered {
+        let said = match failed.urgent && refusal.why == Why::Unanswered {
             true => tokio::time::timeout(SAID_WITHIN, said).await.ok(),
             false => Some(said.await),
         };

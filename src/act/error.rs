@@ -111,6 +111,13 @@ impl ActError {
         }
     }
 
+    /// Why what nothing waits for is passed over; `None`: whatever comes after it would not be written either.
+    pub fn passed_over(&self) -> Option<Why> {
+        let failed = || Why::Failed { category: self.category(), words: self.to_string() };
+        let is_fenced = matches!(self, Self::Fenced);
+        self.refusal().or_else(|| (!is_fenced).then(failed))
+    }
+
     /// How long the API server wants to be left alone.
     pub fn come_back_in(&self) -> Duration {
         match self {

@@ -1,7 +1,7 @@
 //! From a [`Decision`] to what was done. The only place that writes to the cluster.
 //!
 //! Intents are carried out in their order; the first that fails ends the round, and the next one starts from a new snapshot. What can be
-//! done without is passed over where it is refused, or hangs again and again, and remembered until it goes out. Status
+//! done without is passed over where it is refused, or hangs again and again (what nothing waits for, however it fails), and remembered until it goes out. Status
 //! goes last: it may lag what was done by one write, it never leads it. But for one case: why a run goes back is noted before it is
 //! ordered, and ordered all the same when it cannot be noted, unless it goes back for a newer template only.
 //!
@@ -81,6 +81,11 @@ impl Failed {
     pub fn refusal(&self) -> Option<Refusal> {
         Some(Refusal { what: self.what.clone(), why: self.error.refusal()? })
     }
+
+    /// The same of what nothing waits for, however it failed. Who may not write any more writes nothing after it either.
+    fn passed_over(&self) -> Option<Refusal> {
+        Some(Refusal { what: self.what.clone(), why: self.error.passed_over()? })
+    }
 }
 
 /// Who has a decision carried out: what they are asked and told meanwhile.
@@ -158,9 +163,16 @@ async fn carry_out_all(
             }
             (Err(error), without) => {
                 let failed = failed(intent, error, meanwhile, applied);
-                let Some((without, refusal)) = without.zip(failed.refusal()) else { return Err(failed) };
+                if is_unrecorded(intent, &failed.error) {
+                    let Failed { what, error } = failed;
+                    tracing::warn!(release = %key, what, error = %logged(&error), "the record of the run could not be kept");
+                    applied.unreported = Some(error.to_string());
+                    continue;
+                }
+                let refusal = if intent.is_awaited() { failed.refusal() } else { failed.passed_over() };
+                let Some((without, refusal)) = without.zip(refusal) else { return Err(failed) };
                 let Failed { what, error } = failed;
-                tracing::warn!(release = %key, what, error = %logged(&error), "a write was refused, and is done without");
+                tracing::warn!(release = %key, what, error = %logged(&error), "a write failed, and is done without");
                 applied.done_without.insert(without, Some(refusal));
             }
         }
@@ -184,6 +196,24 @@ fn failed(intent: &Intent, error: ActError, meanwhile: &dyn Meanwhile, applied: 
     applied.unanswered.insert(what.clone());
     let error = if meanwhile.was_unanswered(&what) { ActError::Unanswered } else { error };
     Failed { what, error }
+}
+
+/// Whether this is the record of a run, and will not be kept: the run ends without it, and status says so.
+fn is_unrecorded(intent: &Intent, error: &ActError) -> bool {
+    match error {
+        ActError::Refused(_)
+        | ActError::Forbidden(_)
+        | ActError::Gone
+        | ActError::NotServed(_)
+        | ActError::WebhookSilent(_)
+        | ActError::Unanswered => matches!(intent, Intent::KeepReport { .. }),
+        ActError::Fenced
+        | ActError::Stale(_)
+        | ActError::Taken { .. }
+        | ActError::Deadline(_)
+        | ActError::Throttled(_)
+        | ActError::Unreachable(_) => false,
+    }
 }
 
 /// Whether what comes after so many intents may be left. One goes out in each look; and what stands in the record of a run is said in status too, and at once:
@@ -275,7 +305,7 @@ async fn carry_out_one(
                 }
             }
         }
-        Intent::KeepTemplate { name, fingerprint, template, owner, needed: _, let_go } => {
+        Intent::KeepTemplate { name, fingerprint, template, owner, awaited: _, let_go } => {
             let body = json!({
                 "apiVersion": "apps/v1", "kind": "ControllerRevision",
                 "metadata": {
@@ -332,19 +362,7 @@ async fn carry_out_one(
                 },
                 "spec": report,
             });
-            match writer.create_report(&key.namespace, name, &body).await {
-                Ok(recorded) => applied.recorded = recorded,
-                Err(
-                    error @ (ActError::Refused(_)
-                    | ActError::Forbidden(_)
-                    | ActError::Gone
-                    | ActError::NotServed(_)),
-                ) => {
-                    tracing::warn!(release = %key, report = name, error = %logged(&error), "the record of the run could not be kept");
-                    applied.unreported = Some(error.to_string());
-                }
-                Err(error) => return Err(error),
-            }
+            applied.recorded = writer.create_report(&key.namespace, name, &body).await?;
         }
         Intent::DropReport { name } => writer.delete_report(&key.namespace, name).await?,
         Intent::Quarantine { run, pods } => {
@@ -422,6 +440,7 @@ mod tests {
 
     use super::writer::Leads;
     use super::*;
+    use crate::decide::Awaited;
     use crate::decide::snapshot::Template;
     use crate::watch::slim;
 
@@ -480,15 +499,19 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_goes_first_cuts_short_what_does_not_but_not_between_a_record_and_status() {
-        let remove = |name: &str| Intent::DropReport { name: name.to_owned() };
+    fn keep_report() -> Intent {
         let report = json!({
             "release": "shop", "releaseUid": "shop", "target": "deployment/shop", "run": "r1", "outcome": "Succeeded", "message": "",
             "startedAt": "2026-01-01T00:00:00Z", "endedAt": "2026-01-01T00:00:00Z", "writtenBy": "", "chain": {"digest": ""},
         });
         let report = Box::new(serde_json::from_value(report).expect("a record"));
-        let keep = Intent::KeepReport { name: "shop-r1".to_owned(), report };
+        Intent::KeepReport { name: "shop-r1".to_owned(), report }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_first_cuts_short_what_does_not_but_not_between_a_record_and_status() {
+        let remove = |name: &str| Intent::DropReport { name: name.to_owned() };
+        let keep = keep_report();
         let of = |intents: Vec<Intent>, urgent: bool| Decision {
             intents,
             status: Some(ReleaseStatus::default()),
@@ -556,6 +579,54 @@ mod tests {
         assert_eq!(goes(gone).await, (false, Some("gone")));
     }
 
+    /// Whatever hangs did so before.
+    struct HungBefore(bool);
+
+    impl Meanwhile for HungBefore {
+        fn is_overtaken(&mut self) -> bool {
+            false
+        }
+
+        fn stands(&mut self) {}
+
+        fn was_unanswered(&self, _what: &str) -> bool {
+            self.0
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_ends_without_its_record_where_a_webhook_that_is_asked_about_it_is_silent_or_hangs_again() {
+        let silent = "Internal error occurred: failed calling webhook \"a.example.com\": connection refused";
+        let (key, release) = shop();
+        let ends = async |words: Option<&'static str>, before: bool| {
+            let service = tower::service_fn(move |request: Request<Body>| async move {
+                let is_record = request.uri().path().ends_with("/releasereports");
+                let (code, answer) = match words {
+                    Some(words) if is_record => {
+                        (500, json!({"kind": "Status", "status": "Failure", "code": 500, "message": words}))
+                    }
+                    None if is_record => return std::future::pending().await,
+                    Some(_) | None => (200, json!({})),
+                };
+                let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
+                *response.status_mut() = StatusCode::from_u16(code).expect("a code");
+                Ok::<_, std::io::Error>(response)
+            });
+            let writer =
+                Writer::new(Client::new(service, "default"), Arc::new(Leads(Duration::from_secs(10))));
+            let status = Some(ReleaseStatus::default());
+            let decision = Decision { intents: vec![keep_report()], status, ..Decision::default() };
+            let mut hung = HungBefore(before);
+            let (applied, outcome) = carry_out(&writer, &key, Some(&release), &decision, &mut hung).await;
+            assert_eq!(outcome.is_ok(), applied.revision.is_some(), "{outcome:?}");
+            (outcome.is_ok(), applied.unreported.is_some())
+        };
+        assert_eq!(ends(Some(silent), false).await, (true, true));
+        assert_eq!(ends(None, true).await, (true, true));
+        assert_eq!(ends(None, false).await, (false, false), "it may be a hiccup");
+        assert_eq!(ends(Some("etcdserver: request timed out"), false).await, (false, false));
+    }
+
     /// To keep version 1.
     fn keeping() -> (Decision, Value) {
         let template = json!({"spec": {"version": 1}});
@@ -569,7 +640,7 @@ mod tests {
                 name: "shop".to_owned(),
                 uid: "d1".to_owned(),
             },
-            needed: true,
+            awaited: Awaited::Always,
             let_go: Some("k0".to_owned()),
         };
         (Decision { intents: vec![keep], ..Decision::default() }, template)
@@ -621,6 +692,42 @@ mod tests {
         // It has gone in between.
         let (_, failed) = outcome(json!([])).await;
         assert_eq!(failed, Some(("stale", None)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_template_for_which_nothing_waits_is_passed_over_however_that_fails_and_no_other_is() {
+        let (key, release) = shop();
+        let carried_out = async |waits: Awaited, code: Option<u16>| {
+            let service = tower::service_fn(move |request: Request<Body>| async move {
+                let is_kept = request.uri().path().ends_with("/controllerrevisions");
+                let Some(code) = code.or((!is_kept).then_some(200)) else {
+                    return std::future::pending().await;
+                };
+                let failed = json!({"kind": "Status", "status": "Failure", "code": code, "message": "so", "details": {"retryAfterSeconds": 1}});
+                let (code, answer) = if is_kept { (code, failed) } else { (200, json!({})) };
+                let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
+                *response.status_mut() = StatusCode::from_u16(code).expect("a code");
+                Ok::<_, std::io::Error>(response)
+            });
+            let writer =
+                Writer::new(Client::new(service, "default"), Arc::new(Leads(Duration::from_secs(10))));
+            let (mut keep, _) = keeping();
+            if let Intent::KeepTemplate { awaited, .. } = &mut keep.intents[0] {
+                *awaited = waits;
+            }
+            keep.status = Some(ReleaseStatus::default());
+            let (applied, outcome) = carry_out(&writer, &key, Some(&release), &keep, &mut || false).await;
+            assert_eq!(outcome.is_ok(), applied.status.is_some(), "{waits:?} {code:?}: {outcome:?}");
+            let without = applied.done_without.into_values().next().flatten();
+            (applied.status.is_some(), without.map(|refusal| refusal.may_pass()))
+        };
+        for code in [Some(500), Some(429), Some(404), None] {
+            assert_eq!(carried_out(Awaited::Never, code).await, (true, Some(true)), "{code:?}");
+            assert_eq!(carried_out(Awaited::UnlessRefused, code).await, (false, None), "{code:?}");
+        }
+        assert_eq!(carried_out(Awaited::Never, Some(403)).await, (true, Some(false)));
+        assert_eq!(carried_out(Awaited::UnlessRefused, Some(403)).await, (true, Some(false)));
+        assert_eq!(carried_out(Awaited::Always, Some(403)).await, (false, None));
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::checks;
-use super::decision::Notice;
+use super::decision::{Awaited, Notice};
 use super::draft::Draft;
 use super::fields::{NATIVE_DEADLINE, Originals};
 use super::jobs::PlannedJob;
@@ -37,7 +37,7 @@ use super::snapshot::{ReleaseFacts, Snapshot};
 use super::stored;
 use super::workload;
 use crate::api::report::Undo;
-use crate::api::status::{Back, Cause, CheckStatus, Progress, RevisionStatus, Run, Stage, Stamp};
+use crate::api::status::{Back, Cause, CheckStatus, Progress, RevisionStatus, Run, Stage, Stamp, UndoAsked};
 use crate::api::undo::UndoPhase;
 use crate::api::{Action, Authors, Outcome, Phase, ReleaseSpec};
 use crate::letters::on_one_line;
@@ -113,8 +113,10 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>, why: Why) {
         }
         false => (Vec::new(), Vec::new(), Vec::new()),
     };
-    // Who was asked took part of the time in which it was decided, whatever ended it; who refused had decided.
-    let asked = run.undo_asked.take().filter(|asked| asked.refused.is_none() && is_undo(why.cause));
+    // Who was asked took part of the time in which it was decided, whatever ended it; who refused had decided. That stands while a newer template is not kept.
+    let is_over = |asked: &mut UndoAsked| asked.refused.is_none() || why.cause != Cause::Superseded;
+    let asked = run.undo_asked.take_if(is_over);
+    let asked = asked.filter(|asked| asked.refused.is_none() && is_undo(why.cause));
     let asked_at = asked.as_ref().map(|asked| asked.breach_at.unwrap_or(asked.at));
     let over = asked.iter().filter(|asked| asked.over).map(|_| UndoPhase::Decision).collect();
     let id = run.id.clone();
@@ -150,6 +152,7 @@ pub fn take_up(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<()> {
     if seen.run != draft.run().id || !is_undo(seen.back.cause) {
         return None;
     }
+    draft.run().undo_asked = None;
     go(draft, scene, seen.back.clone());
     Some(())
 }
@@ -159,7 +162,6 @@ fn go(draft: &mut Draft<'_>, scene: &Scene<'_>, back: Back) {
     run.stage = Stage::Back;
     locks::leave_queue(run);
     run.progress.soaking_since = None;
-    run.undo_asked = None;
     run.back = Some(back);
     decide(draft, scene);
 }
@@ -342,8 +344,8 @@ fn notice_newer(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     }
     // A revert that is itself reverted: what stands there now, before anything of ours was ordered, is the revert. It may be known
     // and not kept: we were killed between the two. A version that has to go does not wait for it.
-    let needed = !is_undo(back.cause);
-    rest::keep_if(draft, scene, &current, needed);
+    let awaited = if is_undo(back.cause) { Awaited::UnlessRefused } else { Awaited::Always };
+    rest::keep_as(draft, scene, &current, awaited);
     if known {
         return;
     }

@@ -100,14 +100,14 @@ impl Decision {
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Intent {
-    /// Keep a template as a ControllerRevision of the Deployment. Where it is not `needed`, a refusal is told, and stops nothing. `let_go`: the uid of one that
-    /// this process has deleted. Where that is still there its deletion has not arrived, or may yet: it is deleted before.
+    /// Keep a template as a ControllerRevision of the Deployment. `let_go`: the uid of one that this process has deleted. Where that is still there its
+    /// deletion has not arrived, or may yet: it is deleted before.
     KeepTemplate {
         name: String,
         fingerprint: String,
         template: Template,
         owner: Owner,
-        needed: bool,
+        awaited: Awaited,
         let_go: Option<String>,
     },
     /// Forget a kept template, if it still is this one.
@@ -158,10 +158,10 @@ impl Intent {
     pub fn done_without(&self) -> Option<DoneWithout> {
         match self {
             Self::MarkAction { uid, .. } => Some(DoneWithout::Mark(uid.clone())),
-            Self::KeepTemplate { needed: false, fingerprint, .. } => {
+            Self::KeepTemplate { awaited: Awaited::UnlessRefused | Awaited::Never, fingerprint, .. } => {
                 Some(DoneWithout::Template(fingerprint.clone()))
             }
-            Self::KeepTemplate { needed: true, .. }
+            Self::KeepTemplate { awaited: Awaited::Always, .. }
             | Self::DropTemplate { .. }
             | Self::PatchWorkload { .. }
             | Self::StopManaging { .. }
@@ -173,6 +173,11 @@ impl Intent {
             | Self::Quarantine { .. }
             | Self::DeletePod { .. } => None,
         }
+    }
+
+    /// Whether what comes after it waits where it fails in a way that says nothing of the next try.
+    pub fn is_awaited(&self) -> bool {
+        !matches!(self, Self::KeepTemplate { awaited: Awaited::Never, .. })
     }
 
     /// The operations of one that orders something of the Deployment itself.
@@ -210,6 +215,17 @@ impl Intent {
             | Self::MarkAction { .. } => 2,
         }
     }
+}
+
+/// What waits until a template is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// All that comes after it.
+    Always,
+    /// The same, unless it is refused: that is told, and stops nothing.
+    UnlessRefused,
+    /// Nothing. However it fails, that is told, and it is tried again later.
+    Never,
 }
 
 /// A pod, and the merge patch that takes it out.

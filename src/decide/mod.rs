@@ -63,7 +63,9 @@ mod watching;
 pub mod workload;
 
 pub use back::{VALIDATION, hook_errand, hook_id, quarantine_refusal};
-pub use decision::{Decision, Errand, ErrandKind, Gather, Intent, Notice, Owner, Relabelled, Witness};
+pub use decision::{
+    Awaited, Decision, Errand, ErrandKind, Gather, Intent, Notice, Owner, Relabelled, Witness,
+};
 pub use evidence::{duration, percent};
 pub use needs::{About, Needs, Probe, ProbedPod, SampledPod, SampledValue, Sampling, needs};
 pub use pilots::Placing;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::back::{self, GoingBack};
-use super::decision::{self, Decision, Intent, LONGEST_NOTE, Notice};
+use super::decision::{self, Awaited, Decision, Intent, LONGEST_NOTE, Notice};
 use super::draft::{Draft, LONGEST_SLEEP};
 use super::fields::{Originals, PARKED_DEADLINE, Wanted, managed_no_more, parked};
 use super::label;
@@ -269,7 +269,7 @@ fn of_the_deployment(snapshot: &Snapshot) -> Left {
 }
 
 /// Whether its author wants what is out to be finished, and nothing is ordered yet.
-fn says_finish(target: &Workload) -> bool {
+pub fn says_finish(target: &Workload) -> bool {
     target.on_delete.as_deref() == Some("Finish")
 }
 
@@ -334,7 +334,8 @@ fn go_back(mut left: Left, way: &GoingBack<'_>) -> Left {
     let kept = snapshot.kept(&target.fingerprint).map(|(_, kept)| kept);
     if !at_stable && then.is_some() && kept.is_none_or(|kept| kept.let_go) {
         // Going back waits for none of it: where this is refused, that is told, and that it has to be pushed again.
-        decision.intents.push(rest::keeping(target, false, kept.map(|kept| kept.uid.clone())));
+        let let_go = kept.map(|kept| kept.uid.clone());
+        decision.intents.push(rest::keeping(target, Awaited::UnlessRefused, let_go));
     }
     let noted = Ordered { ordered_at: known.map_or(snapshot.now, |known| known.ordered_at), then };
     order(decision, target, &way.order().on_deletion(noted.text()), "the Release is gone: go back to stable");

@@ -12,7 +12,7 @@ use super::notify;
 use super::snapshot::{Key, Snapshot};
 use crate::api::right::Right;
 use crate::api::status::Blocker;
-use crate::api::{Action, Phase};
+use crate::api::{Action, Phase, ReleaseStatus};
 use crate::letters::on_one_line;
 
 /// Reason while a right is missing.
@@ -42,6 +42,8 @@ pub enum Why {
     Words(String),
     /// Nobody says anything, again and again, while the API server answers otherwise.
     Unanswered,
+    /// It was not refused, as far as anybody knows, and the next try may well go out: only what nothing waits for is done without for that.
+    Failed { category: &'static str, words: String },
 }
 
 /// What is done without when it is refused: by what it is remembered.
@@ -49,7 +51,7 @@ pub enum Why {
 pub enum DoneWithout {
     /// To say on a ReleaseAction, by its uid, what came of it.
     Mark(String),
-    /// To keep a newer template, by its fingerprint, that stands where a run goes back for good.
+    /// To keep a template, by its fingerprint: a newer one that stands where a run goes back for good, or the run's own.
     Template(String),
 }
 
@@ -63,10 +65,10 @@ impl DoneWithout {
     }
 }
 
-/// One that was refused, and done without.
+/// One that was refused, or failed, and done without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
-    /// When it was refused last.
+    /// When it was so last.
     pub at: Timestamp,
     pub refusal: Refusal,
 }
@@ -76,7 +78,7 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match &self.why {
             Why::Right(_) => MISSING_RIGHT,
-            Why::Taken { .. } | Why::Words(_) | Why::Unanswered => WRITE_REFUSED,
+            Why::Taken { .. } | Why::Words(_) | Why::Unanswered | Why::Failed { .. } => WRITE_REFUSED,
         }
     }
 
@@ -85,15 +87,18 @@ impl Refusal {
         match &self.why {
             Why::Right(right) => right.to_string(),
             Why::Taken { words, remedy: _ } => format!("{} failed: {words}", self.what),
-            Why::Words(words) => {
-                let words: String = on_one_line(words).take(MOST_WORDS).collect();
-                format!("{} was refused: {}", self.what, words.trim())
-            }
+            Why::Words(words) => format!("{} was refused: {}", self.what, bounded(words)),
+            Why::Failed { category: _, words } => format!("{} failed: {}", self.what, bounded(words)),
             Why::Unanswered => format!(
                 "{} was not answered in time, again and again: a webhook that is asked about it hangs, or the API server does",
                 self.what
             ),
         }
+    }
+
+    /// Whether it may have been a hiccup.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.why, Why::Failed { .. })
     }
 
     /// What takes it away.
@@ -106,6 +111,9 @@ impl Refusal {
                 decision::kubectl(key, "get resourcequotas"),
                 decision::command(key, Action::HandBack)
             ),
+            Why::Failed { .. } => {
+                "wait: it is tried again by itself; or see what is wrong with the API server: kubectl get --raw '/readyz?verbose'".to_owned()
+            }
             Why::Unanswered => format!(
                 "mend what hangs, or let the operator through there, and it goes on by itself: kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations; or have the Deployment back: {}",
                 decision::command(key, Action::HandBack)
@@ -114,12 +122,18 @@ impl Refusal {
     }
 }
 
-/// What to write instead; nothing, when it has been said. Where the Release is gone there is no status to say it in.
-pub fn decide(snapshot: &Snapshot, refusal: &Refusal) -> Decision {
+fn bounded(words: &str) -> String {
+    let words: String = on_one_line(words).take(MOST_WORDS).collect();
+    words.trim().to_owned()
+}
+
+/// What to write instead; nothing, when it has been said. Where the Release is gone there is no status to say it in. `decided`: the status that was to follow
+/// what was refused, if one was.
+pub fn decide(snapshot: &Snapshot, decided: Option<&ReleaseStatus>, refusal: &Refusal) -> Decision {
     let Some(release) = &snapshot.release else {
         let note = match &refusal.why {
             Why::Taken { words: _, remedy } => format!("{}: {remedy}", refusal.sentence()),
-            Why::Right(_) | Why::Words(_) | Why::Unanswered => refusal.sentence(),
+            Why::Right(_) | Why::Words(_) | Why::Unanswered | Why::Failed { .. } => refusal.sentence(),
         };
         let notice = Notice::warning(refusal.reason(), note).lasting();
         return Decision { notices: vec![notice], ..Decision::default() };
@@ -133,6 +147,7 @@ pub fn decide(snapshot: &Snapshot, refusal: &Refusal) -> Decision {
         unblock = format!(
             "{unblock}; or go back without the newer template, which then has to be pushed again: {abort}"
         );
+        take_what_was_judged(&mut draft.status, decided);
     }
     draft.blocked(refusal.reason(), refusal.sentence(), unblock);
     notify::note(&mut draft);
@@ -147,6 +162,14 @@ pub fn is_of_an_order(blocker: &Blocker, deployment: &str) -> bool {
         MISSING_RIGHT => says("the operator may not patch deployments"),
         _ => false,
     }
+}
+
+/// What serves meanwhile is judged: who leads next goes on from that, and what has been counted in need not be kept in memory.
+fn take_what_was_judged(status: &mut ReleaseStatus, decided: Option<&ReleaseStatus>) {
+    let (Some(run), Some(decided)) = (&mut status.run, decided) else { return };
+    let Some(judged) = decided.run.as_ref().filter(|judged| judged.id == run.id) else { return };
+    (run.judge, run.values) = (judged.judge.clone(), judged.values.clone());
+    status.verdicts.clone_from(&decided.verdicts);
 }
 
 /// Says what is done without, beside what is said already. Where nothing else stands in the way it is what people see first; a run goes on with it,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::back::{self, GoingBack};
 use super::conditions;
-use super::decision::{Intent, Notice, Owner};
+use super::decision::{Awaited, Intent, Notice, Owner};
 use super::draft::Draft;
 use super::fields::{Originals, Wanted, guarded, lent, managed_no_more, parked};
 use super::migrations;
@@ -123,7 +123,7 @@ pub fn originals_lost(draft: &mut Draft<'_>, target: &Workload, lost: &str) {
 fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     let target = scene.target;
     if let Some(noted) = GoingBack::noted(scene.snapshot, target, originals) {
-        let way = GoingBack { capacity: scene.capacity, on_delete: scene.on_delete, ..noted };
+        let way = GoingBack { capacity: scene.capacity, ..noted };
         if parked(target) || !way.is_at_stable() {
             // Status was lost in mid-run, or a newer template came while an earlier Release went back; the Deployment itself remembers
             // what is stable.
@@ -139,7 +139,7 @@ fn first(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
         if !way.is_over() {
             return take_up_way_back(draft, &way);
         }
-        if put_what_is_owed(draft, &way) {
+        if put_what_is_owed(draft, &GoingBack { on_delete: scene.on_delete, ..way }) {
             return;
         }
     } else if parked(target) {
@@ -513,22 +513,22 @@ fn too_large(draft: &Draft<'_>, scene: &Scene<'_>) -> Option<TooLarge> {
 
 /// Sees to it that the Deployment's present template is kept.
 pub fn keep(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus) {
-    keep_if(draft, scene, wanted, true);
+    keep_as(draft, scene, wanted, Awaited::Always);
 }
 
-/// The same; where that is not `needed`, what comes after it does not wait for it.
-pub fn keep_if(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus, needed: bool) {
+/// The same, with this waiting for it.
+pub fn keep_as(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: &RevisionStatus, awaited: Awaited) {
     let target = scene.target;
     let kept = scene.kept(&wanted.fingerprint).map(|(_, kept)| kept);
     // What is not read cannot be kept.
     if kept.is_some_and(|kept| !kept.let_go) || target.too_much.is_some() {
         return;
     }
-    draft.intents.push(keeping(target, needed, kept.map(|kept| kept.uid.clone())));
+    draft.intents.push(keeping(target, awaited, kept.map(|kept| kept.uid.clone())));
 }
 
 /// To keep the Deployment's present template; in the place of one that was let go, if there was one.
-pub fn keeping(target: &Workload, needed: bool, let_go: Option<String>) -> Intent {
+pub fn keeping(target: &Workload, awaited: Awaited, let_go: Option<String>) -> Intent {
     Intent::KeepTemplate {
         name: revision(target).revision,
         fingerprint: target.fingerprint.clone(),
@@ -539,7 +539,7 @@ pub fn keeping(target: &Workload, needed: bool, let_go: Option<String>) -> Inten
             name: target.name.clone(),
             uid: target.uid.clone(),
         },
-        needed,
+        awaited,
         let_go,
     }
 }

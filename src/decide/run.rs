@@ -84,7 +84,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 }
 
 /// Why a run goes back for good that waits for a newer template to be kept, which was refused: its own version serves meanwhile, and its pods fail, or it
-/// breaches a limit. Nobody is asked about that: its owner has written another one.
+/// breaches a limit. Nobody is asked about that: its owner has written another one. Who has refused an undo before has decided that no breach leads back.
+/// That a write was refused status says, as of the last look, and not which: while that template is not kept nothing else is tried before it.
 fn turned_bad(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<back::Why> {
     let known = draft.release.status.blocked_by.as_ref().map(|blocker| blocker.reason.as_str());
     let is_refused = known.is_some_and(|reason| [MISSING_RIGHT, WRITE_REFUSED].contains(&reason));
@@ -98,7 +99,8 @@ fn turned_bad(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<back::Why> {
     if let Some(worst) = podhealth::failing_of(scene, &canary, began).into_iter().next() {
         return Some(back::Why::new(Cause::PodsFailing, worst.message));
     }
-    let breach = evidence::weigh(draft, scene).breach?;
+    let breach = evidence::weigh(draft, scene).breach;
+    let breach = breach.filter(|_| draft.run().undo_asked.is_none())?;
     Some(back::Why::new(Cause::Breach, breach.message).seen_at(breach.since))
 }
 

@@ -58,6 +58,7 @@ impl Reporter {
                 Why::Taken { .. } => self.metrics.wrote("taken", 1),
                 Why::Words(_) => self.metrics.wrote("refused", 1),
                 Why::Unanswered => self.metrics.wrote("deadline", 1),
+                Why::Failed { category, words: _ } => self.metrics.wrote(category, 1),
             }
         }
     }

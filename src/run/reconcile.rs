@@ -134,7 +134,7 @@ impl Reconciler {
             let (applied, outcome) =
                 act::carry_out(&self.writer, key, snapshot.release.as_ref(), &decision, &mut beside).await;
             let tried = decision.intents.get(..applied.tried).unwrap_or_default();
-            self.unanswered.note(key, tried, &applied.unanswered);
+            self.unanswered.note(key, tried, &applied.unanswered, clock::instant());
             self.note(key, snapshot, &applied, &outcome);
             is_done = outcome.is_ok() && !applied.cut_short;
             is_overtaken = applied.cut_short;
@@ -152,7 +152,7 @@ impl Reconciler {
                     self.failed(key, &failed, decision.urgent);
                     // Status that went out in this look is another one than that of the snapshot.
                     if let (Some(refusal), None) = (failed.refusal(), applied.revision) {
-                        self.refused(key, snapshot, &refusal, decision.urgent).await;
+                        self.refused(key, snapshot, &decision, &refusal).await;
                     }
                 }
             }
@@ -281,11 +281,11 @@ impl Reconciler {
     }
 
     /// Says in status what was refused, and why, if that can be said.
-    async fn refused(&self, key: &Key, snapshot: &Snapshot, refusal: &Refusal, back: bool) {
-        let decision = refusal::decide(snapshot, refusal);
+    async fn refused(&self, key: &Key, snapshot: &Snapshot, failed: &Decision, refusal: &Refusal) {
+        let decision = refusal::decide(snapshot, failed.status.as_ref(), refusal);
         let (release, mut never) = (snapshot.release.as_ref(), || false);
         let said = act::carry_out(&self.writer, key, release, &decision, &mut never);
-        let said = match back && refusal.why == Why::Unanswered {
+        let said = match failed.urgent && refusal.why == Why::Unanswered {
             true => tokio::time::timeout(SAID_WITHIN, said).await.ok(),
             false => Some(said.await),
         };
@@ -347,7 +347,7 @@ impl Meanwhile for Beside<'_> {
     }
 
     fn was_unanswered(&self, what: &str) -> bool {
-        self.reconciler.unanswered.has(self.key, what)
+        self.reconciler.unanswered.has(self.key, what, clock::instant())
     }
 }
 

@@ -501,7 +501,7 @@ impl World {
                     continue;
                 }
                 if !decision.note_first {
-                    self.note(&decide::refusal::decide(&snapshot, &refusal));
+                    self.note(&decide::refusal::decide(&snapshot, decision.status.as_ref(), &refusal));
                 }
                 return decision;
             }
@@ -531,7 +531,7 @@ impl World {
         let key = Key { namespace: "ns".into(), name: "shop".into() };
         let snapshot = snapshot_of(&self.index(), &Reading::default(), &key, self.findings(), self.now);
         let refusal = Refusal { what: "this".to_owned(), why: Why::Right(right.clone()) };
-        self.note(&decide::refusal::decide(&snapshot, &refusal));
+        self.note(&decide::refusal::decide(&snapshot, None, &refusal));
     }
 
     /// Another process leads: what this one has begun, asked and read it does not know.

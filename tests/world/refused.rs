@@ -255,6 +255,24 @@ fn it_is_measured_meanwhile_and_goes_when_it_breaches_a_limit() {
 }
 
 #[test]
+fn what_is_judged_meanwhile_is_written_so_that_who_leads_next_knows_it() {
+    let mut world = going_out(json!({"criteria": [{"name": "errors", "errorRate": {"limit": "5%"}}]}));
+    world.meters.traffic = Some(Traffic { requests: 100, ..Traffic::default() });
+    world.until("half of them", |world| world.phase() == "Soaking");
+    overtaken_by_what_cannot_be_kept(&mut world);
+    let judged = |world: &World| {
+        let run = world.status.run.clone().expect("a run");
+        (run.judge, world.status.verdicts.clone())
+    };
+    let (before, writes) = (judged(&world), world.status_writes);
+    world.pass(90 * SECOND);
+    assert_eq!(reason(&world), "WriteRefused", "{}", world.describe());
+    let after = judged(&world);
+    assert!(after.0 != before.0 && after.1 != before.1, "{}", world.describe());
+    assert!(world.status_writes <= writes + 10, "{} writes", world.status_writes - writes);
+}
+
+#[test]
 fn no_hook_is_called_where_a_run_is_aborted_so_before_its_first_pod() {
     let mut world = going_out(json!({
         "preflight": [{"name": "sign-off", "approval": {"roles": ["qa"]}}],

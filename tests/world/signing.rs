@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate::api::status::Stamp;
+use tidegate::api::status::{Cause, Stamp};
 use tidegate::decide::snapshot::ProbeResult;
 
 use super::authors::authors;
@@ -599,20 +599,41 @@ fn an_undo_that_is_refused_is_asked_about_again_only_when_somebody_goes_on() {
 }
 
 #[test]
+fn an_undo_that_was_refused_is_not_carried_out_while_a_newer_template_cannot_be_kept_unless_pods_fail() {
+    let mut world = asked(json!({}));
+    say_as(&mut world, "Reject", json!({"role": "sre", "undo": true, "reason": "the probe is wrong"}));
+    until_blocked(&mut world, "UndoRefused");
+    world.refuses = vec!["keep"];
+    world.push(template("v3", false));
+    until_blocked(&mut world, "WriteRefused");
+    world.pass(120 * SECOND);
+    assert_eq!((reason(&world), world.alive()), ("WriteRefused", 4), "{}", world.describe());
+    crash_new(&mut world);
+    ended(&mut world, "Undone");
+    let undo = world.reports.values().next().unwrap().undo.clone().unwrap();
+    assert_eq!(undo.cause, Cause::PodsFailing, "{}", world.describe());
+}
+
+#[test]
 fn nobody_is_asked_when_pods_fail_or_somebody_aborts_or_refuses_the_release() {
     let mut world = asked(json!({}));
     let mut crashing = world.copy();
-    let new = new_set(&world);
-    for pod in crashing.pods.iter_mut().filter(|pod| pod.set == new) {
-        pod.crashing = true;
-        pod.ready_since = None;
-    }
+    crash_new(&mut crashing);
     ended(&mut crashing, "Undone");
     assert!(crashing.now < world.now + 30 * SECOND, "{}", crashing.describe());
     let begun = world.now;
     world.say("Abort");
     ended(&mut world, "Aborted");
     assert!(world.now < begun + 30 * SECOND, "{}", world.describe());
+}
+
+/// All pods of the new version end again and again.
+fn crash_new(world: &mut World) {
+    let new = new_set(world);
+    for pod in world.pods.iter_mut().filter(|pod| pod.set == new) {
+        pod.crashing = true;
+        pod.ready_since = None;
+    }
 }
 
 /// The name of the new version's ReplicaSet.

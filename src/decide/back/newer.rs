@@ -4,7 +4,7 @@
 use super::{Back, Cause, Draft, RevisionStatus, Scene, Snapshot, TEMPLATE_SEEN_WITHIN, named};
 use crate::api::{Action, ReleaseStatus};
 use crate::decide::evidence::shortened;
-use crate::decide::refusal::{self, DoneWithout};
+use crate::decide::refusal::{self, DoneWithout, Missed};
 use crate::decide::rest::{self, LOOK_AGAIN};
 use crate::decide::unheard;
 
@@ -24,8 +24,7 @@ pub fn waits_to_be_kept(snapshot: &Snapshot, status: &ReleaseStatus) -> bool {
 /// said, and waited for.
 pub fn is_lost(draft: &mut Draft<'_>, next: &RevisionStatus, back: &Back) -> bool {
     let snapshot = draft.snapshot;
-    let refused = DoneWithout::Template(next.fingerprint.clone());
-    if snapshot.missed.contains_key(&refused) {
+    if refused(snapshot, next).is_some() {
         return true;
     }
     if unheard::hides_template(draft, &named(next)).is_some() {
@@ -57,9 +56,14 @@ pub fn waits_for_stable(draft: &mut Draft<'_>, scene: &Scene<'_>, next: &Revisio
 pub fn say_what_is_lost(draft: &mut Draft<'_>) {
     let back = draft.status.run.as_ref().and_then(|run| run.back.as_ref());
     let Some(next) = back.and_then(|back| back.next.clone()) else { return };
-    let refused = DoneWithout::Template(next.fingerprint.clone());
-    if let Some(missed) = draft.snapshot.missed.get(&refused) {
+    if let Some(missed) = refused(draft.snapshot, &next) {
         let what_of_it = format!("{} is not kept, and will have to be pushed again", named(&next));
         refusal::mention(draft, &missed.refusal, &what_of_it);
     }
+}
+
+/// That keeping it was refused. What failed otherwise may yet be kept, or has been.
+fn refused<'s>(snapshot: &'s Snapshot, next: &RevisionStatus) -> Option<&'s Missed> {
+    let missed = snapshot.missed.get(&DoneWithout::Template(next.fingerprint.clone()))?;
+    (!missed.refusal.may_pass()).then_some(missed)
 }

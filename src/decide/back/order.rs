@@ -23,6 +23,7 @@ pub struct GoingBack<'a> {
     pub for_good: bool,
     /// Whether stable does not stand, and its owner's deadline has passed.
     pub is_late: bool,
+    /// What its author has said of that. Where the Release is gone it stays noted until what comes after stable is: the run's own does so by that.
     pub on_delete: OnDelete,
 }
 
@@ -32,7 +33,7 @@ impl<'a> GoingBack<'a> {
         let name = target.stable.as_deref()?;
         let kept = snapshot.kept_as(name)?;
         let (stand, _) = scene::stand(snapshot, target, &kept.fingerprint, originals.min_ready());
-        let (capacity, on_delete) = (Capacity::Auto, OnDelete::Undo);
+        let on_delete = if orphan::says_finish(target) { OnDelete::Finish } else { OnDelete::Undo };
         // Anybody may have written it.
         let since = orphan::ordered_at(target).map(|at| at.min(snapshot.now));
         let is_late = since.is_some_and(|since| super::late(snapshot, stand, originals, since, "").is_ok());
@@ -42,7 +43,7 @@ impl<'a> GoingBack<'a> {
             originals,
             stable: (name, kept),
             stand,
-            capacity,
+            capacity: Capacity::Auto,
             for_good: true,
             is_late,
             on_delete,

@@ -8,6 +8,7 @@ use crate::decide::evidence::shortened;
 use crate::decide::fields::{PARKED_DEADLINE, Wanted, parked};
 use crate::decide::orphan;
 use crate::decide::own_template;
+use crate::decide::rest;
 use crate::decide::snapshot::{StoredTemplate, Workload};
 
 /// Puts what comes after stable into the Deployment, held: it is released by a run, this one or a new one.
@@ -74,7 +75,10 @@ pub fn note_written_again(draft: &mut Draft<'_>, scene: &Scene<'_>, current: &Re
     }
     if goes_on(cause) {
         // The order overwrites it.
-        own_template::keep(draft, scene);
+        own_template::keep_before(draft, scene);
+    } else if cause == Cause::Superseded {
+        // The same; and it is what comes next, which is waited for where nothing is wrong.
+        rest::keep(draft, scene, current);
     }
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidegate::api::ReleaseStatus;
 use tidegate::api::status::Cause;
 
 use super::left_behind::{is_its_owners_with, is_labelled, only, version};
@@ -29,6 +30,19 @@ fn half_way() -> (World, Value) {
         world.status.step.as_ref().is_some_and(|step| step.name == "half") && world.phase() == "Soaking"
     });
     world.ready_after = Duration::from_secs(5);
+    (world, before)
+}
+
+/// The run of version 2 had too many pods, and is back for a while: stable is ordered.
+fn had_too_many() -> (World, Value) {
+    let (mut world, before) = goes_out(false);
+    world.ready_after = Duration::from_secs(5);
+    world.quiet_tick();
+    world.until("too many", |world| {
+        let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
+        back.is_some_and(|back| back.cause == Cause::TooMany)
+    });
+    assert_eq!(version(&world), "v1", "{}", world.describe());
     (world, before)
 }
 
@@ -77,16 +91,60 @@ fn the_version_of_a_run_that_waits_for_replicas_is_finished() {
 
 #[test]
 fn the_version_of_a_run_that_had_too_many_pods_is_finished_once_stable_stands() {
-    let (mut world, before) = goes_out(false);
-    world.ready_after = Duration::from_secs(5);
-    world.quiet_tick();
-    world.until("too many", |world| {
-        let back = world.status.run.as_ref().and_then(|run| run.back.as_ref());
-        back.is_some_and(|back| back.cause == Cause::TooMany)
-    });
-    assert_eq!(version(&world), "v1", "{}", world.describe());
+    let (world, before) = had_too_many();
     let world = is_left_with(world, "v2", &before);
     assert!(says(&world, "which its run was to go on with"), "{}", world.describe());
+}
+
+/// Somebody deletes what keeps version 2, or it was kept just now, and nobody has seen that yet: its name, and what it was.
+fn keep_unseen(world: &mut World) -> (String, Value) {
+    let kept = world.templates.iter().find(|(_, kept)| kept["metadata"]["annotations"]["version"] == "v2");
+    let name = kept.map(|(name, _)| name.clone()).expect("it was kept");
+    let kept = world.templates.remove(&name).expect("it was kept");
+    (name, kept)
+}
+
+#[test]
+fn the_version_of_a_run_that_is_not_seen_to_be_kept_yet_is_waited_for_and_lost_only_when_it_is_not_kept() {
+    for seen in [true, false] {
+        let (mut world, before) = had_too_many();
+        let (name, kept) = keep_unseen(&mut world);
+        world.release = None;
+        world.pass(Duration::from_secs(20));
+        assert!(is_labelled(&world) && version(&world) == "v1", "{}", world.describe());
+        if seen {
+            world.templates.insert(name.clone(), kept);
+        }
+        let world = is_left_with(world, if seen { "v2" } else { "v1" }, &before);
+        if !seen {
+            assert!(only(&world, "TemplateLost").contains(&name), "{}", world.describe());
+        }
+    }
+}
+
+#[test]
+fn a_release_that_is_made_anew_waits_for_the_version_of_the_run_too_whatever_it_says_of_its_own_end() {
+    for seen in [true, false] {
+        let (mut world, _) = had_too_many();
+        let (name, kept) = keep_unseen(&mut world);
+        let mut anew = world.release.take().expect("a Release");
+        anew.as_object_mut().expect("an object").remove("onDelete");
+        world.status = ReleaseStatus::default();
+        world.pass(Duration::from_secs(2));
+        world.release = Some(anew);
+        world.pass(Duration::from_secs(20));
+        assert!(world.status.stable.is_none() && version(&world) == "v1", "{}", world.describe());
+        if seen {
+            world.templates.insert(name, kept);
+            world.until("it is put back", |world| version(world) == "v2");
+            let noted = &world.deployment()["metadata"]["annotations"]["tidegate.dev/on-delete"];
+            assert!(noted.is_null(), "{}", world.describe());
+            world.until("it is released", |world| world.status.run.is_some());
+        } else {
+            world.until("stable is taken", |world| world.status.stable.is_some());
+            assert!(only(&world, "TemplateLost").contains(&name), "{}", world.describe());
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::decide::Intent;
+use tidegate::decide::refusal::{DoneWithout, Missed, Refusal, Why};
 
 use super::{blocker, ends, quarter};
 use crate::world::{World, template};
@@ -80,6 +81,21 @@ fn it_is_kept_before_stable_is_put_in_its_place_where_that_comes_in_the_same_mom
 }
 
 #[test]
+fn where_it_is_written_again_over_a_newer_one_it_comes_next_and_is_kept_before_stable_is_ordered() {
+    let mut world = under_way(false);
+    world.refuses = vec!["patch"];
+    world.push(template("v3", false));
+    world.until("it goes back", |world| world.status.run.as_ref().is_some_and(|run| run.back.is_some()));
+    delete_kept(&mut world);
+    world.push(template("v2", false));
+    world.refuses.clear();
+    assert_eq!(ends(&mut world, 1), "Superseded", "{}", world.describe());
+    assert_eq!(ends(&mut world, 2), "Succeeded", "{}", world.describe());
+    assert_eq!(world.deployment()["spec"]["template"], template("v2", false), "{}", world.describe());
+    assert!(world.notices.iter().all(|notice| notice.reason != "TemplateLost"), "{}", world.describe());
+}
+
+#[test]
 fn in_the_watch_it_is_kept_anew_too_and_becomes_stable_when_a_newer_one_comes() {
     let mut world = under_way(true);
     delete_kept(&mut world);
@@ -115,6 +131,42 @@ fn where_it_cannot_be_kept_anew_that_is_said_and_tried_again_from_time_to_time_a
     scaled.until("it is lost", |world| world.status.last_run.is_some());
     let told = scaled.notices.iter().find(|notice| notice.reason == "TemplateLost").expect("it is told");
     assert!(told.note.contains(&scaled.status.last_run.as_ref().unwrap().fingerprint[..16]), "{told:?}");
+}
+
+/// It was tried just now to keep version 2 anew, and that ended so.
+fn missed(world: &mut World, why: Why) {
+    let fingerprint = world.status.canary.as_ref().expect("a canary").fingerprint.clone();
+    let refusal = Refusal { what: format!("the creation of ControllerRevision {}", its_name(world)), why };
+    world.missed.insert(DoneWithout::Template(fingerprint), Missed { at: world.now, refusal });
+}
+
+#[test]
+fn what_is_never_answered_is_tried_again_seldom_since_each_try_holds_up_a_look() {
+    let mut world = under_way(true);
+    delete_kept(&mut world);
+    missed(&mut world, Why::Unanswered);
+    assert_eq!(tries(&mut world, 595 * SECOND), 0, "{}", world.describe());
+    assert!(mentions(&world), "{}", world.describe());
+    assert_eq!(tries(&mut world, 10 * SECOND), 1, "{}", world.describe());
+    assert!(is_kept(&world), "{}", world.describe());
+}
+
+#[test]
+fn what_failed_for_once_is_tried_again_soon_and_at_once_where_stable_is_put_in_its_place() {
+    let words = "etcdserver: request timed out".to_owned();
+    let mut world = under_way(false);
+    delete_kept(&mut world);
+    missed(&mut world, Why::Failed { category: "unreachable", words });
+    assert_eq!(tries(&mut world, 25 * SECOND), 0, "{}", world.describe());
+    let said = "failed: etcdserver: request timed out";
+    let message = &world.status.summary.as_ref().expect("a summary").message;
+    assert!(mentions(&world) && message.contains(said), "{message}");
+    let mut waits = world.copy();
+    assert_eq!(tries(&mut waits, 10 * SECOND), 1, "{}", waits.describe());
+    world.scale(0);
+    world.tick();
+    assert_eq!(world.first_intents, ["keep", "patch"], "{}", world.describe());
+    assert!(is_kept(&world), "{}", world.describe());
 }
 
 #[test]

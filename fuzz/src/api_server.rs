@@ -19,7 +19,7 @@ use tidegate::api::RELEASE_LABEL;
 use tidegate::decide::jobs::EndedJob;
 use tidegate::decide::refusal::{self, Refusal};
 use tidegate::decide::snapshot::Template;
-use tidegate::decide::{Decision, Intent, Key, Owner, Placing};
+use tidegate::decide::{Awaited, Decision, Intent, Key, Owner, Placing};
 use tidegate::observe::reach::{ApiServer, Reach};
 use tidegate::observe::reading::Reading;
 use tidegate::observe::{self, Findings, outputs, places};
@@ -146,7 +146,7 @@ fn write(answer: &Answer) {
     let now = Timestamp::from_second(1_790_000_000).expect("a moment");
     let snapshot = observe::observe(&index, &again, &reading, &key(), Findings::default(), now);
     let Ok(snapshot) = snapshot else { panic!("a world of ours") };
-    let decided = || format!("{:?}", refusal::decide(&snapshot, &refusal));
+    let decided = || format!("{:?}", refusal::decide(&snapshot, None, &refusal));
     assert_eq!(decided(), decided(), "the same twice");
 }
 
@@ -160,7 +160,7 @@ fn kept(answer: &Answer) {
         fingerprint: slim::fingerprint(&template),
         template: Template::new(&template),
         owner,
-        needed: true,
+        awaited: Awaited::Always,
         let_go: None,
     };
     let decision = Decision { intents: vec![keep], ..Decision::default() };

@@ -445,7 +445,7 @@ fn look(index: &Index) {
         let said = r#"x is forbidden: User "u" cannot patch resource "deployments" in API group "apps""#;
         for why in [Why::Right(Right::lacking(said).expect("a right")), Why::Words(said.to_owned())] {
             let refusal = Refusal { what: "the patch of Deployment x".to_owned(), why };
-            let _said = decide::refusal::decide(&snapshot, &refusal);
+            let _said = decide::refusal::decide(&snapshot, None, &refusal);
         }
     }
 }

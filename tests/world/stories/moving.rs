@@ -24,8 +24,10 @@ const OBSTACLES: [Obstacle; 3] = [
         reason: "StablePodsNotReady",
         begins: |world| {
             let stable = world.sets.first().expect("stable").name.clone();
-            let pod = world.pods.iter_mut().find(|pod| pod.set == stable).expect("a stable pod");
-            (pod.crashing, pod.ready_since) = (true, None);
+            // One more than may be missing.
+            for pod in world.pods.iter_mut().filter(|pod| pod.set == stable).take(2) {
+                (pod.crashing, pod.ready_since) = (true, None);
+            }
         },
         ends: |world| {
             let now = world.now;
@@ -59,7 +61,7 @@ fn third_has_come(obstacle: &Obstacle) -> World {
     let mut world = third_is_coming();
     world.ready_after = Duration::from_secs(40);
     (obstacle.begins)(&mut world);
-    world.pass(Duration::from_secs(45));
+    world.pass(Duration::from_secs(60));
     waits(&world, obstacle);
     world.ready_after = Duration::from_secs(10);
     let writes = world.status_writes;

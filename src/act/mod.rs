@@ -253,15 +253,20 @@ fn amended(status: &ReleaseStatus, release: &ReleaseFacts, applied: &Applied) ->
     }
     let mut value = json!(status);
     if applied.unreported.is_some() {
-        value["lastRun"]["report"] = json!("");
         let run = value["lastRun"]["id"].clone();
-        for owed in value["notifications"]["owed"].as_array_mut().into_iter().flatten() {
-            if owed["run"] == run {
-                owed["report"] = json!("");
-            }
+        if let Some(report) = value.pointer_mut("/lastRun/report") {
+            *report = json!("");
         }
-        // What was not written is not carried on.
-        value["reports"] = json!(release.status.reports);
+        let owed = value.pointer_mut("/notifications/owed").and_then(Value::as_array_mut);
+        for owed in owed.into_iter().flatten().filter(|owed| owed["run"] == run) {
+            owed["report"] = json!("");
+        }
+        // What was not written is not carried on. A field that is null is no status.
+        match (&release.status.reports, value.as_object_mut()) {
+            (Some(reports), Some(fields)) => drop(fields.insert("reports".to_owned(), json!(reports))),
+            (None, Some(fields)) => drop(fields.remove("reports")),
+            (_, None) => {}
+        }
     } else if let Some(digest) = &applied.recorded {
         value["reports"]["digest"] = json!(digest);
     }
@@ -625,6 +630,22 @@ mod tests {
         assert_eq!(ends(None, true).await, (true, true));
         assert_eq!(ends(None, false).await, (false, false), "it may be a hiccup");
         assert_eq!(ends(Some("etcdserver: request timed out"), false).await, (false, false));
+    }
+
+    #[test]
+    fn a_status_that_goes_out_without_the_record_of_its_run_can_be_read() {
+        let (_, release) = shop();
+        let applied = Applied { unreported: Some("denied".to_owned()), ..Applied::default() };
+        let ended = json!({"lastRun": {"id": "r1", "report": "shop-r1"}, "reports": {"digest": "abc"}});
+        for (written, kept) in [(json!({}), json!({})), (ended, json!({"id": "r1", "report": ""}))] {
+            let written: ReleaseStatus = serde_json::from_value(written).expect("a status");
+            let amended = amended(&written, &release, &applied).expect("another one");
+            let read: ReleaseStatus = serde_json::from_value(amended.clone()).expect("a status");
+            assert_eq!(read.reports, release.status.reports);
+            for (field, kept) in kept.as_object().into_iter().flatten() {
+                assert_eq!(amended["lastRun"][field], *kept, "{amended:#}");
+            }
+        }
     }
 
     /// To keep version 1.

@@ -102,8 +102,10 @@ impl Player<'_> {
             "InvalidSpec" => write_release(world, name, |spec| {
                 spec["steps"] = json!([{"name": "all", "replicas": "100%"}])
             }),
-            // What was taken for stable before any pod of it was there will never stand.
-            "StablePodsFailing" | "StablePodsNotReady" if long && unblock.contains("hand-back") => {
+            // What was taken for stable before any pod of it was there will never stand, and what is kept nowhere will not come back.
+            "StablePodsFailing" | "StablePodsNotReady" | "StableTemplateLost"
+                if long && unblock.contains("hand-back") =>
+            {
                 say(world, name, "HandBack", None);
                 // And then one is pushed that starts.
                 self.mended.remove(name);

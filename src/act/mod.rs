@@ -636,7 +636,11 @@ mod tests {
     fn a_status_that_goes_out_without_the_record_of_its_run_can_be_read() {
         let (_, release) = shop();
         let applied = Applied { unreported: Some("denied".to_owned()), ..Applied::default() };
-        let ended = json!({"lastRun": {"id": "r1", "report": "shop-r1"}, "reports": {"digest": "abc"}});
+        let run = json!({
+            "id": "r1", "number": 1, "outcome": "Undone", "message": "", "report": "shop-r1",
+            "startedAt": "2026-12-01T12:00:00Z", "endedAt": "2026-12-01T12:00:00Z",
+        });
+        let ended = json!({"lastRun": run, "reports": {"digest": "abc"}});
         for (written, kept) in [(json!({}), json!({})), (ended, json!({"id": "r1", "report": ""}))] {
             let written: ReleaseStatus = serde_json::from_value(written).expect("a status");
             let amended = amended(&written, &release, &applied).expect("another one");

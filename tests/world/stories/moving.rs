@@ -1,5 +1,6 @@
 //! A move in which nothing is waited for: all pods that were ordered have come, and the next order is not given. That time is not the version's.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_json::json;
@@ -88,6 +89,16 @@ fn loses_one(world: &mut World) {
     pod.expect("a canary pod").terminating_since = Some(now);
 }
 
+/// It goes back so many seconds from now, and not before.
+fn goes_back_within(world: &mut World, obstacle: &Obstacle, seconds: RangeInclusive<i64>) {
+    let since = world.now;
+    world.pass(Duration::from_secs(55));
+    assert!(!goes_back(world), "{}: {}", obstacle.reason, world.describe());
+    world.until("it goes back", goes_back);
+    let waited = (world.now - since).get_seconds();
+    assert!(seconds.contains(&waited), "{}: {waited} s: {}", obstacle.reason, world.describe());
+}
+
 #[test]
 fn a_version_of_which_nothing_was_ordered_for_long_has_the_whole_deadline_from_the_next_order() {
     for obstacle in &OBSTACLES {
@@ -117,12 +128,7 @@ fn one_that_does_not_come_again_is_undone_once_that_is_over() {
         // What goes back is not refused.
         world.refuses.clear();
         loses_one(&mut world);
-        let since = world.now;
-        world.pass(Duration::from_secs(55));
-        assert!(!goes_back(&world), "{}: {}", obstacle.reason, world.describe());
-        world.until("it goes back", goes_back);
-        let waited = (world.now - since).get_seconds();
-        assert!((60..=65).contains(&waited), "{}: {waited} s: {}", obstacle.reason, world.describe());
+        goes_back_within(&mut world, obstacle, 60..=65);
     }
 }
 
@@ -132,12 +138,7 @@ fn one_that_does_not_come_after_the_next_order_is_undone_by_its_deadline() {
         let mut world = third_has_come(obstacle);
         world.ready_after = Duration::from_secs(100_000);
         (obstacle.ends)(&mut world);
-        let since = world.now;
-        world.pass(Duration::from_secs(55));
-        assert!(!goes_back(&world), "{}: {}", obstacle.reason, world.describe());
-        world.until("it goes back", goes_back);
-        let waited = (world.now - since).get_seconds();
-        assert!((60..=70).contains(&waited), "{}: {waited} s: {}", obstacle.reason, world.describe());
+        goes_back_within(&mut world, obstacle, 60..=70);
     }
 }
 

@@ -70,7 +70,8 @@ fn without_nothings(value: Value) -> Value {
     }
 }
 
-fn is_nothing(value: &Value) -> bool {
+/// Whether a field that has this value reads as one that is not there.
+pub fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(truth) => !truth,

@@ -154,6 +154,11 @@ pub fn decide(snapshot: &Snapshot, decided: Option<&ReleaseStatus>, refusal: &Re
     draft.finish()
 }
 
+/// Whether a blocker says that a write was refused, whichever it was.
+pub fn is_one(blocker: &Blocker) -> bool {
+    [MISSING_RIGHT, WRITE_REFUSED].contains(&blocker.reason.as_str())
+}
+
 /// Whether a blocker says that a patch of this Deployment was refused. Of what is done without it is only mentioned that it was.
 pub fn is_of_an_order(blocker: &Blocker, deployment: &str) -> bool {
     let says = |begin: &str| blocker.message.starts_with(begin);

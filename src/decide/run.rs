@@ -4,9 +4,10 @@ use super::back;
 use super::draft::Draft;
 use super::evidence::{self, Evidence};
 use super::judge::OnLimit;
-use super::refusal::{MISSING_RIGHT, WRITE_REFUSED};
 use super::scene::Scene;
-use super::{asking, content, label, migrations, podhealth, preflight, rest, steps, unheard, watching};
+use super::{
+    asking, content, label, migrations, podhealth, preflight, refusal, rest, steps, unheard, watching,
+};
 use crate::api::status::{Cause, Stage};
 use crate::api::{CaptureMode, Outcome, Phase};
 
@@ -87,8 +88,7 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 /// breaches a limit. Nobody is asked about that: its owner has written another one. Who has refused an undo before has decided that no breach leads back.
 /// That a write was refused status says, as of the last look, and not which: while that template is not kept nothing else is tried before it.
 fn turned_bad(draft: &mut Draft<'_>, scene: &Scene<'_>) -> Option<back::Why> {
-    let known = draft.release.status.blocked_by.as_ref().map(|blocker| blocker.reason.as_str());
-    let is_refused = known.is_some_and(|reason| [MISSING_RIGHT, WRITE_REFUSED].contains(&reason));
+    let is_refused = draft.release.status.blocked_by.as_ref().is_some_and(refusal::is_one);
     let waits = is_refused && back::waits_to_be_kept(scene.snapshot, &draft.status);
     let is_barred = migrations::barrier(draft.run()).is_some();
     if !waits || is_barred || scene.stand.canary == 0 {

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde_json::{Map, Value};
 
 use crate::api::ReleaseStatus;
+use crate::api::digest::is_nothing;
 
 /// What is left out of a status.
 #[derive(Debug)]
@@ -90,17 +91,6 @@ fn put_back(shown: &mut Value, left_out: &Value) {
             }
         }
         (shown, left_out) => shown.clone_from(left_out),
-    }
-}
-
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(said) => !said,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a run would be undone or ended for because it is not there, as far as is known: a Release that is gone, a Deployment that was deleted or made anew, of
 //! which at rest it would be forgotten what is stable. Each kind is watched by itself, and how far a watch is behind nobody knows, least of all who begins to
 //! lead. So the API server is asked before that is decided on: once, and what it has confirmed is remembered until it is known otherwise. What comes of it is
-//! for `decide`; nothing is asked about what is there, nor about a Release of which the watch itself has said that it was deleted: who deletes one does not
-//! wait for an answer. Who has just begun to lead asks also whether a Release is at rest whose Deployment, or what is kept for it, looks otherwise: what is
-//! done at rest would break into a run, or a way back, that is yet to be heard of. What it is that may be missing, and how it is asked about, is in `about`.
+//! for `decide`; nothing is asked about what is there, nor, before pods go back, about a Release of which the watch itself has said that it was deleted: who
+//! deletes one in mid-run does not wait for an answer. Who has just begun to lead asks also whether a Release is at rest whose Deployment, or what is kept
+//! for it, looks otherwise: what is done at rest would break into a run, or a way back, that is yet to be heard of. What it is that may be missing, and how
+//! it is asked about, is in `about`.
 
 mod about;
 
@@ -81,7 +82,7 @@ impl Missing {
             Some(doubt) => doubt.is_settled,
             None => match about {
                 About::Release => was_deleted && known.has_led_for(PATIENCE),
-                About::Deployment { .. } => false,
+                About::Kept(_) | About::Deployment { .. } => false,
                 About::Later { .. } => known.has_led_for(LATE) || known.written.contains(key),
             },
         }

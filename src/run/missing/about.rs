@@ -11,6 +11,9 @@ use crate::watch::{ObjectKey, SharedIndex, slim};
 pub enum About {
     /// The Release, while something of it is left.
     Release,
+    /// The same, while no Deployment is seen to be in a run of it: what is kept for it, of Deployments of these names, is dropped next, without which none
+    /// goes back that is.
+    Kept(Vec<String>),
     /// The Deployment that status is about, in a run or at rest. Another one may have its name.
     Deployment { name: String, uid: String },
     /// A later version of a Release that is at rest in this one, while its Deployment, or what is kept for it, is as in a run.
@@ -20,10 +23,7 @@ pub enum About {
 impl About {
     /// What is missing in a snapshot, if anything is.
     pub fn of(snapshot: &Snapshot) -> Option<Self> {
-        let Some(release) = &snapshot.release else {
-            let is_left = snapshot.target.is_some() || !snapshot.templates.is_empty();
-            return is_left.then_some(Self::Release);
-        };
+        let Some(release) = &snapshot.release else { return Self::left(snapshot) };
         let target = snapshot.target.as_ref();
         if let (Some(uid), Some(name)) = (&release.status.target_uid, &release.target)
             && target.is_none_or(|target| target.uid != *uid)
@@ -39,22 +39,34 @@ impl About {
         })
     }
 
+    /// The same, without a Release.
+    fn left(snapshot: &Snapshot) -> Option<Self> {
+        let target = snapshot.target.as_ref();
+        if snapshot.templates.is_empty() || target.is_some_and(lent) {
+            return target.map(|_| Self::Release);
+        }
+        // The longest names are kept cut off: nothing is there of these.
+        let of = |kept: &String| kept.rsplit_once('-').map(|(deployment, _)| deployment.to_owned());
+        let mut deployments: Vec<String> = snapshot.templates.keys().filter_map(of).collect();
+        deployments.dedup();
+        Some(Self::Kept(deployments))
+    }
+
     /// Whether what is known is what there is, by what the API server says now. Where it is there after all, its watch may have brought it meanwhile, as it
     /// is now; or had before, and what this Release has in hand is not that: one that cannot be read goes by the label.
     pub async fn is_so(&self, index: &SharedIndex, reader: &Reader, key: &Key) -> Result<bool, NotRead> {
         match self {
-            Self::Release => {
-                let name = ObjectKey::from(key);
-                let there = if_there(reader.now::<slim::Release>(&name).await)?;
-                Ok(there.is_none() || index.lock().releases.get(&name).is_some())
+            Self::Release => is_gone(index, reader, key).await,
+            Self::Kept(deployments) => {
+                let mut is_so = is_gone(index, reader, key).await?;
+                for name in deployments {
+                    is_so =
+                        is_so && is_heard(index, reader, &ObjectKey::new(&key.namespace, name), None).await?;
+                }
+                Ok(is_so)
             }
             Self::Deployment { name, uid } => {
-                let name = ObjectKey::new(&key.namespace, name);
-                let there = if_there(reader.now::<slim::Deployment>(&name).await)?;
-                let there = there.and_then(|found| generation_of(uid, &found));
-                let index = index.lock();
-                let heard = index.deployments.get(&name).and_then(|found| generation_of(uid, found));
-                Ok(heard >= there)
+                is_heard(index, reader, &ObjectKey::new(&key.namespace, name), Some(uid)).await
             }
             Self::Later { uid, resource_version } => {
                 let there = if_there(reader.now::<slim::Release>(&ObjectKey::from(key)).await)?;
@@ -64,6 +76,27 @@ impl About {
             }
         }
     }
+}
+
+/// Whether a Release is gone, or its watch has brought it meanwhile.
+async fn is_gone(index: &SharedIndex, reader: &Reader, key: &Key) -> Result<bool, NotRead> {
+    let name = ObjectKey::from(key);
+    let there = if_there(reader.now::<slim::Release>(&name).await)?;
+    Ok(there.is_none() || index.lock().releases.get(&name).is_some())
+}
+
+/// Whether a Deployment is known as it is; that of this uid, or whichever there is.
+async fn is_heard(
+    index: &SharedIndex,
+    reader: &Reader,
+    name: &ObjectKey,
+    uid: Option<&str>,
+) -> Result<bool, NotRead> {
+    let Some(there) = if_there(reader.now::<slim::Deployment>(name).await)? else { return Ok(true) };
+    let uid = uid.unwrap_or(&there.metadata.uid);
+    let index = index.lock();
+    let heard = index.deployments.get(name).and_then(|found| generation_of(uid, found));
+    Ok(heard >= generation_of(uid, &there))
 }
 
 /// What was read, if it is there.

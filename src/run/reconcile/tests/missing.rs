@@ -18,6 +18,11 @@ struct Stage {
 /// What the API server never says anything about.
 const SILENT: &str = "silent";
 
+/// Whether it is a Deployment, where these are listed, or no one, where others are.
+fn is_listed(path: &str, object: &Value) -> bool {
+    path.ends_with("/deployments") == object["spec"]["template"].is_object()
+}
+
 /// An API server that takes everything that is written.
 fn server(there: There, asked: Asked) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -28,7 +33,11 @@ fn server(there: There, asked: Asked) -> Client {
                 http::StatusCode::OK,
                 json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 7}}),
             ),
-            (true, Some(objects)) => (http::StatusCode::OK, list_of(objects)),
+            (true, Some(objects)) => {
+                let listed: Vec<Value> =
+                    objects.iter().filter(|object| is_listed(&path, object)).cloned().collect();
+                (http::StatusCode::OK, list_of(&listed))
+            }
             (true, None) => (
                 http::StatusCode::INTERNAL_SERVER_ERROR,
                 json!({"kind": "Status", "status": "Failure", "message": "etcdserver: request timed out", "reason": "InternalError", "code": 500}),
@@ -285,19 +294,24 @@ async fn who_has_just_begun_to_lead_breaks_into_no_way_back_of_a_run_that_has_no
     }
 }
 
+/// At rest.
+fn labelled(generation: i64) -> impl Fn(&mut Value) {
+    move |deployment| {
+        deployment["metadata"]["generation"] = json!(generation);
+        deployment["metadata"]["labels"] = json!({"tidegate.dev/release": "shop"});
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_has_just_begun_to_lead_forgets_no_template_that_a_run_may_have_kept() {
     let key = Key { namespace: "ns".into(), name: "shop".into() };
     let stage = Stage::of(Some(vec![resting("2")]));
     stage.reconciler.missing.begin_term();
-    let labelled = |deployment: &mut Value| {
-        deployment["metadata"]["labels"] = json!({"tidegate.dev/release": "shop"});
-    };
     {
         let mut index = stage.reconciler.index.lock();
         at_rest_beside_a_way_back(&mut index, "1");
         // Of the run that has kept version 3 nothing else has been heard.
-        index::apply(&mut index, deployment("shop", &labelled));
+        index::apply(&mut index, deployment("shop", &labelled(1)));
     }
     stage.look_for(&key, Duration::from_secs(5)).await;
     assert_eq!(stage.writes(), 0, "{:?}", stage.asked.lock().unwrap());
@@ -450,4 +464,29 @@ async fn who_has_just_begun_to_lead_does_not_go_by_a_deletion_that_may_be_of_bef
     let key = deleted(&mut stage.reconciler.index.lock());
     stage.look_for(&key, Duration::from_secs(1)).await;
     assert_eq!((stage.reads(), stage.orders()), (0, 1), "{:?}", stage.asked.lock().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_for_a_deleted_release_is_not_dropped_before_its_deployment_is_known_to_be_at_rest() {
+    let key = Key { namespace: "ns".into(), name: "shop".into() };
+    // Another process has begun a run, and kept version 3.
+    let stage = Stage::of(Some(vec![deployment_object("shop", &labelled(2))]));
+    {
+        let mut index = stage.reconciler.index.lock();
+        owing(&mut index, None);
+        index::apply(&mut index, deployment("shop", &labelled(1)));
+        index::apply(&mut index, release("shop"));
+        index::delete(&mut index, &release("shop"));
+    }
+    stage.look_for(&key, Duration::from_secs(60)).await;
+    assert_eq!(stage.writes(), 0, "{:?}", stage.asked.lock().unwrap());
+    let reads = stage.reads();
+    assert!((60..=122).contains(&reads), "asked again and again, and not in each look: {reads}");
+    // It is at rest.
+    index::apply(&mut stage.reconciler.index.lock(), deployment("shop", &labelled(2)));
+    stage.look_for(&key, Duration::from_secs(2)).await;
+    let dropped =
+        stage.asked(|method, path| *method == Method::DELETE && path.contains("/controllerrevisions/"));
+    assert!(dropped >= 2, "{:?}", stage.asked.lock().unwrap());
+    assert_eq!(stage.reads(), reads + 2, "of both it was asked once");
 }

@@ -3,7 +3,7 @@
 
 use tidegate_sim::play::Outcome;
 
-use super::told;
+use super::{told, told_by};
 
 const RELEASE: &str = r#"leaders 2
 release {"criteria":[],"preflight":[{"name":"backup","job":{"template":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"c"}]}}}}}}],"steps":[{"name":"one","replicas":1,"soak":"5s"},{"name":"half","replicas":"50%","soak":"5s"},{"name":"all","replicas":"100%"}],"watch":[{"for":"5s","every":"1s"}]}"#;
@@ -42,4 +42,26 @@ fn a_version_that_is_superseded_makes_way_though_two_lead() {
         assert_eq!(outcome.end.version, "v3", "{}", outcome.log.join("\n"));
         assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
     }
+}
+
+#[test]
+fn a_release_that_is_deleted_takes_no_stable_template_along_that_a_run_of_the_other_one_needs() {
+    // Of the Deployment the second one has heard nothing since the run began, and the first one's next look is not answered.
+    let outcome = told_by(
+        4_004_433,
+        r#"replicas 3
+strategy {"rollingUpdate":{"maxSurge":"25%","maxUnavailable":0},"type":"RollingUpdate"}
+min-ready 0
+release {"criteria":[],"preflight":[{"job":{"template":{"spec":{"backoffLimit":0,"template":{"metadata":{"annotations":{}},"spec":{"containers":[{"image":"c","name":"c"}],"restartPolicy":"Never"}}}}},"name":"backup"},{"http":{"podPath":"/version","podPort":8080},"name":"starts"}],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"3s"}]}
+leaders 2
+early true
+at 1972 push v2 good
+at 3319 freeze true
+at 4255 delete-release
+at 5160 receivers answerless
+request 38 answerless
+request 41 swallowed
+request 77 answerless"#,
+    );
+    assert_eq!(outcome.end.version, "v1", "{}", outcome.log.join("\n"));
 }

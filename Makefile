@@ -1,4 +1,5 @@
-# What there is to do here. `make` lists it. Needs Rust (rust-toolchain.toml says which), Go, and nothing else.
+# What there is to do here. `make` lists it. Needs Rust (rust-toolchain.toml says which), Go, and what Debian has anyway; README.md says what each of
+# the two main ones takes.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c

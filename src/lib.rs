@@ -41,7 +41,7 @@
 //! 9. Every decision carries a wake of at most an hour, unless the Release is gone and nothing of it is left: nothing depends on an event
 //!    arriving.
 //! 10. `report/` cannot delay or fail `act/`.
-//! 11. User text (patterns, durations, cron forms, names) is bounded and cannot abort the process.
+//! 11. User text (patterns, durations, cron forms, names, CEL, PromQL, templates) is bounded and cannot abort the process.
 //! 12. At rest, and after a hand-back or an uninstall, the Deployment's spec is what its owner wrote (in capture mode `Paused`: but for
 //!     `paused`).
 //! 13. Between moves a Deployment in a run is paused; on a canary template it is never unpaused and unparked before the last step is

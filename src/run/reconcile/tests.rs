@@ -23,6 +23,7 @@ use crate::report::notify::Outside;
 use crate::watch::room::Room;
 use crate::watch::{index, slim};
 
+mod backing_off;
 mod beside;
 mod label;
 mod meanwhile;

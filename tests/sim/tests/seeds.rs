@@ -1,4 +1,4 @@
-//! A fixed set of seeds, and the dozen stories with every death. `make sim` and `make crash` play many more.
+//! A fixed set of seeds, and the stories of `make crash` with one death in five. `make sim` and `make crash` play many more.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

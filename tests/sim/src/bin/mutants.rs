@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         let failed = match ended {
             Ok(Ended::Passed) => continue,
             Ok(Ended::Failed(test)) => test,
+            Ok(Ended::Never) => never(),
             Err(error) => error.to_string(),
         };
         eprintln!("mutants: without any bug, cargo test {} fails: {failed}", run.join(" "));
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
             Ok(Noticed::ByNobody) => {
                 println!("NOT CAUGHT: {} ({})", mutant.name, mutant.noticed_by.join(" "))
             }
+            Ok(Noticed::ByNoEnd) => println!("NOT CAUGHT: {}: {}", mutant.name, never()),
             Ok(Noticed::ByTheCompiler) => println!("does not compile: {}", mutant.name),
             Err(error) => println!("could not be tried: {}: {error}", mutant.name),
         }
@@ -66,6 +68,8 @@ enum Noticed {
     /// The first test that failed.
     By(String),
     ByNobody,
+    /// No test has failed, and none comes to its end.
+    ByNoEnd,
     ByTheCompiler,
 }
 
@@ -77,6 +81,7 @@ fn noticed(copy: &Path, mutant: &Mutant) -> Result<Noticed> {
         Ok(true) => test(copy, mutant.noticed_by).map(|ended| match ended {
             Ended::Passed => Noticed::ByNobody,
             Ended::Failed(test) => Noticed::By(test),
+            Ended::Never => Noticed::ByNoEnd,
         }),
         Ok(false) => Ok(Noticed::ByTheCompiler),
         Err(error) => Err(error),
@@ -88,6 +93,12 @@ fn noticed(copy: &Path, mutant: &Mutant) -> Result<Noticed> {
 enum Ended {
     Passed,
     Failed(String),
+    /// No test has ended for [`LONGEST`].
+    Never,
+}
+
+fn never() -> String {
+    format!("no test has ended for {} s", LONGEST.as_secs())
 }
 
 /// Builds tests, for as long as that takes.
@@ -113,7 +124,7 @@ fn test(copy: &Path, tests: &[&str]) -> Result<Ended> {
             }
             Err(RecvTimeoutError::Timeout) => {
                 end(&mut child)?;
-                return Ok(Ended::Failed(format!("none has ended for {} s", LONGEST.as_secs())));
+                return Ok(Ended::Never);
             }
             Err(RecvTimeoutError::Disconnected) => break,
         }

@@ -1,6 +1,8 @@
 //! What may be missing in a snapshot, and whether it is, by what the API server says now. When that is asked, and for how long an answer is waited for, is not
 //! known here.
 
+use std::collections::BTreeSet;
+
 use crate::decide::fields::lent;
 use crate::decide::{self, Key, Snapshot};
 use crate::watch::again::{NotRead, Reader};
@@ -11,9 +13,9 @@ use crate::watch::{ObjectKey, SharedIndex, slim};
 pub enum About {
     /// The Release, while something of it is left.
     Release,
-    /// The same, while no Deployment is seen to be in a run of it: what is kept for it, of Deployments of these names, is dropped next, without which none
-    /// goes back that is.
-    Kept(Vec<String>),
+    /// The same, while nothing shows that a run of it is under way: the templates that are kept for it are dropped next. They are of Deployments of these
+    /// names; one that is in a run after all could not go back without them.
+    Kept(BTreeSet<String>),
     /// The Deployment that status is about, in a run or at rest. Another one may have its name.
     Deployment { name: String, uid: String },
     /// A later version of a Release that is at rest in this one, while its Deployment, or what is kept for it, is as in a run.
@@ -47,9 +49,7 @@ impl About {
         }
         // The longest names are kept cut off: nothing is there of these.
         let of = |kept: &String| kept.rsplit_once('-').map(|(deployment, _)| deployment.to_owned());
-        let mut deployments: Vec<String> = snapshot.templates.keys().filter_map(of).collect();
-        deployments.dedup();
-        Some(Self::Kept(deployments))
+        Some(Self::Kept(snapshot.templates.keys().filter_map(of).collect()))
     }
 
     /// Whether what is known is what there is, by what the API server says now. Where it is there after all, its watch may have brought it meanwhile, as it
@@ -58,12 +58,15 @@ impl About {
         match self {
             Self::Release => is_gone(index, reader, key).await,
             Self::Kept(deployments) => {
-                let mut is_so = is_gone(index, reader, key).await?;
-                for name in deployments {
-                    is_so =
-                        is_so && is_heard(index, reader, &ObjectKey::new(&key.namespace, name), None).await?;
+                if !is_gone(index, reader, key).await? {
+                    return Ok(false);
                 }
-                Ok(is_so)
+                for name in deployments {
+                    if !is_heard(index, reader, &ObjectKey::new(&key.namespace, name), None).await? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
             }
             Self::Deployment { name, uid } => {
                 is_heard(index, reader, &ObjectKey::new(&key.namespace, name), Some(uid)).await

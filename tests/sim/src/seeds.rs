@@ -597,12 +597,9 @@ fn clocks(dice: &mut Dice, story: &mut Story) {
 mod tests {
     use super::*;
 
-    fn pushes(story: &Story) -> usize {
-        story.events.iter().filter(|(_, event)| matches!(event, Event::Push(..))).count()
-    }
-
-    fn scales(story: &Story) -> usize {
-        story.events.iter().filter(|(_, event)| matches!(event, Event::Scale(_))).count()
+    /// How often such a thing happens in a story.
+    fn times(story: &Story, is_it: impl Fn(&Event) -> bool) -> usize {
+        story.events.iter().filter(|(_, event)| is_it(event)).count()
     }
 
     /// Whether a Deployment, or a Release, is deleted last of all that happens to it.
@@ -615,9 +612,7 @@ mod tests {
     fn there_are_stories_of_each_sort_and_they_can_be_told_again() {
         let release = |story: &Story, field: &str| !story.setup.release[field].is_null();
         type Sort<'s> = (&'s str, &'s dyn Fn(&Story) -> bool);
-        let has = |story: &Story, is_it: &dyn Fn(&Event) -> bool| {
-            story.events.iter().any(|(_, event)| is_it(event))
-        };
+        let has = |story: &Story, is_it: fn(&Event) -> bool| times(story, is_it) > 0;
         let sorts: [Sort<'_>; 18] = [
             ("migrations", &|story| release(story, "migrations")),
             ("pilots", &|story| !story.setup.release["steps"][0]["pilot"].is_null()),
@@ -626,21 +621,21 @@ mod tests {
             ("two leaders", &|story| story.setup.several_lead()),
             ("no Release", &|story| is_gone(story, &Event::DeleteRelease, &Event::MakeRelease)),
             ("no Deployment", &|story| is_gone(story, &Event::DeleteDeployment, &Event::MakeDeployment)),
-            ("a newer template", &|story| pushes(story) > 1),
-            ("scaled again and again", &|story| scales(story) > 2),
-            ("silent nodes", &|story| has(story, &|event| matches!(event, Event::Lose(..)))),
-            ("drained nodes", &|story| has(story, &|event| matches!(event, Event::Drain(..)))),
+            ("a newer template", &|story| times(story, |event| matches!(event, Event::Push(..))) > 1),
+            ("scaled again and again", &|story| times(story, |event| matches!(event, Event::Scale(_))) > 2),
+            ("silent nodes", &|story| has(story, |event| matches!(event, Event::Lose(..)))),
+            ("drained nodes", &|story| has(story, |event| matches!(event, Event::Drain(..)))),
             ("a tool that applies", &|story| {
-                has(story, &|event| matches!(event, Event::Apply | Event::ApplyServerSide(_)))
+                has(story, |event| matches!(event, Event::Apply | Event::ApplyServerSide(_)))
             }),
             ("paced fields edited", &|story| {
-                has(story, &|event| matches!(event, Event::Edit(_) | Event::Set(_)))
+                has(story, |event| matches!(event, Event::Edit(_) | Event::Set(_)))
             }),
-            ("paused", &|story| has(story, &|event| matches!(event, Event::Pause(_)))),
-            ("clocks that jump", &|story| has(story, &|event| matches!(event, Event::Clock(_)))),
-            ("a Prometheus that lies", &|story| has(story, &|event| matches!(event, Event::Prometheus(_)))),
-            ("cut off", &|story| has(story, &|event| matches!(event, Event::CutOff(_)))),
-            ("deaths", &|story| has(story, &|event| matches!(event, Event::Kill(_) | Event::Mortal(_)))),
+            ("paused", &|story| has(story, |event| matches!(event, Event::Pause(_)))),
+            ("clocks that jump", &|story| has(story, |event| matches!(event, Event::Clock(_)))),
+            ("a Prometheus that lies", &|story| has(story, |event| matches!(event, Event::Prometheus(_)))),
+            ("cut off", &|story| has(story, |event| matches!(event, Event::CutOff(_)))),
+            ("deaths", &|story| has(story, |event| matches!(event, Event::Kill(_) | Event::Mortal(_)))),
         ];
         let stories: Vec<Story> = (0..1000).map(story).collect();
         for (sort, is_of_it) in sorts {

@@ -108,6 +108,11 @@ impl Stage {
         self.asked(|method, _| *method != Method::GET)
     }
 
+    /// Kept templates that were.
+    fn dropped(&self) -> usize {
+        self.asked(|method, path| *method == Method::DELETE && path.contains("/controllerrevisions/"))
+    }
+
     fn orders(&self) -> usize {
         self.asked(|method, path| *method == Method::PATCH && path.contains("/deployments/"))
     }
@@ -138,9 +143,7 @@ async fn what_is_left_of_a_release_is_not_dropped_before_that_is_known_to_be_gon
     assert_eq!(stage.writes(), 0, "{:?}", stage.asked.lock().unwrap());
     stage.is_there_now(Vec::new());
     stage.look_for(&key, Duration::from_secs(5)).await;
-    assert!(
-        stage.asked(|method, path| *method == Method::DELETE && path.contains("/controllerrevisions/")) > 0
-    );
+    assert!(stage.dropped() > 0);
 }
 
 /// A Release in a run about a Deployment that has this uid, and whether its spec can be read.
@@ -485,8 +488,6 @@ async fn what_is_kept_for_a_deleted_release_is_not_dropped_before_its_deployment
     // It is at rest.
     index::apply(&mut stage.reconciler.index.lock(), deployment("shop", &labelled(2)));
     stage.look_for(&key, Duration::from_secs(2)).await;
-    let dropped =
-        stage.asked(|method, path| *method == Method::DELETE && path.contains("/controllerrevisions/"));
-    assert!(dropped >= 2, "{:?}", stage.asked.lock().unwrap());
+    assert!(stage.dropped() >= 2, "{:?}", stage.asked.lock().unwrap());
     assert_eq!(stage.reads(), reads + 2, "of both it was asked once");
 }

@@ -11,6 +11,7 @@ mod order;
 mod owed;
 mod phases;
 mod quarantine;
+mod recount;
 mod rejection;
 mod room;
 mod validation;
@@ -24,7 +25,7 @@ use jiff::Timestamp;
 use super::checks;
 use super::decision::{Awaited, Notice};
 use super::draft::Draft;
-use super::fields::{NATIVE_DEADLINE, Originals};
+use super::fields::{NATIVE_DEADLINE, Originals, Wanted};
 use super::jobs::PlannedJob;
 use super::locks;
 use super::migrations;
@@ -380,6 +381,12 @@ fn order(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals, back: 
     };
     if let Some(at) = way.seeks_room_at() {
         draft.wake_at(at);
+    }
+    if let Some(until) = way.recounts_until(back.decided_at.0) {
+        draft.wake_at(until);
+        let counted = Wanted::counted(originals, way.stable.0, way.on_delete);
+        draft.want(scene.target, &counted, "have pods that serve counted before others go");
+        return Some(false);
     }
     Some(draft.want(scene.target, &way.order(), "go back to stable"))
 }

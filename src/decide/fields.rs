@@ -194,6 +194,16 @@ impl Wanted {
         wanted
     }
 
+    /// Standing still, and not parked: for the native controllers to count its pods as their owner would have them counted. The deadline is the owner's,
+    /// which tells it from an order to go back.
+    pub fn counted(originals: &Originals, stable: &str, on_delete: OnDelete) -> Self {
+        Self {
+            min_ready_seconds: Some(originals.min_ready()),
+            progress_deadline_seconds: Some(originals.progress_deadline_seconds),
+            ..Self::still(originals, stable, on_delete)
+        }
+    }
+
     /// A move.
     pub fn moving(
         originals: &Originals,

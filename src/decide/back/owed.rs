@@ -94,7 +94,8 @@ fn is_of_its_owner(scene: &Scene<'_>, back: &Back) -> bool {
     let is_open = back.restored_at.is_none();
     let is_at_theirs = !keeps_deadline
         && match is_noted {
-            true => scene.recreate(),
+            // Paused, it is as it was while its pods were to be counted, before the order.
+            true => scene.recreate() || *paused && is_open,
             false => is_open,
         };
     parked(scene.target) || (is_paused && (is_open || keeps_deadline)) || is_at_theirs

@@ -209,10 +209,7 @@ pub fn hold_instead(draft: &mut Draft<'_>, scene: &Scene<'_>, cause: Cause, mess
         (Some(plan), Stage::Preflight | Stage::Watch) => look(draft, scene, plan),
         (Some(_) | None, Stage::Preflight | Stage::Watch | Stage::Back) => {}
     }
-    let is_new = draft.release.status.blocked_by.as_ref().is_none_or(|known| known.reason != IRREVERSIBLE);
-    if is_new {
-        draft.notices.push(Notice::warning(IRREVERSIBLE, format!("run {id}: {message}")));
-    }
+    tell(draft, &id, &message);
     let abort = format!("{} (goes back all the same)", draft.command(Action::Abort));
     let on = if cause == Cause::NoReplicas {
         draft.kubectl(&format!("scale deployment/{} --replicas=...", scene.target.name))
@@ -222,6 +219,30 @@ pub fn hold_instead(draft: &mut Draft<'_>, scene: &Scene<'_>, cause: Cause, mess
     draft.wake_in(rest::LOOK_AGAIN);
     draft.held(IRREVERSIBLE, message, format!("{abort}, or {on}"));
     true
+}
+
+/// Where somebody has said that it goes on all the same, what it waits for and cannot do without. The run is not held: it goes on once that is there.
+pub fn say_that_it_waits(draft: &mut Draft<'_>, message: &str) {
+    let id = draft.run().id.clone();
+    let message = shortened(&format!(
+        "{}. The run was told to go on, waits for them, and does not go back by itself",
+        message.trim_end_matches('.')
+    ));
+    tell(draft, &id, &message);
+    let abort = draft.command(Action::Abort);
+    draft.blocked(
+        IRREVERSIBLE,
+        message,
+        format!("{abort} (goes back all the same), or push a version that starts"),
+    );
+}
+
+/// Once, however long it stays so.
+fn tell(draft: &mut Draft<'_>, id: &str, message: &str) {
+    let is_new = draft.release.status.blocked_by.as_ref().is_none_or(|known| known.reason != IRREVERSIBLE);
+    if is_new {
+        draft.notices.push(Notice::warning(IRREVERSIBLE, format!("run {id}: {message}")));
+    }
 }
 
 /// Looks at Jobs that were made. Begins none: so it may be asked whatever holds the run.

@@ -14,6 +14,7 @@ use super::fields::{Originals, Wanted};
 use super::migrations;
 use super::pace::{Next, Stand};
 use super::plan::PlannedStep;
+use super::podhealth;
 use super::refusal;
 use super::rest;
 use super::scene::Scene;
@@ -139,6 +140,20 @@ pub fn on_their_way(
         None => message += "; the Deployment sets no progress deadline",
     }
     draft.phase(Phase::Moving, message);
+    if migrations::is_passed_over(draft.run()) {
+        say_that_none_comes(draft, scene, originals);
+    }
+}
+
+/// Somebody has said that it goes on all the same, and it cannot: pods that it takes have not come by their owner's deadline, or, where there is none, fail.
+fn say_that_none_comes(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
+    let late = late(draft, scene, originals).map(|why| why.message);
+    let began = draft.run().started_at.0;
+    let fail = || podhealth::failing(scene, began).into_iter().next().map(|worst| worst.message);
+    let message = late.or_else(|| fail().filter(|_| originals.deadline().is_none()));
+    if let Some(message) = message {
+        migrations::say_that_it_waits(draft, &message);
+    }
 }
 
 /// Notes when the move came on last. Pods that go, and come again, are no progress: it has come as far as most of them were good at once.
@@ -155,10 +170,18 @@ fn has_come_so_far(good: i32, stand: Stand) -> bool {
     (stand.good..=stand.canary).contains(&good)
 }
 
-/// A move has not come on for longer than the owner's deadline.
+/// A move has not come on for longer than the owner's deadline, and nobody has said that it goes on all the same.
 pub fn overdue(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Option<back::Why> {
+    if migrations::is_passed_over(draft.run()) {
+        return None;
+    }
+    late(draft, scene, originals)
+}
+
+/// The same, whatever somebody has said.
+fn late(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) -> Option<back::Why> {
     let (stand, now) = (scene.stand, draft.now());
-    if scene.canary_pods().any(|pod| pod.cut_off) || migrations::is_passed_over(draft.run()) {
+    if scene.canary_pods().any(|pod| pod.cut_off) {
         return None;
     }
     let progress = &draft.run().progress;

@@ -274,6 +274,32 @@ fn pods_that_crash_after_an_irreversible_one_are_left_for_a_person() {
 }
 
 #[test]
+fn whoever_goes_on_with_pods_that_never_come_is_told_so_again() {
+    // Without a deadline what fails is not waited out, and nothing new is there to be told.
+    for (deadline, after, times) in [(60, 90, 2), (i32::MAX, 10, 1)] {
+        let mut world = World::new(4, rolling(), spec(json!([migration("drop", "Irreversible")])));
+        world.job_ends.insert("migration.drop", WELL);
+        world.deployment.as_mut().unwrap()["spec"]["progressDeadlineSeconds"] = json!(deadline);
+        world.push(template("v2", true));
+        world.until("held", |world| reason(world) == "Irreversible");
+        world.say("Skip");
+        world.until("goes on", |world| world.phase() == "Moving");
+        world.pass(Duration::from_secs(after));
+        assert_eq!(world.phase(), "Moving", "{}", world.describe());
+        let words = "The run was told to go on, waits for them, and does not go back by itself";
+        assert!(
+            blocked(&world).contains("canary pods") && blocked(&world).ends_with(words),
+            "{}",
+            blocked(&world)
+        );
+        assert!(unblock(&world).contains("(goes back all the same), or push a version that starts"));
+        assert_eq!(told(&world, "Irreversible").len(), times, "{:?}", told(&world, "Irreversible"));
+        world.say("Abort");
+        assert_eq!(outcome(&mut world), "Aborted", "{}", world.describe());
+    }
+}
+
+#[test]
 fn a_breach_after_an_irreversible_one_names_the_numbers() {
     let mut spec = spec(json!([migration("drop", "Irreversible")]));
     spec["steps"][0]["soak"] = json!("2m");

@@ -10,8 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::fields::{PARKED_DEADLINE, parked};
-use super::super::pace::{self, Limits};
-use super::super::snapshot::{Pod, PodSet};
+use super::super::pace::{self, Limits, Stand};
+use super::super::snapshot::PodSet;
 use super::GoingBack;
 
 /// How long the native controllers are waited for: they are quick, or stand still.
@@ -35,18 +35,20 @@ impl GoingBack<'_> {
 
     /// Whether the native controllers know of fewer pods than serve, and than there must be.
     fn is_short(&self) -> bool {
-        let limits = Limits::of(&self.originals.strategy, self.target.replicas);
-        let least = self.target.replicas - pace::gone_at_once(self.capacity, limits, self.target.replicas);
-        let (stable, own) = (&self.stable.1.fingerprint, &self.target.fingerprint);
-        let serve = self.snapshot.live_pods(|fingerprint| fingerprint == stable || fingerprint == own);
-        let serve = i32::try_from(serve.filter(|pod| Pod::serves(pod)).count()).unwrap_or(i32::MAX);
-        self.stand.stable_ready < least && self.target.available_replicas < serve.min(least)
+        let Stand { replicas, stable_ready, .. } = self.stand;
+        let limits = Limits::of(&self.originals.strategy, replicas);
+        let least = replicas - pace::gone_at_once(self.capacity, limits, replicas);
+        let own = self.snapshot.live_pods(|fingerprint| fingerprint == self.target.fingerprint);
+        let own = i32::try_from(own.filter(|pod| pod.serves()).count()).unwrap_or(i32::MAX);
+        let serve = stable_ready.saturating_add(own);
+        own > 0 && stable_ready < least && self.target.available_replicas < serve.min(least)
     }
 
-    /// Whether pods stand that are neither stable nor of the Deployment's own template.
+    /// Whether pods stand that are neither stable nor of the Deployment's own template, and more in all than there are to be.
     fn has_younger(&self) -> bool {
-        let (stable, own) = (&self.stable.1.fingerprint, &self.target.fingerprint);
-        let is_another = |set: &PodSet| set.fingerprint != *stable && set.fingerprint != *own;
-        self.snapshot.sets.iter().any(|set| set.replicas > 0 && is_another(set))
+        let Stand { replicas, stable, canary, .. } = self.stand;
+        let known = [&self.stable.1.fingerprint, &self.target.fingerprint];
+        let is_another = |set: &PodSet| set.replicas > 0 && !known.contains(&&set.fingerprint);
+        stable + canary > replicas && self.snapshot.sets.iter().any(is_another)
     }
 }

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use tidegate::decide::calendar::{self, Fit};
-use tidegate::decide::snapshot::ReleaseFacts;
+use tidegate::decide::fields;
+use tidegate::decide::snapshot::{ReleaseFacts, Workload};
 use tidegate::decide::{Decision, Intent, Snapshot, gate};
 
 use crate::world::World;
@@ -24,10 +25,16 @@ impl World {
         let is_ordered = decision.intents.iter().any(|intent| matches!(intent, Intent::PatchWorkload { .. }));
         let blocker = status.blocked_by.as_ref().map(|blocker| blocker.reason.as_str());
         let is_barred = blocker.is_some_and(|reason| !gate::is_of_windows(reason) && reason != gate::FROZEN);
-        self.check("6 (the way back waits for no window)", stands || is_ordered || is_barred, || {
+        let holds = stands || is_ordered || is_barred || is_counted(target);
+        self.check("6 (the way back waits for no window)", holds, || {
             format!("{} is not ordered to go back: {blocker:?}", snapshot.key)
         });
     }
+}
+
+/// Whether it is held, and not parked, for its pods to be counted before the order.
+fn is_counted(target: &Workload) -> bool {
+    target.paused && target.stable.is_some() && !fields::parked(target)
 }
 
 /// Whether no window is open, or a freeze holds.

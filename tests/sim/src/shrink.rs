@@ -127,7 +127,10 @@ fn by_the_usual_people(story: &mut Story) {
     for (_, event) in &mut story.events {
         let usual = match event {
             Event::PushBy(_, version, conduct) => Event::Push(*version, *conduct),
-            Event::SayBy(_, action, role) => Event::Say(*action, *role),
+            Event::SayBy(_, action, role) => {
+                let said = *action;
+                Event::Say(said, *role)
+            }
             _ => continue,
         };
         *event = usual;

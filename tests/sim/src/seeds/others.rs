@@ -16,10 +16,12 @@ pub fn others(dice: &mut Dice, story: &mut Story) {
     for (_, event) in &mut story.events {
         let other = match event {
             Event::Push(version, conduct) if dice.once_in(3) => {
-                Event::PushBy(*dice.pick(&WRITERS), *version, *conduct)
+                let who = *dice.pick(&WRITERS);
+                Event::PushBy(who, *version, *conduct)
             }
             Event::Say(action, role) if dice.once_in(2) => {
-                Event::SayBy(*dice.pick(&SPEAKERS), *action, *role)
+                let (who, action) = (*dice.pick(&SPEAKERS), *action);
+                Event::SayBy(who, action, *role)
             }
             _ => continue,
         };

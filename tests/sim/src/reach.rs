@@ -50,8 +50,8 @@ impl Reach {
     /// What so many seeds should have come to, and did not: kinds of faults with what they did not befall, and rules that were never looked at, but for
     /// those of plays.
     pub fn missing(&self, seeds: u64) -> Vec<String> {
-        let befell = |kind, purpose| self.befallen.contains_key(&(kind, purpose));
-        let pairs = pairs::demanded(seeds).filter(|(kind, purpose, _)| !befell(*kind, *purpose));
+        let pairs = pairs::demanded(seeds);
+        let pairs = pairs.filter(|(kind, purpose, _)| !self.befallen.contains_key(&(*kind, *purpose)));
         let pairs = pairs.map(|(kind, _, name)| format!("{kind} on {name}"));
         let only_in_plays = |rule: &&str| ONLY_IN_PLAYS.iter().any(|(known, _)| known == rule);
         let rules = self.unseen().filter(|rule| seeds >= pairs::FEW && !only_in_plays(rule));

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use self::nodes::Silence;
 pub use self::nodes::{ELSEWHERE, GRACE, TOLERATED};
 use self::shown::{ShownPod, ShownSet};
-use crate::native::{Native, Pod};
+use crate::native::{Native, Pod, crashes};
 use crate::pages::Counted;
 use crate::server::{Name, Object, Who};
 use crate::service::Service;
@@ -154,6 +154,19 @@ impl Cluster {
         let Some(newest) = sets.iter().max_by_key(|set| set.born) else { return };
         for pod in pods.iter_mut().filter(|pod| pod.set == newest.name) {
             (pod.crashing, pod.ready_since) = (true, None);
+        }
+    }
+
+    /// Pods that end again and again, and not because of their template, do so no more.
+    pub fn mend(&mut self, now: u64) {
+        let Native { sets, pods, .. } = &mut self.native;
+        let ends = |pod: &Pod| sets.iter().any(|set| set.name == pod.set && crashes(&set.template));
+        let mut is_mended = false;
+        for pod in pods.iter_mut().filter(|pod| pod.crashing && !ends(pod)) {
+            (pod.crashing, is_mended) = (false, true);
+        }
+        if is_mended {
+            self.touch(now, 0);
         }
     }
 

@@ -320,7 +320,7 @@ impl Native {
 }
 
 /// What a pod of this template does: `crash` says that it ends again and again.
-fn crashes(template: &Value) -> bool {
+pub fn crashes(template: &Value) -> bool {
     template["metadata"]["annotations"]["crash"] == "true"
 }
 

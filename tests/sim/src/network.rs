@@ -86,19 +86,42 @@ pub const KINDS: [&str; 8] =
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
-    /// A list, or a single object.
-    Read,
-    Write,
+    List,
+    /// A single object, or what kinds there are.
+    Get,
     Watch,
+    /// The status of a Release is written.
+    Status,
+    /// A Deployment is written.
+    Deployment,
+    /// A template is kept, or is not any more.
+    Kept,
+    /// A Job is made or deleted.
+    Job,
+    /// A pod is labelled or deleted.
+    Pod,
+    /// The record of a run is written.
+    Record,
+    Event,
+    /// What is said is answered, and what hooks ask for is written.
+    Other,
     /// Whatever is about the Lease.
     Lease,
 }
 
 /// All of them, and what they are called.
-pub const PURPOSES: [(Purpose, &str); 4] = [
-    (Purpose::Read, "reads"),
-    (Purpose::Write, "writes"),
+pub const PURPOSES: [(Purpose, &str); 12] = [
+    (Purpose::List, "lists"),
+    (Purpose::Get, "single reads"),
     (Purpose::Watch, "watches"),
+    (Purpose::Status, "status"),
+    (Purpose::Deployment, "Deployments"),
+    (Purpose::Kept, "kept templates"),
+    (Purpose::Job, "Jobs"),
+    (Purpose::Pod, "pods"),
+    (Purpose::Record, "records"),
+    (Purpose::Event, "events"),
+    (Purpose::Other, "other writes"),
     (Purpose::Lease, "the Lease"),
 ];
 
@@ -138,15 +161,12 @@ impl Network {
 
     /// One more request, and what happens to it. `is_change`: of an object that is there, so that somebody else can have been first.
     pub fn request(&mut self, purpose: Purpose, is_change: bool) -> Option<Fault> {
-        let fault = match purpose {
-            Purpose::Lease => {
-                self.about_leading += 1;
-                self.lease_faults.get(&self.about_leading)
-            }
-            Purpose::Read | Purpose::Write | Purpose::Watch => {
-                self.requests += 1;
-                self.faults.get(&self.requests)
-            }
+        let fault = if purpose == Purpose::Lease {
+            self.about_leading += 1;
+            self.lease_faults.get(&self.about_leading)
+        } else {
+            self.requests += 1;
+            self.faults.get(&self.requests)
         };
         let fault = fault.copied().filter(|fault| is_change || *fault != Fault::Conflict)?;
         *self.befallen.entry((fault.kind(), purpose)).or_default() += 1;

@@ -590,6 +590,9 @@ impl World {
         self.unread = None;
         freeze(self, false);
         let now = self.now;
-        self.clusters.iter_mut().for_each(|cluster| cluster.make_room(usize::MAX, now));
+        for cluster in &mut self.clusters {
+            cluster.make_room(usize::MAX, now);
+            cluster.mend(now);
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! What plays have come to: the faults that took effect, and the rules that were held against something. A story may name a fault of a
-//! request that is never made, and a rule holds where nobody ever looks: neither shows anything, and both are counted here.
+//! request that is never made, and a rule holds where nobody ever looks: neither shows anything, and both are counted here. Of faults each
+//! kind is counted with what it fell on: one that never befell a write of status says nothing of those, whatever else it befell.
+
+pub mod pairs;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,15 +47,15 @@ impl Reach {
         }
     }
 
-    /// Faults that never took effect, what none of them fell on, and rules that were never looked at, but for those of plays.
-    pub fn missing(&self) -> Vec<&'static str> {
-        let befallen = || self.befallen.keys();
-        let kinds = KINDS.into_iter().filter(|wanted| !befallen().any(|(kind, _)| kind == wanted));
-        let purposes = PURPOSES.into_iter();
-        let purposes = purposes.filter(|(wanted, _)| !befallen().any(|(_, purpose)| purpose == wanted));
-        let purposes = purposes.map(|(_, name)| name);
+    /// What so many seeds should have come to, and did not: kinds of faults with what they did not befall, and rules that were never looked at, but for
+    /// those of plays.
+    pub fn missing(&self, seeds: u64) -> Vec<String> {
+        let pairs = pairs::demanded(seeds);
+        let pairs = pairs.filter(|(kind, purpose, _)| !self.befallen.contains_key(&(*kind, *purpose)));
+        let pairs = pairs.map(|(kind, _, name)| format!("{kind} on {name}"));
         let only_in_plays = |rule: &&str| ONLY_IN_PLAYS.iter().any(|(known, _)| known == rule);
-        kinds.chain(purposes).chain(self.unseen().filter(|rule| !only_in_plays(rule))).collect()
+        let rules = self.unseen().filter(|rule| seeds >= pairs::FEW && !only_in_plays(rule));
+        pairs.chain(rules.map(str::to_owned)).collect()
     }
 
     /// Rules that were never looked at.
@@ -102,19 +105,28 @@ mod tests {
     #[test]
     fn what_falls_on_nothing_or_can_do_nothing_to_it_does_not_count() {
         let text = "replicas 4\nrequest 1 conflict\nrequest 2 conflict\nrequest 3 late 5\nrequest 9 lost";
-        let reach = played(text, &[(Purpose::Read, false), (Purpose::Write, true), (Purpose::Watch, false)]);
-        let took_effect = BTreeMap::from([(("conflict", Purpose::Write), 1), (("late", Purpose::Watch), 1)]);
+        let reach = played(text, &[(Purpose::List, false), (Purpose::Status, true), (Purpose::Watch, false)]);
+        let took_effect = BTreeMap::from([(("conflict", Purpose::Status), 1), (("late", Purpose::Watch), 1)]);
         assert_eq!((reach.named, &reach.befallen), (4, &took_effect));
-        let missing = reach.missing();
-        assert!(missing.contains(&"lost") && missing.contains(&"reads") && missing.contains(&"the Lease"));
-        assert!(!missing.contains(&"conflict") && !missing.contains(&"writes"), "{missing:?}");
-        assert!(reach.to_string().contains(" conflict 0/1/0/0 "), "{reach}");
+        assert!(reach.to_string().contains(" conflict 0/0/0/1/0/0/0/0/0/0/0/0 "), "{reach}");
+    }
+
+    #[test]
+    fn a_fault_that_befell_one_purpose_is_still_missing_on_the_others() {
+        let reach = played("replicas 4\nrequest 1 conflict", &[(Purpose::Status, true)]);
+        let missing = reach.missing(pairs::FEW);
+        let is_missing = |pair: &str| missing.iter().any(|one| one == pair);
+        assert!(!is_missing("conflict on status") && is_missing("conflict on Deployments"), "{missing:?}");
+        assert!(is_missing("lost on status") && is_missing("late on the Lease"), "{missing:?}");
+        assert!(!is_missing("conflict on lists") && !is_missing("lost on pods"), "{missing:?}");
+        assert!(reach.missing(pairs::FEW - 1).is_empty(), "of few seeds nothing is demanded");
     }
 
     #[test]
     fn a_rule_that_is_never_looked_at_is_missing_unless_it_is_one_of_plays() {
-        let missing = played("replicas 4", &[]).missing();
-        assert!(missing.contains(&"4 (guarded)"), "{missing:?}");
-        assert!(ONLY_IN_PLAYS.iter().all(|(rule, _)| RULES.contains(rule) && !missing.contains(rule)));
+        let missing = played("replicas 4", &[]).missing(pairs::FEW);
+        let is_missing = |rule: &str| missing.iter().any(|one| one == rule);
+        assert!(is_missing("4 (guarded)"), "{missing:?}");
+        assert!(ONLY_IN_PLAYS.iter().all(|(rule, _)| RULES.contains(rule) && !is_missing(rule)));
     }
 }

@@ -3,11 +3,15 @@
 mod calendar;
 mod copies;
 mod early;
+mod failing;
 mod for_good;
 mod hostile;
 mod leading;
 mod migrations;
+mod others;
+mod throughout;
 mod tried;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -74,6 +78,11 @@ pub fn story(seed: u64) -> Story {
     early::early(&mut Dice::new(seed, 27), &mut story);
     leading::together(&mut Dice::new(seed, 28), &mut story);
     copies::copies(&mut Dice::new(seed, 29), &mut story);
+    throughout::throughout(&mut Dice::new(seed, 30), &mut story);
+    failing::failing(&mut Dice::new(seed, 31), &mut story);
+    unread::unread(&mut Dice::new(seed, 32), &mut story);
+    // Last: what the others look for is what they take over.
+    others::others(&mut Dice::new(seed, 33), &mut story);
     story
 }
 

@@ -95,7 +95,7 @@ fn shrink_by(story: &Story, play: impl FnMut(&Story, u64) -> (bool, u64)) -> Sto
 }
 
 /// What makes a world simpler.
-const SIMPLER: [fn(&mut Story); 20] = [
+const SIMPLER: [fn(&mut Story); 21] = [
     |story| story.setup.candidates = 0,
     |story| story.setup.leaders = 1,
     |story| story.setup.min_ready = 0,
@@ -115,11 +115,27 @@ const SIMPLER: [fn(&mut Story); 20] = [
     |story| without(story, "locks"),
     |story| without(story, "metrics"),
     |story| without(story, "windows"),
+    by_the_usual_people,
     |story| {
         story.setup.beside = 0;
         story.events.retain(|(_, event)| !matches!(event, Event::Beside(_, _)));
     },
 ];
+
+/// The owner writes, and alice speaks.
+fn by_the_usual_people(story: &mut Story) {
+    for (_, event) in &mut story.events {
+        let usual = match event {
+            Event::PushBy(_, version, conduct) => Event::Push(*version, *conduct),
+            Event::SayBy(_, action, role) => {
+                let said = *action;
+                Event::Say(said, *role)
+            }
+            _ => continue,
+        };
+        *event = usual;
+    }
+}
 
 fn without(story: &mut Story, field: &str) {
     if let Some(release) = story.setup.release.as_object_mut() {
@@ -130,7 +146,7 @@ fn without(story: &mut Story, field: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::story::Event;
+    use crate::story::Conduct;
 
     fn long() -> Story {
         let text = "replicas 20\nat 500 say Pause\nat 1000 push v2 good\nat 2000 apply\nat 3000 compact\nat 4000 restart\nrequest 3 lost";
@@ -143,6 +159,15 @@ mod tests {
         let short = shrink_by(&long(), |story, _| (fails(story), 1));
         assert_eq!(short.events, [(2000, Event::Apply)]);
         assert!(short.faults.is_empty() && short.setup.replicas == 4, "{short}");
+    }
+
+    #[test]
+    fn who_did_it_is_left_out_where_it_does_not_matter() {
+        let text = "at 500 push-by bob v2 good\nat 1000 say-by bob Abort";
+        let story: Story = text.parse().expect("a story");
+        let short = shrink_by(&story, |story, _| (story.events.len() == 2, 1));
+        let usual = [(500, Event::Push(2, Conduct::Good)), (1000, Event::Say("Abort", None))];
+        assert_eq!(short.events, usual);
     }
 
     #[test]

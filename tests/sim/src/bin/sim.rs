@@ -18,6 +18,9 @@ use tidegate_sim::shrink::shrink;
 /// caught where nobody counts.
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// Of so many seeds it is demanded what they come to: what they do not come to is printed, and no success.
+const DEMANDED: u64 = 1_000;
+
 /// Stories and faults from seeds, in a simulated cluster.
 #[derive(Parser)]
 struct Asked {
@@ -167,9 +170,14 @@ fn main() -> ExitCode {
     for (seed, violation) in &failed {
         println!("seed {seed}: {violation}");
     }
-    println!("{}", reach.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let reach = reach.into_inner().unwrap_or_else(PoisonError::into_inner);
+    println!("{reach}");
+    let missing = if asked.seeds >= DEMANDED { reach.missing(asked.seeds) } else { Vec::new() };
+    if !missing.is_empty() {
+        println!("no seed comes to: {}", missing.join(", "));
+    }
     last_line(failed.len());
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn show(seed: u64, violation: &str) {

@@ -13,6 +13,7 @@ use crate::cluster::named;
 use crate::server::store::kind_of;
 use crate::server::{Who, requests};
 use crate::story::{Conduct, Setup};
+use crate::watchman::{Help, help, is_mended_by_a_push};
 use crate::world::{NAMESPACE, TARGET, World};
 
 /// What an owner's manifest says.
@@ -46,7 +47,7 @@ pub(super) fn delete_copy(world: &mut World, name: &str) {
 }
 
 impl Player<'_> {
-    /// People do what status asks them to do.
+    /// People do what status asks them to do: what may hold a Release until somebody does something is `watchman::held`.
     pub(super) fn help(&mut self, long: bool) {
         let shared = self.shared.clone();
         let mut world = shared.lock();
@@ -61,63 +62,69 @@ impl Player<'_> {
     }
 
     fn help_one(&mut self, world: &mut World, name: &'static str, long: bool) {
-        if world.deployment(name).is_some_and(|it| it["spec"]["replicas"] == 0) {
-            world.scale_target(name, 3);
-        }
-        let handed_back = !world.status(name)["handedBack"].is_null();
-        let is_nobodys = long && world.release(name).is_none();
-        if (handed_back || is_nobodys)
-            && world.deployment(name).is_some_and(|it| it["spec"]["paused"] == true)
-        {
-            world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false));
-        }
-        let blocker = world.status(name)["blockedBy"].clone();
-        let [reason, unblock] =
-            ["reason", "unblock"].map(|field| blocker[field].as_str().unwrap_or_default());
-        if long && world.status(name)["run"].is_null() && self.mended.insert(name) {
+        look_after(world, name, long);
+        world.check_held(name, long);
+        let status = world.status(name);
+        let is_under_way = !status["run"].is_null();
+        let [reason, unblock] = ["reason", "unblock"]
+            .map(|field| status["blockedBy"][field].as_str().unwrap_or_default().to_owned());
+        if long && !is_under_way && is_mended_by_a_push(&reason) && self.mended.insert(name) {
             // What nobody undoes, because nothing else is known to be good, its owner mends.
             let mended = template(1000, Conduct::Good);
             world.write_target(name, "owner", |object| object["spec"]["template"] = mended);
             return;
         }
-        match reason {
-            "PausedByOwner" => {
-                world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false))
-            }
-            "AwaitingStable" => {
-                world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false))
-            }
-            "AwaitingApproval" => {
+        match help(&reason, &unblock, long) {
+            Some(Help::Unpause) => resume(world, name),
+            Some(Help::Scale) => scale_up(world, name),
+            Some(Help::Sign) => {
                 for (who, role) in lacking(world, name) {
                     say_as(world, who, name, "Approve", Some(&role));
                 }
             }
-            "Paused" | "OriginalsTampered" => say(world, name, "Resume", None),
-            "CheckFailed" | "MigrationFailed" | "MigrationUnknown" | "PilotsMissing" => {
-                say(world, name, "Skip", None);
+            Some(Help::Say(action)) => say(world, name, action, None),
+            Some(Help::GiveUp) => {
+                world.check_seen(name, &reason);
+                say(world, name, "Abort", None);
             }
-            // What stands still because the way back is barred.
-            "Irreversible" if long => say(world, name, "Abort", None),
-            "OutsideWindow" | "WindowTooShort" | "WindowNeverOpens" if long => say(world, name, "Skip", None),
-            "InvalidSpec" => write_release(world, name, |spec| {
-                spec["steps"] = json!([{"name": "all", "replicas": "100%"}])
-            }),
-            // What was taken for stable before any pod of it was there will never stand, and what is kept nowhere will not come back.
-            "StablePodsFailing" | "StablePodsNotReady" | "StableTemplateLost"
-                if long && unblock.contains("hand-back") =>
-            {
+            Some(Help::HandBack) => {
                 say(world, name, "HandBack", None);
                 // And then one is pushed that starts.
                 self.mended.remove(name);
             }
-            "Suspended" => write_release(world, name, |spec| spec["suspend"] = json!(false)),
-            "NoMeasurements" | "NotEnoughEvidence" | "AboveTarget" | "AboveLimit" | "StableAsBad" if long => {
-                world.check_seen(name, reason);
-                say(world, name, "Abort", None);
-            }
-            _ => {}
+            Some(Help::Amend) => write_release(world, name, |spec| {
+                spec["steps"] = json!([{"name": "all", "replicas": "100%"}])
+            }),
+            Some(Help::GoOn) => write_release(world, name, |spec| spec["suspend"] = json!(false)),
+            None => {}
         }
     }
+}
+
+/// What an owner does with a Deployment that no run has, whatever its Release says: it gets replicas; and where nobody releases it any more, it is resumed.
+fn look_after(world: &mut World, name: &str, long: bool) {
+    let status = world.status(name);
+    let is_under_way = !status["run"].is_null();
+    let is_handed_back = !status["handedBack"].is_null();
+    if !is_under_way {
+        scale_up(world, name);
+    }
+    let is_nobodys = long && world.release(name).is_none();
+    let is_paused = world.deployment(name).is_some_and(|it| it["spec"]["paused"] == true);
+    if (is_handed_back || is_nobodys) && is_paused {
+        resume(world, name);
+    }
+}
+
+/// Where there are no replicas, there are some again.
+fn scale_up(world: &mut World, name: &str) {
+    if world.deployment(name).is_some_and(|it| it["spec"]["replicas"] == 0) {
+        world.scale_target(name, 3);
+    }
+}
+
+fn resume(world: &mut World, name: &str) {
+    world.write_target(name, "owner", |object| object["spec"]["paused"] = json!(false));
 }
 
 /// Who signs where somebody has to.

@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod managers;
 pub mod patch;
+mod purposes;
 pub mod requests;
 pub mod store;
 
@@ -63,7 +64,7 @@ pub fn alone() -> (Shared, Client) {
 
 async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> Result<Reply, BoxError> {
     let request = read(process, request).await?;
-    let purpose = purpose(&request);
+    let purpose = purposes::of(&request);
     let waiting = Waiting::begin(&shared, process, purpose, &request);
     let sent = waiting.since;
     let campaign = Campaign::of(&request);
@@ -180,16 +181,6 @@ impl Drop for Waiting {
         if waited > SOON {
             self.shared.lock().check_waited(self.process, self.purpose, waited, &self.what);
         }
-    }
-}
-
-fn purpose(request: &Request) -> Purpose {
-    let watches = || request.query.split('&').any(|part| part == "watch=true");
-    match request.path.contains("/leases") {
-        true => Purpose::Lease,
-        false if request.method != http::Method::GET => Purpose::Write,
-        false if watches() => Purpose::Watch,
-        false => Purpose::Read,
     }
 }
 

@@ -14,8 +14,16 @@ const MARGIN: u64 = 100;
 fn longest(purpose: Purpose) -> u64 {
     match purpose {
         Purpose::Lease => 5_000,
-        Purpose::Write | Purpose::Watch => 10_000,
-        Purpose::Read => 30_000,
+        Purpose::List | Purpose::Get => 30_000,
+        Purpose::Watch
+        | Purpose::Status
+        | Purpose::Deployment
+        | Purpose::Kept
+        | Purpose::Job
+        | Purpose::Pod
+        | Purpose::Record
+        | Purpose::Event
+        | Purpose::Other => 10_000,
     }
 }
 

@@ -7,6 +7,7 @@ mod calendar;
 mod deadlines;
 mod evidence;
 mod fence;
+mod held;
 mod locks;
 mod looks;
 mod lost;
@@ -27,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 pub use self::fence::Campaign;
+pub use self::held::{Help, help, is_mended_by_a_push};
 use crate::server::Who;
 use crate::world::World;
 
@@ -36,7 +38,7 @@ pub const RECENTLY: u64 = 5_000;
 const AT_ONCE: u64 = 1_000;
 
 /// All that the watchman holds a world to, but for what is said once of a whole story: whether it comes to rest, turns in circles, panics.
-pub const RULES: [&str; 48] = [
+pub const RULES: [&str; 49] = [
     "1 (the same snapshot, the same decision)",
     "2 (a deadline)",
     "2 (field manager)",
@@ -78,6 +80,7 @@ pub const RULES: [&str; 48] = [
     "locks (one run at a time)",
     "no approval forgotten",
     "no job run twice",
+    "people (held for what waits for them)",
     "people (who stops a run has stopped it)",
     "quarantine (gone when it is over)",
     "quarantine (no more than asked for)",

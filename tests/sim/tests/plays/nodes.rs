@@ -92,3 +92,12 @@ fn a_bad_version_comes_back_while_a_node_is_drained() {
         }
     }
 }
+
+/// Nobody pushes anything: what ends their pods is over with the story.
+#[test]
+fn stable_pods_that_fail_between_runs_are_themselves_again_when_nothing_goes_wrong_any_more() {
+    let outcome = told("at 1000 fail\nat 60000 pages honest");
+    let log = outcome.log.join("\n");
+    assert_eq!(outcome.end.version, "v1", "{log}");
+    assert!(outcome.end.outcome.is_null(), "{log}");
+}

@@ -64,9 +64,9 @@ enum Fault {
     Delay,
     /// Nothing goes through from either, for longer than the one that leads may write.
     Away,
-    /// Whatever either asks takes two seconds. This and the next two: but what is about the Lease.
+    /// Whatever either asks takes two seconds.
     Slow,
-    /// Whatever either asks is answered with 500.
+    /// Whatever either asks is answered with 500. This and the next: but what is about the Lease.
     Broken,
     /// Whatever either asks is answered with 429, and when to come back.
     Overloaded,

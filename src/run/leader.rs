@@ -3,8 +3,9 @@
 //! wrote last and reads only when somebody else wrote in between; who waits looks every half second, so that a lease that was given up is
 //! taken within that, and one that is not renewed any more within that and its whole duration.
 //!
-//! A Lease that somebody has deleted says nothing of who leads, and whoever does may go on writing until it learns of it. It makes the Lease anew; others
-//! that have known one take it for held, for its whole duration from when they found it gone. Only who has never known one makes it at once.
+//! A Lease that is not there says nothing of who leads: somebody may have deleted it, and whoever leads may go on writing until it learns of it. It makes the
+//! Lease anew; all others take it for held, for its whole duration from when they found it gone. That nobody has ever led does not show: the first of
+//! all waits as long, where nobody has made a Lease that names no holder.
 //!
 //! The fence ends 10 s after the last renewal began, before anybody else may take over: a leader that was frozen or cut off finds
 //! its own writes refused when it wakes. The writer gives no write more time than is left of it, and the kernel gives up what it could
@@ -82,12 +83,12 @@ pub struct Elector {
     leading: watch::Sender<bool>,
     /// What we wrote last, as long as it is certain that it stands.
     mine: Option<Lease>,
-    /// The last record that is known, ours too. `None`: there never was one.
+    /// What was seen last, our own record too. `None`: nobody has looked.
     seen: Option<Seen>,
 }
 
 struct Seen {
-    /// `None`: it is gone.
+    /// `None`: there is none.
     version: Option<String>,
     /// When it will have stayed so for as long as it is somebody's.
     expires: Instant,
@@ -187,7 +188,7 @@ impl Elector {
         }
         let Some(lease) = self.api.get_opt(LEASE).await? else {
             let leads = !self.fence.remaining().is_zero();
-            if !leads && self.seen.is_some() && !self.expired(None, LEASE_DURATION) {
+            if !leads && !self.expired(None, LEASE_DURATION) {
                 return Ok(false);
             }
             let lease = Lease {
@@ -227,6 +228,9 @@ impl Elector {
     /// Whether it has been seen to stay so for so long.
     fn expired(&mut self, version: Option<String>, duration: Duration) -> bool {
         if self.seen.as_ref().is_none_or(|seen| seen.version != version) {
+            if version.is_none() {
+                tracing::info!("there is no lease: somebody may lead all the same, so it is made in 15 s");
+            }
             self.seen = Some(Seen { version, expires: clock::instant() + duration });
         }
         self.until_expiry().is_zero()
@@ -513,11 +517,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lease_that_is_deleted_is_made_anew_by_who_leads_and_by_others_when_that_may_write_no_more() {
         let minute = Duration::from_secs(60);
-        for cut_off in [None, Some("a")] {
+        // Others have known it, or come just then.
+        for (cut_off, comes_late) in [(None, false), (Some("a"), false), (None, true), (Some("a"), true)] {
             let server = Shared::default();
             let mut first = begin(&server, "a");
             takes(&mut first).await;
-            let second = begin(&server, "b");
+            let known = (!comes_late).then(|| begin(&server, "b"));
             tokio::time::sleep(Duration::from_secs(3)).await;
             let delete = |cut_off: Option<&'static str>| {
                 let mut server = server.lock().unwrap();
@@ -525,6 +530,7 @@ mod tests {
                 server.cut_off = cut_off;
             };
             delete(cut_off);
+            let second = known.unwrap_or_else(|| begin(&server, "b"));
             let taken = writes_within(minute, &first, &second).await;
             if cut_off.is_none() {
                 assert_eq!(taken, None);
@@ -538,6 +544,17 @@ mod tests {
             assert_eq!(writes_within(minute, &second, &first).await, None);
             assert!(*second.leads.borrow(), "it leads on");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_of_all_waits_for_as_long_as_somebody_might_lead_and_takes_a_lease_of_nobody_at_once() {
+        let waited = takes(&mut begin(&Shared::default(), "a")).await;
+        assert!((LEASE_DURATION..=LEASE_DURATION + FOLLOW_PERIOD).contains(&waited), "{waited:?}");
+        let metadata = ObjectMeta { resource_version: Some("0".into()), ..ObjectMeta::default() };
+        let nobodys = json!(Lease { metadata, spec: None });
+        let server = Arc::new(Mutex::new(Server { lease: Some(nobodys), ..Server::default() }));
+        let waited = takes(&mut begin(&server, "a")).await;
+        assert!(waited < FOLLOW_PERIOD, "{waited:?}");
     }
 
     #[tokio::test(start_paused = true)]

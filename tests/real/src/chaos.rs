@@ -64,15 +64,15 @@ enum Fault {
     Delay,
     /// Nothing goes through from either, for longer than the one that leads may write.
     Away,
-    /// Whatever either asks takes two seconds. This and the next two: but what is about the Lease.
+    /// Whatever either asks takes two seconds.
     Slow,
-    /// Whatever either asks is answered with 500.
+    /// Whatever either asks is answered with 500. This and the next: but what is about the Lease.
     Broken,
     /// Whatever either asks is answered with 429, and when to come back.
     Overloaded,
     /// The watches of both stay open, and nothing comes any more.
     Silence,
-    /// Somebody deletes the Lease.
+    /// Somebody deletes the Lease, and one that was killed is started again just then.
     LeaseGone,
     /// The token of both is void, and a while later there is a new one.
     TokenVoid,
@@ -109,11 +109,17 @@ impl Fault {
     /// Whom it meets, where it is one of the two operators.
     fn meets(self, which: usize) -> &'static str {
         match self {
-            Self::Kill | Self::Stop | Self::Freeze | Self::Hang | Self::Cut | Self::Delay => NAMES[which],
+            Self::Kill
+            | Self::Stop
+            | Self::Freeze
+            | Self::Hang
+            | Self::Cut
+            | Self::Delay
+            | Self::LeaseGone => NAMES[which],
             Self::Away | Self::Slow | Self::Broken | Self::Overloaded | Self::Silence | Self::TokenVoid => {
                 "both"
             }
-            Self::LeaseGone | Self::Upgrade | Self::Restart(_) | Self::Pause(_) => "",
+            Self::Upgrade | Self::Restart(_) | Self::Pause(_) => "",
         }
     }
 }
@@ -254,7 +260,7 @@ impl<'s> Pair<'s> {
                 tokio::time::sleep(dice.milliseconds(2000, 14_000)).await;
                 Ok(())
             }
-            Fault::LeaseGone => self.lease_gone().await,
+            Fault::LeaseGone => self.lease_gone(which).await,
             Fault::TokenVoid => self.token_void(dice).await,
             Fault::Upgrade => self.upgrade(dice).await,
             Fault::Restart(part) => self.tell(&format!("components/{part}/restart")).await,
@@ -286,11 +292,13 @@ impl<'s> Pair<'s> {
         Ok(())
     }
 
-    /// Over once somebody has made it anew: a process that starts before that may write beside the one that leads (docs/faults.md).
-    async fn lease_gone(&self) -> Result<()> {
+    /// Over once somebody has made it anew.
+    async fn lease_gone(&mut self, which: usize) -> Result<()> {
+        self.operators[which].kill().await?;
         let leases: Api<Lease> = Api::namespaced(self.stage.client.clone(), NAMESPACE);
         let delete = async || leases.delete("tidegate", &DeleteParams::default()).await.is_ok();
         until("the Lease is deleted", SOON, delete).await?;
+        self.operators[which] = Operator::start_through(&self.relays[which].kubeconfig, |_| {}).await?;
         let is_there = async || leases.get_opt("tidegate").await.is_ok_and(|lease| lease.is_some());
         until("the Lease is made anew", SOON, is_there).await
     }

@@ -58,7 +58,7 @@ struct Shared {
 pub enum Weather {
     #[default]
     Fair,
-    /// Every request but those about the Lease takes so much longer.
+    /// Every request takes so much longer.
     Slow(Duration),
     /// Every request but those about the Lease is answered with 500.
     Broken,
@@ -220,18 +220,18 @@ fn to(server: String, user: Option<AuthInfo>) -> Kubeconfig {
 
 async fn relay(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let weather = *shared.weather.borrow();
-    if !request.uri().path().contains("/leases") {
-        match weather {
-            Weather::Fair => {}
-            Weather::Slow(so_much) => tokio::time::sleep(so_much).await,
-            Weather::Broken => return (StatusCode::INTERNAL_SERVER_ERROR, "it is broken").into_response(),
-            Weather::Overloaded(seconds) => {
-                let what = format!("{} {}", request.method(), request.uri().path());
-                shared.refused.lock().await.push(Refused { at: Instant::now(), what });
-                let later = [(header::RETRY_AFTER, seconds.to_string())];
-                let text = "Too many requests, please try again later.";
-                return (StatusCode::TOO_MANY_REQUESTS, later, text).into_response();
-            }
+    let is_spared = request.uri().path().contains("/leases");
+    match weather {
+        Weather::Fair => {}
+        Weather::Slow(so_much) => tokio::time::sleep(so_much).await,
+        Weather::Broken | Weather::Overloaded(_) if is_spared => {}
+        Weather::Broken => return (StatusCode::INTERNAL_SERVER_ERROR, "it is broken").into_response(),
+        Weather::Overloaded(seconds) => {
+            let what = format!("{} {}", request.method(), request.uri().path());
+            shared.refused.lock().await.push(Refused { at: Instant::now(), what });
+            let later = [(header::RETRY_AFTER, seconds.to_string())];
+            let text = "Too many requests, please try again later.";
+            return (StatusCode::TOO_MANY_REQUESTS, later, text).into_response();
         }
     }
     if request.uri().query().is_some_and(|query| query.contains("watch=true")) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
 use kube::{Client, ResourceExt as _};
@@ -80,13 +80,14 @@ impl Stage {
         Ok(Self { cluster, client, operator: Mutex::new(None), _turn: turn })
     }
 
-    /// kill -9 of the operator. Its Lease goes too, so that the next one need not wait until it has expired.
+    /// kill -9 of the operator. Its Lease is nobody's then, so that the next one need not wait until it has expired.
     pub async fn kill_operator(&self) -> Result<()> {
         if let Some(mut operator) = self.operator.lock().await.take() {
             operator.kill().await?;
         }
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), NAMESPACE);
-        match leases.delete("tidegate", &DeleteParams::default()).await {
+        let nobodys = Patch::Merge(json!({"spec": {"holderIdentity": null}}));
+        match leases.patch("tidegate", &PatchParams::default(), &nobodys).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             other => Ok(other.map(|_| ())?),
         }
@@ -144,11 +145,21 @@ pub async fn install_from(client: &Client, path: &str, mutating_in: Option<&str>
             .await
             .with_context(|| format!("{kind} {}", document["metadata"]["name"]))?;
     }
+    lease_of_nobody(client, NAMESPACE).await?;
     established(client).await?;
     match mutating_in {
         Some(namespace) => in_force(client, namespace).await,
         None => Ok(()),
     }
+}
+
+/// Makes a Lease that names no holder: where there is none the first operator waits for 15 s before it leads.
+pub async fn lease_of_nobody(client: &Client, namespace: &str) -> Result<()> {
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "tidegate", "namespace": namespace}, "spec": {},
+    });
+    apply(client, &lease, "admin").await.map(drop).context("the Lease")
 }
 
 /// The CRD of Releases, as this build has it.

@@ -30,6 +30,8 @@ mod promised;
 mod records;
 #[path = "plays/scaled.rs"]
 mod scaled;
+#[path = "plays/slow.rs"]
+mod slow;
 #[path = "plays/too_old.rs"]
 mod too_old;
 #[path = "plays/trials.rs"]

@@ -103,6 +103,8 @@ fn whatever_the_weather_a_good_version_goes_out_and_a_bad_one_comes_back() {
         relay.set_weather(Weather::Slow(Duration::from_secs(2)));
         ship(&slow).await;
         come_to_their_ends(&slow).await;
+        let log = stage.operator.lock().await.as_ref().map(Operator::read_log).unwrap_or_default();
+        assert!(log.contains("leading") && !log.contains("not leading any more"), "it leads on: {log}");
 
         relay.set_weather(Weather::Fair);
         ship(&stormy).await;

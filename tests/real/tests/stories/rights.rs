@@ -82,9 +82,9 @@ async fn give(stage: &Stage, account: &str, name: &str, namespace: Option<&str>,
 }
 
 /// An operator with an account of its own, which watches with these rights and campaigns with those in a namespace of its own.
-async fn lone(stage: &Stage, name: &str, everywhere: &[&Right], election: &[&Right], held: bool) -> Operator {
+async fn lone(stage: &Stage, name: &str, everywhere: &[&Right], election: &[&Right]) -> Operator {
     account(stage, name).await;
-    lone_as(stage, name, name, everywhere, election, held, &[]).await
+    lone_as(stage, name, name, everywhere, election, &[]).await
 }
 
 async fn account(stage: &Stage, name: &str) {
@@ -101,17 +101,13 @@ async fn lone_as(
     name: &str,
     everywhere: &[&Right],
     election: &[&Right],
-    held: bool,
     watched: &[&str],
 ) -> Operator {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
     stage::apply(&stage.client, &namespace, "story").await.expect("a namespace");
-    if held {
-        let lease = json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {"name": "tidegate", "namespace": name}, "spec": {},
-        });
-        stage::apply(&stage.client, &lease, "story").await.expect("a lease of nobody");
+    // Who may not make one finds none.
+    if election.iter().any(|(_, _, verb)| verb == "create") {
+        stage::lease_of_nobody(&stage.client, name).await.expect("a lease of nobody");
     }
     give(stage, account, name, None, everywhere).await;
     give(stage, account, name, Some(name), election).await;
@@ -198,7 +194,7 @@ fn each_right_of_the_operator_is_needed_and_is_named_when_it_is_missing() {
         let watches = watching.iter().map(|lacking| async move {
             let rest = without(watching, lacking);
             let rest: Vec<&Right> = rest.iter().collect();
-            let operator = lone(stage, &name_of(lacking), &rest, election, false).await;
+            let operator = lone(stage, &name_of(lacking), &rest, election).await;
             until_says(&operator, Some("/readyz"), &said(lacking)).await;
             until_says(&operator, Some("/metrics"), &counted(lacking)).await;
             until_says(&operator, None, &said(lacking)).await;
@@ -212,8 +208,7 @@ fn each_right_of_the_operator_is_needed_and_is_named_when_it_is_missing() {
         join_all(election.iter().map(|lacking| async move {
             let rest = without(election, lacking);
             let rest: Vec<&Right> = rest.iter().collect();
-            let held = lacking.2 == "update";
-            let operator = lone(stage, &name_of(lacking), watching, &rest, held).await;
+            let operator = lone(stage, &name_of(lacking), watching, &rest).await;
             until_says(&operator, None, &said(lacking)).await;
             assert!(!operator.read_log().contains("leading"), "{}", operator.read_log());
         }))
@@ -225,7 +220,7 @@ fn each_right_of_the_operator_is_needed_and_is_named_when_it_is_missing() {
             let name = name_of(lacking);
             let rest: Vec<&Right> = replicas.iter().filter(|right| *right != lacking).collect();
             give(stage, &name, &name, Some("default"), &rest).await;
-            let operator = lone(stage, &name, watching, election, false).await;
+            let operator = lone(stage, &name, watching, election).await;
             until_says(&operator, None, &said(lacking)).await;
             until_says(&operator, Some("/metrics"), &counted(lacking)).await;
             until_says(&operator, None, "leading").await;
@@ -276,7 +271,7 @@ async fn of_two_namespaces(stage: &Stage, election: &[&Right]) {
             give(stage, &name, &name, Some(TWO[0]), &first).await;
             give(stage, &name, &name, Some(TWO[1]), &second.iter().collect::<Vec<_>>()).await;
             let outside: Vec<&Right> = outside.iter().collect();
-            let operator = lone_as(stage, &name, &name, &outside, election, false, &TWO).await;
+            let operator = lone_as(stage, &name, &name, &outside, election, &TWO).await;
             let words = match there.contains(lacking) {
                 true => format!("in namespace {}: {}", TWO[1], said(lacking)),
                 false => said(lacking),
@@ -326,7 +321,7 @@ async fn without_freezes(stage: &Stage, everywhere: &BTreeSet<Right>, election: 
         .iter()
         .filter(|(_, resource, _)| !["freezes", "namespaces"].contains(&resource.as_str()))
         .collect();
-    let operator = lone_as(stage, "tidegate", "no-freezes", &rest, election, false, &[]).await;
+    let operator = lone_as(stage, "tidegate", "no-freezes", &rest, election, &[]).await;
     let lacking = ("tidegate.dev".to_owned(), "freezes".to_owned(), "list".to_owned());
     until_says(&operator, Some("/readyz"), &said(&lacking)).await;
     let story = Story::begin(stage, "without-freezes").await;

@@ -57,6 +57,9 @@ impl World {
         self.watchman.of(name).wanted.drain(..keep);
         let strategy = self.watchman.of(name).owners.get("strategy").cloned().unwrap_or_else(|| json!({}));
         if strategy["type"] == "Recreate" || deployment["spec"]["strategy"]["type"] == "Recreate" {
+            // Nobody is promised anything: whatever goes meanwhile has to come back first.
+            let watched = self.watchman.of(name);
+            (watched.served, watched.promised, watched.has_come_down) = (false, 0, false);
             return;
         }
         if self.has_no_room(name, replicas) {
@@ -225,6 +228,20 @@ mod tests {
             let found = said(&world, "8 (somebody serves)");
             assert_eq!(found, expected, "{away}: {:?}", world.watchman.violations);
         }
+    }
+
+    #[test]
+    fn what_goes_while_all_may_go_first_is_not_promised_after_it() {
+        let strategy = |world: &mut World, kind: Value| {
+            world.write_target(TARGET, "owner", |it| it["spec"]["strategy"] = kind);
+            world.check_pods(TARGET);
+        };
+        let mut world = stands(0, 0);
+        strategy(&mut world, json!({"type": "Recreate"}));
+        world.cluster(TARGET).expect("it is there").flap(4, 0, 600_000);
+        let rolling = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}});
+        strategy(&mut world, rolling);
+        assert!(world.watchman.violations.is_empty(), "{:?}", world.watchman.violations);
     }
 
     #[test]

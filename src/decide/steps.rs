@@ -128,9 +128,15 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     }
 }
 
-/// Stands still, whatever was ordered.
+/// Stands still, whatever was ordered. Where nothing is parked the note of the owner's fields alone tells our pause from theirs: a look whose status was
+/// lost may have given them back already.
 pub fn freeze(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
-    draft.want(scene.target, &Wanted::frozen(originals), "stand still");
+    let is_told_by_note = originals.recreate() && scene.tampered.is_none();
+    let wanted = match scene.kept(&scene.stable_fingerprint).filter(|_| is_told_by_note) {
+        Some((stable, _)) => Wanted::still(originals, stable, scene.on_delete),
+        None => Wanted::frozen(originals),
+    };
+    draft.want(scene.target, &wanted, "stand still");
     soak::rest(draft);
     let progress = &mut draft.run().progress;
     (progress.moved, progress.unsettled) = (None, None);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tidegate_real::cluster::kubectl;
+use tidegate_real::operator::binary;
 use tidegate_real::stage::{self, Stage};
 use tidegate_real::story::Story;
 use tokio::process::Command;
@@ -227,9 +228,10 @@ pub async fn pods_of(story: &Story<'_>, version: &str) -> usize {
 
 /// Runs a command line as somebody who pastes it, in whatever namespace that is.
 pub async fn paste(story: &Story<'_>, line: &str, variables: &[(&str, &str)]) {
-    let kubectl = kubectl().await.expect("kubectl");
-    let directory = kubectl.parent().expect("a directory").display().to_string();
-    let path = format!("{directory}:{}", std::env::var("PATH").unwrap_or_default());
+    let programs = [kubectl().await.expect("kubectl"), binary("kubectl-tidegate").expect("the plugin")];
+    let directories = programs.iter().map(|program| program.parent().expect("a directory").display());
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = directories.fold(path, |path, directory| format!("{directory}:{path}"));
     let said = Command::new("sh")
         .args(["-c", line])
         .envs(variables.iter().copied())

@@ -254,9 +254,12 @@ fn with_no_operator_any_more_it_stands_until_somebody_gives_it_back_by_hand_with
             join_all(abandoned.iter().map(|one| comes_to_stand(&one.story, one.moment.abandoned()))),
         );
 
-        let by_hand = abandoned.iter().map(|one| async move {
+        let by_hand = abandoned.iter().enumerate().map(|(number, one)| async move {
             one.story.delete(RELEASE, "Release", "shop").await;
-            hand_back_by_hand(&one.story).await;
+            match number % 2 {
+                0 => hand_back_by_hand(&one.story).await,
+                _ => hand_back_without_operator(&one.story).await,
+            }
             one.comes_to(Event::NeverBack).await;
         });
         let held = async {
@@ -354,7 +357,7 @@ pub async fn delete_namespace(story: &Story<'_>) {
 }
 
 /// A line of the manual.
-fn line(is_it: impl Fn(&str) -> bool) -> String {
+pub fn line(is_it: impl Fn(&str) -> bool) -> String {
     let manual = std::fs::read_to_string(page()).expect("the manual");
     manual.lines().find(|line| is_it(line)).expect("the line").to_owned()
 }
@@ -368,6 +371,18 @@ async fn line_by_hand(story: &Story<'_>) -> String {
 
 async fn hand_back_by_hand(story: &Story<'_>) {
     paste(story, &line_by_hand(story).await, &[("D", "shop"), ("NS", &story.namespace)]).await;
+}
+
+/// The same with the plugin, as the manual has it.
+async fn hand_back_without_operator(story: &Story<'_>) {
+    let said = line(|line| line.contains("`kubectl tidegate hand-back checkout -n shop --without-operator`"));
+    let line = said.split('`').find(|words| words.starts_with("kubectl tidegate")).expect("a command line");
+    paste(story, &of_this_story(story, line), &[]).await;
+}
+
+/// A line of the manual, where Releases are called `checkout` and are in `shop`.
+pub fn of_this_story(story: &Story<'_>, line: &str) -> String {
+    line.replace("checkout -n shop", &format!("shop -n {}", story.namespace))
 }
 
 /// The same as somebody who has no verb but on the Deployment. The API server may not have noticed yet that the policies are gone.

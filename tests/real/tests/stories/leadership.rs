@@ -9,6 +9,7 @@ use kube::api::{Api, DeleteParams};
 use serde_json::{Value, json};
 use tidegate_real::cluster::{Options, scratch};
 use tidegate_real::operator::{NAMESPACE, Operator, kubeconfig_behind, unique};
+use tidegate_real::relay::Relay;
 use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::Story;
 use tidegate_real::writers;
@@ -47,6 +48,33 @@ async fn asks_who_leads(story: &Story<'_>, log: &Path, since: Timestamp) {
             writers::requests(log).expect("the audit log").iter().any(asked)
         })
         .await;
+}
+
+#[test]
+fn who_is_asked_to_end_while_a_write_is_under_way_lets_nobody_write_before_it_has_ended() {
+    tidegate_real::story::on_stage(async {
+        let log = scratch().expect("a directory").join(format!("audit-{}.log", unique()));
+        let options = Options { audit: Some(log.clone()), ..usual() };
+        let stage = Stage::without_operator(options).await.expect("a stage");
+        let relay = Relay::start(&stage.cluster).await.expect("a relay");
+        let mut first = Operator::start_through(&relay.kubeconfig, |_| {}).await.expect("an operator");
+        let story = Story::begin(&stage, "asked-to-end").await;
+        story.until("the first leads", |_| async { led(&first) == 1 }).await;
+        story.adopt(story.deployment(4), story.release(quick())).await;
+        let second = Operator::start(&stage.cluster).await.expect("an operator");
+
+        relay.hang("/deployments/shop").await;
+        story.ship_paper("v2", json!({})).await;
+        story.until("a write hangs", |_| async { relay.hung().await }).await;
+        let asked = Instant::now();
+        first.stop().await.expect("stopped");
+        assert!(asked.elapsed() < Duration::from_secs(15), "it took {:?}", asked.elapsed());
+        story.until("the second leads", |_| async { led(&second) == 1 }).await;
+        ended(&story, 1, "Succeeded").await;
+        let requests = writers::requests(&log).expect("the audit log");
+        assert_eq!(writers::tried_by_deposed(&requests), Vec::<String>::new());
+        std::fs::remove_file(log).expect("removed");
+    });
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod asking;
 mod capture;
 mod changed;
 mod checks;
+mod commands;
 mod crash_points;
 mod criteria;
 mod deletion;

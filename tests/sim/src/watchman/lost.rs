@@ -1,11 +1,12 @@
 //! Nothing that somebody writes is lost: the template that was written last stands in the Deployment, or it is said what became of it.
 
 use serde_json::Value;
-use tidegate::api::{ON_DELETE, ORIGINALS, STABLE};
+use tidegate::api::{FIELD_MANAGER, ON_DELETE, ORIGINALS, RELEASE_LABEL, STABLE};
 use tidegate::decide::snapshot::DIGITS_IN_NAME;
 use tidegate::watch::slim::fingerprint;
 
 use super::Watchman;
+use crate::server::managers;
 use crate::world::World;
 
 /// The template that somebody wrote last.
@@ -113,6 +114,10 @@ impl World {
             self.release(name).and_then(|release| release["metadata"]["uid"].as_str().map(str::to_owned));
         let now = self.now;
         self.watchman.deleted_at.extend(uid.map(|uid| (uid, now)));
+        let is_handed_back = self.deployment(name).is_some_and(|it| {
+            it["metadata"]["labels"][RELEASE_LABEL].is_null() && !managers::of(FIELD_MANAGER, it).is_empty()
+        });
+        self.watchman.of(name).stays_managed = is_handed_back;
         let annotations = self.deployment(name).map(|it| &it["metadata"]["annotations"]);
         let is_taken = annotations.is_some_and(|it| !it[ORIGINALS].is_null() || !it[STABLE].is_null());
         if !is_taken && self.status(name)["run"].is_null() {

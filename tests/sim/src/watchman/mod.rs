@@ -182,6 +182,8 @@ pub struct Watched {
     pause: Option<bool>,
     /// Templates that people have written.
     templates: Vec<Value>,
+    /// Its Release was deleted after it was handed back, and before the operator took itself out of those who manage its fields: nobody is left who would.
+    stays_managed: bool,
     /// The owner has written to a Deployment that moves, and no policy has paused it: until the operator has seen it, the native
     /// controller does what it likes.
     unseen: bool,

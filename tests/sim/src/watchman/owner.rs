@@ -181,7 +181,8 @@ impl World {
         }
         // A pause may be ours between runs; nothing else may stand in the way of who applies server-side.
         let ours = managers::of(FIELD_MANAGER, deployment);
-        if ours.iter().any(|field| *field != "paused") {
+        let stays = !released && watched.is_some_and(|watched| watched.stays_managed);
+        if ours.iter().any(|field| *field != "paused") && !stays {
             return Err(format!("the operator still manages {ours:?}"));
         }
         Ok(())

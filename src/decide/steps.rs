@@ -132,6 +132,10 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
 /// lost may have given them back already.
 pub fn freeze(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     let is_told_by_note = originals.recreate() && scene.tampered.is_none();
+    if is_told_by_note && scene.target.originals.is_none() {
+        // They may have changed them since: both copies are to be the same.
+        draft.run().originals = originals.to_value();
+    }
     let wanted = match scene.kept(&scene.stable_fingerprint).filter(|_| is_told_by_note) {
         Some((stable, _)) => Wanted::still(originals, stable, scene.on_delete),
         None => Wanted::frozen(originals),

@@ -135,19 +135,24 @@ request 1 swallowed"#,
 #[test]
 fn a_pause_that_somebody_says_where_nothing_is_parked_is_not_taken_for_the_owners() {
     // All pods are out and the fields are given back, and who did so is killed before status says it.
-    let outcome = told_by(
-        6_017_321,
-        r#"replicas 1
+    for then in ["", r#"at 4165 set {"progressDeadlineSeconds":30}"#] {
+        let story = r#"replicas 1
 strategy {"type":"Recreate"}
 release {"criteria":[],"steps":[{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"20s"}]}
 ready-after 1000
-candidates 0
+candidates 2
 at 1129 push v2 good
 at 2207 kill 1
-at 3711 say Pause"#,
-    );
-    assert!(outcome.log.iter().any(|line| line.contains("alice: Pause: standing still")));
-    assert_eq!(outcome.end.outcome, "Succeeded", "{}", outcome.log.join("\n"));
+at 3711 say Pause
+"#;
+        let outcome = told_by(6_017_321, &format!("{story}{then}"));
+        let log = outcome.log.join("\n");
+        assert!(
+            log.contains("alice: Pause: standing still") && !log.contains("was changed in mid-run"),
+            "{log}"
+        );
+        assert_eq!(outcome.end.outcome, "Succeeded", "{log}");
+    }
 }
 
 #[test]

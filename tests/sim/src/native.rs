@@ -101,13 +101,15 @@ impl Native {
         let paused = spec["paused"] == true;
         let min_ready = number(&spec["minReadySeconds"]);
         let mut new = self.sets.iter().position(|set| set.template == spec["template"]);
+        // What its ReplicaSet says of it is of before, until that has heard for how long its pods are to be Ready.
+        let known = new.map_or(0, |new| self.available(&self.sets[new]));
         if let Some(new) = new {
             self.sets[new].min_ready = min_ready;
         }
         let scaling = self.sets.iter().any(|set| set.replicas > 0 && set.desired != replicas);
         let (surge, unavailable) = fenceposts(&spec["strategy"], replicas);
         if paused || (scaling && new.is_some()) || (scaling && !self.sets.is_empty()) {
-            return self.scale_sets(new, replicas, surge);
+            return self.scale_sets(new, known, replicas, surge);
         }
         if new.is_none() {
             let total: i32 = self.sets.iter().map(|set| set.replicas).sum();
@@ -137,7 +139,7 @@ impl Native {
         if spec["strategy"]["type"] == "Recreate" {
             return self.recreate(new, replicas);
         }
-        self.roll(new, replicas, surge, unavailable);
+        self.roll(new, known, replicas, (surge, unavailable));
     }
 
     fn recreate(&mut self, new: usize, replicas: i32) {
@@ -160,7 +162,8 @@ impl Native {
         self.pods.iter().any(|pod| self.sets.iter().any(|known| is_of_another(known, pod)))
     }
 
-    fn roll(&mut self, new: usize, replicas: i32, surge: i32, unavailable: i32) {
+    /// So many pods of the new set are known to be available.
+    fn roll(&mut self, new: usize, known: i32, replicas: i32, (surge, unavailable): (i32, i32)) {
         let total: i32 = self.sets.iter().map(|set| set.replicas).sum();
         let current = self.sets[new].replicas;
         // reconcileNewReplicaSet
@@ -181,7 +184,7 @@ impl Native {
         }
         old.sort_by_key(|set| self.sets[*set].born);
         let min_available = replicas - unavailable;
-        let new_unavailable = current - self.available(&self.sets[new]);
+        let new_unavailable = current - known;
         let max_scaled_down = total - min_available - new_unavailable;
         if max_scaled_down <= 0 {
             return;
@@ -205,7 +208,7 @@ impl Native {
     }
 
     /// `scale` of the real controller: one active set takes all, several share in proportion.
-    fn scale_sets(&mut self, new: Option<usize>, replicas: i32, surge: i32) {
+    fn scale_sets(&mut self, new: Option<usize>, known: i32, replicas: i32, surge: i32) {
         let active: Vec<usize> = (0..self.sets.len()).filter(|set| self.sets[*set].replicas > 0).collect();
         let latest = || (0..self.sets.len()).max_by_key(|set| self.sets[*set].born);
         let only = match active.as_slice() {
@@ -219,7 +222,7 @@ impl Native {
         if let Some(new) = new
             && self.sets[new].desired == replicas
             && self.sets[new].replicas == replicas
-            && self.available(&self.sets[new]) == replicas
+            && known == replicas
         {
             for set in active.into_iter().filter(|set| *set != new) {
                 self.set_replicas(set, 0, replicas, surge);

@@ -159,6 +159,19 @@ fn back(to: &str, unavailable: impl Into<Value>, surge: impl Into<Value>) -> Val
     write
 }
 
+/// Version 2 went out beside one that never starts; its owner has gone back to it, and it was parked since.
+fn went_out_unheld() -> Vec<Value> {
+    let held =
+        json!({"paused": true, "minReadySeconds": 2_147_483_646, "progressDeadlineSeconds": 2_147_483_647});
+    // One more is wanted than it has: else the others go at once, paused as it is.
+    vec![rolling(0, 4), version("v2"), never_ready("v3"), held, scale(5), version("v2")]
+}
+
+/// Paused as it is, its pods count as its owner has them count.
+fn counted() -> Value {
+    json!({"minReadySeconds": 0, "progressDeadlineSeconds": 600})
+}
+
 /// One pod on each of the two nodes that only report.
 const ROOM: usize = 2;
 
@@ -254,6 +267,22 @@ pub fn scripts() -> Vec<Script> {
                 paused(false),
             ],
         ),
+        Script {
+            has_one_way: false,
+            ..script(
+                "pods that were parked last count for nothing, and go before those that never start",
+                4,
+                then(went_out_unheld(), vec![back("v1", 0, 4)]),
+            )
+        },
+        Script {
+            has_one_way: false,
+            ..script(
+                "counted again while paused they stay, and the others go",
+                4,
+                then(went_out_unheld(), vec![counted(), back("v1", 0, 4)]),
+            )
+        },
         Script {
             room: Some(ROOM),
             ..script(

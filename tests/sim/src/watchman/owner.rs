@@ -3,6 +3,7 @@
 use serde_json::Value;
 use tidegate::api::{CHANGED_BY, FIELD_MANAGER, HELD, ORIGINALS, STABLE};
 
+use super::writing::PARKED;
 use crate::server::managers;
 use crate::world::World;
 
@@ -30,10 +31,13 @@ impl World {
         if !in_a_run && !policies && !reacts && is_new && after["spec"]["paused"] != true {
             watched.unseen = true;
         }
+        // Where somebody takes the parking off all of it is taken for theirs, what is as it was, too.
+        let unparks = before.is_some_and(|before| before["spec"]["minReadySeconds"] == PARKED)
+            && after["spec"]["minReadySeconds"] != PARKED;
         for field in ["minReadySeconds", "progressDeadlineSeconds", "strategy"] {
             let value = &after["spec"][field];
             let is_other = before.is_none_or(|before| before["spec"][field] != *value);
-            if in_a_run && is_other {
+            if in_a_run && (is_other || unparks) {
                 // Not the last alone: held without a run, only `paused` of a Recreate is not the owner's.
                 watched.edited.entry(field).or_default().push(value.clone());
             }

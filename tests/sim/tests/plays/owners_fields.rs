@@ -130,6 +130,18 @@ at 4680 push v2 stuck
 at 7903 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":1},"type":"RollingUpdate"}}
 request 1 swallowed"#,
     );
+    // And what they write is the pace of the hold.
+    told_by(
+        7_004_683,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":2,"maxUnavailable":0},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"pilot","replicas":1,"soak":"10s"},{"name":"half","replicas":"50%","soak":"30s"}],"watch":[{"every":"1s","for":"3s"}]}
+ready-after 1000
+policies false
+at 5632 push v2 missing
+at 13649 set {"minReadySeconds":2,"progressDeadlineSeconds":45,"strategy":{"rollingUpdate":{"maxSurge":1,"maxUnavailable":0},"type":"RollingUpdate"}}
+request 1 swallowed"#,
+    );
 }
 
 #[test]

@@ -44,6 +44,7 @@ beside 0
 early true
 at 3512 push v2 good
 at 5473 push v3 stuck
+at 11500 scale 5
 at 12112 push v2 good
 at 22027 apply
 request 26 swallowed
@@ -56,11 +57,9 @@ request 27 swallowed
 fn pods_that_serve_are_counted_before_those_that_are_more_than_wanted_go() {
     let outcome = goes_back_from_what_nobody_held("");
     let log = outcome.log.join("\n");
-    let order =
-        |what: &str| outcome.log.iter().position(|line| line.contains("operator 0") && line.contains(what));
-    let counted = order(COUNTED);
-    let back = order(r#"generation 11 of "shop" version "v1" paused null minReadySeconds null"#);
-    assert!(counted.is_some() && counted < back, "{log}");
+    let ordered = outcome.log.iter().filter(|line| line.contains("operator 0 wrote deployments/shop"));
+    let mut back = ordered.skip_while(|line| !line.contains(COUNTED)).skip(1);
+    assert!(back.next().is_some_and(|line| line.contains(r#"version "v1" paused null"#)), "{log}");
     assert_eq!((outcome.end.version, outcome.end.outcome), ("v2".into(), "Succeeded".into()), "{log}");
 }
 

@@ -14,7 +14,10 @@ if [ ${#targets[@]} -eq 0 ]; then
 fi
 
 unset CARGO_TARGET_DIR
-cargo +nightly fuzz build --fuzz-dir fuzz
+if ! cargo +nightly fuzz build --fuzz-dir fuzz; then
+  echo "fuzz: targets=${#targets[@]} seconds_each=$seconds cases=0 invariants=0 violations=0: they could not be built"
+  exit 1
+fi
 built=fuzz/target/$(rustc +nightly -vV | sed -n 's/^host: //p')/release
 runs=0
 crashes=0

@@ -1,7 +1,10 @@
 //! The operator is killed right after a write took effect, before it knows. Whatever the write was, the end is the same.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::join_all;
 use serde_json::{Value, json};
 use tidegate_real::guard::Guard;
 use tidegate_real::operator::Operator;
@@ -97,8 +100,8 @@ impl<'s> Plot<'s> {
             .await;
     }
 
-    /// With an operator that is left alone: what stands there in the end.
-    async fn check(&self) {
+    /// With an operator that is left alone: what stands there in the end. Gives how many things were looked at.
+    async fn check(&self) -> usize {
         let (story, kind) = (&self.story, self.kind);
         let (outcome, phase, version) = match kind {
             Kind::Good => (json!("Succeeded"), json!("Idle"), "v2"),
@@ -131,6 +134,8 @@ impl<'s> Plot<'s> {
         }
         let worst = self.guard.worst();
         assert!(worst.least_ready >= 3, "{kind:?}: {worst:?}\n{}", story.describe().await);
+        // Its end, the owner's fields, the pods, how few were Ready on the way; and what is left.
+        4 + usize::from(kind == Kind::Deleted)
     }
 }
 
@@ -138,7 +143,7 @@ impl<'s> Plot<'s> {
 async fn live_for(stage: &Stage, relay: &Relay, plots: &[Plot<'_>], writes: usize) -> usize {
     let mut killed = 0;
     let mut written = Vec::new();
-    let played = async { futures::future::join_all(plots.iter().map(Plot::play)).await };
+    let played = async { join_all(plots.iter().map(Plot::play)).await };
     let lives = async {
         while killed < MOST_LIVES {
             stage.kill_operator().await.expect("killed");
@@ -163,7 +168,34 @@ async fn live_for(stage: &Stage, relay: &Relay, plots: &[Plot<'_>], writes: usiz
 }
 
 async fn plots(stage: &Stage) -> Vec<Plot<'_>> {
-    futures::future::join_all(ALL.map(|kind| Plot::begin(stage, kind))).await
+    join_all(ALL.map(|kind| Plot::begin(stage, kind))).await
+}
+
+/// What there has been.
+#[derive(Default)]
+struct Found {
+    runs: usize,
+    killed: usize,
+    invariants: usize,
+    violations: usize,
+}
+
+impl Found {
+    /// Every plot once, with operators that live for so many writes each. What breaks a round off has been said.
+    async fn round(&mut self, stage: &Stage, relay: &Relay, writes: usize) {
+        let plots = plots(stage).await;
+        self.runs += plots.len();
+        let killed = live_for(stage, relay, &plots, writes).await;
+        self.killed += killed;
+        assert!(killed >= 50 / writes, "only {killed} operators were killed");
+        stage.kill_operator().await.expect("killed");
+        stage.start_operator().await.expect("an operator");
+        let checks = plots.iter().map(|plot| AssertUnwindSafe(plot.check()).catch_unwind());
+        for looked_at in join_all(checks).await {
+            self.invariants += looked_at.as_ref().map_or(1, |looked_at| *looked_at);
+            self.violations += usize::from(looked_at.is_err());
+        }
+    }
 }
 
 #[test]
@@ -172,18 +204,14 @@ fn killed_after_every_single_write_every_run_comes_to_the_same_end() {
         let stage = Stage::own(usual()).await.expect("a stage");
         let relay = Relay::start(&stage.cluster).await.expect("a relay");
         let lifetimes: &[usize] = if all() { &[1, 2, 3, 4, 5, 6, 7] } else { &[1] };
+        let mut found = Found::default();
         for writes in lifetimes {
-            let plots = plots(&stage).await;
-            let killed = live_for(&stage, &relay, &plots, *writes).await;
-            assert!(killed >= 50 / writes, "only {killed} operators were killed");
-            stage.kill_operator().await.expect("killed");
-            stage.start_operator().await.expect("an operator");
-            futures::future::join_all(plots.iter().map(Plot::check)).await;
-            println!(
-                "crash-real: runs={} writes each lived for={writes} killed={killed} violations=0",
-                plots.len()
-            );
+            let round = AssertUnwindSafe(found.round(&stage, &relay, *writes)).catch_unwind().await;
+            found.violations += usize::from(round.is_err());
         }
+        let Found { runs, killed, invariants, violations } = found;
+        println!("crash-real: runs={runs} killed={killed} invariants={invariants} violations={violations}");
+        assert_eq!(violations, 0);
     });
 }
 

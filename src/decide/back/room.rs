@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::super::draft::Draft;
 use super::super::pace::{self, Limits, Stand};
 use super::super::podhealth;
-use super::super::snapshot::{Pod, PodSet};
+use super::super::snapshot::{Pod, PodSet, Unheard};
 use super::GoingBack;
 use crate::api::Capacity;
 
@@ -141,8 +141,12 @@ impl GoingBack<'_> {
         self.snapshot.live_pods(|fingerprint| fingerprint != stable).any(Pod::serves)
     }
 
-    /// Stable pods for which no node has had room for so long.
+    /// Stable pods for which no node has had room for so long. While pods are not heard nobody knows whether one that has waited for a while waits still.
     fn unschedulable_for(&self, long: Duration) -> i32 {
+        let is_unknown = self.snapshot.unheard.as_ref().is_some_and(Unheard::is_of_pods);
+        if is_unknown && !long.is_zero() {
+            return 0;
+        }
         let waits =
             |pod: &&Pod| pod.unschedulable_since.is_some_and(|since| since + long <= self.snapshot.now);
         count(self.stable_pods().filter(waits).count())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use json_patch::PatchOperation;
 use serde_json::Value;
 use tidegate::api::{ORIGINALS, RELEASE_LABEL};
@@ -10,6 +11,7 @@ use tidegate::watch::slim::fingerprint;
 
 use super::Watchman;
 use crate::server::{Object, Request};
+use crate::time::stamp;
 use crate::world::World;
 
 /// `minReadySeconds` of a parked Deployment.
@@ -172,9 +174,18 @@ impl World {
         let handed_back = after["metadata"]["labels"][RELEASE_LABEL].is_null()
             && self.store.all("releaseactions").any(|(_, action)| hands_back(action));
         let strategy = spec["strategy"].to_string();
-        self.check("13 (never unpaused and unparked)", parked || on_stable || all_out || handed_back, || {
+        let excused = handed_back || self.is_of_an_earlier_release(name);
+        self.check("13 (never unpaused and unparked)", parked || on_stable || all_out || excused, || {
             format!("minReadySeconds {}, strategy {strategy}", after["spec"]["minReadySeconds"])
         });
+    }
+
+    /// It was sent before the Release was made that is there now, whose process has not written to the Deployment yet: nothing keeps it from taking effect.
+    fn is_of_an_earlier_release(&self, name: &str) -> bool {
+        let made =
+            self.release(name).and_then(|it| it["metadata"]["creationTimestamp"].as_str()?.parse().ok());
+        let sent = self.watchman.sent_late.map(stamp);
+        sent.zip(made).is_some_and(|(sent, made): (Timestamp, Timestamp)| sent < made)
     }
 
     pub(super) fn check_status(&mut self, process: usize, name: &str, before: Option<&Value>, after: &Value) {

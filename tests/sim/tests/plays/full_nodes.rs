@@ -195,3 +195,32 @@ at 26593 prometheus honest
 at 62898 sleep 3453"#,
     );
 }
+
+#[test]
+fn pods_that_are_not_heard_have_none_taken_for_them() {
+    // Stable pods found no room when pods were heard last, and have found it since.
+    told_by(
+        8_028_160,
+        r#"replicas 10
+strategy {"rollingUpdate":{"maxSurge":"25%","maxUnavailable":0},"type":"RollingUpdate"}
+min-ready 0
+deadline 600
+release {"criteria":[{"errorRate":{"limit":"5%","target":"1%"},"name":"errors"}],"steps":[{"name":"pilot","replicas":1,"soak":"20s"},{"name":"half","replicas":"50%","soak":"20s"}],"watch":[{"every":"5s","for":"30s"}]}
+ready-after 1000
+policies true
+candidates 0
+beside 0
+page 1
+at 327 room 1
+at 659 push v2 errors
+at 1108 compact
+at 1756 room 10
+at 3341 drop-watches
+at 5304 drain n1 60
+at 23762 unread pods 40000
+at 114332 drain n2 60
+request 58 forgotten
+request 70 forgotten
+request 87 late 13446"#,
+    );
+}

@@ -1,6 +1,6 @@
 //! A Release that is gone in mid-run, and what its owner writes then.
 
-use super::told;
+use super::{told, told_by};
 
 #[test]
 fn a_newer_template_is_what_serves_in_the_end_just_before_its_release_goes_or_after() {
@@ -42,4 +42,27 @@ fn the_version_of_a_run_that_waits_for_replicas_is_finished_where_its_release_go
         let log = outcome.log.join("\n");
         assert_eq!((outcome.end.version, outcome.end.pods), ("v2".into(), 10), "{then}\n{log}");
     }
+}
+
+#[test]
+fn what_was_ordered_for_a_release_that_is_gone_may_come_after_another_one_was_made() {
+    // The API server takes fourteen seconds for it, and nothing has been written to the Deployment since.
+    told_by(
+        8_004_169,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":"50%","maxUnavailable":"50%"},"type":"RollingUpdate"}
+min-ready 0
+deadline 600
+release {"criteria":[],"onDelete":"Finish","preflight":[{"approval":{"roles":["qa"]},"name":"sign-off"}],"steps":[{"name":"some","replicas":3},{"name":"most","replicas":"80%","soak":"2s"},{"name":"all","replicas":"100%","soak":"3s"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+policies false
+candidates 0
+beside 0
+at 3244 push v2 good
+at 7196 delete-release
+at 12503 kill 1
+at 14373 make-release
+request 6 conflict
+request 10 late 13615"#,
+    );
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::back;
 use super::draft::Draft;
-use super::fields::{Originals, Wanted};
+use super::fields::Originals;
 use super::migrations;
 use super::pace::{Next, Stand};
 use super::plan::PlannedStep;
@@ -19,6 +19,7 @@ use super::refusal;
 use super::rest;
 use super::scene::Scene;
 use super::snapshot::{Pod, Snapshot};
+use super::steps;
 use super::workload;
 use crate::api::status::{Cause, Progress};
 use crate::api::{Action, Phase};
@@ -241,7 +242,7 @@ pub fn waits_for_old_pods(
 ) -> bool {
     // With none of them left there is nothing to lose.
     let Some(old) = in_the_place_of_new_ones(scene).filter(|_| scene.stand.stable > 0) else { return false };
-    draft.want(scene.target, &Wanted::frozen(originals), "stand still");
+    steps::stand_still(draft, scene, originals);
     draft.wake_in(rest::LOOK_AGAIN);
     let message = format!(
         "step {}: stable pods stay, since no canary pod would be made before old ones are gone: {old}",

@@ -72,12 +72,12 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     let begins =
         matches!(next, Next::Order(_)) && !is_begun && (scene.stand.canary == 0 || progress.written_anew);
     if begins && let Some((reason, message, unblock)) = approval::voided(draft, plan) {
-        draft.want(scene.target, &Wanted::frozen(&originals), "stand still");
+        stand_still(draft, scene, &originals);
         draft.wake_in(rest::LOOK_AGAIN);
         return draft.held(reason, message, unblock);
     }
     if begins && let Some(hold) = gate::before_a_move(scene.snapshot, plan, draft.run()) {
-        draft.want(scene.target, &Wanted::frozen(&originals), "stand still");
+        stand_still(draft, scene, &originals);
         draft.wake_in(rest::LOOK_AGAIN);
         return draft.held_by(hold);
     }
@@ -128,22 +128,26 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>, evidence: &Evidence) {
     }
 }
 
-/// Stands still, whatever was ordered. Where nothing is parked the note of the owner's fields alone tells our pause from theirs: a look whose status was
-/// lost may have given them back already.
+/// Stands still, whatever was ordered.
 pub fn freeze(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
-    let is_told_by_note = originals.recreate() && scene.tampered.is_none();
-    if is_told_by_note && scene.target.originals.is_none() {
-        // They may have changed them since: both copies are to be the same.
-        draft.run().originals = originals.to_value();
-    }
-    let wanted = match scene.kept(&scene.stable_fingerprint).filter(|_| is_told_by_note) {
-        Some((stable, _)) => Wanted::still(originals, stable, scene.on_delete),
-        None => Wanted::frozen(originals),
-    };
-    draft.want(scene.target, &wanted, "stand still");
+    stand_still(draft, scene, originals);
     soak::rest(draft);
     let progress = &mut draft.run().progress;
     (progress.moved, progress.unsettled) = (None, None);
+}
+
+/// Paused and parked, with the owner's fields noted: a look whose answer or status was lost may have given them back already, and what is parked without
+/// them nobody could give back.
+pub fn stand_still(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
+    let wanted = match scene.kept(&scene.stable_fingerprint).filter(|_| scene.tampered.is_none()) {
+        Some((stable, _)) => Wanted::still(originals, stable, scene.on_delete),
+        None => Wanted::frozen(originals),
+    };
+    if scene.tampered.is_none() && scene.target.originals.is_none() {
+        // They may have changed them since: both copies are to be the same.
+        draft.run().originals = originals.to_value();
+    }
+    draft.want(scene.target, &wanted, "stand still");
 }
 
 /// Somebody or something says: stand still.
@@ -407,12 +411,6 @@ fn wait_to_hear(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals,
 fn pause_once_carried_out(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
     if is_carried_out(scene) && !pace::scales(&scene.target.strategy, scene.stand.replicas, scene.limits) {
         stand_still(draft, scene, originals);
-    }
-}
-
-fn stand_still(draft: &mut Draft<'_>, scene: &Scene<'_>, originals: &Originals) {
-    if let Some((stable, _)) = scene.kept(&scene.stable_fingerprint) {
-        draft.want(scene.target, &Wanted::still(originals, stable, scene.on_delete), "stand still");
     }
 }
 

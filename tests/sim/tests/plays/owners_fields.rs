@@ -168,6 +168,25 @@ at 3711 say Pause
 }
 
 #[test]
+fn a_pause_that_somebody_says_when_the_fields_were_given_back_unheard_leaves_them_noted() {
+    let outcome = told_by(
+        9_021_413,
+        r#"replicas 16
+strategy {"rollingUpdate":{"maxSurge":"25%","maxUnavailable":2},"type":"RollingUpdate"}
+release {"criteria":[],"steps":[{"name":"tenth","replicas":"10%","soak":"2s"},{"name":"all","replicas":"100%"}],"watch":[{"every":"1s","for":"20s"}]}
+ready-after 1000
+at 12836 push v2 good
+at 21336 say Pause
+at 46616 delete-release
+request 2 answerless
+request 18 answerless"#,
+    );
+    let log = outcome.log.join("\n");
+    assert!(log.contains("alice: Pause: standing still") && !log.contains("is missing in mid-run"), "{log}");
+    assert_eq!(outcome.end.version, "v1", "{log}");
+}
+
+#[test]
 fn a_pause_of_the_owners_stays_when_nothing_is_going_on_and_when_nobody_paces_it_any_more() {
     for end in ["", "at 20000 say HandBack", "at 20000 delete-release"] {
         told(&format!("at 1000 pause true\n{end}"));

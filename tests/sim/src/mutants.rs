@@ -291,7 +291,7 @@ pub const MUTANTS: [Mutant; 40] = [
         file: "src/decide/rest.rs",
         finds: "scene.stand.canary > 0 || has_begun(scene.target)",
         becomes: "scene.stand.canary > 0 || (has_begun(scene.target) && false)",
-        noticed_by: PLAYS,
+        noticed_by: WORLD,
     },
     Mutant {
         name: "status is written for each order that is carried out",

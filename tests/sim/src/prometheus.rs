@@ -290,12 +290,14 @@ impl<'q> Asked<'q> {
             r#"{{"metric":{{{metric},"job":"shop","namespace":"{NAMESPACE}","pod":"{other}{pod}"}},"#
         );
         let mut say = |before: &str, at: u64, sample: &Sample| {
-            let (at, count) = (second_of(at), count(&sample.counted));
+            let (at, all) = (second_of(at), sample.counted.good + sample.counted.failed);
+            let count = count(&sample.counted);
             let written = match lies {
                 Lies::Nan => write!(text, r#"{before}[{at},"NaN"]"#),
                 Lies::Infinite => write!(text, r#"{before}[{at},"+Inf"]"#),
                 Lies::Negative => write!(text, r#"{before}[{at},"-{}"]"#, count + 1),
-                Lies::Resets => write!(text, r#"{before}[{at},"{}"]"#, count % RESET),
+                // All that a pod counts begins anew at once, as where its process does.
+                Lies::Resets => write!(text, r#"{before}[{at},"{}"]"#, count * (all % RESET) / all.max(1)),
                 Lies::Types => write!(text, "{before}[{at},{count}]"),
                 Lies::Honest
                 | Lies::Down

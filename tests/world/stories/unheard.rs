@@ -53,6 +53,26 @@ fn soaking_half(world: &World) -> bool {
 }
 
 #[test]
+fn a_rollout_that_has_begun_unheard_is_held_at_the_pace_of_its_owner() {
+    let mut release = quick();
+    release["capture"] = json!("Paused");
+    let mut world = World::new(10, quarter(), release);
+    world.policy = false;
+    world.until("kept paused", |world| world.deployment()["spec"]["paused"] == true);
+    world.stop_hearing();
+    world.write(|spec| {
+        spec["template"] = template("v2", false);
+        spec["paused"] = json!(false);
+    });
+    world.quiet_tick();
+    world.quiet_tick();
+    assert!(world.alive() > 10, "its pods have begun: {}", world.describe());
+    world.tick();
+    let spec = world.deployment()["spec"].clone();
+    assert_eq!((&spec["paused"], &spec["strategy"]), (&json!(true), &quarter()), "{}", world.describe());
+}
+
+#[test]
 fn a_version_that_fails_unheard_in_a_soak_goes_no_further_and_is_undone_once_it_is_heard() {
     let mut world = World::new(10, quarter(), a_minute_at_half());
     world.push(template("v2", false));

@@ -32,6 +32,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let wanted: Vec<&Mutant> = MUTANTS.iter().filter(|mutant| mutant.name.contains(&asked.only)).collect();
+    if wanted.is_empty() {
+        eprintln!("mutants: no bug has these words in its name: {}", asked.only);
+        return ExitCode::FAILURE;
+    }
     // What fails anyway notices nothing.
     let runs: BTreeSet<&[&str]> = wanted.iter().map(|mutant| mutant.noticed_by).collect();
     for run in runs {

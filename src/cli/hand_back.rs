@@ -13,7 +13,7 @@ use super::view::plain;
 use super::{Code, act, terminal};
 use crate::api::{Action, CHANGED_BY, GROUP, HELD, ORIGINALS, RELEASE_LABEL, Release, STABLE};
 use crate::decide::fields::{Originals, PARKED_DEADLINE, PARKED_MIN_READY};
-use crate::decide::snapshot::DIGITS_IN_NAME;
+use crate::decide::kept_name::is_named_after;
 use crate::watch::slim;
 
 /// The fields of `spec` that a run owns. Nothing else is given back: whoever could write more into the annotation would have it written with the
@@ -225,13 +225,12 @@ pub fn next(deployment: &DynamicObject) -> String {
 /// order back leaves. Where all old pods go first a run parks nothing else, and a deadline that its owner wants as long says nothing.
 fn is_back(deployment: &DynamicObject, stable: &str) -> bool {
     let spec = &deployment.data["spec"];
-    let fingerprint: String = slim::fingerprint(&spec["template"]).chars().take(DIGITS_IN_NAME).collect();
     let is_parked = spec["minReadySeconds"] == json!(PARKED_MIN_READY);
     let originals = deployment.annotations().get(ORIGINALS).and_then(|text| Originals::parse(text).ok());
     let is_theirs = originals.is_some_and(|theirs| theirs.recreate() && theirs.deadline().is_none());
     let waits_back = spec["progressDeadlineSeconds"] == json!(PARKED_DEADLINE) && !is_theirs;
     let is_ordered = waits_back && !is_parked && spec["paused"] != true;
-    is_ordered || stable.strip_suffix(&fingerprint).is_some_and(|before| before.ends_with('-'))
+    is_ordered || is_named_after(stable, &slim::fingerprint(&spec["template"]))
 }
 
 /// The command that writes the stable template, where what is noted is a name: anybody may have written it.

@@ -23,6 +23,7 @@ pub mod gate;
 pub mod images;
 pub mod jobs;
 pub mod judge;
+pub mod kept_name;
 mod label;
 pub mod lint;
 pub mod locks;

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use super::draft::Draft;
 use super::fields::{Originals, PARKED_DEADLINE, parked};
 use super::images;
+use super::kept_name::template_name;
 use super::pace::{Limits, Stand};
 use super::plan::{self, Measuring, Plan, PlanError, PlannedUndo};
-use super::snapshot::{DIGITS_IN_NAME, Pod, PodSet, ReleaseFacts, Snapshot, StoredTemplate, Workload};
+use super::snapshot::{Pod, PodSet, ReleaseFacts, Snapshot, StoredTemplate, Workload};
 use crate::api::status::{PodCount, ReplicasStatus, RevisionStatus, Run, Stage};
 use crate::api::{Authors, Capacity, CaptureMode, OnDelete, ReleaseSpec, ReleaseStatus};
 
@@ -172,12 +173,6 @@ pub fn revision(target: &Workload) -> RevisionStatus {
         images: images::kept(&target.images),
         changed_by: target.changed_by.clone(),
     }
-}
-
-/// Name of the ControllerRevision that keeps a template.
-pub fn template_name(workload: &str, fingerprint: &str) -> String {
-    let short: String = workload.chars().take(200).collect();
-    format!("{short}-{}", fingerprint.chars().take(DIGITS_IN_NAME).collect::<String>())
 }
 
 /// While the fields are ours the annotation is the truth, and the copy in status stands in for it; else the fields themselves are.

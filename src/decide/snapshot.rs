@@ -14,6 +14,7 @@ use crate::api::status::{Back, LocksStatus, StoredAs};
 use crate::api::undo::PodEvidence;
 use crate::api::{Action, Authors, ReleaseSpec, ReleaseStatus};
 use crate::decide::judge::Slot;
+use crate::decide::kept_name::is_named_after;
 use crate::decide::notify::Told;
 use crate::decide::plan::Meaning;
 use crate::decide::refusal::{DoneWithout, Missed};
@@ -339,15 +340,10 @@ pub struct StoredTemplate {
     pub let_go: bool,
 }
 
-/// Digits of a template's fingerprint that the name has under which it is kept: as many as it takes that nobody finds another template for the
-/// name of one that is kept.
-pub const DIGITS_IN_NAME: usize = 16;
-
 impl StoredTemplate {
     /// Whether it is what its name says. Whoever may write ControllerRevisions can put another template under the name of one that was kept.
     fn is_named(&self, name: &str) -> bool {
-        let digits = name.rsplit_once('-').map_or("", |(_, digits)| digits);
-        digits.len() == DIGITS_IN_NAME && self.fingerprint.starts_with(digits)
+        is_named_after(name, &self.fingerprint)
     }
 }
 

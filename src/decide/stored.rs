@@ -3,7 +3,8 @@
 
 use super::decision::Notice;
 use super::draft::Draft;
-use super::scene::{Scene, template_name};
+use super::kept_name::template_name;
+use super::scene::Scene;
 use super::snapshot::Workload;
 use crate::api::Action;
 use crate::api::status::{RevisionStatus, StoredAs};

@@ -2,7 +2,7 @@ use kube::api::DynamicObject;
 use serde_json::{Value, json};
 use tidegate::api::{Action, Release};
 use tidegate::cli::hand_back::{about_another, next, one_of, plan, saying};
-use tidegate::decide::snapshot::DIGITS_IN_NAME;
+use tidegate::decide::kept_name::template_name;
 use tidegate::watch::slim::fingerprint;
 
 use super::{release, run};
@@ -168,7 +168,7 @@ fn where_its_release_says_that_no_run_is_under_way_a_long_deadline_is_its_owners
 /// What is said next, of a Deployment of this template whose stable one is that of `v1`.
 fn said_of(version: &str, fields: &Value) -> String {
     let template = |version: &str| json!({"spec": {"containers": [{"name": "shop", "image": format!("shop:{version}")}]}});
-    let stable = format!("checkout-{}", &fingerprint(&template("v1"))[..DIGITS_IN_NAME]);
+    let stable = template_name("checkout", &fingerprint(&template("v1")));
     let annotations =
         json!({"tidegate.dev/originals": "{}", "tidegate.dev/stable": stable, "tidegate.dev/held": "true"});
     let mut spec = fields.clone();
@@ -237,7 +237,7 @@ fn where_all_old_pods_go_first_a_deadline_that_its_owner_wants_is_no_order_to_go
     });
     let annotations = json!({
         "tidegate.dev/originals": owners.to_string(),
-        "tidegate.dev/stable": format!("checkout-{}", &fingerprint(&template("v1"))[..DIGITS_IN_NAME]),
+        "tidegate.dev/stable": template_name("checkout", &fingerprint(&template("v1"))),
     });
     for (version, begins) in
         [("v1", "the stable template is in place"), ("v2", "the native controller now completes")]

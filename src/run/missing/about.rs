@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::decide::fields::lent;
+use crate::decide::kept_name::deployment_in;
 use crate::decide::{self, Key, Snapshot};
 use crate::watch::again::{NotRead, Reader};
 use crate::watch::{ObjectKey, SharedIndex, slim};
@@ -48,7 +49,7 @@ impl About {
             return target.map(|_| Self::Release);
         }
         // The longest names are kept cut off: nothing is there of these.
-        let of = |kept: &String| kept.rsplit_once('-').map(|(deployment, _)| deployment.to_owned());
+        let of = |kept: &String| deployment_in(kept).map(str::to_owned);
         Some(Self::Kept(snapshot.templates.keys().filter_map(of).collect()))
     }
 

@@ -12,7 +12,8 @@ use super::super::errands::Hands;
 use super::super::own_writes::LONGEST_WAIT;
 use super::*;
 use crate::act::writer::Leads;
-use crate::decide::snapshot::{DIGITS_IN_NAME, WayBack};
+use crate::decide::kept_name::template_name;
+use crate::decide::snapshot::WayBack;
 use crate::observe::gather::Gatherer;
 use crate::observe::measure::scrape::Pages;
 use crate::observe::measure::servers::Servers;
@@ -146,7 +147,7 @@ fn version(number: u8) -> Value {
 
 /// The name under which a Deployment's template is kept.
 fn name_of(deployment: &str, template: &Value) -> String {
-    format!("{deployment}-{:.DIGITS_IN_NAME$}", slim::fingerprint(template))
+    template_name(deployment, &slim::fingerprint(template))
 }
 
 /// A Deployment in mid-run whose Release is gone: it goes back, and nobody knows before it has been looked at.

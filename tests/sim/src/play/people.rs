@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
-use tidegate::decide::snapshot::DIGITS_IN_NAME;
+use tidegate::decide::kept_name::template_name;
 use tidegate::watch::slim::fingerprint;
 
 use super::Player;
@@ -41,7 +41,7 @@ pub(super) fn delete_copy(world: &mut World, name: &str) {
     let is_released = status["canary"]["fingerprint"] == present.as_str()
         && status["stable"]["fingerprint"] != present.as_str();
     if is_released {
-        let copy = format!("{name}-{}", &present[..DIGITS_IN_NAME]);
+        let copy = template_name(name, &present);
         world.delete(&Who::Person("owner"), "controllerrevisions", &named(&copy));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tidegate::api::{FIELD_MANAGER, ON_DELETE, ORIGINALS, RELEASE_LABEL, STABLE};
-use tidegate::decide::snapshot::DIGITS_IN_NAME;
+use tidegate::decide::kept_name::DIGITS_IN_NAME;
 use tidegate::watch::slim::fingerprint;
 
 use super::Watchman;

@@ -313,7 +313,7 @@ fn counted(pods: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tidegate::decide::snapshot::DIGITS_IN_NAME;
+    use tidegate::decide::kept_name::template_name;
 
     use super::super::stage::{OPERATOR, OWNER, said, tell, version, world, write};
     use super::*;
@@ -326,7 +326,7 @@ mod tests {
     const IS_OPEN: &str = "6 (the way back is open)";
 
     fn name_of(version: &Value) -> String {
-        format!("{TARGET}-{}", &fingerprint(version)[..DIGITS_IN_NAME])
+        template_name(TARGET, &fingerprint(version))
     }
 
     fn pace((unavailable, surge): (i32, i32)) -> Value {

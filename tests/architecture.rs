@@ -96,6 +96,11 @@ fn only_act_writes() {
     }
     // The Lease is not about the cluster's workloads: it decides who may use the writer at all.
     nowhere("run", &writes, |path| path.ends_with("run/leader.rs"));
+    // The plugin says what its user wants, and hands a Deployment back where no operator is left: it is a program of its own.
+    nowhere("cli", &writes, |path| path.ends_with("cli/act.rs") || path.ends_with("cli/hand_back.rs"));
+    for below in ["decide", "bin", "main.rs"] {
+        nowhere(below, &writes, |_| false);
+    }
     // Within act/ one file holds the client.
     nowhere("act", &["Client"], |path| path.ends_with("act/writer.rs"));
 }

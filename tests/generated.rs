@@ -28,6 +28,48 @@ fn the_crds_are_small_enough_for_kubectl_apply() {
 }
 
 #[test]
+fn all_that_people_write_has_a_bound() {
+    for (name, yaml) in tidegate::api::crds::all() {
+        let crd: serde_json::Value = serde_saphyr::from_str(&yaml).unwrap();
+        // The operator alone writes reports.
+        if crd["spec"]["names"]["kind"] == "ReleaseReport" {
+            continue;
+        }
+        for version in crd["spec"]["versions"].as_array().unwrap() {
+            let mut lacking = Vec::new();
+            let spec = &version["schema"]["openAPIV3Schema"]["properties"]["spec"];
+            assert!(spec["properties"].is_object(), "{name} has a spec");
+            unbounded(spec, "spec", &mut lacking);
+            assert!(lacking.is_empty(), "{name}: {lacking:#?}");
+        }
+    }
+}
+
+/// Texts, lists and maps below this schema that may be of any length. Whole objects of others (a Job's template, a patch) are as large as the
+/// API server takes them.
+fn unbounded(schema: &serde_json::Value, path: &str, lacking: &mut Vec<String>) {
+    let has = |bound: &str| !schema[bound].is_null();
+    let is_text = schema["type"] == "string" || has("x-kubernetes-int-or-string");
+    let is_bounded = match schema["type"].as_str() {
+        _ if is_text => has("maxLength") || has("enum") || schema["format"] == "date-time",
+        Some("array") => has("maxItems"),
+        Some("object") => has("maxProperties") || !has("additionalProperties"),
+        _ => true,
+    };
+    if !is_bounded {
+        lacking.push(path.to_owned());
+    }
+    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+        unbounded(inner, &format!("{path}.{name}"), lacking);
+    }
+    for (place, inner) in [("[]", &schema["items"]), ("{}", &schema["additionalProperties"])] {
+        if inner.is_object() {
+            unbounded(inner, &format!("{path}{place}"), lacking);
+        }
+    }
+}
+
+#[test]
 fn no_enum_lists_null_and_no_key_is_a_word_that_yaml_reads_as_a_boolean() {
     for (name, yaml) in tidegate::api::crds::all() {
         let value: serde_json::Value = serde_saphyr::from_str(&yaml).unwrap();

@@ -151,8 +151,8 @@ pub struct PodGauge {
     pub name: String,
     /// Labels that a series must have. Of several series of one pod the worst decides.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = Rule::new("self.all(k, k.size() <= 128 && k.matches('^[a-zA-Z_][a-zA-Z0-9_]*$') && self[k].size() <= 256)").message("a label's name is made of letters, digits and '_', its value has at most 256 characters"))]
+    #[schemars(extend("maxProperties" = 8, "additionalProperties" = {"type": "string", "maxLength": 256}))]
+    #[x_kube(validation = Rule::new("self.all(k, k.size() <= 128 && k.matches('^[a-zA-Z_][a-zA-Z0-9_]*$'))").message("a label's name is made of letters, digits and '_'"))]
     pub labels: BTreeMap<String, String>,
 }
 

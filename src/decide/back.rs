@@ -205,9 +205,9 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     draft.phase(Phase::Undoing, message);
     if !is_noted(draft, &back) {
         draft.note_first();
-        if back.cause == Cause::Superseded {
-            // Nothing is wrong with what serves. Ordered without a note, the stable template would look like its owner's revert, and
-            // the newer one would never be put back.
+        // Nothing is wrong with what serves. Ordered without a note, the stable template would look like its owner's revert, and the newer one would
+        // never be put back; or, where that has come after, like an order, and what its owner has taken back would be.
+        if back.cause == Cause::Superseded || owed::is_taken_back(draft, &back) {
             draft.only_noted();
         }
     }

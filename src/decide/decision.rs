@@ -90,7 +90,8 @@ impl Decision {
         if let Some((status, run)) = status.and_then(|status| Some((status, status.run.as_ref()?))) {
             let canary = status.canary.as_ref().map(|canary| canary.fingerprint.clone());
             let (run, back) = (run.id.clone(), run.back.clone()?);
-            return Some(WayBack { run, canary: canary.unwrap_or_default(), back });
+            let decided_on = before.map_or(0, |before| before.revision);
+            return Some(WayBack { run, canary: canary.unwrap_or_default(), back, decided_on });
         }
         let knows_stable = status.is_some_and(|status| status.stable.is_some());
         snapshot.way_back.clone().filter(|_| !knows_stable && orphan::lacks_note(snapshot))

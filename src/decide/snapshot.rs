@@ -153,6 +153,8 @@ pub struct WayBack {
     /// Fingerprint of the version that the run is about.
     pub canary: String,
     pub back: Back,
+    /// `status.revision` of the status that it was decided on. Status has this one still where it could not be written, by nobody.
+    pub decided_on: i64,
 }
 
 /// The last write of this process to the Deployment.

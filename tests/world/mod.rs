@@ -90,6 +90,8 @@ pub struct World {
     pub meters: measured::Meters,
     /// The most intents carried out before the operator dies in mid-look.
     pub dies_after: Option<usize>,
+    /// Status cannot be written.
+    pub status_unwritten: bool,
     /// What checks that ask are told, by `check` or `step/check`; passed, where nothing is said.
     pub answers: BTreeMap<&'static str, (ProbeResult, &'static str)>,
     /// What was asked, and what it was told.
@@ -235,6 +237,7 @@ impl World {
             readings: Vec::new(),
             meters: measured::Meters::default(),
             dies_after: None,
+            status_unwritten: false,
             answers: BTreeMap::new(),
             probes: BTreeMap::new(),
             asked: Vec::new(),
@@ -486,8 +489,12 @@ impl World {
             self.first_intents = decision.intents.iter().map(word).collect();
         }
         let dies_after = self.dies_after.take();
-        if decision.note_first {
+        if decision.note_first && !self.status_unwritten {
             self.note(&decision);
+        } else if decision.only_noted {
+            return decision;
+        } else if decision.note_first {
+            self.tell(&decision);
         }
         for (count, intent) in decision.intents.iter().enumerate() {
             if dies_after.is_some_and(|most| count >= most) {
@@ -520,7 +527,7 @@ impl World {
                 });
             }
         }
-        if dies_after.is_none() && !decision.note_first {
+        if dies_after.is_none() && !decision.note_first && !self.status_unwritten {
             self.note(&decision);
         }
         decision

@@ -151,19 +151,24 @@ impl World {
     }
 
     pub fn note(&mut self, decision: &Decision) {
-        // What lasts is told once an hour; here, once.
-        for notice in &decision.notices {
-            let is_known = self.notices.iter().any(|known| known.lasts && known.reason == notice.reason);
-            if !notice.lasts || !is_known {
-                self.notices.push(notice.clone());
-            }
-        }
+        self.tell(decision);
         let Some(status) = decision.status.as_ref().filter(|_| self.release.is_some()) else { return };
         self.status = serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap();
         self.status_writes += 1;
         if let Some(last) = &self.status.last_run {
             let report = self.reports.get(&last.report).expect("a run that has ended has its record");
             assert_eq!((&report.run, report.outcome), (&last.id, last.outcome));
+        }
+    }
+
+    /// What people are told of it.
+    pub fn tell(&mut self, decision: &Decision) {
+        // What lasts is told once an hour; here, once.
+        for notice in &decision.notices {
+            let is_known = self.notices.iter().any(|known| known.lasts && known.reason == notice.reason);
+            if !notice.lasts || !is_known {
+                self.notices.push(notice.clone());
+            }
         }
     }
 

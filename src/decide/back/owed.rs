@@ -38,7 +38,7 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     let canary = draft.status.canary.clone().unwrap_or_default();
     let Some(back) = draft.run().back.as_mut() else { return };
     if !is_of_its_owner(scene, back) && !has_ended(scene, back, &canary) {
-        return;
+        return note_what_was_decided(draft);
     }
     let dropped = back.next.take().map(|next| does_not_come(&next));
     if !is_undo(back.cause) {
@@ -51,6 +51,24 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     if let Some(dropped) = dropped {
         draft.notices.push(dropped_for(&dropped, "the stable template"));
     }
+}
+
+/// What comes after stable, which stands there as it was ordered, is what this process has decided when it ordered that: where status could not be written then,
+/// it does not say so yet.
+fn note_what_was_decided(draft: &mut Draft<'_>) {
+    let (Some(run), Some(seen)) = (&mut draft.status.run, &draft.snapshot.way_back) else { return };
+    let is_unwritten = draft.release.status.revision == seen.decided_on && run.id == seen.run;
+    let back = run.back.as_mut().filter(|back| is_unwritten && back.decided_at == seen.back.decided_at);
+    let Some(back) = back else { return };
+    let seen = seen.back.clone();
+    (back.next, back.next_before) = (seen.next, seen.next_before);
+    (back.cause, back.message, back.by, back.resume) = (seen.cause, seen.message, seen.by, seen.resume);
+}
+
+/// Whether a run that went back for something that comes after stable does so since its owner has put stable back: that is yet to be noted.
+pub fn is_taken_back(draft: &Draft<'_>, back: &Back) -> bool {
+    let before = draft.release.status.run.as_ref().and_then(|run| run.back.as_ref());
+    back.cause == Cause::Reverted && before.is_some()
 }
 
 fn does_not_come(next: &RevisionStatus) -> String {

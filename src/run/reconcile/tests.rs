@@ -572,7 +572,8 @@ fn owing(index: &mut index::Index, on_delete: Option<&str>) -> WayBack {
         "cause": "Superseded", "message": "a newer template has come", "decidedAt": "2026-01-01T00:00:00Z",
         "next": {"revision": name_of("shop", &version(3)), "fingerprint": slim::fingerprint(&version(3))},
     });
-    WayBack { run: "r1".into(), canary: "canary".into(), back: serde_json::from_value(back).unwrap() }
+    let back = serde_json::from_value(back).unwrap();
+    WayBack { run: "r1".into(), canary: "canary".into(), back, decided_on: 1 }
 }
 
 #[tokio::test(start_paused = true)]

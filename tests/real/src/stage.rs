@@ -183,6 +183,15 @@ pub fn newer_releases_crd() -> Result<Value> {
     Ok(crd)
 }
 
+/// The same once Releases are stored as that other version has them.
+pub fn releases_crd_that_stores_the_newer() -> Result<Value> {
+    let mut crd = newer_releases_crd()?;
+    for version in crd["spec"]["versions"].as_array_mut().context("no versions")? {
+        version["storage"] = json!(version["name"] == "v1beta1");
+    }
+    Ok(crd)
+}
+
 /// Documents of a YAML text.
 pub fn documents(text: &str) -> Result<Vec<Value>> {
     let mut documents = Vec::new();

@@ -295,6 +295,9 @@ impl World {
             self.note_release_deleted(&name.1);
         }
         if let Some(gone) = self.store.remove(plural, name) {
+            if plural == "controllerrevisions" && matches!(who, Who::Person(_)) {
+                self.note_copy_deleted(&gone);
+            }
             self.litter = true;
             self.clusters.iter_mut().for_each(|cluster| cluster.touch(self.now, LAG));
             self.counted(who, plural, "deleted", &gone);

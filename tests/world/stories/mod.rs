@@ -246,6 +246,61 @@ fn what_was_to_come_after_stable_does_not_once_its_owner_has_put_stable_back_bef
 }
 
 #[test]
+fn what_its_owner_has_taken_back_does_not_come_though_status_could_not_be_written_when_that_was_seen() {
+    for crashes in [false, true] {
+        let mut world = World::new(10, quarter(), quick());
+        world.ready_after = Duration::from_secs(5);
+        world.pass(Duration::from_secs(8));
+        let before = world.deployment()["spec"].clone();
+        world.push(template("v2", crashes));
+        world.until("some pods", |world| world.alive() > 10);
+        if !crashes {
+            world.push(template("v1", false));
+        }
+        world.until("going back", |world| world.phase() == "Undoing");
+        // It is noted, and nothing is ordered yet over what has come.
+        world.push(template("v3", false));
+        world.dies_after = Some(1);
+        world.tick();
+        let back = world.status.run.as_ref().and_then(|run| run.back.clone()).expect("it is noted");
+        assert!(back.next.is_some(), "{}", world.describe());
+        assert_eq!(world.deployment()["spec"]["template"], template("v3", false), "{}", world.describe());
+        world.push(template("v1", false));
+        world.status_unwritten = true;
+        world.tick();
+        world.status_unwritten = false;
+        assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+        world.pass(Duration::from_secs(60));
+        assert_eq!((world.reports.len(), world.ready()), (1, 10), "{}", world.describe());
+        assert_eq!(world.deployment()["spec"], before, "{}", world.describe());
+        let told = world.notices.iter().filter(|notice| notice.reason == "TemplateDropped");
+        assert_eq!(told.count(), 1, "{}", world.describe());
+    }
+}
+
+#[test]
+fn what_comes_after_stable_comes_though_status_could_not_be_written_when_that_was_ordered() {
+    for crashes in [false, true] {
+        let mut world = World::new(10, quarter(), quick());
+        world.ready_after = Duration::from_secs(5);
+        world.pass(Duration::from_secs(8));
+        world.push(template("v2", crashes));
+        world.until("some pods", |world| world.alive() > 10);
+        if !crashes {
+            world.push(template("v1", false));
+        }
+        world.until("going back", |world| world.phase() == "Undoing");
+        world.push(template("v3", false));
+        world.status_unwritten = true;
+        world.tick();
+        world.status_unwritten = false;
+        assert_eq!(ends(&mut world, 1), "Undone", "{}", world.describe());
+        assert_eq!(ends(&mut world, 2), "Succeeded", "{}", world.describe());
+        assert_eq!(world.deployment()["spec"]["template"], template("v3", false), "{}", world.describe());
+    }
+}
+
+#[test]
 fn a_newer_template_that_was_put_back_and_taken_back_before_that_was_noted_is_not_put_back_again() {
     let mut world = World::new(10, quarter(), quick());
     let before = world.deployment()["spec"].clone();

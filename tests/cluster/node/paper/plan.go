@@ -13,6 +13,7 @@ import (
 // The annotations with which a pod says what it wants to be reported as.
 const (
 	readyAfterAnnotation     = "paper.tidegate.dev/ready-after"     // Go duration, default 1s
+	unreadyAfterAnnotation   = "paper.tidegate.dev/unready-after"   // Go duration, default never
 	terminateAfterAnnotation = "paper.tidegate.dev/terminate-after" // Go duration, default 200ms
 	neverReadyAnnotation     = "paper.tidegate.dev/never-ready"
 	crashAnnotation          = "paper.tidegate.dev/crash"
@@ -67,7 +68,16 @@ func plan(pod *corev1.Pod, f facts, now time.Time) step {
 	case now.Before(due):
 		return finish(pod, f, status, containerView{state: running, restarts: f.restarts}, f.began, due)
 	case pod.Spec.RestartPolicy == corev1.RestartPolicyAlways || pod.Spec.RestartPolicy == "":
-		return finish(pod, f, status, containerView{state: running, ready: true, restarts: f.restarts}, due, time.Time{})
+		view := containerView{state: running, ready: true, restarts: f.restarts}
+		until := f.began.Add(duration(pod, unreadyAfterAnnotation, 0))
+		switch {
+		case !until.After(due):
+			return finish(pod, f, status, view, due, time.Time{})
+		case now.Before(until):
+			return finish(pod, f, status, view, due, until)
+		}
+		view.ready = false
+		return finish(pod, f, status, view, until, time.Time{})
 	}
 	ended := &corev1.ContainerStateTerminated{
 		Reason: "Completed", StartedAt: began, FinishedAt: metav1.NewTime(due.Truncate(time.Second)),

@@ -37,6 +37,22 @@ func TestAPodIsReadyWhenItsAnnotationSaysSo(t *testing.T) {
 	}
 }
 
+func TestAPodIsNotReadyAnyMoreWhenItsAnnotationSaysSo(t *testing.T) {
+	pod := paperPod(corev1.RestartPolicyAlways, map[string]string{unreadyAfterAnnotation: "3s"})
+	before, after := at(pod, 2*time.Second), at(pod, 3*time.Second)
+	if !node.IsReady(before.status) || !before.again.Equal(began.Add(3*time.Second)) {
+		t.Errorf("before: %+v", before)
+	}
+	if node.IsReady(after.status) || after.status.Phase != corev1.PodRunning || !after.again.IsZero() {
+		t.Errorf("after: %+v", after)
+	}
+	// Not before it was.
+	pod.Annotations[readyAfterAnnotation] = "4s"
+	if late := at(pod, time.Hour); !node.IsReady(late.status) {
+		t.Errorf("late: %+v", late)
+	}
+}
+
 func TestANeverReadyPodRunsAndWaitsForNothing(t *testing.T) {
 	if s := at(paperPod(corev1.RestartPolicyAlways, map[string]string{neverReadyAnnotation: "true"}), time.Hour); node.IsReady(s.status) || !s.again.IsZero() {
 		t.Errorf("%+v", s)

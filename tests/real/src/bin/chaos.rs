@@ -25,6 +25,8 @@ use tokio::sync::watch;
 
 /// Pods of each Deployment.
 const PODS: usize = 8;
+/// The name of the criterion that is breached.
+const CRITERION: &str = "ready";
 /// The longest that a run may take among all the faults.
 const PATIENCE: Duration = Duration::from_secs(360);
 /// Who has it go on for so many minutes wants each kind of fault. On a machine with nothing else to do they take about five.
@@ -46,11 +48,14 @@ struct Settings {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Good,
+    /// Its pods crash before they are Ready.
     Bad,
+    /// Its pods are not Ready any more after a while: a criterion breaches its limit.
+    Breach,
     Aborted,
 }
 
-const KINDS: [Kind; 6] = [Kind::Good, Kind::Bad, Kind::Good, Kind::Aborted, Kind::Bad, Kind::Good];
+const KINDS: [Kind; 6] = [Kind::Good, Kind::Bad, Kind::Good, Kind::Aborted, Kind::Breach, Kind::Good];
 
 /// What there has been.
 #[derive(Default)]
@@ -191,6 +196,7 @@ async fn tell(stage: &Stage, kind: Kind) -> Result<usize, String> {
     let version = match kind {
         Kind::Good | Kind::Aborted => json!({"version": "v2"}),
         Kind::Bad => json!({"version": "v2", "paper.tidegate.dev/crash": "true"}),
+        Kind::Breach => json!({"version": "v2", "paper.tidegate.dev/unready-after": "3s"}),
     };
     let shipped = json!({"spec": {"template": {"metadata": {"annotations": version}}}});
     until_some(|| async { story.try_patch(shipped.clone()).await.ok() }).await;
@@ -204,7 +210,7 @@ async fn tell(stage: &Stage, kind: Kind) -> Result<usize, String> {
     }
     let (outcome, at_the_end) = match kind {
         Kind::Good => ("Succeeded", "v2"),
-        Kind::Bad => ("Undone", "v1"),
+        Kind::Bad | Kind::Breach => ("Undone", "v1"),
         Kind::Aborted => ("Aborted", "v1"),
     };
     let ends = |story| ended(story, &before, outcome, at_the_end);
@@ -215,24 +221,33 @@ async fn tell(stage: &Stage, kind: Kind) -> Result<usize, String> {
     // where a fault kept the word from being said until the second step had begun.
     let reports = story.api("tidegate.dev/v1alpha1", "ReleaseReport");
     let reports = until_some(|| async { reports.list(&ListParams::default()).await.ok() }).await;
-    let passed = reports.items.iter().filter_map(|report| report.data["spec"]["steps"].as_array()).flatten();
+    let mut passed =
+        reports.items.iter().filter_map(|report| report.data["spec"]["steps"].as_array()).flatten();
+    let was_half = passed.any(|step| step["name"] == "half");
     let most = match kind {
         Kind::Good => PODS + 2,
-        Kind::Aborted if passed.into_iter().any(|step| step["name"] == "half") => PODS + PODS,
-        Kind::Bad | Kind::Aborted => PODS + PODS / 2,
+        Kind::Breach | Kind::Aborted if was_half => PODS + PODS,
+        Kind::Bad | Kind::Breach | Kind::Aborted => PODS + PODS / 2,
     };
-    if worst.least_ready < PODS - 2 || worst.most_ordered > most {
+    // Half of them are of the bad version at most, and cease to be Ready by themselves.
+    let least = if matches!(kind, Kind::Breach) { PODS / 2 } else { PODS - 2 };
+    if worst.least_ready < least || worst.most_ordered > most {
         return Err(format!("the owner's limits: {worst:?}\n{}", story.describe().await));
     }
     let number = until_some(|| async { story.status().await["lastRun"]["number"].as_i64() }).await;
     if number != 1 {
         return Err(format!("one run, not {number}\n{}", story.describe().await));
     }
+    let why =
+        until_some(|| async { story.status().await["lastRun"]["message"].as_str().map(str::to_owned) }).await;
+    if matches!(kind, Kind::Breach) && !why.contains(CRITERION) {
+        return Err(format!("undone for its criterion, not for: {why}\n{}", story.describe().await));
+    }
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": story.namespace}});
     let namespaces =
         tidegate_real::stage::api_of(&story.client, &namespace).map_err(|error| error.to_string())?;
     until_some(|| async { namespaces.delete(&story.namespace, &Default::default()).await.ok() }).await;
-    Ok(5)
+    Ok(if matches!(kind, Kind::Breach) { 6 } else { 5 })
 }
 
 async fn begin<'s>(stage: &'s Stage, kind: Kind) -> Story<'s> {
@@ -244,7 +259,7 @@ async fn begin<'s>(stage: &'s Stage, kind: Kind) -> Story<'s> {
             {"name": "half", "replicas": "50%", "soak": half},
             {"name": "all", "replicas": "100%"},
         ],
-        "criteria": [],
+        "criteria": [{"name": CRITERION, "availability": {"limit": "80%", "for": "2s"}}],
         "watch": [{"for": "3s", "every": "1s"}],
     });
     let tried = || async {

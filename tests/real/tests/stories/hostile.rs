@@ -1,49 +1,14 @@
 //! Releases and other objects that are as large, as deep and as odd as the API server lets them be: they trouble nobody else.
 
+mod largest;
+
 use serde_json::{Value, json};
 use tidegate_real::operator::Operator;
 use tidegate_real::stage::{Stage, usual};
 use tidegate_real::story::{Story, on_stage};
 
+use self::largest::largest;
 use crate::given::{adopted, ended, halves, paste, with};
-
-/// Everything at its bound.
-fn largest() -> Value {
-    let many = |count: usize, of: &dyn Fn(usize) -> Value| -> Value { (0..count).map(of).collect() };
-    let name = |place: usize| format!("{place:0>63}");
-    let keys =
-        || many(64, &|place| json!({"key": format!("{place:0>253}"), "pattern": "(a{99}){99}".repeat(20)}));
-    let headers: serde_json::Map<String, Value> =
-        (0..16).map(|place| (format!("{place:a>64}"), json!("x".repeat(1024)))).collect();
-    let url = format!("http://shop/{}", "x".repeat(1012));
-    json!({
-        "preflight": many(32, &|place| match place % 3 {
-            0 => json!({"name": name(place), "timeout": "000000h000010m000000s", "http": {
-                "url": url, "headers": headers, "expect": {"status": 599, "bodyMatches": "(a?){99}".repeat(32), "within": "999999.999s"},
-            }}),
-            1 => json!({"name": name(place), "approval": {"roles": many(8, &|role| json!(format!("{role:a>63}"))), "quorum": 8}}),
-            _ => json!({"name": name(place), "config": {"configMaps": [{"name": "x".repeat(253), "keys": if place == 2 { keys() } else { json!([]) }}]}}),
-        }),
-        "steps": many(32, &|place| json!({
-            "name": name(place), "replicas": place * 3000 + 1, "soak": "999999h999999m999999s", "deadline": "999999h999999m999999s",
-            "checks": many(8, &|check| json!({
-                "name": name(check), "every": "999999h999999m999999s", "retries": {"limit": 10, "backoff": "999999h"},
-                "http": {"podPath": format!("/{}", "x".repeat(511)), "expect": {"headers": {"location": "(a?){99}".repeat(32)}}},
-            })),
-        })),
-        "criteria": many(32, &|place| match place % 2 {
-            0 => json!({"name": name(place), "value": {"promql": "x".repeat(2048), "limit": "value > 999999999999999.999999999e+99", "for": "999999h"}}),
-            _ => json!({"name": name(place), "latency": {"quantile": 0.999_999_999, "limit": "999999.999s"}}),
-        }),
-        "metrics": {
-            "prometheus": {"url": format!("http://prometheus/{}", "x".repeat(494)), "scrapeInterval": "999999h",
-                "headers": many(8, &|place| json!({"name": format!("{place:a>64}"), "value": "x".repeat(256)}))},
-            "ignorePaths": many(32, &|place| json!(format!("/{place:a>254}*"))),
-        },
-        "watch": many(8, &|place| json!({"for": format!("{}h", 100_000 * (place + 1)), "every": "99999h"})),
-        "undo": {"budget": "999999h999999m999999s"},
-    })
-}
 
 /// A Job's template that is nested deeper than parsers go.
 fn deep(levels: usize) -> Value {
@@ -81,6 +46,29 @@ fn one_over() -> Vec<(&'static str, Value)> {
             "spec.watch: Too many: 9",
             json!({"watch": (0..9).map(|_| json!({"for": "1h", "every": "1m"})).collect::<Vec<_>>()}),
         ),
+        (
+            "spec.notify: Too many: 17",
+            json!({"notify": (0..17).map(|place| json!({"name": format!("n{place}"), "webhook": {"url": "http://shop/"}, "events": ["Held"]})).collect::<Vec<_>>()}),
+        ),
+        (
+            "spec.migrations: Too many: 17",
+            json!({"migrations": (0..17).map(|place| json!({"name": format!("m{place}"), "kind": "Expand", "job": {"template": {"spec": {"template": {}}}}})).collect::<Vec<_>>()}),
+        ),
+        ("spec.locks: Too many: 5", json!({"locks": ["a", "b", "c", "d", "e"]})),
+        (
+            "spec.undo.hooks: Too many: 9",
+            json!({"undo": {"hooks": (0..9).map(|place| json!({"name": format!("h{place}"), "configMap": {"name": "a", "key": "b", "value": "c"}})).collect::<Vec<_>>()}}),
+        ),
+        (
+            "spec.windows.allow: Too many: 9",
+            json!({"windows": {"allow": (0..9).map(|_| json!({"cron": "0 9 * * *", "for": "1h"})).collect::<Vec<_>>()}}),
+        ),
+        ("Too long", http(json!({"expect": {"expression": "x".repeat(1025)}}))),
+        (
+            "Too long",
+            json!({"notify": [{"name": "n", "webhook": {"url": "http://shop/"}, "events": ["Held"], "template": "x".repeat(1025)}]}),
+        ),
+        ("Too long", value(json!({"podGauge": {"name": "x", "labels": {"a": "x".repeat(257)}}}))),
         ("Too long", http(json!({"url": format!("http://shop/{}", "x".repeat(1013))}))),
         ("Too many", http(json!({"headers": headers}))),
         ("a header's name is made of", http(json!({"headers": {"x".repeat(65): "x"}}))),

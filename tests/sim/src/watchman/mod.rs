@@ -100,6 +100,8 @@ pub struct Watchman {
     pub looked: BTreeMap<&'static str, u64>,
     /// Of kept templates, by uid.
     fingerprints: BTreeMap<String, String>,
+    /// When somebody has deleted the copy of a template, by its fingerprint, where it was not seen to be kept since.
+    copies_deleted: BTreeMap<String, u64>,
     /// By the name of the Deployment, and of its Release.
     watched: BTreeMap<String, Watched>,
     /// Uid and generation of a Deployment after a process's last write to it.

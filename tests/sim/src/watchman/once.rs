@@ -11,7 +11,7 @@ use crate::world::World;
 
 /// Milliseconds after which whoever looks has heard what was said, through all that may be in the way: a connection on which nothing comes breaks after
 /// one minute of them, and a process is cut off for less.
-const HEARD: u64 = 180_000;
+pub(super) const HEARD: u64 = 180_000;
 
 /// Trials that a run may need of itself.
 const TRIALS: usize = 10;

@@ -1,5 +1,6 @@
 //! What the native controllers take and make under an order of the operator's to go back: enough pods stay Ready, stable ones stay, and there are not
-//! too many: 8. And whatever a run stands on, what it would go back to is kept: 6.
+//! too many: 8. And whatever a run stands on, what it would go back to is kept: 6; or somebody has deleted that, and it is said of the run as soon as it can be
+//! heard.
 //!
 //! Pods are looked at only where nobody but the operator has a part in it. Not from when somebody has written the Deployment on the way back, or where they have
 //! written fields that a run has; not while a scaling is being carried out. On nodes that have ever been full only Ready pods are counted, of several
@@ -14,6 +15,7 @@ use tidegate::api::{ORIGINALS, STABLE};
 use tidegate::watch::slim::fingerprint;
 
 use super::Watchman;
+use super::once::HEARD;
 use super::writing::PARKED;
 use crate::native::{Pod, Set, fenceposts};
 use crate::time::stamp;
@@ -236,12 +238,19 @@ impl World {
         });
     }
 
+    /// Somebody deletes the copy of a template: whoever goes on with it cannot have heard that yet.
+    pub fn note_copy_deleted(&mut self, copy: &Value) {
+        let now = self.now;
+        self.watchman.copies_deleted.insert(fingerprint(&copy["data"]), now);
+    }
+
     /// 6: whatever a run stands on, the stable template is kept where it is looked for: by its fingerprint, and without a Release by the name that
     /// is noted on the Deployment.
     pub fn check_way_is_open(&mut self, name: &str) {
         let Some(deployment) = self.deployment(name).cloned() else { return };
         let (metadata, status) = (&deployment["metadata"], self.status(name));
         let runs = !status["run"].is_null() && status["targetUid"] == metadata["uid"];
+        let is_said = status["blockedBy"]["reason"] == "StableTemplateLost";
         let stable = status["stable"]["fingerprint"].as_str().filter(|_| runs).map(str::to_owned);
         let noted = metadata["annotations"][STABLE].as_str().filter(|_| is_taken(&deployment));
         if stable.is_none() && noted.is_none() {
@@ -265,13 +274,20 @@ impl World {
                 (name.clone(), self.watchman.fingerprint(&kept["metadata"], &kept["data"]))
             })
             .collect();
+        let now = self.now;
+        let deleted = &mut self.watchman.copies_deleted;
+        deleted.retain(|gone, _| kept.iter().all(|(_, kept)| kept != gone));
+        let may_lack = deleted.iter().filter(|(_, at)| is_said || now < **at + HEARD);
+        let was_deleted: Vec<String> = may_lack.map(|(gone, _)| gone.clone()).collect();
         if let Some(stable) = stable {
-            let is_kept = kept.iter().any(|(_, kept)| *kept == stable);
+            let is_kept = kept.iter().any(|(_, kept)| *kept == stable) || was_deleted.contains(&stable);
             self.check("6 (the way back is open)", is_kept, || format!("{stable} of {kept:?}"));
         }
         if let Some(noted) = noted {
             let is_it = |(name, kept): &(String, String)| *name == noted && is_named_after(name, kept);
-            self.check("6 (the way back is open)", kept.iter().any(is_it), || format!("{noted} of {kept:?}"));
+            let is_kept =
+                kept.iter().any(is_it) || was_deleted.iter().any(|gone| is_named_after(noted, gone));
+            self.check("6 (the way back is open)", is_kept, || format!("{noted} of {kept:?}"));
         }
     }
 }
@@ -430,6 +446,39 @@ mod tests {
             settle(&mut world, 9_100);
             assert_eq!(said(&world, STABLE_STAYS), seen, "{:?}", world.watchman.violations);
             assert!(looked(&world, STABLE_STAYS));
+        }
+    }
+
+    #[test]
+    fn a_stable_template_that_somebody_has_deleted_is_said_to_be_lost_once_that_can_be_heard() {
+        let copy = named(&name_of(&version(1)));
+        for (waited, says, is_kept_anew, seen) in [
+            (0, "", false, false),
+            (HEARD, "", false, true),
+            (HEARD, "StableTemplateLost", false, false),
+            (0, "StableTemplateLost", true, true),
+        ] {
+            let mut world = moved(&json!({}), (2, 0));
+            let mine = world.deployment(TARGET).map(|it| it["metadata"]["uid"].clone());
+            let object = json!({
+                "metadata": {"name": copy.1, "ownerReferences": [{"uid": mine}]},
+                "data": version(1),
+            });
+            world.make(&OPERATOR, "controllerrevisions", NAMESPACE, object.clone());
+            world.delete(&OWNER, "controllerrevisions", &copy);
+            if is_kept_anew {
+                world.make(&OPERATOR, "controllerrevisions", NAMESPACE, object);
+                world.check_way_is_open(TARGET);
+                world.delete(&OPERATOR, "controllerrevisions", &copy);
+            }
+            tell(&mut world, |status| {
+                status["run"] = json!({"id": "r1"});
+                status["blockedBy"] = json!({"reason": says});
+            });
+            world.now += waited;
+            let before = said(&world, IS_OPEN);
+            world.check_way_is_open(TARGET);
+            assert_eq!(said(&world, IS_OPEN) > before, seen, "{waited} {says} {is_kept_anew}");
         }
     }
 

@@ -129,3 +129,38 @@ request 371 answerless
 request 381 lost"#,
     );
 }
+
+#[test]
+fn what_its_owner_has_taken_back_does_not_come_though_status_could_not_be_written_when_that_was_seen() {
+    // Cut off, the operator hears of v2, which was written over the stable v1, and of v1 again at once. That v2 does not come any more is refused by an API server
+    // that has too much to do, and the owner's fields were given back all the same: v1 looked like an order then, and v2 was put back.
+    told_by(
+        13_003_435,
+        r#"replicas 4
+strategy {"rollingUpdate":{"maxSurge":3,"maxUnavailable":2},"type":"RollingUpdate"}
+min-ready 5
+deadline 600
+release {"criteria":[],"locks":["db"],"steps":[{"name":"pilot","pilot":{"atLeast":1,"nodes":{"matchLabels":{"tier":"pilot"}}},"replicas":1,"soak":"10s"},{"name":"half","replicas":"50%","soak":"10s"}],"watch":[{"every":"1s","for":"3s"}]}
+ready-after 1000
+policies true
+candidates 1
+beside 1
+at 2974 push v2 good
+at 2980 beside till push v2 good
+at 2982 beside till push v1 good
+at 3823 beside till push v2 good
+at 4104 cut-off 15
+at 15502 delete-deployment
+at 16423 beside till push v1 good
+at 17664 make-deployment
+at 32008 make-deployment
+request 10 lost
+request 17 late 9064
+request 20 throttled 1
+request 26 answerless
+request 35 throttled
+request 37 late 1874
+request 44 answerless
+request 51 throttled"#,
+    );
+}

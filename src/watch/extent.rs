@@ -1,7 +1,8 @@
 //! How much of what people write is read. What is read takes several times as much as its text, and a hundred bytes for each entry of its lists
 //! and objects, however short it is.
 
-/// Bytes: more than a Release has in which everything is as large as its schema lets it be, and a hundred times a usual template.
+/// Bytes: as many as a Release has in which everything that can be written is there, as long as it may be, but not in each of its steps; and a hundred times a
+/// usual template.
 pub const MOST_BYTES: usize = 640 << 10;
 /// Entries of lists and objects.
 pub const MOST_ENTRIES: usize = 16_384;

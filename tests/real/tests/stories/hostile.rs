@@ -149,6 +149,9 @@ fn what_is_at_its_bound_or_deeper_than_parsers_go_stops_nobody_else() {
                 story.get("tidegate.dev/v1alpha1", "Release", "largest").await["status"]["phase"].is_string()
             })
             .await;
+        let largest = story.get("tidegate.dev/v1alpha1", "Release", "largest").await;
+        let told = &largest["status"]["blockedBy"];
+        assert_ne!(told["reason"], "InvalidSpec", "all of it is understood: {told}");
         let says = format!(
             "kubectl get release deep -n {} -o 'jsonpath={{.status.blockedBy.message}}'",
             story.namespace

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidegate::api::text::Span;
+use tidegate::decide::decision::ErrandKind;
+use tidegate::decide::{Decision, Snapshot};
 use tidegate::watch::slim::fingerprint;
 
 use super::run_of;
@@ -53,6 +55,13 @@ impl World {
         self.check("7 (what works is not said to fail)", !works, || last["validation"].to_string());
     }
 
+    /// Hooks may be under way before status says so, of a way back that comes to be another one before it ever does.
+    pub(super) fn note_calls(&mut self, snapshot: &Snapshot, decision: &Decision) {
+        let Some(release) = &snapshot.release else { return };
+        let calls = decision.errands.iter().filter(|errand| matches!(errand.kind, ErrandKind::Call(_)));
+        self.watchman.went_back.extend(calls.map(|errand| (release.uid.clone(), errand.run.clone())));
+    }
+
     /// Whether pods of a template become Ready, and answer as they should.
     fn works(&self, name: &str, wanted: Option<&str>) -> bool {
         let mut sets = self.native(name).sets.iter();
@@ -85,10 +94,7 @@ impl World {
 
     /// Whoever is behind a hook's URL has answered a process: once for each way back, as long as it leads without a break.
     pub fn hook_answered(&mut self, process: usize) {
-        let is_new =
-            |name: &&str| !self.release(name).is_some_and(|it| self.watchman.went_back.contains(&run_of(it)));
-        // It may be under way before status says so.
-        let most = self.watchman.went_back.len() + self.targets().filter(is_new).count();
+        let most = self.watchman.went_back.len();
         let answered = self.watchman.hooks_answered.entry(process).or_default();
         *answered += 1;
         let answered = *answered;

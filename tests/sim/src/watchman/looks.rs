@@ -39,6 +39,7 @@ impl World {
             format!("at {} it is to be looked at again at {:?}", snapshot.now, decision.wake)
         });
         self.check_calendar(snapshot, decision);
+        self.note_calls(snapshot, decision);
         self.watchman.decisions += 1;
         if self.watchman.decisions.is_multiple_of(AGAIN) {
             let again = decide::decide(snapshot);

@@ -160,9 +160,11 @@ mod tests {
     #[test]
     fn a_spec_that_takes_much_room_is_not_read() {
         let large = said_of(json!({"note": "x".repeat(extent::MOST_BYTES)})).unwrap_err();
-        assert_eq!(large, "is not read: it is larger than 640 KiB: keep long texts in a ConfigMap or an image");
-        let long =
-            "is not read: its lists and objects have more than 16384 entries: keep long lists in a ConfigMap or an image";
+        assert_eq!(
+            large,
+            "is not read: it is larger than 640 KiB: keep long texts in a ConfigMap or an image"
+        );
+        let long = "is not read: its lists and objects have more than 16384 entries: keep long lists in a ConfigMap or an image";
         assert_eq!(said_of(json!({"zeros": vec![0; 20_000]})).unwrap_err(), long);
     }
 

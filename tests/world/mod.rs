@@ -548,7 +548,7 @@ impl World {
         self.outputs.clear();
         self.gathered = None;
         self.marked.clear();
-        self.last_write = None;
+        (self.last_write, self.way_back) = (None, None);
         self.places.forget();
         self.looking_since = Some(self.now);
         self.seen = seen::Seen::default();

@@ -18,7 +18,7 @@ const PLAYS: &[&str] = &["--test", "plays"];
 const SEEDS: &[&str] = &["--test", "seeds"];
 
 /// All of them.
-pub const MUTANTS: [Mutant; 40] = [
+pub const MUTANTS: [Mutant; 42] = [
     Mutant {
         name: "a move grows late while nobody looks",
         file: "src/decide/moving.rs",
@@ -291,6 +291,20 @@ pub const MUTANTS: [Mutant; 40] = [
         file: "src/decide/rest.rs",
         finds: "scene.stand.canary > 0 || has_begun(scene.target)",
         becomes: "scene.stand.canary > 0 || (has_begun(scene.target) && false)",
+        noticed_by: WORLD,
+    },
+    Mutant {
+        name: "what was decided when status could not be written is forgotten",
+        file: "src/decide/back/owed.rs",
+        finds: "        return note_what_was_decided(draft);",
+        becomes: "        return;",
+        noticed_by: WORLD,
+    },
+    Mutant {
+        name: "an order of its owner's is carried out before it is noted what that takes back",
+        file: "src/decide/back.rs",
+        finds: "back.cause == Cause::Superseded || owed::is_taken_back(draft, &back)",
+        becomes: "back.cause == Cause::Superseded",
         noticed_by: WORLD,
     },
     Mutant {

@@ -80,8 +80,10 @@ impl Fault {
 }
 
 /// All kinds of them.
-pub const KINDS: [&str; 8] =
-    ["failed", "lost", "answerless", "swallowed", "late", "conflict", "throttled", "forgotten"];
+pub const KINDS: [&str; 9] =
+    ["failed", "lost", "answerless", "swallowed", "late", "conflict", "throttled", "forgotten", OUT];
+/// What it is called that all writes of a kind fail for a while.
+pub const OUT: &str = "out";
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,6 +127,18 @@ pub const PURPOSES: [(Purpose, &str); 12] = [
     (Purpose::Lease, "the Lease"),
 ];
 
+impl Purpose {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        PURPOSES.iter().find(|(purpose, _)| *purpose == self).map_or("", |(_, name)| *name)
+    }
+
+    /// The one that is called so.
+    pub fn called(name: &str) -> Option<Self> {
+        PURPOSES.iter().find(|(_, known)| *known == name).map(|(purpose, _)| *purpose)
+    }
+}
+
 /// How often a fault of a kind took effect on a request.
 pub type Befallen = BTreeMap<(&'static str, Purpose), u64>;
 
@@ -146,6 +160,8 @@ pub struct Network {
     pub faults: BTreeMap<u64, Fault>,
     /// By the number of the request about the Lease.
     pub lease_faults: BTreeMap<u64, Fault>,
+    /// Until when all of these fail.
+    pub out: BTreeMap<Purpose, u64>,
     /// What took effect of those: the number of some is never reached, and others can do nothing to what they fall on.
     pub befallen: Befallen,
     requests: u64,
@@ -160,7 +176,7 @@ impl Network {
     }
 
     /// One more request, and what happens to it. `is_change`: of an object that is there, so that somebody else can have been first.
-    pub fn request(&mut self, purpose: Purpose, is_change: bool) -> Option<Fault> {
+    pub fn request(&mut self, purpose: Purpose, is_change: bool, now: u64) -> Option<Fault> {
         let fault = if purpose == Purpose::Lease {
             self.about_leading += 1;
             self.lease_faults.get(&self.about_leading)
@@ -168,7 +184,12 @@ impl Network {
             self.requests += 1;
             self.faults.get(&self.requests)
         };
-        let fault = fault.copied().filter(|fault| is_change || *fault != Fault::Conflict)?;
+        let fault = fault.copied().filter(|fault| is_change || *fault != Fault::Conflict);
+        if fault.is_none() && self.out.get(&purpose).is_some_and(|until| now < *until) {
+            *self.befallen.entry((OUT, purpose)).or_default() += 1;
+            return Some(Fault::Failed);
+        }
+        let fault = fault?;
         *self.befallen.entry((fault.kind(), purpose)).or_default() += 1;
         Some(fault)
     }

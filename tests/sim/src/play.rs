@@ -458,6 +458,9 @@ impl<'s> Player<'s> {
                 world.unread = Some((*plural, now + wait));
                 world.store.drop_watches();
             }
+            Event::Out(purpose, wait) => {
+                world.network.out.insert(*purpose, now + wait);
+            }
             Event::Compact => world.store.compact(),
             Event::Replay(changes) => {
                 for plural in ["deployments", "releases", "replicasets", "pods"] {

@@ -95,7 +95,7 @@ mod tests {
         let mut network = Network::default();
         network.faults.clone_from(&story.faults);
         for (purpose, is_change) in requests {
-            network.request(*purpose, *is_change);
+            network.request(*purpose, *is_change, 0);
         }
         let mut reach = Reach::default();
         reach.add(&story, &Outcome { befallen: network.befallen, ..Outcome::default() });

@@ -9,6 +9,7 @@ mod hostile;
 mod leading;
 mod migrations;
 mod others;
+mod out;
 mod throughout;
 mod tried;
 mod unread;
@@ -81,6 +82,7 @@ pub fn story(seed: u64) -> Story {
     throughout::throughout(&mut Dice::new(seed, 30), &mut story);
     failing::failing(&mut Dice::new(seed, 31), &mut story);
     unread::unread(&mut Dice::new(seed, 32), &mut story);
+    out::out(&mut Dice::new(seed, 34), &mut story);
     // Last: what the others look for is what they take over.
     others::others(&mut Dice::new(seed, 33), &mut story);
     story
@@ -622,7 +624,7 @@ mod tests {
         let release = |story: &Story, field: &str| !story.setup.release[field].is_null();
         type Sort<'s> = (&'s str, &'s dyn Fn(&Story) -> bool);
         let has = |story: &Story, is_it: fn(&Event) -> bool| times(story, is_it) > 0;
-        let sorts: [Sort<'_>; 18] = [
+        let sorts: [Sort<'_>; 19] = [
             ("migrations", &|story| release(story, "migrations")),
             ("pilots", &|story| !story.setup.release["steps"][0]["pilot"].is_null()),
             ("trial pods", &|story| story.setup.release["preflight"].to_string().contains("podPort")),
@@ -643,6 +645,7 @@ mod tests {
             ("paused", &|story| has(story, |event| matches!(event, Event::Pause(_)))),
             ("clocks that jump", &|story| has(story, |event| matches!(event, Event::Clock(_)))),
             ("a Prometheus that lies", &|story| has(story, |event| matches!(event, Event::Prometheus(_)))),
+            ("writes that fail", &|story| has(story, |event| matches!(event, Event::Out(..)))),
             ("cut off", &|story| has(story, |event| matches!(event, Event::CutOff(_)))),
             ("deaths", &|story| has(story, |event| matches!(event, Event::Kill(_) | Event::Mortal(_)))),
         ];

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
-use crate::network::Fault;
+use crate::network::{Fault, Purpose};
 use crate::prometheus::{LIES, Lies};
 use crate::server::store::kind_of;
 use crate::world::{Flags, NODES, Pages, Receivers, TARGETS};
@@ -216,6 +216,8 @@ pub enum Event {
     HoldStandby(&'static str, u64),
     /// All watches end, and for so many milliseconds whoever lists or watches this kind is told of an error.
     Unread(&'static str, u64),
+    /// For so many milliseconds each write of this kind fails.
+    Out(Purpose, u64),
     /// The API server forgets how things came to be as they are.
     Compact,
     /// Watches bring the last so many changes again.
@@ -301,6 +303,7 @@ impl fmt::Display for Event {
             Self::HoldWatches(wait) => write!(out, "hold-watches {wait}"),
             Self::HoldStandby(plural, wait) => write!(out, "hold-standby {plural} {wait}"),
             Self::Unread(plural, wait) => write!(out, "unread {plural} {wait}"),
+            Self::Out(purpose, wait) => write!(out, "out {wait} {}", purpose.name()),
             Self::Compact => out.write_str("compact"),
             Self::Replay(changes) => write!(out, "replay {changes}"),
             Self::Sleep(wait) => write!(out, "sleep {wait}"),
@@ -422,6 +425,11 @@ impl FromStr for Event {
             "hold-watches" => Self::HoldWatches(natural(0)?),
             "hold-standby" => Self::HoldStandby(plural(0)?, natural(1)?),
             "unread" => Self::Unread(plural(0)?, natural(1)?),
+            "out" => {
+                let (_, name) = rest.split_once(' ').unwrap_or_default();
+                let purpose = Purpose::called(name).ok_or_else(|| format!("{text}: no such writes"))?;
+                Self::Out(purpose, natural(0)?)
+            }
             "compact" => Self::Compact,
             "replay" => Self::Replay(count(0)?),
             "sleep" => Self::Sleep(natural(0)?),

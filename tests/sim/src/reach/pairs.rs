@@ -3,7 +3,7 @@
 //! The numbers are estimates, from how often a request of that purpose is made: a story has a few hundred requests, a fifth of them watches and a fifth
 //! status, and each kind takes effect about once in two stories. Where a pair is missed that is nearly there, its number is too small.
 
-use crate::network::{KINDS, PURPOSES, Purpose};
+use crate::network::{KINDS, OUT, PURPOSES, Purpose};
 
 /// The set of the test suite.
 pub const FEW: u64 = 200;
@@ -30,7 +30,12 @@ const WITHIN: [(Purpose, u64); 12] = [
 ];
 
 /// Kinds of faults that cannot befall some purposes, or do nothing to them, and why.
-const NEVER: [(&str, &[Purpose], &str); 4] = [
+const NEVER: [(&str, &[Purpose], &str); 5] = [
+    (
+        OUT,
+        &[Purpose::List, Purpose::Get, Purpose::Watch, Purpose::Lease],
+        "these are writes of the operator's but that of the Lease, which `leading` troubles",
+    ),
     (
         "conflict",
         &[Purpose::List, Purpose::Get, Purpose::Watch],

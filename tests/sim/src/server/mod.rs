@@ -73,7 +73,7 @@ async fn serve(shared: Shared, process: usize, request: http::Request<Body>) -> 
     let (fault, wait, heard) = {
         let mut world = shared.lock();
         world.check_sent(process, &request);
-        let fault = world.network.request(purpose, is_change);
+        let fault = world.network.request(purpose, is_change, sent);
         let cut_off = world.watch_held_until(process).saturating_sub(world.now);
         // Who is cut off does not hear of what is done meanwhile.
         let heard = if cut_off > 0 { 0 } else { sent };

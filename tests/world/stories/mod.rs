@@ -245,20 +245,26 @@ fn what_was_to_come_after_stable_does_not_once_its_owner_has_put_stable_back_bef
     }
 }
 
+/// Ten pods of v1, and v2 on its way back since it crashes, or since its owner has put v1 back; and what its owner wrote.
+fn on_its_way_back(crashes: bool) -> (World, Value) {
+    let mut world = World::new(10, quarter(), quick());
+    world.ready_after = Duration::from_secs(5);
+    world.pass(Duration::from_secs(8));
+    let before = world.deployment()["spec"].clone();
+    world.push(template("v2", crashes));
+    world.until("some pods", |world| world.alive() > 10);
+    if !crashes {
+        world.push(template("v1", false));
+    }
+    world.until("going back", |world| world.phase() == "Undoing");
+    (world, before)
+}
+
 #[test]
 fn what_its_owner_has_taken_back_does_not_come_though_status_could_not_be_written_when_that_was_seen() {
     // `dies`: whoever has seen it. Where nothing is wrong with what serves nothing has been ordered by then.
     for (crashes, dies) in [(false, false), (true, false), (false, true)] {
-        let mut world = World::new(10, quarter(), quick());
-        world.ready_after = Duration::from_secs(5);
-        world.pass(Duration::from_secs(8));
-        let before = world.deployment()["spec"].clone();
-        world.push(template("v2", crashes));
-        world.until("some pods", |world| world.alive() > 10);
-        if !crashes {
-            world.push(template("v1", false));
-        }
-        world.until("going back", |world| world.phase() == "Undoing");
+        let (mut world, before) = on_its_way_back(crashes);
         // It is noted, and nothing is ordered yet over what has come.
         world.push(template("v3", false));
         world.dies_after = Some(1);
@@ -285,15 +291,7 @@ fn what_its_owner_has_taken_back_does_not_come_though_status_could_not_be_writte
 #[test]
 fn what_comes_after_stable_comes_though_status_could_not_be_written_when_that_was_ordered() {
     for crashes in [false, true] {
-        let mut world = World::new(10, quarter(), quick());
-        world.ready_after = Duration::from_secs(5);
-        world.pass(Duration::from_secs(8));
-        world.push(template("v2", crashes));
-        world.until("some pods", |world| world.alive() > 10);
-        if !crashes {
-            world.push(template("v1", false));
-        }
-        world.until("going back", |world| world.phase() == "Undoing");
+        let (mut world, _) = on_its_way_back(crashes);
         world.push(template("v3", false));
         world.status_unwritten = true;
         world.tick();

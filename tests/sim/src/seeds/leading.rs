@@ -6,6 +6,11 @@ use crate::dice::Dice;
 use crate::network::Fault;
 use crate::story::{Event, Story};
 
+/// Requests about the Lease that most faults of it befall: of its first two minutes.
+const EARLY: u64 = 60;
+/// Times that these double: up to four hours.
+const DOUBLES: u64 = 7;
+
 /// The Lease cannot be renewed, or nobody says that it was.
 pub fn troubled(dice: &mut Dice, story: &mut Story) {
     if story.setup.candidates == 0 || dice.once_in(2) {
@@ -24,7 +29,14 @@ pub fn troubled(dice: &mut Dice, story: &mut Story) {
         _ => Fault::Late(dice.below(14_000)),
     };
     let many = *dice.pick(&[2, 5, 20]);
-    story.lease_faults = (0..many).map(|_| (dice.below(60) + 1, fault(dice))).collect();
+    story.lease_faults = (0..many).map(|_| (dice.below(EARLY) + 1, fault(dice))).collect();
+    // And later ones, as many for each time that its requests double: those after its end cost nothing.
+    for stretch in 0..DOUBLES {
+        if dice.once_in(2) {
+            let from = EARLY << stretch;
+            story.lease_faults.insert(from + 1 + dice.below(from), fault(dice));
+        }
+    }
 }
 
 /// Two that both lead all the time, as where each believes that the other does not: nothing but what a write tests, and names that are taken once, stands

@@ -1,5 +1,5 @@
-//! Writes of one kind that fail for a while, one after the other, in some stories: somebody's webhook for that kind is down, say, and everything else goes on. Faults by
-//! the number of the request seldom befall the same write twice.
+//! Writes of one kind that fail for a while, one after the other, in some stories: somebody's webhook for that kind is down, say, and everything else goes
+//! on. Faults by the number of the request seldom befall the same write twice.
 
 use crate::dice::Dice;
 use crate::network::Purpose;

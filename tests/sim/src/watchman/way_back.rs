@@ -259,9 +259,9 @@ impl World {
         let present = fingerprint(&deployment["spec"]["template"]);
         let stable = stable.filter(|stable| *stable != present);
         let noted = noted.filter(|noted| !is_named_after(noted, &present));
-        // Of several who write at the same time one may note what was stable before, and the other has dropped.
-        let is_stable = status["stable"]["fingerprint"] == present.as_str();
-        let noted = noted.filter(|_| !(self.watchman.several_lead && is_stable));
+        // Of several who write at the same time one may note what the other has dropped: what stands there is stable by now, or its Release is gone.
+        let is_over = status.is_null() || status["stable"]["fingerprint"] == present.as_str();
+        let noted = noted.filter(|_| !(self.watchman.several_lead && is_over));
         if stable.is_none() && noted.is_none() {
             return;
         }

@@ -34,7 +34,7 @@ use super::pace::Stand;
 use super::podhealth;
 use super::rest;
 use super::scene::Scene;
-use super::snapshot::{ReleaseFacts, Snapshot};
+use super::snapshot::{ReleaseFacts, Snapshot, WayBack};
 use super::stored;
 use super::workload;
 use crate::api::report::Undo;
@@ -225,12 +225,8 @@ pub fn decide(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         && scene.canary_pods().next().is_none();
     let stands = ordered && stand.stable == stand.replicas && stand.stable_ready >= stand.replicas;
     // It may have been seen before, and not written yet.
-    let seen = draft.snapshot.way_back.as_ref();
-    let run = draft.run();
-    let seen = seen.filter(|seen| seen.run == run.id);
-    let Some(back) = run.back.as_mut() else { return };
-    // What it was back for before, for a while only, is another way back.
-    let seen = seen.filter(|seen| seen.back.decided_at == back.decided_at);
+    let seen = seen_here(draft.snapshot, draft.run());
+    let Some(back) = draft.run().back.as_mut() else { return };
     if ordered && back.ordered_at.is_none() {
         back.ordered_at = seen.and_then(|seen| seen.back.ordered_at).or(Some(now));
     }
@@ -310,6 +306,13 @@ pub fn refusal(draft: &Draft<'_>) -> String {
         }
         None => "the run is going back".to_owned(),
     }
+}
+
+/// What this process has seen of the way back that a run goes, whether or not status says it. What it was back for before, for a while only, is another one.
+fn seen_here<'s>(snapshot: &'s Snapshot, run: &Run) -> Option<&'s WayBack> {
+    let back = run.back.as_ref()?;
+    let is_it = |seen: &&WayBack| seen.run == run.id && seen.back.decided_at == back.decided_at;
+    snapshot.way_back.as_ref().filter(is_it)
 }
 
 /// Whether status says already why we go back, what comes after, and what is given back. If not it is written before anything is ordered: to a

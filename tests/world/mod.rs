@@ -489,12 +489,12 @@ impl World {
             self.first_intents = decision.intents.iter().map(word).collect();
         }
         let dies_after = self.dies_after.take();
-        if decision.note_first && !self.status_unwritten {
-            self.note(&decision);
-        } else if decision.only_noted {
-            return decision;
-        } else if decision.note_first {
-            self.tell(&decision);
+        if decision.note_first {
+            match self.status_unwritten {
+                false => self.note(&decision),
+                true if decision.only_noted => return decision,
+                true => self.tell(&decision),
+            }
         }
         for (count, intent) in decision.intents.iter().enumerate() {
             if dies_after.is_some_and(|most| count >= most) {

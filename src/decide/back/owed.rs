@@ -1,7 +1,7 @@
 //! What comes after stable: a newer template of the owner's, or that of the run. Of what they have taken back themselves nothing does, and what does
 //! not come because somebody has the Deployment handed back is named. How it is kept, and when its turn comes, is not known here.
 
-use super::{Back, Cause, Draft, GoingBack, Notice, Scene, Why, goes_on, is_undo, named};
+use super::{Back, Cause, Draft, GoingBack, Notice, Scene, Why, goes_on, is_undo, named, seen_here};
 use crate::api::Authors;
 use crate::api::status::RevisionStatus;
 use crate::decide::evidence::shortened;
@@ -56,10 +56,9 @@ pub fn note_revert(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 /// What comes after stable, which stands there as it was ordered, is what this process has decided when it ordered that: where status could not be written then,
 /// it does not say so yet.
 fn note_what_was_decided(draft: &mut Draft<'_>) {
-    let (Some(run), Some(seen)) = (&mut draft.status.run, &draft.snapshot.way_back) else { return };
-    let is_unwritten = draft.release.status.revision == seen.decided_on && run.id == seen.run;
-    let back = run.back.as_mut().filter(|back| is_unwritten && back.decided_at == seen.back.decided_at);
-    let Some(back) = back else { return };
+    let unwritten = seen_here(draft.snapshot, draft.run());
+    let unwritten = unwritten.filter(|seen| draft.release.status.revision == seen.decided_on);
+    let (Some(seen), Some(back)) = (unwritten, &mut draft.run().back) else { return };
     let seen = seen.back.clone();
     (back.next, back.next_before) = (seen.next, seen.next_before);
     (back.cause, back.message, back.by, back.resume) = (seen.cause, seen.message, seen.by, seen.resume);

@@ -81,7 +81,7 @@ fn within(purpose: Purpose) -> u64 {
 }
 
 /// Why it cannot be.
-fn never(kind: &str, purpose: Purpose) -> Option<&'static str> {
+pub fn never(kind: &str, purpose: Purpose) -> Option<&'static str> {
     let mut all = NEVER.iter();
     all.find(|(known, of, _)| *known == kind && of.contains(&purpose)).map(|(_, _, why)| *why)
 }

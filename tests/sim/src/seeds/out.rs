@@ -2,20 +2,9 @@
 //! on. Faults by the number of the request seldom befall the same write twice.
 
 use crate::dice::Dice;
-use crate::network::Purpose;
+use crate::network::{OUT, PURPOSES, Purpose};
+use crate::reach::pairs;
 use crate::story::{Event, Story};
-
-/// What may fail: everything that is written but the Lease.
-pub const PURPOSES: [Purpose; 8] = [
-    Purpose::Status,
-    Purpose::Deployment,
-    Purpose::Kept,
-    Purpose::Job,
-    Purpose::Pod,
-    Purpose::Record,
-    Purpose::Event,
-    Purpose::Other,
-];
 
 /// Once to four times, from a moment to half a minute; mostly status and Deployments, and often right after something has happened.
 pub fn out(dice: &mut Dice, story: &mut Story) {
@@ -24,11 +13,13 @@ pub fn out(dice: &mut Dice, story: &mut Story) {
     }
     let moments: Vec<u64> = story.events.iter().map(|(at, _)| *at).collect();
     let Some(end) = moments.last().copied() else { return };
+    let may_fail = |purpose: &Purpose| pairs::never(OUT, *purpose).is_none();
+    let all: Vec<Purpose> = PURPOSES.into_iter().map(|(purpose, _)| purpose).filter(may_fail).collect();
     for _ in 0..dice.between(1, 4) {
         let purpose = match dice.below(6) {
             0 | 1 => Purpose::Status,
             2 => Purpose::Deployment,
-            _ => *dice.pick(&PURPOSES),
+            _ => *dice.pick(&all),
         };
         let at = match dice.once_in(2) {
             true => dice.pick(&moments).saturating_sub(dice.below(50)),

@@ -1,6 +1,7 @@
 //! A Release in which everything that can be written is there, as long, as many and as deep as the API server lets it be, up to as much as is read of a spec.
 
 use serde_json::{Map, Value, json};
+use tidegate_real::stage::releases_crd;
 
 use crate::given::with;
 
@@ -179,20 +180,10 @@ fn undo() -> Value {
 }
 
 fn notify() -> Value {
-    let all = [
-        "Started",
-        "AwaitingApproval",
-        "Held",
-        "MissingRight",
-        "StepPassed",
-        "Undoing",
-        "Undone",
-        "Succeeded",
-        "Aborted",
-        "Superseded",
-        "HandedBack",
-        "Rejected",
-    ];
+    let crd = releases_crd().expect("the CRD");
+    let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+    let all = &spec["notify"]["items"]["properties"]["events"]["items"]["enum"];
+    assert!(all.is_array(), "{all}");
     let reasons = || many(32, |place| json!(format!("{place:x>64}")));
     let address = |place: usize| format!("{place:a>242}@example.com");
     let channel = |place: usize| match place % 4 {
